@@ -1,0 +1,1 @@
+"""Time series as data frames, splits, scalers and windows."""

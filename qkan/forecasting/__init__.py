@@ -1,0 +1,1 @@
+"""Forecasting pipelines: train, compare, predict, evaluate."""
