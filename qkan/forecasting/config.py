@@ -1,0 +1,265 @@
+"""What a training run and a comparison can be asked for: plain, validated, JSON-able options.
+
+Nothing heavy is imported here, so the command line can read defaults and refuse bad values at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
+"""Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit."""
+
+SCALERS: tuple[str, ...] = ("minmax", "standard", "none")
+
+CELL_OPTIONS: dict[str, frozenset[str]] = {
+    "qkan": frozenset({"reps", "ansatz", "preact_trainable", "base_activation", "group"}),
+    "hqkan": frozenset({"reps", "ansatz", "preact_trainable", "base_activation", "latent_features"}),
+    "lowrank": frozenset({"latent_features"}),
+    "lstm": frozenset(),
+    "gru": frozenset(),
+}
+"""The options that shape one cell only, by cell. All other options apply to every cell."""
+
+LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
+"""The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
+
+LIMITS: dict[str, tuple[int, int]] = {
+    "hidden_size": (1, 4096),
+    "num_layers": (1, 32),
+    "reps": (1, 64),
+    "latent_features": (1, 1024),
+    "window": (1, 100_000),
+    "horizon": (1, 10_000),
+    "epochs": (1, 100_000),
+    "batch_size": (1, 1_000_000),
+    "patience": (1, 100_000),
+    "seed": (0, 2**32 - 1),
+    "seeds": (1, 100),
+    "trials": (1, len(LEARNING_RATES)),
+    "budget_params": (1, 100_000_000),
+    "workers": (1, 256),
+}
+"""Smallest and largest value of every integer option."""
+
+_LARGEST_LEARNING_RATE = 10.0
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+_Config = TypeVar("_Config", bound="DataAndTrainingOptions")
+
+
+def _check_int(name: str, value: object) -> None:
+    low, high = LIMITS[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer between {low} and {high}, got {value!r}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def _check_text(name: str, value: object, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} must be a non-empty string, got {value!r}")
+
+
+def _check_number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def _check_cell(value: object) -> None:
+    if value not in CELLS:
+        raise ValueError(f"unknown cell {value!r}; choose one of {', '.join(CELLS)}")
+
+
+def _check_split(split: object) -> None:
+    if not isinstance(split, tuple) or len(split) != 3:
+        raise ValueError(f"split must be three fractions (train, validation, test), got {split!r}")
+    train, validation, test = (_check_number("every fraction of split", part) for part in split)
+    if train <= 0 or test <= 0 or validation < 0 or abs(train + validation + test - 1) > 1e-9:
+        raise ValueError(
+            f"split must be three fractions that sum to 1 with train > 0, validation >= 0 and test > 0, got {split!r}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAndTrainingOptions:
+    """The options that one training run and a comparison share.
+
+    Args:
+        data: Name of a built-in series or path of a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+        time_col, target_col, id_col: Columns of such a file; ``None`` lets ``qkan.datasets`` find them.
+        num_layers: Stacked recurrent layers.
+        reps: Re-uploading repetitions of each circuit (``qkan``, ``hqkan``).
+        ansatz: Name of the circuit (``qkan``, ``hqkan``).
+        latent_features: Width of the bottleneck (``hqkan``, ``lowrank``).
+        preact_trainable: Train the circuits' input weights and biases (``qkan``, ``hqkan``).
+        base_activation: Name of the base branch's activation, ``None`` for no such branch (``qkan``, ``hqkan``).
+        group: Sharing of circuits between edges, as in ``qkan.QKANLayer`` (``qkan``).
+        bias: Whether the gates have a bias.
+        window: Past values that the model sees, in steps.
+        horizon: Future values that it predicts at once, in steps.
+        split: Fractions (train, validation, test) of each series, in the order of time.
+        scaler: ``"minmax"`` (to [-1, 1]), ``"standard"`` or ``"none"``, fitted on the training part.
+        epochs: Passes over the training windows, at most.
+        batch_size: Windows per step; ``None`` takes the power of two that gives at least 32 steps an epoch,
+            but never fewer than 8 or more than 64 windows.
+        patience: Epochs without a lower validation loss after which training stops.
+        device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Raises:
+        ValueError: a value is out of its range (:data:`LIMITS`) or of the wrong type.
+    """
+
+    data: str
+    time_col: str | None = None
+    target_col: str | None = None
+    id_col: str | None = None
+    num_layers: int = 1
+    reps: int = 1
+    ansatz: str = "pz"
+    latent_features: int = 2
+    preact_trainable: bool = False
+    base_activation: str | None = None
+    group: str | int | None = None
+    bias: bool = True
+    window: int = 12
+    horizon: int = 1
+    split: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    scaler: str = "minmax"
+    epochs: int = 30
+    batch_size: int | None = None
+    patience: int = 10
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("num_layers", "reps", "latent_features", "window", "horizon", "epochs", "patience"):
+            _check_int(name, getattr(self, name))
+        if self.batch_size is not None:
+            _check_int("batch_size", self.batch_size)
+        for name in ("preact_trainable", "bias"):
+            _check_bool(name, getattr(self, name))
+        for name in ("data", "ansatz", "device"):
+            _check_text(name, getattr(self, name))
+        for name in ("time_col", "target_col", "id_col", "base_activation"):
+            _check_text(name, getattr(self, name), optional=True)
+        if isinstance(self.group, bool) or not isinstance(self.group, str | int | None) or self.group in ("", 0):
+            raise ValueError(f"group must be a name, a positive integer or None, got {self.group!r}")
+        if self.scaler not in SCALERS:
+            raise ValueError(f"unknown scaler {self.scaler!r}; choose one of {', '.join(SCALERS)}")
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
+        _check_split(self.split)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as JSON-able values; tuples become lists."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls: type[_Config], options: Mapping[str, Any]) -> _Config:
+        """Rebuild the options that :meth:`to_dict` returned.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is out of its range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ValueError(f"unknown option {unknown[0]!r}; known options are {', '.join(sorted(known))}")
+        if "data" not in options:
+            raise ValueError("the option 'data' is missing: name a built-in series or a file")
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataAndTrainingOptions):
+    """Every option of one training run; see :class:`DataAndTrainingOptions` for the rest.
+
+    Args:
+        cell: One of :data:`CELLS`.
+        hidden_size: Width of the recurrent state.
+        lr: Peak learning rate of the one-cycle schedule.
+        seed: Seed of the initial weights and of the order of the windows.
+
+    Raises:
+        ValueError: a value is out of its range, or an option is set that the cell does not have.
+    """
+
+    cell: str = "qkan"
+    hidden_size: int = 4
+    lr: float = 1e-2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_cell(self.cell)
+        _check_int("hidden_size", self.hidden_size)
+        _check_int("seed", self.seed)
+        if not 0 < _check_number("lr", self.lr) <= _LARGEST_LEARNING_RATE:
+            raise ValueError(f"lr must be above 0 and at most {_LARGEST_LEARNING_RATE:g}, got {self.lr!r}")
+        for name in sorted(_ALL_CELL_OPTIONS - CELL_OPTIONS[self.cell]):
+            if getattr(self, name) != getattr(type(self), name):
+                takers = ", ".join(cell for cell in CELLS if name in CELL_OPTIONS[cell])
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
+                    f"leave it out or choose one of the cells {takers}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(DataAndTrainingOptions):
+    """Every option of a comparison; see :class:`DataAndTrainingOptions` for the rest.
+
+    Circuit options (``reps``, ``ansatz``, ...) go to the cells that have them.
+
+    Args:
+        out: Folder for tables and picture.
+        cells: Cells to compare, each with the same budget of runs.
+        seeds: Seeds 0, 1, ... of the runs with the chosen learning rate.
+        trials: Learning rates tried for every cell and size: the first ones of :data:`LEARNING_RATES`.
+        budget_params: Parameter budgets; a cell takes the largest hidden size that fits each.
+        workers: Processes that train at the same time, with one thread each; the results do not depend on it.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    out: str
+    cells: tuple[str, ...] = CELLS
+    seeds: int = 5
+    trials: int = 3
+    budget_params: tuple[int, ...] = (50, 125, 375, 1250)
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_text("out", self.out)
+        for name in ("seeds", "trials", "workers"):
+            _check_int(name, getattr(self, name))
+        for name in ("cells", "budget_params"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be a tuple of one or more different values, got {values!r}")
+        for cell in self.cells:
+            _check_cell(cell)
+        for budget in self.budget_params:
+            _check_int("budget_params", budget)
+
+    def train_config(self, *, cell: str, hidden_size: int, lr: float, seed: int) -> TrainConfig:
+        """Return the options of one of the comparison's runs; circuit options go only to cells that have them."""
+        own = {field.name for field in fields(DataAndTrainingOptions)}
+        skipped = _ALL_CELL_OPTIONS - CELL_OPTIONS[cell]
+        shared = {name: getattr(self, name) for name in own - skipped}
+        return TrainConfig(**shared, cell=cell, hidden_size=hidden_size, lr=lr, seed=seed)
+
+
+_ALL_CELL_OPTIONS: frozenset[str] = frozenset().union(*CELL_OPTIONS.values())

@@ -1,0 +1,64 @@
+"""How training and comparing report what they do, without knowing who looks on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """Watches one training run. All methods are called from the training process and must return quickly."""
+
+    def start(self, epochs: int, steps: int, done: int = 0) -> None:
+        """Training begins: ``epochs`` of ``steps`` steps each, of which ``done`` epochs were trained before."""
+
+    def step(self, loss: float, count: int = 1) -> None:
+        """``count`` more steps were done (a few calls a second); ``loss`` is the last step's loss on scaled values."""
+
+    def epoch(self, metrics: Mapping[str, float]) -> None:
+        """An epoch ended; ``metrics`` is its row of the history: epoch, train_loss, val_loss (if any), lr."""
+
+    def finish(self) -> None:
+        """Training ended, early or not. Not called when it was interrupted."""
+
+
+class CompareProgress(Protocol):
+    """Watches a comparison, whose unit is one training run."""
+
+    def start(self, runs: int, done: int = 0) -> None:
+        """The comparison begins: ``runs`` trainings, of which ``done`` are on disk already."""
+
+    def run(self, record: Mapping[str, Any]) -> None:
+        """A run ended; ``record`` is its row of ``runs.csv``."""
+
+    def finish(self) -> None:
+        """The last run ended."""
+
+
+class Silent:
+    """Reports nothing: the default watcher of a training run."""
+
+    def start(self, epochs: int, steps: int, done: int = 0) -> None:
+        """Do nothing."""
+
+    def step(self, loss: float, count: int = 1) -> None:
+        """Do nothing."""
+
+    def epoch(self, metrics: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class SilentCompare:
+    """Reports nothing: the default watcher of a comparison."""
+
+    def start(self, runs: int, done: int = 0) -> None:
+        """Do nothing."""
+
+    def run(self, record: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
