@@ -1,0 +1,369 @@
+"""The one training loop: any forecaster, mean squared error on scaled values, Adam with a one-cycle schedule.
+
+Lightning runs the loop, stops early, writes checkpoints and resumes from them. A resumed run repeats an uninterrupted
+one bit for bit: the order of the windows and every random number depend only on (seed, epoch).
+
+This module imports lightning; import it inside functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import pickle
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.files import RunError, write_atomic
+from qkan.forecasting.progress import Progress, Silent
+
+_GRADIENT_NORM = 1.0
+_EVALUATION_BATCH = 4096
+_CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
+_PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training run ended with.
+
+    Attributes:
+        history: One row per epoch: epoch (from 1), train_loss, val_loss (if there is a validation part), lr.
+            Losses are mean squared errors of scaled values; train_loss is the mean over the epoch's steps.
+        best_epoch: The epoch (from 1) whose weights the model now has: the one with the lowest validation loss,
+            or the last one without a validation part; 0 if no epoch ended with finite losses.
+        best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
+        diverged: Whether training stopped because a loss was not finite.
+    """
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_loss: float
+    diverged: bool
+
+
+def resolve_batch_size(batch_size: int | None, windows: int) -> int:
+    """Return the batch size to use: the given one, or a power of two between 8 and 64 that gives 32 steps or more."""
+    if batch_size is not None:
+        return min(batch_size, windows)
+    return min(max(8, min(64, 2 ** int(math.log2(max(1, windows / 32))))), windows)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Raises:
+        ValueError: this CUDA device is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError(f"device {name!r} is not available: PyTorch sees {count} CUDA devices here; use device='cpu'")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of one epoch: unrelated for neighbouring seeds and epochs, the same on every machine."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def predict_windows(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the model's predictions (N, horizon) for inputs (N, window, channels), on the model's device."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        parts = [model(part.to(device)).cpu() for part in inputs.split(_EVALUATION_BATCH)]
+    model.train(was_training)
+    return torch.cat(parts)
+
+
+def fit(
+    model: nn.Module,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train ``model`` in place and leave it with its best weights.
+
+    Args:
+        model: (B, window, channels) -> (B, horizon).
+        train: Scaled inputs (N, window, channels) and targets (N, horizon) of the training windows.
+        validation: The same for the validation windows; with none of them, all epochs are trained.
+        config: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed`` and ``device`` are used.
+        checkpoint: File to save the state of the training in; if it exists, training goes on from there.
+        progress: Told about every epoch and, a few times a second, about steps.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C; the checkpoint holds the last saved epoch.
+        RunError: the checkpoint cannot be read or written.
+        ValueError: the device is not there.
+    """
+    progress = progress or Silent()
+    device = resolve_device(config.device)
+    train_data, validation_data = _WindowSet(train, device), _WindowSet(validation, device)
+    batches = _ShuffledBatches(len(train_data), resolve_batch_size(config.batch_size, len(train_data)), config.seed)
+    watched = "val_loss" if len(validation_data) else "train_loss"
+    module = _Module(model, config, total_steps=config.epochs * len(batches))
+    recorder = _Recorder(module, watched, checkpoint, progress)
+    callbacks: list[Callback] = [recorder]
+    if len(validation_data):
+        stopper = EarlyStopping(
+            watched, min_delta=0.0, patience=config.patience, check_on_train_epoch_end=True, verbose=False
+        )
+        callbacks.insert(0, stopper)
+    with _quiet_lightning(), _reproducible(device):
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index] if device.type == "cuda" else 1,
+            max_epochs=config.epochs,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            gradient_clip_val=_GRADIENT_NORM,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        train_loader = DataLoader(train_data, sampler=batches, batch_size=None)
+        validation_loader = DataLoader(validation_data, sampler=_in_order(len(validation_data)), batch_size=None)
+        resume_from = checkpoint if checkpoint is not None and checkpoint.exists() else None
+        with _keyboard_interrupts_pass():
+            trainer.fit(
+                module,
+                train_loader,
+                validation_loader if len(validation_data) else None,
+                ckpt_path=resume_from,
+                weights_only=True,
+            )
+    recorder.start()  # Lightning starts nothing where the checkpoint holds the last epoch already
+    recorder.restore_best()
+    progress.finish()
+    return recorder.result()
+
+
+class _WindowSet(Dataset[tuple[Tensor, Tensor]]):
+    """Windows in memory, on the training device; a batch is one indexing operation, not a collation of samples."""
+
+    def __init__(self, windows: tuple[Tensor, Tensor], device: torch.device) -> None:
+        self.inputs, self.targets = (part.to(device) for part in windows)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inputs[index], self.targets[index]
+
+
+class _ShuffledBatches(Sampler[Tensor]):
+    """Index batches of a permutation that depends on (seed, epoch) alone; Lightning calls ``set_epoch``."""
+
+    def __init__(self, windows: int, batch_size: int, seed: int) -> None:
+        self.windows, self.batch_size, self.seed, self.epoch = windows, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        yield from torch.randperm(self.windows, generator=generator).split(self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.windows // self.batch_size)
+
+
+def _in_order(windows: int) -> list[Tensor]:
+    return list(torch.arange(windows).split(_EVALUATION_BATCH))
+
+
+class _Module(pl.LightningModule):
+    """The training step and the optimizer of every cell."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, total_steps: int) -> None:
+        super().__init__()
+        self.model, self.config, self.total_steps = model, config, total_steps
+        self.loss_sum, self.steps = torch.zeros(()), 0
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # the data set lies on the device already; Lightning's walk through the batch would cost time
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(epoch_seed(self.config.seed, self.trainer.current_epoch))
+        self.loss_sum, self.steps = torch.zeros((), device=self.device), 0
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = nn.functional.mse_loss(self.model(batch[0]), batch[1])
+        self.loss_sum, self.steps = self.loss_sum + loss.detach(), self.steps + 1
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        loss = nn.functional.mse_loss(self.model(batch[0]), batch[1])
+        self.log("val_loss", loss, batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Recorder(Callback):
+    """Keeps the history and the best weights, reports progress and saves a checkpoint at the end of an epoch."""
+
+    def __init__(self, module: _Module, watched: str, checkpoint: Path | None, progress: Progress) -> None:
+        self.module, self.watched, self.checkpoint, self.progress = module, watched, checkpoint, progress
+        self.history: list[dict[str, float]] = []
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.best_weights: dict[str, Tensor] = {}
+        self.started = self.stopped = False
+        self.steps_to_report, self.reported_at = 0, 0.0
+        self.saved_at, self.saving_took = time.perf_counter(), 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("history", "best_epoch", "best_loss", "best_weights", "stopped")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.stopped  # a run killed after its last epoch has no next one
+        self.start()
+
+    def start(self) -> None:
+        if not self.started:
+            steps = self.module.total_steps // self.module.config.epochs
+            self.progress.start(self.module.config.epochs, steps, len(self.history))
+            self.started = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.steps_to_report += 1
+        now = time.perf_counter()
+        if now - self.reported_at >= _PROGRESS_SECONDS:
+            self.progress.step(float(outputs["loss"]), self.steps_to_report)
+            self.steps_to_report, self.reported_at = 0, now
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        row = {"epoch": trainer.current_epoch + 1, "train_loss": float(self.module.loss_sum) / self.module.steps}
+        if "val_loss" in trainer.callback_metrics:
+            row["val_loss"] = float(trainer.callback_metrics["val_loss"])
+        row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.history.append(row)
+        if self.steps_to_report:
+            self.progress.step(row["train_loss"], self.steps_to_report)
+            self.steps_to_report = 0
+        self.progress.epoch(row)
+        finite = math.isfinite(row["train_loss"]) and math.isfinite(row[self.watched])
+        if finite and (row[self.watched] < self.best_loss or self.watched == "train_loss"):
+            self.best_epoch, self.best_loss = len(self.history), row[self.watched]
+            self.best_weights = {name: value.detach().clone() for name, value in self.module.model.state_dict().items()}
+        trainer.should_stop = self.stopped = trainer.should_stop or not finite
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Save the state, unless the last saving was so recent that saving would slow the training down."""
+        if self.checkpoint is None:
+            return
+        start = time.perf_counter()
+        last = self.stopped or len(self.history) == trainer.max_epochs
+        if last or (start - self.saved_at) * _CHECKPOINT_SHARE >= self.saving_took:
+            trainer.save_checkpoint(self.checkpoint)
+            self.saved_at = time.perf_counter()
+            self.saving_took = self.saved_at - start
+
+    def restore_best(self) -> None:
+        if self.best_weights:
+            self.module.model.load_state_dict(self.best_weights)
+
+    def result(self) -> FitResult:
+        last = self.history[-1]
+        diverged = not all(math.isfinite(value) for value in last.values())
+        return FitResult(self.history, self.best_epoch, self.best_loss, diverged)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes checkpoints so that a crash leaves the old one whole, and reads them without executing anything."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``; see :func:`qkan.forecasting.files.write_atomic`."""
+        target = Path(path)
+        write_atomic(target, lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Read a checkpoint of tensors and plain values; anything else in it is refused, whatever is asked for.
+
+        Raises:
+            RunError: the file is missing, damaged, or holds more than tensors and plain values.
+        """
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            raise RunError(f"cannot read the checkpoint {path}: {error}; train again with overwrite=True") from error
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a checkpoint file."""
+        Path(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's hints about loggers, workers and devices, which say nothing about these small runs."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _reproducible(device: torch.device) -> Iterator[None]:
+    """Give the training its own random state and leave the caller's as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextlib.contextmanager
+def _keyboard_interrupts_pass() -> Iterator[None]:
+    """Turn Lightning's answer to Ctrl-C (ignore further signals, exit the process) back into KeyboardInterrupt."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt("training was interrupted; resume it from its last checkpoint") from error
+        raise
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
