@@ -1,1 +1,29 @@
-"""Time series as data frames, splits, scalers and windows."""
+"""Time series as data frames, splits, scalers and windows.
+
+The way of the data: `resolve_series` (a name or a file) gives a `Series`, `make_forecast_data` splits it by time,
+scales it by its training part and cuts it into windows. See docs/data.md.
+"""
+
+from qkan.datasets.files import read_series
+from qkan.datasets.registry import SPECS, SeriesSpec, available_series, load_series, resolve_series
+from qkan.datasets.scalers import Scaler
+from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.splits import SplitFractions
+from qkan.datasets.windows import ForecastData, Windows, make_forecast_data
+
+__all__ = [
+    "SPECS",
+    "DataError",
+    "ForecastData",
+    "Scaler",
+    "Series",
+    "SeriesSpec",
+    "Session",
+    "SplitFractions",
+    "Windows",
+    "available_series",
+    "load_series",
+    "make_forecast_data",
+    "read_series",
+    "resolve_series",
+]

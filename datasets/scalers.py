@@ -1,0 +1,128 @@
+"""Scaling of every series by numbers taken from its training part only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qkan.datasets.series import DataError
+
+KINDS = ("minmax", "standard", "none")
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """One affine map per series: scaled = (value - offset) / scale.
+
+    Build it with `fit`. ``minmax`` maps the range of the training part to [-1, 1], ``standard`` its mean to 0 and its
+    standard deviation to 1, ``none`` leaves values alone. A constant training part has scale 1.
+
+    Args:
+        kind: one of ``KINDS``.
+        ids: names of the series.
+        offset: one finite number per series, in the unit of the values.
+        scale: one positive finite number per series, in the unit of the values.
+
+    Raises:
+        DataError: unknown kind, lengths that differ, or a number out of range.
+    """
+
+    kind: str
+    ids: tuple[str, ...]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"unknown scaler {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if not len(self.ids) == len(self.offset) == len(self.scale):
+            raise DataError(
+                f"a scaler of {len(self.ids)} series has {len(self.offset)} offsets and {len(self.scale)} scales; "
+                "give one of each per series"
+            )
+        if not np.isfinite(self.offset).all():
+            raise DataError(f"the scaler offsets {self.offset} are not all finite; fit the scaler again")
+        if not (np.isfinite(self.scale).all() and np.greater(self.scale, 0).all()):
+            raise DataError(f"the scaler scales {self.scale} are not all positive and finite; fit the scaler again")
+
+    @classmethod
+    def fit(cls, training: Sequence[np.ndarray], ids: Sequence[str], kind: str = "minmax") -> Scaler:
+        """A scaler for the given training parts.
+
+        Args:
+            training: one array of finite values per series, shape (length,), at least one value each.
+            ids: names of the series, as many.
+            kind: one of ``KINDS``.
+
+        Raises:
+            DataError: unknown kind, lengths that differ, or an empty training part.
+        """
+        for name, values in zip(ids, training, strict=False):
+            if len(values) == 0:
+                raise DataError(f"the training part of series {name!r} is empty; raise the train share of the split")
+        numbers = [_offset_and_scale(np.asarray(values, dtype=np.float64), kind) for values in training]
+        offset, scale = tuple(n[0] for n in numbers), tuple(n[1] for n in numbers)
+        return cls(kind, tuple(ids), offset, scale)
+
+    def transform(self, values: npt.ArrayLike, series_index: npt.ArrayLike = 0) -> np.ndarray:
+        """Scaled values.
+
+        Args:
+            values: in the unit of the series, shape (...,) or, with several indices, (N, ...).
+            series_index: which series the values belong to, int or shape (N,).
+
+        Returns:
+            float64, same shape as ``values``.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        offset, scale = self._numbers(series_index, values.ndim)
+        return (values - offset) / scale
+
+    def inverse_transform(self, values: npt.ArrayLike, series_index: npt.ArrayLike = 0) -> np.ndarray:
+        """Values in the unit of the series for scaled ones; arguments and result as in `transform`."""
+        values = np.asarray(values, dtype=np.float64)
+        offset, scale = self._numbers(series_index, values.ndim)
+        return values * scale + offset
+
+    def _numbers(self, series_index: npt.ArrayLike, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+        index = np.asarray(series_index)
+        shape = index.shape + (1,) * (ndim - index.ndim)
+        return np.asarray(self.offset)[index].reshape(shape), np.asarray(self.scale)[index].reshape(shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""
+        return {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Scaler:
+        """The scaler that `to_dict` described.
+
+        Raises:
+            DataError: a key is missing or unknown, or a value is not what `to_dict` writes.
+        """
+        wanted = {"kind", "ids", "offset", "scale"}
+        if set(state) != wanted:
+            raise DataError(f"a scaler has the keys {sorted(wanted)}, not {sorted(state)}; write it with to_dict")
+        try:
+            offset, scale = tuple(map(float, state["offset"])), tuple(map(float, state["scale"]))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
+        return cls(str(state["kind"]), tuple(map(str, state["ids"])), offset, scale)
+
+
+def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
+    """Offset and scale of one training part, without overflow for values near the limits of float64."""
+    if kind == "none":
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    half_range = high / 2 - low / 2
+    if half_range < np.finfo(np.float64).tiny:  # constant, or so nearly that dividing by the range would overflow
+        return low, 1.0
+    if kind == "minmax":
+        return low + half_range, half_range
+    inside = (values - (low + half_range)) / half_range  # in [-1, 1]: its squares neither overflow nor vanish
+    return float(inside.mean()) * half_range + low + half_range, float(inside.std()) * half_range

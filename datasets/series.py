@@ -1,0 +1,234 @@
+"""The one shape that all data takes here: a validated long frame of one or many regular series."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("unique_id", "ds", "y")
+
+
+class DataError(ValueError):
+    """Every complaint about data: unknown names, unreadable files, values or times that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Daily hours of a series that is observed on working days (Monday to Friday) only.
+
+    Args:
+        first: time of the first observation of a day, ``"HH:MM"``.
+        last: time of the last observation of a day, ``"HH:MM"``, not before ``first``.
+
+    Raises:
+        DataError: a time is malformed, or the day ends before it starts.
+    """
+
+    first: str
+    last: str
+
+    def __post_init__(self) -> None:
+        if self.opening > self.closing:
+            raise DataError(f"session ends at {self.last!r} before it starts at {self.first!r}; swap first and last")
+
+    @property
+    def opening(self) -> pd.Timedelta:
+        """Time of day of the first observation."""
+        return _time_of_day(self.first)
+
+    @property
+    def closing(self) -> pd.Timedelta:
+        """Time of day of the last observation."""
+        return _time_of_day(self.last)
+
+
+def _time_of_day(text: str) -> pd.Timedelta:
+    try:
+        moment = pd.to_datetime(text, format="%H:%M")
+    except ValueError:
+        raise DataError(f"time of day {text!r} is not between '00:00' and '23:59'; write it as 'HH:MM'") from None
+    return moment - moment.normalize()
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One or many regular time series in one long frame.
+
+    Args:
+        name: how the series is called in tables, plots and run folders.
+        frame: columns ``unique_id`` (str), ``ds`` (``datetime64[ns]`` or ``int64`` steps) and ``y`` (``float64``),
+            sorted by ``unique_id`` then ``ds``, without missing or infinite values and without duplicated times.
+        frequency: pandas alias of the step between two rows of a series (``"5min"``, ``"MS"``), or None if ``ds``
+            holds integer steps.
+        season: seasonal periods in steps, shortest first; empty if there are none.
+        unit: unit of ``y``, empty if it has none.
+        source: where the values come from.
+        licence: terms of the values, as far as known.
+        summary: one line for lists.
+        session: daily hours of a series that pauses over nights and weekends: then ``frequency`` is the step within
+            a day, and a row follows its predecessor by one *trading* step, whatever the clock says in between.
+
+    Raises:
+        DataError: the frame breaks one of the rules above.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    frequency: str | None = None
+    season: tuple[int, ...] = ()
+    unit: str = ""
+    source: str = ""
+    licence: str = ""
+    summary: str = ""
+    session: Session | None = None
+
+    def __post_init__(self) -> None:
+        self._check_columns()
+        self._check_rows()
+        if list(self.season) != sorted({s for s in self.season if s > 1}):
+            raise DataError(
+                f"season {self.season} of {self.name!r} must be ascending whole numbers above 1, e.g. (7, 364)"
+            )
+
+    def _check_columns(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.frame.columns]
+        if missing:
+            raise DataError(
+                f"the frame of {self.name!r} has no column {missing[0]!r}; it must have {', '.join(COLUMNS)}"
+            )
+        if len(self.frame) == 0:
+            raise DataError(f"the frame of {self.name!r} has no rows; a series needs at least one value")
+        if self.frame["y"].dtype != np.float64:
+            raise DataError(f"column 'y' of {self.name!r} is {self.frame['y'].dtype}; convert it to float64")
+        times = self.frame["ds"].dtype
+        wanted = np.dtype("int64") if self.frequency is None else np.dtype("datetime64[ns]")
+        if times != wanted:
+            raise DataError(
+                f"column 'ds' of {self.name!r} is {times}, but frequency {self.frequency!r} needs {wanted}; "
+                "give int64 steps without a frequency, or datetime64[ns] times with one"
+            )
+
+    def _check_rows(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.values))
+        if bad.size:
+            raise DataError(
+                f"value {self.values[bad[0]]} in row {bad[0]} of {self.name!r} is not finite; fill or drop it first"
+            )
+        within = np.ones(len(self.frame), dtype=bool)
+        within[self.starts[:-1]] = False
+        ticks = self.times.astype("int64")
+        unsorted = np.flatnonzero(within[1:] & (np.diff(ticks) <= 0))
+        if unsorted.size:
+            row = int(unsorted[0]) + 1
+            raise DataError(
+                f"time {self.times[row]} in row {row} of {self.name!r} does not come after the time before it; "
+                "sort by unique_id and ds and drop duplicates"
+            )
+        if list(self.ids) != sorted(set(self.ids)):
+            raise DataError(f"the rows of {self.name!r} are not sorted by 'unique_id'; sort by unique_id and ds")
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """All values, float64, in the order of the frame, shape (rows,)."""
+        return self.frame["y"].to_numpy()
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """All times, datetime64[ns] or int64, in the order of the frame, shape (rows,)."""
+        return self.frame["ds"].to_numpy()
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """First row of every series and, last, the number of rows: int64, shape (series + 1,)."""
+        ids = self.frame["unique_id"]
+        changed = np.flatnonzero((ids != ids.shift()).to_numpy(dtype=bool)[1:]) + 1
+        return np.concatenate([[0], changed, [len(ids)]]).astype(np.int64)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Names of the single series, sorted."""
+        return tuple(str(name) for name in self.frame["unique_id"].iloc[self.starts[:-1]])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Number of values of every series, int64, shape (series,)."""
+        return np.diff(self.starts)
+
+    def values_of(self, index: int) -> np.ndarray:
+        """Values of the series ``ids[index]``, float64, shape (length,)."""
+        return self.values[self.starts[index] : self.starts[index + 1]]
+
+    def times_of(self, index: int) -> np.ndarray:
+        """Times of the series ``ids[index]``, shape (length,)."""
+        return self.times[self.starts[index] : self.starts[index + 1]]
+
+    def fingerprint(self) -> str:
+        """Sha256 (hex) of ids, times and values; name, source and other descriptions do not count."""
+        header = {"ids": self.ids, "lengths": self.lengths.tolist(), "times": str(self.times.dtype)}
+        digest = hashlib.sha256(json.dumps(header).encode())
+        digest.update(np.ascontiguousarray(self.times.astype("<i8")).tobytes())
+        digest.update(np.ascontiguousarray(self.values.astype("<f8")).tobytes())
+        return digest.hexdigest()
+
+    def future_times(self, index: int, steps: int) -> np.ndarray:
+        """The times that follow the last one of the series ``ids[index]``.
+
+        Args:
+            index: position in ``ids``.
+            steps: how many times to give, at least 1.
+
+        Returns:
+            int64 steps or datetime64[ns] times, shape (steps,). A series with a ``session`` goes on in its hours on
+            the next working day; public holidays are not known and count as working days.
+
+        Raises:
+            DataError: ``steps`` is below 1.
+        """
+        if steps < 1:
+            raise DataError(f"steps is {steps}; ask for at least 1 future time")
+        known = self.times_of(index)
+        if self.frequency is None:
+            step = known[-1] - known[-2] if len(known) > 1 else 1
+            return known[-1] + step * np.arange(1, steps + 1, dtype=np.int64)
+        last = pd.Timestamp(known[-1])
+        if self.session is None:
+            following = pd.date_range(last, periods=steps + 1, freq=self.frequency)[1:]
+        else:
+            following = _session_times(self.session, self.frequency, last, steps)
+        return following.as_unit("ns").to_numpy()
+
+    def describe(self) -> dict[str, Any]:
+        """What a run folder should remember of the data: name, size, frequency, seasons, unit, fingerprint."""
+        return {
+            "name": self.name,
+            "series": len(self.ids),
+            "points": len(self.frame),
+            "frequency": self.frequency,
+            "season": list(self.season),
+            "unit": self.unit,
+            "fingerprint": self.fingerprint(),
+        }
+
+
+def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: int) -> pd.DatetimeIndex:
+    hours = pd.timedelta_range(session.opening, session.closing, freq=frequency)
+    days = pd.bdate_range(last.normalize(), periods=steps // len(hours) + 2)
+    times = pd.DatetimeIndex((days.to_numpy()[:, None] + hours.to_numpy()[None, :]).ravel())
+    return times[times > last][:steps]
+
+
+def step_frame(values: np.ndarray, unique_id: str) -> pd.DataFrame:
+    """A frame of one series whose time is the row order: 0, 1, 2 and so on.
+
+    Args:
+        values: shape (points,), converted to float64.
+        unique_id: the one value of column ``unique_id``.
+    """
+    steps = np.arange(len(values), dtype=np.int64)
+    return pd.DataFrame({"unique_id": unique_id, "ds": steps, "y": np.asarray(values, dtype=np.float64)})

@@ -1,0 +1,44 @@
+"""Chronological split of a series into training, validation and test part."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from qkan.datasets.series import DataError
+
+
+@dataclass(frozen=True)
+class SplitFractions:
+    """How much of every series, in order of time, each part gets.
+
+    Args:
+        train: share of the oldest values, above 0.
+        validation: share of the values after them, at least 0.
+        test: share of the newest values, above 0.
+
+    Raises:
+        DataError: a share is out of range or the three do not add up to 1 (within 1e-9).
+    """
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        for part, share in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            if not math.isfinite(share) or share < 0 or (share == 0 and part != "validation"):
+                limit = "at least 0" if part == "validation" else "above 0"
+                raise DataError(f"the {part} share of the split is {share}; it must be {limit}, e.g. 0.7, 0.1, 0.2")
+        total = self.train + self.validation + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise DataError(
+                f"the split {self.train}, {self.validation}, {self.test} sums to {total:g}; it must sum to 1"
+            )
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        """End of the training part and of the validation part of a series of ``length`` values; the rest tests.
+
+        Both are the whole number nearest to the exact share.
+        """
+        return round(length * self.train), round(length * (self.train + self.validation))
