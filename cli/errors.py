@@ -1,0 +1,61 @@
+"""How errors reach the terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import IO, Any
+
+import click
+
+
+class UserError(click.ClickException):
+    """Something the user can mend: one line, exit code 2."""
+
+    exit_code = 2
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C: one line, exit code 130 as shells expect (128 + SIGINT)."""
+
+    exit_code = 130
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line without calling it an error, below whatever the interrupted command was printing."""
+        click.echo(f"\n{self.message}", err=file is None, file=file)
+
+
+def explain(error: Exception) -> str | None:
+    """Return the sentence for an error that the user can mend, or ``None`` for one that only a developer can."""
+    if _ran_out_of_memory(error):
+        return "not enough memory for this; choose a smaller --hidden-size, --batch-size or --window"
+    if isinstance(error, RuntimeError):
+        return None
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return as_options(" ".join(str(error).split())) or None
+
+
+def as_options(message: str) -> str:
+    """Turn the arguments that a message of the library speaks of into options: ``lr=0.1`` becomes ``--lr 0.1``."""
+    from qkan.forecasting.config import CompareConfig, TrainConfig
+
+    names = {field.name for config in (TrainConfig, CompareConfig) for field in fields(config)}
+    known = "|".join(sorted(names | {"overwrite", "resume"}))
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"].replace("_", "-"), match["value"].strip("'\"")
+        if value in ("True", "False"):
+            return f"--{name}" if value == "True" else f"--no-{name}"
+        return f"--{name} {value}"
+
+    return re.sub(rf"\b(?P<name>{known})=(?P<value>'[^']*'|\"[^\"]*\"|[\w.+-]*\w)", option, message)
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out. PyTorch has a class for that on devices, but on the CPU only a text."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )

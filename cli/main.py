@@ -1,0 +1,37 @@
+"""The entry of the command line. Commands are imported when they are used; torch and pandas when they are needed."""
+
+from __future__ import annotations
+
+import click
+
+from qkan import __version__
+from qkan.cli.groups import RootGroup
+
+COMMANDS = {
+    "train": "qkan.cli.train:train",
+    "compare": "qkan.cli.compare:compare",
+    "predict": "qkan.cli.predict:predict",
+    "evaluate": "qkan.cli.evaluate:evaluate",
+    "data": "qkan.cli.data:data",
+    "info": "qkan.cli.info:info",
+}
+
+
+@click.group(
+    cls=RootGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with:  qkan train lstm --data telecom",
+)
+@click.version_option(__version__, prog_name="qkan")
+@click.option("--traceback", is_flag=True, help="Show the full Python traceback of an error (for bug reports).")
+def cli(traceback: bool) -> None:
+    """Train, compare and use quantum-inspired forecasters.
+
+    Each edge of the network is a single-qubit circuit, simulated exactly on ordinary hardware.
+    """
+
+
+def main() -> None:
+    """Run the command line; the console script ``qkan`` calls this."""
+    cli.main(prog_name="qkan")

@@ -1,0 +1,124 @@
+"""Options that several commands share. Names, types, defaults and limits are those of the configuration classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+import click
+
+from qkan.forecasting.config import CELLS, LIMITS, SCALERS, CompareConfig, TrainConfig
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+HELP: dict[str, str] = {
+    "data": "A built-in series (see `qkan data list`) or a .csv, .csv.gz or .parquet file.",
+    "time_col": "Column of the file that holds the time.  [default: ds if there is one, else the order of the rows]",
+    "target_col": "Column of the file to forecast.  [default: y, or the only numeric column]",
+    "id_col": "Column that tells the series of the file apart.  [default: unique_id if there is one]",
+    "cell": "Recurrent cell. lowrank is hqkan without its circuits.",
+    "cells": "Recurrent cells to compare, separated by commas.",
+    "hidden_size": "Width of the recurrent state.",
+    "num_layers": "Stacked recurrent layers.",
+    "reps": "Times that each circuit reads its input (qkan, hqkan).",
+    "ansatz": "Circuit: pz, rpz, px, real or mix (qkan, hqkan).",
+    "latent_features": "Width of the bottleneck (hqkan, lowrank).",
+    "preact_trainable": "Train a weight and a bias for each reading of the input (qkan, hqkan).",
+    "base_activation": "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+    "group": "Share circuits between edges: input, or a number of groups (qkan).  [default: one circuit per edge]",
+    "bias": "Bias of the gates.",
+    "window": "Past values that the model sees, in steps.",
+    "horizon": "Future values that it predicts at once, in steps.",
+    "split": "Training, validation and test fractions of each series, in the order of time.",
+    "scaler": "Scaling, fitted on the training part.",
+    "epochs": "Passes over the training windows, at most.",
+    "batch_size": "Windows per training step.  [default: 8 to 64, so that an epoch has 32 steps or more]",
+    "lr": "Peak learning rate of the one-cycle schedule.",
+    "patience": "Stop after this many epochs without a lower validation loss.",
+    "seed": "Seed of the initial weights and of the order of the windows.",
+    "device": "auto, cpu, cuda or cuda:N. auto takes a CUDA device if there is one.",
+    "seeds": "Training runs of every cell and size, with seeds 0, 1, ...",
+    "trials": "Learning rates tried for every cell and size.",
+    "budget_params": "Sizes, as numbers of trained parameters, separated by commas.",
+    "workers": "Processes that train at the same time.",
+}
+
+
+class ListType(click.ParamType):
+    """Values separated by commas, as a tuple."""
+
+    def __init__(self, item: Callable[[str], Any], noun: str, example: str) -> None:
+        self.item, self.noun, self.example = item, noun, example
+        self.name = f"{noun},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Split the text and convert its parts."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.item(part.strip()) for part in value.split(","))
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a list of {self.noun}s separated by commas, such as {self.example}", param, ctx
+            )
+
+
+class GroupType(click.ParamType):
+    """A number of groups, or the name of a way to share circuits."""
+
+    name = "name|number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Make a number of what looks like one."""
+        return int(value) if str(value).isdecimal() else value
+
+
+TYPES: dict[str, click.ParamType] = {
+    "cell": click.Choice(CELLS),
+    "scaler": click.Choice(SCALERS),
+    "cells": ListType(str, "cell", "qkan,lstm"),
+    "budget_params": ListType(int, "whole number", "50,125,375"),
+    "split": ListType(float, "number", "0.7,0.1,0.2"),
+    "group": GroupType(),
+}
+
+
+def config_options(
+    config: type[TrainConfig] | type[CompareConfig], *, leave_out: Sequence[str] = ()
+) -> Callable[[Command], Command]:
+    """Give a command one option for every field of ``config``, in the order of :data:`HELP`."""
+    known = {field.name: field for field in fields(config)}
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(HELP):
+            if name in known and name not in leave_out:
+                declarations, settings = _declaration(name, known[name].default)
+                command = click.option(*declarations, **settings)(command)
+        return command
+
+    return decorate
+
+
+def config_values(config: type[TrainConfig] | type[CompareConfig], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a command's parameters that are fields of ``config``."""
+    return {field.name: parameters[field.name] for field in fields(config) if field.name in parameters}
+
+
+def _declaration(name: str, default: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the arguments of :func:`click.option` for a field of a configuration."""
+    flag = "--" + name.replace("_", "-")
+    if isinstance(default, bool):
+        flag = f"{flag}/--no-{flag[2:]}"
+    settings: dict[str, Any] = {"help": HELP[name], "default": None if default is MISSING else default}
+    settings["show_default"] = settings["default"] is not None
+    if name in TYPES:
+        settings["type"] = TYPES[name]
+    elif name in LIMITS:
+        low, high = LIMITS[name]
+        settings["type"] = click.IntRange(low, high)
+    elif isinstance(default, float):
+        settings["type"] = float
+    elif not isinstance(default, bool):
+        settings["type"], settings["metavar"] = str, name.rpartition("_")[2].upper()
+    return (flag, name), settings

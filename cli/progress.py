@@ -1,0 +1,116 @@
+"""What a user sees while a model trains: a live bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+PLAIN_LINES = 20  # about as many lines does a training print where there is no terminal
+
+
+class _Display:
+    """A rich progress bar on a terminal that is taken down whatever happens; ``None`` where there is no terminal."""
+
+    def __init__(self) -> None:
+        self.bar: Bar | None = None
+        self.began, self.done_before = time.monotonic(), 0
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def open(self, fields: str) -> None:
+        """Start the clock and, on a terminal, the bar; ``fields`` is the text that follows its percentage."""
+        self.began = time.monotonic()
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        console = Console()
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(fields))
+            times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            self.bar = Progress(*columns, *times, console=console)
+            self.bar.start()
+
+    def left(self, done: int, total: int) -> str:
+        """Estimate the time left from the units done in this session."""
+        here = done - self.done_before
+        seconds = round((time.monotonic() - self.began) / here * (total - done)) if here else 0
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+class TrainingDisplay(_Display):
+    """Shows one training run; a context manager that implements :class:`qkan.forecasting.Progress`."""
+
+    def start(self, epochs: int, steps: int, done: int = 0) -> None:
+        """Show the empty bar, or the part that was done before an interruption."""
+        self.epochs, self.steps, self.epochs_done, self.done_before = epochs, steps, done, done
+        self.open("epoch {task.fields[epoch]}/{task.fields[epochs]}  loss {task.fields[loss]}")
+        if self.bar is not None:
+            self.task = self.bar.add_task(
+                "training", total=epochs * steps, completed=done * steps, epoch=done + 1, epochs=epochs, loss="-"
+            )
+        elif done:
+            click.echo(f"resuming after epoch {done} of {epochs}")
+
+    def step(self, loss: float, count: int = 1) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(self.task, advance=count, loss=f"{loss:.4g}", epoch=self.epochs_done + 1)
+
+    def epoch(self, metrics: Mapping[str, float]) -> None:
+        """Without a terminal, print a line for this epoch unless there would be too many of them."""
+        self.epochs_done = round(metrics["epoch"])
+        every = -(-self.epochs // PLAIN_LINES)
+        if self.bar is None and (self.epochs_done % every == 0 or self.epochs_done == self.epochs):
+            validation = f"  validation {metrics['val_loss']:.4g}" if "val_loss" in metrics else ""
+            click.echo(
+                f"epoch {self.epochs_done}/{self.epochs}  loss {metrics['train_loss']:.4g}{validation}  "
+                f"left {self.left(self.epochs_done, self.epochs)}"
+            )
+
+    def finish(self) -> None:
+        """Say so if training ended before its last epoch."""
+        if self.bar is not None:
+            self.bar.stop()
+        if self.epochs_done < self.epochs:
+            click.echo(f"stopped early after epoch {self.epochs_done} of {self.epochs}")
+
+
+class ComparisonDisplay(_Display):
+    """Shows a comparison; a context manager that implements :class:`qkan.forecasting.CompareProgress`."""
+
+    def start(self, runs: int, done: int = 0) -> None:
+        """Show the empty bar, or the part that is on disk already."""
+        self.runs, self.runs_done, self.done_before = runs, done, done
+        self.open("run {task.completed:.0f}/{task.total:.0f}  {task.fields[last]}")
+        if self.bar is not None:
+            self.task = self.bar.add_task("comparing", total=runs, completed=done, last="")
+        elif done:
+            click.echo(f"{done} of {runs} runs are on disk already")
+
+    def run(self, record: Mapping[str, Any]) -> None:
+        """Count the run and show what it was."""
+        self.runs_done += 1
+        last = "  ".join(f"{name} {record[name]}" for name in ("cell", "hidden_size", "lr", "seed") if name in record)
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1, last=last)
+        else:
+            click.echo(f"run {self.runs_done}/{self.runs}  {last}  left {self.left(self.runs_done, self.runs)}")
+
+    def finish(self) -> None:
+        """Take the bar down."""
+        if self.bar is not None:
+            self.bar.stop()

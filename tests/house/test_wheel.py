@@ -1,0 +1,81 @@
+"""What the wheel holds, and that it works in a fresh environment."""
+
+import site
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from qkan import __version__
+
+ROOT = Path(__file__).parents[2]
+MAPPED = {"qkan": "qkan", "kernels": "qkan/kernels", "datasets": "qkan/datasets", "cli": "qkan/cli"}
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in a fresh environment that borrows only the third-party packages of this one."""
+    home = tmp_path_factory.mktemp("env")
+    venv.create(home, with_pip=False)
+    purelib = Path(run(home / "bin" / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    run(Path(sys.executable), "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--no-deps", str(wheel))
+    # A plain path line: the .pth files inside the borrowed folders, the editable install's among them, are not read.
+    (purelib / "borrowed.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    return home
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, cwd=sys.prefix, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_has_one_top_level_package(names: set[str]) -> None:
+    assert {name.split("/")[0] for name in names} == {"qkan", f"qkan_seq-{__version__}.dist-info"}
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_every_module_of_the_four_folders_is_packaged(folder: str, names: set[str]) -> None:
+    modules = [path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob("*.py")]
+    assert modules
+    assert {f"{MAPPED[folder]}/{module}" for module in modules} <= names
+
+
+def test_data_and_type_marker_are_packaged(names: set[str]) -> None:
+    data = [path.name for path in (ROOT / "datasets" / "data").iterdir()]
+    assert data
+    assert {"qkan/py.typed", *(f"qkan/datasets/data/{name}" for name in data)} <= names
+
+
+@pytest.mark.parametrize("folder", ["kernels", "datasets", "cli"])
+def test_no_folder_is_importable_at_the_top_level(folder: str, installed: Path) -> None:
+    found = run(installed / "bin" / "python", "-c", f"import importlib.util as u; print(u.find_spec({folder!r}))")
+    assert found.strip() == "None"
+
+
+@pytest.mark.parametrize("package", ["qkan", "qkan.kernels", "qkan.datasets", "qkan.cli", "qkan.forecasting"])
+def test_packages_are_imported_from_the_wheel(package: str, installed: Path) -> None:
+    file = run(installed / "bin" / "python", "-c", f"import {package}; print({package}.__file__)")
+    assert Path(file.strip()).is_relative_to(installed)
+
+
+def test_console_script_prints_the_version(installed: Path) -> None:
+    assert run(installed / "bin" / "qkan", "--version").split()[-1] == __version__
+
+
+def test_console_script_prints_what_is_installed(installed: Path) -> None:
+    assert f"qkan-seq {__version__}" in " ".join(run(installed / "bin" / "qkan", "info").split())
+
+
+def test_installed_package_loads_its_telecom_series(installed: Path) -> None:
+    code = "from qkan.datasets import load_series; print(len(load_series('telecom').frame))"
+    assert run(installed / "bin" / "python", "-c", code).strip() == "27716"
