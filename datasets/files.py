@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _MIN_POINTS = 3  # fewer show no regular step
 def is_data_path(name: str | Path) -> bool:
     """Whether ``name`` can only mean a file: it has one of the known endings, names a folder, or exists."""
     text = str(name)
-    return isinstance(name, Path) or "/" in text or "\\" in text or _suffix(text) is not None or Path(text).exists()
+    return isinstance(name, Path) or "/" in text or "\\" in text or _suffix(text) is not None or os.path.exists(text)
 
 
 def read_series(
@@ -103,11 +104,21 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
 def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
     compression = "gzip" if path.name.lower().endswith(".gz") else None
     ids = id_col or "unique_id"
-    frame = pd.read_csv(path, compression=compression, encoding="utf-8-sig", low_memory=False, dtype={ids: str})
+    frame = pd.read_csv(
+        path,
+        compression=compression,
+        encoding="utf-8-sig",
+        low_memory=False,
+        skip_blank_lines=False,  # in a file of one column a blank line is a missing value
+        converters={ids: str},  # keeps the ids "007" and "NA" as they are
+    )
+    if not isinstance(frame.index, pd.RangeIndex):  # how pandas reads rows that are longer than the header
+        raise ValueError("its rows have more fields than its first line has names")
     names = pd.Series(list(map(str, frame.columns)))
     if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
         raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
-    return frame
+    filled = np.flatnonzero(~(frame.isna() | (frame == "")).all(axis=1).to_numpy())
+    return frame.iloc[: filled[-1] + 1 if filled.size else 0]  # blank lines at the end are no values
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -177,7 +188,7 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
 def _ids(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
     if id_col is None:
         return np.full(len(frame), name, dtype=object)
-    row = _first(frame[id_col].isna().to_numpy(dtype=bool))
+    row = _first((frame[id_col].isna() | (frame[id_col] == "")).to_numpy(dtype=bool))
     if row is not None:
         raise DataError(
             f"row {row + 1} of id column {id_col!r} is missing; every row must say which series it belongs to"
@@ -208,8 +219,6 @@ def _times(column: pd.Series, name: str) -> np.ndarray:
 
 
 def _steps(column: pd.Series, name: str) -> np.ndarray:
-    if pd.api.types.is_integer_dtype(column) and column.max() <= np.iinfo(np.int64).max:
-        return column.to_numpy(dtype=np.int64)
     numbers = column.to_numpy(dtype="float64")
     with np.errstate(invalid="ignore"):
         row = _first((numbers != np.round(numbers)) | (np.abs(numbers) >= 2.0**53))
@@ -225,8 +234,11 @@ def _parse(texts: pd.Series, name: str) -> np.ndarray:
     try:
         times = pd.to_datetime(texts, format="ISO8601", errors="coerce")
     except ValueError as error:  # pandas refuses to put zones that differ, or times with and without one, in one column
+        zones = texts.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
+        row = int(np.argmax((zones != zones.iloc[0]).to_numpy()))
         raise DataError(
-            f"time column {name!r} mixes time zones (row 1 is {texts.iloc[0]!r}); write all times in UTC"
+            f"time column {name!r} mixes time zones: row 1 is {texts.iloc[0]!r}, but row {row + 1} is "
+            f"{texts.iloc[row]!r}; write all times in UTC"
         ) from error
     row = _first(times.isna().to_numpy(dtype=bool))
     if row is not None:

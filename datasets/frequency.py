@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,7 @@ def find_frequency(timeline: Timeline) -> str | None:
     breaks = later[steps != usual]
     dated = timeline.times.dtype.kind == "M"
     if breaks.size == 0:
-        return to_offset(pd.Timedelta(usual, unit="ns")).freqstr if dated else None
+        return _fixed_alias(pd.Timedelta(usual, unit="ns")) if dated else None
     step = str(pd.Timedelta(usual, unit="ns")) if dated else str(usual)
     for alias in _calendar_guesses(timeline) if dated else ():
         others = _calendar_breaks(timeline, alias)
@@ -108,8 +109,19 @@ def _calendar_guesses(timeline: Timeline) -> list[str]:
     ends = np.append(timeline.starts[1:], len(timeline.times))
     longest = int(np.argmax(ends - timeline.starts))
     times = pd.DatetimeIndex(timeline.times[timeline.starts[longest] : ends[longest]])
-    guesses = [pd.infer_freq(part) for part in (times, times[:_PROBE], times[-_PROBE:])]
-    return list(dict.fromkeys(guess for guess in guesses if guess is not None))
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # some versions of pandas announce an offset instead of a str
+        guesses = [pd.infer_freq(part) for part in (times, times[:_PROBE], times[-_PROBE:])]
+    return list(dict.fromkeys(to_offset(guess).freqstr for guess in guesses if guess is not None))
+
+
+def _fixed_alias(step: pd.Timedelta) -> str:
+    whole_days = step % pd.Timedelta(days=1) == pd.Timedelta(0)
+    if whole_days:
+        return "D" if step.days == 1 else f"{step.days}D"
+    return to_offset(step).freqstr
 
 
 def _calendar_breaks(timeline: Timeline, alias: str) -> np.ndarray:
@@ -132,11 +144,12 @@ def natural_season(frequency: str | None, points: int) -> tuple[int, ...]:
         return ()
     offset = to_offset(frequency)
     if isinstance(offset, pd.tseries.offsets.Tick | pd.tseries.offsets.Day):
-        step = pd.Timedelta(f"{offset.n}D" if isinstance(offset, pd.tseries.offsets.Day) else offset)
+        step = pd.Timedelta(days=offset.n) if isinstance(offset, pd.tseries.offsets.Day) else pd.Timedelta(offset)
+        weekly = step == pd.Timedelta(days=7)
         spans = [pd.Timedelta(days=days) for days in (1, 7)]
-        periods = [int(span // step) for span in spans if span % step == pd.Timedelta(0)]
+        periods = [52] if weekly else [int(span // step) for span in spans if span % step == pd.Timedelta(0)]
     else:
         calendar = {"B": 5, "W": 52, "M": 12, "BM": 12, "Q": 4, "BQ": 4}
-        head = offset.name.split("-")[0].removesuffix("S").removesuffix("E")
+        head = offset.rule_code.split("-")[0].removesuffix("S").removesuffix("E")
         periods = [calendar[head] // offset.n] if head in calendar and calendar[head] % offset.n == 0 else []
     return tuple(period for period in periods if period > 1 and 2 * period <= points)
