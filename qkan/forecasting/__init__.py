@@ -7,18 +7,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qkan.forecasting.cells import RecurrentForecaster, build_forecaster
     from qkan.forecasting.config import CELLS, CompareConfig, TrainConfig
+    from qkan.forecasting.files import RunError
+    from qkan.forecasting.inference import evaluate, predict
     from qkan.forecasting.progress import CompareProgress, Progress
+    from qkan.forecasting.runs import Run, load_run, train
 
 _HOME = {
     "CELLS": "config",
     "CompareConfig": "config",
-    "TrainConfig": "config",
     "CompareProgress": "progress",
     "Progress": "progress",
+    "RecurrentForecaster": "cells",
+    "Run": "runs",
+    "RunError": "files",
+    "TrainConfig": "config",
+    "build_forecaster": "cells",
+    "evaluate": "inference",
+    "load_run": "runs",
+    "predict": "inference",
+    "train": "runs",
 }
 
-__all__ = ["CELLS", "CompareConfig", "CompareProgress", "Progress", "TrainConfig"]
+__all__ = [
+    "CELLS",
+    "CompareConfig",
+    "CompareProgress",
+    "Progress",
+    "RecurrentForecaster",
+    "Run",
+    "RunError",
+    "TrainConfig",
+    "build_forecaster",
+    "evaluate",
+    "load_run",
+    "predict",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

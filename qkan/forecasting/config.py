@@ -177,7 +177,8 @@ class DataAndTrainingOptions:
             raise ValueError(f"unknown option {unknown[0]!r}; known options are {', '.join(sorted(known))}")
         if "data" not in options:
             raise ValueError("the option 'data' is missing: name a built-in series or a file")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,12 +50,14 @@ class FitResult:
             or the last one without a validation part; 0 if no epoch ended with finite losses.
         best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
         diverged: Whether training stopped because a loss was not finite.
+        seconds: Time spent training, without that of epochs that were lost before a resumption.
     """
 
     history: list[dict[str, float]]
     best_epoch: int
     best_loss: float
     diverged: bool
+    seconds: float
 
 
 def resolve_batch_size(batch_size: int | None, windows: int) -> int:
@@ -240,9 +242,10 @@ class _Recorder(Callback):
         self.started = self.stopped = False
         self.steps_to_report, self.reported_at = 0, 0.0
         self.saved_at, self.saving_took = time.perf_counter(), 0.0
+        self.seconds, self.clock = 0.0, time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("history", "best_epoch", "best_loss", "best_weights", "stopped")
+        names = ("history", "best_epoch", "best_loss", "best_weights", "stopped", "seconds")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -254,6 +257,7 @@ class _Recorder(Callback):
         self.start()
 
     def start(self) -> None:
+        self.clock = time.perf_counter()
         if not self.started:
             steps = self.module.total_steps // self.module.config.epochs
             self.progress.start(self.module.config.epochs, steps, len(self.history))
@@ -274,6 +278,8 @@ class _Recorder(Callback):
             row["val_loss"] = float(trainer.callback_metrics["val_loss"])
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self.history.append(row)
+        now = time.perf_counter()
+        self.seconds, self.clock = self.seconds + now - self.clock, now
         if self.steps_to_report:
             self.progress.step(row["train_loss"], self.steps_to_report)
             self.steps_to_report = 0
@@ -303,7 +309,7 @@ class _Recorder(Callback):
     def result(self) -> FitResult:
         last = self.history[-1]
         diverged = not all(math.isfinite(value) for value in last.values())
-        return FitResult(self.history, self.best_epoch, self.best_loss, diverged)
+        return FitResult(self.history, self.best_epoch, self.best_loss, diverged, self.seconds)
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -1,0 +1,60 @@
+"""From options to windows: the one way that training, comparing and evaluating get their data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qkan.forecasting.config import DataAndTrainingOptions
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData, Scaler, Series
+    from qkan.datasets.windows import Windows
+
+
+def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = None) -> Series:
+    """Return the series that a configuration names, or the one in ``data`` read with the same columns.
+
+    Raises:
+        DataError: the data cannot be found, read or used.
+    """
+    from qkan.datasets import resolve_series
+
+    source = config.data if data is None else data
+    return resolve_series(source, time_col=config.time_col, target_col=config.target_col, id_col=config.id_col)
+
+
+def cut_windows(series: Series, config: DataAndTrainingOptions) -> ForecastData:
+    """Split, scale and window a series as a configuration says.
+
+    Raises:
+        DataError: the series is too short for a window in every part.
+    """
+    from qkan.datasets import SplitFractions, make_forecast_data
+
+    return make_forecast_data(
+        series,
+        window=config.window,
+        horizon=config.horizon,
+        split=SplitFractions(*config.split),
+        scaler=config.scaler,
+    )
+
+
+def with_scaler(data: ForecastData, scaler: Scaler) -> ForecastData:
+    """Return the same windows, scaled by another scaler of the same series (the one a model was trained with)."""
+    owner = np.repeat(np.arange(len(data.ids)), data.series.lengths)
+    scaled = scaler.transform(data.series.values, owner).astype(np.float32)
+    parts = {name: replace(data.part(name), values=scaled) for name in ("train", "validation", "test")}
+    return replace(data, scaler=scaler, **parts)
+
+
+def tensors(windows: Windows) -> tuple[Tensor, Tensor]:
+    """Return scaled float32 inputs (N, window, 1) and targets (N, horizon)."""
+    inputs, targets = windows.batch(slice(None))
+    return torch.from_numpy(inputs), torch.from_numpy(targets)

@@ -1,0 +1,69 @@
+"""How good a forecast is: errors in original units, on the same targets for models and baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+    from qkan.datasets.windows import Part
+
+METRICS: tuple[str, ...] = ("mae", "mse", "rmse", "r2", "smape", "mase", "scaled_mse")
+
+
+def mase_season(data: ForecastData) -> int:
+    """Return the period of the naive forecast that MASE compares with: the shortest season that fits, or 1."""
+    shortest = int(data.boundaries[:, 0].min())
+    fitting = [season for season in data.series.season if season < shortest]
+    return fitting[0] if fitting else 1
+
+
+def mase_scale(data: ForecastData) -> np.ndarray:
+    """Return, per series, the mean absolute seasonal difference of its training part; float64 (series,).
+
+    Hyndman and Koehler (2006), "Another look at measures of forecast accuracy", eq. for q_t.
+    """
+    season = mase_season(data)
+    training = (data.series.values_of(index)[:end] for index, end in enumerate(data.boundaries[:, 0]))
+    return np.array([np.abs(values[season:] - values[:-season]).mean() for values in training])
+
+
+def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> dict[str, float | None]:
+    """Return the errors of a forecast of all targets of a part, pooled over series, windows and steps.
+
+    Args:
+        data: The windows.
+        predictions: Original units, (N, horizon), one row per window of the part.
+        part: The part whose targets were forecast.
+
+    Returns:
+        ``mae``, ``rmse`` in the unit of the series, ``mse`` in its square, ``r2``, ``smape`` in percent (0 to 200),
+        ``mase`` (against the seasonal naive forecast of the training part), ``scaled_mse`` (of scaled values, the
+        training loss). ``None`` where one is not defined: ``r2`` of constant targets, ``mase`` of a series whose
+        training part repeats itself.
+
+    Raises:
+        ValueError: the shape of the predictions is not that of the targets.
+    """
+    from torchmetrics import functional as tm
+
+    targets = data.target_values(part)
+    if predictions.shape != targets.shape:
+        raise ValueError(f"predictions must have the shape of the targets {targets.shape}, got {predictions.shape}")
+    series = data.part(part).series
+    truth, forecast = torch.from_numpy(targets).flatten(), torch.from_numpy(np.float64(predictions)).flatten()
+    scaled = [torch.from_numpy(data.scaler.transform(values, series)) for values in (targets, predictions)]
+    scale = mase_scale(data)[series][:, None]
+    mse = float(tm.mean_squared_error(forecast, truth))
+    return {
+        "mae": float(tm.mean_absolute_error(forecast, truth)),
+        "mse": mse,
+        "rmse": mse**0.5,
+        "r2": float(tm.r2_score(forecast, truth)) if np.ptp(targets) > 0 else None,
+        "smape": 100 * float(tm.symmetric_mean_absolute_percentage_error(forecast, truth)),
+        "mase": float((np.abs(predictions - targets) / scale).mean()) if (scale > 0).all() else None,
+        "scaled_mse": float(tm.mean_squared_error(scaled[1], scaled[0])),
+    }

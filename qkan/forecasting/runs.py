@@ -1,0 +1,311 @@
+"""The run folder: what one training run leaves behind, written so that a crash never leaves half a file.
+
+``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming
+needs), ``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``loss.png``, ``forecast.png``
+and, last of all, ``manifest.json``: a folder without it is an unfinished run. Nothing in it is executed when loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from qkan.forecasting.cells import RecurrentForecaster, build_forecaster, count_parameters
+from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.data import cut_windows, load_series_of, tensors
+from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_atomic, write_json, write_text
+from qkan.forecasting.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.datasets import ForecastData, Scaler
+    from qkan.forecasting.training import FitResult
+
+FORMAT_VERSION = 1
+_CONFIG, _MANIFEST, _WEIGHTS = "config.json", "manifest.json", "model.safetensors"
+_CHECKPOINT = Path("checkpoint") / "last.ckpt"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished training run, read from its folder.
+
+    Attributes:
+        path: The run folder.
+        config: The options it was trained with.
+        model: The forecaster with its best weights, in eval mode, on the CPU.
+        scaler: Scales every series as in training.
+        data: What is known of the data: name, size, frequency, season, unit, fingerprint.
+        metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_mse``, ``train_seconds``, ``mase_season``
+            and, under ``test``, the metrics of the model and of the baselines.
+    """
+
+    path: Path
+    config: TrainConfig
+    model: RecurrentForecaster = field(repr=False)
+    scaler: Scaler = field(repr=False)
+    data: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: epoch, train_loss, val_loss (if there is a validation part), lr."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / "history.csv")
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Every target of the test part: unique_id, ds, step (1 to horizon), y, yhat in original units."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / "predictions.csv")
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Train one forecaster, evaluate it on the test part and leave a run folder.
+
+    Args:
+        config: What to train, on what.
+        out: The run folder; made if missing.
+        resume: Go on with the unfinished run in ``out`` (same options, same data); a finished one is just loaded.
+        overwrite: Replace the run in ``out``, finished or not. A folder that is not a run folder is never replaced.
+        progress: Told about every epoch and, a few times a second, about steps.
+
+    Raises:
+        DataError: the data cannot be used.
+        KeyboardInterrupt: the user pressed Ctrl-C; ``resume=True`` goes on from the last saved epoch.
+        RunError: the folder holds something already, cannot be written or does not fit to ``resume``, or the training
+            diverged.
+        ValueError: an option's value is unknown to the cell, or the device is not there.
+    """
+    from qkan.forecasting.environment import describe_environment
+    from qkan.forecasting.training import fit, resolve_device
+
+    out = Path(out)
+    data = cut_windows(load_series_of(config), config)
+    model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
+    device = resolve_device(config.device)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "config": config.to_dict(),
+        "data": data.series.describe(),
+        "scaler": data.scaler.to_dict(),
+    }
+    if resume:
+        if _check_resumable(out, record):
+            return load_run(out)
+    else:
+        _claim_folder(out, overwrite)
+    write_json(out / _CONFIG, record)
+    write_json(out / "environment.json", describe_environment(device))
+    result = fit(
+        model.to(device),
+        tensors(data.train),
+        tensors(data.validation),
+        config,
+        checkpoint=out / _CHECKPOINT,
+        progress=progress,
+    )
+    if result.diverged:
+        raise RunError(
+            f"the training diverged: the loss of epoch {len(result.history)} is not finite; "
+            f"use a learning rate below lr={config.lr:g}"
+        )
+    _write_results(out, model.cpu().eval(), data, result)
+    return load_run(out)
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a finished run.
+
+    Raises:
+        RunError: the folder is missing, unfinished, written by a newer version or damaged; the message says which.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(f"there is no run folder {path}; train one first")
+    record = _read_record(path)
+    if not (path / _MANIFEST).exists():
+        raise RunError(f"the run {path} is unfinished; finish it with resume=True (--resume on the command line)")
+    manifest = read_json(path / _MANIFEST)
+    _check_version(path / _MANIFEST, manifest)
+    config, scaler = _parse_record(path, record)
+    model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
+    _load_weights(path / _WEIGHTS, model, manifest.get("sha256"))
+    return Run(path, config, model.eval(), scaler, record["data"], read_json(path / "metrics.json"))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path / _CONFIG)
+    _check_version(path / _CONFIG, record)
+    return record
+
+
+def _check_version(path: Path, content: dict[str, Any]) -> None:
+    found = content.get("format_version")
+    if not isinstance(found, int):
+        raise RunError(f"{path} has no format_version; {path.parent} is not a run folder")
+    if found > FORMAT_VERSION:
+        raise RunError(
+            f"{path} has format version {found}, this version of qkan reads up to {FORMAT_VERSION}; "
+            "update qkan (pip install --upgrade qkan-seq)"
+        )
+
+
+def _parse_record(path: Path, record: dict[str, Any]) -> tuple[TrainConfig, Scaler]:
+    from qkan.datasets import Scaler
+
+    wanted = {"format_version", "config", "data", "scaler"}
+    if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
+        raise RunError(f"{path / _CONFIG} must hold exactly {sorted(wanted)}, got {sorted(record)}; train again")
+    try:
+        return TrainConfig.from_dict(record["config"]), Scaler.from_dict(record["scaler"])
+    except ValueError as error:
+        raise RunError(f"{path / _CONFIG} cannot be used: {error}; restore the file or train again") from error
+
+
+def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> None:
+    import safetensors
+    import safetensors.torch
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}; restore the file or train again") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise RunError(
+            f"{path} is not the file that the run wrote (its sha256 differs): it is damaged or was changed; "
+            "restore the file or train again"
+        )
+    try:
+        model.load_state_dict(safetensors.torch.load(content))
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise RunError(f"the weights in {path} do not fit the model of config.json; train again") from error
+
+
+def _claim_folder(out: Path, overwrite: bool) -> None:
+    """Make the folder, or empty an old run of what would make the new one look finished or resumable."""
+    _refuse_file(out)
+    if out.is_dir() and any(out.iterdir()):
+        if not _is_run_folder(out):
+            raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
+        if not overwrite:
+            raise RunError(
+                f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
+                "replace it or resume=True (--resume) to finish it"
+            )
+        (out / _MANIFEST).unlink(missing_ok=True)
+        (out / _CHECKPOINT).unlink(missing_ok=True)
+    _make_folders(out)
+
+
+def _is_run_folder(out: Path) -> bool:
+    return (out / _CONFIG).exists() and "format_version" in read_json(out / _CONFIG)
+
+
+def _refuse_file(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; choose another folder for the run")
+
+
+def _make_folders(out: Path) -> None:
+    try:
+        (out / _CHECKPOINT.parent).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {out}: {error.strerror or error}; choose another one") from error
+
+
+def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
+    """Refuse to resume another run than the one asked for; return whether the run is finished."""
+    _refuse_file(out)
+    if not out.is_dir():
+        raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
+    if (out / _CONFIG).exists():
+        found = _read_record(out)
+        _parse_record(out, found)
+        for name, value in record["config"].items():
+            if found["config"].get(name, value) != value:
+                raise RunError(
+                    f"the run in {out} was started with {name}={found['config'][name]!r}, not {value!r}; "
+                    "resume it with its own options or choose another folder"
+                )
+        if found["data"].get("fingerprint") != record["data"]["fingerprint"]:
+            raise RunError(
+                f"the data {record['config']['data']!r} has changed since the run in {out} was started; "
+                "restore it or start a new run in another folder"
+            )
+    elif any(out.iterdir()):
+        raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
+    _make_folders(out)
+    for folder in (out, out / _CHECKPOINT.parent):
+        remove_leftovers(folder)
+    return (out / _MANIFEST).exists()
+
+
+def _write_results(out: Path, model: RecurrentForecaster, data: ForecastData, result: FitResult) -> None:
+    import safetensors.torch
+
+    from qkan.forecasting.inference import forecast_windows, score
+    from qkan.forecasting.metrics import mase_season
+    from qkan.forecasting.report import save_forecast_plot, save_loss_plot
+
+    write_text(out / "history.csv", _to_csv(result.history))
+    weights = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
+    write_atomic(out / _WEIGHTS, lambda file: file.write(weights))
+    predictions = forecast_windows(model, data)
+    write_text(out / "predictions.csv", _predictions_frame(data, predictions).to_csv(index=False))
+    metrics = {
+        "parameters": count_parameters(model),
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "best_validation_mse": result.best_loss if len(data.validation) else None,
+        "train_seconds": round(result.seconds, 3),
+        "mase_season": mase_season(data),
+        "test": score(data, predictions),
+    }
+    write_json(out / "metrics.json", metrics)
+    save_loss_plot(out / "loss.png", result.history, result.best_epoch)
+    save_forecast_plot(out / "forecast.png", data, predictions)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "status": "complete",
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    write_json(out / _MANIFEST, manifest)
+
+
+def _to_csv(rows: list[dict[str, float]]) -> str:
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def _predictions_frame(data: ForecastData, predictions: Any) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    windows, horizon = data.test, data.horizon
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.array(data.ids, dtype=object)[windows.series], horizon),
+            "ds": data.target_times("test").ravel(),
+            "step": np.tile(np.arange(1, horizon + 1), len(windows)),
+            "y": data.target_values("test").ravel(),
+            "yhat": predictions.ravel(),
+        }
+    )
