@@ -5,10 +5,12 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 """
 
 from qkan.datasets.files import read_series
+from qkan.datasets.plots import plot_series
 from qkan.datasets.registry import SPECS, SeriesSpec, available_series, load_series, resolve_series
 from qkan.datasets.scalers import Scaler
 from qkan.datasets.series import DataError, Series, Session
 from qkan.datasets.splits import SplitFractions
+from qkan.datasets.statistics import autocorrelation, naive_test_mae
 from qkan.datasets.windows import ForecastData, Windows, make_forecast_data
 
 __all__ = [
@@ -21,9 +23,12 @@ __all__ = [
     "Session",
     "SplitFractions",
     "Windows",
+    "autocorrelation",
     "available_series",
     "load_series",
     "make_forecast_data",
+    "naive_test_mae",
+    "plot_series",
     "read_series",
     "resolve_series",
 ]

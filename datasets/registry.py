@@ -15,7 +15,7 @@ from qkan.datasets.files import is_data_path, read_series
 from qkan.datasets.series import DataError, Series, Session, step_frame
 from qkan.datasets.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 
-_COMPUTED = "computed when loaded"
+_COMPUTED = "computed"
 _FREE = "Apache-2.0 (computed by this package)"
 
 
@@ -67,7 +67,7 @@ _SPECS = (
         frequency="5min",
         season=(STEPS_A_DAY, STEPS_A_WEEK),
         unit="calls per 5 minutes",
-        source="Weinberg, Brown and Stroud (2007), JASA 102, 1185-1198; bank_calls in the R package fpp3",
+        source="Weinberg, Brown and Stroud (2007), JASA 102; R package fpp3",
         licence="published with fpp3 (GPL-3); no separate licence of the values is known",
         session=SESSION,
     ),

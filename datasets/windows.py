@@ -126,7 +126,7 @@ def make_forecast_data(
     window: int,
     horizon: int,
     split: SplitFractions | None = None,
-    scaler: str = "minmax",
+    scaler: str | Scaler = "minmax",
 ) -> ForecastData:
     """Split every series by time, scale it by its training part and cut it into windows.
 
@@ -137,11 +137,12 @@ def make_forecast_data(
         window: input steps, at least 1.
         horizon: target steps right after the inputs, at least 1.
         split: shares of the parts, 70 / 10 / 20 % by default.
-        scaler: one of ``scalers.KINDS``.
+        scaler: one of ``scalers.KINDS``, fitted here on the training parts; or a fitted scaler of the same series,
+            such as the one a model was trained with.
 
     Raises:
-        DataError: window or horizon out of range, unknown scaler, a series too short for a window in every part, or
-            scaled values beyond float32.
+        DataError: window or horizon out of range, a scaler that is unknown or of other series, a series too short for a
+            window in every part, or scaled values beyond float32.
     """
     for option, value in (("window", window), ("horizon", horizon)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
@@ -149,8 +150,7 @@ def make_forecast_data(
     split = SplitFractions() if split is None else split
     boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
     _check_lengths(series, boundaries, window, horizon, split)
-    training = [series.values_of(i)[:end] for i, end in enumerate(boundaries[:, 0])]
-    fitted = Scaler.fit(training, series.ids, scaler)
+    fitted = scaler if isinstance(scaler, Scaler) else _fit(series, boundaries, scaler)
     scaled = _scale(series, fitted)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     parts = [_cut(series, scaled, edges[:, i], edges[:, i + 1], window, horizon) for i in range(3)]
@@ -174,7 +174,18 @@ def _check_lengths(series: Series, boundaries: np.ndarray, window: int, horizon:
             )
 
 
+def _fit(series: Series, boundaries: np.ndarray, kind: str) -> Scaler:
+    training = [series.values_of(i)[:end] for i, end in enumerate(boundaries[:, 0])]
+    return Scaler.fit(training, series.ids, kind)
+
+
 def _scale(series: Series, scaler: Scaler) -> np.ndarray:
+    if scaler.ids != series.ids:
+        strange = sorted(set(scaler.ids) ^ set(series.ids))
+        raise DataError(
+            f"the scaler was fitted on {len(scaler.ids)} series and the data has {len(series.ids)}; {strange[0]!r} is "
+            "in one of them only, so give data with the same ids"
+        )
     owner = np.repeat(np.arange(len(series.ids)), series.lengths)
     with np.errstate(over="ignore"):  # what overflows is reported below, with its place
         scaled = scaler.transform(series.values, owner).astype(np.float32)
