@@ -5,7 +5,7 @@ pay for importing torch.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qkan._conflict import check_no_conflict
 
@@ -13,7 +13,29 @@ check_no_conflict()
 
 from qkan._version import __version__  # noqa: E402  (the check must come before anything else of the package)
 
-_EXPORTS: dict[str, str] = {}  # public name -> the module that defines it
+if TYPE_CHECKING:
+    from qkan.daruan import DARUAN as DARUAN
+    from qkan.hybrid import HQKAN as HQKAN
+    from qkan.hybrid import JHCGNet as JHCGNet
+    from qkan.kernels.ansatz import Ansatz as Ansatz
+    from qkan.layers import QKANLayer as QKANLayer
+    from qkan.network import QKAN as QKAN
+    from qkan.recurrent import HQKANLSTM as HQKANLSTM
+    from qkan.recurrent import QKANLSTM as QKANLSTM
+    from qkan.recurrent import QKANLSTMCell as QKANLSTMCell
+
+#: public name -> the module that defines it
+_EXPORTS: dict[str, str] = {
+    "Ansatz": "qkan.kernels.ansatz",
+    "DARUAN": "qkan.daruan",
+    "HQKAN": "qkan.hybrid",
+    "HQKANLSTM": "qkan.recurrent",
+    "JHCGNet": "qkan.hybrid",
+    "QKAN": "qkan.network",
+    "QKANLSTM": "qkan.recurrent",
+    "QKANLSTMCell": "qkan.recurrent",
+    "QKANLayer": "qkan.layers",
+}
 
 __all__ = ["__version__", *sorted(_EXPORTS)]
 

@@ -1,0 +1,359 @@
+"""DARUAN layers on the Bloch sphere, with a hand-written adjoint backward.
+
+A single-qubit pure state is a unit vector s = (X, Y, Z) and every gate rotates it, so the circuit needs no complex
+numbers and <Z> is simply Z. The backward pass keeps no states: with lambda = d loss / d s behind a rotation about axis
+a by angle t, d loss / d t = lambda . (a x s); turning s and lambda back by -t gives both in front of the rotation.
+
+The work is done in pieces of a batch and of the outputs that fit a processor's cache, so the memory beyond inputs,
+outputs and gradients does not grow with the batch, the layer or the number of repetitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from qkan.kernels.ansatz import Ansatz, Rotation
+
+#: Elements (samples x outputs x inputs) of one piece, at one repetition. About 20 arrays of this size are alive at a
+#: time, so 2 ** 15 single-precision elements stay inside a core's second-level cache. Measured: docs/benchmarks.md.
+PIECE_ELEMENTS = 2**15
+#: Fewest samples in a piece (if there are as many): parameters are read once per piece.
+PIECE_SAMPLES = 16
+#: Keeps the slope of the amplitude readout finite at the poles, where |alpha| or |beta| has a kink.
+AMPLITUDE_FLOOR = 1e-12
+
+Vector = list[Tensor]
+
+
+def turn(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> None:
+    """Rotate ``vector`` in place (the list, not its tensors) about a coordinate axis; any broadcastable shapes."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    u, v = vector[first], vector[second]
+    vector[first] = torch.addcmul(cos * u, sin, v, value=-1)
+    vector[second] = torch.addcmul(sin * u, cos, v)
+
+
+def turn_back(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> None:
+    """Undo :func:`turn`."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    u, v = vector[first], vector[second]
+    vector[first] = torch.addcmul(cos * u, sin, v)
+    vector[second] = torch.addcmul(cos * v, sin, u, value=-1)
+
+
+def half_turn(vector: Vector, axis: int) -> None:
+    """A Pauli gate: flips the two components across its axis; its own inverse."""
+    for other in ((axis + 1) % 3, (axis + 2) % 3):
+        vector[other] = -vector[other]
+
+
+def read(z: Tensor, readout: str) -> Tensor:
+    """``"z"``: <Z> itself; ``"amplitude"``: |alpha| - |beta| = sqrt((1 + Z) / 2) - sqrt((1 - Z) / 2)."""
+    if readout == "z":
+        return z
+    return ((1 + z) / 2).clamp_min(0).sqrt() - ((1 - z) / 2).clamp_min(0).sqrt()
+
+
+def read_slope(z: Tensor, readout: str) -> Tensor | None:
+    """d read / d Z, or None where it is 1."""
+    if readout == "z":
+        return None
+    up = ((1 + z) / 2).clamp_min(AMPLITUDE_FLOOR).rsqrt()
+    down = ((1 - z) / 2).clamp_min(AMPLITUDE_FLOOR).rsqrt()
+    return (up + down) / 4
+
+
+class _Circuit:
+    """What all pieces of one call share: the program, and per rotation the parts that depend on parameters alone."""
+
+    def __init__(
+        self, theta: Tensor, weight: Tensor | None, bias: Tensor | None, ansatz: Ansatz, reps: int, per_sample: bool
+    ) -> None:
+        self.steps = ansatz.program(reps)
+        self.acos = ansatz.encoding_map == "acos"
+        self.per_sample = per_sample
+        self.weight, self.bias = weight, bias
+        self.phases = [self._phase(step, theta) for step in self.steps]
+        self.phase_trig = [None if p is None else (torch.cos(p), torch.sin(p)) for p in self.phases]
+        self.encoding_weight = [self._sum_of(weight, step) for step in self.steps]
+        encoded = [k for k, step in enumerate(self.steps) if step.encodings]
+        self.prefix = encoded[0] if encoded else len(self.steps)
+        self.start = [theta.new_tensor(component) for component in ansatz.initial]
+        for k in range(self.prefix):
+            self._apply(self.start, k, None)
+
+    def _phase(self, step: Rotation, theta: Tensor) -> Tensor | None:
+        """The part of a rotation angle that no input reaches: trained angles, pre-activation biases (but for acos)."""
+        terms = [theta[..., row, column] for row, column in step.thetas]
+        if self.bias is not None and not self.acos:
+            terms += [self.bias[..., index] for index in step.encodings]
+        return sum(terms[1:], terms[0]) if terms else None
+
+    @staticmethod
+    def _sum_of(tensor: Tensor | None, step: Rotation) -> Tensor | None:
+        if tensor is None or not step.encodings:
+            return None
+        terms = [tensor[..., index] for index in step.encodings]
+        return sum(terms[1:], terms[0])
+
+    def _part(self, tensor: Tensor, piece: tuple[slice, slice] | None) -> Tensor:
+        """The rows of a parameter tensor ([samples,] outputs, inputs) that a piece touches."""
+        if piece is None or tensor.dim() < 2:
+            return tensor
+        if self.per_sample and tensor.dim() == 3:
+            return tensor[piece[0], piece[1]] if tensor.shape[0] > 1 else tensor[:, piece[1]]
+        return tensor[piece[1]]
+
+    def inputs(self, x: Tensor, piece: tuple[slice, slice]) -> _Inputs:
+        return _Inputs(self, x[piece[0]].unsqueeze(1), piece)
+
+    def _apply(self, vector: Vector, k: int, inputs: _Inputs | None) -> None:
+        step = self.steps[k]
+        if step.half_turn:
+            half_turn(vector, step.axis)
+        else:
+            turn(vector, step.axis, *self.trig(k, inputs))
+
+    def trig(self, k: int, inputs: _Inputs | None) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of rotation ``k`` for one piece."""
+        if inputs is not None and self.steps[k].encodings:
+            return inputs.trig(k)
+        trig = self.phase_trig[k]
+        if trig is None:
+            raise ValueError(f"rotation {k} has neither trained angles nor encodings")
+        piece = None if inputs is None else inputs.piece
+        return self._part(trig[0], piece), self._part(trig[1], piece)
+
+    def run(self, inputs: _Inputs) -> Vector:
+        """The Bloch vector at the end of the circuit for one piece, each component (samples, outputs, inputs)."""
+        vector = [self._part(component, inputs.piece) for component in self.start]
+        for k in range(self.prefix, len(self.steps)):
+            self._apply(vector, k, inputs)
+        return vector
+
+
+class _Inputs:
+    """The encoded inputs of one piece: ``x`` is (samples, 1, inputs)."""
+
+    def __init__(self, circuit: _Circuit, x: Tensor, piece: tuple[slice, slice]) -> None:
+        self.circuit, self.x, self.piece = circuit, x, piece
+        self._plain: dict[int, tuple[Tensor, Tensor]] = {}
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def angle(self, index: int) -> Tensor:
+        """w_l x + b_l."""
+        circuit, angle = self.circuit, self.x
+        if circuit.weight is not None:
+            angle = angle * circuit._part(circuit.weight[..., index], self.piece)
+        if circuit.bias is not None:
+            angle = angle + circuit._part(circuit.bias[..., index], self.piece)
+        return angle
+
+    def map_slope(self, index: int) -> Tensor | None:
+        """d encoded angle / d (w_l x + b_l), or None where it is 1."""
+        if not self.circuit.acos:
+            return None
+        return -(1 - self.angle(index) ** 2).rsqrt()
+
+    def trig(self, k: int) -> tuple[Tensor, Tensor]:
+        if k not in self._known:
+            self._known[k] = self._compute(k)
+        return self._known[k]
+
+    def _compute(self, k: int) -> tuple[Tensor, Tensor]:
+        circuit = self.circuit
+        step, phase = circuit.steps[k], circuit.phases[k]
+        if circuit.acos:
+            angles = [torch.acos(self.angle(index)) for index in step.encodings]
+            if phase is not None:
+                angles.append(circuit._part(phase, self.piece))
+            angle = sum(angles[1:], angles[0])
+        elif circuit.weight is not None:
+            angle = self.x * circuit._part(circuit.encoding_weight[k], self.piece)  # type: ignore[arg-type]
+            if phase is not None:
+                angle = angle + circuit._part(phase, self.piece)
+        else:
+            return self._unweighted(k, len(step.encodings))
+        return torch.cos(angle), torch.sin(angle)
+
+    def _unweighted(self, k: int, times: int) -> tuple[Tensor, Tensor]:
+        """cos and sin of (times x + phase) by the addition theorem: trigonometry per input, not per edge."""
+        circuit = self.circuit
+        if times not in self._plain:
+            self._plain[times] = torch.cos(times * self.x), torch.sin(times * self.x)
+        cos, sin = self._plain[times]
+        trig = circuit.phase_trig[k]
+        if trig is None:
+            return cos, sin
+        cos_phase, sin_phase = (circuit._part(part, self.piece) for part in trig)
+        return (
+            torch.addcmul(cos * cos_phase, sin, sin_phase, value=-1),
+            torch.addcmul(sin * cos_phase, cos, sin_phase),
+        )
+
+
+def _pieces(samples: int, outputs: int, inputs: int, reps: int) -> Iterator[tuple[slice, slice]]:
+    """Cut (samples, outputs, inputs) into cache-sized pieces; one piece under a compiler, which fuses by itself."""
+    if torch.compiler.is_compiling() or samples == 0:
+        yield slice(0, samples), slice(0, outputs)
+        return
+    # The backward pass of a piece also keeps two numbers per encoding.
+    elements = max(1, PIECE_ELEMENTS * 8 // (6 + 2 * reps))
+    rows = max(1, inputs)
+    take = min(samples, max(PIECE_SAMPLES, elements // (rows * outputs)))
+    wide = min(outputs, max(1, elements // (rows * take)))
+    for low in range(0, outputs, wide):
+        for first in range(0, samples, take):
+            yield slice(first, min(first + take, samples)), slice(low, min(low + wide, outputs))
+
+
+def _forward(x: Tensor, circuit: _Circuit, mix: Tensor | None, outputs: int, readout: str, reduce: bool, reps: int):
+    samples, features = x.shape
+    shape = (samples, outputs) if reduce else (samples, outputs, features)
+    out = x.new_empty(shape)
+    for piece in _pieces(samples, outputs, features, reps):
+        value = read(circuit.run(circuit.inputs(x, piece))[2], readout)
+        if not reduce:
+            out[piece] = value
+            continue
+        if mix is not None:
+            value = value * mix[piece[1]]
+        out[piece] = value.expand(piece[0].stop - piece[0].start, -1, features).sum(-1)
+    return out
+
+
+class _Gradients:
+    """Sums of parameter gradients over the pieces; entries that no rotation feeds stay zero."""
+
+    def __init__(
+        self, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+    ) -> None:
+        # Parameters first, so that each (outputs, inputs) plane is contiguous while pieces add to it.
+        self.x = torch.zeros_like(x)
+        self.theta = theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
+        self.weight = None if weight is None else weight.new_zeros((weight.shape[-1], *weight.shape[:-1]))
+        self.bias = None if bias is None else bias.new_zeros((bias.shape[-1], *bias.shape[:-1]))
+        self.mix = None if mix is None else torch.zeros_like(mix)
+
+    def results(self) -> tuple[Tensor | None, ...]:
+        theta = self.theta.movedim((0, 1), (-2, -1))
+        weight = None if self.weight is None else self.weight.movedim(0, -1)
+        bias = None if self.bias is None else self.bias.movedim(0, -1)
+        return self.x, theta, weight, bias, self.mix
+
+
+def _add(total: Tensor, circuit: _Circuit, piece: tuple[slice, slice], gradient: Tensor) -> None:
+    """Add a (samples, outputs, inputs) gradient to a parameter plane, summed over samples unless the plane has them."""
+    if circuit.per_sample and total.dim() == 3:
+        if total.shape[0] == 1:
+            total[:, piece[1]] += gradient.sum(0, keepdim=True)
+        else:
+            total[piece] += gradient
+    else:
+        total[piece[1]] += gradient if gradient.dim() == 2 else gradient.sum(0)
+
+
+def _backward_piece(circuit: _Circuit, inputs: _Inputs, vector: Vector, adjoint: Vector, total: _Gradients) -> None:
+    piece = inputs.piece
+    for k in reversed(range(len(circuit.steps))):
+        step = circuit.steps[k]
+        if k == circuit.prefix - 1:
+            # In front of the first encoding the state is the same for all samples, so lambda may be summed over them.
+            vector = [circuit._part(component, piece) for component in circuit.start]
+            if not circuit.per_sample:
+                adjoint = [part.sum(0) if part.dim() == 3 else part for part in adjoint]
+        if step.half_turn:
+            half_turn(vector, step.axis)
+            half_turn(adjoint, step.axis)
+            continue
+        first, second = (step.axis + 1) % 3, (step.axis + 2) % 3
+        gradient = torch.addcmul(adjoint[second] * vector[first], adjoint[first], vector[second], value=-1)
+        for row, column in step.thetas:
+            _add(total.theta[row, column], circuit, piece, gradient)
+        for index in step.encodings:
+            slope = inputs.map_slope(index)
+            _add_encoding(circuit, inputs, index, gradient if slope is None else gradient * slope, total)
+        if k > 0:
+            cos, sin = circuit.trig(k, inputs)
+            turn_back(vector, step.axis, cos, sin)
+            turn_back(adjoint, step.axis, cos, sin)
+
+
+def _add_encoding(circuit: _Circuit, inputs: _Inputs, index: int, gradient: Tensor, total: _Gradients) -> None:
+    piece = inputs.piece
+    if total.bias is not None:
+        _add(total.bias[index], circuit, piece, gradient)
+    if circuit.weight is not None and total.weight is not None:
+        _add(total.weight[index], circuit, piece, gradient * inputs.x)
+        gradient = gradient * circuit._part(circuit.weight[..., index], piece)
+    total.x[piece[0]] += gradient.sum(1)
+
+
+class _BlochCircuits(torch.autograd.Function):
+    """phi of every (sample, output, input), summed over inputs with weights ``mix`` if ``reduce``."""
+
+    @staticmethod
+    def forward(x, theta, weight, bias, mix, ansatz: Ansatz, reps: int, readout: str, reduce: bool):  # type: ignore[override]
+        circuit = _Circuit(theta, weight, bias, ansatz, reps, theta.dim() == 5)
+        return _forward(x, circuit, mix, theta.shape[-4], readout, reduce, reps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, theta, weight, bias, mix, *ctx.options = inputs
+        ctx.save_for_backward(x, theta, weight, bias, mix)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+        x, theta, weight, bias, mix = ctx.saved_tensors
+        ansatz, reps, readout, reduce = ctx.options
+        circuit = _Circuit(theta, weight, bias, ansatz, reps, theta.dim() == 5)
+        total = _Gradients(x, theta, weight, bias, mix)
+        zero = x.new_zeros(())
+        for piece in _pieces(x.shape[0], theta.shape[-4], x.shape[1], reps):
+            inputs = circuit.inputs(x, piece)
+            vector = circuit.run(inputs)
+            upstream = grad[piece].unsqueeze(-1) if reduce else grad[piece]
+            if total.mix is not None:
+                total.mix[piece[1]] += (upstream * read(vector[2], readout)).sum(0)
+                upstream = upstream * mix[piece[1]]
+            slope = read_slope(vector[2], readout)
+            upstream = upstream if slope is None else upstream * slope
+            _backward_piece(circuit, inputs, vector, [zero, zero, upstream.expand_as(vector[2])], total)
+        return *total.results(), None, None, None, None
+
+
+def circuits(
+    x: Tensor,
+    theta: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mix: Tensor | None,
+    *,
+    ansatz: Ansatz,
+    reps: int,
+    readout: str,
+    reduce: bool,
+) -> Tensor:
+    """Evaluate every edge circuit of a layer.
+
+    Args:
+        x: (samples, inputs), real.
+        theta: (outputs, inputs, rows, angles), or (samples or 1, outputs, inputs, rows, angles) for circuits that
+            differ between samples.
+        weight, bias: pre-activation (outputs, inputs, reps), or None for weight 1 and bias 0.
+        mix: (outputs, inputs) weights of the sum over inputs, or None for ones; only with ``reduce``.
+        ansatz, reps: the circuit.
+        readout: ``"z"`` or ``"amplitude"``.
+        reduce: sum over inputs.
+
+    Returns:
+        (samples, outputs) if ``reduce``, else (samples, outputs, inputs); the dtype is that of the arguments, which
+        must agree.
+    """
+    return _BlochCircuits.apply(x, theta, weight, bias, mix, ansatz, reps, readout, reduce)

@@ -1,0 +1,140 @@
+"""JHCG Net: an affine encoder, a small latent network and an affine decoder; HQKAN is the one with a QKAN latent.
+
+QKAN-LSTM: arXiv 2512.05049; HQKAN: arXiv 2509.14026.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from qkan.init import uniform_
+from qkan.network import QKAN
+from qkan.options import LayerOptions, positive_int
+
+Latent = str | Callable[[int], nn.Module]
+#: Named latents. ``linear`` is no network at all: what is left is a low-rank affine map, the ablation of the circuit.
+LATENTS = ("qkan", "tanh", "linear")
+
+
+def default_latent_features(in_features: int) -> int:
+    """ceil(log2 n), at least 1: the latent width of the original authors' code."""
+    return max(1, math.ceil(math.log2(in_features)))
+
+
+def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Module:
+    """A latent network from ``features`` to ``features``.
+
+    Args:
+        latent: one of :data:`LATENTS`, or a function from the width to a module.
+        features: latent width.
+        options: of the QKAN; another latent takes none but device, dtype and generator.
+
+    Raises:
+        ValueError: an unknown name, or circuit options for a latent without a circuit.
+        TypeError: neither a name nor callable.
+    """
+    if latent == "qkan":
+        return QKAN([features, features], **options)
+    if not isinstance(latent, str) and not callable(latent):
+        raise TypeError(f"latent must be one of {', '.join(LATENTS)} or a callable, got {type(latent).__name__}")
+    circuit_options = sorted(set(options) - {"generator", "device", "dtype"})
+    if isinstance(latent, str) and latent not in LATENTS:
+        raise ValueError(f"unknown latent {latent!r}; use one of {', '.join(LATENTS)}, or a function of the width")
+    if circuit_options:
+        raise ValueError(f"latent {latent!r} has no circuit, so it cannot take {', '.join(circuit_options)}")
+    if callable(latent):
+        return latent(features)
+    return nn.Tanh() if latent == "tanh" else nn.Identity()
+
+
+def affine(in_features: int, out_features: int, bias: bool, bound: float, options: LayerOptions) -> nn.Linear:
+    """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
+
+    linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
+    for parameter in linear.parameters():
+        uniform_(parameter, bound, options.get("generator"))
+    return linear
+
+
+class JHCGNet(nn.Module):
+    """Encoder (affine to a latent), latent network, decoder (affine): (..., in_features) to (..., out_features).
+
+    Args:
+        in_features, out_features: sizes of the last dimension.
+        latent_features: latent width; default ceil(log2 in_features).
+        latent: ``"qkan"``, ``"tanh"``, ``"linear"`` (no latent network: a low-rank affine map), or a function from the
+            latent width to a module.
+        bias: whether encoder and decoder have one.
+        options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent; here ``base_activation`` is None
+            unless given.
+
+    Raises:
+        ValueError, TypeError: a size, latent or option outside what is listed.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        latent_features: int | None = None,
+        latent: Latent = "qkan",
+        bias: bool = True,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        super().__init__()
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
+        if latent_features is None:
+            latent_features = default_latent_features(in_features)
+        self.latent_features = positive_int("latent_features", latent_features)
+        if latent == "qkan":
+            options.setdefault("base_activation", None)
+        self.encoder = affine(in_features, latent_features, bias, 1 / math.sqrt(in_features), options)
+        self.latent = build_latent(latent, latent_features, options)
+        self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply encoder, latent and decoder to ``x`` (..., in_features)."""
+        return self.decoder(self.latent(self.encoder(x)))
+
+
+class HQKAN(JHCGNet):
+    """A JHCG Net with a QKAN latent, to stand where an MLP block stands.
+
+    Args:
+        in_features: last size of the input.
+        hidden_features: latent width; default ceil(log2 in_features).
+        out_features: last size of the output; default in_features.
+        bias: whether encoder and decoder have one.
+        drop: dropout probability behind the latent and behind the decoder.
+        options: keyword options of :class:`qkan.QKANLayer`.
+
+    Raises:
+        ValueError, TypeError: a size, probability or option outside its range.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int | None = None,
+        out_features: int | None = None,
+        *,
+        bias: bool = True,
+        drop: float = 0.0,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        out_features = in_features if out_features is None else out_features
+        super().__init__(in_features, out_features, latent_features=hidden_features, bias=bias, **options)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to ``x`` (..., in_features)."""
+        return self.drop(self.decoder(self.drop(self.latent(self.encoder(x)))))
+
+
+__all__ = ["HQKAN", "LATENTS", "JHCGNet", "build_latent", "default_latent_features"]

@@ -1,0 +1,66 @@
+"""Initial values of circuit parameters.
+
+Two schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(x)`` with a small random ``a``, so that a
+fresh layer behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor saturate; it needs an ansatz
+that has such a point. ``"normal"`` draws all angles from a normal distribution. ``"auto"`` takes the first
+where it exists. Why: docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.ansatz import Ansatz
+
+INITS = ("auto", "near_linear", "normal")
+#: Standard deviation of the angles under ``"normal"``, radians.
+NORMAL_STD = 0.3
+#: Standard deviation of the angles around the near-linear point, radians: enough to break symmetries.
+NEAR_LINEAR_STD = 0.05
+
+
+def _fill(tensor: Tensor, draw: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> None:
+    """Fill in place; a generator of another device draws there and the values are copied over."""
+    with torch.no_grad():
+        if generator is None or generator.device == tensor.device or tensor.device.type == "meta":
+            draw(tensor)
+        else:
+            tensor.copy_(draw(torch.empty_like(tensor, device=generator.device)))
+
+
+def uniform_(tensor: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    """Fill with U(-bound, bound)."""
+    _fill(tensor, lambda t: t.uniform_(-bound, bound, generator=generator), generator)
+
+
+def circuit_angles_(
+    theta: Tensor, ansatz: Ansatz, scheme: str, slope: float, generator: torch.Generator | None
+) -> None:
+    """Fill ``theta`` (..., rows, angles), radians.
+
+    Args:
+        theta: filled in place.
+        ansatz: whose angles these are.
+        scheme: one of :data:`INITS`.
+        slope: near-linear edges draw the angle ``a`` of their slope from U(-slope, slope).
+        generator: source of randomness, or None for torch's own.
+
+    Raises:
+        ValueError: unknown scheme, or ``"near_linear"`` for an ansatz without such a point.
+    """
+    if scheme not in INITS:
+        raise ValueError(f"unknown init {scheme!r}; use one of {', '.join(INITS)}")
+    if scheme == "near_linear" and ansatz.near_linear is None:
+        raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
+    if scheme == "normal" or ansatz.near_linear is None:
+        _fill(theta, lambda t: t.normal_(0.0, NORMAL_STD, generator=generator), generator)
+        return
+    _fill(theta, lambda t: t.normal_(0.0, NEAR_LINEAR_STD, generator=generator), generator)
+    slopes = torch.empty_like(theta[..., -1, ansatz.slope])
+    uniform_(slopes, slope, generator)
+    with torch.no_grad():
+        theta[..., -1, :] += theta.new_tensor(ansatz.near_linear)
+        theta[..., -1, ansatz.slope] = slopes + ansatz.near_linear[ansatz.slope]

@@ -1,0 +1,222 @@
+"""QKANLayer: a Kolmogorov-Arnold layer whose edges are single-qubit circuits."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qkan.init import circuit_angles_, uniform_
+from qkan.kernels import dispatch
+from qkan.kernels.ansatz import Ansatz, get_ansatz
+from qkan.options import BaseActivation, base_function, check_input, group_size, positive_int
+
+
+class QKANLayer(nn.Module):
+    r"""A layer of DARUAN edges: y_o = sum_i [ v_oi (phi_oi(x_i) + c_oi) + u_oi base(x_i) ].
+
+    Every phi_oi is the expectation of a single-qubit data re-uploading circuit (arXiv 2509.14026, section on QKAN);
+    |phi| <= 1.
+
+    Shapes: input (..., in_features), output (..., out_features), any number of leading dimensions. Parameters:
+    ``theta`` (out, in, rows, angles) in radians, rows = reps + 1 where the ansatz ends with trained gates, else reps;
+    ``preact_weight`` and ``preact_bias`` (out, in, reps); ``postact_weight``, ``postact_bias`` and ``base_weight``
+    (out, in). A parameter whose option is off is None. With ``group``, theta and pre-activations are (1, group, ...).
+
+    Args:
+        in_features, out_features: sizes of the last dimension.
+        reps: repetitions of the circuit block, 1 or more; phi has at most ``reps`` harmonics of x at fixed
+            pre-activations.
+        group: None, a circuit of its own for every edge; a number n, n circuits that inputs share (input i has circuit
+            i mod n, the same for all outputs); ``"input"``, one circuit per input.
+        ansatz: ``"pz"``, ``"rpz"``, ``"px"``, ``"real"``, ``"mix"`` or an :class:`Ansatz`.
+        preact_trainable: train w and b of the encoded angles w_l x + b_l; else w = 1, b = 0.
+        postact_weight_trainable, postact_bias_trainable: train v and c; else v = 1, c = 0.
+        base_activation: ``"silu"``, ``"gelu"``, ``"relu"``, ``"tanh"``, ``"identity"``, a callable, or None for no base
+            branch at all.
+        base_trainable: train u; else u keeps its initial values.
+        readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
+        init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.
+        backend: how circuits are evaluated: ``"auto"``, ``"bloch"`` or ``"reference"``.
+        generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
+        device, dtype: of the parameters, as for any torch module.
+
+    Raises:
+        ValueError, TypeError: an option outside what is listed above; the message names it and the remedy.
+    """
+
+    theta: nn.Parameter
+    preact_weight: nn.Parameter | None
+    preact_bias: nn.Parameter | None
+    postact_weight: nn.Parameter | None
+    postact_bias: nn.Parameter | None
+    base_weight: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        reps: int = 3,
+        *,
+        group: int | Literal["input"] | None = None,
+        ansatz: str | Ansatz = "pz",
+        preact_trainable: bool = False,
+        postact_weight_trainable: bool = False,
+        postact_bias_trainable: bool = False,
+        base_activation: BaseActivation = "silu",
+        base_trainable: bool = True,
+        readout: str = "z",
+        init: str = "auto",
+        backend: str = "auto",
+        generator: torch.Generator | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
+        self.ansatz = get_ansatz(ansatz)
+        self.ansatz.program(reps)
+        self.reps = reps
+        self.group = group_size(group, in_features)
+        self.preact_trainable = preact_trainable
+        self.base_activation = base_activation
+        self.base_trainable = base_trainable
+        self.readout = dispatch.check_readout(readout)
+        self.init = init
+        self.backend = dispatch.check_backend(backend)
+        self._base = base_function(base_activation)
+        shared_only = self.group is not None and out_features > 1
+        if shared_only and not postact_weight_trainable and (self._base is None or not base_trainable):
+            raise ValueError(
+                f"group={group!r} without trained post-activation or base weights makes all {out_features} outputs "
+                "equal; set postact_weight_trainable=True"
+            )
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(f"dtype must be a real floating-point type, got {dtype}")
+        factory = {"device": device, "dtype": dtype}
+        edges = (self.out_features, self.in_features)
+        circuits = edges if self.group is None else (1, self.group)
+
+        def parameter(present: bool, *shape: int, trained: bool = True) -> nn.Parameter | None:
+            return nn.Parameter(torch.empty(shape, **factory), requires_grad=trained) if present else None  # type: ignore[arg-type]
+
+        preact_bias = preact_trainable or self.ansatz.trains_preact_bias
+        self.theta = nn.Parameter(torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
+        self.register_parameter("preact_weight", parameter(preact_trainable, *circuits, reps))
+        self.register_parameter("preact_bias", parameter(preact_bias, *circuits, reps))
+        self.register_parameter("postact_weight", parameter(postact_weight_trainable, *edges))
+        self.register_parameter("postact_bias", parameter(postact_bias_trainable, *edges))
+        self.register_parameter("base_weight", parameter(self._base is not None, *edges, trained=base_trainable))
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None, slope: float | None = None) -> None:
+        """Draw fresh initial values.
+
+        Args:
+            generator: source of randomness, or None for torch's default one.
+            slope: bound of the initial slopes of an edge and of the base weights; default 1/sqrt(in_features), that of
+                :class:`torch.nn.Linear`. With trained post-activation weights these take that bound and every circuit
+                starts at the slope sin(1).
+        """
+        bound = 1 / math.sqrt(self.in_features) if slope is None else slope
+        circuit_slope = bound
+        if self.postact_weight is not None:
+            uniform_(self.postact_weight, bound, generator)
+            circuit_slope = 1.0
+        circuit_angles_(self.theta, self.ansatz, self.init, circuit_slope, generator)
+        if self.base_weight is not None:
+            uniform_(self.base_weight, bound, generator)
+        with torch.no_grad():
+            for tensor, value in ((self.preact_weight, 1.0), (self.preact_bias, 0.0), (self.postact_bias, 0.0)):
+                if tensor is not None:
+                    tensor.fill_(value)
+
+    def _per_input(self, parameter: Tensor | None) -> Tensor | None:
+        """Circuit parameters of a group laid out per input: (1, in, ...)."""
+        if parameter is None or self.group in (None, self.in_features):
+            return parameter
+        return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
+
+    def _circuits(self, x: Tensor, theta: Tensor | None, mix: Tensor | None, reduce: bool) -> Tensor:
+        check_input(x, self.in_features, type(self).__name__)
+        if theta is None:
+            theta = self._per_input(self.theta)
+        else:
+            self._check_theta(x, theta)
+        return dispatch.circuits(
+            x,
+            theta,
+            self._per_input(self.preact_weight),
+            self._per_input(self.preact_bias),
+            mix,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            readout=self.readout,
+            reduce=reduce,
+            backend=self.backend,
+        )
+
+    def _check_theta(self, x: Tensor, theta: Tensor) -> None:
+        circuit = (self.ansatz.rows(self.reps), self.ansatz.angles)
+        lead = tuple(x.shape[:-1])
+        shapes = [(*lead, outputs, self.in_features, *circuit) for outputs in (self.out_features, 1)]
+        if tuple(theta.shape) not in (*shapes, shapes[0][len(lead) :]):
+            raise ValueError(f"theta of shape {tuple(theta.shape)} does not fit; per-sample theta must be {shapes[0]}")
+
+    def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            x: (..., in_features), real.
+            theta: circuit angles to use instead of the parameter, (..., out_features, in_features, rows, angles) with
+                the leading dimensions of ``x``: circuits that differ between samples.
+
+        Returns:
+            (..., out_features), in the dtype of the parameters.
+
+        Raises:
+            ValueError: a last size other than in_features, or a theta of another shape.
+            TypeError: an input that is not floating point.
+        """
+        mix = self.postact_weight
+        if mix is None and self.group is not None:
+            mix = self.theta.new_ones(self.out_features, self.in_features)
+        y = self._circuits(x, theta, mix, reduce=True)
+        if self.postact_bias is not None:
+            bias = self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight
+            y = y + bias.sum(-1)
+        if self._base is not None:
+            y = y + F.linear(self._base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
+        return y
+
+    def edge_outputs(self, x: Tensor) -> Tensor:
+        """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
+        y = self._circuits(x, None, None, reduce=False)
+        if self.postact_bias is not None:
+            y = y + self.postact_bias
+        if self.postact_weight is not None:
+            y = y * self.postact_weight
+        if self._base is not None:
+            y = y + self._base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight
+        return y.expand(*x.shape[:-1], self.out_features, self.in_features)
+
+    def extra_repr(self) -> str:
+        """What print(layer) shows."""
+        options = [f"in_features={self.in_features}, out_features={self.out_features}, reps={self.reps}"]
+        options.append(f"ansatz={self.ansatz.name!r}")
+        if self.group is not None:
+            options.append(f"group={self.group}")
+        if self.preact_trainable:
+            options.append("preact_trainable=True")
+        options += [
+            f"{name}_trainable=True" for name in ("postact_weight", "postact_bias") if getattr(self, name) is not None
+        ]
+        base = self.base_activation
+        if not isinstance(base, str | type(None)):
+            base = getattr(base, "__name__", type(base).__name__)
+        options.append(f"base_activation={base!r}, readout={self.readout!r}, backend={self.backend!r}")
+        return ", ".join(options)

@@ -1,0 +1,41 @@
+"""QKAN: a stack of QKAN layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from qkan.layers import QKANLayer
+from qkan.options import LayerOptions
+
+
+class QKAN(nn.Module):
+    """A Kolmogorov-Arnold network of :class:`QKANLayer` s (arXiv 2509.14026).
+
+    Shapes: input (..., width[0]), output (..., width[-1]).
+
+    Args:
+        width: sizes of the layers from input to output, two or more.
+        options: the keyword options of :class:`QKANLayer`, the same for every layer. One ``generator`` feeds all layers
+            in order, so equal-shaped layers start differently.
+
+    Raises:
+        ValueError, TypeError: fewer than two sizes, or what QKANLayer refuses.
+    """
+
+    def __init__(self, width: Sequence[int], **options: Unpack[LayerOptions]) -> None:
+        super().__init__()
+        width = list(width)
+        if len(width) < 2:
+            raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
+        self.width = width
+        self.layers = nn.ModuleList(QKANLayer(n_in, n_out, **options) for n_in, n_out in pairwise(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers in turn to ``x`` (..., width[0])."""
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -1,0 +1,109 @@
+"""The circuit options that layers, networks and recurrent modules share, and the checks of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qkan.kernels.ansatz import Ansatz
+
+MAX_FEATURES = 2**20
+BaseActivation = str | nn.Module | Callable[[Tensor], Tensor] | None
+
+
+class LayerOptions(TypedDict, total=False):
+    """Keyword options of :class:`qkan.QKANLayer`; see there for what each one does."""
+
+    reps: int
+    group: int | Literal["input"] | None
+    ansatz: str | Ansatz
+    preact_trainable: bool
+    postact_weight_trainable: bool
+    postact_bias_trainable: bool
+    base_activation: BaseActivation
+    base_trainable: bool
+    readout: str
+    init: str
+    backend: str
+    generator: torch.Generator | None
+    device: torch.device | str | int | None
+    dtype: torch.dtype | None
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+BASE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "identity": _identity,
+}
+
+
+def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | None:
+    """The function of a base branch from its name, itself, or None.
+
+    Raises:
+        ValueError: no function has that name.
+        TypeError: neither a name nor callable.
+    """
+    if activation is None or (callable(activation) and not isinstance(activation, str)):
+        return activation
+    if not isinstance(activation, str):
+        raise TypeError(f"base_activation must be a name, a callable or None, got {type(activation).__name__}")
+    if activation not in BASE_ACTIVATIONS:
+        known = ", ".join(BASE_ACTIVATIONS)
+        raise ValueError(
+            f"unknown base_activation {activation!r}; use one of {known}, a callable, or None to leave it out"
+        )
+    return BASE_ACTIVATIONS[activation]
+
+
+def positive_int(name: str, value: int, limit: int = MAX_FEATURES) -> int:
+    """Return ``value`` if it is an int in [1, limit].
+
+    Raises:
+        TypeError: not an int.
+        ValueError: outside the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if not 1 <= value <= limit:
+        raise ValueError(f"{name} {value} is outside [1, {limit}]")
+    return value
+
+
+def group_size(group: int | str | None, in_features: int) -> int | None:
+    """How many circuits the inputs share: None for one per edge, else a number of at most ``in_features``.
+
+    Raises:
+        ValueError: a word other than ``"input"``, or a number outside [1, in_features].
+        TypeError: neither.
+    """
+    if group is None:
+        return None
+    if isinstance(group, str):
+        if group != "input":
+            raise ValueError(f"group {group!r} must be 'input', a number in [1, {in_features}], or None for no sharing")
+        return in_features
+    return positive_int("group", group, in_features)
+
+
+def check_input(x: Tensor, features: int, owner: str) -> None:
+    """Check that ``x`` is real floating point with ``features`` as its last size.
+
+    Raises:
+        TypeError: another dtype.
+        ValueError: another last size.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"{owner} needs a floating-point input, got {x.dtype}; convert it with x.float()")
+    if x.dim() == 0 or x.shape[-1] != features:
+        raise ValueError(f"{owner} needs an input of shape (..., {features}), got {tuple(x.shape)}")
