@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.files import RunError
     from qkan.forecasting.inference import evaluate, predict
     from qkan.forecasting.progress import CompareProgress, Progress
-    from qkan.forecasting.runs import Run, load_run, train
+    from qkan.forecasting.runs import Run, load_run, read_config, train
 
 _HOME = {
     "CELLS": "config",
@@ -27,6 +27,7 @@ _HOME = {
     "evaluate": "inference",
     "load_run": "runs",
     "predict": "inference",
+    "read_config": "runs",
     "train": "runs",
 }
 
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate",
     "load_run",
     "predict",
+    "read_config",
     "train",
 ]
 

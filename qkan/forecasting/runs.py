@@ -149,6 +149,16 @@ def load_run(path: str | Path) -> Run:
     return Run(path, config, model.eval(), scaler, record["data"], read_json(path / "metrics.json"))
 
 
+def read_config(path: str | Path) -> TrainConfig:
+    """Return the options of a run, finished or not.
+
+    Raises:
+        RunError: the folder is no run folder, or its ``config.json`` is damaged or from a newer version.
+    """
+    path = Path(path)
+    return _parse_record(path, _read_record(path))[0]
+
+
 def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(path / _CONFIG)
     _check_version(path / _CONFIG, record)
