@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qkan.forecasting.cells import RecurrentForecaster, build_forecaster
+    from qkan.forecasting.comparison import Comparison, compare
     from qkan.forecasting.config import CELLS, CompareConfig, TrainConfig
     from qkan.forecasting.files import RunError
     from qkan.forecasting.inference import evaluate, predict
@@ -18,12 +19,14 @@ _HOME = {
     "CELLS": "config",
     "CompareConfig": "config",
     "CompareProgress": "progress",
+    "Comparison": "comparison",
     "Progress": "progress",
     "RecurrentForecaster": "cells",
     "Run": "runs",
     "RunError": "files",
     "TrainConfig": "config",
     "build_forecaster": "cells",
+    "compare": "comparison",
     "evaluate": "inference",
     "load_run": "runs",
     "predict": "inference",
@@ -35,12 +38,14 @@ __all__ = [
     "CELLS",
     "CompareConfig",
     "CompareProgress",
+    "Comparison",
     "Progress",
     "RecurrentForecaster",
     "Run",
     "RunError",
     "TrainConfig",
     "build_forecaster",
+    "compare",
     "evaluate",
     "load_run",
     "predict",

@@ -92,8 +92,7 @@ def build_forecaster(config: TrainConfig, generator: torch.Generator) -> Recurre
         ValueError: an option's value is unknown to the cell (an ansatz, say), or the model would have more than
             :data:`MAX_PARAMETERS` parameters.
     """
-    with torch.device("meta"):
-        parameters = count_parameters(_assemble(config))
+    parameters = parameters_at(config, config.hidden_size)
     if parameters > MAX_PARAMETERS:
         raise ValueError(
             f"a {config.cell!r} cell of hidden_size={config.hidden_size} and num_layers={config.num_layers} would have "
@@ -120,15 +119,20 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+def parameters_at(config: TrainConfig, hidden_size: int) -> int:
+    """Return the number of trained parameters of a model of another hidden size, without storage for it."""
+    with torch.device("meta"):
+        return count_parameters(_assemble(replace(config, hidden_size=hidden_size)))
+
+
 def largest_hidden_size(config: TrainConfig, budget: int) -> int | None:
     """Return the largest hidden size whose model has at most ``budget`` trained parameters, ``None`` if none has.
 
-    Sizes are found by building models without storage, so the count is what training would train.
+    Sizes are found by building models, so the count is what training would train.
     """
 
     def fits(hidden_size: int) -> bool:
-        with torch.device("meta"):
-            return count_parameters(_assemble(replace(config, hidden_size=hidden_size))) <= budget
+        return parameters_at(config, hidden_size) <= budget
 
     low, high = LIMITS["hidden_size"]
     if not fits(low):

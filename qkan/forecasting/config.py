@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit."""
@@ -130,7 +130,7 @@ class DataAndTrainingOptions:
     latent_features: int = 2
     preact_trainable: bool = False
     base_activation: str | None = None
-    group: str | int | None = None
+    group: int | Literal["input"] | None = None
     bias: bool = True
     window: int = 12
     horizon: int = 1
@@ -152,8 +152,9 @@ class DataAndTrainingOptions:
             _check_text(name, getattr(self, name))
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             _check_text(name, getattr(self, name), optional=True)
-        if isinstance(self.group, bool) or not isinstance(self.group, str | int | None) or self.group in ("", 0):
-            raise ValueError(f"group must be a name, a positive integer or None, got {self.group!r}")
+        number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
+        if not (self.group is None or self.group == "input" or number):
+            raise ValueError(f"group must be 'input', a positive integer or None, got {self.group!r}")
         if self.scaler not in SCALERS:
             raise ValueError(f"unknown scaler {self.scaler!r}; choose one of {', '.join(SCALERS)}")
         if not _DEVICE.fullmatch(self.device):
@@ -228,7 +229,8 @@ class CompareConfig(DataAndTrainingOptions):
         seeds: Seeds 0, 1, ... of the runs with the chosen learning rate.
         trials: Learning rates tried for every cell and size: the first ones of :data:`LEARNING_RATES`.
         budget_params: Parameter budgets; a cell takes the largest hidden size that fits each.
-        workers: Processes that train at the same time, with one thread each; the results do not depend on it.
+        workers: Processes that train at the same time, with one thread each; ``None`` takes one per core, at most 8.
+            The results do not depend on it.
 
     Raises:
         ValueError: a value is out of its range.
@@ -239,13 +241,17 @@ class CompareConfig(DataAndTrainingOptions):
     seeds: int = 5
     trials: int = 3
     budget_params: tuple[int, ...] = (50, 125, 375, 1250)
-    workers: int = 1
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_text("out", self.out)
-        for name in ("seeds", "trials", "workers"):
+        for name in ("seeds", "trials"):
             _check_int(name, getattr(self, name))
+        if self.workers is not None:
+            _check_int("workers", self.workers)
+        if self.split[1] == 0:
+            raise ValueError(f"a comparison tunes on the validation part, which split={self.split} leaves empty")
         for name in ("cells", "budget_params"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or not values or len(set(values)) != len(values):

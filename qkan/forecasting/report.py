@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qkan.datasets import ForecastData
+    from qkan.forecasting.inference import Scores
 
-_SHOWN_STEPS = 200  # of the end of the test part, unless a season says otherwise
-_MOST_SHOWN_STEPS = 600
+_SHOWN_STEPS = 200  # of the end of the test part
 _BLACK, _BLUE, _ORANGE, _GREY = "#222222", "#0072b2", "#d55e00", "#999999"
 
 
@@ -68,11 +68,10 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     from qkan.forecasting.baselines import naive
 
     own = np.flatnonzero(data.test.series == 0)
-    steps = max([_SHOWN_STEPS, *(2 * season for season in data.series.season)])
-    chosen = own[:: -data.horizon][: max(1, min(steps, _MOST_SHOWN_STEPS) // data.horizon)][::-1]
+    chosen = own[:: -data.horizon][: max(1, _SHOWN_STEPS // data.horizon)][::-1]
     position = (data.test.target_index[chosen][:, None] + np.arange(data.horizon)).ravel()
     figure, axes = _figure()
-    axes.plot(position, naive(data)[chosen].ravel(), label="naive", color=_GREY, lw=1, alpha=0.8)
+    axes.plot(position, naive(data)[chosen].ravel(), label="naive", color=_BLUE, lw=1, ls=":")
     axes.plot(position, data.target_values("test")[chosen].ravel(), label="observed", color=_BLACK, lw=1.2)
     axes.plot(position, predictions[chosen].ravel(), label="model", color=_ORANGE, lw=1.4)
     times = data.target_times("test")[chosen].ravel()
@@ -103,3 +102,74 @@ def markdown_table(frame: pd.DataFrame) -> str:
     rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
     lines = [list(frame.columns), ["---"] * len(frame.columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+_COLOURS = {"qkan": "#d55e00", "hqkan": "#cc79a7", "lowrank": "#009e73", "lstm": "#0072b2", "gru": "#56b4e9"}
+_FAMILIES = {"classical (lstm, gru)": ("lstm", "gru"), "circuit (qkan, hqkan)": ("qkan", "hqkan")}
+
+
+def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *, title: str, unit: str) -> None:
+    """Draw the test error of every cell against its parameters, with the Pareto fronts and the naive errors.
+
+    Args:
+        path: The picture to write.
+        points: Columns cell, parameters, mae_median, mae_min, mae_max; diverged points (infinite errors) are left out.
+        baselines: Metrics by name; the naive and the best seasonal naive error are drawn as lines.
+        title: Name of the data.
+        unit: Unit of the error.
+    """
+    from qkan.forecasting.comparison_tables import pareto_front
+
+    figure, axes = _figure(9.0, 5.5)
+    points = points[np.isfinite(points["mae_max"])]
+    for cell, own in points.groupby("cell", sort=False):
+        own = own.sort_values("parameters")
+        spread = np.abs(own[["mae_min", "mae_max"]].to_numpy().T - own["mae_median"].to_numpy())
+        colour = _COLOURS[str(cell)]
+        axes.errorbar(
+            own["parameters"], own["mae_median"], yerr=spread, label=cell, color=colour, marker="o", ms=5, capsize=3
+        )
+    fronts = {"front of all": tuple(_COLOURS), **_FAMILIES}
+    styles = {"front of all": ("o", 13, _BLACK), "classical (lstm, gru)": ("s", 10, "#0072b2")}
+    for name, cells in fronts.items():
+        own = points[points["cell"].isin(cells)]
+        front = own.iloc[pareto_front(own["parameters"].to_numpy(), own["mae_median"].to_numpy())]
+        marker, size, colour = styles.get(name, ("D", 10, "#d55e00"))
+        line = "none" if name == "front of all" else "--"
+        label = name if name == "front of all" else f"front, {name}"
+        axes.plot(
+            front["parameters"], front["mae_median"], ls=line, lw=1, marker=marker, ms=size, mfc="none", mec=colour,
+            color=colour, alpha=0.7, label=label,
+        )  # fmt: skip
+    for name, style in _baseline_lines(baselines).items():
+        axes.axhline(float(baselines[name]["mae"] or np.nan), color=_GREY, ls=style, lw=1.2, label=name)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="trained parameters",
+        ylabel=f"test MAE{f' [{unit}]' if unit else ''}",
+        title=f"{title}: test error against parameters (median of seeds, bars from lowest to highest)",
+    )
+    _plain_log_ticks(axes)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save(figure, path)
+
+
+def _baseline_lines(baselines: Scores) -> dict[str, str]:
+    lines = {"naive": "-"}
+    seasonal = [name for name in baselines if name.startswith("seasonal")]
+    if seasonal:
+        lines[min(seasonal, key=lambda name: baselines[name]["mae"] or np.inf)] = ":"
+    return lines
+
+
+def _plain_log_ticks(axes: Axes) -> None:
+    """Label log axes with plain numbers, also where they span less than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        steps = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1, 10, 0.5))
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(LogLocator(subs=[]))

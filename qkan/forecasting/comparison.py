@@ -1,0 +1,284 @@
+"""The honest comparison: every cell gets the same budget of sizes, learning rates and seeds.
+
+For every cell and parameter budget: the largest hidden size that fits; a few learning rates of one grid, tried with
+seed 0 and chosen by the validation error; then the other seeds with the chosen one. Test errors choose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qkan.forecasting import workers
+from qkan.forecasting.config import LEARNING_RATES, CompareConfig, TrainConfig
+from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_json, write_text
+from qkan.forecasting.progress import CompareProgress, SilentCompare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.datasets import ForecastData
+    from qkan.forecasting.inference import Scores
+
+FORMAT_VERSION = 1
+_CONFIG, _RUNS = "config.json", "runs.csv"
+_NOT_COMPARED = ("out", "workers")  # options that change no result
+_MOST_DEFAULT_WORKERS = 8
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place in the comparison: a cell at one size."""
+
+    cell: str
+    budget: int
+    hidden_size: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A cell whose smallest model is above a parameter budget."""
+
+    cell: str
+    budget: int
+    smallest: int
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a comparison found; the same tables are in its folder.
+
+    Attributes:
+        path: The folder.
+        config: What was compared.
+        table: One row per cell, at the size with the lowest median validation error, then one per baseline.
+        points: One row per cell and size.
+        runs: One row per training run.
+        baselines: Test metrics of the naive forecasts, by name.
+        skipped: Cells and budgets that do not fit.
+    """
+
+    path: Path
+    config: CompareConfig
+    table: pd.DataFrame = field(repr=False)
+    points: pd.DataFrame = field(repr=False)
+    runs: pd.DataFrame = field(repr=False)
+    baselines: Scores = field(repr=False)
+    skipped: tuple[Skipped, ...]
+
+
+def compare(config: CompareConfig, *, overwrite: bool = False, progress: CompareProgress | None = None) -> Comparison:
+    """Compare cells on one data set and leave tables and a picture in ``config.out``.
+
+    An interrupted comparison goes on where it stopped when called again with the same options.
+
+    Args:
+        config: What to compare.
+        overwrite: Start anew where ``config.out`` holds a comparison with other options.
+        progress: Told about every training run.
+
+    Raises:
+        DataError: the data cannot be used.
+        KeyboardInterrupt: the user pressed Ctrl-C; the finished runs are kept.
+        RunError: the folder holds something else, or cannot be written.
+        ValueError: an option's value is unknown to a cell, or no cell fits any budget.
+    """
+    from qkan.forecasting.baselines import baseline_forecasts
+    from qkan.forecasting.comparison_tables import write_comparison
+    from qkan.forecasting.data import cut_windows, load_series_of
+    from qkan.forecasting.metrics import forecast_metrics
+    from qkan.forecasting.training import resolve_device
+
+    out = Path(config.out)
+    progress = progress or SilentCompare()
+    resolve_device(config.device)
+    data = cut_windows(load_series_of(config), config)
+    points, skipped = plan_points(config)
+    records = _open_folder(out, config, data, overwrite)
+    progress.start(len(points) * (config.trials + config.seeds - 1), len(records))
+    with _trainer(config, data) as train_all:
+        for wanted in (_tuning_runs, _remaining_runs):
+            missing = _missing(wanted(config, points, records), records)
+            for record in train_all(missing):
+                records.append(record)
+                _write_runs(out, records)
+                progress.run(record)
+    order = {key: place for place, key in enumerate(_keys(_all_runs(config, points, records)))}
+    records.sort(key=lambda record: order[_key_of(record)])
+    _write_runs(out, records)
+    forecasts = baseline_forecasts(data)
+    baselines = {name: forecast_metrics(data, values) for name, values in forecasts.items()}
+    comparison = write_comparison(config, data.series, points, skipped, records, baselines)
+    progress.finish()
+    return comparison
+
+
+def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
+    """Return the sizes to compare and the budgets that are too small for a cell.
+
+    Where two budgets lead to the same size of a cell, the size is listed once, under the smaller budget.
+
+    Raises:
+        ValueError: no cell fits any budget, or an option's value is unknown to a cell.
+    """
+    from qkan.forecasting.cells import largest_hidden_size, parameters_at
+
+    points: list[Point] = []
+    skipped: list[Skipped] = []
+    for cell in config.cells:
+        smallest = config.train_config(cell=cell, hidden_size=1, lr=LEARNING_RATES[0], seed=0)
+        sizes: set[int] = set()
+        for budget in sorted(config.budget_params):
+            hidden_size = largest_hidden_size(smallest, budget)
+            if hidden_size is None:
+                skipped.append(Skipped(cell, budget, parameters_at(smallest, 1)))
+            elif hidden_size not in sizes:
+                sizes.add(hidden_size)
+                points.append(Point(cell, budget, hidden_size, parameters_at(smallest, hidden_size)))
+    if not points:
+        least = min(skip.smallest for skip in skipped)
+        raise ValueError(
+            f"no cell fits budget_params={config.budget_params}; the smallest model has {least} parameters"
+        )
+    return points, skipped
+
+
+def choose_learning_rate(config: CompareConfig, point: Point, records: list[Record]) -> float:
+    """Return the tried learning rate with the lowest validation error of seed 0; the first of equals."""
+    tried = LEARNING_RATES[: config.trials]
+    error = {
+        record["lr"]: record["validation_mse"]
+        for record in records
+        if (record["cell"], record["hidden_size"], record["seed"]) == (point.cell, point.hidden_size, 0)
+    }
+    return min(tried, key=lambda lr: error.get(lr, math.inf))
+
+
+def _tuning_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
+    return [_run(config, point, lr, 0) for point in points for lr in LEARNING_RATES[: config.trials]]
+
+
+def _remaining_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
+    chosen = [(point, choose_learning_rate(config, point, records)) for point in points]
+    return [_run(config, point, lr, seed) for point, lr in chosen for seed in range(1, config.seeds)]
+
+
+def _all_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
+    return _tuning_runs(config, points, records) + _remaining_runs(config, points, records)
+
+
+def _run(config: CompareConfig, point: Point, lr: float, seed: int) -> TrainConfig:
+    return config.train_config(cell=point.cell, hidden_size=point.hidden_size, lr=lr, seed=seed)
+
+
+def _keys(runs: list[TrainConfig]) -> list[tuple[Any, ...]]:
+    return [(run.cell, run.hidden_size, run.lr, run.seed) for run in runs]
+
+
+def _key_of(record: Record) -> tuple[Any, ...]:
+    return record["cell"], record["hidden_size"], record["lr"], record["seed"]
+
+
+def _missing(wanted: list[TrainConfig], records: list[Record]) -> list[TrainConfig]:
+    done = {_key_of(record) for record in records}
+    return [run for run, key in zip(wanted, _keys(wanted), strict=True) if key not in done]
+
+
+def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite: bool) -> list[Record]:
+    """Make the folder, or check that it holds this very comparison; return the runs that are done."""
+    options = {name: value for name, value in config.to_dict().items() if name not in _NOT_COMPARED}
+    record = {"format_version": FORMAT_VERSION, "compare": options, "data": data.series.describe()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {out}: {error.strerror or error}; choose another one") from error
+    if (out / _CONFIG).exists():
+        difference = _first_difference(read_json(out / _CONFIG), record, out)
+        if difference is None:
+            remove_leftovers(out)
+            return _read_runs(out)
+        if not overwrite:
+            raise RunError(
+                f"the comparison in {out} was made with {difference}; choose another folder, or pass overwrite=True "
+                "(--overwrite) to start anew"
+            )
+        (out / _RUNS).unlink(missing_ok=True)
+    elif any(out.iterdir()):
+        raise RunError(f"{out} exists and holds no comparison; choose another folder")
+    write_json(out / _CONFIG, record)
+    return []
+
+
+def _first_difference(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> str | None:
+    if "compare" not in found:
+        raise RunError(f"{out} exists and holds no comparison; choose another folder")
+    version = found.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise RunError(
+            f"the comparison in {out} has format version {version}, this version of qkan reads up to "
+            f"{FORMAT_VERSION}; update qkan or choose another folder"
+        )
+    for name, value in wanted["compare"].items():
+        if found["compare"].get(name) != value:
+            return f"{name}={found['compare'].get(name)!r}, not {value!r}"
+    if found["data"] != wanted["data"]:
+        return f"other values of {wanted['compare']['data']!r}"
+    return None
+
+
+def _read_runs(out: Path) -> list[Record]:
+    import pandas as pd
+
+    if not (out / _RUNS).exists():
+        return []
+    try:
+        records = pd.read_csv(out / _RUNS).to_dict("records")
+        [_key_of(record) for record in records]
+    except (ValueError, KeyError) as error:
+        raise RunError(f"cannot read {out / _RUNS}: {error}; delete it to start the comparison anew") from error
+    return [{str(name): value for name, value in record.items()} for record in records]
+
+
+def _write_runs(out: Path, records: list[Record]) -> None:
+    import pandas as pd
+
+    write_text(out / _RUNS, pd.DataFrame(records).to_csv(index=False))
+
+
+@contextmanager
+def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
+    """Give a function that trains a list of runs, here or in worker processes, and yields records as they come."""
+    import multiprocessing
+
+    processes = config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
+    if processes == 1:
+        with workers.one_thread():
+            yield lambda runs: (workers.train_and_score(run, data) for run in runs)
+        return
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=workers.start, initargs=(config,)
+    )
+    try:
+        yield lambda runs: (done.result() for done in as_completed([pool.submit(workers.work, run) for run in runs]))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()  # they write nothing, and the finished runs are on disk
+        raise
+    pool.shutdown()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,93 @@
+"""One training run of a comparison, and the processes that do many of them at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from qkan.forecasting.config import CompareConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+
+_TEST_METRICS = ("mae", "mse", "rmse", "r2", "scaled_mse")
+_data: ForecastData | None = None  # of this worker process; set once by `start`
+
+
+def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
+    """Train one model in memory and return its row of ``runs.csv``.
+
+    A run whose loss stops being finite counts as infinitely bad, whatever it was before.
+    """
+    import torch
+
+    from qkan.forecasting.cells import build_forecaster, count_parameters
+    from qkan.forecasting.data import tensors
+    from qkan.forecasting.inference import forecast_windows
+    from qkan.forecasting.metrics import forecast_metrics
+    from qkan.forecasting.training import fit, resolve_device
+
+    model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(resolve_device(config.device))
+    result = fit(model, tensors(data.train), tensors(data.validation), config)
+    record: dict[str, Any] = {
+        "cell": config.cell,
+        "hidden_size": config.hidden_size,
+        "parameters": count_parameters(model),
+        "lr": config.lr,
+        "seed": config.seed,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "diverged": result.diverged,
+        "seconds": round(result.seconds, 3),
+    }
+    if result.diverged:
+        errors = {name: -math.inf if name == "r2" else math.inf for name in _TEST_METRICS}
+        return {**record, "validation_mse": math.inf, **{f"test_{name}": errors[name] for name in _TEST_METRICS}}
+    scores = forecast_metrics(data, forecast_windows(model, data))
+    return {**record, "validation_mse": result.best_loss, **{f"test_{name}": scores[name] for name in _TEST_METRICS}}
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: these models are too small for more, and sums do not depend on the machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def start(config: CompareConfig) -> None:
+    """Prepare a worker process: one thread, the data in memory, Ctrl-C left to the parent, no life after it."""
+    import torch
+
+    from qkan.forecasting.data import cut_windows, load_series_of
+
+    global _data
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _data = cut_windows(load_series_of(config), config)
+
+
+def work(config: TrainConfig) -> dict[str, Any]:
+    """Do one run in a worker process that :func:`start` prepared."""
+    if _data is None:
+        raise RuntimeError("this process was not prepared; call start() first")
+    return train_and_score(config, _data)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
