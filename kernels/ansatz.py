@@ -11,8 +11,7 @@ Definitions: Quantum Variational Activation Functions Empower Kolmogorov-Arnold 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Literal
 
 ROTATIONS = {"rx": 0, "ry": 1, "rz": 2}
@@ -71,6 +70,8 @@ class Ansatz:
     trains_preact_bias: bool = False
     near_linear: tuple[float, ...] | None = None
     slope: int = 0
+    # A plain dictionary, because compilers trace through it without a warning, unlike functools.lru_cache.
+    _programs: dict[int, tuple[Rotation, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for part in ("block", "final"):
@@ -127,7 +128,9 @@ class Ansatz:
             raise TypeError(f"reps must be an int, got {type(reps).__name__}")
         if not 1 <= reps <= MAX_REPS:
             raise ValueError(f"reps {reps} is outside [1, {MAX_REPS}]; a circuit repeats its block at least once")
-        return _compile(self, reps)
+        if reps not in self._programs:
+            self._programs[reps] = _compile(self, reps)
+        return self._programs[reps]
 
     def gates(self, reps: int) -> list[tuple[str, tuple[int, int] | None, int | None]]:
         """Every gate in order as ``(gate, (row, column) of its trained angle or None, encoding index or None)``."""
@@ -149,7 +152,6 @@ class Ansatz:
         return listed
 
 
-@lru_cache(maxsize=256)
 def _compile(ansatz: Ansatz, reps: int) -> tuple[Rotation, ...]:
     steps: list[Rotation] = []
     for gate, theta, encoding in ansatz.gates(reps):
