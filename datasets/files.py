@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from qkan.datasets.frequency import Timeline, find_frequency, natural_season
 from qkan.datasets.series import DataError, Series
 
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None")
 _MIN_POINTS = 3  # fewer show no regular step
 
 
@@ -91,7 +94,15 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
         raise DataError(f"{str(path)!r} is empty; it needs a header line and one row a value")
     try:
         frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
-    except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
+    except (
+        pa.ArrowException,
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        ValueError,
+        OSError,
+        EOFError,
+        zlib.error,
+    ) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(
             f"{str(path)!r} cannot be read as {suffix} ({reason}); is it damaged or of another type?"
@@ -102,18 +113,21 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
-    compression = "gzip" if path.name.lower().endswith(".gz") else None
+    form: dict[str, Any] = {
+        "compression": "gzip" if path.name.lower().endswith(".gz") else None,
+        "encoding": "utf-8-sig",
+        "skip_blank_lines": False,  # in a file of one column a blank line is a missing value
+    }
     ids = id_col or "unique_id"
-    frame = pd.read_csv(
-        path,
-        compression=compression,
-        encoding="utf-8-sig",
-        low_memory=False,
-        skip_blank_lines=False,  # in a file of one column a blank line is a missing value
-        converters={ids: str},  # keeps the ids "007" and "NA" as they are
-    )
-    if not isinstance(frame.index, pd.RangeIndex):  # how pandas reads rows that are longer than the header
-        raise ValueError("its rows have more fields than its first line has names")
+    others = [column for column in pd.read_csv(path, nrows=0, **form).columns if column != ids]
+    form |= {"low_memory": False, "index_col": False, "dtype": {ids: str}}
+    form |= {"keep_default_na": False, "na_values": dict.fromkeys(others, _MISSING)}  # an id "NA" is no missing one
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(path, **form)
+        except pd.errors.ParserWarning as warning:
+            raise ValueError("its rows have more fields than its first line has names") from warning
     names = pd.Series(list(map(str, frame.columns)))
     if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
         raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
