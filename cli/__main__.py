@@ -2,4 +2,5 @@
 
 from qkan.cli.main import main
 
-main()
+if __name__ == "__main__":  # the worker processes of a comparison import this file as well
+    main()

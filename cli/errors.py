@@ -49,7 +49,9 @@ def as_options(message: str) -> str:
             return f"--{name}" if value == "True" else f"--no-{name}"
         return f"--{name} {value}"
 
-    return re.sub(rf"\b(?P<name>{known})=(?P<value>'[^']*'|\"[^\"]*\"|[\w.+-]*\w)", option, message)
+    value = r"""'[^']*'|"[^"]*"|\.\.\.|[\w.+-]*\w"""
+    spelt_out = r"(?: \(--[^)]*\))?"  # some messages name the option as well
+    return re.sub(rf"\b(?P<name>{known})=(?P<value>{value}){spelt_out}", option, message)
 
 
 def _ran_out_of_memory(error: Exception) -> bool:

@@ -20,7 +20,7 @@ COMMANDS = {
 @click.group(
     cls=RootGroup,
     lazy=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with:  qkan train lstm --data telecom",
 )
 @click.version_option(__version__, prog_name="qkan")

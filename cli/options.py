@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -41,7 +42,7 @@ HELP: dict[str, str] = {
     "seeds": "Training runs of every cell and size, with seeds 0, 1, ...",
     "trials": "Learning rates tried for every cell and size.",
     "budget_params": "Sizes, as numbers of trained parameters, separated by commas.",
-    "workers": "Processes that train at the same time.",
+    "workers": "Processes that train at the same time.  [default: one per core, at most 8]",
 }
 
 
@@ -100,9 +101,9 @@ def config_options(
     return decorate
 
 
-def config_values(config: type[TrainConfig] | type[CompareConfig], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return those of a command's parameters that are fields of ``config``."""
-    return {field.name: parameters[field.name] for field in fields(config) if field.name in parameters}
+def data_stem(data: str) -> str:
+    """Return the name of a series, or of a file without its folder and endings, for use in a folder's name."""
+    return Path(data).name.partition(".")[0] or "data"
 
 
 def _declaration(name: str, default: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -116,9 +117,9 @@ def _declaration(name: str, default: Any) -> tuple[tuple[str, ...], dict[str, An
         settings["type"] = TYPES[name]
     elif name in LIMITS:
         low, high = LIMITS[name]
-        settings["type"] = click.IntRange(low, high)
+        settings["type"], settings["metavar"] = click.IntRange(low, high), "N"
     elif isinstance(default, float):
-        settings["type"] = float
+        settings["type"], settings["metavar"] = float, "X"
     elif not isinstance(default, bool):
         settings["type"], settings["metavar"] = str, name.rpartition("_")[2].upper()
     return (flag, name), settings

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH_WITHOUT_TERMINAL = 120
+    from qkan.forecasting import Run
+    from qkan.forecasting.inference import Scores
+
+WIDTH_WITHOUT_TERMINAL = 200
 
 
 def print_facts(facts: Mapping[str, str], *, title: str | None = None) -> None:
@@ -30,6 +35,29 @@ def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str
     _print(table, rows, title)
 
 
+def print_scores(scores: Scores, run: Run) -> None:
+    """Print the errors on the test part: the trained cell first, then the forecasts that need no training."""
+    head = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
+    rows = [
+        [run.config.cell if name == "model" else name, *(number(values[metric]) for metric in head)]
+        for name, values in scores.items()
+    ]
+    unit = run.data.get("unit")
+    print_rows(["forecast", *head.values()], rows, title=f"Test part, errors in {unit or 'the unit of the series'}")
+    click.echo(_verdict(scores, run.config.cell))
+
+
+def _verdict(scores: Scores, cell: str) -> str:
+    """Say how far the trained cell is from the best forecast that needs no training."""
+    mae = {name: values["mae"] for name, values in scores.items() if values["mae"] is not None}
+    best = min((name for name in mae if name != "model"), key=lambda name: mae[name])
+    if mae[best] == 0:
+        return f"The forecast {best} makes no error at all."
+    change = 100 * (mae["model"] / mae[best] - 1)
+    place = "below" if change < 0 else "above"
+    return f"MAE of {cell}: {abs(change):.1f} % {place} that of {best}, the best forecast without training."
+
+
 def _print(table: Table, rows: Iterable[Sequence[str]], title: str | None) -> None:
     from rich.console import Console
     from rich.text import Text
@@ -48,4 +76,4 @@ def number(value: float | None) -> str:
     """Format a metric with four significant digits, without an exponent where it stays short; ``None`` is a dash."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+    return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"

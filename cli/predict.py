@@ -1,0 +1,47 @@
+"""``qkan predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qkan.cli.errors import UserError
+from qkan.cli.options import HELP
+from qkan.forecasting.config import LIMITS
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  qkan predict runs/telecom-qkan-seed0 --horizon 12
+  qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv"""
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
+@click.option(
+    "--horizon",
+    type=click.IntRange(*LIMITS["horizon"]),
+    metavar="N",
+    help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file for the forecast.  [default: the terminal]")
+@click.option("--overwrite", is_flag=True, help="Replace the file.")
+def predict(run: Path, data: str | None, horizon: int | None, out: Path | None, overwrite: bool) -> None:
+    """Forecast what follows the last values, with the trained forecaster in the folder RUN.
+
+    The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series).
+    """
+    if out is not None and out.exists() and not overwrite:
+        raise UserError(f"{out} exists already; choose another file, or replace it with --overwrite")
+
+    from qkan import forecasting
+    from qkan.forecasting.files import write_text
+
+    table = forecasting.predict(forecasting.load_run(run), data=data, horizon=horizon)
+    if out is None:
+        click.echo(table.to_csv(index=False), nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, table.to_csv(index=False))
+    click.echo(f"{len(table)} forecasts are in {out}", err=True)
