@@ -94,15 +94,7 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
         raise DataError(f"{str(path)!r} is empty; it needs a header line and one row a value")
     try:
         frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
-    except (
-        pa.ArrowException,
-        pd.errors.ParserError,
-        pd.errors.ParserWarning,
-        ValueError,
-        OSError,
-        EOFError,
-        zlib.error,
-    ) as error:
+    except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(
             f"{str(path)!r} cannot be read as {suffix} ({reason}); is it damaged or of another type?"
