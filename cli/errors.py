@@ -44,12 +44,12 @@ def as_options(message: str) -> str:
     known = "|".join(sorted(names | {"overwrite", "resume"}))
 
     def option(match: re.Match[str]) -> str:
-        name, value = match["name"].replace("_", "-"), match["value"].strip("'\"")
+        name, value = match["name"].replace("_", "-"), match["value"].strip("'\"(),")
         if value in ("True", "False"):
             return f"--{name}" if value == "True" else f"--no-{name}"
-        return f"--{name} {value}"
+        return f"--{name} {value.replace(', ', ',')}"
 
-    value = r"""'[^']*'|"[^"]*"|\.\.\.|[\w.+-]*\w"""
+    value = r"""'[^']*'|"[^"]*"|\([^()]*\)|\.\.\.|[\w.+-]*\w"""
     spelt_out = r"(?: \(--[^)]*\))?"  # some messages name the option as well
     return re.sub(rf"\b(?P<name>{known})=(?P<value>{value}){spelt_out}", option, message)
 

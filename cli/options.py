@@ -27,14 +27,14 @@ HELP: dict[str, str] = {
     "latent_features": "Width of the bottleneck (hqkan, lowrank).",
     "preact_trainable": "Train a weight and a bias for each reading of the input (qkan, hqkan).",
     "base_activation": "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
-    "group": "Share circuits between edges: input, or a number of groups (qkan).  [default: one circuit per edge]",
+    "group": "Share circuits between edges: input, or a number of circuits (qkan).  [default: one circuit per edge]",
     "bias": "Bias of the gates.",
     "window": "Past values that the model sees, in steps.",
     "horizon": "Future values that it predicts at once, in steps.",
     "split": "Training, validation and test fractions of each series, in the order of time.",
     "scaler": "Scaling, fitted on the training part.",
     "epochs": "Passes over the training windows, at most.",
-    "batch_size": "Windows per training step.  [default: 8 to 64, so that an epoch has 32 steps or more]",
+    "batch_size": "Windows per training step.  [default: enough for about 32 steps an epoch]",
     "lr": "Peak learning rate of the one-cycle schedule.",
     "patience": "Stop after this many epochs without a lower validation loss.",
     "seed": "Seed of the initial weights and of the order of the windows.",
@@ -66,7 +66,7 @@ class ListType(click.ParamType):
 
 
 class GroupType(click.ParamType):
-    """A number of groups, or the name of a way to share circuits."""
+    """A number of circuits, or the name of a way to share them."""
 
     name = "name|number"
 

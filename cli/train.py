@@ -92,7 +92,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
     print_facts(
         {
             "data": f"{series.name}: {series.summary}",
-            "values": f"{len(series.frame):,}{of}, {series.times.min()} to {series.times.max()}",
+            "values": f"{len(series.frame):,}{of}, {series.frame['ds'].min()} to {series.frame['ds'].max()}",
             "windows": f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test; "
             f"{config.window} steps in, {config.horizon} out",
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),

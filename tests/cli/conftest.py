@@ -1,0 +1,31 @@
+"""Running commands in this process, and one small trained run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from qkan.cli.main import cli
+
+Qkan = Callable[..., Result]
+
+
+@pytest.fixture
+def qkan() -> Qkan:
+    """Run ``qkan ARGUMENTS`` and return exit code and output; an error that no user can mend is raised."""
+
+    def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in arguments], env=env, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    arguments = ["train", "lstm", "--data", "damped-shm", "--cell", "lstm", "--epochs", "1", "--window", "4"]
+    done = CliRunner().invoke(cli, [*arguments, "--out", str(folder)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return folder

@@ -1,0 +1,95 @@
+"""``qkan compare lstm``."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SMALL = ["compare", "lstm", "--data", "damped-shm", "--window", "4", "--epochs", "1", "--trials", "1", "--seeds", "2"]
+SMALL += ["--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("comparison")
+
+
+@pytest.fixture(scope="module")
+def output(folder: Path) -> str:
+    from click.testing import CliRunner
+
+    from qkan.cli.main import cli
+
+    options = ["--cells", "lowrank,lstm", "--budget-params", "30,60", "--out", str(folder)]
+    done = CliRunner().invoke(cli, [*SMALL, *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_plan_names_the_budget(output: str) -> None:
+    assert "sizes      at most 30, 60 parameters" in output
+    assert "each       learning rates 0.01 with seed 0, then 1 more seeds with the best" in output
+
+
+def test_every_run_is_counted(output: str) -> None:
+    runs = [line for line in output.splitlines() if line.startswith("run ")]
+    assert len(runs) > 1
+    assert runs[-1].startswith(f"run {len(runs)}/{len(runs)}  cell lstm  hidden_size ")
+
+
+def test_table_has_parameters_errors_and_change_against_lstm(output: str, folder: Path) -> None:
+    table = pd.read_csv(folder / "comparison.csv").set_index("cell")
+    rows = {
+        line.split()[0]: line for line in output.splitlines() if line.startswith((" lowrank ", " lstm ", " naive "))
+    }
+    assert set(rows) == {"lowrank", "lstm", "naive"}
+    assert rows["lowrank"].split()[1] == str(int(table.loc["lowrank", "parameters"]))
+    assert f"{table.loc['lowrank', 'mae_median']:.4g} (" in rows["lowrank"]
+    assert f"{table.loc['lowrank', 'mae_change']:+.1f} %" in rows["lowrank"]
+    assert rows["lstm"].count("+0.0 %") == 3
+
+
+def test_files_are_named(output: str, folder: Path) -> None:
+    assert f"picture: {folder / 'comparison.png'}" in output
+    assert (folder / "comparison.png").stat().st_size > 1000
+
+
+def test_same_command_goes_on(output: str, folder: Path, qkan) -> None:
+    done = qkan(*SMALL, "--cells", "lowrank,lstm", "--budget-params", "30,60", "--out", folder)
+    assert done.exit_code == 0, done.output
+    runs = output.count("\nrun ")
+    assert f"{runs} of {runs} runs are on disk already" in done.output
+
+
+def test_sizes_that_do_not_fit_are_named(tmp_path: Path, qkan) -> None:
+    options = ["--cells", "lstm,lowrank", "--budget-params", "15,20", "--seeds", "1", "--out", tmp_path / "c"]
+    done = qkan(*SMALL, *options)
+    assert done.exit_code == 0, done.output
+    assert "left out: lstm at 15 parameters, as its smallest model has 18" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("", "Missing option '--data'"),
+        ("--data telecm", "did you mean 'telecom'?"),
+        ("--data damped-shm --cells qkan,rnn", "unknown cell 'rnn'"),
+        (
+            "--data damped-shm --cells lstm --budget-params 3",
+            "no cell fits --budget-params 3; the smallest model has 18 parameters",
+        ),
+        ("--data damped-shm --budget-params ten", "'ten' is not a list of whole numbers separated by commas"),
+        ("--data damped-shm --seeds 0", "Invalid value for '--seeds': 0 is not in the range 1<=x<=100."),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments: str, sentence: str, tmp_path: Path, monkeypatch, qkan) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = qkan("compare", "lstm", *arguments.split())
+    assert done.exit_code == 2
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_another_comparison_is_not_replaced_unasked(output: str, folder: Path, qkan) -> None:
+    done = qkan(*SMALL, "--cells", "lstm", "--budget-params", "30,60", "--out", folder)
+    assert done.exit_code == 2
+    assert "--overwrite to start anew" in done.stderr

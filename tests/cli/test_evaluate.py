@@ -1,0 +1,49 @@
+"""``qkan evaluate``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qkan.cli.tables import number, print_scores
+from qkan.forecasting import load_run
+
+
+def test_errors_are_those_of_the_training(trained: Path, qkan) -> None:
+    done = qkan("evaluate", trained)
+    assert done.exit_code == 0, done.output
+    (row,) = [line.split() for line in done.output.splitlines() if line.startswith(" lstm ")]
+    scores = json.loads((trained / "metrics.json").read_text())["test"]["model"]
+    assert row[1:] == [number(scores[name]) for name in ("mae", "rmse", "mse", "r2", "smape", "mase")]
+
+
+def test_tampered_weights_are_refused(trained: Path, tmp_path: Path, qkan) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in trained.iterdir():
+        if file.is_file():
+            (copy / file.name).write_bytes(file.read_bytes())
+    (copy / "model.safetensors").write_bytes(b"\0" * 64)
+    done = qkan("evaluate", copy)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: {copy / 'model.safetensors'} is not the file that the run wrote")
+
+
+def test_verdict_of_a_better_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
+    print_scores({"model": {"mae": 9.0, **empty}, "naive": {"mae": 12.0, **empty}}, load_run(trained))
+    assert "MAE of lstm: 25.0 % below that of naive, the best forecast without training." in capsys.readouterr().out
+
+
+def test_verdict_where_the_naive_forecast_is_perfect(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
+    print_scores({"model": {"mae": 9.0, **empty}, "naive": {"mae": 0.0, **empty}}, load_run(trained))
+    assert "The forecast naive makes no error at all." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(13.034, "13.03"), (1234.2, "1234"), (123456.0, "1.23e+05"), (0.5, "0.5000"), (3.2e-4, "3.20e-04"), (None, "-")],
+)
+def test_numbers_have_four_digits(value: float | None, text: str) -> None:
+    assert number(value) == text

@@ -1,0 +1,95 @@
+"""Ctrl-C, sent as a real signal to a real process."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from qkan.forecasting import load_run
+
+# These models are too small for more than one thread, which would wait for the tests that run beside.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TRAIN = [sys.executable, "-m", "qkan.cli", "train", "lstm"]
+LONG = ["--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "200"]
+LONG += ["--patience", "200", "--batch-size", "64"]
+
+
+def interrupt_after(marker: bytes, process: subprocess.Popen[bytes], output: int) -> bytes:
+    """Send Ctrl-C once ``marker`` was printed; return all that was printed to ``output``."""
+    seen = b""
+    while marker not in seen:
+        part = os.read(output, 65536)
+        assert part, seen.decode()
+        seen += part
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    return seen
+
+
+def test_interrupt_names_the_command_that_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "my run"
+    with subprocess.Popen([*TRAIN, *LONG, "--out", out], stdout=PIPE, stderr=PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        interrupt_after(b"epoch 10/200", process, process.stdout.fileno())
+        errors = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert errors == f"\nInterrupted. Go on with: qkan train lstm --out '{out}' --resume\n"
+
+    resumed = subprocess.run([*TRAIN, "--out", out, "--resume"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming after epoch " in resumed.stdout
+    assert list(load_run(out).history["epoch"]) == list(range(1, 201))
+
+
+def test_interrupt_takes_the_bar_down(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "120"}
+    command = [*TRAIN, *LONG, "--out", tmp_path / "run"]
+    with subprocess.Popen(command, stdout=theirs, stderr=PIPE, env=environment) as process:
+        os.close(theirs)
+        assert process.stderr is not None
+        interrupt_after(b"/200  loss 0.", process, ours)
+        rest = drain(ours)
+        errors = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert "Interrupted. Go on with: qkan train lstm --out" in errors
+    assert b"\x1b[?25h" in rest, "the cursor was not shown again"
+
+
+def drain(terminal: int) -> bytes:
+    """Return what is left to read of a terminal that nobody writes to any more."""
+    left = b""
+    try:
+        while part := os.read(terminal, 65536):
+            left += part
+    except OSError:  # Linux reports the end of a terminal so
+        pass
+    os.close(terminal)
+    return left
+
+
+def test_interrupt_before_training_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qkan) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qkan.forecasting.runs.train", interrupted)
+    done = qkan("train", "lstm", *LONG, "--out", tmp_path / "run")
+    assert (done.exit_code, done.stderr) == (130, "\nInterrupted. Nothing was trained yet.\n")
+
+
+def test_interrupted_comparison_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qkan) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qkan.forecasting.comparison.compare", interrupted)
+    done = qkan("compare", "lstm", "--data", "damped-shm", "--out", tmp_path)
+    assert (done.exit_code, done.stderr) == (
+        130,
+        f"\nInterrupted. The finished runs are in {tmp_path}: the same command goes on there.\n",
+    )

@@ -1,0 +1,118 @@
+"""The outermost command: help, version, and what becomes of errors."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from qkan import __version__
+from qkan.cli.groups import RootGroup
+from qkan.cli.main import COMMANDS
+
+
+def root_that_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> click.Group:
+    """Return a root group whose command ``fail`` raises ``error``."""
+
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "failing", SimpleNamespace(fail=fail))
+    option = click.Option(["--traceback"], is_flag=True)
+    return RootGroup("qkan", lazy={"fail": "failing:fail"}, params=[option])
+
+
+def test_help_lists_every_command(qkan) -> None:
+    output = qkan("--help").output
+    listed = [line.split()[0] for line in output.split("Commands:")[1].splitlines() if line.startswith("  ")]
+    assert listed[: len(COMMANDS)] == list(COMMANDS)
+
+
+def test_version_names_the_program(qkan) -> None:
+    assert qkan("--version").output == f"qkan, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train lstm", "compare lstm", "predict", "evaluate", "data show", "info"],
+)
+def test_every_command_shows_an_example(command: str, qkan) -> None:
+    output = qkan(*command.split(), "--help").output
+    assert f"\n  qkan {command}" in output.replace("Example:  ", "Example:\n  ").replace("    qkan", "  qkan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["trian"], "Error: No such command 'trian'. Did you mean 'train'?"),
+        (["train", "lsmt"], "Error: No such command 'lsmt'. Did you mean 'lstm'?"),
+        (["train", "lstm", "--ansats", "pz"], "Error: No such option '--ansats'. Did you mean '--ansatz'?"),
+        (["predict"], "Error: Missing argument 'RUN'."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_misspelt_words_get_a_suggestion(arguments: list[str], answer: str, qkan) -> None:
+    done = qkan(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == answer
+
+
+def test_bare_group_shows_its_help(qkan) -> None:
+    done = qkan("train")
+    assert done.exit_code == 2
+    assert "Commands:" in done.output
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (ValueError("size must be positive,\n  got -1"), "Error: size must be positive, got -1\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "calls.csv"),
+            "Error: No such file or directory: calls.csv\n",
+        ),
+        (OSError("the disk is gone"), "Error: the disk is gone\n"),
+        (
+            MemoryError(),
+            "Error: not enough memory for this; choose a smaller --hidden-size, --batch-size or --window\n",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+            "Error: not enough memory for this; choose a smaller --hidden-size, --batch-size or --window\n",
+        ),
+    ],
+    ids=["value", "file", "disk", "memory", "torch memory"],
+)
+def test_errors_of_the_user_end_in_one_line(error: Exception, answer: str, monkeypatch) -> None:
+    done = CliRunner().invoke(root_that_raises(error, monkeypatch), ["fail"])
+    assert (done.exit_code, done.stderr) == (2, answer)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("mae"), ValueError("")], ids=repr)
+def test_errors_of_the_program_keep_their_traceback(error: Exception, monkeypatch) -> None:
+    done = CliRunner().invoke(root_that_raises(error, monkeypatch), ["fail"])
+    assert done.exception is error
+
+
+def test_traceback_option_lets_errors_through(monkeypatch) -> None:
+    error = ValueError("size must be positive")
+    done = CliRunner().invoke(root_that_raises(error, monkeypatch), ["--traceback", "fail"])
+    assert done.exception is error
+
+
+def test_interrupt_ends_with_130_and_one_line(monkeypatch) -> None:
+    done = CliRunner().invoke(root_that_raises(KeyboardInterrupt(), monkeypatch), ["fail"])
+    assert (done.exit_code, done.stderr) == (130, "\nInterrupted.\n")
+
+
+def test_closed_pipe_is_no_error_of_the_user(monkeypatch) -> None:
+    done = CliRunner().invoke(root_that_raises(BrokenPipeError(32, "Broken pipe"), monkeypatch), ["fail"])
+    assert (done.exit_code, done.stderr) == (1, "")
+
+
+def test_module_runs_like_the_console_script() -> None:
+    done = subprocess.run([sys.executable, "-m", "qkan.cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"qkan, version {__version__}\n"

@@ -1,0 +1,56 @@
+"""Options are made from the configuration classes."""
+
+from dataclasses import MISSING, fields
+
+import click
+import pytest
+
+from qkan.cli.compare import lstm as compare_lstm
+from qkan.cli.options import GroupType, ListType, data_stem
+from qkan.cli.train import lstm as train_lstm
+from qkan.forecasting.config import LIMITS, CompareConfig, TrainConfig
+
+
+def parameters(command: click.Command) -> dict[str, click.Parameter]:
+    return {str(parameter.name): parameter for parameter in command.params}
+
+
+@pytest.mark.parametrize(("command", "config"), [(train_lstm, TrainConfig), (compare_lstm, CompareConfig)])
+def test_every_field_is_an_option_with_its_default(command: click.Command, config: type) -> None:
+    found = parameters(command)
+    for field in fields(config):
+        assert field.name in found
+        if field.name == "out":  # has a default that depends on the data
+            continue
+        assert found[field.name].default == (None if field.default is MISSING else field.default), field.name
+
+
+@pytest.mark.parametrize("name", sorted(set(LIMITS) & set(parameters(train_lstm))))
+def test_whole_numbers_have_the_limits_of_the_configuration(name: str) -> None:
+    kind = parameters(train_lstm)[name].type
+    assert isinstance(kind, click.IntRange)
+    assert (kind.min, kind.max) == LIMITS[name]
+
+
+def test_lists_are_split_at_commas() -> None:
+    assert ListType(int, "whole number", "1,2").convert("35, 100", None, None) == (35, 100)
+
+
+def test_parts_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(
+        click.BadParameter, match="'35,x' is not a list of whole numbers separated by commas, such as 1,2"
+    ):
+        ListType(int, "whole number", "1,2").convert("35,x", None, None)
+
+
+@pytest.mark.parametrize(("text", "value"), [("input", "input"), ("3", 3)])
+def test_group_is_a_name_or_a_number(text: str, value: str | int) -> None:
+    assert GroupType().convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "stem"),
+    [("telecom", "telecom"), ("a/b/calls.csv.gz", "calls"), ("calls.parquet", "calls"), (".csv", "data")],
+)
+def test_folder_name_comes_from_the_data(data: str, stem: str) -> None:
+    assert data_stem(data) == stem

@@ -1,0 +1,56 @@
+"""``qkan predict``."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from qkan.datasets import load_series
+from qkan.forecasting import load_run, predict
+
+
+def test_forecast_is_printed_as_csv(trained: Path, qkan) -> None:
+    done = qkan("predict", trained, "--horizon", "3")
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(io.StringIO(done.stdout))
+    pd.testing.assert_frame_equal(table, predict(load_run(trained), horizon=3), check_dtype=False)
+    assert list(table["ds"]) == [240, 241, 242]
+
+
+def test_forecast_goes_to_a_file(trained: Path, tmp_path: Path, qkan) -> None:
+    file = tmp_path / "new folder" / "forecast.csv"
+    done = qkan("predict", trained, "--out", file)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"1 forecasts are in {file}\n")
+    assert file.read_text() == qkan("predict", trained).stdout
+
+
+def test_a_file_is_replaced_only_when_asked(trained: Path, tmp_path: Path, qkan) -> None:
+    file = tmp_path / "forecast.csv"
+    file.write_text("mine")
+    done = qkan("predict", trained, "--out", file)
+    assert (done.exit_code, file.read_text()) == (2, "mine")
+    assert done.stderr == f"Error: {file} exists already; choose another file, or replace it with --overwrite\n"
+    assert qkan("predict", trained, "--out", file, "--overwrite").exit_code == 0
+    assert file.read_text().startswith("unique_id,ds,yhat\n")
+
+
+def test_other_data_is_continued(trained: Path, tmp_path: Path, qkan) -> None:
+    values = load_series("damped-shm").frame["y"][:100]
+    pd.DataFrame({"y": values}).to_csv(tmp_path / "shorter.csv", index=False)
+    table = pd.read_csv(io.StringIO(qkan("predict", trained, "--data", tmp_path / "shorter.csv").stdout))
+    assert list(table["ds"]) == [100]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["no-such-run"], "there is no run folder no-such-run"),
+        (["{trained}", "--horizon", "0"], "Invalid value for '--horizon': 0 is not in the range 1<=x<=10000."),
+        (["{trained}", "--data", "nope.csv"], "nope.csv"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, trained: Path, qkan) -> None:
+    done = qkan("predict", *(word.format(trained=trained) for word in arguments))
+    assert done.exit_code == 2
+    assert sentence in done.stderr.splitlines()[-1]

@@ -1,0 +1,144 @@
+"""``qkan train lstm``."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qkan.forecasting import load_run
+
+SMALL = ("train", "lstm", "--data", "damped-shm", "--cell", "lstm", "--epochs", "1", "--window", "4")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def facts(output: str) -> dict[str, str]:
+    """Return the table before training as a dictionary."""
+    lines = [line.split("   ", 1) for line in output.splitlines() if "   " in line]
+    return {name.strip(): value.strip() for name, value in lines}
+
+
+def test_plan_training_result_and_folder_are_shown(elsewhere: Path, qkan) -> None:
+    done = qkan(*SMALL, "--hidden-size", "2")
+    assert done.exit_code == 0, done.output
+    plan = facts(done.output)
+    assert plan["data"] == "damped-shm: angular velocity of a damped pendulum"
+    assert plan["values"] == "240, 0 to 239"
+    assert plan["windows"] == "164 training, 24 validation, 48 test; 4 steps in, 1 out"
+    assert plan["cell"] == "lstm, hidden size 2, layers 1"
+    assert plan["parameters"] == "43"
+    assert plan["run folder"] == "runs/damped-shm-lstm-seed0"
+    assert "epoch 1/1  loss " in done.output
+    assert "Test part, errors in rad/s" in done.output
+    assert "run folder: runs/damped-shm-lstm-seed0" in done.output
+    assert load_run("runs/damped-shm-lstm-seed0").config.hidden_size == 2
+
+
+def test_shown_errors_are_those_of_the_run_folder(elsewhere: Path, qkan) -> None:
+    done = qkan(*SMALL)
+    scores = json.loads(Path("runs/damped-shm-lstm-seed0/metrics.json").read_text())["test"]
+    rows = {
+        line.split()[0]: line.split() for line in done.output.splitlines() if line.startswith((" lstm ", " naive "))
+    }
+    for shown, name in (("lstm", "model"), ("naive", "naive")):
+        assert float(rows[shown][1]) == pytest.approx(scores[name]["mae"], rel=1e-3)
+        assert float(rows[shown][4]) == pytest.approx(scores[name]["r2"], rel=1e-3)
+    change = 100 * (scores["model"]["mae"] / scores["naive"]["mae"] - 1)
+    assert f"MAE of lstm: {change:.1f} % above that of naive, the best forecast without training." in done.output
+
+
+def test_circuit_options_reach_the_cell(elsewhere: Path, qkan) -> None:
+    circuit = ["--reps", "2", "--ansatz", "rpz", "--preact-trainable", "--group", "input", "--no-bias"]
+    options = ["--data", "bessel-j2", "--window", "4", "--epochs", "1", "--hidden-size", "1", "--seed", "3"]
+    done = qkan("train", "lstm", *options, *circuit)
+    assert done.exit_code == 0, done.output
+    config = load_run("runs/bessel-j2-qkan-seed3").config
+    chosen = (config.reps, config.ansatz, config.preact_trainable, config.group, config.bias)
+    assert chosen == (2, "rpz", True, "input", False)
+
+
+def test_a_file_of_the_user_is_read_by_its_columns(elsewhere: Path, qkan) -> None:
+    hours = pd.date_range("2024-01-01", periods=120, freq="h")
+    frame = pd.DataFrame({"hour": hours, "calls": np.sin(np.arange(120.0)), "other": 1.0})
+    frame.to_csv("calls.csv", index=False)
+    columns = ("--time-col", "hour", "--target-col", "calls")
+    done = qkan("train", "lstm", "--data", "calls.csv", *columns, "--cell", "gru", "--epochs", "1", "--horizon", "2")
+    assert done.exit_code == 0, done.output
+    assert "2024-01-01 00:00:00 to 2024-01-05 23:00:00" in facts(done.output)["values"]
+    assert load_run("runs/calls-gru-seed0").config.horizon == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--data telecm", "unknown data 'telecm' (did you mean 'telecom'?)"),
+        ("--data missing.csv", "missing.csv"),
+        ("--data damped-shm --cell rnn", "Invalid value for '--cell': 'rnn' is not one of"),
+        ("--data damped-shm --ansatz pzz", "unknown ansatz 'pzz'"),
+        ("--data damped-shm --hidden-size -1", "Invalid value for '--hidden-size': -1 is not in the range 1<=x<=4096."),
+        ("--data damped-shm --hidden-size 4096 --num-layers 32", "take a smaller hidden_size"),
+        ("--data damped-shm --lr nan", "lr must be a finite number, got nan"),
+        ("--data damped-shm --cell lstm --reps 2", "--reps 2 has no effect on cell 'lstm'"),
+        ("--data damped-shm --split 0.5,0.1", "split must be three fractions"),
+        (
+            "--data damped-shm --split a,b,c",
+            "'a,b,c' is not a list of numbers separated by commas, such as 0.7,0.1,0.2",
+        ),
+        ("--data damped-shm --window 400", "series 'damped-shm' has 240 points"),
+        ("--data damped-shm --device tpu", "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'tpu'"),
+        ("--data damped-shm --device cuda:99", "device 'cuda:99' is not available"),
+        ("--data damped-shm --target-col z", "column"),
+        ("--epochs 3", "Missing option '--data': name a series of `qkan data list` or a file."),
+        ("--resume", "Missing option '--data'"),
+        ("--data damped-shm --resume --overwrite", "--resume and --overwrite exclude each other"),
+        ("--out nowhere --resume", "nowhere/config.json is missing"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_one_sentence(arguments: str, sentence: str, elsewhere: Path, qkan) -> None:
+    done = qkan("train", "lstm", *arguments.split())
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert sentence in done.stderr.splitlines()[-1]
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_run_is_never_replaced_unasked(trained: Path, qkan) -> None:
+    before = (trained / "metrics.json").read_bytes()
+    done = qkan(*SMALL, "--out", trained)
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"Error: there is a run in {trained} already; choose another folder, or pass --overwrite to replace it or "
+        "--resume to finish it\n"
+    )
+    assert (trained / "metrics.json").read_bytes() == before
+
+
+def test_overwrite_replaces_the_run(elsewhere: Path, qkan) -> None:
+    assert qkan(*SMALL, "--out", "run").exit_code == 0
+    assert qkan(*SMALL, "--out", "run", "--seed", "1", "--overwrite").exit_code == 0
+    assert load_run("run").config.seed == 1
+
+
+def test_resume_takes_the_options_of_the_run(trained: Path, qkan) -> None:
+    done = qkan("train", "lstm", "--out", trained, "--resume")
+    assert done.exit_code == 0, done.output
+    assert facts(done.output)["windows"].endswith("4 steps in, 1 out")
+
+
+def test_resume_refuses_another_option_than_the_run_has(trained: Path, qkan) -> None:
+    done = qkan("train", "lstm", "--out", trained, "--resume", "--epochs", "7")
+    assert done.exit_code == 2
+    assert f"the run in {trained} was started with --epochs 1, not 7" in done.stderr
+
+
+def test_resume_finds_the_default_folder(elsewhere: Path, qkan) -> None:
+    assert qkan(*SMALL).exit_code == 0
+    done = qkan(*SMALL, "--resume")
+    assert done.exit_code == 0, done.output
+    assert facts(done.output)["run folder"] == "runs/damped-shm-lstm-seed0"
