@@ -27,6 +27,8 @@ def _qkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         preact_trainable=config.preact_trainable,
         base_activation=config.base_activation,
         group=config.group,
+        # Gates that share a circuit would be equal without weights of their own.
+        postact_weight_trainable=config.group is not None,
     )
 
 
