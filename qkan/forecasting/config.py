@@ -112,7 +112,7 @@ class DataAndTrainingOptions:
         scaler: ``"minmax"`` (to [-1, 1]), ``"standard"`` or ``"none"``, fitted on the training part.
         epochs: Passes over the training windows, at most.
         batch_size: Windows per step; ``None`` takes the power of two that gives at least 32 steps an epoch,
-            but never fewer than 8 or more than 64 windows.
+            but never fewer than 8 or more than 128 windows.
         patience: Epochs without a lower validation loss after which training stops.
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 

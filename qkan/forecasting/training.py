@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,13 @@ class FitResult:
 
 
 def resolve_batch_size(batch_size: int | None, windows: int) -> int:
-    """Return the batch size to use: the given one, or a power of two between 8 and 64 that gives 32 steps or more."""
+    """Return the batch size to use: the given one, or the power of two that gives 32 steps an epoch.
+
+    Never fewer than 8 or more than 128 windows, and never more than there are.
+    """
     if batch_size is not None:
         return min(batch_size, windows)
-    return min(max(8, min(64, 2 ** int(math.log2(max(1, windows / 32))))), windows)
+    return min(max(8, min(128, 2 ** int(math.log2(max(1, windows / 32))))), windows)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -150,8 +153,8 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        train_loader = DataLoader(train_data, sampler=batches, batch_size=None)
-        validation_loader = DataLoader(validation_data, sampler=_in_order(len(validation_data)), batch_size=None)
+        train_loader = _loader(train_data, batches)
+        validation_loader = _loader(validation_data, _in_order(len(validation_data)))
         resume_from = checkpoint if checkpoint is not None and checkpoint.exists() else None
         with _keyboard_interrupts_pass():
             trainer.fit(
@@ -195,6 +198,12 @@ class _ShuffledBatches(Sampler[Tensor]):
 
     def __len__(self) -> int:
         return -(-self.windows // self.batch_size)
+
+
+def _loader(data: _WindowSet, batches: Iterable[Tensor]) -> DataLoader[tuple[Tensor, Tensor]]:
+    # Every iterator of a loader draws a seed. From the global state, that would shift the random numbers of a resumed
+    # run, which makes its iterators at other moments than an uninterrupted one.
+    return DataLoader(data, sampler=batches, batch_size=None, generator=torch.Generator())
 
 
 def _in_order(windows: int) -> list[Tensor]:
@@ -331,7 +340,10 @@ class AtomicCheckpointIO(CheckpointIO):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            raise RunError(f"cannot read the checkpoint {path}: {error}; train again with overwrite=True") from error
+            raise RunError(
+                f"cannot read the checkpoint {path}: it is damaged, or holds more than tensors and plain values; "
+                "train again with overwrite=True (--overwrite on the command line)"
+            ) from error
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a checkpoint file."""

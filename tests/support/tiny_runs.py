@@ -1,0 +1,16 @@
+"""Options of runs that take a fraction of a second."""
+
+from qkan.forecasting import CompareConfig, TrainConfig
+
+_TINY = {"data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
+
+
+def tiny_config(**options: object) -> TrainConfig:
+    """A small LSTM on damped-shm, two epochs."""
+    return TrainConfig(**{**_TINY, "cell": "lstm", "hidden_size": 2, **options})
+
+
+def tiny_comparison(**options: object) -> CompareConfig:
+    """Two cells at one size, two learning rates, two seeds, in this process."""
+    defaults = {"cells": ("lstm", "gru"), "seeds": 2, "trials": 2, "budget_params": (50,), "workers": 1}
+    return CompareConfig(**{**_TINY, **defaults, **options})
