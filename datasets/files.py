@@ -17,6 +17,7 @@ from qkan.datasets.series import DataError, Series
 
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None")
+_YEARS = "1678 to 2261"  # of datetime64[ns]
 _MIN_POINTS = 3  # fewer show no regular step
 
 
@@ -237,22 +238,23 @@ def _steps(column: pd.Series, name: str) -> np.ndarray:
 
 
 def _parse(texts: pd.Series, name: str) -> np.ndarray:
-    try:
-        times = pd.to_datetime(texts, format="ISO8601", errors="coerce")
-    except ValueError as error:  # pandas refuses to put zones that differ, or times with and without one, in one column
-        zones = texts.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
-        row = int(np.argmax((zones != zones.iloc[0]).to_numpy()))
+    codes, kinds = pd.factorize(texts)  # series share their times, so there are often few different ones
+    different = pd.Series(kinds)
+    zones = different.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
+    row = _first((zones != zones.iloc[0]).to_numpy(dtype=bool)[codes])
+    if row is not None:
         raise DataError(
             f"time column {name!r} mixes time zones: row 1 is {texts.iloc[0]!r}, but row {row + 1} is "
             f"{texts.iloc[row]!r}; write all times in UTC"
-        ) from error
-    row = _first(times.isna().to_numpy(dtype=bool))
+        )
+    times = pd.to_datetime(different, format="ISO8601", errors="coerce", utc=True)
+    row = _first(times.isna().to_numpy(dtype=bool)[codes])
     if row is not None:
         raise DataError(
             f"row {row + 1} of time column {name!r} is {texts.iloc[row]!r}, not an ISO 8601 time such as 2024-01-31 or "
-            f"2024-01-31 07:05; rewrite it, or {_fix(name)}"
+            f"2024-01-31 07:05 in the years {_YEARS}; rewrite it, or {_fix(name)}"
         )
-    return _naive_utc(times)
+    return _naive_utc(times.rename(name))[codes]
 
 
 def _naive_utc(times: pd.Series) -> np.ndarray:
@@ -262,7 +264,7 @@ def _naive_utc(times: pd.Series) -> np.ndarray:
         return times.dt.as_unit("ns").to_numpy()
     except pd.errors.OutOfBoundsDatetime as error:
         raise DataError(
-            f"time column {times.name!r} leaves the years 1678 to 2261 ({error}); use whole-number steps"
+            f"time column {times.name!r} leaves the years {_YEARS} ({error}); use whole-number steps"
         ) from error
 
 

@@ -268,7 +268,7 @@ def test_no_numeric_column(write):
         ("", "missing or NaN; fill the gap, e.g. by interpolation, first"),
         ("NaN", "missing or NaN; fill the gap, e.g. by interpolation, first"),
         ("inf", "inf; every value must be finite, so correct it"),
-        ("-1e999", "-inf; every value must be finite, so correct it"),
+        ("-inf", "-inf; every value must be finite, so correct it"),
     ],
 )
 def test_unusable_value(write, value, what):
@@ -324,7 +324,7 @@ def test_missing_id(write, missing):
         (("1", "inf", "3"), "row 2 of time column 'ds' is inf; numeric times must be whole steps"),
         (("1", "2", str(2**60)), "row 3 of time column 'ds' is 1.15292e+18; numeric times must be whole steps"),
         (("True", "False", "True"), "time column 'ds' holds true and false, not times"),
-        (("1500-01-01", "1500-01-02", "1500-01-03"), "time column 'ds' leaves the years 1678 to 2261"),
+        (("1500-01-01", "1500-01-02", "1500-01-03"), "the years 1678 to 2261"),
     ],
 )
 def test_unusable_time(write, times, message):
