@@ -59,7 +59,7 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
 
 def print_plan(config: CompareConfig) -> None:
     """Print what will run: data, cells, sizes and the tuning budget."""
-    from qkan.cli.tables import print_facts
+    from qkan.cli.tables import count, print_facts
     from qkan.forecasting.data import load_series_of
 
     series = load_series_of(config)
@@ -69,8 +69,8 @@ def print_plan(config: CompareConfig) -> None:
             "data": f"{series.name}: {series.summary}",
             "cells": ", ".join(config.cells),
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
-            "each": f"learning rates {rates} with seed 0, then {config.seeds - 1} more seeds with the best",
-            "training": f"{config.epochs} epochs at most, window {config.window}, horizon {config.horizon}",
+            "each": f"learning rates {rates} with seed 0, then {count(config.seeds - 1, 'more seed')} with the best",
+            "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}",
             "folder": config.out,
         }
     )

@@ -36,6 +36,7 @@ def predict(run: Path, data: str | None, horizon: int | None, out: Path | None, 
         raise UserError(f"{out} exists already; choose another file, or replace it with --overwrite")
 
     from qkan import forecasting
+    from qkan.cli.tables import count
     from qkan.forecasting.files import write_text
 
     table = forecasting.predict(forecasting.load_run(run), data=data, horizon=horizon)
@@ -44,4 +45,4 @@ def predict(run: Path, data: str | None, horizon: int | None, out: Path | None, 
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, table.to_csv(index=False))
-    click.echo(f"{len(table)} forecasts are in {out}", err=True)
+    click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

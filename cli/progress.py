@@ -60,7 +60,12 @@ class TrainingDisplay(_Display):
         self.open("epoch {task.fields[epoch]}/{task.fields[epochs]}  loss {task.fields[loss]}")
         if self.bar is not None:
             self.task = self.bar.add_task(
-                "training", total=epochs * steps, completed=done * steps, epoch=done + 1, epochs=epochs, loss="-"
+                "training",
+                total=epochs * steps,
+                completed=done * steps,
+                epoch=done + 1,
+                epochs=epochs,
+                loss=f"{'-':<9}",
             )
         elif done:
             click.echo(f"resuming after epoch {done} of {epochs}")
@@ -68,7 +73,7 @@ class TrainingDisplay(_Display):
     def step(self, loss: float, count: int = 1) -> None:
         """Move the bar."""
         if self.bar is not None:
-            self.bar.update(self.task, advance=count, loss=f"{loss:.4g}", epoch=self.epochs_done + 1)
+            self.bar.update(self.task, advance=count, loss=f"{loss:<9.4g}", epoch=self.epochs_done + 1)
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """Without a terminal, print a line for this epoch unless there would be too many of them."""

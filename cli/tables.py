@@ -72,6 +72,11 @@ def _print(table: Table, rows: Iterable[Sequence[str]], title: str | None) -> No
     console.print(table)
 
 
+def count(number: int, noun: str) -> str:
+    """Return ``1 epoch`` or ``30 epochs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def number(value: float | None) -> str:
     """Format a metric with four significant digits, without an exponent where it stays short; ``None`` is a dash."""
     if value is None:

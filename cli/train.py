@@ -77,7 +77,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
     """Print what will run: data, split, cell, parameters, training and run folder."""
     import torch
 
-    from qkan.cli.tables import print_facts
+    from qkan.cli.tables import count, print_facts
     from qkan.forecasting.cells import build_forecaster, count_parameters
     from qkan.forecasting.data import cut_windows, load_series_of
     from qkan.forecasting.training import resolve_batch_size, resolve_device
@@ -87,7 +87,8 @@ def print_plan(config: TrainConfig, out: Path) -> None:
     parameters = count_parameters(build_forecaster(config, torch.Generator().manual_seed(config.seed)))
     batch_size = resolve_batch_size(config.batch_size, len(data.train))
     shape = {"hidden size": config.hidden_size, "layers": config.num_layers}
-    own = {name.replace("_", " "): getattr(config, name) for name in sorted(CELL_OPTIONS[config.cell])}
+    chosen = {name: getattr(config, name) for name in sorted(CELL_OPTIONS[config.cell])}
+    own = {name.replace("_", " "): value for name, value in chosen.items() if value not in (None, False)}
     of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
     print_facts(
         {
@@ -97,7 +98,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
             f"{config.window} steps in, {config.horizon} out",
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{parameters:,}",
-            "training": f"{config.epochs} epochs at most, batch {batch_size}, lr {config.lr:g}, "
+            "training": f"at most {count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
             f"patience {config.patience}, seed {config.seed}, on {resolve_device(config.device)}",
             "run folder": str(out),
         }
@@ -106,11 +107,11 @@ def print_plan(config: TrainConfig, out: Path) -> None:
 
 def print_result(run: Any) -> None:
     """Print the errors on the test part, and what can be done with the run."""
-    from qkan.cli.tables import print_scores
+    from qkan.cli.tables import count, print_scores
 
     metrics = run.metrics
     click.echo(
-        f"\ntrained {metrics['epochs']} epochs in {metrics['train_seconds']:.1f} s; "
+        f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
         f"the weights are those of epoch {metrics['best_epoch']}\n"
     )
     print_scores(metrics["test"], run)

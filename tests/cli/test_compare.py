@@ -28,7 +28,7 @@ def output(folder: Path) -> str:
 
 def test_plan_names_the_budget(output: str) -> None:
     assert "sizes      at most 30, 60 parameters" in output
-    assert "each       learning rates 0.01 with seed 0, then 1 more seeds with the best" in output
+    assert "each       learning rates 0.01 with seed 0, then 1 more seed with the best" in output
 
 
 def test_every_run_is_counted(output: str) -> None:

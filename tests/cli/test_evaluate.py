@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qkan.cli.tables import number, print_scores
+from qkan.cli.tables import count, number, print_scores
 from qkan.forecasting import load_run
 
 
@@ -39,6 +39,11 @@ def test_verdict_where_the_naive_forecast_is_perfect(trained: Path, capsys: pyte
     empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
     print_scores({"model": {"mae": 9.0, **empty}, "naive": {"mae": 0.0, **empty}}, load_run(trained))
     assert "The forecast naive makes no error at all." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 epochs"), (1, "1 epoch"), (1000, "1,000 epochs")])
+def test_counts_agree_with_their_noun(number: int, text: str) -> None:
+    assert count(number, "epoch") == text
 
 
 @pytest.mark.parametrize(

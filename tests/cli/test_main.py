@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from qkan import __version__
 from qkan.cli.groups import RootGroup
-from qkan.cli.main import COMMANDS
+from qkan.cli.main import COMMANDS, main
 
 
 def root_that_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> click.Group:
@@ -111,6 +111,14 @@ def test_interrupt_ends_with_130_and_one_line(monkeypatch) -> None:
 def test_closed_pipe_is_no_error_of_the_user(monkeypatch) -> None:
     done = CliRunner().invoke(root_that_raises(BrokenPipeError(32, "Broken pipe"), monkeypatch), ["fail"])
     assert (done.exit_code, done.stderr) == (1, "")
+
+
+def test_console_script_reads_the_command_line(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["anything", "--version"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"qkan, version {__version__}\n"
 
 
 def test_module_runs_like_the_console_script() -> None:

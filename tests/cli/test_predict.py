@@ -21,7 +21,7 @@ def test_forecast_is_printed_as_csv(trained: Path, qkan) -> None:
 def test_forecast_goes_to_a_file(trained: Path, tmp_path: Path, qkan) -> None:
     file = tmp_path / "new folder" / "forecast.csv"
     done = qkan("predict", trained, "--out", file)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"1 forecasts are in {file}\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"1 forecast written to {file}\n")
     assert file.read_text() == qkan("predict", trained).stdout
 
 

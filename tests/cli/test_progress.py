@@ -4,6 +4,7 @@ import pytest
 
 from qkan.cli import progress
 from qkan.cli.progress import ComparisonDisplay, TrainingDisplay
+from qkan.cli.tables import print_facts
 
 
 @pytest.fixture
@@ -77,6 +78,15 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "epoch 3/3" in output
     assert "loss 0.5" in output
     assert "left" in output
+
+
+def test_tables_fit_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    print_facts({"data": "a long description that must be broken into lines"})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 40
 
 
 def test_a_bar_is_taken_down_by_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qkan._conflict import check_no_conflict
+
 
 def import_qkan_beside(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -32,6 +34,14 @@ def test_import_refuses_to_share_the_environment(tmp_path: Path) -> None:
         "share one environment: run `pip uninstall qkan qkan-seq` and then `pip install qkan-seq`, or give each of "
         "them its own virtual environment."
     )
+
+
+def test_check_finds_the_distribution_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_no_conflict()
+    add_distribution(tmp_path, "qkan")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError, match=r"qkan 0\.2\.3 and qkan-seq both install"):
+        check_no_conflict()
 
 
 @pytest.mark.parametrize("name", ["qkan_tools", "pykan"])
