@@ -201,10 +201,10 @@ def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {out}: {error.strerror or error}; choose another one") from error
+    remove_leftovers(out)
     if (out / _CONFIG).exists():
         difference = _first_difference(read_json(out / _CONFIG), record, out)
         if difference is None:
-            remove_leftovers(out)
             return _read_runs(out)
         if not overwrite:
             raise RunError(

@@ -111,6 +111,7 @@ def train(
     else:
         _claim_folder(out, overwrite)
     write_json(out / _CONFIG, record)
+    _make_folder((out / _CHECKPOINT).parent)
     write_json(out / "environment.json", describe_environment(device))
     result = fit(
         model.to(device),
@@ -209,60 +210,53 @@ def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> Non
 
 def _claim_folder(out: Path, overwrite: bool) -> None:
     """Make the folder, or empty an old run of what would make the new one look finished or resumable."""
-    _refuse_file(out)
-    if out.is_dir() and any(out.iterdir()):
-        if not _is_run_folder(out):
-            raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
-        if not overwrite:
-            raise RunError(
-                f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
-                "replace it or resume=True (--resume) to finish it"
-            )
-        (out / _MANIFEST).unlink(missing_ok=True)
-        (out / _CHECKPOINT).unlink(missing_ok=True)
-    _make_folders(out)
+    _make_folder(out)
+    if _holds_nothing(out):
+        return
+    if not (out / _CONFIG).exists() or "format_version" not in read_json(out / _CONFIG):
+        raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
+    if not overwrite:
+        raise RunError(
+            f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
+            "replace it or resume=True (--resume) to finish it"
+        )
+    (out / _MANIFEST).unlink(missing_ok=True)
+    (out / _CHECKPOINT).unlink(missing_ok=True)
 
 
-def _is_run_folder(out: Path) -> bool:
-    return (out / _CONFIG).exists() and "format_version" in read_json(out / _CONFIG)
-
-
-def _refuse_file(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; choose another folder for the run")
-
-
-def _make_folders(out: Path) -> None:
+def _make_folder(folder: Path) -> None:
+    """Make a folder, or clear the one that is there of what a killed process left half-written."""
     try:
-        (out / _CHECKPOINT.parent).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the folder {out}: {error.strerror or error}; choose another one") from error
+        raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
+    remove_leftovers(folder)
+
+
+def _holds_nothing(out: Path) -> bool:
+    return not any(out.iterdir())
 
 
 def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
     """Refuse to resume another run than the one asked for; return whether the run is finished."""
-    _refuse_file(out)
     if not out.is_dir():
         raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
-    if (out / _CONFIG).exists():
-        found = _read_record(out)
-        _parse_record(out, found)
-        for name, value in record["config"].items():
-            if found["config"].get(name, value) != value:
-                raise RunError(
-                    f"the run in {out} was started with {name}={found['config'][name]!r}, not {value!r}; "
-                    "resume it with its own options or choose another folder"
-                )
-        if found["data"].get("fingerprint") != record["data"]["fingerprint"]:
+    _make_folder(out)
+    if _holds_nothing(out):  # killed before it had written anything
+        return False
+    found = _read_record(out)
+    _parse_record(out, found)
+    for name, value in record["config"].items():
+        if found["config"].get(name, value) != value:
             raise RunError(
-                f"the data {record['config']['data']!r} has changed since the run in {out} was started; "
-                "restore it or start a new run in another folder"
+                f"the run in {out} was started with {name}={found['config'][name]!r}, not {value!r}; "
+                "resume it with its own options or choose another folder"
             )
-    elif any(out.iterdir()):
-        raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
-    _make_folders(out)
-    for folder in (out, out / _CHECKPOINT.parent):
-        remove_leftovers(folder)
+    if found["data"].get("fingerprint") != record["data"]["fingerprint"]:
+        raise RunError(
+            f"the data {record['config']['data']!r} has changed since the run in {out} was started; "
+            "restore it or start a new run in another folder"
+        )
     return (out / _MANIFEST).exists()
 
 

@@ -28,10 +28,11 @@ def build_data(
     horizon: int = 1,
     season: tuple[int, ...] = (),
     split: tuple[float, float, float] = (0.5, 0.0, 0.5),
+    scaler: str = "minmax",
 ) -> ForecastData:
     """Windows from plain lists of values."""
     series = Series("made", frame_of(values), season=season)
-    return make_forecast_data(series, window=window, horizon=horizon, split=SplitFractions(*split))
+    return make_forecast_data(series, window=window, horizon=horizon, split=SplitFractions(*split), scaler=scaler)
 
 
 @pytest.fixture(scope="session")

@@ -14,3 +14,13 @@ def tiny_comparison(**options: object) -> CompareConfig:
     """Two cells at one size, two learning rates, two seeds, in this process."""
     defaults = {"cells": ("lstm", "gru"), "seeds": 2, "trials": 2, "budget_params": (50,), "workers": 1}
     return CompareConfig(**{**_TINY, **defaults, **options})
+
+
+def train_in_child(out: str, resume: bool) -> None:
+    """Train a run whose epochs are checkpointed; the target of processes that get killed."""
+    import torch
+
+    from qkan.forecasting import train
+
+    torch.set_num_threads(1)
+    train(tiny_config(epochs=25, batch_size=8, lr=0.03), out, resume=resume)
