@@ -85,8 +85,7 @@ class DARUAN(nn.Module):
         theta, weight, bias = (
             None if p is None else p.unsqueeze(0) for p in (self.theta, self.preact_weight, self.preact_bias)
         )
-        y = dispatch.circuits(
-            flat,
+        circuits = dispatch.Circuits(
             theta,  # type: ignore[arg-type]
             weight,
             bias,
@@ -94,10 +93,9 @@ class DARUAN(nn.Module):
             ansatz=self.ansatz,
             reps=self.reps,
             readout=self.readout,
-            reduce=False,
             backend=self.backend,
         )
-        return y.reshape(x.shape)
+        return circuits.edges(flat).reshape(x.shape)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""

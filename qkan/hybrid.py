@@ -42,6 +42,9 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
     if not isinstance(latent, str) and not callable(latent):
         raise TypeError(f"latent must be one of {', '.join(LATENTS)} or a callable, got {type(latent).__name__}")
     circuit_options = sorted(set(options) - {"generator", "device", "dtype"})
+    unknown = set(circuit_options) - set(LayerOptions.__annotations__)
+    if unknown:
+        raise TypeError(f"unknown option {sorted(unknown)[0]!r}; options are {', '.join(LayerOptions.__annotations__)}")
     if isinstance(latent, str) and latent not in LATENTS:
         raise ValueError(f"unknown latent {latent!r}; use one of {', '.join(LATENTS)}, or a function of the width")
     if circuit_options:

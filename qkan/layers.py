@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -40,7 +41,8 @@ class QKANLayer(nn.Module):
         base_trainable: train u; else u keeps its initial values.
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
         init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.
-        backend: how circuits are evaluated: ``"auto"``, ``"bloch"`` or ``"reference"``.
+        backend: how circuits are evaluated: ``"spectral"`` (one matrix product; fixed pre-activations, readout z),
+            ``"bloch"`` (always), ``"reference"`` (slow, float64), or ``"auto"``, the faster of the first two.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
 
@@ -141,23 +143,20 @@ class QKANLayer(nn.Module):
             return parameter
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
-    def _circuits(self, x: Tensor, theta: Tensor | None, mix: Tensor | None, reduce: bool) -> Tensor:
-        check_input(x, self.in_features, type(self).__name__)
-        if theta is None:
-            theta = self._per_input(self.theta)
-        else:
-            self._check_theta(x, theta)
-        return dispatch.circuits(
-            x,
-            theta,
+    def _circuits(self, theta: Tensor | None = None, radius: float | None = None) -> dispatch.Circuits:
+        mix = self.postact_weight
+        if mix is None and self.group is not None:
+            mix = self.theta.new_ones(self.out_features, self.in_features)
+        return dispatch.Circuits(
+            self._per_input(self.theta) if theta is None else theta,  # type: ignore[arg-type]
             self._per_input(self.preact_weight),
             self._per_input(self.preact_bias),
             mix,
             ansatz=self.ansatz,
             reps=self.reps,
             readout=self.readout,
-            reduce=reduce,
             backend=self.backend,
+            radius=radius,
         )
 
     def _check_theta(self, x: Tensor, theta: Tensor) -> None:
@@ -182,10 +181,25 @@ class QKANLayer(nn.Module):
             ValueError: a last size other than in_features, or a theta of another shape.
             TypeError: an input that is not floating point.
         """
-        mix = self.postact_weight
-        if mix is None and self.group is not None:
-            mix = self.theta.new_ones(self.out_features, self.in_features)
-        y = self._circuits(x, theta, mix, reduce=True)
+        check_input(x, self.in_features, type(self).__name__)
+        if theta is not None:
+            self._check_theta(x, theta)
+        return self._finish(x, self._circuits(theta)(x))
+
+    def prepare(self, radius: float | None = None) -> Callable[[Tensor], Tensor]:
+        """The layer as a function of x with everything computed that depends on parameters alone.
+
+        For many calls at one set of parameters, as in a recurrence; gradients reach the parameters.
+
+        Args:
+            radius: a bound on every |x| that will come, if one is known: with it trained pre-activations, too, become
+                one matrix product per call.
+        """
+        circuits = self._circuits(radius=radius).prepare()
+        return lambda x: self._finish(x, circuits(x))
+
+    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add post-activation biases and the base branch to the sum of circuits."""
         if self.postact_bias is not None:
             bias = self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight
             y = y + bias.sum(-1)
@@ -195,11 +209,10 @@ class QKANLayer(nn.Module):
 
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
-        y = self._circuits(x, None, None, reduce=False)
+        check_input(x, self.in_features, type(self).__name__)
+        y = self._circuits().edges(x)
         if self.postact_bias is not None:
-            y = y + self.postact_bias
-        if self.postact_weight is not None:
-            y = y * self.postact_weight
+            y = y + (self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight)
         if self._base is not None:
             y = y + self._base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -33,6 +33,17 @@ class QKAN(nn.Module):
             raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
         self.width = width
         self.layers = nn.ModuleList(QKANLayer(n_in, n_out, **options) for n_in, n_out in pairwise(width))
+
+    def prepare(self) -> Callable[[Tensor], Tensor]:
+        """The network as a function of x with everything computed that depends on parameters alone; see QKANLayer."""
+        steps = [layer.prepare() for layer in self.layers]  # type: ignore[operator]
+
+        def run(x: Tensor) -> Tensor:
+            for step in steps:
+                x = step(x)
+            return x
+
+        return run
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in turn to ``x`` (..., width[0])."""

@@ -8,6 +8,7 @@ call and only the h part is recurrent.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,11 @@ from typing_extensions import Unpack
 from qkan import sequence
 from qkan.hybrid import Latent, affine, build_latent
 from qkan.layers import QKANLayer
+from qkan.network import QKAN
 from qkan.options import LayerOptions, positive_int
 
 States = tuple[Tensor, Tensor]
+GateMap = Callable[[Tensor, Tensor], Tensor]
 
 
 class _QKANGates(nn.Module):
@@ -39,9 +42,10 @@ class _QKANGates(nn.Module):
         y = self.input(x)
         return y if self.bias is None else y + self.bias
 
-    def gates(self, from_input: Tensor, h: Tensor) -> Tensor:
-        """Gates before their activations, (batch, 4 hidden), in the order i, f, g, o."""
-        return from_input + self.hidden(h)
+    def prepare(self, radius: float | None) -> GateMap:
+        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h)."""
+        hidden = self.hidden.prepare(radius)
+        return lambda from_input, h: from_input + hidden(h)
 
 
 class _HybridGates(nn.Module):
@@ -69,10 +73,11 @@ class _HybridGates(nn.Module):
         """What the inputs of all time steps add to the latent: (steps, latent)."""
         return self.input_encoder(x)
 
-    def gates(self, from_input: Tensor, h: Tensor) -> Tensor:
-        """Gates before their activations, (batch, 4 hidden), in the order i, f, g, o."""
-        y = self.decoder(self.latent(from_input + self.hidden_encoder(h)))
-        return y if self.bias is None else y + self.bias
+    def prepare(self, radius: float | None) -> GateMap:
+        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h)."""
+        latent = self.latent.prepare() if isinstance(self.latent, QKAN) else self.latent
+        weight, bias = self.decoder.weight, self.bias
+        return lambda from_input, h: nn.functional.linear(latent(from_input + self.hidden_encoder(h)), weight, bias)
 
 
 def _gate_bias(hidden: int, options: LayerOptions) -> nn.Parameter:
@@ -93,13 +98,22 @@ class _Direction(nn.Module):
         self.gates = gates
         self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
 
-    def step(self, from_input: Tensor, state: States) -> States:
-        """One time step: (h, c) to (h', c')."""
-        h, c = state
-        i, f, g, o = self.gates.gates(from_input, h).chunk(4, -1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return (h if self.projection is None else self.projection(h)), c
+    def prepare(self, bounded: bool) -> sequence.Step:
+        """One time step, (h, c) to (h', c'), with what depends on parameters alone computed once for all steps.
+
+        Args:
+            bounded: every h that comes lies in [-1, 1]: an LSTM's own h does, unless projected; a caller's may not.
+        """
+        gates = self.gates.prepare(1.0 if bounded and self.projection is None else None)
+
+        def step(from_input: Tensor, state: States) -> States:
+            h, c = state
+            i, f, g, o = gates(from_input, h).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            return (h if self.projection is None else self.projection(h)), c
+
+        return step
 
 
 class _LSTMBase(nn.Module):
@@ -175,7 +189,7 @@ class _LSTMBase(nn.Module):
                 cell = self.directions[index]
                 steps = cell.gates.inputs(data)  # type: ignore[operator, union-attr]
                 out, state = sequence.scan(
-                    cell.step,  # type: ignore[arg-type]
+                    cell.prepare(bounded=hx is None),  # type: ignore[operator]
                     steps,
                     batch.sizes,
                     (h_0[index], c_0[index]),
@@ -348,7 +362,7 @@ class QKANLSTMCell(nn.Module):
                 raise ValueError(f"QKANLSTMCell: Expected hx to be 1D or 2D, got {state.dim()}D instead")
             if state.shape != shape:
                 raise RuntimeError(f"hidden state has shape {tuple(state.shape)}, expected {tuple(shape)}")
-        return self.cell.step(self.cell.gates.inputs(input), hx)
+        return self.cell.prepare(bounded=False)(self.cell.gates.inputs(input), hx)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 States = tuple[Tensor, Tensor]
+Step = Callable[[Tensor, States], States]
 
 
 def check_dropout(dropout: float, num_layers: int) -> float:
@@ -125,9 +126,7 @@ def unpack_input(input: Tensor | PackedSequence, batch_first: bool, input_size: 
     return batch
 
 
-def scan(
-    step: Callable[[Tensor, States], States], rows: Tensor, sizes: list[int], start: States, *, reverse: bool
-) -> tuple[Tensor, States]:
+def scan(step: Step, rows: Tensor, sizes: list[int], start: States, *, reverse: bool) -> tuple[Tensor, States]:
     """Walk ``step`` over time.
 
     Args:

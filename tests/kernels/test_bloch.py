@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qkan.kernels import bloch, dispatch
+from qkan.kernels import bloch
 from qkan.kernels.ansatz import ANSATZE, Ansatz
+from qkan.kernels.dispatch import Circuits
 
 CUSTOM = Ansatz("custom", ("rx", "y", "rz"), "ry", ("rz", "x", "ry"), initial=(0.0, 0.6, 0.8))
 ALL = {**ANSATZE, "custom": CUSTOM}
@@ -41,8 +42,12 @@ def tensors(
     return [x, theta, weight, bias, mix]
 
 
-def value_and_gradients(args: list[Tensor | None], backend: str, **options: Any) -> list[Tensor]:
-    y = dispatch.circuits(*args, backend=backend, **options)  # type: ignore[arg-type]
+def value_and_gradients(
+    args: list[Tensor | None], backend: str, *, reduce: bool = True, **options: Any
+) -> list[Tensor]:
+    x, *parameters = args
+    evaluate = Circuits(*parameters, backend=backend, **options)  # type: ignore[arg-type]
+    y = evaluate(x) if reduce else evaluate.edges(x)  # type: ignore[arg-type]
     upstream = torch.cos(torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape)
     return [y, *torch.autograd.grad(y, [a for a in args if a is not None], upstream)]
 
@@ -117,7 +122,8 @@ def test_every_output_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     ansatz = ANSATZE["mix"]
     x, theta, *_ = tensors(ansatz, 19, 3, 7, 2)
     for reduce in (True, False):
-        y = dispatch.circuits(x, theta, None, None, None, ansatz=ansatz, reps=2, reduce=reduce, backend="bloch")
+        evaluate = Circuits(theta, None, None, None, ansatz=ansatz, reps=2, backend="bloch")
+        y = evaluate(x) if reduce else evaluate.edges(x)
         assert torch.isfinite(y).all()
 
 
@@ -125,7 +131,7 @@ def test_every_output_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gradcheck(name: str) -> None:
     args = tensors(ALL[name], 2, 2, 3, 2, trained="both", mix=True)
     assert torch.autograd.gradcheck(
-        lambda *a: dispatch.circuits(*a, ansatz=ALL[name], reps=2, backend="bloch"), tuple(args)
+        lambda x, *parameters: Circuits(*parameters, ansatz=ALL[name], reps=2, backend="bloch")(x), tuple(args)
     )
 
 
@@ -155,7 +161,7 @@ def test_strided_and_expanded_inputs() -> None:
     one_row = x.detach()[:1].expand(6, 4)
     for variant in (column_major, one_row):
         got, expected = (
-            dispatch.circuits(variant, theta, None, None, None, ansatz=ansatz, reps=2, backend=backend)
+            Circuits(theta, None, None, None, ansatz=ansatz, reps=2, backend=backend)(variant)
             for backend in ("bloch", "reference")
         )
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
@@ -166,7 +172,7 @@ def test_amplitude_readout_stays_finite_at_the_poles() -> None:
     ansatz = ANSATZE["real"]
     x = torch.tensor([[torch.pi / 2], [-torch.pi / 2]], requires_grad=True)
     theta = torch.zeros(1, 1, 1, 1, requires_grad=True)
-    y = dispatch.circuits(x, theta, None, None, None, ansatz=ansatz, reps=1, readout="amplitude", backend="bloch")
+    y = Circuits(theta, None, None, None, ansatz=ansatz, reps=1, readout="amplitude", backend="bloch")(x)
     gradients = torch.autograd.grad(y.sum(), (x, theta))
     torch.testing.assert_close(y.abs(), torch.ones(2, 1), rtol=0, atol=1e-3)
     assert all(torch.isfinite(g).all() for g in gradients)
@@ -175,7 +181,7 @@ def test_amplitude_readout_stays_finite_at_the_poles() -> None:
 def test_empty_batch() -> None:
     ansatz = ANSATZE["pz"]
     theta = torch.randn(3, 4, 2, 2, requires_grad=True)
-    y = dispatch.circuits(torch.empty(0, 4), theta, None, None, None, ansatz=ansatz, reps=1, backend="bloch")
+    y = Circuits(theta, None, None, None, ansatz=ansatz, reps=1, backend="bloch")(torch.empty(0, 4))
     y.sum().backward()
     assert y.shape == (0, 3)
     assert torch.equal(theta.grad, torch.zeros_like(theta))

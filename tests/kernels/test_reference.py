@@ -31,7 +31,9 @@ def test_matches_matrix_exponentials(name: str, reps: int, readout: str) -> None
 def test_pz_with_one_repetition_in_closed_form() -> None:
     a, b, c, d, x = 0.3, -1.1, 0.7, 2.0, 0.45
     theta = torch.tensor([[a, b], [c, d]], dtype=torch.float64)
-    got = reference.phi(torch.tensor(x).double(), theta, None, None, ansatz=ANSATZE["pz"], reps=1, readout="z")
+    got = reference.phi(
+        torch.tensor(x, dtype=torch.float64), theta, None, None, ansatz=ANSATZE["pz"], reps=1, readout="z"
+    )
     turned = math.cos(x + c) * math.cos(b) * math.cos(a) - math.sin(x + c) * math.sin(a)
     assert got.item() == pytest.approx(-math.cos(d) * math.sin(b) * math.cos(a) - math.sin(d) * turned, abs=1e-15)
 

@@ -1,0 +1,161 @@
+"""The spectral route against the state-vector reference, and the error bound that chooses its terms."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from qkan.kernels import reference, spectral
+from qkan.kernels.ansatz import ANSATZE, Ansatz
+from qkan.kernels.dispatch import Circuits
+
+BANDED = {name: ansatz for name, ansatz in ANSATZE.items() if ansatz.encoding_map == "identity"}
+BANDED["custom"] = Ansatz("custom", ("rx", "y", "rz"), "ry", ("rz", "x", "ry"), initial=(0.0, 0.6, 0.8))
+
+
+def leaf(make: torch.Generator, *shape: int, scale: float = 1.0) -> Tensor:
+    return (scale * torch.randn(*shape, generator=make, dtype=torch.float64)).requires_grad_()
+
+
+def gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    upstream = torch.cos(torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape)
+    return [y, *torch.autograd.grad(y, tensors, upstream)]
+
+
+def agree(x: Tensor, tensors: list[Tensor | None], atol: float, **options: Any) -> None:
+    leaves = [t for t in (x, *tensors) if t is not None]
+    fast = Circuits(*tensors, backend="spectral", **options)  # type: ignore[arg-type]
+    options.pop("radius", None)
+    truth = Circuits(*tensors, backend="reference", **options)(x)  # type: ignore[arg-type]
+    for got, expected in zip(gradients(fast(x), leaves), gradients(truth, leaves), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", BANDED)
+@pytest.mark.parametrize("reps", [1, 2, 5, 16])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("mix", [False, True])
+def test_fourier_is_exact(name: str, reps: int, bias: bool, mix: bool) -> None:
+    make = torch.Generator().manual_seed(reps)
+    ansatz = BANDED[name]
+    theta = leaf(make, 3, 4, ansatz.rows(reps), ansatz.angles)
+    tensors = [theta, None, leaf(make, 3, 4, reps) if bias else None, leaf(make, 3, 4) if mix else None]
+    agree(leaf(make, 5, 4, scale=10.0), tensors, 1e-11, ansatz=ansatz, reps=reps)
+
+
+@pytest.mark.parametrize("name", BANDED)
+@pytest.mark.parametrize(("reps", "radius"), [(1, 1.0), (3, 1.0), (2, 2.5)])
+def test_chebyshev_holds_on_its_domain(name: str, reps: int, radius: float) -> None:
+    make = torch.Generator().manual_seed(reps)
+    ansatz = BANDED[name]
+    tensors: list[Tensor | None] = [
+        leaf(make, 3, 4, ansatz.rows(reps), ansatz.angles),
+        leaf(make, 3, 4, reps),
+        leaf(make, 3, 4, reps),
+        leaf(make, 3, 4),
+    ]
+    x = (radius * (2 * torch.rand(6, 4, generator=make, dtype=torch.float64) - 1)).requires_grad_()
+    agree(x, tensors, 1e-10, ansatz=ansatz, reps=reps, radius=radius)
+
+
+def test_one_circuit_per_input_for_all_outputs() -> None:
+    make = torch.Generator().manual_seed(0)
+    tensors = [leaf(make, 1, 4, 3, 2), leaf(make, 1, 4, 2), leaf(make, 1, 4, 2), leaf(make, 5, 4)]
+    x = (0.9 * torch.rand(7, 4, generator=make, dtype=torch.float64)).requires_grad_()
+    agree(x, tensors, 1e-11, ansatz=ANSATZE["pz"], reps=2, radius=1.0)
+    agree(x, [tensors[0], None, None, tensors[3]], 1e-11, ansatz=ANSATZE["pz"], reps=2)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_edges_and_prepared_calls(trained: bool) -> None:
+    make = torch.Generator().manual_seed(0)
+    weight = leaf(make, 3, 4, 2) if trained else None
+    options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2}
+    arguments = (leaf(make, 3, 4, 3, 2), weight, None, leaf(make, 3, 4))
+    x = torch.rand(2, 5, 4, generator=make, dtype=torch.float64)
+    fast = Circuits(*arguments, backend="spectral", radius=1.0, **options)
+    truth = Circuits(*arguments, backend="reference", **options)
+    torch.testing.assert_close(fast.edges(x), truth.edges(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(fast.prepare()(x), truth(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("terms", [2, 3, 5, 12, 33])
+def test_chebyshev_features_and_their_slopes(terms: int) -> None:
+    x = torch.tensor([-1.0, -0.3, 0.0, 0.7, 1.0], dtype=torch.float64, requires_grad=True)
+    features = spectral._ChebyshevFeatures.apply(x, terms)
+    orders = torch.arange(terms, dtype=torch.float64)
+    expected = torch.cos(orders * torch.acos(x.detach()).unsqueeze(-1))
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-12)
+    (slope,) = torch.autograd.grad(features[..., -1].sum(), x)
+    # T_k' = k U_(k-1), and k^2 at x = 1.
+    assert slope[-1].item() == pytest.approx((terms - 1) ** 2, abs=1e-9)
+    assert torch.autograd.gradcheck(
+        lambda t: spectral._ChebyshevFeatures.apply(t, terms), x.detach()[1:-1].requires_grad_()
+    )
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**31), reps=st.integers(1, 4), scale=st.floats(0.1, 2.0), terms=st.integers(4, 40))
+def test_error_stays_below_its_bound(seed: int, reps: int, scale: float, terms: int) -> None:
+    make = torch.Generator().manual_seed(seed)
+    theta = 2 * torch.randn(2, 2, reps + 1, 2, generator=make, dtype=torch.float64)
+    weight, bias = scale * torch.randn(2, 2, 2, reps, generator=make, dtype=torch.float64)
+    options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": reps}
+    expansion = spectral.chebyshev(theta, weight, bias, None, radius=1.0, terms=terms, **options)
+    x = torch.linspace(-1, 1, 201, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+    truth = reference.phi(x.unsqueeze(-2), theta, weight, bias, readout="z", **options)
+    bound = spectral.chebyshev_error(spectral.bandwidth(weight), 1.0, terms)
+    assert (expansion.edges(x) - truth).abs().max() <= bound + 1e-12
+
+
+@pytest.mark.parametrize(("bandwidth", "most"), [(0.0, 8), (1.0, 13), (3.0, 18), (10.0, 34)])
+def test_terms_are_few_and_enough(bandwidth: float, most: int) -> None:
+    terms = spectral.chebyshev_terms(bandwidth, 1.0, 1e-6)
+    assert terms is not None
+    assert terms <= most
+    assert spectral.chebyshev_error(bandwidth, 1.0, terms) <= 1e-6
+
+
+@pytest.mark.parametrize("bandwidth", [80.0, math.inf, math.nan])
+def test_too_wide_a_band_takes_no_terms(bandwidth: float) -> None:
+    assert spectral.chebyshev_terms(bandwidth, 1.0, 1e-6) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"readout": "amplitude"}, "readout 'amplitude' is not band-limited"),
+        ({"ansatz": ANSATZE["px"]}, r"ansatz 'px' encodes acos\(x\)"),
+        ({"lead": (2,)}, "theta differs between samples"),
+        ({"trained": 1.0}, "pre-activations are trained and no bound on its inputs is known"),
+        ({"trained": 100.0, "radius": 1.0}, "so large that 64 terms are not enough"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_says_why_it_cannot_run(options: dict[str, Any], reason: str) -> None:
+    ansatz = options.get("ansatz", ANSATZE["pz"])
+    theta = torch.randn(*options.get("lead", ()), 3, 4, ansatz.rows(1), ansatz.angles)
+    weight = torch.full((3, 4, 1), options["trained"]) if "trained" in options else None
+    arguments = {"ansatz": ansatz, "reps": 1, "readout": options.get("readout", "z"), "radius": options.get("radius")}
+    with pytest.raises(
+        ValueError, match=f"backend 'spectral' cannot run this layer: .*{reason}.*; use 'bloch' or 'auto'"
+    ):
+        Circuits(theta, weight, None, None, backend="spectral", **arguments)
+    assert torch.isfinite(Circuits(theta, weight, None, None, **arguments)(torch.zeros(2, 4))).all()
+
+
+def test_single_precision() -> None:
+    make = torch.Generator().manual_seed(0)
+    theta, weight = torch.randn(8, 8, 4, 2, generator=make), torch.randn(8, 8, 3, generator=make)
+    x = 2 * torch.rand(64, 8, generator=make) - 1
+    for trained in (None, weight):
+        options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 3}
+        got = Circuits(theta, trained, None, None, backend="spectral", radius=1.0, **options)(x)
+        exact = Circuits(
+            theta.double(), None if trained is None else trained.double(), None, None, backend="reference", **options
+        )(x.double())
+        torch.testing.assert_close(got.double(), exact, rtol=0, atol=1e-5)
