@@ -1,6 +1,6 @@
 """The outermost command: help, version, and what becomes of errors."""
 
-import subprocess
+import runpy
 import sys
 from types import SimpleNamespace
 
@@ -121,6 +121,14 @@ def test_console_script_reads_the_command_line(monkeypatch, capsys) -> None:
     assert capsys.readouterr().out == f"qkan, version {__version__}\n"
 
 
-def test_module_runs_like_the_console_script() -> None:
-    done = subprocess.run([sys.executable, "-m", "qkan.cli", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"qkan, version {__version__}\n"
+def test_module_runs_like_the_console_script(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["anything", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("qkan.cli", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"qkan, version {__version__}\n"
+
+
+def test_worker_processes_may_import_the_module(capsys) -> None:
+    runpy.run_module("qkan.cli", run_name="__mp_main__")
+    assert capsys.readouterr().out == ""
