@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,7 @@ from qkan.kernels import bloch, reference, spectral
 from qkan.kernels.ansatz import Ansatz
 
 READOUTS = ("z", "amplitude")
+Radius = float | Callable[[], float] | None
 #: ``auto`` chooses between the two below it; ``reference`` is the slow ground truth.
 BACKENDS = ("auto", "spectral", "bloch", "reference")
 
@@ -57,8 +59,8 @@ class Circuits:
         ansatz, reps, readout: the circuit and what is read from it.
         backend: one of :data:`BACKENDS`. ``"spectral"`` needs fixed pre-activation weights or a ``radius``. ``"auto"``
             takes it where it applies and runs fewer circuits than there are samples, else ``"bloch"``.
-        radius: a bound on every |x| that will come, if one is known; with it trained pre-activations can be expanded
-            too.
+        radius: a bound on every |x| that will come, or a function that finds one, if one is known; with it trained
+            pre-activations can be expanded too.
 
     Raises:
         ValueError: ``backend="spectral"`` for a layer that is not band-limited; the message says why and what works.
@@ -75,7 +77,7 @@ class Circuits:
         reps: int,
         readout: str = "z",
         backend: str = "auto",
-        radius: float | None = None,
+        radius: Radius = None,
     ) -> None:
         self.dtype = theta.dtype
         self.compute = torch.promote_types(theta.dtype, torch.float32)
@@ -83,29 +85,31 @@ class Circuits:
         self.weight, self.bias, self.mix = (
             None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, mix)
         )
-        self.ansatz, self.reps, self.readout, self.backend, self.radius = ansatz, reps, readout, backend, radius
+        self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, backend
         self._expansion: spectral.Expansion | None = None
         self._terms: int | None = None
         self._sum: Callable[[Tensor], Tensor] | None = None
-        self._no_expansion = self._why_no_expansion()
+        self._radius = math.inf
+        self._no_expansion = self._why_no_expansion(radius)
         if backend == "spectral" and self._no_expansion is not None:
             raise ValueError(f"backend 'spectral' cannot run this layer: {self._no_expansion}; use 'bloch' or 'auto'")
 
-    def _why_no_expansion(self) -> str | None:
+    def _why_no_expansion(self, radius: Radius) -> str | None:
         if self.backend not in ("auto", "spectral"):
             return f"backend {self.backend!r} was asked for"
         reason = spectral.why_not(ansatz=self.ansatz, readout=self.readout, per_sample=self.theta.dim() > 4)
         if reason is not None or self.weight is None:
             return reason
-        if self.radius is None:
+        if radius is None:
             return "its pre-activations are trained and no bound on its inputs is known"
         if torch.compiler.is_compiling():
             return "the number of terms of trained pre-activations depends on their values, which a compiler cannot see"
+        self._radius = radius() if callable(radius) else radius
         # The expansion may err as much as the rounding of a sum of a few terms does: 1e-6 in single precision.
         tolerance = 8 * torch.finfo(self.compute).eps
-        self._terms = spectral.chebyshev_terms(spectral.bandwidth(self.weight), self.radius, tolerance)
+        self._terms = spectral.chebyshev_terms(spectral.bandwidth(self.weight), self._radius, tolerance)
         if self._terms is None:
-            return f"its pre-activation weights are so large that {spectral.MAX_TERMS} terms are not enough"
+            return f"its pre-activation weights and inputs are so large that {spectral.MAX_TERMS} terms are not enough"
         return None
 
     @property
@@ -116,7 +120,7 @@ class Circuits:
     def _expand(self) -> spectral.Expansion:
         if self._expansion is None:
             options = {"ansatz": self.ansatz, "reps": self.reps}
-            if self.weight is None or self._terms is None or self.radius is None:
+            if self.weight is None or self._terms is None:
                 self._expansion = spectral.fourier(self.theta, self.bias, self.mix, **options)  # type: ignore[arg-type]
             else:
                 self._expansion = spectral.chebyshev(
@@ -124,7 +128,7 @@ class Circuits:
                     self.weight,
                     self.bias,
                     self.mix,
-                    radius=self.radius,
+                    radius=self._radius,
                     terms=self._terms,
                     **options,  # type: ignore[arg-type]
                 )

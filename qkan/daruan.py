@@ -21,7 +21,7 @@ class DARUAN(nn.Module):
     Args:
         num_features: circuits; 1 or the last size of the input, as in :class:`torch.nn.PReLU`.
         reps, ansatz, preact_trainable, readout, init, backend, generator, device, dtype: as in
-            :class:`qkan.QKANLayer`. Near-linear circuits start at phi(x) ~ sin(1) sin(reps x).
+            :class:`qkan.QKANLayer`. Near-linear circuits draw their slope angle from U(-1, 1).
 
     Raises:
         ValueError, TypeError: an option outside its range.
@@ -64,10 +64,8 @@ class DARUAN(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
-        circuit_angles_(self.theta, self.ansatz, self.init, 0.0, generator)
+        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, 1.0, generator)
         with torch.no_grad():
-            if self.init != "normal" and self.ansatz.near_linear is not None:
-                self.theta[..., -1, self.ansatz.slope] += 1.0
             if self.preact_weight is not None:
                 self.preact_weight.fill_(1.0)
             if self.preact_bias is not None:

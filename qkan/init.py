@@ -1,9 +1,9 @@
 """Initial values of circuit parameters.
 
-Two schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(x)`` with a small random ``a``, so that a
-fresh layer behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor saturate; it needs an ansatz
-that has such a point. ``"normal"`` draws all angles from a normal distribution. ``"auto"`` takes the first
-where it exists. Why: docs/decisions.md.
+Two schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so that a
+fresh layer of one repetition behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor saturate; it
+needs an ansatz that has such a point. ``"normal"`` draws all angles from a normal distribution. ``"auto"`` takes the
+first for one repetition, where it exists, and the second otherwise. Why: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def uniform_(tensor: Tensor, bound: float, generator: torch.Generator | None) ->
 
 
 def circuit_angles_(
-    theta: Tensor, ansatz: Ansatz, scheme: str, slope: float, generator: torch.Generator | None
+    theta: Tensor, ansatz: Ansatz, reps: int, scheme: str, slope: float, generator: torch.Generator | None
 ) -> None:
     """Fill ``theta`` (..., rows, angles), radians.
 
     Args:
         theta: filled in place.
-        ansatz: whose angles these are.
+        ansatz, reps: whose angles these are.
         scheme: one of :data:`INITS`.
         slope: near-linear edges draw the angle ``a`` of their slope from U(-slope, slope).
         generator: source of randomness, or None for torch's own.
@@ -55,7 +55,7 @@ def circuit_angles_(
         raise ValueError(f"unknown init {scheme!r}; use one of {', '.join(INITS)}")
     if scheme == "near_linear" and ansatz.near_linear is None:
         raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
-    if scheme == "normal" or ansatz.near_linear is None:
+    if scheme == "normal" or ansatz.near_linear is None or (scheme == "auto" and reps > 1):
         _fill(theta, lambda t: t.normal_(0.0, NORMAL_STD, generator=generator), generator)
         return
     _fill(theta, lambda t: t.normal_(0.0, NEAR_LINEAR_STD, generator=generator), generator)

@@ -129,7 +129,7 @@ class QKANLayer(nn.Module):
         if self.postact_weight is not None:
             uniform_(self.postact_weight, bound, generator)
             circuit_slope = 1.0
-        circuit_angles_(self.theta, self.ansatz, self.init, circuit_slope, generator)
+        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, circuit_slope, generator)
         if self.base_weight is not None:
             uniform_(self.base_weight, bound, generator)
         with torch.no_grad():
@@ -143,7 +143,7 @@ class QKANLayer(nn.Module):
             return parameter
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
-    def _circuits(self, theta: Tensor | None = None, radius: float | None = None) -> dispatch.Circuits:
+    def _circuits(self, theta: Tensor | None = None, radius: dispatch.Radius = None) -> dispatch.Circuits:
         mix = self.postact_weight
         if mix is None and self.group is not None:
             mix = self.theta.new_ones(self.out_features, self.in_features)
@@ -186,14 +186,14 @@ class QKANLayer(nn.Module):
             self._check_theta(x, theta)
         return self._finish(x, self._circuits(theta)(x))
 
-    def prepare(self, radius: float | None = None) -> Callable[[Tensor], Tensor]:
+    def prepare(self, radius: dispatch.Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone.
 
         For many calls at one set of parameters, as in a recurrence; gradients reach the parameters.
 
         Args:
-            radius: a bound on every |x| that will come, if one is known: with it trained pre-activations, too, become
-                one matrix product per call.
+            radius: a bound on every |x| that will come, or a function that finds one (called only if it is needed), if
+                one is known: with it trained pre-activations, too, become one matrix product per call.
         """
         circuits = self._circuits(radius=radius).prepare()
         return lambda x: self._finish(x, circuits(x))

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from qkan.kernels.dispatch import Radius
 from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
 
@@ -34,9 +35,10 @@ class QKAN(nn.Module):
         self.width = width
         self.layers = nn.ModuleList(QKANLayer(n_in, n_out, **options) for n_in, n_out in pairwise(width))
 
-    def prepare(self) -> Callable[[Tensor], Tensor]:
+    def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The network as a function of x with everything computed that depends on parameters alone; see QKANLayer."""
-        steps = [layer.prepare() for layer in self.layers]  # type: ignore[operator]
+        first, *others = self.layers
+        steps = [first.prepare(radius), *(layer.prepare() for layer in others)]  # type: ignore[operator]
 
         def run(x: Tensor) -> Tensor:
             for step in steps:

@@ -23,6 +23,7 @@ from qkan.options import LayerOptions, positive_int
 
 States = tuple[Tensor, Tensor]
 GateMap = Callable[[Tensor, Tensor], Tensor]
+Bound = Callable[[], float]
 
 
 class _QKANGates(nn.Module):
@@ -42,9 +43,14 @@ class _QKANGates(nn.Module):
         y = self.input(x)
         return y if self.bias is None else y + self.bias
 
-    def prepare(self, radius: float | None) -> GateMap:
-        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h)."""
-        hidden = self.hidden.prepare(radius)
+    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
+        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
+
+        Args:
+            steps: what ``inputs`` made of the inputs of all time steps.
+            bound: finds a bound on every |h| that comes.
+        """
+        hidden = self.hidden.prepare(bound)
         return lambda from_input, h: from_input + hidden(h)
 
 
@@ -73,9 +79,14 @@ class _HybridGates(nn.Module):
         """What the inputs of all time steps add to the latent: (steps, latent)."""
         return self.input_encoder(x)
 
-    def prepare(self, radius: float | None) -> GateMap:
-        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h)."""
-        latent = self.latent.prepare() if isinstance(self.latent, QKAN) else self.latent
+    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
+        """As of :class:`_QKANGates`."""
+
+        def latent_bound() -> float:
+            reach = self.hidden_encoder.weight.detach().abs().sum(-1).max()
+            return float(steps.detach().abs().max() + reach * bound()) if steps.numel() else 0.0
+
+        latent = self.latent.prepare(latent_bound) if isinstance(self.latent, QKAN) else self.latent
         weight, bias = self.decoder.weight, self.bias
         return lambda from_input, h: nn.functional.linear(latent(from_input + self.hidden_encoder(h)), weight, bias)
 
@@ -98,13 +109,20 @@ class _Direction(nn.Module):
         self.gates = gates
         self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
 
-    def prepare(self, bounded: bool) -> sequence.Step:
+    def prepare(self, steps: Tensor, h_0: Tensor) -> sequence.Step:
         """One time step, (h, c) to (h', c'), with what depends on parameters alone computed once for all steps.
 
         Args:
-            bounded: every h that comes lies in [-1, 1]: an LSTM's own h does, unless projected; a caller's may not.
+            steps: what the gates' ``inputs`` made of the inputs of all time steps.
+            h_0: the hidden state to start from.
         """
-        gates = self.gates.prepare(1.0 if bounded and self.projection is None else None)
+
+        def bound() -> float:
+            # |o tanh(c)| < 1, a projection stretches it by at most a row sum, and the caller's h_0 may be larger.
+            own = 1.0 if self.projection is None else float(self.projection.weight.detach().abs().sum(-1).max())
+            return max(own, float(h_0.detach().abs().max())) if h_0.numel() else own
+
+        gates = self.gates.prepare(steps, bound)
 
         def step(from_input: Tensor, state: States) -> States:
             h, c = state
@@ -189,7 +207,7 @@ class _LSTMBase(nn.Module):
                 cell = self.directions[index]
                 steps = cell.gates.inputs(data)  # type: ignore[operator, union-attr]
                 out, state = sequence.scan(
-                    cell.prepare(bounded=hx is None),  # type: ignore[operator]
+                    cell.prepare(steps, h_0[index]),  # type: ignore[operator]
                     steps,
                     batch.sizes,
                     (h_0[index], c_0[index]),
@@ -362,7 +380,8 @@ class QKANLSTMCell(nn.Module):
                 raise ValueError(f"QKANLSTMCell: Expected hx to be 1D or 2D, got {state.dim()}D instead")
             if state.shape != shape:
                 raise RuntimeError(f"hidden state has shape {tuple(state.shape)}, expected {tuple(shape)}")
-        return self.cell.prepare(bounded=False)(self.cell.gates.inputs(input), hx)
+        from_input = self.cell.gates.inputs(input)
+        return self.cell.prepare(from_input, hx[0])(from_input, hx)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""

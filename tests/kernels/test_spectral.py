@@ -132,7 +132,7 @@ def test_too_wide_a_band_takes_no_terms(bandwidth: float) -> None:
         ({"ansatz": ANSATZE["px"]}, r"ansatz 'px' encodes acos\(x\)"),
         ({"lead": (2,)}, "theta differs between samples"),
         ({"trained": 1.0}, "pre-activations are trained and no bound on its inputs is known"),
-        ({"trained": 100.0, "radius": 1.0}, "so large that 64 terms are not enough"),
+        ({"trained": 100.0, "radius": 1.0}, "inputs are so large that 64 terms are not enough"),
     ],
     ids=lambda value: str(value)[:30],
 )

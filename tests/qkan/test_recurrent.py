@@ -126,11 +126,30 @@ def test_initial_values() -> None:
     module = QKANLSTM(3, 9, generator=torch.Generator().manual_seed(0))
     gates = module.directions[0].gates
     assert gates.bias.tolist() == [0.0] * 9 + [1.0] * 9 + [0.0] * 18
-    for layer in (gates.input, gates.hidden):
+    for layer in (gates.input, gates.hidden):  # one repetition: near-linear edges
         assert layer.theta[..., -1, 1].abs().max() <= 1 / 3
         assert layer.base_weight is None
     hybrid = HQKANLSTM(3, 9)
     assert hybrid.directions[0].gates.hidden_encoder.weight.abs().max() <= 1 / math.sqrt(9)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+@pytest.mark.parametrize("options", [{}, {"proj_size": 2}], ids=str)
+@pytest.mark.parametrize("make", [QKANLSTM, HQKANLSTM])
+def test_trained_pre_activations_hold_for_any_given_state(make: type[nn.Module], options: dict, scale: float) -> None:
+    """A large h_0, inputs or projection widens the domain of the expansion instead of leaving it."""
+    fast, slow = (
+        make(2, 3, reps=2, preact_trainable=True, backend=backend, dtype=torch.float64, **options)
+        for backend in ("auto", "reference")
+    )
+    with torch.no_grad():
+        for parameter in fast.parameters():
+            parameter.mul_(1.7)
+    slow.load_state_dict(fast.state_dict())
+    x = scale * torch.randn(5, 4, 2, dtype=torch.float64)
+    hx = tuple(scale * torch.randn(1, 4, n, dtype=torch.float64) for n in (fast.output_size, 3))
+    for state in (None, hx):
+        torch.testing.assert_close(fast(x, state)[0], slow(x, state)[0], rtol=0, atol=1e-11)
 
 
 def test_seeding_by_generator() -> None:
