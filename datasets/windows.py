@@ -153,8 +153,8 @@ def make_forecast_data(
     fitted = scaler if isinstance(scaler, Scaler) else _fit(series, boundaries, scaler)
     scaled = _scale(series, fitted)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
-    parts = [_cut(series, scaled, edges[:, i], edges[:, i + 1], window, horizon) for i in range(3)]
-    return ForecastData(series, series.ids, fitted, *parts, window, horizon, boundaries)
+    train, validation, test = (_cut(series, scaled, edges[:, i], edges[:, i + 1], window, horizon) for i in range(3))
+    return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries)
 
 
 def _check_lengths(series: Series, boundaries: np.ndarray, window: int, horizon: int, split: SplitFractions) -> None:

@@ -159,8 +159,8 @@ def _compile(ansatz: Ansatz, reps: int) -> tuple[Rotation, ...]:
             steps.append(Rotation(PAULIS[gate], half_turn=True))
             continue
         axis = ROTATIONS[gate]
-        thetas = () if theta is None else (theta,)
-        encodings = () if encoding is None else (encoding,)
+        thetas: tuple[tuple[int, int], ...] = () if theta is None else (theta,)
+        encodings: tuple[int, ...] = () if encoding is None else (encoding,)
         if steps and steps[-1].axis == axis and not steps[-1].half_turn:
             last = steps.pop()
             thetas, encodings = last.thetas + thetas, last.encodings + encodings

@@ -298,7 +298,7 @@ class _BlochCircuits(torch.autograd.Function):
     """phi of every (sample, output, input), summed over inputs with weights ``mix`` if ``reduce``."""
 
     @staticmethod
-    def forward(x, theta, weight, bias, mix, ansatz: Ansatz, reps: int, readout: str, reduce: bool):  # type: ignore[override]
+    def forward(x, theta, weight, bias, mix, ansatz: Ansatz, reps: int, readout: str, reduce: bool):
         circuit = _Circuit(theta, weight, bias, ansatz, reps, theta.dim() == 5)
         return _forward(x, circuit, mix, theta.shape[-4], readout, reduce, reps)
 
@@ -309,7 +309,7 @@ class _BlochCircuits(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor):
         x, theta, weight, bias, mix = ctx.saved_tensors
         ansatz, reps, readout, reduce = ctx.options
         circuit = _Circuit(theta, weight, bias, ansatz, reps, theta.dim() == 5)

@@ -188,7 +188,7 @@ class _ChebyshevFeatures(torch.autograd.Function):
     """T_0..T_(K-1) of x in [-1, 1]; the derivative of a Chebyshev series is one again."""
 
     @staticmethod
-    def forward(x: Tensor, terms: int) -> Tensor:  # type: ignore[override]
+    def forward(x: Tensor, terms: int) -> Tensor:
         t = torch.stack((torch.ones_like(x), x), -1)
         while t.shape[-1] < terms:
             top = t.shape[-1] - 1
@@ -204,7 +204,7 @@ class _ChebyshevFeatures(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor):
         (t,) = ctx.saved_tensors
         slopes = _constants(_chebyshev_rule, t.shape[-1], t)[2]
         return ((grad @ slopes) * t).sum(-1), None

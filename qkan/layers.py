@@ -144,7 +144,7 @@ class QKANLayer(nn.Module):
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
     def _circuits(self, theta: Tensor | None = None, radius: dispatch.Radius = None) -> dispatch.Circuits:
-        mix = self.postact_weight
+        mix: Tensor | None = self.postact_weight
         if mix is None and self.group is not None:
             mix = self.theta.new_ones(self.out_features, self.in_features)
         return dispatch.Circuits(
@@ -198,10 +198,16 @@ class QKANLayer(nn.Module):
         circuits = self._circuits(radius=radius).prepare()
         return lambda x: self._finish(x, circuits(x))
 
+    def _edge_bias(self) -> Tensor | None:
+        """v c of every edge, (out, in), or None."""
+        if self.postact_bias is None or self.postact_weight is None:
+            return self.postact_bias
+        return self.postact_bias * self.postact_weight
+
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
         """Add post-activation biases and the base branch to the sum of circuits."""
-        if self.postact_bias is not None:
-            bias = self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight
+        bias = self._edge_bias()
+        if bias is not None:
             y = y + bias.sum(-1)
         if self._base is not None:
             y = y + F.linear(self._base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
@@ -211,10 +217,11 @@ class QKANLayer(nn.Module):
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
         check_input(x, self.in_features, type(self).__name__)
         y = self._circuits().edges(x)
-        if self.postact_bias is not None:
-            y = y + (self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight)
+        bias = self._edge_bias()
+        if bias is not None:
+            y = y + bias
         if self._base is not None:
-            y = y + self._base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight
+            y = y + self._base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight  # type: ignore[operator]
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
 
     def extra_repr(self) -> str:

@@ -36,7 +36,7 @@ class _QKANGates(nn.Module):
         self.hidden = QKANLayer(recurrent, 4 * hidden, **options)
         for layer in (self.input, self.hidden):
             layer.reset_parameters(generator, slope=slope)
-        self.register_parameter("bias", _gate_bias(hidden, options) if bias else None)
+        self.bias = _gate_bias(hidden, options) if bias else None
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the inputs of all time steps add to the gates: (steps, 4 hidden)."""
@@ -73,7 +73,7 @@ class _HybridGates(nn.Module):
         self.hidden_encoder = affine(recurrent, latent_features, False, bound, options)
         self.latent = build_latent(latent, latent_features, options)
         self.decoder = affine(latent_features, 4 * hidden, False, 1 / math.sqrt(latent_features), options)
-        self.register_parameter("bias", _gate_bias(hidden, options) if bias else None)
+        self.decoder.register_parameter("bias", _gate_bias(hidden, options) if bias else None)
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the inputs of all time steps add to the latent: (steps, latent)."""
@@ -87,8 +87,7 @@ class _HybridGates(nn.Module):
             return float(steps.detach().abs().max() + reach * bound()) if steps.numel() else 0.0
 
         latent = self.latent.prepare(latent_bound) if isinstance(self.latent, QKAN) else self.latent
-        weight, bias = self.decoder.weight, self.bias
-        return lambda from_input, h: nn.functional.linear(latent(from_input + self.hidden_encoder(h)), weight, bias)
+        return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
 
 
 def _gate_bias(hidden: int, options: LayerOptions) -> nn.Parameter:

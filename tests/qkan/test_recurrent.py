@@ -40,7 +40,7 @@ def test_hqkan_lstm_is_an_lstm_over_a_jhcg_net(latent: str) -> None:
     h = c = torch.zeros(4, 3, dtype=torch.float64)
     for step in x:
         code = torch.cat((step, h), 1) @ weight.t() + gates.input_encoder.bias
-        h, c = lstm_step(gates.latent(code) @ gates.decoder.weight.t() + gates.bias, c)
+        h, c = lstm_step(gates.latent(code) @ gates.decoder.weight.t() + gates.decoder.bias, c)
     _, (h_n, c_n) = module(x)
     torch.testing.assert_close(h_n[0], h, rtol=0, atol=1e-13)
     torch.testing.assert_close(c_n[0], c, rtol=0, atol=1e-13)
