@@ -138,8 +138,8 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
         line = "none" if name == "front of all" else "--"
         label = name if name == "front of all" else f"front, {name}"
         axes.plot(
-            front["parameters"], front["mae_median"], ls=line, lw=1, marker=marker, ms=size, mfc="none", mec=colour,
-            color=colour, alpha=0.7, label=label,
+            front["parameters"], front["mae_median"], ls=line, lw=3, marker=marker, ms=size, mfc="none", mec=colour,
+            color=colour, alpha=0.5, label=label,
         )  # fmt: skip
     for name, style in _baseline_lines(baselines).items():
         axes.axhline(float(baselines[name]["mae"] or np.nan), color=_GREY, ls=style, lw=1.2, label=name)
@@ -148,7 +148,7 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
         yscale="log",
         xlabel="trained parameters",
         ylabel=f"test MAE{f' [{unit}]' if unit else ''}",
-        title=f"{title}: test error against parameters (median of seeds, bars from lowest to highest)",
+        title=f"{title}: test error against parameters, median and range of seeds",
     )
     _plain_log_ticks(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
