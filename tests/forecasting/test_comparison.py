@@ -96,6 +96,18 @@ def test_interrupted_comparison_goes_on_where_it_stopped(small, tmp_path):
     pd.testing.assert_frame_equal(found.runs.drop(columns="seconds"), small[0].runs.drop(columns="seconds"))
 
 
+def test_comparison_interrupted_before_its_first_run_starts_again(tmp_path):
+    class Early(Counter):
+        def start(self, runs, done=0):
+            raise KeyboardInterrupt
+
+    config = tiny_comparison(out=str(tmp_path / "c"), cells=("lstm",), trials=1, seeds=1)
+    with pytest.raises(KeyboardInterrupt):
+        compare(config, progress=Early())
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["config.json"]
+    assert len(compare(config).runs) == 1
+
+
 def test_finished_comparison_trains_nothing_when_repeated(small):
     found, _ = small
     watcher = Counter()
@@ -228,17 +240,8 @@ def test_interrupt_ends_the_worker_processes(tmp_path):
     assert len(pd.read_csv(tmp_path / "c" / "runs.csv")) == 1
 
 
-def test_worker_that_was_not_started_says_so():
-    with pytest.raises(RuntimeError, match=r"call start\(\) first"):
-        workers.work(tiny_config())
-
-
 def test_cores_are_counted_where_affinity_is_unknown(monkeypatch):
-    assert comparison_cores() >= 1
+    assert comparison._cores() >= 1
     monkeypatch.delattr(comparison.os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(comparison.os, "cpu_count", lambda: None)
-    assert comparison_cores() == 1
-
-
-def comparison_cores() -> int:
-    return comparison._cores()
+    assert comparison._cores() == 1

@@ -50,7 +50,7 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
     expected = results(tmp_path / "undisturbed")
     assert results(tmp_path / "timed") == expected
 
-    moments, kills, runs = random.Random(0), 0, 0
+    moments, kills, runs, amid_training = random.Random(0), 0, 0, 0
     while kills < KILLS:
         out = tmp_path / f"run{runs}"
         process = start(out)
@@ -59,12 +59,14 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
             process.kill()
             process.join()
             kills += 1
+            amid_training += (out / "checkpoint" / "last.ckpt").exists() and not (out / "history.csv").exists()
             check_whole(out)
         else:
             assert process.exitcode == 0
         if (out / "manifest.json").exists():
             assert results(out) == expected
             runs += 1
+    assert amid_training >= 1
     if (out := tmp_path / f"run{runs}").exists():
         process = start(out)
         process.join()
