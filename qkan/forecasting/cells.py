@@ -26,9 +26,9 @@ def _qkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
         base_activation=config.base_activation,
-        group=config.group,
+        group=None if config.group == "edge" else config.group,
         # Gates that share a circuit would be equal without weights of their own.
-        postact_weight_trainable=config.group is not None,
+        postact_weight_trainable=config.group != "edge",
     )
 
 

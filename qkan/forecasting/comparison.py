@@ -261,7 +261,9 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
 
     processes = config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
     if processes == 1:
-        with workers.one_thread():
+        from qkan.forecasting.training import one_thread
+
+        with one_thread():
             yield lambda runs: (workers.train_and_score(run, data) for run in runs)
         return
     others = set(multiprocessing.active_children())

@@ -104,7 +104,8 @@ class DataAndTrainingOptions:
         latent_features: Width of the bottleneck (``hqkan``, ``lowrank``).
         preact_trainable: Train the circuits' input weights and biases (``qkan``, ``hqkan``).
         base_activation: Name of the base branch's activation, ``None`` for no such branch (``qkan``, ``hqkan``).
-        group: Sharing of circuits between edges, as in ``qkan.QKANLayer`` (``qkan``).
+        group: ``"edge"``, a circuit for every edge as in the paper; ``"input"``, one circuit per input, shared by all
+            gates that weigh it; or a number of circuits that inputs share (``qkan``).
         bias: Whether the gates have a bias.
         window: Past values that the model sees, in steps.
         horizon: Future values that it predicts at once, in steps.
@@ -130,7 +131,7 @@ class DataAndTrainingOptions:
     latent_features: int = 2
     preact_trainable: bool = False
     base_activation: str | None = None
-    group: int | Literal["input"] | None = None
+    group: int | Literal["edge", "input"] = "input"
     bias: bool = True
     window: int = 12
     horizon: int = 1
@@ -153,8 +154,8 @@ class DataAndTrainingOptions:
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             _check_text(name, getattr(self, name), optional=True)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
-        if not (self.group is None or self.group == "input" or number):
-            raise ValueError(f"group must be 'input', a positive integer or None, got {self.group!r}")
+        if not (self.group in ("edge", "input") or number):
+            raise ValueError(f"group must be 'edge', 'input' or a positive integer, got {self.group!r}")
         if self.scaler not in SCALERS:
             raise ValueError(f"unknown scaler {self.scaler!r}; choose one of {', '.join(SCALERS)}")
         if not _DEVICE.fullmatch(self.device):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,8 +27,8 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
     return resolve_series(source, time_col=config.time_col, target_col=config.target_col, id_col=config.id_col)
 
 
-def cut_windows(series: Series, config: DataAndTrainingOptions) -> ForecastData:
-    """Split, scale and window a series as a configuration says.
+def cut_windows(series: Series, config: DataAndTrainingOptions, scaler: Scaler | None = None) -> ForecastData:
+    """Split, scale and window a series as a configuration says, or with ``scaler``, the one a model was trained with.
 
     Raises:
         DataError: the series is too short for a window in every part.
@@ -42,16 +40,8 @@ def cut_windows(series: Series, config: DataAndTrainingOptions) -> ForecastData:
         window=config.window,
         horizon=config.horizon,
         split=SplitFractions(*config.split),
-        scaler=config.scaler,
+        scaler=config.scaler if scaler is None else scaler,
     )
-
-
-def with_scaler(data: ForecastData, scaler: Scaler) -> ForecastData:
-    """Return the same windows, scaled by another scaler of the same series (the one a model was trained with)."""
-    owner = np.repeat(np.arange(len(data.ids)), data.series.lengths)
-    scaled = scaler.transform(data.series.values, owner).astype(np.float32)
-    parts = {name: replace(data.part(name), values=scaled) for name in ("train", "validation", "test")}
-    return replace(data, scaler=scaler, **parts)
 
 
 def tensors(windows: Windows) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from qkan.forecasting.baselines import baseline_forecasts
 from qkan.forecasting.cells import RecurrentForecaster
 from qkan.forecasting.config import LIMITS
-from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_scaler
+from qkan.forecasting.data import cut_windows, load_series_of, tensors
 from qkan.forecasting.files import RunError
 from qkan.forecasting.metrics import forecast_metrics
 
@@ -62,7 +62,7 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
 def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
     """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
     series = _series_for(run, data)
-    return with_scaler(cut_windows(series, run.config), _scaler_for(run, series))
+    return cut_windows(series, run.config, _scaler_for(run, series))
 
 
 def predict(run: Run, *, data: str | Path | Series | None = None, horizon: int | None = None) -> pd.DataFrame:
@@ -98,9 +98,9 @@ def predict(run: Run, *, data: str | Path | Series | None = None, horizon: int |
     for name, length in zip(series.ids, series.lengths, strict=True):
         if length < window:
             raise RunError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
-    index = np.arange(len(series.ids))
+    index = range(len(series.ids))
     last = np.stack([series.values_of(i)[-window:] for i in index])
-    yhat = scaler.inverse_transform(_roll(run.model, scaler.transform(last, index), steps), index)
+    yhat = scaler.inverse_transform(_roll(run.model, scaler.transform(last, np.array(index)), steps), np.array(index))
     frames = [
         pd.DataFrame({"unique_id": series.ids[i], "ds": series.future_times(i, steps), "yhat": yhat[i]}) for i in index
     ]

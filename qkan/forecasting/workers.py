@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.config import CompareConfig, TrainConfig
@@ -51,19 +49,6 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
         return {**record, "validation_mse": math.inf, **{f"test_{name}": errors[name] for name in _TEST_METRICS}}
     scores = forecast_metrics(data, forecast_windows(model, data))
     return {**record, "validation_mse": result.best_loss, **{f"test_{name}": scores[name] for name in _TEST_METRICS}}
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: these models are too small for more, and sums do not depend on the machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def start(config: CompareConfig) -> None:

@@ -51,9 +51,11 @@ def test_forecast_is_the_head_of_the_last_output():
     [
         ("lstm", {"hidden_size": 4}, 117),  # 4 (4 + 16) + 2 * 16 + 5
         ("gru", {"hidden_size": 4}, 89),  # 3 (4 + 16) + 2 * 12 + 5
-        ("qkan", {"hidden_size": 1, "bias": False}, 34),  # 4 gates, 2 edges, 2 (1 + 1) angles, head 2
-        ("qkan", {"hidden_size": 4}, 341),  # 16 * 5 * 4 + 16 + 5
-        ("qkan", {"hidden_size": 4, "reps": 2}, 501),
+        ("qkan", {"hidden_size": 1, "group": "edge", "bias": False}, 34),  # 4 gates, 2 edges, 2 (1 + 1) angles, head 2
+        ("qkan", {"hidden_size": 4, "group": "edge"}, 341),  # 16 * 5 * 4 + 16 + 5
+        ("qkan", {"hidden_size": 4, "group": "edge", "reps": 2}, 501),
+        ("qkan", {"hidden_size": 4}, 121),  # (1 + 4) * 4 + 16 * 5 + 16 + 5
+        ("qkan", {"hidden_size": 4, "group": 1}, 109),  # 2 * 4 + 16 * 5 + 16 + 5
         ("lowrank", {"hidden_size": 4, "latent_features": 2}, 65),
     ],
 )
@@ -94,8 +96,8 @@ def test_largest_hidden_size_fits_and_the_next_does_not(cell, budget):
 
 
 def test_budget_below_the_smallest_model_has_no_size():
-    assert parameters_at(config_of("qkan"), 1) == 38
-    assert largest_hidden_size(config_of("qkan"), 37) is None
+    assert parameters_at(config_of("qkan"), 1) == 22
+    assert largest_hidden_size(config_of("qkan"), 21) is None
 
 
 def test_budget_above_the_largest_model_gives_the_largest():
@@ -107,7 +109,7 @@ def test_huge_model_is_refused_before_it_is_built():
         r"'qkan' cell of hidden_size=4096 and num_layers=1 would have .* parameters, above the limit of 100,000,000"
     )
     with pytest.raises(ValueError, match=message):
-        build_forecaster(config_of("qkan", hidden_size=4096), generator())
+        build_forecaster(config_of("qkan", hidden_size=4096, group="edge"), generator())
 
 
 def test_unknown_ansatz_is_refused_by_name():

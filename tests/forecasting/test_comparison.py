@@ -10,6 +10,7 @@ from tiny_runs import tiny_comparison, tiny_config
 from qkan.forecasting import RunError, compare, comparison, workers
 from qkan.forecasting.comparison import Point, choose_learning_rate, plan_points
 from qkan.forecasting.data import cut_windows, load_series_of
+from qkan.forecasting.training import one_thread
 from qkan.forecasting.workers import train_and_score
 
 
@@ -79,7 +80,7 @@ def test_run_of_a_comparison_is_the_run_that_train_makes(small):
     found, _ = small
     row = found.runs.iloc[0]
     config = tiny_config(cell=row["cell"], hidden_size=int(row["hidden_size"]), lr=row["lr"], seed=int(row["seed"]))
-    with workers.one_thread():
+    with one_thread():
         record = train_and_score(config, cut_windows(load_series_of(config), config))
     assert {name: value for name, value in record.items() if name != "seconds"} == {
         name: value for name, value in row.items() if name != "seconds"
@@ -169,7 +170,7 @@ def test_unreadable_records_are_refused(small, tmp_path, content):
 
 
 def test_plan_takes_the_largest_size_that_fits_once():
-    config = tiny_comparison(out="o", cells=("lstm", "qkan"), budget_params=(130, 20, 37, 43, 40))
+    config = tiny_comparison(out="o", cells=("lstm", "qkan"), group="edge", budget_params=(130, 20, 37, 43, 40))
     points, skipped = plan_points(config)
     assert points == [
         Point("lstm", 20, 1, 18),

@@ -37,9 +37,9 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
         ({"lr": float("nan")}, r"lr must be a finite number, got nan"),
         ({"lr": "fast"}, r"lr must be a finite number, got 'fast'"),
         ({"device": "tpu"}, r"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'tpu'"),
-        ({"group": 0}, r"group must be 'input', a positive integer or None, got 0"),
-        ({"group": "output"}, r"group must be 'input', a positive integer or None, got 'output'"),
-        ({"group": True}, r"group must be 'input', a positive integer or None, got True"),
+        ({"group": 0}, r"group must be 'edge', 'input' or a positive integer, got 0"),
+        ({"group": "output"}, r"group must be 'edge', 'input' or a positive integer, got 'output'"),
+        ({"group": True}, r"group must be 'edge', 'input' or a positive integer, got True"),
         ({"split": (0.7, 0.3)}, r"split must be three fractions \(train, validation, test\), got \(0.7, 0.3\)"),
         ({"split": [0.7, 0.1, 0.2]}, r"split must be three fractions"),
         ({"split": (0.7, 0.2, 0.2)}, r"sum to 1 with train > 0.*got \(0.7, 0.2, 0.2\)"),
@@ -54,7 +54,7 @@ def test_bad_value_is_refused_with_one_clear_sentence(options, message):
 
 @pytest.mark.parametrize(
     ("cell", "option"),
-    [("lstm", {"reps": 2}), ("gru", {"ansatz": "rpz"}), ("lowrank", {"reps": 2}), ("hqkan", {"group": "input"})],
+    [("lstm", {"reps": 2}), ("gru", {"ansatz": "rpz"}), ("lowrank", {"reps": 2}), ("hqkan", {"group": "edge"})],
 )
 def test_option_that_a_cell_does_not_have_is_refused(cell, option):
     name, value = next(iter(option.items()))

@@ -9,6 +9,7 @@ import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting import workers
+from qkan.forecasting.training import one_thread
 
 
 def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatch):
@@ -56,7 +57,7 @@ def test_one_thread_only_for_a_while():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with workers.one_thread():
+        with one_thread():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:
