@@ -19,9 +19,9 @@ from torch.autograd.function import once_differentiable
 
 from qkan.kernels.ansatz import Ansatz, Rotation
 
-#: Elements (samples x outputs x inputs) of one piece, at one repetition. About 20 arrays of this size are alive at a
-#: time, so 2 ** 15 single-precision elements stay inside a core's second-level cache. Measured: docs/benchmarks.md.
-PIECE_ELEMENTS = 2**15
+#: Elements (samples x outputs x inputs) of one piece at one repetition: half a megabyte in single precision, so that
+#: what a rotation touches stays in the caches. On two cores 2 ** 16 and 2 ** 18 are slower (docs/decisions.md).
+PIECE_ELEMENTS = 2**17
 #: Fewest samples in a piece (if there are as many): parameters are read once per piece.
 PIECE_SAMPLES = 16
 #: Keeps the slope of the amplitude readout finite at the poles, where |alpha| or |beta| has a kink.
