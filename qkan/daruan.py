@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from qkan.init import circuit_angles_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
-from qkan.options import check_input, positive_int
+from qkan.options import check_dtype, check_input, positive_int
 
 
 class DARUAN(nn.Module):
@@ -21,7 +21,7 @@ class DARUAN(nn.Module):
     Args:
         num_features: circuits; 1 or the last size of the input, as in :class:`torch.nn.PReLU`.
         reps, ansatz, preact_trainable, readout, init, backend, generator, device, dtype: as in
-            :class:`qkan.QKANLayer`. Near-linear circuits draw their slope angle from U(-1, 1).
+            :class:`qkan.QKANLayer`. Near-linear circuits start near sin(1) sin(x).
 
     Raises:
         ValueError, TypeError: an option outside its range.
@@ -51,7 +51,8 @@ class DARUAN(nn.Module):
         self.reps = reps
         self.readout = dispatch.check_readout(readout)
         self.init = init
-        self.backend = dispatch.check_backend(backend)
+        self.backend = dispatch.check_backend(backend, self.ansatz, readout)
+        check_dtype(dtype)
         factory = {"device": device, "dtype": dtype}
         self.theta = nn.Parameter(torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
         for name, present in (
@@ -64,7 +65,7 @@ class DARUAN(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
-        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, 1.0, generator)
+        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, (1.0, 1.0), generator)
         with torch.no_grad():
             if self.preact_weight is not None:
                 self.preact_weight.fill_(1.0)
@@ -92,6 +93,7 @@ class DARUAN(nn.Module):
             reps=self.reps,
             readout=self.readout,
             backend=self.backend,
+            radius=dispatch.domain(x, self.backend),
         )
         return circuits.edges(flat).reshape(x.shape)
 

@@ -37,7 +37,12 @@ def uniform_(tensor: Tensor, bound: float, generator: torch.Generator | None) ->
 
 
 def circuit_angles_(
-    theta: Tensor, ansatz: Ansatz, reps: int, scheme: str, slope: float, generator: torch.Generator | None
+    theta: Tensor,
+    ansatz: Ansatz,
+    reps: int,
+    scheme: str,
+    slopes: tuple[float, float],
+    generator: torch.Generator | None,
 ) -> None:
     """Fill ``theta`` (..., rows, angles), radians.
 
@@ -45,7 +50,7 @@ def circuit_angles_(
         theta: filled in place.
         ansatz, reps: whose angles these are.
         scheme: one of :data:`INITS`.
-        slope: near-linear edges draw the angle ``a`` of their slope from U(-slope, slope).
+        slopes: near-linear edges draw the angle ``a`` of their slope between these two.
         generator: source of randomness, or None for torch's own.
 
     Raises:
@@ -59,8 +64,9 @@ def circuit_angles_(
         _fill(theta, lambda t: t.normal_(0.0, NORMAL_STD, generator=generator), generator)
         return
     _fill(theta, lambda t: t.normal_(0.0, NEAR_LINEAR_STD, generator=generator), generator)
-    slopes = torch.empty_like(theta[..., -1, ansatz.slope])
-    uniform_(slopes, slope, generator)
+    low, high = slopes
+    drawn = torch.empty_like(theta[..., -1, ansatz.slope])
+    uniform_(drawn, (high - low) / 2, generator)
     with torch.no_grad():
         theta[..., -1, :] += theta.new_tensor(ansatz.near_linear)
-        theta[..., -1, ansatz.slope] = slopes + ansatz.near_linear[ansatz.slope]
+        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + ansatz.near_linear[ansatz.slope]

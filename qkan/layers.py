@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from qkan.init import circuit_angles_, uniform_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
-from qkan.options import BaseActivation, base_function, check_input, group_size, positive_int
+from qkan.options import BaseActivation, base_function, check_dtype, check_input, group_size, positive_int
 
 
 class QKANLayer(nn.Module):
@@ -41,8 +41,9 @@ class QKANLayer(nn.Module):
         base_trainable: train u; else u keeps its initial values.
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
         init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.
-        backend: how circuits are evaluated: ``"spectral"`` (one matrix product; fixed pre-activations, readout z),
-            ``"bloch"`` (always), ``"reference"`` (slow, float64), or ``"auto"``, the faster of the first two.
+        backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px; trained
+            pre-activations make it read the largest input back from the device), ``"bloch"`` (always), ``"reference"``
+            (slow, float64), or ``"auto"``, the faster of the first two, without that read.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
 
@@ -89,16 +90,15 @@ class QKANLayer(nn.Module):
         self.base_trainable = base_trainable
         self.readout = dispatch.check_readout(readout)
         self.init = init
-        self.backend = dispatch.check_backend(backend)
-        self._base = base_function(base_activation)
+        self.backend = dispatch.check_backend(backend, self.ansatz, readout)
+        base_function(base_activation)
         shared_only = self.group is not None and out_features > 1
-        if shared_only and not postact_weight_trainable and (self._base is None or not base_trainable):
+        if shared_only and not postact_weight_trainable and (base_activation is None or not base_trainable):
             raise ValueError(
                 f"group={group!r} without trained post-activation or base weights makes all {out_features} outputs "
                 "equal; set postact_weight_trainable=True"
             )
-        if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(f"dtype must be a real floating-point type, got {dtype}")
+        check_dtype(dtype)
         factory = {"device": device, "dtype": dtype}
         edges = (self.out_features, self.in_features)
         circuits = edges if self.group is None else (1, self.group)
@@ -112,7 +112,7 @@ class QKANLayer(nn.Module):
         self.register_parameter("preact_bias", parameter(preact_bias, *circuits, reps))
         self.register_parameter("postact_weight", parameter(postact_weight_trainable, *edges))
         self.register_parameter("postact_bias", parameter(postact_bias_trainable, *edges))
-        self.register_parameter("base_weight", parameter(self._base is not None, *edges, trained=base_trainable))
+        self.register_parameter("base_weight", parameter(base_activation is not None, *edges, trained=base_trainable))
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None, slope: float | None = None) -> None:
@@ -122,14 +122,14 @@ class QKANLayer(nn.Module):
             generator: source of randomness, or None for torch's default one.
             slope: bound of the initial slopes of an edge and of the base weights; default 1/sqrt(in_features), that of
                 :class:`torch.nn.Linear`. With trained post-activation weights these take that bound and every circuit
-                starts at the slope sin(1).
+                starts near sin(1) sin(x): the weights draw the slopes then, and no input is muted.
         """
         bound = 1 / math.sqrt(self.in_features) if slope is None else slope
-        circuit_slope = bound
+        slopes = (-bound, bound)
         if self.postact_weight is not None:
             uniform_(self.postact_weight, bound, generator)
-            circuit_slope = 1.0
-        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, circuit_slope, generator)
+            slopes = (1.0, 1.0)
+        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, slopes, generator)
         if self.base_weight is not None:
             uniform_(self.base_weight, bound, generator)
         with torch.no_grad():
@@ -162,8 +162,10 @@ class QKANLayer(nn.Module):
     def _check_theta(self, x: Tensor, theta: Tensor) -> None:
         circuit = (self.ansatz.rows(self.reps), self.ansatz.angles)
         lead = tuple(x.shape[:-1])
-        shapes = [(*lead, outputs, self.in_features, *circuit) for outputs in (self.out_features, 1)]
-        if tuple(theta.shape) not in (*shapes, shapes[0][len(lead) :]):
+        # One circuit for all outputs makes sense only where something else tells outputs apart.
+        rows = (self.out_features,) if self.group is None else (self.out_features, 1)
+        shapes = [(*first, outputs, self.in_features, *circuit) for first in (lead, ()) for outputs in rows]
+        if tuple(theta.shape) not in shapes:
             raise ValueError(f"theta of shape {tuple(theta.shape)} does not fit; per-sample theta must be {shapes[0]}")
 
     def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
@@ -172,7 +174,8 @@ class QKANLayer(nn.Module):
         Args:
             x: (..., in_features), real.
             theta: circuit angles to use instead of the parameter, (..., out_features, in_features, rows, angles) with
-                the leading dimensions of ``x``: circuits that differ between samples.
+                the leading dimensions of ``x``: circuits that differ between samples; without leading dimensions: the
+                same for all. With ``group``, 1 may stand for out_features.
 
         Returns:
             (..., out_features), in the dtype of the parameters.
@@ -184,7 +187,7 @@ class QKANLayer(nn.Module):
         check_input(x, self.in_features, type(self).__name__)
         if theta is not None:
             self._check_theta(x, theta)
-        return self._finish(x, self._circuits(theta)(x))
+        return self._finish(x, self._circuits(theta, dispatch.domain(x, self.backend))(x))
 
     def prepare(self, radius: dispatch.Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone.
@@ -209,19 +212,21 @@ class QKANLayer(nn.Module):
         bias = self._edge_bias()
         if bias is not None:
             y = y + bias.sum(-1)
-        if self._base is not None:
-            y = y + F.linear(self._base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
+        base = base_function(self.base_activation)
+        if base is not None:
+            y = y + F.linear(base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
         return y
 
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
         check_input(x, self.in_features, type(self).__name__)
-        y = self._circuits().edges(x)
+        y = self._circuits(radius=dispatch.domain(x, self.backend)).edges(x)
         bias = self._edge_bias()
         if bias is not None:
             y = y + bias
-        if self._base is not None:
-            y = y + self._base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight  # type: ignore[operator]
+        base = base_function(self.base_activation)
+        if base is not None:
+            y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight  # type: ignore[operator]
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
 
     def extra_repr(self) -> str:

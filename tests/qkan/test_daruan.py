@@ -27,6 +27,17 @@ def test_matches_the_reference(features: int, ansatz: str, trained: bool) -> Non
     torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_spectral_backend_by_name(trained: bool) -> None:
+    fast, truth = (
+        DARUAN(4, 2, preact_trainable=trained, init="normal", backend=backend, dtype=torch.float64)
+        for backend in ("spectral", "reference")
+    )
+    truth.load_state_dict(fast.state_dict())
+    x = 2 * torch.randn(3, 4, dtype=torch.float64)
+    torch.testing.assert_close(fast(x), truth(x), rtol=0, atol=1e-12)
+
+
 def test_one_circuit_serves_any_shape() -> None:
     module = DARUAN()
     for shape in [(), (3,), (2, 3, 4)]:
@@ -39,7 +50,7 @@ def test_starts_near_a_sine() -> None:
     module = DARUAN(1, 1, generator=torch.Generator().manual_seed(0))
     slope = module.theta[0, -1, 1].item()
     x = torch.linspace(-2, 2, 41)
-    assert -1 <= slope <= 1
+    assert slope == 1.0
     assert (module(x) - math.sin(slope) * torch.sin(x)).abs().max() < 0.2
 
 
@@ -50,6 +61,10 @@ def test_what_it_refuses() -> None:
         DARUAN(0)
     with pytest.raises(ValueError, match="reps 0"):
         DARUAN(2, 0)
+    with pytest.raises(ValueError, match="backend 'spectral' cannot run this layer: readout 'amplitude'"):
+        DARUAN(2, readout="amplitude", backend="spectral")
+    with pytest.raises(TypeError, match=r"dtype must be a real floating-point type .*, got torch\.complex64"):
+        DARUAN(2, dtype=torch.complex64)
     with pytest.raises(TypeError, match="preact"):
         DARUAN(2, preact_train=True)
 

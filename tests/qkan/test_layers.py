@@ -1,5 +1,6 @@
 """QKANLayer: the formula, its options, its initial values and what it refuses."""
 
+import copy
 import math
 
 import pytest
@@ -119,6 +120,29 @@ def test_theta_of_one_sample_each() -> None:
         layer(x, theta[:, :4])
 
 
+def test_one_circuit_for_all_outputs_only_in_a_group() -> None:
+    x, theta = torch.randn(5, 4), torch.randn(5, 1, 4, 3, 2)
+    shared = QKANLayer(4, 3, reps=2, group=2)
+    torch.testing.assert_close(shared(x, theta), shared(x, theta.expand(-1, 3, -1, -1, -1)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(shared(x, theta[0]), shared(x, theta[:1].expand(5, -1, -1, -1, -1)), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"theta of shape \(5, 1, 4, 3, 2\) does not fit"):
+        QKANLayer(4, 3, reps=2)(x, theta)
+
+
+def test_trained_pre_activations_as_one_matrix_product_when_asked_for() -> None:
+    fast, truth = (
+        QKANLayer(4, 3, 2, preact_trainable=True, backend=backend, dtype=torch.float64)
+        for backend in ("spectral", "reference")
+    )
+    scramble(fast)
+    truth.load_state_dict(fast.state_dict())
+    for x in (3 * torch.randn(2, 5, 4, dtype=torch.float64), torch.zeros(2, 4).double(), torch.empty(0, 4).double()):
+        torch.testing.assert_close(fast(x), truth(x), rtol=0, atol=1e-11)
+        torch.testing.assert_close(fast.edge_outputs(x), truth.edge_outputs(x), rtol=0, atol=1e-11)
+    with pytest.raises(ValueError, match=r"so large \(or not finite\) that 64 terms are not enough; use 'bloch'"):
+        fast(torch.full((1, 4), 1e6, dtype=torch.float64))
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**31), inputs=st.integers(1, 6), reps=st.integers(1, 5))
 def test_permuting_edges_commutes(seed: int, inputs: int, reps: int) -> None:
@@ -151,6 +175,15 @@ def test_near_linear_start() -> None:
     expected = slopes.sin() * torch.sin(x[:, None])
     assert (layer.edge_outputs(x) - expected).abs().max() < 0.35
     assert (layer.edge_outputs(x) - expected).abs().mean() < 0.06
+
+
+def test_circuits_below_trained_output_weights_start_at_one_slope() -> None:
+    layer = QKANLayer(25, 8, 1, group="input", postact_weight_trainable=True, base_activation=None)
+    assert torch.equal(layer.theta[..., -1, 1], torch.ones(1, 25))
+    x = torch.linspace(-1, 1, 21).unsqueeze(-1).expand(-1, 25)
+    expected = layer.postact_weight * math.sin(1) * torch.sin(x[:, None])
+    assert (layer.edge_outputs(x) - expected).detach().abs().max() < 0.2 * 0.3
+    assert layer.postact_weight.abs().max() <= 0.2
 
 
 def test_trained_output_weights_start_like_a_linear_layer() -> None:
@@ -193,6 +226,16 @@ def test_base_activations(activation: object) -> None:
     torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
+def test_a_base_activation_with_parameters_is_held_once() -> None:
+    layer = QKANLayer(3, 2, base_activation=nn.PReLU())
+    assert set(layer.state_dict()) == {"theta", "base_weight", "base_activation.weight"}
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        twin.base_activation.weight.fill_(2.0)  # type: ignore[union-attr]
+    x = -torch.rand(5, 3)
+    assert not torch.allclose(layer(x), twin(x))
+
+
 def test_px_outside_its_domain_is_nan_as_acos_is() -> None:
     layer = QKANLayer(1, 1, reps=1, ansatz="px", base_activation=None)
     y = layer(torch.tensor([[0.5], [1.5]]))
@@ -216,9 +259,11 @@ def test_px_outside_its_domain_is_nan_as_acos_is() -> None:
         ({"init": "zeros"}, ValueError, "unknown init 'zeros'; use one of auto, near_linear, normal"),
         ({"init": "near_linear", "ansatz": "rpz"}, ValueError, "ansatz 'rpz' has no near-linear point"),
         ({"backend": "cuda"}, ValueError, "unknown backend 'cuda'"),
+        ({"backend": "spectral", "ansatz": "px"}, ValueError, "'spectral' cannot run this layer: ansatz 'px' encodes"),
+        ({"backend": "spectral", "readout": "amplitude"}, ValueError, "readout 'amplitude' is not band-limited"),
         ({"base_activation": "selu"}, ValueError, "unknown base_activation 'selu'"),
         ({"base_activation": 3}, TypeError, "base_activation must be a name, a callable or None, got int"),
-        ({"dtype": torch.complex64}, TypeError, "dtype must be a real floating-point type, got torch.complex64"),
+        ({"dtype": torch.complex64}, TypeError, "dtype must be a real floating-point type such as torch.float32, got"),
         ({"preacts_trainable": True}, TypeError, "preacts_trainable"),
     ],
     ids=str,
