@@ -32,8 +32,9 @@ class _QKANGates(nn.Module):
     def __init__(self, inputs: int, hidden: int, recurrent: int, bias: bool, options: LayerOptions) -> None:
         super().__init__()
         generator, slope = options.get("generator"), 1 / math.sqrt(hidden)
-        self.input = QKANLayer(inputs, 4 * hidden, **options)
-        self.hidden = QKANLayer(recurrent, 4 * hidden, **options)
+        widest = max(inputs, recurrent)
+        self.input = QKANLayer(inputs, 4 * hidden, **_with_circuits_for(inputs, widest, options))
+        self.hidden = QKANLayer(recurrent, 4 * hidden, **_with_circuits_for(recurrent, widest, options))
         for layer in (self.input, self.hidden):
             layer.reset_parameters(generator, slope=slope)
         self.bias = _gate_bias(hidden, options) if bias else None
@@ -88,6 +89,14 @@ class _HybridGates(nn.Module):
 
         latent = self.latent.prepare(latent_bound) if isinstance(self.latent, QKAN) else self.latent
         return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
+
+
+def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> LayerOptions:
+    """Options of one of the two parts: a number of circuits that only the wider part has inputs for is cut here."""
+    group = options.get("group")
+    if group is None or isinstance(group, str):
+        return options
+    return {**options, "group": min(positive_int("group", group, widest), inputs)}
 
 
 def _gate_bias(hidden: int, options: LayerOptions) -> nn.Parameter:

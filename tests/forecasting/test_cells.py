@@ -56,6 +56,7 @@ def test_forecast_is_the_head_of_the_last_output():
         ("qkan", {"hidden_size": 4, "group": "edge", "reps": 2}, 501),
         ("qkan", {"hidden_size": 4}, 121),  # (1 + 4) * 4 + 16 * 5 + 16 + 5
         ("qkan", {"hidden_size": 4, "group": 1}, 109),  # 2 * 4 + 16 * 5 + 16 + 5
+        ("qkan", {"hidden_size": 4, "group": 3}, 117),  # (1 + 3) * 4 + 16 * 5 + 16 + 5: one input has one circuit
         ("lowrank", {"hidden_size": 4, "latent_features": 2}, 65),
     ],
 )
@@ -115,3 +116,8 @@ def test_huge_model_is_refused_before_it_is_built():
 def test_unknown_ansatz_is_refused_by_name():
     with pytest.raises(ValueError, match="'zigzag'"):
         build_forecaster(config_of("qkan", ansatz="zigzag"), generator())
+
+
+def test_more_circuits_than_a_layer_has_inputs_are_refused():
+    with pytest.raises(ValueError, match=r"group 5 .*\[1, 4\]"):
+        build_forecaster(config_of("qkan", hidden_size=4, group=5), generator())
