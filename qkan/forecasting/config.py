@@ -199,7 +199,7 @@ class TrainConfig(DataAndTrainingOptions):
 
     cell: str = "qkan"
     hidden_size: int = 4
-    lr: float = 1e-2
+    lr: float = 3e-2
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Every comparison of docs/results.md, about an hour on two cores. An interrupted one continues where it stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compare() { # folder below docs/results, series, options
+    local folder=$1 series=$2
+    shift 2
+    qkan compare lstm --data "$series" --seeds 5 "$@" --out "docs/results/$folder"
+}
+
+compare telecom telecom
+compare damped-shm damped-shm --window 4
+compare bessel-j2 bessel-j2 --window 4
+compare logistic-map logistic-map --window 2 --reps 4 --preact-trainable --budget-params 50,140,500
+compare henon-map henon-map --window 4
+compare duffing duffing --window 4
+compare narma-5 narma-5 --window 4
+compare narma-10 narma-10 --window 4
+compare delayed-quantum-control delayed-quantum-control --window 4
+# The published 34-parameter QKAN-LSTM: a circuit per edge, hidden size 1, one repetition, no gate bias.
+for series in damped-shm bessel-j2; do
+    compare "published-$series" "$series" --window 4 --cells qkan --group edge --no-bias --budget-params 35
+done
