@@ -88,6 +88,8 @@ class Ansatz:
         if self.encoding_map not in ENCODING_MAPS:
             raise ValueError(f"ansatz {self.name!r}: encoding_map {self.encoding_map!r} must be identity or acos")
         object.__setattr__(self, "initial", tuple(float(v) for v in self.initial))
+        if self.near_linear is not None:
+            object.__setattr__(self, "near_linear", tuple(float(v) for v in self.near_linear))
         if len(self.initial) != 3 or not math.isclose(math.hypot(*self.initial), 1.0, abs_tol=1e-9):
             raise ValueError(f"ansatz {self.name!r}: initial {self.initial!r} must be a Bloch vector of length 1")
         if self._angles(self.block) == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ READOUTS = ("z", "amplitude")
 Radius = float | Callable[[], float] | None
 #: ``auto`` chooses between the two below it; ``reference`` is the slow ground truth.
 BACKENDS = ("auto", "spectral", "bloch", "reference")
+#: A Chebyshev expansion on a much smaller domain would divide the rounding of its slopes by that domain's size.
+MIN_RADIUS = 2**-4
 
 
 def available_backends() -> dict[str, str | None]:
@@ -23,15 +26,22 @@ def available_backends() -> dict[str, str | None]:
     return dict.fromkeys(BACKENDS[1:])
 
 
-def check_backend(backend: str) -> str:
-    """Return ``backend`` if it names one.
+def check_backend(backend: str, ansatz: Ansatz, readout: str) -> str:
+    """Return ``backend`` if it names one that can run such circuits.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not, or no input would ever let it run.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
+    if backend == "spectral":
+        _refuse_spectral(spectral.why_not(ansatz=ansatz, readout=readout, per_sample=False))
     return backend
+
+
+def _refuse_spectral(reason: str | None) -> None:
+    if reason is not None:
+        raise ValueError(f"backend 'spectral' cannot run this layer: {reason}; use 'bloch' or 'auto'")
 
 
 def check_readout(readout: str) -> str:
@@ -43,6 +53,19 @@ def check_readout(readout: str) -> str:
     if readout not in READOUTS:
         raise ValueError(f"unknown readout {readout!r}; use z (the expectation <Z>) or amplitude (|alpha| - |beta|)")
     return readout
+
+
+def domain(x: Tensor, backend: str) -> Radius:
+    """A bound on |x| read from ``x`` itself, where a backend asked for by name needs one; ``"auto"`` does not wait."""
+    if backend != "spectral":
+        return None
+    return lambda: float(x.detach().abs().max()) if x.numel() else 0.0
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """No autocast on ``device``, if it has one at all (the meta device has none)."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
 
 
 class Circuits:
@@ -91,8 +114,8 @@ class Circuits:
         self._sum: Callable[[Tensor], Tensor] | None = None
         self._radius = math.inf
         self._no_expansion = self._why_no_expansion(radius)
-        if backend == "spectral" and self._no_expansion is not None:
-            raise ValueError(f"backend 'spectral' cannot run this layer: {self._no_expansion}; use 'bloch' or 'auto'")
+        if backend == "spectral":
+            _refuse_spectral(self._no_expansion)
 
     def _why_no_expansion(self, radius: Radius) -> str | None:
         if self.backend not in ("auto", "spectral"):
@@ -104,12 +127,15 @@ class Circuits:
             return "its pre-activations are trained and no bound on its inputs is known"
         if torch.compiler.is_compiling():
             return "the number of terms of trained pre-activations depends on their values, which a compiler cannot see"
-        self._radius = radius() if callable(radius) else radius
+        self._radius = max(radius() if callable(radius) else radius, MIN_RADIUS)
         # The expansion may err as much as the rounding of a sum of a few terms does: 1e-6 in single precision.
         tolerance = 8 * torch.finfo(self.compute).eps
         self._terms = spectral.chebyshev_terms(spectral.bandwidth(self.weight), self._radius, tolerance)
         if self._terms is None:
-            return f"its pre-activation weights and inputs are so large that {spectral.MAX_TERMS} terms are not enough"
+            return (
+                f"its pre-activation weights and inputs are so large (or not finite) that {spectral.MAX_TERMS} terms "
+                "are not enough"
+            )
         return None
 
     @property
@@ -142,13 +168,13 @@ class Circuits:
     def prepare(self) -> Circuits:
         """Compute now what depends on parameters alone, whatever the batch: for many calls, as in a recurrence."""
         if self._no_expansion is None:
-            with torch.autocast(self.theta.device.type, enabled=False):
+            with _without_autocast(self.theta.device):
                 self._sum = self._expand().prepared()
         return self
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device):
             x = x.to(self.compute)
             if self._sum is not None:
                 return self._sum(x).to(self.dtype)
@@ -160,7 +186,7 @@ class Circuits:
 
     def edges(self, x: Tensor) -> Tensor:
         """Without the sum: (..., inputs) to (..., outputs, inputs)."""
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device):
             x = x.to(self.compute)
             if self.backend == "spectral":
                 return self._expand().edges(x).to(self.dtype)

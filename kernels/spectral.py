@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -74,35 +74,51 @@ def why_not(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
     return None
 
 
-@lru_cache(maxsize=64)
-def _fourier_rule(reps: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def _fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
     """Angles (points,) and the matrix (2 reps + 1, points) from values there to a_0, a_1..a_R, b_1..b_R."""
     points = 2 * reps + 1
-    angles = 2 * math.pi * torch.arange(points, dtype=torch.float64) / points
-    waves = torch.arange(1, reps + 1, dtype=torch.float64).unsqueeze(-1) * angles
-    analysis = torch.cat((torch.full((1, points), 0.5, dtype=torch.float64), waves.cos(), waves.sin())) * (2 / points)
-    return angles.to(device, dtype), analysis.to(device, dtype)
+    angles = 2 * math.pi * _counted(0, points) / points
+    waves = _counted(1, reps + 1).unsqueeze(-1) * angles
+    analysis = torch.cat((torch.full_like(angles, 0.5).unsqueeze(0), waves.cos(), waves.sin())) * (2 / points)
+    return angles, analysis
 
 
-@lru_cache(maxsize=64)
-def _chebyshev_rule(terms: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _chebyshev_rule(terms: int) -> tuple[Tensor, Tensor, Tensor]:
     """Nodes (terms,), the matrix (terms, terms) from values there to coefficients, and that of differentiation."""
-    order = torch.arange(terms, dtype=torch.float64)
+    order = _counted(0, terms)
     angles = math.pi * (order + 0.5) / terms
     analysis = torch.cos(order.unsqueeze(-1) * angles) * (2 / terms)
     analysis[0] /= 2
     # T_k' = 2 k (T_(k-1) + T_(k-3) + ...), the last term halved if it is T_0.
     lower = order.unsqueeze(-1) - order
-    slopes = torch.where((lower > 0) & (lower % 2 == 1), 2 * order.unsqueeze(-1), torch.zeros(()).double())
+    slopes = 2 * order.unsqueeze(-1) * ((lower > 0) & (lower % 2 == 1))
     slopes[:, 0] /= 2
-    return torch.cos(angles).to(device, dtype), analysis.to(device, dtype), slopes.to(device, dtype)
+    return torch.cos(angles), analysis, slopes
 
 
-def _constants(rule: Callable[..., tuple[Tensor, ...]], size: int, like: Tensor) -> tuple[Tensor, ...]:
-    """The rule's tensors, without the cache where a compiler traces: it folds constants by itself."""
-    build = rule.__wrapped__ if torch.compiler.is_compiling() else rule  # type: ignore[attr-defined]
+def _counted(first: int, end: int) -> Tensor:
+    """first, ..., end - 1 in double precision on the CPU, whatever the default device: some have no such precision."""
+    return torch.arange(first, end, dtype=torch.float64, device="cpu")
+
+
+_RULES: dict[tuple[Any, ...], tuple[Tensor, ...]] = {}
+_MOST_RULES = 64
+
+
+def _constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor) -> tuple[Tensor, ...]:
+    """The rule's tensors in the dtype and on the device of ``like``, computed once."""
+    key = (rule, size, like.dtype, like.device)
+    # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
+    plain = not torch.compiler.is_compiling() and type(like) in (Tensor, nn.Parameter)
+    if plain and key in _RULES:
+        return _RULES[key]
     with torch.inference_mode(False), torch.no_grad():
-        return build(size, like.dtype, like.device)
+        made = tuple(tensor.to(like.device, like.dtype) for tensor in rule(size))
+    if plain and all(type(tensor) is Tensor for tensor in made):
+        if len(_RULES) >= _MOST_RULES:
+            _RULES.pop(next(iter(_RULES)))
+        _RULES[key] = made
+    return made
 
 
 def _coefficients(
@@ -226,7 +242,8 @@ def chebyshev(
     Args:
         theta, bias, mix, ansatz, reps: as in :func:`fourier`.
         weight: pre-activation weights (outputs, inputs, reps).
-        radius: largest |x| that the expansion holds for; outside it is wrong.
+        radius: largest |x| that the expansion holds for, > 0; outside it is wrong. Slopes d phi / d x magnify the
+            rounding of coefficients by up to terms^2 / radius, so it should not be needlessly small.
         terms: Chebyshev terms; see :func:`chebyshev_terms`.
     """
     nodes, analysis, _ = _constants(_chebyshev_rule, terms, theta)

@@ -66,6 +66,16 @@ def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | No
     return BASE_ACTIVATIONS[activation]
 
 
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Check that ``dtype`` can hold angles.
+
+    Raises:
+        TypeError: an integer, boolean or complex type.
+    """
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a real floating-point type such as torch.float32, got {dtype}")
+
+
 def positive_int(name: str, value: int, limit: int = MAX_FEATURES) -> int:
     """Return ``value`` if it is an int in [1, limit].
 

@@ -78,3 +78,9 @@ def test_an_ansatz_compares_by_its_fields_and_copies() -> None:
     mine.program(3)
     assert mine == ANSATZE["pz"] == copy.deepcopy(mine)
     assert get_ansatz(mine) is mine
+
+
+def test_lists_of_gates_and_angles_become_tuples() -> None:
+    listed = Ansatz("pz", ["rz", "ry"], "rz", ["rz", "ry"], near_linear=[1, 0])  # type: ignore[arg-type]
+    assert (listed.block, listed.near_linear) == (("rz", "ry"), (1.0, 0.0))
+    assert hash(listed) == hash(Ansatz("pz", ("rz", "ry"), "rz", ("rz", "ry"), near_linear=(1.0, 0.0)))

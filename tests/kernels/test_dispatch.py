@@ -15,9 +15,25 @@ BACKENDS = ["spectral", "bloch", "reference"]
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown backend 'fast'; use one of auto, spectral, bloch, reference"):
-        dispatch.check_backend("fast")
+        dispatch.check_backend("fast", ANSATZE["pz"], "z")
     with pytest.raises(ValueError, match="unknown readout 'x'; use z"):
         dispatch.check_readout("x")
+
+
+def test_a_backend_that_could_never_run_is_refused_before_any_input() -> None:
+    for ansatz, readout in (("px", "z"), ("pz", "amplitude")):
+        with pytest.raises(ValueError, match=r"backend 'spectral' cannot run this layer: .*; use 'bloch' or 'auto'"):
+            dispatch.check_backend("spectral", ANSATZE[ansatz], readout)
+        assert dispatch.check_backend("bloch", ANSATZE[ansatz], readout) == "bloch"
+
+
+@pytest.mark.parametrize("backend", ["auto", "spectral", "bloch"])
+def test_shapes_on_the_meta_device(backend: str) -> None:
+    theta, x = torch.empty(2, 3, 3, 2, device="meta"), torch.empty(9, 3, device="meta")
+    evaluate = Circuits(theta, None, None, None, backend=backend, **PZ)
+    assert evaluate(x).shape == (9, 2)
+    assert evaluate.edges(x).shape == (9, 2, 3)
+    assert evaluate.prepare()(x).device.type == "meta"
 
 
 def test_available_backends_can_all_run_here() -> None:

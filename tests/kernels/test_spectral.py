@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from qkan.kernels import reference, spectral
 from qkan.kernels.ansatz import ANSATZE, Ansatz
@@ -132,7 +133,8 @@ def test_too_wide_a_band_takes_no_terms(bandwidth: float) -> None:
         ({"ansatz": ANSATZE["px"]}, r"ansatz 'px' encodes acos\(x\)"),
         ({"lead": (2,)}, "theta differs between samples"),
         ({"trained": 1.0}, "pre-activations are trained and no bound on its inputs is known"),
-        ({"trained": 100.0, "radius": 1.0}, "inputs are so large that 64 terms are not enough"),
+        ({"trained": 100.0, "radius": 1.0}, r"inputs are so large \(or not finite\) that 64 terms are not enough"),
+        ({"trained": 1.0, "radius": math.nan}, r"\(or not finite\) that 64 terms are not enough"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -146,6 +148,53 @@ def test_says_why_it_cannot_run(options: dict[str, Any], reason: str) -> None:
     ):
         Circuits(theta, weight, None, None, backend="spectral", **arguments)
     assert torch.isfinite(Circuits(theta, weight, None, None, **arguments)(torch.zeros(2, 4))).all()
+
+
+@pytest.mark.parametrize("radius", [0.0, 1e-30, 1e-3])
+def test_a_tiny_domain_keeps_values_and_slopes(radius: float) -> None:
+    make = torch.Generator().manual_seed(0)
+    theta, weight = torch.randn(2, 3, 3, 2, generator=make), torch.randn(2, 3, 2, generator=make)
+    x = (radius * torch.ones(1, 3)).requires_grad_()
+    options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2}
+    fast = Circuits(theta, weight, None, None, backend="spectral", radius=radius, **options)(x)
+    truth = Circuits(theta, weight, None, None, backend="reference", **options)(x)
+    torch.testing.assert_close(fast, truth, rtol=0, atol=1e-5)
+    slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (fast, truth)]
+    torch.testing.assert_close(*slopes, rtol=0, atol=3e-4)
+
+
+def test_constants_do_not_depend_on_the_default_device() -> None:
+    theta, x = torch.randn(2, 3, 7, 2), torch.randn(20, 3)
+    evaluate = Circuits(theta, None, None, None, backend="spectral", ansatz=ANSATZE["pz"], reps=6)
+    spectral._RULES.clear()
+    with torch.device("meta"):
+        y = evaluate(x)
+    exact = Circuits(theta, None, None, None, backend="reference", ansatz=ANSATZE["pz"], reps=6)(x)
+    torch.testing.assert_close(y, exact, rtol=0, atol=1e-5)
+
+
+def test_fake_tensors_do_not_outlive_their_mode() -> None:
+    theta, x = torch.randn(2, 3, 3, 2), torch.randn(20, 3)
+    options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2, "backend": "spectral"}
+    spectral._RULES.clear()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert Circuits(theta, None, None, None, **options)(mode.from_tensor(x)).shape == (20, 2)
+    assert not spectral._RULES
+    assert type(Circuits(theta, None, None, None, **options)(x)) is Tensor
+    with FakeTensorMode() as mode:  # and real constants do not reach into a mode that refuses them
+        fake_theta, fake_x = mode.from_tensor(theta), mode.from_tensor(x)
+        assert Circuits(fake_theta, None, None, None, **options)(fake_x).shape == (20, 2)
+
+
+def test_constants_are_kept_for_a_bounded_number_of_sizes() -> None:
+    spectral._RULES.clear()
+    like = torch.zeros(())
+    first = spectral._constants(spectral._fourier_rule, 1, like)
+    assert spectral._constants(spectral._fourier_rule, 1, like) is first
+    for reps in range(2, 80):
+        spectral._constants(spectral._fourier_rule, reps, like)
+    assert len(spectral._RULES) == 64
+    assert spectral._constants(spectral._fourier_rule, 1, like) is not first
 
 
 def test_single_precision() -> None:
