@@ -114,7 +114,8 @@ class DataAndTrainingOptions:
         epochs: Passes over the training windows, at most.
         batch_size: Windows per step; ``None`` takes the power of two that gives at least 32 steps an epoch,
             but never fewer than 8 or more than 128 windows.
-        patience: Epochs without a lower validation loss after which training stops.
+        patience: Epochs without a lower validation loss after which training stops. The one-cycle schedule raises the
+            validation loss while the rate is high, so a small patience stops before the rate comes down.
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 
     Raises:
@@ -139,7 +140,7 @@ class DataAndTrainingOptions:
     scaler: str = "minmax"
     epochs: int = 30
     batch_size: int | None = None
-    patience: int = 10
+    patience: int = 20
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -256,7 +257,7 @@ class CompareConfig(DataAndTrainingOptions):
         for name in ("cells", "budget_params"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or not values or len(set(values)) != len(values):
-                raise ValueError(f"{name} must be a tuple of one or more different values, got {values!r}")
+                raise ValueError(f"{name} must be a tuple of one or more values, each named once, got {values!r}")
         for cell in self.cells:
             _check_cell(cell)
         for budget in self.budget_params:
