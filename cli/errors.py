@@ -37,7 +37,10 @@ def explain(error: Exception) -> str | None:
 
 
 def as_options(message: str) -> str:
-    """Turn the arguments that a message of the library speaks of into options: ``lr=0.1`` becomes ``--lr 0.1``."""
+    """Turn the arguments that a message of the library speaks of into options.
+
+    ``lr=0.1`` becomes ``--lr 0.1``, and ``hidden_size`` becomes ``--hidden-size``.
+    """
     from qkan.forecasting.config import CompareConfig, TrainConfig
 
     names = {field.name for config in (TrainConfig, CompareConfig) for field in fields(config)}
@@ -51,7 +54,10 @@ def as_options(message: str) -> str:
 
     value = r"""'[^']*'|"[^"]*"|\([^()]*\)|\.\.\.|[\w.+-]*\w"""
     spelt_out = r"(?: \(--[^)]*\))?"  # some messages name the option as well
-    return re.sub(rf"\b(?P<name>{known})=(?P<value>{value}){spelt_out}", option, message)
+    message = re.sub(rf"\b(?P<name>{known})=(?P<value>{value}){spelt_out}", option, message)
+    # A name of two words is no English; quoted or in a path it is the user's own.
+    two_words = "|".join(sorted(name for name in names if "_" in name))
+    return re.sub(rf"(?<![\w/.'-])({two_words})(?![\w/.'-])", lambda m: f"--{m[1].replace('_', '-')}", message)
 
 
 def _ran_out_of_memory(error: Exception) -> bool:

@@ -27,7 +27,7 @@ HELP: dict[str, str] = {
     "latent_features": "Width of the bottleneck (hqkan, lowrank).",
     "preact_trainable": "Train a weight and a bias for each reading of the input (qkan, hqkan).",
     "base_activation": "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
-    "group": "Circuits: edge (one per edge, as published), input (one per input), or a number of circuits to share (qkan).",
+    "group": "Circuits: edge (one per edge, as published), input (one per input), or how many are shared (qkan).",
     "bias": "Bias of the gates.",
     "window": "Past values that the model sees, in steps.",
     "horizon": "Future values that it predicts at once, in steps.",

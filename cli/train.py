@@ -64,7 +64,7 @@ def _config_and_folder(
     ctx: click.Context, out: Path | None, resume: bool, options: dict[str, Any]
 ) -> tuple[TrainConfig, Path]:
     """Return the options to train with and the run folder; a resumed run keeps those it was started with."""
-    if resume and out is not None:
+    if resume and out is not None and (options["data"] is None or (out / "config.json").exists()):
         from qkan.forecasting import read_config
 
         given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}

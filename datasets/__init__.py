@@ -6,7 +6,7 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 
 from qkan.datasets.files import read_series
 from qkan.datasets.plots import plot_series
-from qkan.datasets.registry import SPECS, SeriesSpec, available_series, load_series, resolve_series
+from qkan.datasets.registry import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.scalers import Scaler
 from qkan.datasets.series import DataError, Series, Session
 from qkan.datasets.splits import SplitFractions
@@ -28,6 +28,7 @@ __all__ = [
     "load_series",
     "make_forecast_data",
     "naive_test_mae",
+    "names_file",
     "plot_series",
     "read_series",
     "resolve_series",

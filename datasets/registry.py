@@ -113,6 +113,11 @@ def load_series(name: str) -> Series:
     return SPECS[name].load()
 
 
+def names_file(name_or_path: str | Path) -> bool:
+    """Whether `resolve_series` would read a file, there or not, rather than take a series of the package."""
+    return str(name_or_path) not in SPECS and is_data_path(name_or_path)
+
+
 def resolve_series(
     name_or_path: str | Path, *, time_col: str | None = None, target_col: str | None = None, id_col: str | None = None
 ) -> Series:
@@ -125,7 +130,7 @@ def resolve_series(
         DataError: neither a known name nor a readable file, or columns were named for a built-in series.
     """
     text = str(name_or_path)
-    if text not in SPECS and is_data_path(name_or_path):
+    if names_file(name_or_path):
         return read_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col)
     columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
     given = [f"{option}={value!r}" for option, value in columns.items() if value is not None]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from qkan.forecasting.config import DataAndTrainingOptions
+from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
@@ -25,6 +27,13 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
 
     source = config.data if data is None else data
     return resolve_series(source, time_col=config.time_col, target_col=config.target_col, id_col=config.id_col)
+
+
+def with_whole_path(config: TrainConfig) -> TrainConfig:
+    """Return the options with the whole path of their data file, so that a run is of use in any working directory."""
+    from qkan.datasets import names_file
+
+    return replace(config, data=os.path.abspath(config.data)) if names_file(config.data) else config
 
 
 def cut_windows(series: Series, config: DataAndTrainingOptions, scaler: Scaler | None = None) -> ForecastData:

@@ -38,7 +38,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise RunError(
-            f"cannot write {path}: {error.strerror or error}; nothing was lost: free or allow the space and resume"
+            f"cannot write {path}: {error.strerror or error}; nothing was lost: "
+            "make room or allow writing there, then repeat or resume"
         ) from error
 
 
@@ -61,9 +62,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path} is missing; is {path.parent} a run folder?") from None
+        raise RunError(f"{path} is missing; give a run folder, or restore the file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"cannot read {path}: {error}; restore the file or train again") from error
+        raise RunError(f"cannot read {path}: {error}; restore the file, or train again in another folder") from error
     if not isinstance(value, dict):
         raise RunError(f"{path} must hold a JSON object, got {type(value).__name__}; restore the file or train again")
     return value

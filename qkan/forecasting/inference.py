@@ -119,10 +119,16 @@ def _roll(model: RecurrentForecaster, scaled: np.ndarray, steps: int) -> np.ndar
 
 
 def _series_for(run: Run, data: str | Path | Series | None) -> Series:
-    from qkan.datasets import Series
+    from qkan.datasets import Series, names_file
 
     if isinstance(data, Series):
         return data
+    own = run.config.data
+    if data is None and names_file(own) and not Path(own).exists():
+        raise RunError(
+            f"the file {own!r} that {run.path} was trained on is not there any more; "
+            "to use other values, name them: data=... (--data on the command line)"
+        )
     series = load_series_of(run.config, data)
     if data is None and series.fingerprint() != run.data["fingerprint"]:
         raise RunError(

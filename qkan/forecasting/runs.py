@@ -17,7 +17,7 @@ import torch
 
 from qkan.forecasting.cells import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.data import cut_windows, load_series_of, tensors
+from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_whole_path
 from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_atomic, write_json, write_text
 from qkan.forecasting.progress import Progress
 
@@ -38,7 +38,7 @@ class Run:
 
     Attributes:
         path: The run folder.
-        config: The options it was trained with.
+        config: The options it was trained with; a file's path in ``data`` is a whole one.
         model: The forecaster with its best weights, in eval mode, on the CPU.
         scaler: Scales every series as in training.
         data: What is known of the data: name, size, frequency, season, unit, fingerprint.
@@ -95,7 +95,7 @@ def train(
     from qkan.forecasting.environment import describe_environment
     from qkan.forecasting.training import fit, resolve_device
 
-    out = Path(out)
+    out, config = Path(out), with_whole_path(config)
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     device = resolve_device(config.device)

@@ -20,6 +20,8 @@ from qkan.cli.errors import as_options, explain
         ),
         ("no cell fits budget_params=(3, 5); take more", "no cell fits --budget-params 3,5; take more"),
         ("the file calls=3.csv is empty", "the file calls=3.csv is empty"),
+        ("take a smaller hidden_size", "take a smaller --hidden-size"),
+        ("no column 'time_col' in /data/batch_size/x.csv", "no column 'time_col' in /data/batch_size/x.csv"),
         ("my_lr=3 is not an option", "my_lr=3 is not an option"),
     ],
 )

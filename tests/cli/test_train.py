@@ -82,7 +82,7 @@ def test_a_file_of_the_user_is_read_by_its_columns(elsewhere: Path, qkan) -> Non
         ("--data damped-shm --cell rnn", "Invalid value for '--cell': 'rnn' is not one of"),
         ("--data damped-shm --ansatz pzz", "unknown ansatz 'pzz'"),
         ("--data damped-shm --hidden-size -1", "Invalid value for '--hidden-size': -1 is not in the range 1<=x<=4096."),
-        ("--data damped-shm --hidden-size 4096 --num-layers 32", "take a smaller hidden_size"),
+        ("--data damped-shm --hidden-size 4096 --num-layers 32", "take a smaller --hidden-size"),
         ("--data damped-shm --lr nan", "lr must be a finite number, got nan"),
         ("--data damped-shm --cell lstm --reps 2", "--reps 2 has no effect on cell 'lstm'"),
         ("--data damped-shm --split 0.5,0.1", "split must be three fractions"),
@@ -97,7 +97,11 @@ def test_a_file_of_the_user_is_read_by_its_columns(elsewhere: Path, qkan) -> Non
         ("--epochs 3", "Missing option '--data': name a series of `qkan data list` or a file."),
         ("--resume", "Missing option '--data'"),
         ("--data damped-shm --resume --overwrite", "--resume and --overwrite exclude each other"),
-        ("--out nowhere --resume", "nowhere/config.json is missing"),
+        ("--out nowhere --resume", "nowhere/config.json is missing; give a run folder, or restore the file"),
+        (
+            "--data damped-shm --out nowhere --resume",
+            "there is no run to resume in nowhere; leave out --resume to start one",
+        ),
     ],
 )
 def test_what_a_user_can_get_wrong_is_one_sentence(arguments: str, sentence: str, elsewhere: Path, qkan) -> None:
@@ -135,6 +139,29 @@ def test_resume_refuses_another_option_than_the_run_has(trained: Path, qkan) -> 
     done = qkan("train", "lstm", "--out", trained, "--resume", "--epochs", "7")
     assert done.exit_code == 2
     assert f"the run in {trained} was started with --epochs 1, not 7" in done.stderr
+
+
+def test_resume_starts_a_run_that_was_killed_before_its_first_file(elsewhere: Path, qkan) -> None:
+    (elsewhere / "run").mkdir()
+    done = qkan(*SMALL, "--out", "run", "--resume")
+    assert done.exit_code == 0, done.output
+    assert load_run("run").config.epochs == 1
+
+
+def test_a_run_on_a_file_is_of_use_in_any_working_directory(elsewhere: Path, monkeypatch, qkan) -> None:
+    folder = elsewhere / "my data"
+    folder.mkdir()
+    pd.DataFrame({"y": np.sin(np.arange(60.0))}).to_csv(folder / "Wärme.csv", index=False)
+    options = ("--cell", "gru", "--epochs", "1", "--window", "4")
+    assert qkan("train", "lstm", "--data", "my data/Wärme.csv", *options, "--out", "run").exit_code == 0
+    monkeypatch.chdir(folder)
+    for command in (["train", "lstm", "--resume", "--out"], ["evaluate"], ["predict"]):
+        done = qkan(*command, "../run")
+        assert done.exit_code == 0, done.output
+    (folder / "Wärme.csv").unlink()
+    done = qkan("predict", "../run")
+    assert done.exit_code == 2
+    assert "that ../run was trained on is not there any more; to use other values, name them: --data" in done.stderr
 
 
 def test_resume_finds_the_default_folder(elsewhere: Path, qkan) -> None:

@@ -31,7 +31,7 @@ def test_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatc
 
     if call != "write":
         monkeypatch.setattr(files.os, call, full)
-    with pytest.raises(RunError, match=r"cannot write .*a\.txt: No space left on device; nothing was lost"):
+    with pytest.raises(RunError, match=r"cannot write .*a\.txt: No space left on device; nothing was lost: make room"):
         write_atomic(tmp_path / "a.txt", full if call == "write" else lambda file: file.write(b"new"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
@@ -67,7 +67,7 @@ def test_nan_is_refused_before_anything_is_written(tmp_path):
         (b"{", r"cannot read .*a\.json"),
         (b"\xff\xfe", r"cannot read .*a\.json"),
         (b"[1]", r"a\.json must hold a JSON object, got list"),
-        (None, r"a\.json is missing; is .* a run folder\?"),
+        (None, r"a\.json is missing; give a run folder, or restore"),
     ],
 )
 def test_unreadable_json_is_explained(tmp_path, content, message):

@@ -89,8 +89,8 @@ def test_missing_data_is_refused():
     ("options", "message"),
     [
         ({"out": ""}, r"out must be a non-empty string"),
-        ({"cells": ()}, r"cells must be a tuple of one or more different values, got \(\)"),
-        ({"cells": ("lstm", "lstm")}, r"cells must be a tuple of one or more different values"),
+        ({"cells": ()}, r"cells must be a tuple of one or more values, each named once, got \(\)"),
+        ({"cells": ("lstm", "lstm")}, r"one or more values, each named once, got \('lstm', 'lstm'\)"),
         ({"cells": ("lstm", "rnn")}, r"unknown cell 'rnn'"),
         ({"budget_params": (0,)}, r"budget_params must be an integer between 1 and"),
         ({"budget_params": 50}, r"budget_params must be a tuple"),
