@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from qkan.datasets.frequency import Timeline, find_frequency, natural_season
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.series import MAX_MAGNITUDE, DataError, Series
 
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None")
@@ -44,8 +44,8 @@ def read_series(
         a series named after the file, with the frequency found in its times and the seasons usual for that frequency.
 
     Raises:
-        DataError: the file cannot be read, a column is missing or ambiguous, a value is missing, infinite or no number,
-            or the times are missing, of mixed time zones, duplicated, unsorted or irregular. The message names the
+        DataError: the file cannot be read, a column is missing or ambiguous, a value is missing, infinite, huge or no
+            number, or the times are missing, of mixed time zones, duplicated, unsorted or irregular. The message names the
             first offending row, counted from 1 below the header.
     """
     path = Path(path)
@@ -188,6 +188,12 @@ def _numbers(column: pd.Series, name: str) -> np.ndarray:
     if row is not None:
         raise DataError(
             f"row {row + 1} of column {name!r} is {numbers[row]}; every value must be finite, so correct it"
+        )
+    row = _first(np.abs(numbers) > MAX_MAGNITUDE)
+    if row is not None:
+        raise DataError(
+            f"row {row + 1} of column {name!r} is {numbers[row]:g}, outside +-{MAX_MAGNITUDE:g}; correct it, or choose "
+            "a larger unit"
         )
     return numbers
 

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("unique_id", "ds", "y")
+MAX_MAGNITUDE = 1e100
+"""Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
 
 
 class DataError(ValueError):
@@ -63,7 +65,8 @@ class Series:
     Args:
         name: how the series is called in tables, plots and run folders.
         frame: columns ``unique_id`` (str), ``ds`` (``datetime64[ns]`` or ``int64`` steps) and ``y`` (``float64``),
-            sorted by ``unique_id`` then ``ds``, without missing or infinite values and without duplicated times.
+            sorted by ``unique_id`` then ``ds``, without missing or infinite values and without duplicated times; no
+            value is beyond :data:`MAX_MAGNITUDE`.
         frequency: pandas alias of the step between two rows of a series (``"5min"``, ``"MS"``), or None if ``ds``
             holds integer steps.
         season: seasonal periods in steps, shortest first; empty if there are none.
@@ -119,6 +122,12 @@ class Series:
         if bad.size:
             raise DataError(
                 f"value {self.values[bad[0]]} in row {bad[0]} of {self.name!r} is not finite; fill or drop it first"
+            )
+        bad = np.flatnonzero(np.abs(self.values) > MAX_MAGNITUDE)
+        if bad.size:
+            raise DataError(
+                f"value {self.values[bad[0]]} in row {bad[0]} of {self.name!r} is outside +-{MAX_MAGNITUDE:g}; "
+                "choose a larger unit"
             )
         within = np.ones(len(self.frame), dtype=bool)
         within[self.starts[:-1]] = False

@@ -45,8 +45,8 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
     Returns:
         ``mae``, ``rmse`` in the unit of the series, ``mse`` in its square, ``r2``, ``smape`` in percent (0 to 200),
         ``mase`` (against the seasonal naive forecast of the training part), ``scaled_mse`` (of scaled values, the
-        training loss). ``None`` where one is not defined: ``r2`` of constant targets, ``mase`` of a series whose
-        training part repeats itself.
+        training loss). ``None`` where one is not defined: ``r2`` of constant targets or ones whose squares are
+        too small for a float64, ``mase`` of a series whose training part repeats itself.
 
     Raises:
         ValueError: the shape of the predictions is not that of the targets.
@@ -64,7 +64,7 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
         "mae": float(np.abs(errors).mean()),
         "mse": mse,
         "rmse": mse**0.5,
-        "r2": 1 - mse / variance if np.ptp(targets) > 0 else None,
+        "r2": 1 - mse / variance if np.ptp(targets) > 0 and variance > 0 else None,
         "smape": float(200 * np.divide(np.abs(errors), sizes, out=np.zeros_like(errors), where=sizes > 0).mean()),
         "mase": float((np.abs(errors) / scale).mean()) if (scale > 0).all() else None,
         "scaled_mse": float(np.square(scaled_errors).mean()),

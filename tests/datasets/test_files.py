@@ -269,6 +269,7 @@ def test_no_numeric_column(write):
         ("NaN", "missing or NaN; fill the gap, e.g. by interpolation, first"),
         ("inf", "inf; every value must be finite, so correct it"),
         ("-inf", "-inf; every value must be finite, so correct it"),
+        ("-1e101", "-1e+101, outside +-1e+100; correct it, or choose a larger unit"),
     ],
 )
 def test_unusable_value(write, value, what):

@@ -48,6 +48,7 @@ def test_series_of_one_row_is_allowed():
         (two_series(ds=[0.0, 1, 2, 5, 6]), "column 'ds' of 'bad' is float64, but frequency None needs int64"),
         (two_series(y=[1.0, np.nan, 3, 4, 5]), "value nan in row 1 of 'bad' is not finite"),
         (two_series(y=[1.0, 2, 3, 4, -np.inf]), "value -inf in row 4 of 'bad' is not finite"),
+        (two_series(y=[1.0, 2, 3, -1e101, 5]), r"value -1e\+101 in row 3 of 'bad' is outside \+-1e\+100"),
         (two_series(ds=np.array([0, 1, 1, 5, 6])), "time 1 in row 2 of 'bad' does not come after"),
         (two_series(ds=np.array([0, 1, 2, 6, 5])), "time 5 in row 4 of 'bad' does not come after"),
         (two_series(unique_id=["b", "b", "b", "a", "a"]), "rows of 'bad' are not sorted by 'unique_id'"),

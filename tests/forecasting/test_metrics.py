@@ -79,6 +79,12 @@ def test_undefined_metrics_are_none(make_data):
     assert (scores["r2"], scores["mase"], scores["mae"]) == (None, None, 1.0)
 
 
+def test_squares_of_tiny_values_may_vanish(make_data):
+    scores = forecast_metrics(make_data({"a": [x * 1e-200 for x in VALUES]}), np.zeros((3, 1)))
+    assert (scores["mse"], scores["r2"]) == (0, None)
+    assert 0 < scores["mae"] < 1e-198
+
+
 def test_wrong_shape_is_refused(make_data):
     with pytest.raises(ValueError, match=r"predictions must have the shape of the targets \(3, 1\), got \(3,\)"):
         forecast_metrics(make_data({"a": VALUES}), np.zeros(3))
