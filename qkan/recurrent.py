@@ -201,11 +201,12 @@ class _LSTMBase(nn.Module):
             laid out as the input was; the states are shaped as ``hx``.
 
         Raises:
-            ValueError: an input that is neither 2-D nor 3-D.
-            RuntimeError: sizes or numbers of dimensions that do not fit, as nn.LSTM raises them.
+            ValueError: an input that is neither 2-D nor 3-D, or whose dtype is not that of the parameters.
+            RuntimeError: sizes, numbers of dimensions or dtypes of states that do not fit, as nn.LSTM raises them.
         """
-        batch = sequence.unpack_input(input, self.batch_first, self.input_size)
-        h_0, c_0 = self._initial_states(batch, hx)
+        like = next(self.parameters())
+        batch = sequence.unpack_input(input, self.batch_first, self.input_size, like.dtype)
+        h_0, c_0 = self._initial_states(batch, hx, like)
         data, finals = batch.data, []
         directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
@@ -229,15 +230,14 @@ class _LSTMBase(nn.Module):
         h_n, c_n = (torch.stack(states) for states in zip(*finals, strict=True))
         return batch.pack_output(data), (batch.pack_state(h_n), batch.pack_state(c_n))
 
-    def _initial_states(self, batch: sequence.Batch, hx: States | None) -> States:
+    def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> States:
         count = len(self.directions)
         width = batch.sizes[0]
         if hx is None:
-            like = next(self.parameters())
             h = torch.zeros(count, width, self.output_size, dtype=like.dtype, device=like.device)
             c = torch.zeros(count, width, self.hidden_size, dtype=like.dtype, device=like.device)
             return h, c
-        return batch.unpack_states(hx, count, (self.output_size, self.hidden_size))
+        return batch.unpack_states(hx, count, (self.output_size, self.hidden_size), like.dtype)
 
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat weight buffer; here because code written for nn.LSTM calls it."""
@@ -372,15 +372,15 @@ class QKANLSTMCell(nn.Module):
 
         Raises:
             ValueError: another number of dimensions.
-            RuntimeError: sizes that do not fit.
+            RuntimeError: sizes or dtypes that do not fit.
         """
+        like = next(self.parameters())
         if input.dim() not in (1, 2):
             raise ValueError(f"QKANLSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.size(-1) != self.input_size:
             raise RuntimeError(f"input has inconsistent input_size: got {input.size(-1)} expected {self.input_size}")
         shape = (*input.shape[:-1], self.hidden_size)
         if hx is None:
-            like = next(self.parameters())
             zeros = torch.zeros(shape, dtype=like.dtype, device=like.device)
             hx = (zeros, zeros)
         for state in hx:
@@ -388,6 +388,9 @@ class QKANLSTMCell(nn.Module):
                 raise ValueError(f"QKANLSTMCell: Expected hx to be 1D or 2D, got {state.dim()}D instead")
             if state.shape != shape:
                 raise RuntimeError(f"hidden state has shape {tuple(state.shape)}, expected {tuple(shape)}")
+        for tensor in (input, *hx):
+            if not sequence.dtype_fits(tensor, like.dtype):
+                raise RuntimeError(f"dtype {tensor.dtype} does not match weight dtype; convert with .to({like.dtype})")
         from_input = self.cell.gates.inputs(input)
         return self.cell.prepare(from_input, hx[0])(from_input, hx)
 

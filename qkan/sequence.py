@@ -52,6 +52,12 @@ def check_proj_size(proj_size: int, hidden_size: int) -> int:
     return proj_size
 
 
+def dtype_fits(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor may meet parameters of ``dtype``: nn.LSTM converts nothing by itself, but for autocast."""
+    device = tensor.device.type
+    return tensor.dtype == dtype or (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
+
+
 @dataclass
 class Batch:
     """An input in the one form: ``data`` (rows, features), ``sizes`` rows per time step, and what undoes it."""
@@ -78,8 +84,12 @@ class Batch:
             return state.index_select(1, self.packed.unsorted_indices)
         return state if self.batched else state.squeeze(1)
 
-    def unpack_states(self, hx: States, count: int, sizes: tuple[int, int]) -> States:
-        """Check (h_0, c_0) and bring them to (count, B, size) in the order of the rows."""
+    def unpack_states(self, hx: States, count: int, sizes: tuple[int, int], dtype: torch.dtype) -> States:
+        """Check (h_0, c_0) and bring them to (count, B, size) in the order of the rows.
+
+        Raises:
+            RuntimeError: other shapes, or another dtype.
+        """
         kind = "batched 3-D" if self.batched else "unbatched 2-D"
         want_dim = 3 if self.batched else 2
         h, c = hx
@@ -93,17 +103,22 @@ class Batch:
             expected = (count, self.sizes[0], size)
             if tuple(full.shape) != expected:
                 raise RuntimeError(f"Expected hidden[{position}] size {expected}, got {list(full.shape)}")
+            if not dtype_fits(full, dtype):
+                raise RuntimeError(
+                    f"hidden[{position}] dtype ({full.dtype}) does not match weight dtype ({dtype}); "
+                    f"convert it with .to({dtype})"
+                )
             if self.packed is not None and self.packed.sorted_indices is not None:
                 full = full.index_select(1, self.packed.sorted_indices)
             checked.append(full)
         return checked[0], checked[1]
 
 
-def unpack_input(input: Tensor | PackedSequence, batch_first: bool, input_size: int) -> Batch:
-    """Bring an input of nn.LSTM's contract to the one form.
+def unpack_input(input: Tensor | PackedSequence, batch_first: bool, input_size: int, dtype: torch.dtype) -> Batch:
+    """Bring an input of nn.LSTM's contract, for parameters of ``dtype``, to the one form.
 
     Raises:
-        ValueError: neither 2-D nor 3-D.
+        ValueError: neither 2-D nor 3-D, or another dtype.
         RuntimeError: another feature size, or no time steps.
     """
     if isinstance(input, PackedSequence):
@@ -117,6 +132,11 @@ def unpack_input(input: Tensor | PackedSequence, batch_first: bool, input_size: 
         elif batch_first:
             input = input.transpose(0, 1)
         batch = Batch(input.flatten(0, 1), [input.shape[1]] * input.shape[0], batched, batch_first, None)
+    if not dtype_fits(batch.data, dtype):
+        raise ValueError(
+            f"RNN input dtype ({batch.data.dtype}) does not match weight dtype ({dtype}). "
+            f"Convert input: input.to({dtype}), or convert model: model.to({batch.data.dtype})"
+        )
     if batch.data.size(-1) != input_size:
         raise RuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {input_size}, got {batch.data.size(-1)}"

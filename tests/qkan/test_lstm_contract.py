@@ -192,6 +192,59 @@ def test_wrong_calls(make: Any, x: Any, hx: Any, error: type[Exception]) -> None
         make(3, 4)(torch.randn(*x), None if hx is None else (torch.randn(*hx[0]), torch.randn(*hx[1])))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
+def test_inputs_of_another_dtype(make: Any, dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"RNN input dtype \({dtype}\) does not match weight dtype \(torch.float32\)"):
+        make(3, 4)(torch.ones(5, 2, 3, dtype=dtype))
+    with pytest.raises((ValueError, RuntimeError)):
+        make(3, 4)(pack_sequence([torch.ones(2, 3, dtype=dtype)]))
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_states_of_another_dtype(make: Any, position: int) -> None:
+    hx = [torch.zeros(1, 2, 4), torch.zeros(1, 2, 4)]
+    hx[position] = hx[position].double()
+    with pytest.raises(RuntimeError):
+        make(3, 4)(torch.randn(5, 2, 3), tuple(hx))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_takes_states_of_either_dtype(make: Any, dtype: torch.dtype) -> None:
+    module, x = make(3, 4), torch.randn(5, 2, 3)
+    hx = (torch.randn(1, 2, 4).to(dtype), torch.randn(1, 2, 4).to(dtype))
+    expected, _ = module(x, (hx[0].float(), hx[1].float()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, _ = module(x, hx)
+    torch.testing.assert_close(output.float(), expected, rtol=0, atol=3e-2)
+
+
+def test_frozen_in_parts(make: Any) -> None:
+    module, x = make(3, 4), torch.randn(5, 2, 3, requires_grad=True)
+    names = [name for name, _ in module.named_parameters()]
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name == names[0])
+    module(x)[0].sum().backward()
+    for name, parameter in module.named_parameters():
+        assert (parameter.grad is not None) == (name == names[0])
+    assert x.grad is not None
+
+
+def test_inference_mode_leaves_nothing_behind(make: Any) -> None:
+    module, x = make(3, 4), torch.randn(5, 2, 3)
+    with torch.inference_mode():
+        expected = module(x)[0].clone()
+    output = module(x)[0]
+    output.sum().backward()
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
+
+
+def test_expanded_and_strided_states(make: Any) -> None:
+    module, x = make(3, 4, num_layers=2).eval(), torch.randn(5, 2, 3)
+    h, c = torch.randn(2, 1, 4).expand(2, 2, 4), torch.randn(4, 2, 2).permute(1, 2, 0)
+    for got, expected in zip(module(x, (h, c))[1], module(x, (h.contiguous(), c.contiguous()))[1], strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("ours", [QKANLSTM, HQKANLSTM])
 def test_signature_starts_like_nn_lstm(ours: type[nn.Module]) -> None:
     expected = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
@@ -216,7 +269,12 @@ def test_cell_contract(error: type[Exception] | None) -> None:
                 assert again[0].shape == (*lead, 4)
             continue
         bad: list[tuple[Tensor, Any]] = (
-            [(torch.randn(5, 4), None), (torch.randn(5, 3), (torch.randn(4, 4), torch.randn(4, 4)))]
+            [
+                (torch.randn(5, 4), None),
+                (torch.randn(5, 3), (torch.randn(4, 4), torch.randn(4, 4))),
+                (torch.randn(5, 3).double(), None),
+                (torch.randn(5, 3), (torch.randn(5, 4).double(), torch.randn(5, 4).double())),
+            ]
             if error is RuntimeError
             else [(torch.randn(2, 5, 3), None), (torch.randn(5, 3), (torch.randn(1, 5, 4), torch.randn(1, 5, 4)))]
         )

@@ -20,6 +20,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "HQKAN": lambda: HQKAN(3, 2, 4, reps=2),
     "QKANLSTM": lambda: QKANLSTM(3, 4, 2, bidirectional=True),
     "HQKANLSTM": lambda: HQKANLSTM(3, 4, proj_size=2),
+    "QKANLSTM-preact": lambda: QKANLSTM(3, 4, preact_trainable=True),
+    "HQKANLSTM-preact": lambda: HQKANLSTM(3, 4, preact_trainable=True),
     "QKANLSTMCell": lambda: QKANLSTMCell(3, 4),
 }
 
@@ -133,7 +135,7 @@ def test_circuits_keep_their_digits_under_autocast() -> None:
     torch.testing.assert_close(mixed, layer(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["DARUAN", "QKANLayer", "QKANLayer-grouped", "HQKAN", "QKANLSTM"])
+@pytest.mark.parametrize("name", ["DARUAN", "QKANLayer", "QKANLayer-grouped", "HQKAN", "QKANLSTM", "HQKANLSTM-preact"])
 def test_compiles_without_graph_breaks(name: str) -> None:
     torch.manual_seed(0)
     torch.compiler.reset()

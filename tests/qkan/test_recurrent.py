@@ -152,6 +152,29 @@ def test_trained_pre_activations_hold_for_any_given_state(make: type[nn.Module],
         torch.testing.assert_close(fast(x, state)[0], slow(x, state)[0], rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("make", [QKANLSTM, HQKANLSTM])
+def test_the_spectral_backend_by_name_with_trained_pre_activations(make: type[nn.Module]) -> None:
+    fast, slow = (
+        make(2, 3, reps=2, preact_trainable=True, backend=backend, dtype=torch.float64)
+        for backend in ("spectral", "reference")
+    )
+    slow.load_state_dict(fast.state_dict())
+    x = 2 * torch.randn(5, 4, 2, dtype=torch.float64)
+    torch.testing.assert_close(fast(x)[0], slow(x)[0], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("make", [QKANLSTM, HQKANLSTM])
+def test_silent_weights_and_inputs_give_finite_states(make: type[nn.Module]) -> None:
+    """No hidden state can be reached, so the domain of the expansion is a point."""
+    module = make(2, 3, proj_size=2, bias=False, preact_trainable=True)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    output, (_, c_n) = module(torch.zeros(5, 4, 2))
+    assert torch.equal(output, torch.zeros(5, 4, 2))
+    assert torch.isfinite(c_n).all()
+
+
 def test_seeding_by_generator() -> None:
     before = torch.get_rng_state()
     first, second = (QKANLSTM(2, 3, 2, generator=torch.Generator().manual_seed(4)) for _ in range(2))
