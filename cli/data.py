@@ -24,10 +24,10 @@ def data() -> None:
 def list_series() -> None:
     """List the built-in series."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from qkan.cli.tables import make_console
     from qkan.datasets import SPECS
 
     table = Table(box=SIMPLE_HEAD)
@@ -39,7 +39,7 @@ def list_series() -> None:
         seasons = ", ".join(map(str, spec.season)) or "none"
         text = f"{escape(spec.summary)} [dim]({escape(spec.source)})[/dim]"
         table.add_row(spec.name, f"{spec.points:,}", spec.frequency or "1", seasons, text)
-    Console().print(table)
+    make_console().print(table)
 
 
 @data.command(
@@ -61,15 +61,14 @@ def show(name_or_path: str, time_col: str | None, target_col: str | None, id_col
     The errors of the naive forecasts are those of the next step on the newest 20% of the values: what any model has to
     beat. An existing picture is replaced.
     """
-    from rich.console import Console
-
+    from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
     series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col)
     out = Path(f"{series.name}-series.png") if out is None else out
-    console = Console()
-    console.print(_described(series))
     plot_series(series, out)
+    console = make_console()
+    console.print(_described(series))
     console.print(f"Picture: {out}", highlight=False, markup=False)
 
 

@@ -10,10 +10,11 @@ from qkan.cli.options import HELP
 
 
 @click.command(
+    short_help="Compute the errors of a trained forecaster.",
     epilog="""\b
 Examples:
   qkan evaluate runs/telecom-qkan-seed0
-  qkan evaluate runs/telecom-qkan-seed0 --data new-calls.csv"""
+  qkan evaluate runs/telecom-qkan-seed0 --data new-calls.csv""",
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", help=f"Other data with the same columns. {HELP['data']}  [default: the data of the run]")

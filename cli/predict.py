@@ -12,10 +12,11 @@ from qkan.forecasting.config import LIMITS
 
 
 @click.command(
+    short_help="Forecast what follows the last values of the data.",
     epilog="""\b
 Examples:
   qkan predict runs/telecom-qkan-seed0 --horizon 12
-  qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv"""
+  qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv""",
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")

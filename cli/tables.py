@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from qkan.forecasting import Run
     from qkan.forecasting.inference import Scores
 
 WIDTH_WITHOUT_TERMINAL = 200
+_COLUMN_GAP = 3  # between columns, with half of it at the edges
+
+
+def make_console() -> Console:
+    """Return the console on standard output; a file or a pipe is wide enough for every table."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_WITHOUT_TERMINAL)
 
 
 def print_facts(facts: Mapping[str, str], *, title: str | None = None) -> None:
@@ -25,14 +35,33 @@ def print_facts(facts: Mapping[str, str], *, title: str | None = None) -> None:
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table whose first column names the rows; the others hold numbers."""
+    """Print a table whose first column names the rows; the others hold numbers.
+
+    On a terminal too narrow for it, the columns go on in a table below instead of being broken up.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(head):
-        table.add_column(name, justify="right" if index else "left")
-    _print(table, rows, title)
+    rows = [tuple(row) for row in rows]
+    widths = [max(len(row[index]) for row in (tuple(head), *rows)) for index in range(len(head))]
+    for group in _groups_of_columns(widths, make_console().width):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for index in group:
+            table.add_column(head[index], justify="right" if index else "left")
+        _print(table, [[row[index] for index in group] for row in rows], title)
+        title = None
+
+
+def _groups_of_columns(widths: Sequence[int], space: int) -> list[list[int]]:
+    """Distribute columns over tables of at most ``space`` characters, each with the first column and one other."""
+    groups = [[0]]
+    for index in range(1, len(widths)):
+        group = [*groups[-1], index]
+        if len(group) > 2 and sum(widths[i] for i in group) + _COLUMN_GAP * len(group) > space:
+            groups.append([0, index])
+        else:
+            groups[-1] = group
+    return groups
 
 
 def print_scores(scores: Scores, run: Run) -> None:
@@ -59,12 +88,9 @@ def _verdict(scores: Scores, cell: str) -> str:
 
 
 def _print(table: Table, rows: Iterable[Sequence[str]], title: str | None) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_WITHOUT_TERMINAL)
+    console = make_console()
     if title is not None:
         console.print(Text(title, style="bold"))
     for row in rows:

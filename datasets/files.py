@@ -45,8 +45,8 @@ def read_series(
 
     Raises:
         DataError: the file cannot be read, a column is missing or ambiguous, a value is missing, infinite, huge or no
-            number, or the times are missing, of mixed time zones, duplicated, unsorted or irregular. The message names the
-            first offending row, counted from 1 below the header.
+            number, or the times are missing, of mixed time zones, duplicated, unsorted or irregular. The message names
+            the first offending row, counted from 1 below the header.
     """
     path = Path(path)
     frame = _read(path, id_col)

@@ -56,6 +56,7 @@ def plot_series(series: Series, path: str | Path, split: SplitFractions | None =
         axes.set_xlabel("step" if series.frequency is None else "time")
         axes.set_ylabel(series.unit or "value")
         axes.margins(x=0)
+    whole.margins(y=0.15)  # the names of the parts stand above the lines
     if len(shown) > 1:
         close_up.legend(loc="upper left", fontsize="small")
     figure.savefig(path, dpi=120)

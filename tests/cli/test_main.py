@@ -31,6 +31,10 @@ def test_help_lists_every_command(qkan) -> None:
     assert listed[: len(COMMANDS)] == list(COMMANDS)
 
 
+def test_no_line_of_the_help_is_cut_short(qkan) -> None:
+    assert "..." not in qkan("--help", env={"COLUMNS": "80"}).output.split("Commands:")[1]
+
+
 def test_version_names_the_program(qkan) -> None:
     assert qkan("--version").output == f"qkan, version {__version__}\n"
 

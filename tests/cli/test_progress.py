@@ -1,10 +1,11 @@
 """The displays: plain lines without a terminal, a bar on one."""
 
+import click
 import pytest
 
 from qkan.cli import progress
 from qkan.cli.progress import ComparisonDisplay, TrainingDisplay
-from qkan.cli.tables import print_facts
+from qkan.cli.tables import print_facts, print_rows
 
 
 @pytest.fixture
@@ -87,6 +88,33 @@ def test_tables_fit_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 1
     assert max(map(len, lines)) <= 40
+
+
+def test_columns_that_do_not_fit_go_on_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [["qkan", "0.3612 (0.3169 to 0.4056)", "121"], ["naive", "0.131", "0"]]
+    print_rows(["cell", "MAE", "parameters"], rows, title="errors")
+    plain = click.unstyle(capsys.readouterr().out)
+    assert [line.split() for line in plain.splitlines() if line.strip(" ─")] == [
+        ["errors"],
+        ["cell", "MAE"],
+        ["qkan", "0.3612", "(0.3169", "to", "0.4056)"],
+        ["naive", "0.131"],
+        ["cell", "parameters"],
+        ["qkan", "121"],
+        ["naive", "0"],
+    ]
+
+
+def test_columns_stay_together_where_there_is_room(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows(["cell", "MAE", "parameters"], [["qkan", "0.3612", "121"]])
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")] == [
+        ["cell", "MAE", "parameters"],
+        ["qkan", "0.3612", "121"],
+    ]
 
 
 def test_a_bar_is_taken_down_by_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
