@@ -4,8 +4,11 @@ A single-qubit pure state is a unit vector s = (X, Y, Z) and every gate rotates 
 numbers and <Z> is simply Z. The backward pass keeps no states: with lambda = d loss / d s behind a rotation about axis
 a by angle t, d loss / d t = lambda . (a x s); turning s and lambda back by -t gives both in front of the rotation.
 
-The work is done in pieces of a batch and of the outputs that fit a processor's cache, so the memory beyond inputs,
-outputs and gradients does not grow with the batch, the layer or the number of repetitions.
+The work is done in pieces of the batch and of the outputs that fit a processor's cache. Beyond arguments, outputs and
+gradients the memory in use is one piece and the sine and cosine of every trained angle; nothing but the arguments is
+kept between the passes. A piece does not grow with the batch, the outputs or the repetitions, until at very many
+repetitions or inputs it is down to :data:`PIECE_SAMPLES` samples of one output. Under a compiler, which fuses by
+itself, there is one piece.
 """
 
 from __future__ import annotations

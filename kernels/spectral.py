@@ -6,7 +6,9 @@
 *Chebyshev*: with trained w, phi is the restriction of an entire function of exponential type Omega <= sum_l |w_l| that
 is bounded by 1 on the real axis, so |phi(z)| <= exp(Omega |Im z|) (Bernstein). On the ellipse with foci -A, A and
 parameter rho this is at most M = exp(Omega A (rho - 1 / rho) / 2), hence its Chebyshev coefficients on [-A, A] are at
-most 2 M rho^-k, and interpolation in K nodes errs by at most 4 M rho^(1-K) / (rho - 1), for every rho > 1.
+most 2 M rho^-k, and interpolation in K nodes errs by at most 4 M rho^(1-K) / (rho - 1), for every rho > 1 (Trefethen,
+Approximation Theory and Approximation Practice, theorems 8.1 and 8.2). The bound is that of one phi: a layer's output
+adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
 
 Either way y_o = sum_i v_oi phi_oi(x_i) is features(x) times a matrix: the circuit runs on a handful of points per
 parameter update instead of on every sample. Gradients of the circuit's parameters flow through the matrix.
@@ -48,8 +50,7 @@ class Expansion:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs: (..., inputs) to (..., outputs)."""
-        constant = None if self.constant is None else self.constant.sum(-1)
-        return F.linear(self.features(x).flatten(-2), self.weights.flatten(-2), constant)
+        return self.prepared()(x)
 
     def prepared(self) -> Callable[[Tensor], Tensor]:
         """The same function with the matrix laid out once, for many calls."""

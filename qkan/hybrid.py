@@ -35,12 +35,13 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
 
     Raises:
         ValueError: an unknown name, or circuit options for a latent without a circuit.
-        TypeError: neither a name nor callable.
+        TypeError: neither a name nor a function of the width.
     """
     if latent == "qkan":
         return QKAN([features, features], **options)
-    if not isinstance(latent, str) and not callable(latent):
-        raise TypeError(f"latent must be one of {', '.join(LATENTS)} or a callable, got {type(latent).__name__}")
+    if not isinstance(latent, str) and (not callable(latent) or isinstance(latent, nn.Module)):
+        kind = f"{type(latent).__name__}; give a function of the width, e.g. lambda width: nn.Linear(width, width)"
+        raise TypeError(f"latent must be one of {', '.join(LATENTS)} or a callable, got {kind}")
     circuit_options = sorted(set(options) - {"generator", "device", "dtype"})
     unknown = set(circuit_options) - set(LayerOptions.__annotations__)
     if unknown:

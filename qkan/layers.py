@@ -37,7 +37,7 @@ class QKANLayer(nn.Module):
         preact_trainable: train w and b of the encoded angles w_l x + b_l; else w = 1, b = 0.
         postact_weight_trainable, postact_bias_trainable: train v and c; else v = 1, c = 0.
         base_activation: ``"silu"``, ``"gelu"``, ``"relu"``, ``"tanh"``, ``"identity"``, a callable, or None for no base
-            branch at all.
+            branch at all. A module is not copied: all layers that are given it share its parameters.
         base_trainable: train u; else u keeps its initial values.
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
         init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.

@@ -148,10 +148,12 @@ def test_nothing_but_arguments_is_kept_for_backward(reps: int) -> None:
 
 def test_memory_of_a_piece_does_not_grow_with_reps() -> None:
     sizes = {}
-    for reps in (1, 4, 64):
+    for reps in (1, 4, 64, 1024):
         samples, outputs = next(iter(bloch._pieces(4096, 64, 16, reps)))
         sizes[reps] = (samples.stop - samples.start) * (outputs.stop - outputs.start) * 16 * (6 + 2 * reps)
     assert max(sizes.values()) <= 8 * bloch.PIECE_ELEMENTS
+    samples, outputs = next(iter(bloch._pieces(4096, 64, 4096, 1024)))  # the floor, where inputs are very many
+    assert (samples.stop - samples.start, outputs.stop - outputs.start) == (bloch.PIECE_SAMPLES, 1)
 
 
 def test_strided_and_expanded_inputs() -> None:

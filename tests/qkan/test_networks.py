@@ -81,6 +81,7 @@ def test_other_latents() -> None:
         ({"latent": "spline"}, ValueError, "unknown latent 'spline'; use one of qkan, tanh, linear"),
         ({"latent": "linear", "reps": 2}, ValueError, "latent 'linear' has no circuit, so it cannot take reps"),
         ({"latent": 3}, TypeError, "latent must be one of qkan, tanh, linear or a callable, got int"),
+        ({"latent": nn.Tanh()}, TypeError, "or a callable, got Tanh; give a function of the width"),
         ({"latent_features": 0}, ValueError, "latent_features 0"),
         ({"rep": 2}, TypeError, "rep"),
     ],
