@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import pickle
 import signal
 import threading
 import time
@@ -24,13 +23,12 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from qkan.forecasting.checkpoints import AtomicCheckpointIO
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.files import RunError, write_atomic
 from qkan.forecasting.progress import Progress, Silent
 
 _GRADIENT_NORM = 1.0
@@ -143,20 +141,7 @@ def fit(
         callbacks.append(stopper)
     small = device.type == "cpu" and sum(p.numel() for p in model.parameters()) <= _ONE_THREAD_PARAMETERS
     with _quiet_lightning(), _reproducible(device), one_thread() if small else contextlib.nullcontext():
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index] if device.type == "cuda" else 1,
-            max_epochs=config.epochs,
-            callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
-            gradient_clip_val=_GRADIENT_NORM,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_checkpointing=True,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = _trainer(config, device, callbacks)
         train_loader = _loader(train_data, batches)
         validation_loader = _loader(validation_data, _in_order(len(validation_data)))
         resume_from = checkpoint if checkpoint is not None and checkpoint.exists() else None
@@ -172,6 +157,23 @@ def fit(
     recorder.restore_best()
     progress.finish()
     return recorder.result()
+
+
+def _trainer(config: TrainConfig, device: torch.device, callbacks: list[Callback]) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index] if device.type == "cuda" else 1,
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        gradient_clip_val=_GRADIENT_NORM,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=True,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 class _WindowSet(Dataset[tuple[Tensor, Tensor]]):
@@ -326,35 +328,6 @@ class _Recorder(Checkpoint):
         last = self.history[-1]
         diverged = not all(math.isfinite(value) for value in last.values())
         return FitResult(self.history, self.best_epoch, self.best_loss, diverged, self.seconds)
-
-
-class AtomicCheckpointIO(CheckpointIO):
-    """Writes checkpoints so that a crash leaves the old one whole, and reads them without executing anything."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``; see :func:`qkan.forecasting.files.write_atomic`."""
-        target = Path(path)
-        write_atomic(target, lambda file: torch.save(checkpoint, file))
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Read a checkpoint of tensors and plain values; anything else in it is refused, whatever is asked for.
-
-        Raises:
-            RunError: the file is missing, damaged, or holds more than tensors and plain values.
-        """
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            raise RunError(
-                f"cannot read the checkpoint {path}: it is damaged, or holds more than tensors and plain values; "
-                "train again with overwrite=True (--overwrite on the command line)"
-            ) from error
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Delete a checkpoint file."""
-        Path(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

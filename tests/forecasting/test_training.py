@@ -9,8 +9,8 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.forecasting import RunError, build_forecaster
+from qkan.forecasting.checkpoints import AtomicCheckpointIO
 from qkan.forecasting.training import (
-    AtomicCheckpointIO,
     FitResult,
     epoch_seed,
     fit,

@@ -1,0 +1,41 @@
+"""Checkpoints of a training: written whole or not at all, and read without executing anything."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+
+from qkan.forecasting.files import RunError, write_atomic
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes checkpoints so that a crash leaves the old one whole, and reads them without executing anything."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``; see :func:`qkan.forecasting.files.write_atomic`."""
+        target = Path(path)
+        write_atomic(target, lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Read a checkpoint of tensors and plain values; anything else in it is refused, whatever is asked for.
+
+        Raises:
+            RunError: the file is missing, damaged, or holds more than tensors and plain values.
+        """
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            raise RunError(
+                f"cannot read the checkpoint {path}: it is damaged, or holds more than tensors and plain values; "
+                "train again with overwrite=True (--overwrite on the command line)"
+            ) from error
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a checkpoint file."""
+        Path(path).unlink(missing_ok=True)
