@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.inference import Scores
 
 FORMAT_VERSION = 1
-_CONFIG, _RUNS = "config.json", "runs.csv"
+_CONFIG, _ENVIRONMENT, _RUNS = "config.json", "environment.json", "runs.csv"
 _NOT_COMPARED = ("out", "workers")  # options that change no result
 _MOST_DEFAULT_WORKERS = 8
 
@@ -95,15 +95,18 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
     from qkan.forecasting.baselines import baseline_forecasts
     from qkan.forecasting.comparison_tables import write_comparison
     from qkan.forecasting.data import cut_windows, load_series_of
+    from qkan.forecasting.environment import describe_environment
     from qkan.forecasting.metrics import forecast_metrics
     from qkan.forecasting.training import resolve_device
 
     out = Path(config.out)
     progress = progress or SilentCompare()
-    resolve_device(config.device)
+    device = resolve_device(config.device)
     data = cut_windows(load_series_of(config), config)
     points, skipped = plan_points(config)
     records = _open_folder(out, config, data, overwrite)
+    if not records:
+        write_json(out / _ENVIRONMENT, describe_environment(device))
     progress.start(len(points) * (config.trials + config.seeds - 1), len(records))
     with _trainer(config, data) as train_all:
         for wanted in (_tuning_runs, _remaining_runs):

@@ -121,11 +121,7 @@ def train(
         checkpoint=out / _CHECKPOINT,
         progress=progress,
     )
-    if result.diverged:
-        raise RunError(
-            f"the training diverged: the loss of epoch {len(result.history)} is not finite; "
-            f"use a learning rate below lr={config.lr:g}"
-        )
+    _check_converged(result, config)
     _write_results(out, model.cpu().eval(), data, result)
     return load_run(out)
 
@@ -258,6 +254,15 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
             "restore it or start a new run in another folder"
         )
     return (out / _MANIFEST).exists()
+
+
+def _check_converged(result: FitResult, config: TrainConfig) -> None:
+    if result.diverged:
+        unscaled = " or another scaler than 'none'" if config.scaler == "none" else ""
+        raise RunError(
+            f"the training diverged: the loss of epoch {len(result.history)} is not finite; "
+            f"use a learning rate below lr={config.lr:g}{unscaled}"
+        )
 
 
 def _write_results(out: Path, model: RecurrentForecaster, data: ForecastData, result: FitResult) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting import RunError, compare, comparison, workers
@@ -68,10 +69,13 @@ def test_points_are_medians_and_spreads_over_seeds(small):
 
 def test_folder_holds_tables_picture_and_options(small):
     found, _ = small
-    names = {"comparison.csv", "comparison.md", "comparison.png", "config.json", "points.csv", "runs.csv"}
+    names = {"comparison.csv", "comparison.md", "comparison.png", "config.json", "environment.json", "points.csv"}
+    names.add("runs.csv")
     assert {path.name for path in found.path.iterdir()} == names
     pd.testing.assert_frame_equal(pd.read_csv(found.path / "points.csv"), found.points)
     pd.testing.assert_frame_equal(pd.read_csv(found.path / "runs.csv"), found.runs)
+    environment = json.loads((found.path / "environment.json").read_text())
+    assert (environment["torch"], environment["device"]) == (torch.__version__, "cpu")
     options = json.loads((found.path / "config.json").read_text())["compare"]
     assert (options["cells"], options["seeds"], "out" in options) == (["lstm", "gru"], 2, False)
 
@@ -105,7 +109,7 @@ def test_comparison_interrupted_before_its_first_run_starts_again(tmp_path):
     config = tiny_comparison(out=str(tmp_path / "c"), cells=("lstm",), trials=1, seeds=1)
     with pytest.raises(KeyboardInterrupt):
         compare(config, progress=Early())
-    assert [path.name for path in (tmp_path / "c").iterdir()] == ["config.json"]
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "environment.json"}
     assert len(compare(config).runs) == 1
 
 

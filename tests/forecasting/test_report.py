@@ -59,7 +59,7 @@ def test_forecasts_of_longer_horizons_follow_each_other(drawn, tmp_path, make_da
     np.testing.assert_array_equal(lines(drawn[0])["model"].get_xdata(), np.arange(32, 60))
 
 
-def test_forecast_plot_of_dated_values_names_times_and_unit(drawn, finished_run, two_series_file, tmp_path):
+def test_forecast_plot_of_dated_values_names_the_times(drawn, two_series_file, tmp_path):
     from tiny_runs import tiny_config
 
     from qkan.forecasting.data import cut_windows, load_series_of
