@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from qkan.init import uniform_
+from qkan.layers import QKANLayer
 from qkan.network import QKAN
-from qkan.options import LayerOptions, positive_int
+from qkan.options import LayerOptions, check_input, positive_int
 
 Latent = str | Callable[[int], nn.Module]
 #: Named latents. ``linear`` is no network at all: what is left is a low-rank affine map, the ablation of the circuit.
@@ -59,9 +61,23 @@ def affine(in_features: int, out_features: int, bias: bool, bound: float, option
     """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
 
     linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
-    for parameter in linear.parameters():
-        uniform_(parameter, bound, options.get("generator"))
+    reset_affine(linear, bound, options.get("generator"))
     return linear
+
+
+def reset_affine(linear: nn.Linear, bound: float, generator: torch.Generator | None) -> None:
+    """Draw weights and bias from U(-bound, bound)."""
+    for parameter in linear.parameters():
+        uniform_(parameter, bound, generator)
+
+
+def reset_latent(latent: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw a latent network afresh: ours from ``generator``, others by their own ``reset_parameters``."""
+    for module in latent.modules():
+        if isinstance(module, QKANLayer):
+            module.reset_parameters(generator)
+        elif callable(getattr(module, "reset_parameters", None)):
+            module.reset_parameters()  # type: ignore[operator]
 
 
 class JHCGNet(nn.Module):
@@ -103,7 +119,13 @@ class JHCGNet(nn.Module):
         self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply encoder, latent and decoder to ``x`` (..., in_features)."""
+        """Apply encoder, latent and decoder to ``x`` (..., in_features).
+
+        Raises:
+            ValueError: another last size.
+            TypeError: an input that is not floating point.
+        """
+        check_input(x, self.in_features, type(self).__name__)
         return self.decoder(self.latent(self.encoder(x)))
 
 
@@ -137,7 +159,8 @@ class HQKAN(JHCGNet):
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to ``x`` (..., in_features)."""
+        """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
+        check_input(x, self.in_features, type(self).__name__)
         return self.drop(self.decoder(self.drop(self.latent(self.encoder(x)))))
 
 

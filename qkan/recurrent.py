@@ -8,7 +8,6 @@ call and only the h part is recurrent.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,106 +15,26 @@ from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from qkan import sequence
-from qkan.hybrid import Latent, affine, build_latent
-from qkan.layers import QKANLayer
-from qkan.network import QKAN
+from qkan.gates import Gates, HybridGates, QKANGates
+from qkan.hybrid import Latent, affine, reset_affine
 from qkan.options import LayerOptions, positive_int
 
 States = tuple[Tensor, Tensor]
-GateMap = Callable[[Tensor, Tensor], Tensor]
-Bound = Callable[[], float]
-
-
-class _QKANGates(nn.Module):
-    """The four gates as one QKAN layer of 4 hidden_size outputs over [x, h]."""
-
-    def __init__(self, inputs: int, hidden: int, recurrent: int, bias: bool, options: LayerOptions) -> None:
-        super().__init__()
-        generator, slope = options.get("generator"), 1 / math.sqrt(hidden)
-        widest = max(inputs, recurrent)
-        self.input = QKANLayer(inputs, 4 * hidden, **_with_circuits_for(inputs, widest, options))
-        self.hidden = QKANLayer(recurrent, 4 * hidden, **_with_circuits_for(recurrent, widest, options))
-        for layer in (self.input, self.hidden):
-            layer.reset_parameters(generator, slope=slope)
-        self.bias = _gate_bias(hidden, options) if bias else None
-
-    def inputs(self, x: Tensor) -> Tensor:
-        """What the inputs of all time steps add to the gates: (steps, 4 hidden)."""
-        y = self.input(x)
-        return y if self.bias is None else y + self.bias
-
-    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
-        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
-
-        Args:
-            steps: what ``inputs`` made of the inputs of all time steps.
-            bound: finds a bound on every |h| that comes.
-        """
-        hidden = self.hidden.prepare(bound)
-        return lambda from_input, h: from_input + hidden(h)
-
-
-class _HybridGates(nn.Module):
-    """The four gates as one JHCG Net: affine encoder of [x, h], latent network, affine decoder."""
-
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        recurrent: int,
-        bias: bool,
-        latent_features: int,
-        latent: Latent,
-        options: LayerOptions,
-    ) -> None:
-        super().__init__()
-        bound = 1 / math.sqrt(hidden)
-        self.input_encoder = affine(inputs, latent_features, bias, bound, options)
-        self.hidden_encoder = affine(recurrent, latent_features, False, bound, options)
-        self.latent = build_latent(latent, latent_features, options)
-        self.decoder = affine(latent_features, 4 * hidden, False, 1 / math.sqrt(latent_features), options)
-        self.decoder.register_parameter("bias", _gate_bias(hidden, options) if bias else None)
-
-    def inputs(self, x: Tensor) -> Tensor:
-        """What the inputs of all time steps add to the latent: (steps, latent)."""
-        return self.input_encoder(x)
-
-    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
-        """As of :class:`_QKANGates`."""
-
-        def latent_bound() -> float:
-            reach = self.hidden_encoder.weight.detach().abs().sum(-1).max()
-            return float(steps.detach().abs().max() + reach * bound()) if steps.numel() else 0.0
-
-        latent = self.latent.prepare(latent_bound) if isinstance(self.latent, QKAN) else self.latent
-        return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
-
-
-def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> LayerOptions:
-    """Options of one of the two parts: a number of circuits that only the wider part has inputs for is cut here."""
-    group = options.get("group")
-    if group is None or isinstance(group, str):
-        return options
-    return {**options, "group": min(positive_int("group", group, widest), inputs)}
-
-
-def _gate_bias(hidden: int, options: LayerOptions) -> nn.Parameter:
-    """Zeros, and ones for the forget gate, so that a fresh cell remembers."""
-    bias = torch.zeros(4 * hidden, device=options.get("device"), dtype=options.get("dtype"))
-    bias[hidden : 2 * hidden] = 1.0
-    return nn.Parameter(bias)
-
-
-_Gates = _QKANGates | _HybridGates
 
 
 class _Direction(nn.Module):
     """One direction of one layer: gates and, with ``proj_size``, the projection of the hidden state."""
 
-    def __init__(self, gates: _Gates, hidden: int, proj_size: int, options: LayerOptions) -> None:
+    def __init__(self, gates: Gates, hidden: int, proj_size: int, options: LayerOptions) -> None:
         super().__init__()
         self.gates = gates
         self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
+
+    def reset_parameters(self, generator: torch.Generator | None) -> None:
+        """Draw fresh initial values of gates and projection."""
+        self.gates.reset_parameters(generator)
+        if self.projection is not None:
+            reset_affine(self.projection, 1 / math.sqrt(self.projection.in_features), generator)
 
     def prepare(self, steps: Tensor, h_0: Tensor) -> sequence.Step:
         """One time step, (h, c) to (h', c'), with what depends on parameters alone computed once for all steps.
@@ -177,7 +96,7 @@ class _LSTMBase(nn.Module):
             ]
         self.directions = nn.ModuleList(layers)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> _Gates:
+    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
         raise TypeError(f"{type(self).__name__} does not say how its gates are made; use QKANLSTM or HQKANLSTM")
 
     @property
@@ -239,6 +158,11 @@ class _LSTMBase(nn.Module):
             return h, c
         return batch.unpack_states(hx, count, (self.output_size, self.hidden_size), like.dtype)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        for direction in self.directions:
+            direction.reset_parameters(generator)  # type: ignore[operator]
+
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat weight buffer; here because code written for nn.LSTM calls it."""
 
@@ -291,8 +215,8 @@ class QKANLSTM(_LSTMBase):
         options.setdefault("base_activation", None)
         self._build(options)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> _Gates:
-        return _QKANGates(inputs, self.hidden_size, self.output_size, self.bias, options)
+    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+        return QKANGates(inputs, self.hidden_size, self.output_size, self.bias, options)
 
 
 class HQKANLSTM(_LSTMBase):
@@ -333,8 +257,8 @@ class HQKANLSTM(_LSTMBase):
             options.setdefault("base_activation", None)
         self._build(options)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> _Gates:
-        return _HybridGates(
+    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+        return HybridGates(
             inputs, self.hidden_size, self.output_size, self.bias, self.latent_features, self.latent, options
         )
 
@@ -357,8 +281,12 @@ class QKANLSTMCell(nn.Module):
         self.bias = bias
         options.setdefault("reps", 1)
         options.setdefault("base_activation", None)
-        gates = _QKANGates(input_size, hidden_size, hidden_size, bias, options)
+        gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
         self.cell = _Direction(gates, hidden_size, 0, options)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        self.cell.reset_parameters(generator)
 
     def forward(self, input: Tensor, hx: States | None = None) -> States:
         """One step.

@@ -57,3 +57,19 @@ def test_qkan_commands_and_options_exist(line: str) -> None:
         shown = CliRunner().invoke(cli, [*path[:1], "--help"])
     assert shown.exit_code == 0, shown.output
     assert {option for option in options if option not in shown.output} == set()
+
+
+def test_python_of_the_readme_runs_as_one_session() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    session: dict[str, object] = {}
+    for block in blocks:
+        exec(block, session)
+    shapes = [tuple(session["output"].shape), tuple(session["h"].shape)]  # type: ignore[attr-defined]
+    assert shapes == [(16, 50, 32), (2, 16, 32)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
+    missing = [t for t in targets if not t.startswith("http") and not (document.parent / t).exists()]
+    assert missing == []

@@ -1,6 +1,7 @@
 """QKAN-LSTM and HQKAN-LSTM: the numbers, step by step."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -188,3 +189,27 @@ def test_what_print_shows() -> None:
     shown = repr(QKANLSTM(2, 3, 2, batch_first=True, dropout=0.5))
     assert shown.startswith("QKANLSTM(\n  2, 3, num_layers=2, batch_first=True, dropout=0.5\n")
     assert repr(QKANLSTMCell(2, 3, bias=False)).startswith("QKANLSTMCell(\n  2, 3, bias=False\n")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kw: QKANLSTM(2, 4, 2, proj_size=3, **kw),
+        lambda **kw: QKANLSTM(2, 4, bias=False, group="input", postact_weight_trainable=True, **kw),
+        lambda **kw: HQKANLSTM(2, 4, reps=2, **kw),
+        lambda **kw: HQKANLSTM(2, 4, latent=lambda n: nn.Sequential(nn.Linear(n, n), nn.Tanh()), **kw),
+        lambda **kw: QKANLSTMCell(2, 4, **kw),
+    ],
+)
+def test_reset_parameters_materialises_a_meta_module(make: Callable[..., nn.Module]) -> None:
+    module = make(device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(float("nan"))
+    module.reset_parameters(torch.Generator().manual_seed(3))
+    fresh = make()
+    for (name, got), like in zip(module.named_parameters(), fresh.parameters(), strict=True):
+        assert torch.isfinite(got).all(), name
+        assert got.shape == like.shape
+        if name.endswith("bias") and got.shape == (16,):
+            assert torch.equal(got, like)
