@@ -23,7 +23,7 @@ HELP: dict[str, str] = {
     "hidden_size": "Width of the recurrent state.",
     "num_layers": "Stacked recurrent layers.",
     "reps": "Times that each circuit reads its input (qkan, hqkan).",
-    "ansatz": "Circuit: pz, rpz, px, real or mix (qkan, hqkan).",
+    "ansatz": "Circuit: pz, rpz, real or mix (qkan, hqkan).",
     "latent_features": "Width of the bottleneck (hqkan, lowrank).",
     "preact_trainable": "Train a weight and a bias for each reading of the input (qkan, hqkan).",
     "base_activation": "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.comparison import Comparison, Point, Record, Skipped, choose_learning_rate
-from qkan.forecasting.config import LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import CELL_OPTIONS, LEARNING_RATES, CompareConfig
 from qkan.forecasting.files import write_text
 from qkan.forecasting.report import markdown_table, save_comparison_plot
 
@@ -90,6 +90,7 @@ def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
     if len(reference):
         for name, column in (("parameters", "parameters"), ("mae", "mae_median"), ("mse", "mse_median")):
             table[f"{name}_change"] = 100 * (table[column] / reference[column].iloc[0] - 1)
+        table.loc[table["parameters"] == 0, "parameters_change"] = np.nan
     return table
 
 
@@ -136,6 +137,12 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _circuit_options(config: CompareConfig) -> str:
+    """The options of the circuit cells, for the page that a comparison leaves."""
+    shown = ", ".join(f"{name} {getattr(config, name)}" for name in sorted(set().union(*CELL_OPTIONS.values())))
+    return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
+
+
 def _markdown(
     config: CompareConfig, series: Series, table: pd.DataFrame, points: pd.DataFrame, skipped: list[Skipped]
 ) -> str:
@@ -147,7 +154,9 @@ def _markdown(
         f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
         f"Every cell and size tried the same learning rates ({tried}) with seed 0; the validation error chose. "
         "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
-        "bias vectors.\n",
+        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test errors "
+        "and choose nothing.\n",
+        f"{_circuit_options(config)}\n",
         "## Each cell at its best size (by validation error)\n",
         markdown_table(readable(table)),
         "## All sizes\n",

@@ -152,6 +152,11 @@ class DataAndTrainingOptions:
             _check_bool(name, getattr(self, name))
         for name in ("data", "ansatz", "device"):
             _check_text(name, getattr(self, name))
+        if self.ansatz == "px":
+            raise ValueError(
+                "ansatz 'px' encodes acos(x), which has no value beyond the training range and no slope at its ends; "
+                "choose pz, rpz, real or mix"
+            )
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             _check_text(name, getattr(self, name), optional=True)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1

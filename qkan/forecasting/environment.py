@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "pandas", "scipy", "
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return versions, machine, device, threads and, in a checkout, the git revision; JSON-able."""
+    """Return versions, machine, device, available threads and, in a checkout, the git revision; JSON-able."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "qkan": __version__,
@@ -25,7 +25,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": str(device),
         "device_name": name,
-        "threads": torch.get_num_threads(),
+        "threads_available": torch.get_num_threads(),
         "git": git_revision(Path(__file__)),
     }
 

@@ -75,7 +75,7 @@ def test_environment_names_versions_and_device(finished_run):
     environment = json.loads((finished_run.path / "environment.json").read_text())
     assert environment["torch"] == torch.__version__
     assert environment["device"] == "cpu"
-    assert environment["threads"] == torch.get_num_threads()
+    assert environment["threads_available"] == torch.get_num_threads()
 
 
 def test_history_has_a_row_per_epoch(finished_run):

@@ -31,6 +31,7 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
         ({"data": " "}, r"data must be a non-empty string, got ' '"),
         ({"time_col": ""}, r"time_col must be a non-empty string, got ''"),
         ({"ansatz": 3}, r"ansatz must be a non-empty string, got 3"),
+        ({"ansatz": "px"}, r"ansatz 'px' encodes acos\(x\), .* choose pz, rpz, real or mix"),
         ({"bias": 1}, r"bias must be True or False, got 1"),
         ({"lr": 0}, r"lr must be above 0 and at most 10, got 0"),
         ({"lr": 11.0}, r"lr must be above 0 and at most 10, got 11.0"),
