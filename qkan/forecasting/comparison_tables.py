@@ -154,8 +154,8 @@ def _markdown(
         f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
         f"Every cell and size tried the same learning rates ({tried}) with seed 0; the validation error chose. "
         "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
-        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test errors "
-        "and choose nothing.\n",
+        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test "
+        "errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         "## Each cell at its best size (by validation error)\n",
         markdown_table(readable(table)),
