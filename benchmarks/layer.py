@@ -4,8 +4,8 @@
     python benchmarks/layer.py --batch 1024 --features 32
 
 Checks every backend against the state-vector reference first. The original package (PyPI ``qkan`` 0.2.3) is installed
-into an environment of its own under ``build/peers`` and timed in a process of its own, before and after ours, so that a
-machine that slows down shows. Writes ``benchmarks/results/layer.json``.
+into an environment of its own under ``build/peers`` and timed in a process of its own, before and after ours; the better
+of its two medians counts, against one median of ours. Writes ``benchmarks/results/layer.json``.
 """
 
 import json
@@ -45,10 +45,12 @@ def training_step(module: nn.Module, x: Tensor) -> Callable[[], object]:
 
 def peer_results(arguments: list[str]) -> dict:
     python = PEER / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
+    complete = PEER / "installed"  # written last, so that an installation that broke off is done again
+    if not complete.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", PEER], check=True)
         pins = [f"torch=={torch.__version__.split('+')[0]}", "qkan==0.2.3"]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *pins], check=True)
+        complete.touch()
     done = subprocess.run(
         [python, "-P", HERE / "peer_original.py", *arguments], check=True, capture_output=True, text=True, cwd=PEER
     )
