@@ -4,8 +4,8 @@
     python benchmarks/layer.py --batch 1024 --features 32
 
 Checks every backend against the state-vector reference first. The original package (PyPI ``qkan`` 0.2.3) is installed
-into an environment of its own under ``build/peers`` and timed in a process of its own, before and after ours; the better
-of its two medians counts, against one median of ours. Writes ``benchmarks/results/layer.json``.
+into an environment of its own under ``build/peers`` and timed in a process of its own, before and after ours; the
+better of its two medians counts, against one median of ours. Writes ``benchmarks/results/layer.json``.
 """
 
 import json
