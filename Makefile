@@ -14,7 +14,8 @@ LINT_TREE := build/lint-tree
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(STAMP) ## train a QKAN-LSTM on the telecom series; the run folder is runs/demo
+demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series: runs/demo, runs/demo-lstm
+	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
 	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
 
 test: $(STAMP) ## run all tests; less than 95 % coverage fails
