@@ -114,7 +114,8 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
     Args:
         path: The picture to write.
         points: Columns cell, parameters, mae_median, mae_min, mae_max; diverged points (infinite errors) are left out.
-        baselines: Metrics by name; the naive and the best seasonal naive error are drawn as lines.
+        baselines: Metrics by name; the naive and the best seasonal naive error are drawn as lines, or named with
+            their values where lines so far up would squeeze the cells together.
         title: Name of the data.
         unit: Unit of the error.
     """
@@ -141,8 +142,7 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
             front["parameters"], front["mae_median"], ls=line, lw=3, marker=marker, ms=size, mfc="none", mec=colour,
             color=colour, alpha=0.5, label=label,
         )  # fmt: skip
-    for name, style in _baseline_lines(baselines).items():
-        axes.axhline(float(baselines[name]["mae"] or np.nan), color=_GREY, ls=style, lw=1.2, label=name)
+    _draw_baselines(axes, points, baselines)
     axes.set(
         xscale="log",
         yscale="log",
@@ -153,6 +153,18 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
     _plain_log_ticks(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
+
+
+def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: Scores) -> None:
+    """Draw naive errors as lines where they leave room for the cells; else the legend says how far up they are."""
+    low, high = points["mae_min"].min(), points["mae_max"].max()
+    ceiling = high * (high / low) ** 0.5 * 1.05
+    for name, style in _baseline_lines(baselines).items():
+        value = float(baselines[name]["mae"] or np.nan)
+        if value > ceiling:
+            axes.plot([], [], color=_GREY, ls=style, lw=1.2, label=f"{name}: {value:.4g}, above the picture")
+        else:
+            axes.axhline(value, color=_GREY, ls=style, lw=1.2, label=name)
 
 
 def _baseline_lines(baselines: Scores) -> dict[str, str]:

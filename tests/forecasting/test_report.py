@@ -108,6 +108,14 @@ def test_narrow_ranges_of_errors_still_get_labels(drawn, tmp_path):
     assert len([label for label in labels if label]) >= 3
 
 
+def test_naive_errors_far_above_the_cells_are_named_and_not_drawn(drawn, tmp_path):
+    frame = points(mae_median=[13.1, 12.9, 13.2, 13.0], mae_min=[13.0, 12.8, 13.1, 12.9], mae_max=[13.3] * 4)
+    save_comparison_plot(tmp_path / "c.png", frame, {"naive": {"mae": 15.42}}, title="x", unit="")
+    shown = lines(drawn[0])
+    assert len(shown["naive: 15.42, above the picture"].get_ydata()) == 0
+    assert drawn[0].axes[0].get_ylim()[1] < 15
+
+
 def test_drawing_uses_no_global_state(tmp_path, finished_run):
     import sys
 
