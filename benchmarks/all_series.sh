@@ -12,7 +12,7 @@ compare() { # folder below docs/results, series, options
 compare telecom telecom
 compare damped-shm damped-shm --window 4
 compare bessel-j2 bessel-j2 --window 4
-compare logistic-map logistic-map --window 2 --reps 4 --preact-trainable --budget-params 50,140,500
+compare logistic-map logistic-map --window 2 --reps 4 --preact-trainable --budget-params 50,140,500 --tuning-seeds 3
 compare henon-map henon-map --window 4
 compare duffing duffing --window 4
 compare narma-5 narma-5 --window 4

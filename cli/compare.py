@@ -63,13 +63,15 @@ def print_plan(config: CompareConfig) -> None:
     from qkan.forecasting.data import load_series_of
 
     series = load_series_of(config)
+    more = config.seeds - config.tuning_seeds
+    tuning = "seed 0" if config.tuning_seeds == 1 else f"seeds 0 to {config.tuning_seeds - 1}"
     rates = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     print_facts(
         {
             "data": f"{series.name}: {series.summary}",
             "cells": ", ".join(config.cells),
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
-            "each": f"learning rates {rates} with seed 0, then {count(config.seeds - 1, 'more seed')} with the best",
+            "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
             "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}",
             "folder": config.out,
         }

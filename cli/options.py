@@ -40,6 +40,7 @@ HELP: dict[str, str] = {
     "seed": "Seed of the initial weights and of the order of the windows.",
     "device": "auto, cpu, cuda or cuda:N. auto takes a CUDA device if there is one.",
     "seeds": "Training runs of every cell and size, with seeds 0, 1, ...",
+    "tuning_seeds": "Seeds that every learning rate is tried with.",
     "trials": "Learning rates tried for every cell and size.",
     "budget_params": "Sizes, as numbers of trained parameters, separated by commas.",
     "workers": "Processes that train at the same time.  [default: one per core, at most 8]",

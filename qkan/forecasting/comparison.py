@@ -1,13 +1,15 @@
 """The honest comparison: every cell gets the same budget of sizes, learning rates and seeds.
 
 For every cell and parameter budget: the largest hidden size that fits; a few learning rates of one grid, tried with
-seed 0 and chosen by the validation error; then the other seeds with the chosen one. Test errors choose nothing.
+the first seed or seeds and chosen by the validation error; then the other seeds with the chosen one. Test errors
+choose nothing.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import statistics
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -107,7 +109,8 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
     records = _open_folder(out, config, data, overwrite)
     if not records:
         write_json(out / _ENVIRONMENT, describe_environment(device))
-    progress.start(len(points) * (config.trials + config.seeds - 1), len(records))
+    runs_each = config.trials * config.tuning_seeds + config.seeds - config.tuning_seeds
+    progress.start(len(points) * runs_each, len(records))
     with _trainer(config, data) as train_all:
         for wanted in (_tuning_runs, _remaining_runs):
             missing = _missing(wanted(config, points, records), records)
@@ -156,23 +159,29 @@ def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
 
 
 def choose_learning_rate(config: CompareConfig, point: Point, records: list[Record]) -> float:
-    """Return the tried learning rate with the lowest validation error of seed 0; the first of equals."""
-    tried = LEARNING_RATES[: config.trials]
-    error = {
-        record["lr"]: record["validation_mse"]
+    """Return the learning rate of the lowest median validation error over the tuning seeds; the first of equals."""
+    tuning = [
+        record
         for record in records
-        if (record["cell"], record["hidden_size"], record["seed"]) == (point.cell, point.hidden_size, 0)
-    }
-    return min(tried, key=lambda lr: error.get(lr, math.inf))
+        if (record["cell"], record["hidden_size"]) == (point.cell, point.hidden_size)
+        and record["seed"] < config.tuning_seeds
+    ]
+
+    def error(lr: float) -> float:
+        errors = [record["validation_mse"] for record in tuning if record["lr"] == lr]
+        return statistics.median(errors) if errors else math.inf
+
+    return min(LEARNING_RATES[: config.trials], key=error)
 
 
 def _tuning_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
-    return [_run(config, point, lr, 0) for point in points for lr in LEARNING_RATES[: config.trials]]
+    rates, seeds = LEARNING_RATES[: config.trials], range(config.tuning_seeds)
+    return [_run(config, point, lr, seed) for point in points for lr in rates for seed in seeds]
 
 
 def _remaining_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
     chosen = [(point, choose_learning_rate(config, point, records)) for point in points]
-    return [_run(config, point, lr, seed) for point, lr in chosen for seed in range(1, config.seeds)]
+    return [_run(config, point, lr, seed) for point, lr in chosen for seed in range(config.tuning_seeds, config.seeds)]
 
 
 def _all_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
@@ -279,6 +288,7 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.kill()  # they write nothing, and the finished runs are on disk
+            process.join()
         raise
     pool.shutdown()
 

@@ -40,6 +40,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "patience": (1, 100_000),
     "seed": (0, 2**32 - 1),
     "seeds": (1, 100),
+    "tuning_seeds": (1, 100),
     "trials": (1, len(LEARNING_RATES)),
     "budget_params": (1, 100_000_000),
     "workers": (1, 256),
@@ -234,6 +235,7 @@ class CompareConfig(DataAndTrainingOptions):
         out: Folder for tables and picture.
         cells: Cells to compare, each with the same budget of runs.
         seeds: Seeds 0, 1, ... of the runs with the chosen learning rate.
+        tuning_seeds: With how many of the seeds learning rates are tried; the median validation error chooses.
         trials: Learning rates tried for every cell and size: the first ones of :data:`LEARNING_RATES`.
         budget_params: Parameter budgets; a cell takes the largest hidden size that fits each.
         workers: Processes that train at the same time, with one thread each; ``None`` takes one per core, at most 8.
@@ -246,6 +248,7 @@ class CompareConfig(DataAndTrainingOptions):
     out: str
     cells: tuple[str, ...] = CELLS
     seeds: int = 5
+    tuning_seeds: int = 1
     trials: int = 3
     budget_params: tuple[int, ...] = (50, 125, 375, 1250)
     workers: int | None = None
@@ -253,8 +256,10 @@ class CompareConfig(DataAndTrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_text("out", self.out)
-        for name in ("seeds", "trials"):
+        for name in ("seeds", "tuning_seeds", "trials"):
             _check_int(name, getattr(self, name))
+        if self.tuning_seeds > self.seeds:
+            raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
         if self.workers is not None:
             _check_int("workers", self.workers)
         if self.split[1] == 0:

@@ -221,6 +221,18 @@ def test_first_of_equal_learning_rates_wins():
     assert choose_learning_rate(config, point, []) == 0.01
 
 
+def test_learning_rates_can_be_tried_with_several_seeds(tmp_path):
+    config = tiny_comparison(out=str(tmp_path / "c"), cells=("lstm",), seeds=3, tuning_seeds=2, trials=2)
+    watcher = Counter()
+    found = compare(config, progress=watcher)
+    sizes = found.runs["hidden_size"].nunique()
+    assert watcher.started == (sizes * (2 * 2 + 1), 0)
+    for _, own in found.runs.groupby("hidden_size"):
+        median = own[own["seed"] < 2].groupby("lr")["validation_mse"].median()
+        assert set(own[own["seed"] == 2]["lr"]) == {median.idxmin()}
+    assert "with seeds 0 to 1;" in (tmp_path / "c" / "comparison.md").read_text()
+
+
 def test_diverged_training_is_recorded_as_infinitely_bad(make_data):
     data = make_data({"a": [(-1.0) ** i * 3e19 for i in range(100)]}, window=4, scaler="none")
     record = train_and_score(tiny_config(scaler="none"), data)

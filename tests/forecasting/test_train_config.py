@@ -95,6 +95,7 @@ def test_missing_data_is_refused():
         ({"cells": ("lstm", "rnn")}, r"unknown cell 'rnn'"),
         ({"budget_params": (0,)}, r"budget_params must be an integer between 1 and"),
         ({"budget_params": 50}, r"budget_params must be a tuple"),
+        ({"tuning_seeds": 6}, r"tuning_seeds must be at most seeds=5, got 6"),
         ({"seeds": 0}, r"seeds must be an integer between 1 and 100, got 0"),
         ({"trials": 99}, r"trials must be an integer between 1 and 8, got 99"),
         ({"workers": 0}, r"workers must be an integer between 1 and 256, got 0"),
