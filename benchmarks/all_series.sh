@@ -23,7 +23,6 @@ for series in damped-shm bessel-j2; do
     compare "published-$series" "$series" --window 4 --cells qkan --group edge --no-bias --budget-params 35
 done
 # A circuit per edge at the sizes of one circuit per input, the default.
-compare per-edge-telecom telecom --cells qkan --group edge --budget-params 50,125,375
 for series in duffing bessel-j2; do
     compare "per-edge-$series" "$series" --window 4 --cells qkan --group edge --budget-params 50,125,375
 done

@@ -132,7 +132,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         }
         for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
             if f"{name}_change" in table:
-                text[f"{title} vs {REFERENCE}"] = optional(row, f"{name}_change", "+.1f") + " %"
+                change = optional(row, f"{name}_change", "+.1f")
+                text[f"{title} vs {REFERENCE}"] = change if change == "-" else f"{change} %"
         rows.append(text)
     return pd.DataFrame(rows)
 
