@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan import QKANLayer, __version__
+from qkan.kernels import bloch
 
 HERE = Path(__file__).resolve().parent
 PEER = HERE.parent / "build" / "peers" / "qkan-0.2.3"
@@ -70,11 +71,15 @@ def error_against_reference(layer: QKANLayer, x: Tensor) -> float:
 @click.option("--reps", default=3, show_default=True)
 @click.option("--rounds", default=15, show_default=True, help="Timed repetitions; medians are shown.")
 @click.option("--threads", default=os.cpu_count() or 1, show_default=True)
+@click.option(
+    "--piece", default=bloch.PIECE_ELEMENTS, show_default=True, help="Elements of a piece of the Bloch route."
+)
 @click.option("--peer/--no-peer", default=True, show_default=True, help="Time the original package too.")
-def main(batch: int, features: int, reps: int, rounds: int, threads: int, peer: bool) -> None:
+def main(batch: int, features: int, reps: int, rounds: int, threads: int, piece: int, peer: bool) -> None:
     """Time one QKAN layer, forward and backward."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    bloch.PIECE_ELEMENTS = piece
     x = torch.randn(batch, features, requires_grad=True)
     peer_arguments = [str(v) for v in (batch, features, features, reps, rounds, threads)]
     peers = [peer_results(peer_arguments)] if peer else []
@@ -119,6 +124,8 @@ def main(batch: int, features: int, reps: int, rounds: int, threads: int, peer: 
         "original": merged,
         "environment": {"qkan-seq": __version__, "torch": torch.__version__, "machine": platform.machine()},
     }
+    if not peer:
+        return  # a look, not the record
     path = HERE / "results" / "layer.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
