@@ -52,7 +52,7 @@ def value_and_gradients(
     return [y, *torch.autograd.grad(y, [a for a in args if a is not None], upstream)]
 
 
-def agree(args: list[Tensor | None], *, atol: float, **options: Any) -> None:
+def assert_agree(args: list[Tensor | None], *, atol: float, **options: Any) -> None:
     for got, expected in zip(
         value_and_gradients(args, "bloch", **options), value_and_gradients(args, "reference", **options), strict=True
     ):
@@ -66,25 +66,25 @@ def agree(args: list[Tensor | None], *, atol: float, **options: Any) -> None:
 def test_outputs_and_gradients(name: str, readout: str, trained: str | None, mix: bool, reps: int) -> None:
     args = tensors(ALL[name], 5, 3, 4, reps, trained=trained, mix=mix)
     # The amplitude readout is a square root: near a pole it magnifies rounding by 1 / |beta|.
-    agree(args, atol=1e-12 if readout == "z" else 1e-10, ansatz=ALL[name], reps=reps, readout=readout)
+    assert_agree(args, atol=1e-12 if readout == "z" else 1e-10, ansatz=ALL[name], reps=reps, readout=readout)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_sums_left_to_the_caller(name: str) -> None:
-    agree(tensors(ALL[name], 6, 3, 2, 3, trained="both"), atol=1e-12, ansatz=ALL[name], reps=3, reduce=False)
+    assert_agree(tensors(ALL[name], 6, 3, 2, 3, trained="both"), atol=1e-12, ansatz=ALL[name], reps=3, reduce=False)
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("trained", [None, "both"])
 def test_circuits_that_differ_between_samples(name: str, trained: str | None) -> None:
     args = tensors(ALL[name], 5, 3, 2, 2, trained=trained, per_sample=True, mix=True)
-    agree(args, atol=1e-12, ansatz=ALL[name], reps=2)
+    assert_agree(args, atol=1e-12, ansatz=ALL[name], reps=2)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_single_precision(name: str) -> None:
     args = tensors(ALL[name], 33, 7, 5, 4, trained="both", mix=True, dtype=torch.float32)
-    agree(args, atol=1e-4, ansatz=ALL[name], reps=4)
+    assert_agree(args, atol=1e-4, ansatz=ALL[name], reps=4)
 
 
 @pytest.mark.parametrize("per_sample", [False, True])

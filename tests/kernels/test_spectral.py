@@ -27,7 +27,7 @@ def gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor]:
     return [y, *torch.autograd.grad(y, tensors, upstream)]
 
 
-def agree(x: Tensor, tensors: list[Tensor | None], atol: float, **options: Any) -> None:
+def assert_agree(x: Tensor, tensors: list[Tensor | None], atol: float, **options: Any) -> None:
     leaves = [t for t in (x, *tensors) if t is not None]
     fast = Circuits(*tensors, backend="spectral", **options)  # type: ignore[arg-type]
     options.pop("radius", None)
@@ -45,7 +45,7 @@ def test_fourier_is_exact(name: str, reps: int, bias: bool, mix: bool) -> None:
     ansatz = BANDED[name]
     theta = leaf(make, 3, 4, ansatz.rows(reps), ansatz.angles)
     tensors = [theta, None, leaf(make, 3, 4, reps) if bias else None, leaf(make, 3, 4) if mix else None]
-    agree(leaf(make, 5, 4, scale=10.0), tensors, 1e-11, ansatz=ansatz, reps=reps)
+    assert_agree(leaf(make, 5, 4, scale=10.0), tensors, 1e-11, ansatz=ansatz, reps=reps)
 
 
 @pytest.mark.parametrize("name", BANDED)
@@ -60,15 +60,15 @@ def test_chebyshev_holds_on_its_domain(name: str, reps: int, radius: float) -> N
         leaf(make, 3, 4),
     ]
     x = (radius * (2 * torch.rand(6, 4, generator=make, dtype=torch.float64) - 1)).requires_grad_()
-    agree(x, tensors, 1e-10, ansatz=ansatz, reps=reps, radius=radius)
+    assert_agree(x, tensors, 1e-10, ansatz=ansatz, reps=reps, radius=radius)
 
 
 def test_one_circuit_per_input_for_all_outputs() -> None:
     make = torch.Generator().manual_seed(0)
     tensors = [leaf(make, 1, 4, 3, 2), leaf(make, 1, 4, 2), leaf(make, 1, 4, 2), leaf(make, 5, 4)]
     x = (0.9 * torch.rand(7, 4, generator=make, dtype=torch.float64)).requires_grad_()
-    agree(x, tensors, 1e-11, ansatz=ANSATZE["pz"], reps=2, radius=1.0)
-    agree(x, [tensors[0], None, None, tensors[3]], 1e-11, ansatz=ANSATZE["pz"], reps=2)
+    assert_agree(x, tensors, 1e-11, ansatz=ANSATZE["pz"], reps=2, radius=1.0)
+    assert_agree(x, [tensors[0], None, None, tensors[3]], 1e-11, ansatz=ANSATZE["pz"], reps=2)
 
 
 @pytest.mark.parametrize("trained", [False, True])
