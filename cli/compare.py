@@ -64,7 +64,7 @@ def print_plan(config: CompareConfig) -> None:
 
     series = load_series_of(config)
     more = config.seeds - config.tuning_seeds
-    tuning = "seed 0" if config.tuning_seeds == 1 else f"seeds 0 to {config.tuning_seeds - 1}"
+    tuning = config.tuning_seeds_in_words()
     rates = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     print_facts(
         {

@@ -59,7 +59,6 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
 
 def affine(in_features: int, out_features: int, bias: bool, bound: float, options: LayerOptions) -> nn.Linear:
     """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
-
     linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
     reset_affine(linear, bound, options.get("generator"))
     return linear
@@ -162,6 +161,3 @@ class HQKAN(JHCGNet):
         """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
         check_input(x, self.in_features, type(self).__name__)
         return self.drop(self.decoder(self.drop(self.latent(self.encoder(x)))))
-
-
-__all__ = ["HQKAN", "LATENTS", "JHCGNet", "build_latent", "default_latent_features"]

@@ -187,7 +187,8 @@ class QKANLayer(nn.Module):
         check_input(x, self.in_features, type(self).__name__)
         if theta is not None:
             self._check_theta(x, theta)
-        return self._finish(x, self._circuits(theta, dispatch.domain(x, self.backend))(x))
+        circuits = self._circuits(theta, dispatch.domain(x, self.backend))
+        return self._finisher()(x, circuits(x))
 
     def prepare(self, radius: dispatch.Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone.
@@ -198,8 +199,8 @@ class QKANLayer(nn.Module):
             radius: a bound on every |x| that will come, or a function that finds one (called only if it is needed), if
                 one is known: with it trained pre-activations, too, become one matrix product per call.
         """
-        circuits = self._circuits(radius=radius).prepare()
-        return lambda x: self._finish(x, circuits(x))
+        circuits, finish = self._circuits(radius=radius).prepare(), self._finisher()
+        return lambda x: finish(x, circuits(x))
 
     def _edge_bias(self) -> Tensor | None:
         """v c of every edge, (out, in), or None."""
@@ -207,15 +208,19 @@ class QKANLayer(nn.Module):
             return self.postact_bias
         return self.postact_bias * self.postact_weight
 
-    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
-        """Add post-activation biases and the base branch to the sum of circuits."""
-        bias = self._edge_bias()
-        if bias is not None:
-            y = y + bias.sum(-1)
-        base = base_function(self.base_activation)
-        if base is not None:
-            y = y + F.linear(base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
-        return y
+    def _finisher(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function of (x, y) that adds post-activation biases and the base branch of x to the sum of circuits y."""
+        bias, base = self._edge_bias(), base_function(self.base_activation)
+        total = None if bias is None else bias.sum(-1)
+
+        def finish(x: Tensor, y: Tensor) -> Tensor:
+            if total is not None:
+                y = y + total
+            if base is not None:
+                y = y + F.linear(base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
+            return y
+
+        return finish
 
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""

@@ -22,6 +22,12 @@ from qkan.options import LayerOptions, positive_int
 States = tuple[Tensor, Tensor]
 
 
+def _set_defaults(options: LayerOptions) -> None:
+    """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch."""
+    options.setdefault("reps", 1)
+    options.setdefault("base_activation", None)
+
+
 class _Direction(nn.Module):
     """One direction of one layer: gates and, with ``proj_size``, the projection of the hidden state."""
 
@@ -211,8 +217,7 @@ class QKANLSTM(_LSTMBase):
         **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        options.setdefault("reps", 1)
-        options.setdefault("base_activation", None)
+        _set_defaults(options)
         self._build(options)
 
     def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
@@ -253,8 +258,7 @@ class HQKANLSTM(_LSTMBase):
         self.latent_features = positive_int("latent_features", latent_features)
         self.latent = latent
         if latent == "qkan":
-            options.setdefault("reps", 1)
-            options.setdefault("base_activation", None)
+            _set_defaults(options)
         self._build(options)
 
     def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
@@ -279,8 +283,7 @@ class QKANLSTMCell(nn.Module):
         self.input_size = positive_int("input_size", input_size)
         self.hidden_size = positive_int("hidden_size", hidden_size)
         self.bias = bias
-        options.setdefault("reps", 1)
-        options.setdefault("base_activation", None)
+        _set_defaults(options)
         gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
         self.cell = _Direction(gates, hidden_size, 0, options)
 

@@ -138,10 +138,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _tuning_seeds(config: CompareConfig) -> str:
-    return "seed 0" if config.tuning_seeds == 1 else f"seeds 0 to {config.tuning_seeds - 1}"
-
-
 def _circuit_options(config: CompareConfig) -> str:
     """The options of the circuit cells, for the page that a comparison leaves."""
     shown = ", ".join(f"{name} {getattr(config, name)}" for name in sorted(set().union(*CELL_OPTIONS.values())))
@@ -157,7 +153,7 @@ def _markdown(
         f"Window {config.window}, horizon {config.horizon}, at most {config.epochs} epochs, "
         f"split {' / '.join(f'{share:g}' for share in config.split)}. Test errors in original units"
         f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
-        f"Every cell and size tried the same learning rates ({tried}) with {_tuning_seeds(config)}; the "
+        f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "
         "validation error chose. "
         "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
         "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test "

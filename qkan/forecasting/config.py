@@ -273,6 +273,10 @@ class CompareConfig(DataAndTrainingOptions):
         for budget in self.budget_params:
             _check_int("budget_params", budget)
 
+    def tuning_seeds_in_words(self) -> str:
+        """Return the seeds that learning rates are tried with, as a table or a plan names them."""
+        return "seed 0" if self.tuning_seeds == 1 else f"seeds 0 to {self.tuning_seeds - 1}"
+
     def train_config(self, *, cell: str, hidden_size: int, lr: float, seed: int) -> TrainConfig:
         """Return the options of one of the comparison's runs; circuit options go only to cells that have them."""
         own = {field.name for field in fields(DataAndTrainingOptions)}

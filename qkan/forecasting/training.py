@@ -27,6 +27,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from qkan.forecasting.cells import count_parameters
 from qkan.forecasting.checkpoints import AtomicCheckpointIO
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.progress import Progress, Silent
@@ -139,7 +140,7 @@ def fit(
             watched, min_delta=0.0, patience=config.patience, check_on_train_epoch_end=True, verbose=False
         )
         callbacks.append(stopper)
-    small = device.type == "cpu" and sum(p.numel() for p in model.parameters()) <= _ONE_THREAD_PARAMETERS
+    small = device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS
     with _quiet_lightning(), _reproducible(device), one_thread() if small else contextlib.nullcontext():
         trainer = _trainer(config, device, callbacks)
         train_loader = _loader(train_data, batches)
