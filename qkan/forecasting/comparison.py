@@ -285,10 +285,9 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
     try:
         yield lambda runs: (done.result() for done in as_completed([pool.submit(workers.work, run) for run in runs]))
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.kill()  # they write nothing, and the finished runs are on disk
-            process.join()
+        pool.shutdown(cancel_futures=True)  # its own thread reaps the workers, so the pool is what to wait for
         raise
     pool.shutdown()
 
