@@ -55,7 +55,7 @@ def _share(total: int, most: int) -> int:
 def _forward(x: Tensor, circuit: Circuit, mix: Tensor | None, outputs: int, options: _Options) -> Tensor:
     samples, features = x.shape
     shape = (samples, outputs) if options.reduce else (samples, outputs, features)
-    out = x.new_empty(shape)
+    out = x.new_empty(shape, dtype=circuit.dtype)
     for piece in _pieces(samples, outputs, features, options.reps):
         value = read(circuit.run(circuit.inputs(x, piece)), options.readout)
         if not options.reduce:
@@ -168,7 +168,7 @@ def plain_circuits(
     x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None, options: _Options
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap and for second derivatives."""
-    circuit = Circuit(theta, weight, bias, options.ansatz, options.reps, theta.dim() == 5)
+    circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
     value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
     if options.reduce:
         value = (value if mix is None else value * mix).expand(-1, -1, theta.shape[-3]).sum(-1)
@@ -180,7 +180,7 @@ class _BlochCircuits(torch.autograd.Function):
 
     @staticmethod
     def forward(x, theta, weight, bias, mix, options: _Options, keep: bool):
-        circuit = Circuit(theta, weight, bias, options.ansatz, options.reps, theta.dim() == 5)
+        circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
             return _forward(x, circuit, mix, theta.shape[-4], options), None
         inputs, states = circuit.inputs(x, (slice(0, x.shape[0]), slice(0, theta.shape[-4]))), []
@@ -214,7 +214,7 @@ class _BlochGradients(torch.autograd.Function):
         if kept is not None:
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
             return total.results()
-        circuit = Circuit(theta, weight, bias, options.ansatz, options.reps, theta.dim() == 5)
+        circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         for piece in _pieces(x.shape[0], theta.shape[-4], theta.shape[-3], options.reps):
             inputs, states = circuit.inputs(x, piece), []  # type: ignore[var-annotated]
             z = circuit.run(inputs, states)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from qkan.kernels import cost, spectral
 from qkan.kernels.ansatz import Ansatz
+from qkan.kernels.reading import largest
 
 Radius = float | Callable[[], float] | None
 #: A Chebyshev expansion on a much smaller domain would divide the rounding of its slopes by that domain's size.
@@ -62,21 +62,6 @@ def plan_expansion(
             "not enough"
         )
     return Plan(terms, bound)
-
-
-def largest(x: Tensor, *, finite: bool = True) -> float | None:
-    """The largest (``finite``) |x|, or None where it cannot be read: in a CUDA graph, under vmap, without data."""
-    if x.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        return None
-    if x.numel() == 0:
-        return 0.0
-    try:
-        low, high = (float(end) for end in x.detach().aminmax())
-        if finite and not math.isfinite(low + high):
-            low, high = 0.0, float(x.detach().abs().nan_to_num(0.0, 0.0, 0.0).max())
-    except RuntimeError:  # a tensor that stands for others (vmap, tracing, the meta device) has no value to read
-        return None
-    return max(-low, high)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from qkan.kernels.ansatz import Ansatz, Rotation
+from qkan.kernels.reading import largest
 from qkan.kernels.rotations import Adjoint, Vector, half_turn, turn, turn_back, turn_to_z
 
 Piece = tuple[slice, slice]
+#: An angle beyond this is put together in double precision: in single precision its last digit would be 2e-6.
+LARGE_ANGLE = 16.0
 
 
 def _without_angles_in_first_encoding(steps: tuple[Rotation, ...]) -> tuple[Rotation, ...]:
@@ -20,15 +25,32 @@ def _without_angles_in_first_encoding(steps: tuple[Rotation, ...]) -> tuple[Rota
     return *steps[:k], Rotation(step.axis, step.thetas), Rotation(step.axis, (), step.encodings), *steps[k + 1 :]
 
 
+def _need_exact_angles(x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """Whether sums w x + b + theta get so large that single precision would round them noticeably."""
+    if theta.dtype != torch.float32 or theta.device.type == "mps" or (weight is None and bias is None):
+        return False  # there is no more precision, or the addition theorem keeps x and theta apart
+    sizes = [None if t is None else largest(t) for t in (x, weight, theta, bias)]
+    span = (sizes[0] or 0.0) * (sizes[1] or 0.0) + (sizes[2] or 0.0) + (sizes[3] or 0.0)
+    return span > LARGE_ANGLE
+
+
 class Circuit:
     """What all pieces of one call share: the program, and per rotation the parts that depend on parameters alone."""
 
     def __init__(
-        self, theta: Tensor, weight: Tensor | None, bias: Tensor | None, ansatz: Ansatz, reps: int, per_sample: bool
+        self,
+        x: Tensor,
+        theta: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        ansatz: Ansatz,
+        reps: int,
     ) -> None:
+        self.dtype = theta.dtype
+        self.exact_angles = _need_exact_angles(x, theta, weight, bias)
         self.steps = _without_angles_in_first_encoding(ansatz.program(reps))
         self.acos = ansatz.encoding_map == "acos"
-        self.per_sample = per_sample
+        self.per_sample = theta.dim() == 5
         self.weight, self.bias = weight, bias
         self.phases = [self._phase(step, theta) for step in self.steps]
         all_trig = theta.cos(), theta.sin()  # two calls for all rotations that have one trained angle and nothing else
@@ -45,6 +67,8 @@ class Circuit:
         terms = [theta[..., row, column] for row, column in step.thetas]
         if self.bias is not None and not self.acos:
             terms += [self.bias[..., index] for index in step.encodings]
+        if self.exact_angles:
+            terms = [term.double() for term in terms]
         return sum(terms[1:], terms[0]) if terms else None
 
     def _trig_of(
@@ -55,7 +79,7 @@ class Circuit:
         if len(step.thetas) == 1 and (self.bias is None or self.acos or not step.encodings):
             ((row, column),) = step.thetas
             return all_trig[0][..., row, column], all_trig[1][..., row, column]
-        return torch.cos(phase), torch.sin(phase)
+        return torch.cos(phase).to(self.dtype), torch.sin(phase).to(self.dtype)
 
     @staticmethod
     def _sum_of(tensor: Tensor | None, step: Rotation) -> Tensor | None:
@@ -118,10 +142,11 @@ class Circuit:
 
 
 class Inputs:
-    """The encoded inputs of one piece: ``x`` is (samples, 1, inputs)."""
+    """The encoded inputs of one piece: ``x`` is (samples, 1, inputs), perhaps with more digits than the parameters."""
 
     def __init__(self, circuit: Circuit, x: Tensor, piece: Piece) -> None:
-        self.circuit, self.x, self.piece = circuit, x, piece
+        self.circuit, self.x, self.piece = circuit, x.to(circuit.dtype), piece
+        self.exact_x = x.double() if circuit.exact_angles else x
         self._plain: dict[int, tuple[Tensor, Tensor]] = {}
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -155,11 +180,14 @@ class Inputs:
                 angles.append(circuit.part(phase, self.piece))
             angle = sum(angles[1:], angles[0])
         elif circuit.weight is not None:
-            angle = self.x * circuit.part(circuit.encoding_weight[k], self.piece)  # type: ignore[arg-type]
+            weight = circuit.part(circuit.encoding_weight[k], self.piece)  # type: ignore[arg-type]
+            angle = self.exact_x * weight if circuit.exact_angles else self.x * weight
             if phase is not None:
                 angle = angle + circuit.part(phase, self.piece)
         else:
             return self._unweighted(k, len(step.encodings))
+        if circuit.exact_angles:
+            angle = angle.remainder(2 * math.pi).to(circuit.dtype)
         return torch.cos(angle), torch.sin(angle)
 
     def _unweighted(self, k: int, times: int) -> tuple[Tensor, Tensor]:

@@ -33,3 +33,8 @@ def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor
             _KNOWN.pop(next(iter(_KNOWN)))
         _KNOWN[key] = made
     return made
+
+
+def exact_like(tensor: Tensor) -> Tensor:
+    """An empty tensor on the same device, in double precision where there is one."""
+    return tensor.new_empty(0, dtype=tensor.dtype if tensor.device.type == "mps" else torch.float64)

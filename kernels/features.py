@@ -74,7 +74,7 @@ class Basis:
         if self.kind == "fourier":
             planes = _fourier_planes(x, self.size, slots)
         else:
-            planes = _chebyshev_planes(x, 1 / self.radius, self.size, slots)
+            planes = _chebyshev_planes(x, self.radius, self.size, slots)
         if self.base is not None:
             base, slot = BASES[self.base][0](x), slots[-1]
             planes.append(base if slot is None else slot.copy_(base))
@@ -122,11 +122,11 @@ def _fourier_planes(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> lis
     return cos + sin
 
 
-def _chebyshev_planes(x: Tensor, scale: float, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
+def _chebyshev_planes(x: Tensor, radius: float, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
     # T_k - T_(k-1) grows by 2 (x - 1) T_k (Reinsch): near x = 1, where the usual recurrence errs by k^2 * eps, that is
     # exact. Below zero T_k(-x) = (-1)^k T_k(x). Measured on [-1, 1], float32: 8e-7 at K = 32, 1.5e-6 at K = 128; the
     # recurrence 2 x T_k - T_(k-1) errs by 1.3e-5 and 9e-5 there, cos(k acos x) by 9e-6 and 3e-5.
-    x = torch.mul(x, scale, out=slots[0])
+    x = torch.div(x, radius, out=slots[0])
     planes = [x]
     sign = torch.ones_like(x).copysign(x.detach())
     top = x * sign

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from qkan.kernels import bloch
 from qkan.kernels.ansatz import Ansatz
-from qkan.kernels.constants import constants, counted
+from qkan.kernels.constants import constants, counted, exact_like
 from qkan.kernels.features import Basis
 from qkan.kernels.product import weighted_sum
 
@@ -107,13 +107,20 @@ def _fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
     return angles, torch.linalg.inv(synthesis)
 
 
-def _chebyshev_rule(terms: int) -> tuple[Tensor, Tensor]:
-    """Nodes (terms,) and the matrix (terms, terms) from values there to coefficients."""
-    order = counted(0, terms)
-    angles = math.pi * (order + 0.5) / terms
-    analysis = torch.cos(order.unsqueeze(-1) * angles) * (2 / terms)
+def _chebyshev_angles(terms: int) -> Tensor:
+    return math.pi * (counted(0, terms) + 0.5) / terms
+
+
+def _chebyshev_nodes(terms: int) -> tuple[Tensor]:
+    """Nodes (terms,) in [-1, 1]."""
+    return (torch.cos(_chebyshev_angles(terms)),)
+
+
+def _chebyshev_rule(terms: int) -> tuple[Tensor]:
+    """The matrix (terms, terms) from values at the nodes to coefficients."""
+    analysis = torch.cos(counted(0, terms).unsqueeze(-1) * _chebyshev_angles(terms)) * (2 / terms)
     analysis[0] /= 2
-    return torch.cos(angles), analysis
+    return (analysis,)
 
 
 def _planes_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
@@ -239,6 +246,8 @@ def chebyshev(
             rounding of coefficients by up to terms^2 / radius, so it should not be needlessly small.
         terms: Chebyshev terms; see :func:`chebyshev_terms`.
     """
-    nodes, analysis = constants(_chebyshev_rule, terms, theta)
+    (analysis,) = constants(_chebyshev_rule, terms, theta)
+    # In double precision: a rounded node would err by Omega times as much.
+    points = radius * constants(_chebyshev_nodes, terms, exact_like(theta))[0]
     basis = Basis("chebyshev", terms, radius)
-    return _expand(basis, nodes * radius, analysis, theta, weight, bias, mix, ansatz, reps)
+    return _expand(basis, points, analysis, theta, weight, bias, mix, ansatz, reps)
