@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -48,8 +49,8 @@ class Options:
 
     Attributes:
         preacts: ``"fixed"``, ``"trained"`` or both.
-        inputs: ``"uniform"`` on [-1, 1] or standard ``"normal"``. Trained pre-activations are expanded up to the largest
-            input, so they cost more where it is larger.
+        inputs: ``"uniform"`` on [-1, 1] or standard ``"normal"``. Trained pre-activations are expanded up to the
+            largest input, so they cost more where it is larger.
         ansatz, dtype: of the layer, by name.
         device: where everything runs.
         threads: of PyTorch on the CPU.
@@ -88,9 +89,8 @@ class Work:
     def title(self) -> str:
         """What the table is about."""
         options = self.options
-        inputs = (
-            "standard normal" if options.inputs == "normal" else f"uniform on [-{options.bound:g}, {options.bound:g}]"
-        )
+        bound = f"{options.bound:g}"
+        inputs = "standard normal" if options.inputs == "normal" else f"uniform on [-{bound}, {bound}]"
         threads = f", {options.threads} thread{'s' * (options.threads > 1)}" if options.device.type == "cpu" else ""
         return (
             f"{self.size}: {self.preact} pre-activations, ansatz {options.ansatz}, inputs {inputs}, "
@@ -239,7 +239,7 @@ def measure(work: Work, others: Callable[[Work], list[Contestant]] | None = None
 def _linear_silu_linear(widths: tuple[int, ...]) -> nn.Module:
     """Linear layers of these widths with SiLU between them."""
     modules: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
-    for before, behind in zip(widths[1:], widths[2:], strict=False):
+    for before, behind in pairwise(widths[1:]):
         modules += [nn.SiLU(), nn.Linear(before, behind)]
     return nn.Sequential(*modules)
 

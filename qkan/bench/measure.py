@@ -123,7 +123,7 @@ def _synchronise(device: torch.device) -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a step may take: a share of what is free on the device, or on the machine and in its control group."""
+    """Memory that a step may take: a share of what is free on the device, or here and in the control group."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         free = torch.cuda.mem_get_info(device)[0]
@@ -152,9 +152,9 @@ def cost_of(step: Step, device: torch.device) -> Cost:
     """Measure the memory of a step, and its seconds as they are without a warm-up.
 
     On a CPU every allocation and every release of PyTorch's allocator is replayed, so the peak is exact; what
-    libraries such as oneDNN take past that allocator is not seen. On a CUDA device it comes from the allocator's peak in
-    the forward pass and, less all gradients, in the backward pass: it can be too small by gradients that did not exist
-    yet at that peak.
+    libraries such as oneDNN take past that allocator is not seen. On a CUDA device it comes from the allocator's peaks
+    in the forward pass and, less all gradients, in the backward pass: it can be too small by gradients that did not
+    exist yet at that peak.
     """
     gc.collect()
     return _cost_on_cuda(step, device) if device.type == "cuda" else _cost_on_cpu(step)

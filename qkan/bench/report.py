@@ -26,6 +26,7 @@ _COLOURS = {
     "circuits of others": "#cc79a7",
     "splines of others": "#009e73",
 }
+_LINES = {"qkan": "-", "classical": "--"}
 _MARKERS = "osD^vP*XdpH<>"
 
 
@@ -157,7 +158,8 @@ def curves(
     for column, (axis, points) in enumerate(sweeps.items()):
         times, memory = grid[:, column]
         for index, (name, family) in enumerate(_contestants_of(points)):
-            style = {"marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "color": _COLOURS.get(family, "#999999")}
+            style = {"marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "color": f"C{index % 10}"}
+            style["ls"] = _LINES.get(family, "-.")
             _line(times, points, name, lambda entry: None if entry.median is None else 1e3 * entry.median, style)
             _line(memory, points, name, lambda entry: (entry.extra_bytes or 0) / 2**20 or None, style)
         memory.set_xlabel(f"{axis}, {names_of_axes[axis].replace('_', ' ')}")
@@ -166,10 +168,8 @@ def curves(
             axes.grid(alpha=0.3)
     grid[0, 0].set_ylabel("forward + backward, milliseconds")
     grid[1, 0].set_ylabel("extra memory, MiB")
-    handles = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=8)
+    lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+    figure.legend(lines.values(), lines.keys(), loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure
 
