@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from qkan.bench.contest import Contestant, Entry
-    from qkan.bench.layer import Options, Size, Work
+    from qkan.bench.layer import Options, Work
 
 SIZES = ("256,64,64,3", "1024,32,32,3", "4096,128,128,3", "64,8,20,3")
 GROWTH_BASE = "64,16,16,2"
@@ -99,14 +99,19 @@ def layer(sizes: tuple[tuple[int, ...], ...], peers: bool, growth: bool, out: Pa
     if growth and len(sizes) > 1:
         raise click.UsageError(f"--growth starts from one --size, but {len(sizes)} are given.")
     from qkan.bench.layer import Size
+    from qkan.bench.layer_runs import compare, grow
 
     options = _options(**chosen)
     given = sizes or [SizeType().convert(text, None, None) for text in ([GROWTH_BASE] if growth else SIZES)]
+    found = [Size(*size) for size in given]
     with _threads(options.threads), _others(peers) as others:
-        run = _grow if growth else _compare
-        wrong = run([Size(*size) for size in given], options, others, out)
-    if wrong:
-        raise click.ClickException(f"wrong, see the rows: {', '.join(wrong)}")
+        if growth:
+            written = grow(found[0], options, out, _print, click.echo, others)
+        else:
+            written = compare(found, options, out, _print, others)
+    click.echo(f"\nfigures: {written.figures}\npicture: {written.picture}")
+    if written.wrong:
+        raise click.ClickException(f"wrong, see the rows: {'; '.join(written.wrong)}")
 
 
 def _options(
@@ -180,88 +185,7 @@ def _others(wanted: bool) -> Iterator[Callable[[Work], list[Contestant]] | None]
         yield others
 
 
-def _compare(sizes: list[Size], options: Options, others: Any, out: Path) -> list[str]:
-    """Measure every size; print, write, and return what is wrong."""
-    from qkan.bench import report
-    from qkan.bench.contest import ratios
-    from qkan.bench.layer import MLP, Work, measure
-
-    measured: list[tuple[Work, list[Entry]]] = []
-    for size in sizes:
-        for preact in options.preacts:
-            work = Work(size, preact, options)
-            entries = measure(work, others)
-            measured.append((work, entries))
-            _print(work.title, entries, ratios(entries, MLP))
-    works = [
-        {"size": work.size._asdict(), "preact": work.preact, "title": work.title}
-        | {"rows": report.as_json(entries, ratios(entries, MLP))}
-        for work, entries in measured
-    ]
-    picture = report.bars([(work.title, entries) for work, entries in measured])
-    _save(out, "layer", {**_head(options), "works": works}, picture)
-    return [
-        f"{entry.name} ({work.size}, {work.preact})" for work, entries in measured for entry in entries if entry.wrong
-    ]
-
-
-def _grow(sizes: list[Size], options: Options, others: Any, out: Path) -> list[str]:
-    """Double one number at a time; print, write, and return what is wrong."""
-    from qkan.bench import report
-    from qkan.bench.contest import ratios
-    from qkan.bench.growth import AXES, Point, sweep
-    from qkan.bench.layer import MLP, Work
-
-    base = sizes[0]
-    points: dict[str, list[Point]] = {}
-    wrong = []
-    for preact in options.preacts:
-        for axis in AXES:
-            for point in sweep(axis, base, preact, options, click.echo, others):
-                points.setdefault(f"{axis} {preact}", []).append(point)
-                _print(point.work.title, point.entries, ratios(point.entries, MLP))
-                wrong += [f"{one.name} ({point.work.size}, {preact})" for one in point.entries if one.wrong]
-    found = [
-        {"axis": point.axis, "preact": point.work.preact, "size": point.work.size._asdict()}
-        | {"rows": report.as_json(point.entries, ratios(point.entries, MLP))}
-        for sweep_points in points.values()
-        for point in sweep_points
-    ]
-    curves = {name: [(point.value, point.entries) for point in some] for name, some in points.items()}
-    labels = {f"{axis} {preact}": f"{meant} ({preact})" for axis, meant in AXES.items() for preact in options.preacts}
-    title = f"From {Work(base, ' and '.join(options.preacts), options).title}"
-    _save(
-        out, "growth", {**_head(options), "base": base._asdict(), "points": found}, report.curves(title, curves, labels)
-    )
-    return wrong
-
-
-def _head(options: Options) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from qkan.bench import report
-    from qkan.bench.layer import TOLERANCES
-
-    per_number, per_gradient = TOLERANCES[options.dtype]
-    return {
-        "command": "qkan bench layer",
-        "environment": report.environment(options.device, options.threads),
-        "options": asdict(options) | {"device": str(options.device)},
-        "tolerances": {
-            "output, times the root of inputs x repetitions": per_number,
-            "gradient, times the root of repetitions": per_gradient,
-        },
-    }
-
-
-def _save(out: Path, name: str, figures: dict[str, Any], picture: Any) -> None:
-    from qkan.bench import report
-
-    written = report.save(out, name, figures, picture)
-    click.echo(f"figures: {written[0]}\npicture: {written[1]}")
-
-
-def _print(title: str, entries: Sequence[Entry], ratios: dict[str, dict[str, float]]) -> None:
+def _print(title: str, entries: Sequence[Entry], ratios: Mapping[str, Mapping[str, float]]) -> None:
     """Print what ran as a table, and a line for each that did not."""
     from qkan.cli.tables import number, print_rows
 

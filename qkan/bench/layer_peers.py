@@ -40,8 +40,12 @@ def _spline(name: str, builder: str) -> PeerLayer:
     return PeerLayer(name, contest.SPLINES, {"builder": builder})
 
 
-#: The original package with its default readout; pykan's layer without its symbolic branch; efficient-kan as published
-#: and as the original package carries it. Splines have grid 3 and order 3.
+#: What the names of the contestants do not say.
+NOTE = (
+    "peers: the original package with its default readout |alpha| - |beta|; pykan's KANLayer without the symbolic "
+    "branch of its MultKAN; efficient-kan's KANLinear as published and as the original package carries it; splines "
+    "with grid 3 and order 3"
+)
 PEERS: tuple[tuple[Peer, tuple[PeerLayer, ...]], ...] = (
     (
         Peer("qkan-0.2.3", ("qkan==0.2.3",), build_tools=("setuptools", "wheel", "ninja", "numpy")),
@@ -78,6 +82,7 @@ def layers_of_others(say: Callable[[str], None]) -> Iterator[Callable[[Work], li
                 continue
             process = stack.enter_context(PeerProcess(python, python.parents[1] / "worker.log"))
             ready += [(layer, process) for layer in layers]
+        say(NOTE)
         yield lambda work: [_contestant(layer, process, work) for layer, process in ready]
 
 

@@ -124,6 +124,7 @@ def _synchronise(device: torch.device) -> None:
 
 def free_bytes(device: torch.device) -> int:
     """Memory that a step may take: a share of what is free on the device, or here and in the control group."""
+    free: float
     if device.type == "cuda":
         torch.cuda.empty_cache()
         free = torch.cuda.mem_get_info(device)[0]
@@ -156,7 +157,6 @@ def cost_of(step: Step, device: torch.device) -> Cost:
     in the forward pass and, less all gradients, in the backward pass: it can be too small by gradients that did not
     exist yet at that peak.
     """
-    gc.collect()
     return _cost_on_cuda(step, device) if device.type == "cuda" else _cost_on_cpu(step)
 
 
@@ -200,6 +200,7 @@ def peak_of(allocations: Sequence[tuple[int, int]], results: set[int]) -> int:
 
 
 def _cost_on_cuda(step: Step, device: torch.device) -> Cost:
+    gc.collect()  # what is released during the step would count
     _synchronise(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)

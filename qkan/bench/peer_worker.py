@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,12 +25,10 @@ GRID, ORDER = 3, 3  # of the splines: as many trained numbers an edge as a circu
 
 def original(request: Request) -> nn.Module:
     """The original authors' layer, with the defaults of its authors apart from solver, ansatz and dtype."""
-    from qkan import QKANLayer
-
     dtype = getattr(torch, request["dtype"])
     complex_dtypes = {torch.float32: torch.complex64, torch.float64: torch.complex128}
     _, inputs, outputs, reps = request["size"]
-    return QKANLayer(
+    return import_module("qkan").QKANLayer(  # theirs: this package has the same name, and is not there
         inputs,
         outputs,
         reps=reps,
@@ -73,9 +72,7 @@ def efficient_kan(request: Request) -> nn.Module:
 
 def kan_linear_of_original(request: Request) -> nn.Module:
     """efficient-kan's KANLinear as the original package carries it."""
-    from qkan.kan import KANLinear
-
-    return _kan_linear(KANLinear, request)
+    return _kan_linear(import_module("qkan.kan").KANLinear, request)
 
 
 BUILDERS: dict[str, Callable[[Request], nn.Module]] = {

@@ -32,7 +32,7 @@ _MARKERS = "osD^vP*XdpH<>"
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """Versions, processor, device, threads and, in a checkout, the git revision."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for package in ("torch", "triton", "numpy"):
         try:
             packages[package] = version(package)
@@ -104,8 +104,8 @@ def save(folder: Path, name: str, figures: Mapping[str, Any], picture: Figure) -
     return paths
 
 
-def bars(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
-    """A row of two bar charts for every work: milliseconds of a step with quartiles, and its extra memory."""
+def dots(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
+    """A row of two charts for every work, log axes: milliseconds of a step with quartiles, and its extra memory."""
     from matplotlib.figure import Figure
 
     shown = [(title, [entry for entry in entries if entry.median is not None]) for title, entries in works]
@@ -121,14 +121,18 @@ def bars(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
             [median - 1e3 * low for median, (low, _) in zip(medians, whiskers, strict=True)],
             [1e3 * high - median for median, (_, high) in zip(medians, whiskers, strict=True)],
         )
-        times.barh(names, medians, xerr=spread, color=colours, capsize=2, ecolor="#222222")
-        memory.barh(names, [(entry.extra_bytes or 0) / 2**20 for entry in entries], color=colours)
+        mebibytes = [(entry.extra_bytes or 0) / 2**20 for entry in entries]
+        for index, name in enumerate(names):
+            whisker = [[spread[0][index]], [spread[1][index]]]
+            times.errorbar(medians[index], name, xerr=whisker, fmt="o", color=colours[index], capsize=3)
+            memory.plot(mebibytes[index], name, "o", color=colours[index])
         memory.tick_params(labelleft=False)
         for axes in (times, memory):
             axes.set(xscale="log", ylabel="contestant" if axes is times else None)
             axes.tick_params(labelbottom=True)
             axes.invert_yaxis()
-            axes.grid(axis="x", alpha=0.3)
+            axes.grid(alpha=0.3)
+            axes.margins(y=0.15)
             axes.spines[["top", "right"]].set_visible(False)
         times.set_title(title, loc="left", fontsize=9)
         times.set_xlabel("forward + backward, milliseconds (median, quartiles)")
@@ -141,44 +145,48 @@ def _label(entry: Entry) -> str:
     return f"{name} (WRONG)" if entry.wrong else name
 
 
-def curves(
-    title: str, sweeps: Mapping[str, Sequence[tuple[int, Sequence[Entry]]]], names_of_axes: Mapping[str, str]
-) -> Figure:
-    """Times above, memory below, one column for every size that grows, one line for every contestant; log axes.
+Points = Sequence[tuple[int, Sequence[Entry]]]
+
+
+def curves(title: str, sweeps: Mapping[str, Mapping[str, Points]], axes_in_words: Mapping[str, str]) -> Figure:
+    """Two rows for every kind of layer, times and memory; a column for every size that grows; log axes.
 
     Args:
         title: of the picture.
-        sweeps: letter of the axis -> (value, entries) of every point.
-        names_of_axes: letter -> what it stands for.
+        sweeps: kind of pre-activations -> letter of the axis -> (value, entries) of every point.
+        axes_in_words: letter -> what it stands for; a column each.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.5 + 3.4 * len(sweeps), 7), layout="constrained")
-    grid = figure.subplots(2, len(sweeps), squeeze=False, sharex="col", sharey="row")
-    for column, (axis, points) in enumerate(sweeps.items()):
-        times, memory = grid[:, column]
-        for index, (name, family) in enumerate(_contestants_of(points)):
-            style = {"marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "color": f"C{index % 10}"}
-            style["ls"] = _LINES.get(family, "-.")
-            _line(times, points, name, lambda entry: None if entry.median is None else 1e3 * entry.median, style)
-            _line(memory, points, name, lambda entry: (entry.extra_bytes or 0) / 2**20 or None, style)
-        memory.set_xlabel(f"{axis}, {names_of_axes[axis].replace('_', ' ')}")
-        for axes in (times, memory):
-            axes.set(xscale="log", yscale="log")
-            axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel("forward + backward, milliseconds")
-    grid[1, 0].set_ylabel("extra memory, MiB")
-    lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
-    figure.legend(lines.values(), lines.keys(), loc="outside right upper", frameon=False, fontsize=8)
+    figure = Figure(figsize=(2 + 3.2 * len(axes_in_words), 0.6 + 5.6 * len(sweeps)), layout="constrained")
+    grid = figure.subplots(2 * len(sweeps), len(axes_in_words), squeeze=False, sharex="col", sharey="row")
+    for row, (kind, of_kind) in enumerate(sweeps.items()):
+        for column, (axis, words) in enumerate(axes_in_words.items()):
+            times, memory = grid[2 * row : 2 * row + 2, column]
+            points = of_kind.get(axis, [])
+            for index, (name, family) in enumerate(_contestants_of(points)):
+                style = {"marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "color": f"C{index % 10}"}
+                style["ls"] = _LINES.get(family, "-.")
+                _line(times, points, name, lambda entry: None if entry.median is None else 1e3 * entry.median, style)
+                _line(memory, points, name, lambda entry: (entry.extra_bytes or 0) / 2**20 or None, style)
+            memory.set_xlabel(f"{axis}, {words.replace('_', ' ')}")
+            memory.tick_params(labelbottom=True)
+            for axes in (times, memory):
+                axes.set(xscale="log", yscale="log")
+                axes.grid(alpha=0.3)
+        grid[2 * row, 0].set_ylabel(f"{kind}: forward + backward, milliseconds")
+        grid[2 * row + 1, 0].set_ylabel(f"{kind}: extra memory, MiB")
+    lines = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines()}
+    figure.legend(list(lines.values()), list(lines), loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _contestants_of(points: Sequence[tuple[int, Sequence[Entry]]]) -> list[tuple[str, str]]:
+def _contestants_of(points: Points) -> list[tuple[str, str]]:
     return list({entry.name: (entry.name, entry.family) for _, entries in points for entry in entries}.values())
 
 
-def _line(axes: Axes, points: Sequence[tuple[int, Sequence[Entry]]], name: str, of: Any, style: dict[str, Any]) -> None:
+def _line(axes: Axes, points: Points, name: str, of: Any, style: dict[str, Any]) -> None:
     """Draw what ``of`` says of one contestant at every point where it says something."""
     drawn = [(value, of(entry)) for value, entries in points for entry in entries if entry.name == name]
     drawn = [(value, number) for value, number in drawn if number is not None]
