@@ -228,25 +228,26 @@ def cost_within(step_of: Callable[[int], Step], rows: int, device: torch.device,
         TooLargeError: it would need more than the limits.
     """
     taken = min(rows, max(1, rows // _CLIMB**5))
+    following = min(rows, 2 * taken)  # two sizes near each other tell what grows with the rows and what does not
+    before, done = Cost(0, 0.0), 0
     while True:
         step = step_of(taken)
         cost = cost_of(step, device)
-        following = min(rows, _CLIMB * taken)
-        more = following / taken  # neither memory nor time grows faster than the rows
+        more = (following - taken) / (taken - done)
         part = "a step" if taken == rows else f"{taken:,} of {rows:,} rows"
-        if more > 1 and more * cost.extra_bytes > limits.room:
+        if taken < rows and cost.extra_bytes + more * (cost.extra_bytes - before.extra_bytes) > limits.room:
             need, room = (f"{number / 2**30:.1f} GiB" for number in (cost.extra_bytes, limits.room))
             raise TooLargeError(f"not enough memory: {part} need {need}, and a step may take {room}")
         seconds = cost.seconds
-        if more * seconds > limits.longest_step:
+        if seconds + more * max(0, seconds - before.seconds) > limits.longest_step:
             seconds = min(seconds, seconds_of(step, device))  # the first run may have compiled something
-        if more * seconds > limits.longest_step:
-            raise TooLargeError(
-                f"too slow: {part} took {seconds:.1f} s, and a step may take {limits.longest_step:.1f} s"
-            )
+        if seconds + more * max(0, seconds - before.seconds) > limits.longest_step:
+            took, may_take = f"{seconds:.2g} s", f"{limits.longest_step:.2g} s"
+            raise TooLargeError(f"too slow: {part} took {took}, and a step may take {may_take}")
         if taken == rows:
             return cost
-        taken = following
+        before, done, taken = Cost(cost.extra_bytes, seconds), taken, following
+        following = min(rows, _CLIMB * taken)
 
 
 def time_in_turns(steps: Mapping[str, Step], device: torch.device, limits: Limits) -> dict[str, list[float]]:

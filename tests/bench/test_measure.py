@@ -115,40 +115,49 @@ def test_gradients_are_those_of_the_weighted_sum_and_do_not_accumulate() -> None
     assert linear.weight.grad is None
 
 
-def climbed(monkeypatch: pytest.MonkeyPatch, bytes_a_row: int, seconds_a_row: float, limits: Limits) -> list[int]:
-    """Approach 1000 rows of known cost; return the rows of every step that was run."""
+def climbed(
+    monkeypatch: pytest.MonkeyPatch, of_bytes: tuple[int, int], of_seconds: tuple[float, float], limits: Limits
+) -> list[int]:
+    """Approach 1000 rows whose cost is (once, for each row); return the rows of every step that was measured."""
     ran: list[int] = []
 
     def cost(rows: int, device: torch.device) -> Cost:
         ran.append(rows)
-        return Cost(bytes_a_row * rows, seconds_a_row * rows)
+        return Cost(of_bytes[0] + of_bytes[1] * rows, seconds(rows, device))
+
+    def seconds(rows: int, device: torch.device) -> float:
+        return of_seconds[0] + of_seconds[1] * rows
 
     monkeypatch.setattr(measure, "cost_of", cost)
-    monkeypatch.setattr(measure, "seconds_of", lambda rows, device: seconds_a_row * rows)
-    assert cost_within(lambda rows: rows, 1000, CPU, limits) == Cost(1000 * bytes_a_row, 1000 * seconds_a_row)
-    return ran
+    monkeypatch.setattr(measure, "seconds_of", seconds)
+    assert cost_within(lambda rows: rows, 1000, CPU, limits) == cost(ran[-1], CPU)  # type: ignore[arg-type,return-value]
+    return ran[:-1]
 
 
 def test_cost_is_approached_from_a_few_rows(monkeypatch) -> None:
-    assert climbed(monkeypatch, 10, 1e-6, Limits(5, 60, ROOM)) == [1, 4, 16, 64, 256, 1000]
+    assert climbed(monkeypatch, (0, 10), (0, 1e-6), Limits(5, 70, ROOM)) == [1, 2, 8, 32, 128, 512, 1000]
+
+
+def test_what_does_not_grow_with_the_rows_is_not_multiplied(monkeypatch) -> None:
+    assert climbed(monkeypatch, (400, 0), (4, 1e-3), Limits(5, 70, 1000))[-1] == 1000
 
 
 def test_step_that_would_not_fit_is_not_begun(monkeypatch) -> None:
-    with pytest.raises(
-        TooLargeError, match=r"^not enough memory: 64 of 1,000 rows need 1\.0 GiB, and a step may take "
-    ):
-        climbed(monkeypatch, 2**24, 1e-6, Limits(5, 60, 3 * 2**30))
+    reason = r"^not enough memory: 128 of 1,000 rows need 3\.0 GiB, and a step may take 3\.0 GiB$"
+    with pytest.raises(TooLargeError, match=reason):
+        climbed(monkeypatch, (2**30, 2**24), (0, 1e-6), Limits(5, 70, 3 * 2**30))
+    assert climbed(monkeypatch, (2**30, 2**20), (0, 1e-6), Limits(5, 70, 3 * 2**30))[-1] == 1000
 
 
 def test_step_that_would_be_slow_is_not_begun(monkeypatch) -> None:
-    with pytest.raises(TooLargeError, match=r"^too slow: 16 of 1,000 rows took 3\.2 s, and a step may take 8\.6 s$"):
-        climbed(monkeypatch, 1, 0.2, Limits(5, 60, ROOM))
+    with pytest.raises(TooLargeError, match=r"^too slow: 32 of 1,000 rows took 4\.2 s, and a step may take 10 s$"):
+        climbed(monkeypatch, (0, 1), (1, 0.1), Limits(5, 70, ROOM))
 
 
 def test_a_slow_first_run_is_run_again(monkeypatch) -> None:
     monkeypatch.setattr(measure, "cost_of", lambda step, device: Cost(8, 20.0))
     monkeypatch.setattr(measure, "seconds_of", lambda step, device: 0.001)
-    assert cost_within(lambda rows: rows, 10, CPU, Limits(5, 60, ROOM)).extra_bytes == 8
+    assert cost_within(lambda rows: rows, 10, CPU, Limits(5, 60, ROOM)).extra_bytes == 8  # type: ignore[arg-type,return-value]
 
 
 @pytest.fixture

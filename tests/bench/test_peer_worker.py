@@ -120,7 +120,7 @@ def test_whatever_stops_a_peer_is_its_answer(monkeypatch) -> None:
 
 def test_limits_are_kept(monkeypatch) -> None:
     answer = peer_worker.answer(REQUEST | {"limit": 1e-9})
-    assert answer["reason"].startswith("too slow: 1 of 6 rows took 0.0 s")
+    assert answer["reason"].startswith("too slow: 1 of 6 rows took ")
 
 
 def test_every_line_is_a_request_and_an_answer() -> None:
