@@ -68,8 +68,17 @@ Examples:
 )  # fmt: skip
 @click.option("--peers", is_flag=True, help="Measure other people's layers too; installs them into build/peers once.")
 @click.option("--growth", is_flag=True, help="Double B, I, O and R, one at a time, as far as memory and time allow.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N, or auto: cuda if there is one.")
-@click.option("--dtype", type=click.Choice(("float32", "float64", "bfloat16")), default="float32", show_default=True)
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="DEVICE",
+    help="cpu, cuda, cuda:N, or auto: cuda if there is one.",
+)
+@click.option(
+    "--dtype", type=click.Choice(("float32", "float64", "bfloat16")), default="float32", show_default=True,
+    help="Of parameters and inputs.",
+)  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads on the CPU.  [default: PyTorch's choice]")
 @click.option(
     "--rounds", type=click.IntRange(1), default=15, show_default=True, metavar="N", help="Timed steps of each."
