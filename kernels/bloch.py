@@ -1,19 +1,20 @@
 """DARUAN layers on the Bloch sphere, with a hand-written adjoint backward.
 
 A single-qubit pure state is a unit vector s = (X, Y, Z) and every gate rotates it, so the circuit needs no complex
-numbers and <Z> is simply Z. The backward pass keeps no states: with lambda = d loss / d s behind a rotation about axis
-a by angle t, d loss / d t = lambda . (a x s); turning s and lambda back by -t gives both in front of the rotation.
+numbers and <Z> is simply Z. Nothing but the arguments is kept between the passes: the backward pass runs the circuit
+again. With lambda = d loss / d s behind a rotation about axis a by angle t, turning lambda back by -t gives the one in
+front of it, and d loss / d t = lambda . (a x s) there as well as here.
 
 The work is done in pieces of the batch and of the outputs that fit a processor's cache. Beyond arguments, outputs and
-gradients the memory in use is one piece and the sine and cosine of every trained angle; nothing but the arguments is
-kept between the passes. A piece does not grow with the batch, the outputs or the repetitions, until at very many
+gradients the memory in use is one piece (in the backward pass with the states behind its rotations) and the sine and
+cosine of every trained angle. A piece does not grow with the batch, the outputs or the repetitions, until at very many
 repetitions or inputs it is down to :data:`PIECE_SAMPLES` samples of one output. Under a compiler, which fuses by
 itself, there is one piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ PIECE_SAMPLES = 16
 AMPLITUDE_FLOOR = 1e-12
 
 Vector = list[Tensor]
+#: d loss / d s; None is a component that is zero.
+Adjoint = list[Tensor | None]
 
 
 def turn(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> None:
@@ -41,18 +44,33 @@ def turn(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> None:
     vector[second] = torch.addcmul(sin * u, cos, v)
 
 
-def turn_back(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> None:
-    """Undo :func:`turn`."""
+def turn_back(vector: Adjoint, axis: int, cos: Tensor, sin: Tensor) -> None:
+    """Undo :func:`turn`; None stands for a component that is zero."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     u, v = vector[first], vector[second]
-    vector[first] = torch.addcmul(cos * u, sin, v)
-    vector[second] = torch.addcmul(cos * v, sin, u, value=-1)
+    if u is None and v is None:
+        return
+    if v is None:
+        vector[first], vector[second] = cos * u, -sin * u
+    elif u is None:
+        vector[first], vector[second] = sin * v, cos * v
+    else:
+        vector[first] = torch.addcmul(cos * u, sin, v)
+        vector[second] = torch.addcmul(cos * v, sin, u, value=-1)
 
 
-def half_turn(vector: Vector, axis: int) -> None:
+def turn_to_z(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> Tensor:
+    """The z component behind :func:`turn` about x or y."""
+    if axis == 1:
+        return torch.addcmul(cos * vector[2], sin, vector[0], value=-1)
+    return torch.addcmul(cos * vector[2], sin, vector[1])
+
+
+def half_turn(vector: Adjoint, axis: int) -> None:
     """A Pauli gate: flips the two components across its axis; its own inverse."""
     for other in ((axis + 1) % 3, (axis + 2) % 3):
-        vector[other] = -vector[other]
+        part = vector[other]
+        vector[other] = None if part is None else -part
 
 
 def read(z: Tensor, readout: str) -> Tensor:
@@ -132,12 +150,20 @@ class _Circuit:
         piece = None if inputs is None else inputs.piece
         return self._part(trig[0], piece), self._part(trig[1], piece)
 
-    def run(self, inputs: _Inputs) -> Vector:
-        """The Bloch vector at the end of the circuit for one piece, each component (samples, outputs, inputs)."""
+    def run(self, inputs: _Inputs, states: list[Vector] | None = None) -> Tensor:
+        """<Z> at the end of the circuit for one piece, (samples, outputs, inputs).
+
+        Every Bloch vector in front of a rotation behind the prefix is added to ``states``, if that is given.
+        """
         vector = [self._part(component, inputs.piece) for component in self.start]
+        last = len(self.steps) - 1
         for k in range(self.prefix, len(self.steps)):
+            if states is not None:
+                states.append(list(vector))
+            if k == last and not self.steps[k].half_turn:
+                return turn_to_z(vector, self.steps[k].axis, *self.trig(k, inputs))
             self._apply(vector, k, inputs)
-        return vector
+        return vector[2]
 
 
 class _Inputs:
@@ -205,14 +231,19 @@ def _pieces(samples: int, outputs: int, inputs: int, reps: int) -> Iterator[tupl
     if torch.compiler.is_compiling() or samples == 0:
         yield slice(0, samples), slice(0, outputs)
         return
-    # The backward pass of a piece also keeps two numbers per encoding.
+    # The backward pass of a piece keeps the states and the sines and cosines of its encodings.
     elements = max(1, PIECE_ELEMENTS * 8 // (6 + 2 * reps))
     rows = max(1, inputs)
-    take = min(samples, max(PIECE_SAMPLES, elements // (rows * outputs)))
-    wide = min(outputs, max(1, elements // (rows * take)))
+    take = _share(samples, max(PIECE_SAMPLES, elements // (rows * outputs)))
+    wide = _share(outputs, max(1, elements // (rows * take)))
     for low in range(0, outputs, wide):
         for first in range(0, samples, take):
             yield slice(first, min(first + take, samples)), slice(low, min(low + wide, outputs))
+
+
+def _share(total: int, most: int) -> int:
+    """The size of equal parts of ``total`` (but for rounding) of at most ``most``."""
+    return -(-total // -(-total // min(total, most)))
 
 
 def _forward(x: Tensor, circuit: _Circuit, mix: Tensor | None, outputs: int, readout: str, reduce: bool, reps: int):
@@ -220,7 +251,7 @@ def _forward(x: Tensor, circuit: _Circuit, mix: Tensor | None, outputs: int, rea
     shape = (samples, outputs) if reduce else (samples, outputs, features)
     out = x.new_empty(shape)
     for piece in _pieces(samples, outputs, features, reps):
-        value = read(circuit.run(circuit.inputs(x, piece))[2], readout)
+        value = read(circuit.run(circuit.inputs(x, piece)), readout)
         if not reduce:
             out[piece] = value
             continue
@@ -231,22 +262,21 @@ def _forward(x: Tensor, circuit: _Circuit, mix: Tensor | None, outputs: int, rea
 
 
 class _Gradients:
-    """Sums of parameter gradients over the pieces; entries that no rotation feeds stay zero."""
+    """Sums of gradients over the pieces, None where none is needed; entries that no rotation feeds stay zero."""
 
-    def __init__(
-        self, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
-    ) -> None:
+    def __init__(self, needs: Sequence[bool], *tensors: Tensor | None) -> None:
+        x, theta, weight, bias, mix = (t if need else None for t, need in zip(tensors, needs, strict=True))
+        self.x = None if x is None else torch.zeros_like(x)
         # Parameters first, so that each (outputs, inputs) plane is contiguous while pieces add to it.
-        self.x = torch.zeros_like(x)
-        self.theta = theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
-        self.weight = None if weight is None else weight.new_zeros((weight.shape[-1], *weight.shape[:-1]))
-        self.bias = None if bias is None else bias.new_zeros((bias.shape[-1], *bias.shape[:-1]))
+        self.theta = None if theta is None else theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
+        self.weight, self.bias = (
+            None if t is None else t.new_zeros((t.shape[-1], *t.shape[:-1])) for t in (weight, bias)
+        )
         self.mix = None if mix is None else torch.zeros_like(mix)
 
     def results(self) -> tuple[Tensor | None, ...]:
-        theta = self.theta.movedim((0, 1), (-2, -1))
-        weight = None if self.weight is None else self.weight.movedim(0, -1)
-        bias = None if self.bias is None else self.bias.movedim(0, -1)
+        theta = None if self.theta is None else self.theta.movedim((0, 1), (-2, -1))
+        weight, bias = (None if t is None else t.movedim(0, -1) for t in (self.weight, self.bias))
         return self.x, theta, weight, bias, self.mix
 
 
@@ -261,40 +291,62 @@ def _add(total: Tensor, circuit: _Circuit, piece: tuple[slice, slice], gradient:
         total[piece[1]] += gradient if gradient.dim() == 2 else gradient.sum(0)
 
 
-def _backward_piece(circuit: _Circuit, inputs: _Inputs, vector: Vector, adjoint: Vector, total: _Gradients) -> None:
+def _backward_piece(
+    circuit: _Circuit, inputs: _Inputs, states: list[Vector], adjoint: Adjoint, total: _Gradients
+) -> None:
     piece = inputs.piece
-    for k in reversed(range(len(circuit.steps))):
-        step = circuit.steps[k]
-        if k == circuit.prefix - 1:
-            # In front of the first encoding the state is the same for all samples, so lambda may be summed over them.
-            vector = [circuit._part(component, piece) for component in circuit.start]
-            if not circuit.per_sample:
-                adjoint = [part.sum(0) if part.dim() == 3 else part for part in adjoint]
-        if step.half_turn:
-            half_turn(vector, step.axis)
-            half_turn(adjoint, step.axis)
-            continue
-        first, second = (step.axis + 1) % 3, (step.axis + 2) % 3
-        gradient = torch.addcmul(adjoint[second] * vector[first], adjoint[first], vector[second], value=-1)
+    for k in reversed(range(circuit.prefix, len(circuit.steps))):
+        _undo(circuit, inputs, k, adjoint)
+        _add_angle(circuit, inputs, k, states.pop(), adjoint, total)
+    if not circuit.per_sample:
+        # In front of the first encoding the state is the same for all samples, so lambda may be summed over them.
+        adjoint = [None if part is None else part.sum(0) if part.dim() == 3 else part for part in adjoint]
+    vector: Vector = [circuit._part(component, piece) for component in circuit.start]
+    for k in reversed(range(circuit.prefix)):
+        _undo(circuit, inputs, k, adjoint)
+        _undo(circuit, inputs, k, vector)  # type: ignore[arg-type]
+        _add_angle(circuit, inputs, k, vector, adjoint, total)
+
+
+def _undo(circuit: _Circuit, inputs: _Inputs, k: int, vector: Adjoint) -> None:
+    step = circuit.steps[k]
+    if step.half_turn:
+        half_turn(vector, step.axis)
+    else:
+        turn_back(vector, step.axis, *circuit.trig(k, inputs))
+
+
+def _add_angle(circuit: _Circuit, inputs: _Inputs, k: int, vector: Vector, adjoint: Adjoint, total: _Gradients) -> None:
+    """Add d loss / d angle of rotation ``k`` to what makes up the angle; both vectors stand in front of it."""
+    step = circuit.steps[k]
+    first, second = (step.axis + 1) % 3, (step.axis + 2) % 3
+    up, down = adjoint[second], adjoint[first]
+    if step.half_turn or (up is None and down is None):
+        return
+    if up is None:
+        gradient = down * -vector[second]
+    elif down is None:
+        gradient = up * vector[first]
+    else:
+        gradient = torch.addcmul(up * vector[first], down, vector[second], value=-1)
+    if total.theta is not None:
         for row, column in step.thetas:
-            _add(total.theta[row, column], circuit, piece, gradient)
-        for index in step.encodings:
-            slope = inputs.map_slope(index)
-            _add_encoding(circuit, inputs, index, gradient if slope is None else gradient * slope, total)
-        if k > 0:
-            cos, sin = circuit.trig(k, inputs)
-            turn_back(vector, step.axis, cos, sin)
-            turn_back(adjoint, step.axis, cos, sin)
+            _add(total.theta[row, column], circuit, inputs.piece, gradient)
+    for index in step.encodings:
+        slope = inputs.map_slope(index)
+        _add_encoding(circuit, inputs, index, gradient if slope is None else gradient * slope, total)
 
 
 def _add_encoding(circuit: _Circuit, inputs: _Inputs, index: int, gradient: Tensor, total: _Gradients) -> None:
     piece = inputs.piece
     if total.bias is not None:
         _add(total.bias[index], circuit, piece, gradient)
-    if circuit.weight is not None and total.weight is not None:
+    if total.weight is not None:
         _add(total.weight[index], circuit, piece, gradient * inputs.x)
-        gradient = gradient * circuit._part(circuit.weight[..., index], piece)
-    total.x[piece[0]] += gradient.sum(1)
+    if total.x is not None:
+        if circuit.weight is not None:
+            gradient = gradient * circuit._part(circuit.weight[..., index], piece)
+        total.x[piece[0]] += gradient.sum(1)
 
 
 class _BlochCircuits(torch.autograd.Function):
@@ -316,18 +368,19 @@ class _BlochCircuits(torch.autograd.Function):
         x, theta, weight, bias, mix = ctx.saved_tensors
         ansatz, reps, readout, reduce = ctx.options
         circuit = _Circuit(theta, weight, bias, ansatz, reps, theta.dim() == 5)
-        total = _Gradients(x, theta, weight, bias, mix)
-        zero = x.new_zeros(())
+        total = _Gradients(ctx.needs_input_grad[:5], x, theta, weight, bias, mix)
         for piece in _pieces(x.shape[0], theta.shape[-4], x.shape[1], reps):
             inputs = circuit.inputs(x, piece)
-            vector = circuit.run(inputs)
+            states: list[Vector] = []
+            z = circuit.run(inputs, states)
             upstream = grad[piece].unsqueeze(-1) if reduce else grad[piece]
             if total.mix is not None:
-                total.mix[piece[1]] += (upstream * read(vector[2], readout)).sum(0)
+                total.mix[piece[1]] += (upstream * read(z, readout)).sum(0)
+            if mix is not None:
                 upstream = upstream * mix[piece[1]]
-            slope = read_slope(vector[2], readout)
+            slope = read_slope(z, readout)
             upstream = upstream if slope is None else upstream * slope
-            _backward_piece(circuit, inputs, vector, [zero, zero, upstream.expand_as(vector[2])], total)
+            _backward_piece(circuit, inputs, states, [None, None, upstream], total)
         return *total.results(), None, None, None, None
 
 

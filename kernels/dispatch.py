@@ -1,4 +1,4 @@
-"""The seam between layers and the ways to evaluate their circuits: one ``backend`` name, one function."""
+"""The seam between layers and the ways to evaluate their circuits: one ``backend`` name, one class."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels import bloch, reference, spectral
+from qkan.kernels import bloch, cost, reference, spectral
 from qkan.kernels.ansatz import Ansatz
+from qkan.kernels.choice import Choice, Plan, Radius, choose, plan_expansion
+from qkan.kernels.features import BASES
 
 READOUTS = ("z", "amplitude")
-Radius = float | Callable[[], float] | None
-#: ``auto`` chooses between the two below it; ``reference`` is the slow ground truth.
+#: ``auto`` chooses between the others but ``reference``, the slow ground truth.
 BACKENDS = ("auto", "spectral", "bloch", "reference")
-#: A Chebyshev expansion on a much smaller domain would divide the rounding of its slopes by that domain's size.
-MIN_RADIUS = 2**-4
 
 
 def available_backends() -> dict[str, str | None]:
@@ -35,13 +34,13 @@ def check_backend(backend: str, ansatz: Ansatz, readout: str) -> str:
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
     if backend == "spectral":
-        _refuse_spectral(spectral.why_not(ansatz=ansatz, readout=readout, per_sample=False))
+        _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=False))
     return backend
 
 
-def _refuse_spectral(reason: str | None) -> None:
+def _refuse(backend: str, reason: str | None) -> None:
     if reason is not None:
-        raise ValueError(f"backend 'spectral' cannot run this layer: {reason}; use 'bloch' or 'auto'")
+        raise ValueError(f"backend {backend!r} cannot run this layer: {reason}; use 'bloch' or 'auto'")
 
 
 def check_readout(readout: str) -> str:
@@ -55,13 +54,6 @@ def check_readout(readout: str) -> str:
     return readout
 
 
-def domain(x: Tensor, backend: str) -> Radius:
-    """A bound on |x| read from ``x`` itself, where a backend asked for by name needs one; ``"auto"`` does not wait."""
-    if backend != "spectral":
-        return None
-    return lambda: float(x.detach().abs().max()) if x.numel() else 0.0
-
-
 def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """No autocast on ``device``, if it has one at all (the meta device has none)."""
     known = torch.amp.is_autocast_available(device.type)
@@ -71,8 +63,8 @@ def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
 class Circuits:
     """The circuits of a layer, ready to be applied to inputs once or many times.
 
-    Computed in the dtype of ``theta``, at least in float32, also under autocast: angles need the digits. What depends
-    on parameters alone is computed once, at the first call.
+    Computed in the dtype of ``theta``, at least in float32, also under autocast: angles need the digits. Only the
+    matrix product of an expansion follows autocast or a narrower dtype of ``theta``.
 
     Args:
         theta: (outputs, inputs, rows, angles) in radians, (1, inputs, ...) for one circuit per input that serves all
@@ -80,13 +72,12 @@ class Circuits:
         preact_weight, preact_bias: (outputs, inputs, reps), or None for weight 1 and bias 0.
         mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps, readout: the circuit and what is read from it.
-        backend: one of :data:`BACKENDS`. ``"spectral"`` needs fixed pre-activation weights or a ``radius``. ``"auto"``
-            takes it where it applies and runs fewer circuits than there are samples, else ``"bloch"``.
-        radius: a bound on every |x| that will come, or a function that finds one, if one is known; with it trained
-            pre-activations can be expanded too.
+        backend: one of :data:`BACKENDS`. ``"auto"`` takes the one that :mod:`qkan.kernels.cost` finds the cheapest.
+        base: a name of :data:`qkan.kernels.features.BASES` and weights (outputs, inputs): a base branch to add.
+        offset: (outputs,) to add, or None.
 
     Raises:
-        ValueError: ``backend="spectral"`` for a layer that is not band-limited; the message says why and what works.
+        ValueError: a backend asked for by name that cannot run; the message says why and what works.
     """
 
     def __init__(
@@ -100,98 +91,152 @@ class Circuits:
         reps: int,
         readout: str = "z",
         backend: str = "auto",
-        radius: Radius = None,
+        base: tuple[str, Tensor] | None = None,
+        offset: Tensor | None = None,
     ) -> None:
         self.dtype = theta.dtype
         self.compute = torch.promote_types(theta.dtype, torch.float32)
         self.theta = theta.to(self.compute)
-        self.weight, self.bias, self.mix = (
-            None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, mix)
+        self.weight, self.bias, self.mix, self.offset = (
+            None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, mix, offset)
         )
+        self.base = None if base is None else (base[0], base[1].to(self.compute))
         self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, backend
-        self._expansion: spectral.Expansion | None = None
-        self._terms: int | None = None
-        self._sum: Callable[[Tensor], Tensor] | None = None
-        self._radius = math.inf
-        self._no_expansion = self._why_no_expansion(radius)
         if backend == "spectral":
-            _refuse_spectral(self._no_expansion)
-
-    def _why_no_expansion(self, radius: Radius) -> str | None:
-        if self.backend not in ("auto", "spectral"):
-            return f"backend {self.backend!r} was asked for"
-        reason = spectral.why_not(ansatz=self.ansatz, readout=self.readout, per_sample=self.theta.dim() > 4)
-        if reason is not None or self.weight is None:
-            return reason
-        if radius is None:
-            return "its pre-activations are trained and no bound on its inputs is known"
-        if torch.compiler.is_compiling():
-            return "the number of terms of trained pre-activations depends on their values, which a compiler cannot see"
-        self._radius = max(radius() if callable(radius) else radius, MIN_RADIUS)
-        # The expansion may err as much as the rounding of a sum of a few terms does: 1e-6 in single precision.
-        tolerance = 8 * torch.finfo(self.compute).eps
-        self._terms = spectral.chebyshev_terms(spectral.bandwidth(self.weight), self._radius, tolerance)
-        if self._terms is None:
-            return (
-                f"its pre-activation weights and inputs are so large (or not finite) that {spectral.MAX_TERMS} terms "
-                "are not enough"
-            )
-        return None
+            _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4))
 
     @property
-    def points(self) -> int:
-        """Circuits per edge that an expansion runs."""
-        return 2 * self.reps + 1 if self._terms is None else self._terms
+    def _one_per_input(self) -> bool:
+        """Whether one circuit per input serves several outputs."""
+        return self.mix is not None and self.mix.shape[0] > self.theta.shape[-4]
 
-    def _expand(self) -> spectral.Expansion:
-        if self._expansion is None:
-            options = {"ansatz": self.ansatz, "reps": self.reps}
-            if self.weight is None or self._terms is None:
-                self._expansion = spectral.fourier(self.theta, self.bias, self.mix, **options)  # type: ignore[arg-type]
-            else:
-                self._expansion = spectral.chebyshev(
-                    self.theta,
-                    self.weight,
-                    self.bias,
-                    self.mix,
-                    radius=self._radius,
-                    terms=self._terms,
-                    **options,  # type: ignore[arg-type]
-                )
-        return self._expansion
+    def _plan(self, x: Tensor | None, radius: Radius = None) -> Plan | str:
+        return plan_expansion(
+            self.theta,
+            self.weight,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            readout=self.readout,
+            x=x,
+            radius=radius,
+        )
 
-    def _takes_expansion(self, samples: int) -> bool:
-        if self._no_expansion is not None:
-            return False
-        return self._expansion is not None or self.backend == "spectral" or samples >= self.points
+    def choose(self, x: Tensor) -> Choice:
+        """The backend that runs for inputs ``x`` (..., inputs), and why.
 
-    def prepare(self) -> Circuits:
-        """Compute now what depends on parameters alone, whatever the batch: for many calls, as in a recurrence."""
-        if self._no_expansion is None:
-            with _without_autocast(self.theta.device):
-                self._sum = self._expand().prepared()
-        return self
+        Raises:
+            ValueError: the backend asked for by name cannot run for such inputs.
+        """
+        samples = math.prod(x.shape[:-1])
+        if self.backend not in ("auto", "spectral"):
+            return Choice(self.backend, "asked for by name", (), None)
+        # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
+        few = self.backend == "auto" and samples < 3
+        plan = "there are fewer samples than points to expand on" if few else self._plan(x)
+        if self.backend == "spectral" or torch.compiler.is_compiling():
+            if isinstance(plan, Plan):
+                return Choice("spectral", "it can run", (), plan)
+            if self.backend == "auto":
+                return Choice("bloch", plan, (), None)
+            _refuse(self.backend, plan)
+        outputs, inputs = self.theta.shape[-4:-2]
+        work = cost.Work(
+            samples=samples,
+            inputs=inputs,
+            outputs=outputs if self.mix is None else self.mix.shape[0],
+            circuits=outputs * inputs,
+            reps=self.reps,
+            trained=self.weight is not None,
+        )
+        return choose(work, x.device.type, plan, "it is not built yet")
+
+    def _expand(self, plan: Plan) -> spectral.Expansion:
+        mix = None if self._one_per_input else self.mix
+        if self.weight is None or plan.radius is None:
+            return spectral.fourier(self.theta, self.bias, mix, ansatz=self.ansatz, reps=self.reps)
+        return spectral.chebyshev(
+            self.theta,
+            self.weight,
+            self.bias,
+            mix,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            radius=plan.radius,
+            terms=plan.points,
+        )
+
+    def _expanded(self, plan: Plan, low: torch.dtype | None) -> Callable[[Tensor], Tensor]:
+        """The layer by expansion: everything one matrix product, or activations and a linear map."""
+        expansion = self._expand(plan)
+        if self._one_per_input:
+            return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
+        if self.base is not None:
+            expansion = expansion.with_base(*self.base)
+        return expansion.prepared(self.offset, low)
+
+    def _mixed(self, activations: Tensor) -> Tensor:
+        return F.linear(activations, self.mix)  # type: ignore[arg-type]
+
+    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add the base branch of x and the offset."""
+        if self.base is None:
+            return y if self.offset is None else y + self.offset
+        name, weight = self.base
+        return y + F.linear(BASES[name][0](x), weight, self.offset)
+
+    def _low(self, device: torch.device) -> torch.dtype | None:
+        """The dtype of the matrix product, if it is narrower than that of the features."""
+        if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+            return torch.get_autocast_dtype(device.type)
+        return None if self.dtype == self.compute else self.dtype
+
+    def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
+        """The layer as a function of x with everything computed that depends on parameters alone, whatever the batch.
+
+        Args:
+            radius: a bound on every |x| that will come, or a function that finds one (called only if it is needed):
+                with it trained pre-activations can be expanded, too.
+        """
+        plan = self._plan(None, radius) if self.backend in ("auto", "spectral") else ""
+        if isinstance(plan, str):
+            if self.backend == "spectral":
+                _refuse(self.backend, plan)
+            return self
+        low = self._low(self.theta.device)
+        with _without_autocast(self.theta.device):
+            run = self._expanded(plan, low)
+
+        def prepared(x: Tensor) -> Tensor:
+            with _without_autocast(x.device):
+                return run(x.to(self.compute)).to(self.dtype)
+
+        return prepared
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Sum over inputs: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
+        """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
+        low = self._low(x.device)
         with _without_autocast(x.device):
             x = x.to(self.compute)
-            if self._sum is not None:
-                return self._sum(x).to(self.dtype)
-            if self._takes_expansion(x.numel() // max(1, x.shape[-1])):
-                return self._expand()(x).to(self.dtype)
-            if self.mix is not None and self.mix.shape[0] > self.theta.shape[-4]:
-                return F.linear(self._run(x, None, reduce=False).squeeze(-2), self.mix).to(self.dtype)
-            return self._run(x, self.mix, reduce=True).to(self.dtype)
+            choice = self.choose(x)
+            if choice.plan is not None:
+                return self._expanded(choice.plan, low)(x).to(self.dtype)
+            if self._one_per_input:
+                y = self._mixed(self._run(x, None, reduce=False).squeeze(-2))
+            else:
+                y = self._run(x, self.mix, reduce=True)
+            return self._finish(x, y).to(self.dtype)
 
     def edges(self, x: Tensor) -> Tensor:
-        """Without the sum: (..., inputs) to (..., outputs, inputs)."""
+        """What the circuits add to the outputs, without the sum: (..., inputs) to (..., outputs, inputs)."""
         with _without_autocast(x.device):
             x = x.to(self.compute)
-            if self.backend == "spectral":
-                return self._expand().edges(x).to(self.dtype)
-            y = self._run(x, None, reduce=False)
-            return (y if self.mix is None else y * self.mix).to(self.dtype)
+            # Of many circuits per input an expansion keeps all features of all samples; auto does not spend that.
+            plan = self.choose(x).plan if self.backend == "spectral" or self.theta.shape[-4] == 1 else None
+            if plan is None:
+                y = self._run(x, None, reduce=False)
+                return (y if self.mix is None else y * self.mix).to(self.dtype)
+            y = self._expand(plan).edges(x)
+            return (y * self.mix if self._one_per_input else y).to(self.dtype)
 
     def _run(self, x: Tensor, mix: Tensor | None, *, reduce: bool) -> Tensor:
         lead, theta = x.shape[:-1], self.theta

@@ -3,12 +3,14 @@
 *Fourier*: at fixed pre-activations (w = 1) phi is a real trigonometric polynomial of degree R, the repetitions. Its
 2 R + 1 coefficients follow exactly from the circuit's values at 2 R + 1 equidistant angles.
 
-*Chebyshev*: with trained w, phi is the restriction of an entire function of exponential type Omega <= sum_l |w_l| that
-is bounded by 1 on the real axis, so |phi(z)| <= exp(Omega |Im z|) (Bernstein). On the ellipse with foci -A, A and
-parameter rho this is at most M = exp(Omega A (rho - 1 / rho) / 2), hence its Chebyshev coefficients on [-A, A] are at
-most 2 M rho^-k, and interpolation in K nodes errs by at most 4 M rho^(1-K) / (rho - 1), for every rho > 1 (Trefethen,
-Approximation Theory and Approximation Practice, theorems 8.1 and 8.2). The bound is that of one phi: a layer's output
-adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
+*Chebyshev*: with trained w, phi is a sum of waves whose frequencies are sums of +-w_l, so at most Omega = sum_l |w_l|,
+and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2 J_k(A Omega), a
+Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nodes errs by at most
+
+    2 J_K(A Omega) + 4 (J_(K+1)(A Omega) + J_(K+2)(A Omega) + ...).
+
+docs/kernels.md proves both; a single wave reaches the first, so there is no better one. The bound is that of one phi: a
+layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
 
 Either way y_o = sum_i v_oi phi_oi(x_i) is features(x) times a matrix: the circuit runs on a handful of points per
 parameter update instead of on every sample. Gradients of the circuit's parameters flow through the matrix.
@@ -18,20 +20,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+from torch import Tensor
 
 from qkan.kernels import bloch
 from qkan.kernels.ansatz import Ansatz
+from qkan.kernels.constants import constants, counted
+from qkan.kernels.features import Basis
+from qkan.kernels.product import weighted_sum
 
-#: Beyond so many terms the features cost more than they save.
-MAX_TERMS = 64
+#: Beyond so many terms single precision no longer holds what the bound promises.
+MAX_TERMS = 512
 
 
 @dataclass(frozen=True)
@@ -39,29 +41,47 @@ class Expansion:
     """A layer frozen into features and a matrix.
 
     Attributes:
-        features: maps (..., inputs) to (..., inputs, terms).
-        weights: (outputs, inputs, terms).
-        constant: (outputs, inputs), or None where the features hold the constant.
+        basis: which features.
+        matrix: (terms, inputs, outputs).
+        constant: (inputs, outputs), what the features leave out.
     """
 
-    features: Callable[[Tensor], Tensor]
-    weights: Tensor
-    constant: Tensor | None
+    basis: Basis
+    matrix: Tensor
+    constant: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Sum over inputs: (..., inputs) to (..., outputs)."""
-        return self.prepared()(x)
+    def with_base(self, base: str, weight: Tensor) -> Expansion:
+        """The same layer with a base branch: one more feature, whose weights are (outputs, inputs)."""
+        matrix = torch.cat((self.matrix, weight.mT.unsqueeze(0)))
+        return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
 
-    def prepared(self) -> Callable[[Tensor], Tensor]:
-        """The same function with the matrix laid out once, for many calls."""
-        matrix = self.weights.flatten(-2)
-        constant = None if self.constant is None else self.constant.sum(-1)
-        return lambda x: F.linear(self.features(x).flatten(-2), matrix, constant)
+    def prepared(self, offset: Tensor | None = None, low: torch.dtype | None = None) -> Callable[[Tensor], Tensor]:
+        """The sum over inputs, (..., inputs) to (..., outputs), with what depends on parameters alone computed once.
+
+        Args:
+            offset: (outputs,) to add, or None.
+            low: see :func:`qkan.kernels.product.weighted_sum`.
+        """
+        constant = self.constant.sum(0)
+        constant = constant if offset is None else constant + offset
+
+        def run(x: Tensor) -> Tensor:
+            y = weighted_sum(x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, low=low)
+            return y.reshape(*x.shape[:-1], y.shape[-1])
+
+        return run
+
+    def activation(self, x: Tensor) -> Tensor:
+        """Every input through the circuit of its own, (..., inputs) to the same shape; only with one output."""
+        flat = x.reshape(-1, x.shape[-1])
+        return weighted_sum(flat, self.matrix, self.constant.squeeze(-1), self.basis, diagonal=True).reshape(x.shape)
 
     def edges(self, x: Tensor) -> Tensor:
         """Without the sum: (..., inputs) to (..., outputs, inputs)."""
-        y = torch.einsum("...it,oit->...oi", self.features(x), self.weights)
-        return y if self.constant is None else y + self.constant
+        if self.matrix.shape[-1] == 1:
+            return self.activation(x).unsqueeze(-2)
+        features = torch.stack(self.basis.planes(x), -1)
+        return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.mT
 
 
 def why_not(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
@@ -78,51 +98,33 @@ def why_not(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
 def _fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
     """Angles (points,) and the matrix (2 reps + 1, points) from values there to a_0, a_1..a_R, b_1..b_R."""
     points = 2 * reps + 1
-    angles = 2 * math.pi * _counted(0, points) / points
-    waves = _counted(1, reps + 1).unsqueeze(-1) * angles
-    analysis = torch.cat((torch.full_like(angles, 0.5).unsqueeze(0), waves.cos(), waves.sin())) * (2 / points)
-    return angles, analysis
+    # Equidistant up to single precision, then taken as they are: an angle rounded later would err by R times as much.
+    angles = (2 * math.pi * (counted(0, points) - reps) / points).float().double()
+    waves = counted(1, reps + 1) * angles.unsqueeze(-1)
+    synthesis = torch.cat((torch.ones_like(angles).unsqueeze(-1), waves.cos(), waves.sin()), -1)
+    return angles, torch.linalg.inv(synthesis)
 
 
-def _chebyshev_rule(terms: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes (terms,), the matrix (terms, terms) from values there to coefficients, and that of differentiation."""
-    order = _counted(0, terms)
+def _chebyshev_rule(terms: int) -> tuple[Tensor, Tensor]:
+    """Nodes (terms,) and the matrix (terms, terms) from values there to coefficients."""
+    order = counted(0, terms)
     angles = math.pi * (order + 0.5) / terms
     analysis = torch.cos(order.unsqueeze(-1) * angles) * (2 / terms)
     analysis[0] /= 2
-    # T_k' = 2 k (T_(k-1) + T_(k-3) + ...), the last term halved if it is T_0.
-    lower = order.unsqueeze(-1) - order
-    slopes = 2 * order.unsqueeze(-1) * ((lower > 0) & (lower % 2 == 1))
-    slopes[:, 0] /= 2
-    return torch.cos(angles), analysis, slopes
+    return torch.cos(angles), analysis
 
 
-def _counted(first: int, end: int) -> Tensor:
-    """first, ..., end - 1 in double precision on the CPU, whatever the default device: some have no such precision."""
-    return torch.arange(first, end, dtype=torch.float64, device="cpu")
+def _planes_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
+    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
+    if tensor is None:
+        return None
+    last = tuple(range(2, 2 + trailing))
+    planes = tensor.permute(*last, 1, 0).contiguous()
+    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
 
 
-_RULES: dict[tuple[Any, ...], tuple[Tensor, ...]] = {}
-_MOST_RULES = 64
-
-
-def _constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor) -> tuple[Tensor, ...]:
-    """The rule's tensors in the dtype and on the device of ``like``, computed once."""
-    key = (rule, size, like.dtype, like.device)
-    # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
-    plain = not torch.compiler.is_compiling() and type(like) in (Tensor, nn.Parameter)
-    if plain and key in _RULES:
-        return _RULES[key]
-    with torch.inference_mode(False), torch.no_grad():
-        made = tuple(tensor.to(like.device, like.dtype) for tensor in rule(size))
-    if plain and all(type(tensor) is Tensor for tensor in made):
-        if len(_RULES) >= _MOST_RULES:
-            _RULES.pop(next(iter(_RULES)))
-        _RULES[key] = made
-    return made
-
-
-def _coefficients(
+def _expand(
+    basis: Basis,
     points: Tensor,
     analysis: Tensor,
     theta: Tensor,
@@ -131,12 +133,23 @@ def _coefficients(
     mix: Tensor | None,
     ansatz: Ansatz,
     reps: int,
-) -> Tensor:
-    """Basis coefficients of v phi: (basis functions, outputs, inputs)."""
-    x = points.unsqueeze(-1).expand(-1, theta.shape[-3])
-    values = bloch.circuits(x, theta, weight, bias, None, ansatz=ansatz, reps=reps, readout="z", reduce=False)
-    coefficients = torch.tensordot(analysis, values, dims=1)
-    return coefficients if mix is None else coefficients * mix
+) -> Expansion:
+    # The circuit at the same points for every edge: edges stand where a layer has outputs, and there is one input.
+    values = bloch.circuits(
+        points.unsqueeze(-1),
+        _planes_first(theta, 2),  # type: ignore[arg-type]
+        _planes_first(weight, 1),
+        _planes_first(bias, 1),
+        None,
+        ansatz=ansatz,
+        reps=reps,
+        readout="z",
+        reduce=False,
+    ).squeeze(-1)
+    coefficients = (analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
+    if mix is not None:
+        coefficients = coefficients * mix.mT
+    return Expansion(basis, coefficients[1:], coefficients[0])
 
 
 def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
@@ -148,15 +161,16 @@ def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: A
         mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
     """
-    angles, analysis = _constants(_fourier_rule, reps, theta)
-    coefficients = _coefficients(angles, analysis, theta, None, bias, mix, ansatz, reps)
-    orders = torch.arange(1, reps + 1, dtype=theta.dtype, device=theta.device)
+    angles, analysis = constants(_fourier_rule, reps, theta)
+    return _expand(Basis("fourier", reps), angles, analysis, theta, None, bias, mix, ansatz, reps)
 
-    def features(x: Tensor) -> Tensor:
-        waves = x.unsqueeze(-1) if reps == 1 else x.unsqueeze(-1) * orders
-        return torch.cat((waves.cos(), waves.sin()), -1)
 
-    return Expansion(features, coefficients[1:].movedim(0, -1), coefficients[0])
+def _log_bessel(order: int, z: float) -> float:
+    """Logarithm of a bound on J_order(z): (z / 2)^k / k! exp(-z^2 / 4 (k + 1)), for 0 < z below its first zero.
+
+    J_k(z) is (z / 2)^k / k! times the product of 1 - (z / j)^2 over its zeros j, and 1 / j^2 sums to 1 / 4 (k + 1).
+    """
+    return order * math.log(z / 2) - math.lgamma(order + 1) - z * z / (4 * order + 4)
 
 
 def chebyshev_error(bandwidth: float, radius: float, terms: int) -> float:
@@ -168,18 +182,18 @@ def chebyshev_error(bandwidth: float, radius: float, terms: int) -> float:
         terms: K, Chebyshev nodes and coefficients.
 
     Returns:
-        min over rho of 4 exp(Omega A (rho - 1 / rho) / 2) rho^(1 - K) / (rho - 1); see the head of this module.
+        a bound on 2 J_K(z) + 4 sum_(k > K) J_k(z) with z = Omega A, see the head of this module; infinity where nothing
+        is proven: at K (K - 1) < z^2.
     """
-    span = bandwidth * radius
-    # The minimum lies near the stationary point of Omega A (rho + 1 / rho) / 2 = K; a fixed grid around it is enough,
-    # because the bound holds at every rho.
-    centre = max(1.5, 2 * terms / max(span, 1e-3))
-    best = math.inf
-    for step in range(-20, 21):
-        rho = 1 + (centre - 1) * 1.15**step
-        exponent = span * (rho - 1 / rho) / 2 - (terms - 1) * math.log(rho) - math.log(rho - 1) + math.log(4)
-        best = min(best, exponent)
-    return math.exp(min(best, 700.0))
+    z = bandwidth * radius
+    if z == 0:
+        return 0.0
+    if not z * z <= terms * (terms - 1):
+        return math.inf
+    # One bound over the one before it, z / 2 (k + 1) exp(z^2 / 4 (k + 1) (k + 2)), falls with k: a geometric series.
+    ratio = z / (2 * terms + 4) * math.exp(z * z / (4 * (terms + 2) * (terms + 3)))
+    tail = math.exp(_log_bessel(terms + 1, z)) / (1 - ratio)
+    return 2 * math.exp(_log_bessel(terms, z)) + 4 * tail
 
 
 @lru_cache(maxsize=1024)
@@ -199,32 +213,6 @@ def chebyshev_terms(bandwidth: float, radius: float, tolerance: float) -> int | 
 def bandwidth(weight: Tensor) -> float:
     """Omega of a layer: the largest sum of |w_l| over its edges; reads the value back from the device."""
     return float(weight.detach().abs().sum(-1).max()) if weight.numel() else 0.0
-
-
-class _ChebyshevFeatures(torch.autograd.Function):
-    """T_0..T_(K-1) of x in [-1, 1]; the derivative of a Chebyshev series is one again."""
-
-    @staticmethod
-    def forward(x: Tensor, terms: int) -> Tensor:
-        t = torch.stack((torch.ones_like(x), x), -1)
-        while t.shape[-1] < terms:
-            top = t.shape[-1] - 1
-            take = min(top, terms - 1 - top)
-            # T_(top + j) = 2 T_top T_j - T_(top - j)
-            more = 2 * t[..., top:] * t[..., 1 : take + 1] - t[..., top - take : top].flip(-1)
-            t = torch.cat((t, more), -1)
-        return t[..., :terms]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor):
-        (t,) = ctx.saved_tensors
-        slopes = _constants(_chebyshev_rule, t.shape[-1], t)[2]
-        return ((grad @ slopes) * t).sum(-1), None
 
 
 def chebyshev(
@@ -247,10 +235,6 @@ def chebyshev(
             rounding of coefficients by up to terms^2 / radius, so it should not be needlessly small.
         terms: Chebyshev terms; see :func:`chebyshev_terms`.
     """
-    nodes, analysis, _ = _constants(_chebyshev_rule, terms, theta)
-    coefficients = _coefficients(nodes * radius, analysis, theta, weight, bias, mix, ansatz, reps)
-
-    def features(x: Tensor) -> Tensor:
-        return _ChebyshevFeatures.apply(x if radius == 1 else x / radius, terms)
-
-    return Expansion(features, coefficients.movedim(0, -1), None)
+    nodes, analysis = constants(_chebyshev_rule, terms, theta)
+    basis = Basis("chebyshev", terms, radius)
+    return _expand(basis, nodes * radius, analysis, theta, weight, bias, mix, ansatz, reps)

@@ -93,7 +93,6 @@ class DARUAN(nn.Module):
             reps=self.reps,
             readout=self.readout,
             backend=self.backend,
-            radius=dispatch.domain(x, self.backend),
         )
         return circuits.edges(flat).reshape(x.shape)
 

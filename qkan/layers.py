@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from qkan.init import circuit_angles_, uniform_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
+from qkan.kernels.choice import Choice, Radius
 from qkan.options import BaseActivation, base_function, check_dtype, check_input, group_size, positive_int
 
 
@@ -143,10 +144,11 @@ class QKANLayer(nn.Module):
             return parameter
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
-    def _circuits(self, theta: Tensor | None = None, radius: dispatch.Radius = None) -> dispatch.Circuits:
+    def _circuits(self, theta: Tensor | None = None) -> dispatch.Circuits:
         mix: Tensor | None = self.postact_weight
         if mix is None and self.group is not None:
             mix = self.theta.new_ones(self.out_features, self.in_features)
+        bias, base = self._edge_bias(), self.base_activation
         return dispatch.Circuits(
             self._per_input(self.theta) if theta is None else theta,  # type: ignore[arg-type]
             self._per_input(self.preact_weight),
@@ -156,7 +158,8 @@ class QKANLayer(nn.Module):
             reps=self.reps,
             readout=self.readout,
             backend=self.backend,
-            radius=radius,
+            base=(base, self.base_weight) if isinstance(base, str) else None,  # type: ignore[arg-type]
+            offset=None if bias is None else bias.sum(-1),
         )
 
     def _check_theta(self, x: Tensor, theta: Tensor) -> None:
@@ -187,10 +190,9 @@ class QKANLayer(nn.Module):
         check_input(x, self.in_features, type(self).__name__)
         if theta is not None:
             self._check_theta(x, theta)
-        circuits = self._circuits(theta, dispatch.domain(x, self.backend))
-        return self._finisher()(x, circuits(x))
+        return self._with_callable_base(x, self._circuits(theta)(x))
 
-    def prepare(self, radius: dispatch.Radius = None) -> Callable[[Tensor], Tensor]:
+    def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone.
 
         For many calls at one set of parameters, as in a recurrence; gradients reach the parameters.
@@ -199,8 +201,8 @@ class QKANLayer(nn.Module):
             radius: a bound on every |x| that will come, or a function that finds one (called only if it is needed), if
                 one is known: with it trained pre-activations, too, become one matrix product per call.
         """
-        circuits, finish = self._circuits(radius=radius).prepare(), self._finisher()
-        return lambda x: finish(x, circuits(x))
+        circuits = self._circuits().prepare(radius)
+        return lambda x: self._with_callable_base(x, circuits(x))
 
     def _edge_bias(self) -> Tensor | None:
         """v c of every edge, (out, in), or None."""
@@ -208,24 +210,27 @@ class QKANLayer(nn.Module):
             return self.postact_bias
         return self.postact_bias * self.postact_weight
 
-    def _finisher(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function of (x, y) that adds post-activation biases and the base branch of x to the sum of circuits y."""
-        bias, base = self._edge_bias(), base_function(self.base_activation)
-        total = None if bias is None else bias.sum(-1)
-
-        def finish(x: Tensor, y: Tensor) -> Tensor:
-            if total is not None:
-                y = y + total
-            if base is not None:
-                y = y + F.linear(base(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
+    def _with_callable_base(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add the base branch to the circuits' sum where it is not one that kernels know by name."""
+        if self.base_activation is None or isinstance(self.base_activation, str):
             return y
+        return y + F.linear(self.base_activation(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
 
-        return finish
+    def explain_backend(self, x: Tensor) -> Choice:
+        """Print which backend runs for inputs like ``x`` (..., in_features), the estimates of all, and why.
+
+        Returns:
+            what was printed, with the fields ``backend``, ``reason``, ``candidates`` and ``plan``.
+        """
+        check_input(x, self.in_features, type(self).__name__)
+        choice = self._circuits().choose(x)
+        print(choice)
+        return choice
 
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
         check_input(x, self.in_features, type(self).__name__)
-        y = self._circuits(radius=dispatch.domain(x, self.backend)).edges(x)
+        y = self._circuits().edges(x)
         bias = self._edge_bias()
         if bias is not None:
             y = y + bias

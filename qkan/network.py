@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from qkan.kernels.dispatch import Radius
+from qkan.kernels.choice import Radius
 from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
 

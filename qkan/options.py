@@ -7,9 +7,9 @@ from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qkan.kernels.ansatz import Ansatz
+from qkan.kernels.features import BASES
 
 MAX_FEATURES = 2**20
 BaseActivation = str | nn.Module | Callable[[Tensor], Tensor] | None
@@ -34,19 +34,6 @@ class LayerOptions(TypedDict, total=False):
     dtype: torch.dtype | None
 
 
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
-BASE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "tanh": torch.tanh,
-    "identity": _identity,
-}
-
-
 def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | None:
     """The function of a base branch from its name, itself, or None.
 
@@ -58,12 +45,12 @@ def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | No
         return activation
     if not isinstance(activation, str):
         raise TypeError(f"base_activation must be a name, a callable or None, got {type(activation).__name__}")
-    if activation not in BASE_ACTIVATIONS:
-        known = ", ".join(BASE_ACTIVATIONS)
+    if activation not in BASES:
+        known = ", ".join(BASES)
         raise ValueError(
             f"unknown base_activation {activation!r}; use one of {known}, a callable, or None to leave it out"
         )
-    return BASE_ACTIVATIONS[activation]
+    return BASES[activation][0]
 
 
 def check_dtype(dtype: torch.dtype | None) -> None:

@@ -75,15 +75,6 @@ def test_half_precision_computes_in_single(backend: str, dtype: torch.dtype, ato
     torch.testing.assert_close(y.double(), exact, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize(("samples", "expanded"), [(4, False), (5, True)])
-def test_auto_runs_as_few_circuits_as_it_can(samples: int, expanded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    real = spectral.fourier
-    monkeypatch.setattr(spectral, "fourier", lambda *a, **k: calls.append(1) or real(*a, **k))
-    Circuits(torch.randn(2, 3, 3, 2), None, None, None, **PZ)(torch.randn(samples, 3))
-    assert bool(calls) == expanded
-
-
 @pytest.mark.parametrize("backend", ["bloch", "reference"])
 def test_a_backend_by_name_is_the_one_that_runs(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral, "fourier", None)

@@ -139,7 +139,7 @@ def test_trained_pre_activations_as_one_matrix_product_when_asked_for() -> None:
     for x in (3 * torch.randn(2, 5, 4, dtype=torch.float64), torch.zeros(2, 4).double(), torch.empty(0, 4).double()):
         torch.testing.assert_close(fast(x), truth(x), rtol=0, atol=1e-11)
         torch.testing.assert_close(fast.edge_outputs(x), truth.edge_outputs(x), rtol=0, atol=1e-11)
-    with pytest.raises(ValueError, match=r"so large \(or not finite\) that 64 terms are not enough; use 'bloch'"):
+    with pytest.raises(ValueError, match=r"so large \(or not finite\) that 512 terms are not enough; use 'bloch'"):
         fast(torch.full((1, 4), 1e6, dtype=torch.float64))
 
 

@@ -1,0 +1,35 @@
+"""Small constant tensors (nodes, transforms), made once per size, dtype and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_KNOWN: dict[tuple[Any, ...], tuple[Tensor, ...]] = {}
+_MOST_KNOWN = 64
+
+
+def counted(first: int, end: int, like: Tensor | None = None) -> Tensor:
+    """first, ..., end - 1 as ``like``; without it in double precision on the CPU, whatever the default device."""
+    if like is not None:
+        return torch.arange(first, end, dtype=like.dtype, device=like.device)
+    return torch.arange(first, end, dtype=torch.float64, device="cpu")
+
+
+def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor) -> tuple[Tensor, ...]:
+    """The rule's tensors, which it makes in double precision on the CPU, in the dtype and on the device of ``like``."""
+    key = (rule, size, like.dtype, like.device)
+    # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
+    plain = not torch.compiler.is_compiling() and type(like) in (Tensor, nn.Parameter)
+    if plain and key in _KNOWN:
+        return _KNOWN[key]
+    with torch.inference_mode(False), torch.no_grad():
+        made = tuple(tensor.to(like.device, like.dtype) for tensor in rule(size))
+    if plain and all(type(tensor) is Tensor for tensor in made):
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = made
+    return made

@@ -1,0 +1,87 @@
+"""What a layer costs on each route: the model behind ``backend="auto"``.
+
+The model counts the work of one forward and backward pass and prices it with a handful of constants per device type.
+Routes are compared with each other only, so the constants need to be right in proportion. ``python
+benchmarks/calibrate.py`` measures them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of a layer.
+
+    Attributes:
+        samples, inputs, outputs: B, I and O.
+        circuits: different circuits: O I, or I where one per input serves all outputs.
+        reps: R.
+        trained: whether pre-activation weights are trained.
+    """
+
+    samples: int
+    inputs: int
+    outputs: int
+    circuits: int
+    reps: int
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Seconds per unit of work, forward and backward together.
+
+    Attributes:
+        step: one repetition, whatever its size: the operations that are started.
+        fixed, trained: one repetition of one circuit at one sample in PyTorch, at fixed and at trained pre-activations.
+        fused: the same in one Triton kernel.
+        feature: one feature of one input of one sample.
+        product: one multiply-add of a matrix product (a training step has three products).
+        call: starting the product of an expansion.
+    """
+
+    step: float
+    fixed: float
+    trained: float
+    fused: float
+    feature: float
+    product: float
+    call: float
+
+
+#: By device type. ``cpu``: measured on two cores. ``cuda``: not measured yet but reckoned from an A100's data sheet,
+#: 1.5 TB/s for what goes through memory, 19.5 Tflop/s for a kernel and for products in single precision.
+PRICES = {
+    "cpu": Prices(2.0e-4, 4.2e-9, 6.7e-9, 4.2e-9, 8.0e-10, 3.0e-11, 1.5e-4),
+    "cuda": Prices(4.0e-4, 4.0e-10, 4.4e-10, 1.5e-11, 3.0e-11, 1.0e-13, 1.0e-4),
+}
+
+
+def seconds(work: Work, backend: str, device: str, points: int = 0) -> float:
+    """Estimated time of forward and backward of ``backend`` on a device of that type.
+
+    ``points`` are the circuit evaluations per circuit that an expansion needs, 2 R + 1 or K: one more than its terms.
+    """
+    price = PRICES.get(device, PRICES["cuda"])
+    rotate = price.trained if work.trained else price.fixed
+    mixes = work.circuits < work.inputs * work.outputs
+    linear = 3 * work.samples * work.inputs * work.outputs * price.product if mixes else 0.0
+    if backend == "spectral":
+        terms = points - 1
+        rotations = points * work.circuits * work.reps
+        features = work.samples * work.inputs * terms
+        products = features * (1 if mixes else work.outputs)
+        return (
+            price.step * work.reps
+            + rotate * rotations
+            + price.feature * features
+            + 3 * price.product * products
+            + price.call
+            + linear
+        )
+    rotations = work.samples * work.circuits * work.reps
+    if backend == "triton":
+        return price.call + price.fused * rotations + linear
+    return price.step * work.reps + rotate * rotations + linear
