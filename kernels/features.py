@@ -68,23 +68,25 @@ class Basis:
         waves = 2 * self.size if self.kind == "fourier" else self.size - 1
         return waves + (self.base is not None)
 
-    def planes(self, x: Tensor, *, slopes: bool = False, into: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Every feature of ``x``, each in the shape of ``x``.
-
-        Args:
-            x: inputs.
-            slopes: the base plane holds the derivative of the base activation.
-            into: one tensor per plane to write to (without gradients), or None to make new ones.
-        """
+    def planes(self, x: Tensor, *, into: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Every feature of ``x``, each in the shape of ``x``, written to the tensors of ``into`` if they are given."""
         slots: Sequence[Tensor | None] = [None] * self.terms if into is None else into
         if self.kind == "fourier":
             planes = _fourier_planes(x, self.size, slots)
         else:
             planes = _chebyshev_planes(x, 1 / self.radius, self.size, slots)
         if self.base is not None:
-            base = BASES[self.base][slopes](x)
-            planes.append(base if slots[-1] is None else slots[-1].copy_(base))
+            base, slot = BASES[self.base][0](x), slots[-1]
+            planes.append(base if slot is None else slot.copy_(base))
         return planes
+
+    def slope_planes(self, x: Tensor, planes: Sequence[Tensor]) -> list[Tensor]:
+        """The functions that :meth:`differentiate` gives weights of, from the features of ``x``.
+
+        The derivative of a base activation takes the place of the last of them, in memory of its own.
+        """
+        waves = self.terms - (self.base is not None) - (self.kind == "chebyshev")
+        return [*planes[:waves], *([] if self.base is None else [BASES[self.base][1](x)])]
 
     def differentiate(self, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weights of the derivative of a sum of features.
@@ -93,8 +95,7 @@ class Basis:
             weights: (terms, ...).
 
         Returns:
-            weights of the same features (with the base's derivative in place of the base), and the weight of the
-            constant function, or None if that is zero.
+            weights of the functions of :meth:`slope_planes`, and the weight of the constant function, None for zero.
         """
         waves = weights[:-1] if self.base is not None else weights
         constant = None
@@ -104,7 +105,7 @@ class Basis:
         else:
             (rule,) = constants(_chebyshev_slopes, self.size, weights)
             slopes = torch.tensordot(rule, waves, dims=1) / self.radius
-            constant, parts = slopes[0], [slopes[1:]]
+            constant, parts = slopes[0], [slopes[1:]]  # T_(K-1) is not among the derivatives
         if self.base is not None:
             parts.append(weights[-1:])
         return (torch.cat(parts) if len(parts) > 1 else parts[0]), constant
@@ -143,10 +144,10 @@ def _chebyshev_planes(x: Tensor, scale: float, size: int, slots: Sequence[Tensor
 
 
 def _chebyshev_slopes(terms: int) -> tuple[Tensor, ...]:
-    """(terms, terms - 1): column k - 1 holds T_k' in T_0 .. T_(terms-1), the last of which none needs."""
+    """(terms - 1, terms - 1): column k - 1 holds T_k' in T_0 .. T_(terms-2)."""
     order = counted(0, terms)
     # T_k' = 2 k (T_(k-1) + T_(k-3) + ...), the last term halved if it is T_0.
     lower = order.unsqueeze(-1) - order
     slopes = 2 * order.unsqueeze(-1) * ((lower > 0) & (lower % 2 == 1))
     slopes[:, 0] /= 2
-    return (slopes[1:].T.contiguous(),)
+    return (slopes[1:, :-1].T.contiguous(),)

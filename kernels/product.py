@@ -21,11 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.features import BASES, Basis
+from qkan.kernels.features import Basis
 
 #: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
 #: are no faster.
 PIECE_ELEMENTS = 2**20
+#: From so many inputs on, the product is added up term by term.
+WIDE_INPUTS = 96
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def plain_sum(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
 def plain_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`weighted_sum` in x and matrix, by the formulas at the head of this module."""
     slopes, constant = kind.basis.differentiate(matrix)
-    features = torch.stack(kind.basis.planes(x), -2)
-    along = features if kind.basis.base is None else torch.stack(kind.basis.planes(x, slopes=True), -2)
+    planes = kind.basis.planes(x)
+    features, along = torch.stack(planes, -2), torch.stack(kind.basis.slope_planes(x, planes), -2)
     if kind.diagonal:
         grad_x = (along * slopes.squeeze(-1)).sum(-2) * grad
         grad_matrix = (features * grad.unsqueeze(-2)).sum(0).unsqueeze(-1)
@@ -61,39 +63,100 @@ def plain_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum) -> tuple
     return grad_x, torch.einsum("sti,so->tio", features, grad)
 
 
-def _pieces(x: Tensor, basis: Basis) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows of x, their transpose (inputs, rows) and their features (terms, inputs, rows).
+class _Piece:
+    """Some rows of x and their features, laid out in one of two ways.
 
-    Samples are laid out last, so that every plane is one contiguous run. The features of one piece are overwritten by
-    those of the next.
+    Narrow layers: (terms, inputs, rows), so that all terms are one matrix and one product, and every plane is a
+    contiguous run however few the inputs are. Wide ones: (terms, rows, inputs), which takes no transposing; the product
+    is added up term by term, and the input's gradient needs room for one term only.
     """
+
+    def __init__(self, x: Tensor, rows: slice, kind: Sum, room: Tensor) -> None:
+        self.rows, self.kind = rows, kind
+        self.wide = not kind.diagonal and x.shape[1] >= WIDE_INPUTS
+        self.x = x[rows] if self.wide else x[rows].mT.contiguous()
+        self.features = room[: kind.basis.terms * self.x.numel()].view(-1, *self.x.shape)
+        self.planes = kind.basis.planes(self.x, into=self.features.unbind(0))
+
+    def times(self, matrix: Tensor, constant: Tensor, out: Tensor) -> None:
+        """Write the product with ``matrix`` to the piece's rows of ``out``."""
+        out, low = out[self.rows], self.kind.low
+        if self.kind.diagonal:
+            torch.add(self.features.mul_(matrix).sum(0).mT, constant, out=out)
+        elif low is not None:
+            features = self.features.flatten(0, 1).mT if not self.wide else self.features.transpose(0, 1).flatten(1)
+            torch.add(features.to(low) @ matrix.flatten(0, 1).to(low), constant, out=out)
+        elif self.wide:
+            torch.addmm(constant, self.planes[0], matrix[0], out=out)
+            for plane, weights in zip(self.planes[1:], matrix[1:], strict=True):
+                out.addmm_(plane, weights)
+        else:
+            torch.addmm(constant, self.features.flatten(0, 1).mT, matrix.flatten(0, 1), out=out)
+
+    def add_matrix_gradient(self, grad: Tensor, total: Tensor) -> None:
+        """Add what the piece contributes to the gradient of the matrix."""
+        grad, low = grad[self.rows], self.kind.low
+        if self.kind.diagonal:
+            total += (self.features * grad.mT).sum(-1, keepdim=True)
+        elif low is not None:
+            features = self.features if not self.wide else self.features.mT
+            total += features.to(low) @ grad.to(low)
+        elif self.wide:
+            for plane, gradient in zip(self.planes, total, strict=True):
+                gradient.addmm_(plane.mT, grad)
+        else:
+            total.flatten(0, 1).addmm_(self.features.flatten(0, 1), grad)
+
+    def pull(self, grad: Tensor, slopes: Tensor, constant: Tensor | None, out: Tensor, room: Tensor) -> None:
+        """Write the piece's rows of the gradient of x to ``out``; overwrites features."""
+        grad, out, low = grad[self.rows], out[self.rows], self.kind.low
+        along = self.kind.basis.slope_planes(self.x, self.planes)
+        if self.wide and low is None:
+            out.zero_() if constant is None else torch.mm(grad, constant.mT, out=out)
+            for plane, weights in zip(along, slopes, strict=True):
+                out.addcmul_(torch.mm(grad, weights.mT, out=room[: out.numel()].view(out.shape)), plane)
+            return
+        if self.wide:
+            pulled = (grad.to(low) @ slopes.to(low).mT).to(grad.dtype)
+        elif self.kind.diagonal:
+            pulled = slopes * grad.mT
+        else:
+            pulled = self._pull_all(slopes, grad, room)
+        features = self.features[: len(along)]
+        if self.kind.basis.base is not None:
+            features[-1] = along[-1]
+        total = pulled.mul_(features).sum(0)
+        out.copy_(total if self.wide else total.mT)
+        if constant is not None and self.kind.diagonal:
+            out.addcmul_(grad, constant.mT)
+        elif constant is not None:
+            out.addmm_(grad, constant.mT)
+
+    def _pull_all(self, slopes: Tensor, grad: Tensor, room: Tensor) -> Tensor:
+        flat, low = slopes.flatten(0, 1), self.kind.low
+        if low is not None:
+            return (flat.to(low) @ grad.mT.to(low)).to(grad.dtype).view(*slopes.shape[:2], -1)
+        room = room[: flat.shape[0] * grad.shape[0]].view(flat.shape[0], -1)
+        return torch.mm(flat, grad.mT, out=room).view(*slopes.shape[:2], -1)
+
+
+def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
+    """The rows of x, cut up; the features of one piece are overwritten by those of the next."""
     samples, inputs = x.shape
-    take = min(max(1, samples), max(64, PIECE_ELEMENTS // max(1, inputs * basis.terms) // 64 * 64))
-    room = x.new_empty(basis.terms * inputs * take)
+    terms = kind.basis.terms
+    take = min(max(1, samples), max(64, PIECE_ELEMENTS // max(1, inputs * terms) // 64 * 64))
+    room = x.new_empty(terms * inputs * take)
     for first in range(0, samples, take):
-        rows = slice(first, min(first + take, samples))
-        along = x[rows].mT.contiguous()
-        features = room[: basis.terms * along.numel()].view(basis.terms, *along.shape)
-        basis.planes(along, into=features.unbind(0))
-        yield rows, along, features
-
-
-def _multiply(a: Tensor, b: Tensor, low: torch.dtype | None, out: Tensor) -> Tensor:
-    """a b written to ``out``, after rounding both to ``low`` if that is given."""
-    return torch.mm(a, b, out=out) if low is None else out.copy_(a.to(low) @ b.to(low))
+        yield _Piece(x, slice(first, min(first + take, samples)), kind, room)
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
-        flat = matrix.flatten(0, 1)
-        out = torch.empty_like(x) if kind.diagonal else x.new_empty(x.shape[0], matrix.shape[-1])
-        for rows, _, features in _pieces(x, kind.basis):
-            if kind.diagonal:
-                out[rows] = features.mul_(matrix).sum(0).mT
-            else:
-                _multiply(features.flatten(0, 1).mT, flat, kind.low, out[rows])
-        return out.add_(constant)
+        out = x.new_empty(x.shape if kind.diagonal else (x.shape[0], matrix.shape[-1]))
+        for piece in _pieces(x, kind):
+            piece.times(matrix, constant, out)
+        return out
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -120,26 +183,17 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
-        basis = kind.basis
-        grad_x = torch.empty_like(x) if need_x else None
+        grad_x = x.new_empty(x.shape) if need_x else None
         grad_matrix = matrix.new_zeros(matrix.shape) if need_matrix else None
-        slopes, constant = basis.differentiate(matrix) if need_x else (None, None)
+        slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
         grad, room = grad.contiguous(), x.new_empty(0)
-        for rows, along, features in _pieces(x, basis):
-            upstream = grad[rows]
+        for piece in _pieces(x, kind):
             if grad_matrix is not None:
-                _add_matrix(grad_matrix, features, upstream, kind)
-            if grad_x is None or slopes is None:
-                continue
-            if basis.base is not None:
-                features[-1] = BASES[basis.base][1](along)
-            if room.numel() < features.numel():
-                room = torch.empty_like(features).view(-1)
-            grad_x[rows] = _pull(slopes, features, upstream, kind, room[: features.numel()])
-            if constant is not None and kind.diagonal:
-                grad_x[rows].addcmul_(upstream, constant.mT)
-            elif constant is not None:
-                grad_x[rows].addmm_(upstream, constant.mT)
+                piece.add_matrix_gradient(grad, grad_matrix)
+            if grad_x is not None and slopes is not None:
+                needed = piece.x.numel() * (1 if piece.wide else len(slopes))
+                room = x.new_empty(needed) if room.numel() < needed else room
+                piece.pull(grad, slopes, constant, grad_x, room)
         return grad_x, grad_matrix
 
     @staticmethod
@@ -166,24 +220,6 @@ class _Gradients(torch.autograd.Function):
         return tuple(v if need else None for v, need in zip(values, needs, strict=True)), tuple(
             0 if need else None for need in needs
         )
-
-
-def _add_matrix(total: Tensor, features: Tensor, grad: Tensor, kind: Sum) -> None:
-    """Add the gradient of the matrix that one piece gives."""
-    if kind.diagonal:
-        total += (features * grad.mT).sum(-1, keepdim=True)
-    elif kind.low is None:
-        total.flatten(0, 1).addmm_(features.flatten(0, 1), grad)
-    else:
-        total.flatten(0, 1).add_(features.flatten(0, 1).to(kind.low) @ grad.to(kind.low))
-
-
-def _pull(slopes: Tensor, features: Tensor, grad: Tensor, kind: Sum, room: Tensor) -> Tensor:
-    """The gradient of one piece of x, (rows, inputs), but for the derivative's constant."""
-    if kind.diagonal:
-        return torch.mul(features, slopes, out=room.view(features.shape)).sum(0).mT * grad
-    pulled = _multiply(slopes.flatten(0, 1), grad.mT, kind.low, room.view(-1, grad.shape[0]))
-    return pulled.view(features.shape).mul_(features).sum(0).mT
 
 
 def weighted_sum(

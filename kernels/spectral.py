@@ -34,6 +34,8 @@ from qkan.kernels.product import weighted_sum
 
 #: Beyond so many terms single precision no longer holds what the bound promises.
 MAX_TERMS = 512
+#: Numbers (32 MB in single precision) that an expansion may keep so as not to run its circuits twice.
+KEPT_ELEMENTS = 2**23
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def _expand(
     ansatz: Ansatz,
     reps: int,
 ) -> Expansion:
+    numbers = 6 * reps * len(points) * theta.shape[-4] * theta.shape[-3]
     # The circuit at the same points for every edge: edges stand where a layer has outputs, and there is one input.
     values = bloch.circuits(
         points.unsqueeze(-1),
@@ -145,6 +148,7 @@ def _expand(
         reps=reps,
         readout="z",
         reduce=False,
+        keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
     ).squeeze(-1)
     coefficients = (analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if mix is not None:

@@ -20,9 +20,7 @@ def closed_form(basis: Basis, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("base", [None, *BASES])
-@pytest.mark.parametrize(
-    "basis", [("fourier", 1), ("fourier", 5), ("chebyshev", 2), ("chebyshev", 3), ("chebyshev", 17)]
-)
+@pytest.mark.parametrize("basis", [("fourier", 1), ("fourier", 5), ("chebyshev", 3), ("chebyshev", 17)])
 def test_values_and_derivatives(basis: tuple[str, int], base: str | None) -> None:
     made = Basis(*basis, radius=2.5, base=base)  # type: ignore[arg-type]
     make = torch.Generator().manual_seed(0)
@@ -35,7 +33,8 @@ def test_values_and_derivatives(basis: tuple[str, int], base: str | None) -> Non
     x.requires_grad_()
     (slope,) = torch.autograd.grad((weights @ torch.stack(made.planes(x))).sum(), x)
     slopes, constant = made.differentiate(weights)
-    by_weights = slopes @ torch.stack(made.planes(x.detach(), slopes=True)) + (0 if constant is None else constant)
+    functions = torch.stack(made.slope_planes(x.detach(), made.planes(x.detach())))
+    by_weights = slopes @ functions + (0 if constant is None else constant)
     torch.testing.assert_close(by_weights, slope, rtol=1e-11, atol=1e-11)
 
 
