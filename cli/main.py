@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "qkan.cli.predict:predict",
     "evaluate": "qkan.cli.evaluate:evaluate",
     "data": "qkan.cli.data:data",
+    "bench": "qkan.cli.bench:bench",
     "info": "qkan.cli.info:info",
 }
 

@@ -27,7 +27,7 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("module", ["qkan", "qkan.forecasting"])
+@pytest.mark.parametrize("module", ["qkan", "qkan.forecasting", "qkan.bench"])
 def test_import_stays_light(module: str) -> None:
     assert loaded_by(f"import {module}") & HEAVY == set()
 
@@ -47,6 +47,8 @@ def test_public_names_load_without_the_heavy_packages() -> None:
         ["predict", "--help"],
         ["evaluate", "--help"],
         ["info", "--help"],
+        ["bench", "--help"],
+        ["bench", "layer", "--help"],
         ["data", "--help"],
     ],
     ids=" ".join,

@@ -62,7 +62,9 @@ def test_no_folder_is_importable_at_the_top_level(folder: str, installed: Path) 
     assert found.strip() == "None"
 
 
-@pytest.mark.parametrize("package", ["qkan", "qkan.kernels", "qkan.datasets", "qkan.cli", "qkan.forecasting"])
+@pytest.mark.parametrize(
+    "package", ["qkan", "qkan.kernels", "qkan.datasets", "qkan.cli", "qkan.forecasting", "qkan.bench"]
+)
 def test_packages_are_imported_from_the_wheel(package: str, installed: Path) -> None:
     file = run(installed / "bin" / "python", "-c", f"import {package}; print({package}.__file__)")
     assert Path(file.strip()).is_relative_to(installed)

@@ -1,0 +1,194 @@
+"""What a benchmark leaves behind: its figures as JSON, and pictures."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from qkan._version import __version__
+from qkan.bench.contest import Entry
+from qkan.forecasting.environment import git_revision
+from qkan.forecasting.files import write_atomic, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SCHEMA = 1
+_COLOURS = {
+    "qkan": "#d55e00",
+    "classical": "#0072b2",
+    "circuits of others": "#cc79a7",
+    "splines of others": "#009e73",
+}
+_LINES = {"qkan": "-", "classical": "--"}
+_MARKERS = "osD^vP*XdpH<>"
+
+
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """Versions, processor, device, threads and, in a checkout, the git revision."""
+    packages: dict[str, str | None] = {}
+    for package in ("torch", "triton", "numpy"):
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            packages[package] = None
+    return {
+        "qkan-seq": __version__,
+        "python": platform.python_version(),
+        **packages,
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model(),
+        "cuda": torch.version.cuda,
+        "threads": threads,
+        "git": git_revision(Path(__file__)),
+    }
+
+
+def cpu_model(table: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, as far as the system tells it."""
+    if table.exists():
+        for line in table.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def as_json(entries: Iterable[Entry], ratios: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Every entry with all it measured; times in milliseconds."""
+    rows = []
+    for entry in entries:
+        errors = entry.errors
+        quartiles = entry.quartiles
+        rows.append(
+            {
+                "name": entry.name,
+                "family": entry.family,
+                "detail": entry.detail,
+                "parameters": entry.parameters,
+                "median_ms": None if entry.median is None else 1e3 * entry.median,
+                "quartiles_ms": None if quartiles is None else [1e3 * seconds for seconds in quartiles],
+                "milliseconds": [1e3 * seconds for seconds in entry.seconds],
+                "medians_of_runs_ms": [1e3 * seconds for seconds in entry.medians],
+                "extra_bytes": entry.extra_bytes,
+                "output_error": None if errors is None else _finite(errors.output),
+                "gradient_error": None if errors is None else _finite(errors.gradient),
+                "output_limit": None if errors is None else errors.output_limit,
+                "gradient_limit": None if errors is None else errors.gradient_limit,
+                "wrong": entry.wrong,
+                "reason": entry.reason,
+                "ratios": dict(ratios.get(entry.name, {})),
+            }
+        )
+    return rows
+
+
+def _finite(number: float) -> float | str:
+    """The number; JSON has no word for those that are none."""
+    return number if abs(number) < float("inf") else str(number)
+
+
+def save(folder: Path, name: str, figures: Mapping[str, Any], picture: Figure) -> tuple[Path, Path]:
+    """Write ``name.json`` and ``name.png`` atomically and return their paths; the folder is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / f"{name}.json", folder / f"{name}.png"
+    write_json(paths[0], {"schema": SCHEMA, **figures})
+    write_atomic(paths[1], lambda file: picture.savefig(file, format="png", dpi=130))
+    return paths
+
+
+def dots(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
+    """A row of two charts for every work, log axes: milliseconds of a step with quartiles, and its extra memory."""
+    from matplotlib.figure import Figure
+
+    shown = [(title, [entry for entry in entries if entry.median is not None]) for title, entries in works]
+    heights = [1.0 + 0.3 * len(entries) for _, entries in shown]
+    figure = Figure(figsize=(13, sum(heights) + 0.4), layout="constrained")
+    grid = figure.subplots(len(shown), 2, squeeze=False, sharex="col", height_ratios=heights)
+    for (title, entries), (times, memory) in zip(shown, grid, strict=True):
+        names = [_label(entry) for entry in entries]
+        colours = [_COLOURS.get(entry.family, "#999999") for entry in entries]
+        medians = [1e3 * (entry.median or 0) for entry in entries]
+        whiskers = [(entry.quartiles or (0.0, 0.0)) for entry in entries]
+        spread = (
+            [median - 1e3 * low for median, (low, _) in zip(medians, whiskers, strict=True)],
+            [1e3 * high - median for median, (_, high) in zip(medians, whiskers, strict=True)],
+        )
+        mebibytes = [(entry.extra_bytes or 0) / 2**20 for entry in entries]
+        for index, name in enumerate(names):
+            whisker = [[spread[0][index]], [spread[1][index]]]
+            times.errorbar(medians[index], name, xerr=whisker, fmt="o", color=colours[index], capsize=3)
+            memory.plot(mebibytes[index], name, "o", color=colours[index])
+        memory.tick_params(labelleft=False)
+        for axes in (times, memory):
+            axes.set(xscale="log", ylabel="contestant" if axes is times else None)
+            axes.tick_params(labelbottom=True)
+            axes.invert_yaxis()
+            axes.grid(alpha=0.3)
+            axes.margins(y=0.15)
+            axes.spines[["top", "right"]].set_visible(False)
+        times.set_title(title, loc="left", fontsize=9)
+        times.set_xlabel("forward + backward, milliseconds (median, quartiles)")
+        memory.set_xlabel("memory beyond parameters, inputs and gradients, MiB")
+    return figure
+
+
+def _label(entry: Entry) -> str:
+    name = f"{entry.name} {entry.detail}".rstrip()
+    return f"{name} (WRONG)" if entry.wrong else name
+
+
+Points = Sequence[tuple[int, Sequence[Entry]]]
+
+
+def curves(title: str, sweeps: Mapping[str, Mapping[str, Points]], axes_in_words: Mapping[str, str]) -> Figure:
+    """Two rows for every kind of layer, times and memory; a column for every size that grows; log axes.
+
+    Args:
+        title: of the picture.
+        sweeps: kind of pre-activations -> letter of the axis -> (value, entries) of every point.
+        axes_in_words: letter -> what it stands for; a column each.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2 + 3.2 * len(axes_in_words), 0.6 + 5.6 * len(sweeps)), layout="constrained")
+    grid = figure.subplots(2 * len(sweeps), len(axes_in_words), squeeze=False, sharex="col", sharey="row")
+    for row, (kind, of_kind) in enumerate(sweeps.items()):
+        for column, (axis, words) in enumerate(axes_in_words.items()):
+            times, memory = grid[2 * row : 2 * row + 2, column]
+            points = of_kind.get(axis, [])
+            for index, (name, family) in enumerate(_contestants_of(points)):
+                style = {"marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "color": f"C{index % 10}"}
+                style["ls"] = _LINES.get(family, "-.")
+                _line(times, points, name, lambda entry: None if entry.median is None else 1e3 * entry.median, style)
+                _line(memory, points, name, lambda entry: (entry.extra_bytes or 0) / 2**20 or None, style)
+            memory.set_xlabel(f"{axis}, {words.replace('_', ' ')}")
+            memory.tick_params(labelbottom=True)
+            for axes in (times, memory):
+                axes.set(xscale="log", yscale="log")
+                axes.grid(alpha=0.3)
+        grid[2 * row, 0].set_ylabel(f"{kind}: forward + backward, milliseconds")
+        grid[2 * row + 1, 0].set_ylabel(f"{kind}: extra memory, MiB")
+    lines = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines()}
+    figure.legend(list(lines.values()), list(lines), loc="outside right upper", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _contestants_of(points: Points) -> list[tuple[str, str]]:
+    return list({entry.name: (entry.name, entry.family) for _, entries in points for entry in entries}.values())
+
+
+def _line(axes: Axes, points: Points, name: str, of: Any, style: dict[str, Any]) -> None:
+    """Draw what ``of`` says of one contestant at every point where it says something."""
+    drawn = [(value, of(entry)) for value, entries in points for entry in entries if entry.name == name]
+    drawn = [(value, number) for value, number in drawn if number is not None]
+    if drawn:
+        axes.plot(*zip(*drawn, strict=True), label=name, lw=1.2, **style)
