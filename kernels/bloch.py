@@ -165,7 +165,7 @@ class _Options:
 
 
 def plain_circuits(
-    x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None, options: _Options
+    options: _Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap and for second derivatives."""
     circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
@@ -183,7 +183,8 @@ class _BlochCircuits(torch.autograd.Function):
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
             return _forward(x, circuit, mix, theta.shape[-4], options), None
-        inputs, states = circuit.inputs(x, (slice(0, x.shape[0]), slice(0, theta.shape[-4]))), []
+        inputs = circuit.inputs(x, (slice(0, x.shape[0]), slice(0, theta.shape[-4])))
+        states: list[Vector] = []
         z = circuit.run(inputs, states)
         return read(z, options.readout).clone(), _Kept(inputs, states, z)
 
@@ -201,7 +202,7 @@ class _BlochCircuits(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
         *tensors, options, _ = args
-        run = torch.vmap(lambda *t: plain_circuits(*t, options), in_dims[:5], randomness=info.randomness)
+        run = torch.vmap(lambda *t: plain_circuits(options, *t), in_dims[:5], randomness=info.randomness)
         return (run(*tensors), None), (0, None)
 
 
@@ -216,7 +217,8 @@ class _BlochGradients(torch.autograd.Function):
             return total.results()
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         for piece in _pieces(x.shape[0], theta.shape[-4], theta.shape[-3], options.reps):
-            inputs, states = circuit.inputs(x, piece), []  # type: ignore[var-annotated]
+            inputs = circuit.inputs(x, piece)
+            states: list[Vector] = []
             z = circuit.run(inputs, states)
             _add_piece(circuit, _Kept(inputs, states, z), grad, mix, options, total)
         return total.results()
@@ -233,10 +235,10 @@ class _BlochGradients(torch.autograd.Function):
 
         def first(*given: Tensor) -> tuple[Tensor, ...]:
             some = iter(given)
-            values = _plain_gradients(*(next(some) if there else None for there in present), ctx.options)
-            return tuple(v for v, need in zip(values, ctx.needs, strict=True) if need)
+            values = _plain_gradients(ctx.options, [next(some) if there else None for there in present])
+            return tuple(v for v, need in zip(values, ctx.needs, strict=True) if need and v is not None)
 
-        _, pull = torch.func.vjp(first, *tensors)
+        pull = torch.func.vjp(first, *tensors)[1]
         pulled = iter(pull(tuple(g for g, need in zip(grads, ctx.needs, strict=True) if need)))
         return *(next(pulled) if there else None for there in present), None, None, None
 
@@ -244,7 +246,7 @@ class _BlochGradients(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
         *tensors, options, _, needs = args
         run = torch.vmap(
-            lambda *t: tuple(v for v, need in zip(_plain_gradients(*t, options), needs, strict=True) if need),
+            lambda *t: tuple(v for v, need in zip(_plain_gradients(options, t), needs, strict=True) if need),
             in_dims[:6],
             randomness=info.randomness,
         )
@@ -252,25 +254,17 @@ class _BlochGradients(torch.autograd.Function):
         return tuple(next(values) if need else None for need in needs), tuple(0 if need else None for need in needs)
 
 
-def _plain_gradients(
-    grad: Tensor,
-    x: Tensor,
-    theta: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    mix: Tensor | None,
-    options: _Options,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of :func:`plain_circuits` in its five tensors; None for those that are None."""
-    tensors = (x, theta, weight, bias, mix)
+def _plain_gradients(options: _Options, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """From the upstream gradient and the tensors of :func:`plain_circuits` to gradients in those that are there."""
+    grad, *arguments = tensors
 
     def run(*given: Tensor) -> Tensor:
         some = iter(given)
-        return plain_circuits(*(None if t is None else next(some) for t in tensors), options)  # type: ignore[arg-type]
+        return plain_circuits(options, *(None if t is None else next(some) for t in arguments))  # type: ignore[arg-type]
 
-    _, pull = torch.func.vjp(run, *(t for t in tensors if t is not None))
+    pull = torch.func.vjp(run, *(t for t in arguments if t is not None))[1]
     pulled = iter(pull(grad))
-    return tuple(None if t is None else next(pulled) for t in tensors)
+    return tuple(None if t is None else next(pulled) for t in arguments)
 
 
 def _add_piece(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from qkan.kernels import cost, spectral
+from qkan.kernels import cost, spectral, sums
 from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.reading import largest
 
@@ -19,13 +21,15 @@ MIN_RADIUS = 2**-4
 
 @dataclass(frozen=True)
 class Plan:
-    """How a layer is expanded: circuit evaluations per circuit, and half the domain's width for Chebyshev."""
+    """How a layer is expanded: how, circuit evaluations per circuit, and half the domain's width for Chebyshev."""
 
+    kind: Literal["fourier", "sums", "chebyshev"]
     points: int
-    radius: float | None = None
+    radius: float = math.inf
 
     def __str__(self) -> str:
-        kind = "Fourier, exact" if self.radius is None else f"Chebyshev on [-{self.radius:.3g}, {self.radius:.3g}]"
+        kinds = {"fourier": "Fourier, exact", "sums": "sums of pre-activations, exact"}
+        kind = kinds.get(self.kind, f"Chebyshev on [-{self.radius:.3g}, {self.radius:.3g}]")
         return f"{self.points} points per circuit, {kind}"
 
 
@@ -44,7 +48,15 @@ def plan_expansion(
     if reason is not None:
         return reason
     if weight is None:
-        return Plan(2 * reps + 1)
+        return Plan("fourier", 2 * reps + 1)
+    by_sums = Plan("sums", 3**reps) if weight.shape[0] == 1 and reps <= sums.MAX_REPS else None
+    by_chebyshev = _plan_chebyshev(theta, weight, x, radius) if by_sums is None or reps > 1 else ""
+    if isinstance(by_chebyshev, str):
+        return by_sums or by_chebyshev
+    return by_sums if by_sums is not None and by_sums.points <= by_chebyshev.points else by_chebyshev
+
+
+def _plan_chebyshev(theta: Tensor, weight: Tensor, x: Tensor | None, radius: Radius) -> Plan | str:
     if torch.compiler.is_compiling():
         return "the number of terms of trained pre-activations depends on their values, which a compiler cannot see"
     bound = radius() if callable(radius) else radius
@@ -61,7 +73,7 @@ def plan_expansion(
             f"its pre-activation weights and inputs are so large (or not finite) that {spectral.MAX_TERMS} terms are "
             "not enough"
         )
-    return Plan(terms, bound)
+    return Plan("chebyshev", terms, bound)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ class Circuits:
     Args:
         theta: (outputs, inputs, rows, angles) in radians, (1, inputs, ...) for one circuit per input that serves all
             outputs of ``mix``, or with leading dimensions equal to those of ``x`` (per-sample circuits).
-        preact_weight, preact_bias: (outputs, inputs, reps), or None for weight 1 and bias 0.
+        preact_weight, preact_bias: (outputs, inputs, reps), or (1, inputs, reps) for all outputs, or None for weight 1
+            and bias 0.
         mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps, readout: the circuit and what is read from it.
         backend: one of :data:`BACKENDS`. ``"auto"`` takes the one that :mod:`qkan.kernels.cost` finds the cheapest.
@@ -150,20 +151,21 @@ class Circuits:
         )
         return choose(work, x.device.type, plan, "it is not built yet")
 
-    def _expand(self, plan: Plan) -> spectral.Expansion:
-        mix = None if self._one_per_input else self.mix
-        if self.weight is None or plan.radius is None:
-            return spectral.fourier(self.theta, self.bias, mix, ansatz=self.ansatz, reps=self.reps)
-        return spectral.chebyshev(
-            self.theta,
-            self.weight,
-            self.bias,
-            mix,
-            ansatz=self.ansatz,
-            reps=self.reps,
-            radius=plan.radius,
-            terms=plan.points,
-        )
+    def _spread(self, parameter: Tensor | None) -> Tensor | None:
+        """Pre-activations that all outputs share, laid out for every output."""
+        if parameter is None or parameter.shape[0] == self.theta.shape[-4]:
+            return parameter
+        return parameter.expand(self.theta.shape[-4], -1, -1)
+
+    def _expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
+        mix, circuit = None if self._one_per_input else self.mix, {"ansatz": self.ansatz, "reps": self.reps}
+        bias, weight = self._spread(self.bias), self._spread(self.weight)
+        if self.weight is None or weight is None:
+            return spectral.fourier(self.theta, bias, mix, **circuit)  # type: ignore[arg-type]
+        if plan.kind == "sums":
+            return spectral.shared(self.theta, self.weight, self.bias, mix, **circuit)  # type: ignore[arg-type]
+        domain = {"radius": plan.radius, "terms": plan.points}
+        return spectral.chebyshev(self.theta, weight, bias, mix, **domain, **circuit)  # type: ignore[arg-type]
 
     def _expanded(self, plan: Plan, low: torch.dtype | None) -> Callable[[Tensor], Tensor]:
         """The layer by expansion: everything one matrix product, or activations and a linear map."""
@@ -236,7 +238,7 @@ class Circuits:
                 y = self._run(x, None, reduce=False)
                 return (y if self.mix is None else y * self.mix).to(self.dtype)
             y = self._expand(plan).edges(x)
-            return (y * self.mix if self._one_per_input else y).to(self.dtype)
+            return (y * self.mix if self._one_per_input and self.mix is not None else y).to(self.dtype)
 
     def _run(self, x: Tensor, mix: Tensor | None, *, reduce: bool) -> Tensor:
         lead, theta = x.shape[:-1], self.theta
@@ -244,10 +246,11 @@ class Circuits:
             theta = theta.expand(*lead, *theta.shape[-4:]).reshape(-1, *theta.shape[-4:])
         flat = x.reshape(-1, x.shape[-1])
         options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
+        weight, bias = self._spread(self.weight), self._spread(self.bias)
         if self.backend == "reference":
-            y = reference.phi(flat.unsqueeze(-2), theta, self.weight, self.bias, **options)  # type: ignore[arg-type]
+            y = reference.phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
             y = y if mix is None else y * mix
             y = y.sum(-1) if reduce else y
         else:
-            y = bloch.circuits(flat, theta, self.weight, self.bias, mix, reduce=reduce, **options)  # type: ignore[arg-type]
+            y = bloch.circuits(flat, theta, weight, bias, mix, reduce=reduce, **options)  # type: ignore[arg-type]
         return y.reshape(*lead, *y.shape[1:])

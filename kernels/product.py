@@ -39,7 +39,7 @@ class Sum:
     low: torch.dtype | None = None
 
 
-def plain_sum(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
+def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
     """:func:`weighted_sum` in a few differentiable operations, without pieces."""
     planes = kind.basis.planes(x)
     if kind.diagonal:
@@ -49,7 +49,7 @@ def plain_sum(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
     return y + constant
 
 
-def plain_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum) -> tuple[Tensor, Tensor]:
+def plain_gradients(kind: Sum, x: Tensor, matrix: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`weighted_sum` in x and matrix, by the formulas at the head of this module."""
     slopes, constant = kind.basis.differentiate(matrix)
     planes = kind.basis.planes(x)
@@ -173,7 +173,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x, matrix, constant, kind: Sum):
         def run(*tensors: Tensor) -> Tensor:
-            return plain_sum(*tensors, kind)
+            return plain_sum(kind, *tensors)
 
         return torch.vmap(run, in_dims[:3], randomness=info.randomness)(x, matrix, constant), 0
 
@@ -204,17 +204,17 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
         def needed(*tensors: Tensor) -> tuple[Tensor, ...]:
-            values = plain_gradients(*tensors, ctx.kind)
+            values = plain_gradients(ctx.kind, *tensors)
             return tuple(value for value, need in zip(values, ctx.needs, strict=True) if need)
 
-        _, pull = torch.func.vjp(needed, *ctx.saved_tensors)
+        pull = torch.func.vjp(needed, *ctx.saved_tensors)[1]
         upstream = tuple(grad for grad, need in zip(grads, ctx.needs, strict=True) if need)
         return *pull(upstream), None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x, matrix, grad, kind: Sum, *needs: bool):
         def run(*tensors: Tensor) -> tuple[Tensor, Tensor]:
-            return plain_gradients(*tensors, kind)
+            return plain_gradients(kind, *tensors)
 
         values = torch.vmap(run, in_dims[:3], randomness=info.randomness)(x, matrix, grad)
         return tuple(v if need else None for v, need in zip(values, needs, strict=True)), tuple(
@@ -248,5 +248,5 @@ def weighted_sum(
     """
     kind = Sum(basis, diagonal, low)
     if torch.compiler.is_compiling():
-        return plain_sum(x, matrix, constant, kind)
+        return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

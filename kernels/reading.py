@@ -35,4 +35,4 @@ def memory(device: torch.device) -> int | None:
 
 def gibibytes(size: int) -> str:
     """A number of bytes in words: ``"12.3 GiB"``."""
-    return f"{size / 2**30:.3g} GiB"
+    return f"{size / 2**30:,.1f} GiB"

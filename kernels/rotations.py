@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,12 +32,11 @@ def turn_back(vector: Adjoint, axis: int, cos: Tensor, sin: Tensor) -> None:
     """Undo :func:`turn`; None stands for a component that is zero."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     u, v = vector[first], vector[second]
-    if u is None and v is None:
-        return
-    if v is None:
-        vector[first], vector[second] = cos * u, minus(sin, u)  # type: ignore[arg-type]
-    elif u is None:
-        vector[first], vector[second] = sin * v, cos * v
+    if u is None:
+        if v is not None:
+            vector[first], vector[second] = sin * v, cos * v
+    elif v is None:
+        vector[first], vector[second] = cos * u, minus(sin, u)
     else:
         vector[first] = torch.addcmul(cos * u, sin, v)
         vector[second] = torch.addcmul(cos * v, sin, u, value=-1)
@@ -53,8 +54,8 @@ def turn_to_z(vector: Vector, axis: int, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.addcmul(cos * vector[2], sin, vector[1])
 
 
-def half_turn(vector: Adjoint, axis: int) -> None:
-    """A Pauli gate: flips the two components across its axis; its own inverse."""
+def half_turn(vector: Any, axis: int) -> None:
+    """A Pauli gate: flips the two components of a vector or an adjoint across its axis; its own inverse."""
     for other in ((axis + 1) % 3, (axis + 2) % 3):
         part = vector[other]
         vector[other] = None if part is None else -part

@@ -12,7 +12,9 @@ Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nod
 docs/kernels.md proves both; a single wave reaches the first, so there is no better one. The bound is that of one phi: a
 layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
 
-Either way y_o = sum_i v_oi phi_oi(x_i) is features(x) times a matrix: the circuit runs on a handful of points per
+*Sums of pre-activations*: where an input has one w for all its circuits, see :mod:`qkan.kernels.sums`.
+
+Each way y_o = sum_i v_oi phi_oi(x_i) is features(x) times a matrix: the circuit runs on a handful of points per
 parameter update instead of on every sample. Gradients of the circuit's parameters flow through the matrix.
 """
 
@@ -31,6 +33,7 @@ from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.constants import constants, counted, exact_like
 from qkan.kernels.features import Basis
 from qkan.kernels.product import weighted_sum
+from qkan.kernels.sums import SumExpansion, frequencies
 
 #: Beyond so many terms single precision no longer holds what the bound promises.
 MAX_TERMS = 512
@@ -174,6 +177,24 @@ def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: A
     """
     angles, analysis = constants(_fourier_rule, reps, theta)
     return _expand(Basis("fourier", reps), angles, analysis, theta, None, bias, mix, ansatz, reps)
+
+
+def shared(
+    theta: Tensor, weight: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int
+) -> SumExpansion:
+    """Expand a layer whose pre-activations are one per input, exactly, for inputs of any size; see :mod:`.sums`.
+
+    Args:
+        theta, mix, ansatz, reps: as in :func:`fourier`.
+        weight, bias: pre-activations (1, inputs, reps); bias may be None.
+    """
+    degree = frequencies(reps)
+    angles, analysis = constants(_fourier_rule, degree, theta)
+    counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
+    basis, places = Basis("fourier", degree), counting.expand(*theta.shape[:2], -1)
+    expansion = _expand(basis, angles, analysis, theta, places, None, mix, ansatz, reps)
+    shifts = torch.zeros_like(weight[0]) if bias is None else bias[0]
+    return SumExpansion(weight[0], shifts, expansion.matrix, expansion.constant)
 
 
 def _log_bessel(order: int, z: float) -> float:

@@ -80,7 +80,7 @@ class DARUAN(nn.Module):
             TypeError: an input that is not floating point.
         """
         flat = x.reshape(*x.shape, 1) if self.num_features == 1 else x
-        check_input(flat, self.num_features, type(self).__name__)
+        check_input(flat, self.num_features, type(self).__name__, self.theta.device)
         theta, weight, bias = (
             None if p is None else p.unsqueeze(0) for p in (self.theta, self.preact_weight, self.preact_bias)
         )

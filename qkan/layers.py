@@ -14,7 +14,7 @@ from qkan.init import circuit_angles_, uniform_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Radius
-from qkan.options import BaseActivation, base_function, check_dtype, check_input, group_size, positive_int
+from qkan.options import BaseActivation, base_function, check_dtype, check_input, check_memory, group_size, positive_int
 
 
 class QKANLayer(nn.Module):
@@ -26,7 +26,8 @@ class QKANLayer(nn.Module):
     Shapes: input (..., in_features), output (..., out_features), any number of leading dimensions. Parameters:
     ``theta`` (out, in, rows, angles) in radians, rows = reps + 1 where the ansatz ends with trained gates, else reps;
     ``preact_weight`` and ``preact_bias`` (out, in, reps); ``postact_weight``, ``postact_bias`` and ``base_weight``
-    (out, in). A parameter whose option is off is None. With ``group``, theta and pre-activations are (1, group, ...).
+    (out, in). A parameter whose option is off is None. With ``group``, theta and pre-activations are (1, group, ...);
+    with ``preact_trainable="input"`` pre-activations are (1, in, reps).
 
     Args:
         in_features, out_features: sizes of the last dimension.
@@ -35,7 +36,9 @@ class QKANLayer(nn.Module):
         group: None, a circuit of its own for every edge; a number n, n circuits that inputs share (input i has circuit
             i mod n, the same for all outputs); ``"input"``, one circuit per input.
         ansatz: ``"pz"``, ``"rpz"``, ``"px"``, ``"real"``, ``"mix"`` or an :class:`Ansatz`.
-        preact_trainable: train w and b of the encoded angles w_l x + b_l; else w = 1, b = 0.
+        preact_trainable: train w and b of the encoded angles w_l x + b_l; else w = 1, b = 0. ``"input"`` trains one w
+            and b per input for all outputs: fewer parameters, and a spectrum of up to (3^reps + 1) / 2 frequencies
+            that one matrix product still gives exactly for inputs of any size.
         postact_weight_trainable, postact_bias_trainable: train v and c; else v = 1, c = 0.
         base_activation: ``"silu"``, ``"gelu"``, ``"relu"``, ``"tanh"``, ``"identity"``, a callable, or None for no base
             branch at all. A module is not copied: all layers that are given it share its parameters.
@@ -67,7 +70,7 @@ class QKANLayer(nn.Module):
         *,
         group: int | Literal["input"] | None = None,
         ansatz: str | Ansatz = "pz",
-        preact_trainable: bool = False,
+        preact_trainable: bool | Literal["input"] = False,
         postact_weight_trainable: bool = False,
         postact_bias_trainable: bool = False,
         base_activation: BaseActivation = "silu",
@@ -107,14 +110,25 @@ class QKANLayer(nn.Module):
         def parameter(present: bool, *shape: int, trained: bool = True) -> nn.Parameter | None:
             return nn.Parameter(torch.empty(shape, **factory), requires_grad=trained) if present else None  # type: ignore[arg-type]
 
-        preact_bias = preact_trainable or self.ansatz.trains_preact_bias
+        check_memory(f"QKANLayer({in_features}, {out_features}, reps={reps})", self._numbers(reps), device, dtype)
+
+        if preact_trainable not in (False, True, "input"):
+            raise ValueError(f"preact_trainable {preact_trainable!r} must be True, False or 'input' (one per input)")
+        preact_bias = bool(preact_trainable) or self.ansatz.trains_preact_bias
+        pre = (1, self.in_features) if preact_trainable == "input" and self.group is None else circuits
         self.theta = nn.Parameter(torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
-        self.register_parameter("preact_weight", parameter(preact_trainable, *circuits, reps))
-        self.register_parameter("preact_bias", parameter(preact_bias, *circuits, reps))
+        self.register_parameter("preact_weight", parameter(bool(preact_trainable), *pre, reps))
+        self.register_parameter("preact_bias", parameter(preact_bias, *pre, reps))
         self.register_parameter("postact_weight", parameter(postact_weight_trainable, *edges))
         self.register_parameter("postact_bias", parameter(postact_bias_trainable, *edges))
         self.register_parameter("base_weight", parameter(base_activation is not None, *edges, trained=base_trainable))
         self.reset_parameters(generator)
+
+    def _numbers(self, reps: int) -> int:
+        """At most so many numbers a layer's parameters hold."""
+        edges = self.in_features * self.out_features
+        circuits = edges if self.group is None else self.group
+        return circuits * (self.ansatz.rows(reps) * self.ansatz.angles + 2 * reps * bool(self.preact_trainable)) + edges
 
     def reset_parameters(self, generator: torch.Generator | None = None, slope: float | None = None) -> None:
         """Draw fresh initial values.
@@ -187,7 +201,7 @@ class QKANLayer(nn.Module):
             ValueError: a last size other than in_features, or a theta of another shape.
             TypeError: an input that is not floating point.
         """
-        check_input(x, self.in_features, type(self).__name__)
+        check_input(x, self.in_features, type(self).__name__, self.theta.device)
         if theta is not None:
             self._check_theta(x, theta)
         return self._with_callable_base(x, self._circuits(theta)(x))
@@ -222,14 +236,14 @@ class QKANLayer(nn.Module):
         Returns:
             what was printed, with the fields ``backend``, ``reason``, ``candidates`` and ``plan``.
         """
-        check_input(x, self.in_features, type(self).__name__)
+        check_input(x, self.in_features, type(self).__name__, self.theta.device)
         choice = self._circuits().choose(x)
         print(choice)
         return choice
 
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
-        check_input(x, self.in_features, type(self).__name__)
+        check_input(x, self.in_features, type(self).__name__, self.theta.device)
         y = self._circuits().edges(x)
         bias = self._edge_bias()
         if bias is not None:
@@ -246,7 +260,7 @@ class QKANLayer(nn.Module):
         if self.group is not None:
             options.append(f"group={self.group}")
         if self.preact_trainable:
-            options.append("preact_trainable=True")
+            options.append(f"preact_trainable={self.preact_trainable!r}")
         options += [
             f"{name}_trainable=True" for name in ("postact_weight", "postact_bias") if getattr(self, name) is not None
         ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.features import BASES
+from qkan.kernels.reading import gibibytes, memory
 
 MAX_FEATURES = 2**20
 BaseActivation = str | nn.Module | Callable[[Tensor], Tensor] | None
@@ -21,7 +22,7 @@ class LayerOptions(TypedDict, total=False):
     reps: int
     group: int | Literal["input"] | None
     ansatz: str | Ansatz
-    preact_trainable: bool
+    preact_trainable: bool | Literal["input"]
     postact_weight_trainable: bool
     postact_bias_trainable: bool
     base_activation: BaseActivation
@@ -93,14 +94,33 @@ def group_size(group: int | str | None, in_features: int) -> int | None:
     return positive_int("group", group, in_features)
 
 
-def check_input(x: Tensor, features: int, owner: str) -> None:
-    """Check that ``x`` is real floating point with ``features`` as its last size.
+def check_memory(owner: str, numbers: int, device: torch.device | str | int | None, dtype: torch.dtype | None) -> None:
+    """Check that a device has room for ``numbers`` parameters at all.
+
+    Raises:
+        ValueError: it does not; the message names the size.
+    """
+    where = torch.empty(0, device=device).device
+    size, room = numbers * (dtype or torch.get_default_dtype()).itemsize, memory(where)
+    if room is not None and size > room:
+        raise ValueError(
+            f"{owner} needs {gibibytes(size)} for its parameters, but {where} has {gibibytes(room)}; use fewer "
+            'features or repetitions, or group="input" (one circuit per input)'
+        )
+
+
+def check_input(x: Tensor, features: int, owner: str, device: torch.device | None = None) -> None:
+    """Check that ``x`` is real floating point with ``features`` as its last size, and on ``device`` if that is given.
 
     Raises:
         TypeError: another dtype.
-        ValueError: another last size.
+        ValueError: another last size or device.
     """
     if not x.is_floating_point():
         raise TypeError(f"{owner} needs a floating-point input, got {x.dtype}; convert it with x.float()")
     if x.dim() == 0 or x.shape[-1] != features:
         raise ValueError(f"{owner} needs an input of shape (..., {features}), got {tuple(x.shape)}")
+    if device is not None and x.device != device:
+        raise ValueError(
+            f"{owner} is on {device}, but its input is on {x.device}; move one of them with .to({str(device)!r})"
+        )

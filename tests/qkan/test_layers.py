@@ -288,3 +288,61 @@ def test_what_print_shows() -> None:
         "QKANLayer(in_features=4, out_features=3, reps=3, ansatz='pz', group=2, preact_trainable=True, "
         "base_activation='sin', readout='z', backend='auto')"
     )
+
+
+def test_pre_activations_shared_by_all_outputs() -> None:
+    layer = QKANLayer(5, 4, 2, preact_trainable="input")
+    assert layer.preact_weight is not None
+    assert layer.preact_weight.shape == (1, 5, 2)
+    assert "preact_trainable='input'" in repr(layer)
+    assert layer(torch.randn(3, 5)).shape == (3, 4)
+    with pytest.raises(ValueError, match=r"preact_trainable 'edge' must be True, False or 'input'"):
+        QKANLayer(5, 4, preact_trainable="edge")  # type: ignore[arg-type]
+
+
+def test_sizes_beyond_memory_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"QKANLayer\(1048576, 1048576, reps=3\) needs 36,864.0 GiB .* but cpu has"):
+        QKANLayer(2**20, 2**20)
+
+
+def test_an_input_on_another_device_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"QKANLayer is on cpu, but its input is on meta; move one of them"):
+        QKANLayer(3, 2)(torch.empty(4, 3, device="meta"))
+
+
+@pytest.mark.parametrize("backend", ["spectral", "bloch"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_an_angle_of_a_million_is_still_accurate(backend: str, trained: bool) -> None:
+    make = torch.Generator().manual_seed(0)
+    layer = QKANLayer(4, 3, preact_trainable=trained, base_activation=None, backend=backend, generator=make)
+    with torch.no_grad():
+        layer.theta += 1e6
+        if layer.preact_weight is not None:
+            layer.preact_weight += torch.randn(layer.preact_weight.shape, generator=make)
+    truth = QKANLayer(4, 3, preact_trainable=trained, base_activation=None, backend="reference").double()
+    truth.load_state_dict(layer.state_dict())
+    x = torch.randn(20, 4, generator=make) * (1 if backend == "spectral" and trained else 1e6)
+    torch.testing.assert_close(layer(x).double(), truth(x.double()), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["spectral", "bloch", "auto"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_is_not_finite_stays_in_its_row(backend: str, trained: bool) -> None:
+    layer = QKANLayer(4, 3, preact_trainable=trained, backend=backend)
+    x = torch.randn(20, 4)
+    x[3, 1], x[7, 0], x[8, 2] = float("nan"), float("inf"), float("-inf")
+    finite = torch.isfinite(layer(x))
+    assert not finite[[3, 7, 8]].any()
+    assert finite[[i for i in range(20) if i not in (3, 7, 8)]].all()
+
+
+@pytest.mark.parametrize("backend", ["spectral", "bloch"])
+def test_second_derivatives_and_vmap_through_a_layer(backend: str) -> None:
+    layer = QKANLayer(3, 1, 2, preact_trainable="input", backend=backend).double()
+    exact = QKANLayer(3, 1, 2, preact_trainable="input", backend="reference").double()
+    exact.load_state_dict(layer.state_dict())
+    x = torch.randn(3, dtype=torch.float64)
+    got, expected = (torch.func.jacrev(torch.func.jacrev(lambda t, m=m: m(t).squeeze()))(x) for m in (layer, exact))
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+    rows = torch.randn(5, 3, dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(layer)(rows), layer(rows), rtol=0, atol=1e-12)

@@ -62,7 +62,7 @@ def test_functional_gradients(module: nn.Module) -> None:
     got = torch.func.grad(loss)(parameters)
     first(module, x).square().sum().backward()
     for name, parameter in module.named_parameters():
-        torch.testing.assert_close(got[name], parameter.grad, rtol=0, atol=1e-6)
+        torch.testing.assert_close(got[name], parameter.grad, rtol=0, atol=5e-6)
 
 
 def test_deepcopy_is_independent(module: nn.Module) -> None:
@@ -149,7 +149,7 @@ def test_compiles_without_graph_breaks(name: str) -> None:
     expected = torch.autograd.grad(eager.square().sum(), (x, *module.parameters()))
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     output = first(compiled, x)
-    torch.testing.assert_close(output, eager, rtol=0, atol=1e-6)
+    torch.testing.assert_close(output, eager, rtol=0, atol=4e-6)
     for got, want in zip(torch.autograd.grad(output.square().sum(), (x, *module.parameters())), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
