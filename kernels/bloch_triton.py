@@ -166,7 +166,7 @@ def _share(work: int, others: int, least: int = 1) -> tuple[int, int]:
     return -(-work // chunk), chunk
 
 
-def _arguments(x: Tensor, phases: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None, call: _Call):
+def _arguments(x: Tensor, phases: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None, call: _Call, block_o: int):
     """The two tensors that both kernels read, and what is constant when they are compiled."""
     plan = call.plan
     layout = x.float() if call.diagonal else x.float().t()
@@ -178,6 +178,8 @@ def _arguments(x: Tensor, phases: Tensor, weight: Tensor | None, bias: Tensor | 
     if mix is not None:
         planes.append(mix.unsqueeze(0))
     packed = torch.cat(planes)
+    count, rows, outputs = packed.shape
+    packed = F.pad(packed, (0, -outputs % block_o)).view(count, rows, -1, block_o).permute(1, 2, 0, 3).contiguous()
     constants = {
         "START_X": call.start[0],
         "START_Y": call.start[1],
@@ -187,7 +189,8 @@ def _arguments(x: Tensor, phases: Tensor, weight: Tensor | None, bias: Tensor | 
         "PHASES": len(plan.phases),
         "ENCODINGS": len(plan.encodings),
         "MODE": plan.mode,
-        "MIX": -1 if mix is None else packed.shape[0] - 1,
+        "PLANES": count,
+        "MIX": -1 if mix is None else count - 1,
         "AMPLITUDE": call.amplitude,
         "DIAGONAL": call.diagonal,
         "num_warps": 1,
@@ -213,7 +216,7 @@ class _BlochTriton(torch.autograd.Function):
             block_b, block_o = tile(call.plan, outputs, lanes(x.device), backward=False)
             tiles = -(-samples // block_b) * -(-outputs // block_o)
             splits, chunk = _share(inputs, tiles, MIN_INPUTS)
-            x_planes, planes, constants = _arguments(x, phases, weight, bias, mix, call)
+            x_planes, planes, constants = _arguments(x, phases, weight, bias, mix, call, block_o)
             dtype = call.dtype if splits == 1 else torch.float32
             out = torch.empty((splits, samples, outputs), device=x.device, dtype=dtype)
             forward_kernel[(tiles * splits,)](
@@ -256,8 +259,8 @@ def _gradients(x, phases, weight, bias, mix, grad, call: _Call, wants_x: bool, w
     block_b, block_o = tile(plan, outputs, lanes(x.device), backward=True)
     blocks = -(-outputs // block_o)
     splits, chunk = _share(-(-samples // block_b), blocks * inputs)
-    x_planes, planes, constants = _arguments(x, phases, weight, bias, mix, call)
-    partial = planes.new_empty((splits, slots, inputs, outputs) if wants_planes else (1,))
+    x_planes, planes, constants = _arguments(x, phases, weight, bias, mix, call, block_o)
+    partial = planes.new_empty((splits, inputs, blocks, slots, block_o) if wants_planes else (1,))
     shape = (samples, outputs) if call.diagonal else (blocks, inputs, samples)
     grad_x = planes.new_empty(shape if wants_x else (1,))
     backward_kernel[(blocks * inputs * splits,)](
@@ -282,4 +285,5 @@ def _gradients(x, phases, weight, bias, mix, grad, call: _Call, wants_x: bool, w
     )
     if wants_x:
         grad_x = grad_x if call.diagonal else grad_x.sum(0).t()
-    return grad_x.to(x.dtype) if wants_x else None, partial.sum(0) if wants_planes else None
+    sums = partial.sum(0).permute(2, 0, 1, 3).flatten(2)[..., :outputs] if wants_planes else None
+    return grad_x.to(x.dtype) if wants_x else None, sums

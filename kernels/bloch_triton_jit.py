@@ -90,30 +90,37 @@ def _half_turn(x, y, z, AXIS: tl.constexpr):
 
 
 @triton.jit
-def _plane(planes, stride, INDEX: tl.constexpr):
-    """Parameter plane ``INDEX``, (1, BLOCK_O); ``planes`` points to this program's input and outputs in plane 0."""
-    return tl.load(planes + INDEX * stride)
+def _plane(planes, WIDTH: tl.constexpr, INDEX: tl.constexpr):
+    """Parameter plane ``INDEX``, (1, BLOCK_O). Planes lie ``WIDTH`` apart, a constant, so one address serves all."""
+    return tl.load(planes + INDEX * WIDTH)
 
 
 @triton.jit
-def _acos_argument(x, planes, stride, WEIGHT: tl.constexpr, ENCODINGS: tl.constexpr):
-    return tl.fma(_plane(planes, stride, WEIGHT), x, _plane(planes, stride, WEIGHT + ENCODINGS))
+def _acos_argument(x, planes, WIDTH: tl.constexpr, WEIGHT: tl.constexpr, ENCODINGS: tl.constexpr):
+    return tl.fma(_plane(planes, WIDTH, WEIGHT), x, _plane(planes, WIDTH, WEIGHT + ENCODINGS))
 
 
 @triton.jit
 def _trig(
-    cos_x, sin_x, planes, stride, STEP: tl.constexpr, PHASES: tl.constexpr, ENCODINGS: tl.constexpr, MODE: tl.constexpr
+    cos_x,
+    sin_x,
+    planes,
+    WIDTH: tl.constexpr,
+    STEP: tl.constexpr,
+    PHASES: tl.constexpr,
+    ENCODINGS: tl.constexpr,
+    MODE: tl.constexpr,
 ):
     """Cosine and sine of one rotation, (1, BLOCK_O) if no input reaches it; ``cos_x`` is x itself unless FIXED."""
     COUNT: tl.constexpr = (STEP >> 2) & 63
     PHASE: tl.constexpr = ((STEP >> 8) & 255) - 1
     WEIGHT: tl.constexpr = 2 * PHASES + ((STEP >> 16) & 255)
     if COUNT == 0:
-        cos, sin = _plane(planes, stride, PHASE), _plane(planes, stride, PHASES + PHASE)
+        cos, sin = _plane(planes, WIDTH, PHASE), _plane(planes, WIDTH, PHASES + PHASE)
     elif MODE == LINEAR:
-        w = _plane(planes, stride, WEIGHT)
+        w = _plane(planes, WIDTH, WEIGHT)
         if PHASE >= 0:
-            phase = _plane(planes, stride, 2 * PHASES + ENCODINGS + PHASE)
+            phase = _plane(planes, WIDTH, 2 * PHASES + ENCODINGS + PHASE)
         else:
             phase = tl.zeros_like(w)
         cos, sin = _sine_cosine(w, cos_x, phase)
@@ -121,17 +128,17 @@ def _trig(
         if MODE == FIXED:
             cos, sin = cos_x, sin_x
         else:
-            cos = _acos_argument(cos_x, planes, stride, WEIGHT, ENCODINGS)
+            cos = _acos_argument(cos_x, planes, WIDTH, WEIGHT, ENCODINGS)
             sin = tl.sqrt((1.0 - cos) * (1.0 + cos))
         for extra in tl.static_range(1, COUNT):
             if MODE == FIXED:
                 more_cos, more_sin = cos_x, sin_x
             else:
-                more_cos = _acos_argument(cos_x, planes, stride, WEIGHT + extra, ENCODINGS)
+                more_cos = _acos_argument(cos_x, planes, WIDTH, WEIGHT + extra, ENCODINGS)
                 more_sin = tl.sqrt((1.0 - more_cos) * (1.0 + more_cos))
             cos, sin = cos * more_cos - sin * more_sin, sin * more_cos + cos * more_sin
         if PHASE >= 0:
-            more_cos, more_sin = _plane(planes, stride, PHASE), _plane(planes, stride, PHASES + PHASE)
+            more_cos, more_sin = _plane(planes, WIDTH, PHASE), _plane(planes, WIDTH, PHASES + PHASE)
             cos, sin = cos * more_cos - sin * more_sin, sin * more_cos + cos * more_sin
     return cos, sin
 
@@ -144,7 +151,7 @@ def _step(
     cos_x,
     sin_x,
     planes,
-    stride,
+    WIDTH: tl.constexpr,
     STEP: tl.constexpr,
     PHASES: tl.constexpr,
     ENCODINGS: tl.constexpr,
@@ -155,7 +162,7 @@ def _step(
     if STEP >> 2 == 0:
         x, y, z = _half_turn(x, y, z, AXIS)
     else:
-        cos, sin = _trig(cos_x, sin_x, planes, stride, STEP, PHASES, ENCODINGS, MODE)
+        cos, sin = _trig(cos_x, sin_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE)
         x, y, z = _turn(x, y, z, cos, sin, AXIS)
     return x, y, z
 
@@ -214,6 +221,7 @@ def forward_kernel(
     START_Z: tl.constexpr,
     PROGRAM: tl.constexpr,
     STEPS: tl.constexpr,
+    PLANES: tl.constexpr,
     PHASES: tl.constexpr,
     ENCODINGS: tl.constexpr,
     MODE: tl.constexpr,
@@ -231,22 +239,21 @@ def forward_kernel(
     row = tile * BLOCK_B
     columns = block * BLOCK_O + tl.arange(0, BLOCK_O)[None, :]
     known = tl.minimum(columns, outputs - 1)
-    stride = inputs.to(tl.int64) * outputs
 
     total = tl.zeros([BLOCK_B, BLOCK_O], tl.float32)
     for i in range(split * chunk, tl.minimum(split * chunk + chunk, inputs)):
-        planes = planes_pointer + i.to(tl.int64) * outputs + known
+        planes = planes_pointer + (i.to(tl.int64) * blocks + block) * (PLANES * BLOCK_O) + tl.arange(0, BLOCK_O)[None, :]
         cos_x, sin_x = _inputs(x_pointer, i, row, samples, inputs, outputs, BLOCK_B, known, DIAGONAL, MODE)
         x = tl.full([1, BLOCK_O], START_X, tl.float32)
         y = tl.full([1, BLOCK_O], START_Y, tl.float32)
         z = tl.full([1, BLOCK_O], START_Z, tl.float32)
         for k in tl.static_range(STEPS):
             x, y, z = _step(
-                x, y, z, cos_x, sin_x, planes, stride, (PROGRAM >> STEP_BITS * k) & STEP_MASK, PHASES, ENCODINGS, MODE
+                x, y, z, cos_x, sin_x, planes, BLOCK_O, (PROGRAM >> STEP_BITS * k) & STEP_MASK, PHASES, ENCODINGS, MODE
             )
         value = _read(z, AMPLITUDE)
         if MIX >= 0:
-            value = value * _plane(planes, stride, MIX)
+            value = value * _plane(planes, BLOCK_O, MIX)
         total += value
     rows = tl.arange(0, BLOCK_B)[:, None]
     out = out_pointer + (split.to(tl.int64) * samples + row) * outputs
@@ -279,7 +286,7 @@ def _add_encodings(
     gradient,
     x,
     planes,
-    stride,
+    WIDTH: tl.constexpr,
     STEP: tl.constexpr,
     PHASES: tl.constexpr,
     ENCODINGS: tl.constexpr,
@@ -293,14 +300,14 @@ def _add_encodings(
         grad_x += gradient * COUNT
     elif MODE == LINEAR:
         total = _add(total, gradient * x, ROWS, PHASES + ENCODING)
-        grad_x += gradient * _plane(planes, stride, 2 * PHASES + ENCODING)
+        grad_x += gradient * _plane(planes, WIDTH, 2 * PHASES + ENCODING)
     else:
         for extra in tl.static_range(COUNT):
-            u = _acos_argument(x, planes, stride, 2 * PHASES + ENCODING + extra, ENCODINGS)
+            u = _acos_argument(x, planes, WIDTH, 2 * PHASES + ENCODING + extra, ENCODINGS)
             part = -gradient * tl.rsqrt((1.0 - u) * (1.0 + u))
             total = _add(total, part * x, ROWS, PHASES + ENCODING + extra)
             total = _add(total, part, ROWS, PHASES + ENCODINGS + ENCODING + extra)
-            grad_x += part * _plane(planes, stride, 2 * PHASES + ENCODING + extra)
+            grad_x += part * _plane(planes, WIDTH, 2 * PHASES + ENCODING + extra)
     return total, grad_x
 
 
@@ -317,7 +324,7 @@ def _step_back(
     cos_x,
     sin_x,
     planes,
-    stride,
+    WIDTH: tl.constexpr,
     STEP: tl.constexpr,
     PHASES: tl.constexpr,
     ENCODINGS: tl.constexpr,
@@ -336,9 +343,9 @@ def _step_back(
             total = _add(total, gradient, ROWS, PHASE)
         if (STEP >> 2) & 63 != 0:
             total, grad_x = _add_encodings(
-                total, grad_x, gradient, cos_x, planes, stride, STEP, PHASES, ENCODINGS, MODE, ROWS
+                total, grad_x, gradient, cos_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE, ROWS
             )
-        cos, sin = _trig(cos_x, sin_x, planes, stride, STEP, PHASES, ENCODINGS, MODE)
+        cos, sin = _trig(cos_x, sin_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE)
         x, y, z = _turn(x, y, z, cos, -sin, AXIS)
         lx, ly, lz = _turn(lx, ly, lz, cos, -sin, AXIS)
     return x, y, z, lx, ly, lz, total, grad_x
@@ -364,6 +371,7 @@ def backward_kernel(
     STEPS: tl.constexpr,
     SLOTS: tl.constexpr,
     ROWS: tl.constexpr,
+    PLANES: tl.constexpr,
     PHASES: tl.constexpr,
     ENCODINGS: tl.constexpr,
     MODE: tl.constexpr,
@@ -377,7 +385,7 @@ def backward_kernel(
 ):
     """Gradients of one input and one block of outputs over ``chunk`` tiles of samples.
 
-    Rows of ``partial`` (splits, SLOTS, inputs, outputs) are phases, weights, biases and mix, each summed over this
+    Rows of ``partial`` (splits, inputs, blocks, SLOTS, BLOCK_O) are phases, weights, biases and mix, each summed over this
     program's samples; ``grad_x`` is (blocks of outputs, inputs, samples), or (samples, outputs) if DIAGONAL.
 
     The circuit is run forward, then s and lambda are turned back together. The ``PREFIX`` rotations in front of the
@@ -390,8 +398,7 @@ def backward_kernel(
     block, i, split = program % blocks, program // blocks % inputs, program // blocks // inputs
     columns = block * BLOCK_O + tl.arange(0, BLOCK_O)[None, :]
     known = tl.minimum(columns, outputs - 1)
-    stride = inputs.to(tl.int64) * outputs
-    planes = planes_pointer + i.to(tl.int64) * outputs + known
+    planes = planes_pointer + (i.to(tl.int64) * blocks + block) * (PLANES * BLOCK_O) + tl.arange(0, BLOCK_O)[None, :]
     again = planes + zero
 
     start_x = tl.full([1, BLOCK_O], START_X, tl.float32)
@@ -399,7 +406,7 @@ def backward_kernel(
     start_z = tl.full([1, BLOCK_O], START_Z, tl.float32)
     for k in tl.static_range(PREFIX):
         start_x, start_y, start_z = _step(
-            start_x, start_y, start_z, 0.0, 0.0, planes, stride, (PROGRAM >> STEP_BITS * k) & STEP_MASK, PHASES,
+            start_x, start_y, start_z, 0.0, 0.0, planes, BLOCK_O, (PROGRAM >> STEP_BITS * k) & STEP_MASK, PHASES,
             ENCODINGS, MODE,
         )  # fmt: skip
 
@@ -415,14 +422,14 @@ def backward_kernel(
         x, y, z = start_x, start_y, start_z
         for k in tl.static_range(PREFIX, STEPS):
             x, y, z = _step(
-                x, y, z, cos_x, sin_x, planes, stride, (PROGRAM >> STEP_BITS * k) & STEP_MASK, PHASES, ENCODINGS, MODE
+                x, y, z, cos_x, sin_x, planes, BLOCK_O, (PROGRAM >> STEP_BITS * k) & STEP_MASK, PHASES, ENCODINGS, MODE
             )
         upstream = upstream_pointer + row.to(tl.int64) * outputs
         lz = tl.load(upstream + rows * outputs + columns, mask=valid & (columns < outputs), other=0.0).to(tl.float32)
         if MIX >= 0:
             if WANTS_PLANES:
                 total = _add(total, lz * _read(z, AMPLITUDE), ROWS, SLOTS - 1)
-            lz = lz * _plane(again, stride, MIX)
+            lz = lz * _plane(again, BLOCK_O, MIX)
         if AMPLITUDE:
             lz = lz * _read_slope(z)
         lx = tl.zeros_like(lz)
@@ -430,7 +437,7 @@ def backward_kernel(
         grad_x = tl.zeros_like(lz)
         for back in tl.static_range(STEPS - PREFIX):
             x, y, z, lx, ly, lz, total, grad_x = _step_back(
-                x, y, z, lx, ly, lz, total, grad_x, cos_x, sin_x, again, stride,
+                x, y, z, lx, ly, lz, total, grad_x, cos_x, sin_x, again, BLOCK_O,
                 (PROGRAM >> STEP_BITS * (STEPS - 1 - back)) & STEP_MASK, PHASES, ENCODINGS, MODE, ROWS,
             )  # fmt: skip
         sum_lx += tl.sum(lx, axis=0, keep_dims=True)
@@ -448,9 +455,9 @@ def backward_kernel(
         x, y, z = start_x, start_y, start_z
         for back in tl.static_range(PREFIX):
             x, y, z, sum_lx, sum_ly, sum_lz, total, _ = _step_back(
-                x, y, z, sum_lx, sum_ly, sum_lz, total, 0.0, 0.0, 0.0, again, stride,
+                x, y, z, sum_lx, sum_ly, sum_lz, total, 0.0, 0.0, 0.0, again, BLOCK_O,
                 (PROGRAM >> STEP_BITS * (PREFIX - 1 - back)) & STEP_MASK, PHASES, ENCODINGS, MODE, ROWS,
             )  # fmt: skip
         slots = tl.arange(0, ROWS)[:, None]
-        partial = partial_pointer + split.to(tl.int64) * SLOTS * stride + i.to(tl.int64) * outputs
-        tl.store(partial + slots * stride + columns, total, mask=(slots < SLOTS) & (columns < outputs))
+        partial = partial_pointer + ((split.to(tl.int64) * inputs + i) * blocks + block) * (SLOTS * BLOCK_O)
+        tl.store(partial + slots * BLOCK_O + tl.arange(0, BLOCK_O)[None, :], total, mask=slots < SLOTS)
