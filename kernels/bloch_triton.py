@@ -38,7 +38,7 @@ FIXED, LINEAR, ACOS = 0, 1, 2
 STEP_BITS = 24
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
 #: second at 3 repetitions, seven at 8, half a minute at 16. What is compiled is cached on disk.
-MAX_REPS, MAX_ROTATIONS = 16, 64
+MAX_REPS, MAX_ROTATIONS = 16, 80
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Programs to start if there is that much work: sixteen warps for each of 132 multiprocessors.
 PROGRAMS = 2048
@@ -99,24 +99,25 @@ def make_plan(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> Plan:
     return Plan(mode, program, len(steps), prefix, tuple(phases), tuple(encodings))
 
 
-def _stack(rows: Tensor, sums: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Sums of tensors as planes. ``rows`` keeps an empty result in the graph: its gradient is zero, not missing."""
+def _stack(sources: Sequence[Tensor], sums: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Sums of tensors as planes. Sources that feed no sum stay in the graph: their gradient is zero, not missing."""
     planes = [sum(terms[1:], terms[0]).unsqueeze(0) for terms in sums]
-    return torch.cat([rows[:0], *planes])
+    return torch.cat([*(source[:0] for source in sources), *planes])
 
 
 def _phases(plan: Plan, theta: Tensor, bias: Tensor | None) -> Tensor:
     """(phases, inputs, outputs) in float32 within [-pi, pi], from theta (outputs, inputs, rows, angles)."""
     columns = theta.shape[-1]
-    rows = theta.double().permute(2, 3, 1, 0).flatten(0, 1)
-    angles = rows.unbind()
-    biases = () if bias is None or plan.mode == ACOS else bias.double().permute(2, 1, 0).unbind()
+    sources = [theta.double().permute(2, 3, 1, 0).flatten(0, 1)]
+    if bias is not None and plan.mode != ACOS:
+        sources.append(bias.double().permute(2, 1, 0))
+    angles, *biases = (source.unbind() for source in sources)
     sums = [
         [angles[row * columns + column] for row, column in step.thetas]
-        + ([biases[index] for index in step.encodings] if biases else [])
+        + [each[index] for each in biases for index in step.encodings]
         for step in plan.phases
     ]
-    phases = _stack(rows, sums)
+    phases = _stack(sources, sums)
     return (phases - (phases.detach() / math.tau).round() * math.tau).float()
 
 
@@ -124,7 +125,7 @@ def _encoding_planes(plan: Plan, tensor: Tensor) -> Tensor:
     """(encodings, inputs, outputs) in float32, from pre-activation parameters (outputs, inputs, reps)."""
     rows = tensor.float().permute(2, 1, 0)
     each = rows.unbind()
-    return _stack(rows, [[each[index] for index in group] for group in plan.encodings])
+    return _stack([rows], [[each[index] for index in group] for group in plan.encodings])
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,8 @@ class _BlochTriton(torch.autograd.Function):
         wants_x, *wanted = ctx.needs_input_grad[:5]
         with _on(grad.device):
             grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
+        if totals is None:
+            return grad_x, None, None, None, None, None
         sizes = [0 if tensor is None else tensor.shape[0] for tensor in tensors[1:4]]
         *planes, mix = totals.split([*sizes, totals.shape[0] - sum(sizes)])
         results = [*planes, mix.squeeze(0)]
@@ -259,8 +262,8 @@ class _BlochTriton(torch.autograd.Function):
 
 def _gradients(
     call: _Call, tensors: tuple[Tensor | None, ...], grad: Tensor, wants_x: bool, learns: bool
-) -> tuple[Tensor | None, Tensor]:
-    """The gradient of x, and those of phases, weight, bias and mix as planes, unless ``learns`` is false: then none."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and mix as planes."""
     from qkan.kernels.bloch_triton_kernels import backward_kernel
 
     x, phases, *_, mix = tensors
@@ -273,7 +276,7 @@ def _gradients(
     blocks = -(-outputs // block_o)
     splits, chunk = _share(-(-samples // block_b), blocks * inputs)
     x_planes, planes, constants = _arguments(call, block_o, *tensors)
-    partial = torch.empty((splits, inputs, blocks, slots if learns else 0, block_o), device=x.device)
+    partial = torch.empty((splits, inputs, blocks, slots, block_o) if learns else 0, device=x.device)
     shape = (samples, outputs) if call.diagonal else (blocks, inputs, samples)
     grad_x = torch.empty(shape if wants_x else 0, device=x.device)
     backward_kernel[(blocks * inputs * splits,)](
@@ -295,7 +298,7 @@ def _gradients(
         BLOCK_O=block_o,
         **constants,
     )
-    totals = partial.sum(0).permute(2, 0, 1, 3).flatten(2)[..., :outputs]
+    totals = partial.sum(0).permute(2, 0, 1, 3).flatten(2)[..., :outputs] if learns else None
     if not wants_x:
         return None, totals
     return (grad_x if call.diagonal else grad_x.sum(0).t()).to(x.dtype), totals
