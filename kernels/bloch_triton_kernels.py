@@ -76,7 +76,7 @@ def forward_kernel(
 
     total = tl.zeros([BLOCK_B, BLOCK_O], tl.float32)
     for i in range(split * chunk, tl.minimum(split * chunk + chunk, inputs)):
-        planes = planes_pointer + (i * blocks.to(tl.int64) + block) * (PLANES * BLOCK_O) + lanes
+        planes = planes_pointer + (i * blocks.to(tl.int64) + block) * (PLANES * BLOCK_O)
         cos_x, sin_x = _inputs(x_pointer, i, row, columns, samples, inputs, outputs, DIAGONAL, MODE, BLOCK_B)
         x = tl.full([1, BLOCK_O], START_X, tl.float32)
         y = tl.full([1, BLOCK_O], START_Y, tl.float32)
@@ -133,16 +133,16 @@ def backward_kernel(
 
     The circuit is run forward, then s and lambda are turned back together. The ``PREFIX`` rotations in front of the
     first encoding are the same for all samples: lambda is summed over samples, then turned back once per program.
-    ``zero`` is 0, but the compiler does not know: with it the backward half reads the parameters again instead of
-    keeping every sine and cosine of the forward half in registers.
+    ``zero`` is 0, but the compiler does not know. Added to addresses, it keeps the compiler from holding in registers
+    what should be read again: sines and cosines of the forward half for the backward half, and the addresses of all
+    planes between tiles (on AMD two registers each).
     """
     blocks = tl.cdiv(outputs, BLOCK_O)
     program = tl.program_id(0)
     block, i, split = program % blocks, program // blocks % inputs, program // blocks // inputs
     lanes = tl.arange(0, BLOCK_O)[None, :]
     columns = block * BLOCK_O + lanes
-    planes = planes_pointer + (i * blocks.to(tl.int64) + block) * (PLANES * BLOCK_O) + lanes
-    again = planes + zero
+    planes = planes_pointer + (i * blocks.to(tl.int64) + block) * (PLANES * BLOCK_O)
 
     start_x = tl.full([1, BLOCK_O], START_X, tl.float32)
     start_y = tl.full([1, BLOCK_O], START_Y, tl.float32)
@@ -153,25 +153,26 @@ def backward_kernel(
             ENCODINGS, MODE,
         )  # fmt: skip
 
-    totals = partial_pointer + ((split * inputs.to(tl.int64) + i) * blocks + block) * (SLOTS * BLOCK_O) + lanes
+    totals = partial_pointer + ((split * inputs.to(tl.int64) + i) * blocks + block) * (SLOTS * BLOCK_O)
     rows = tl.arange(0, BLOCK_B)[:, None]
     sum_lx = tl.zeros([1, BLOCK_O], tl.float32)
     sum_ly = tl.zeros([1, BLOCK_O], tl.float32)
     sum_lz = tl.zeros([1, BLOCK_O], tl.float32)
     for tile in range(split * chunk, tl.minimum(split * chunk + chunk, tl.cdiv(samples, BLOCK_B))):
         row = tile * BLOCK_B
+        here, again, sums = planes + tile * zero, planes + (tile + 1) * zero, totals + tile * zero
         later = tile > split * chunk
         valid = row + rows < samples
         cos_x, sin_x = _inputs(x_pointer, i, row, columns, samples, inputs, outputs, DIAGONAL, MODE, BLOCK_B)
         x, y, z = start_x, start_y, start_z
         for k in tl.static_range(PREFIX, STEPS):
             x, y, z = step(
-                x, y, z, cos_x, sin_x, planes, BLOCK_O, (PROGRAM >> 24 * k) & 0xFFFFFF, PHASES, ENCODINGS, MODE
+                x, y, z, cos_x, sin_x, here, BLOCK_O, (PROGRAM >> 24 * k) & 0xFFFFFF, PHASES, ENCODINGS, MODE
             )
         upstream = upstream_pointer + row * outputs.to(tl.int64)
         lz = tl.load(upstream + rows * outputs + columns, mask=valid & (columns < outputs), other=0.0).to(tl.float32)
         if MIX >= 0:
-            add(totals, later, lz * read(z, AMPLITUDE), SLOTS - 1, BLOCK_O, LEARNS)
+            add(sums, later, lz * read(z, AMPLITUDE), SLOTS - 1, BLOCK_O, LEARNS)
             lz = lz * plane(again, BLOCK_O, MIX)
         if AMPLITUDE:
             lz = lz * read_slope(z)
@@ -180,7 +181,7 @@ def backward_kernel(
         grad_x = tl.zeros_like(lz)
         for back in tl.static_range(STEPS - PREFIX):
             x, y, z, lx, ly, lz, grad_x = step_back(
-                x, y, z, lx, ly, lz, totals, later, grad_x, cos_x, sin_x, again, BLOCK_O,
+                x, y, z, lx, ly, lz, sums, later, grad_x, cos_x, sin_x, again, BLOCK_O,
                 (PROGRAM >> 24 * (STEPS - 1 - back)) & 0xFFFFFF, PHASES, ENCODINGS, MODE, LEARNS,
             )  # fmt: skip
         sum_lx += tl.sum(lx, axis=0, keep_dims=True)
@@ -201,6 +202,6 @@ def backward_kernel(
         x, y, z = start_x, start_y, start_z
         for back in tl.static_range(PREFIX):
             x, y, z, sum_lx, sum_ly, sum_lz, _ = step_back(
-                x, y, z, sum_lx, sum_ly, sum_lz, totals, False, 0.0, 0.0, 0.0, again, BLOCK_O,
+                x, y, z, sum_lx, sum_ly, sum_lz, totals, False, 0.0, 0.0, 0.0, planes, BLOCK_O,
                 (PROGRAM >> 24 * (PREFIX - 1 - back)) & 0xFFFFFF, PHASES, ENCODINGS, MODE, LEARNS,
             )  # fmt: skip

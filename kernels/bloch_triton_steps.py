@@ -86,7 +86,7 @@ def _half_turn(x, y, z, AXIS: tl.constexpr):
 @triton.jit
 def plane(planes, WIDTH: tl.constexpr, INDEX: tl.constexpr):
     """Parameter plane ``INDEX``, (1, BLOCK_O). Planes lie ``WIDTH`` apart, a constant, so one address serves all."""
-    return tl.load(planes + INDEX * WIDTH)
+    return tl.load(planes + INDEX * WIDTH + tl.arange(0, WIDTH)[None, :])
 
 
 @triton.jit
@@ -195,7 +195,7 @@ def add(totals, later, gradient, SLOT: tl.constexpr, WIDTH: tl.constexpr, LEARNS
     keep the gradients of all rotations until it can add them side by side: hundreds of registers at 8 repetitions.
     """
     if LEARNS:
-        target = totals + SLOT * WIDTH
+        target = totals + SLOT * WIDTH + tl.arange(0, WIDTH)[None, :]
         tl.store(target, tl.load(target, mask=later, other=0.0) + tl.sum(gradient, axis=0, keep_dims=True))
 
 
