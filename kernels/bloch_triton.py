@@ -158,12 +158,14 @@ def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int
     """Samples and outputs of a tile, for circuits of ``steps`` rotations.
 
     A row of a tile is one output a lane, or less if there are not as many. A lane takes eight samples, whose
-    instructions overlap: on NVIDIA that is 80 to 100 registers forward and 96 to 128 backward, whatever the circuit.
-    AMD's compiler moves more of the backward half ahead, so there a lane takes four samples, and two of long circuits,
-    which stay below 256 registers.
+    instructions overlap. In the backward pass on warps of 64 lanes it takes four, and two of long circuits: with more,
+    AMD's compiler runs out of scalar registers. For every circuit of ANSATZE up to eight repetitions nothing is spilled
+    and a lane needs at most 128 registers on NVIDIA, 140 on AMD (``tests/support/triton_resources.py``).
     """
     block_o = min(lanes, 1 << (outputs - 1).bit_length())
-    deep = 8 if lanes == 32 or not backward else 4 if steps <= 10 else 2
+    deep = 8
+    if backward and lanes == 64:
+        deep = 4 if steps <= 10 else 2
     return deep * lanes // block_o, block_o
 
 
@@ -261,7 +263,7 @@ class _BlochTriton(torch.autograd.Function):
 
 
 def _gradients(
-    call: _Call, tensors: tuple[Tensor | None, ...], grad: Tensor, wants_x: bool, learns: bool
+    call: _Call, tensors: tuple[Any, ...], grad: Tensor, wants_x: bool, learns: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and mix as planes."""
     from qkan.kernels.bloch_triton_kernels import backward_kernel

@@ -62,13 +62,25 @@ def _sine_cosine(w, x, phase):
 
 @triton.jit
 def _turn(x, y, z, cos, sin, AXIS: tl.constexpr):
-    """Rotate (x, y, z) about a coordinate axis; with ``-sin`` turn it back."""
+    """Rotate (x, y, z) about a coordinate axis."""
     if AXIS == 0:
-        y, z = cos * y - sin * z, sin * y + cos * z
+        y, z = cos * y - sin * z, cos * z + sin * y
     elif AXIS == 1:
-        z, x = cos * z - sin * x, sin * z + cos * x
+        z, x = cos * z - sin * x, cos * x + sin * z
     else:
-        x, y = cos * x - sin * y, sin * x + cos * y
+        x, y = cos * x - sin * y, cos * y + sin * x
+    return x, y, z
+
+
+@triton.jit
+def _turn_back(x, y, z, cos, sin, AXIS: tl.constexpr):
+    """Undo :func:`_turn`. With ``-sin`` that would be an instruction more, for the sake of the sign of zero."""
+    if AXIS == 0:
+        y, z = cos * y + sin * z, cos * z - sin * y
+    elif AXIS == 1:
+        z, x = cos * z + sin * x, cos * x - sin * z
+    else:
+        x, y = cos * x + sin * y, cos * y - sin * x
     return x, y, z
 
 
@@ -268,6 +280,6 @@ def step_back(
                 totals, later, grad_x, gradient, cos_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE, LEARNS
             )
         cos, sin = _trig(cos_x, sin_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE)
-        x, y, z = _turn(x, y, z, cos, -sin, AXIS)
-        lx, ly, lz = _turn(lx, ly, lz, cos, -sin, AXIS)
+        x, y, z = _turn_back(x, y, z, cos, sin, AXIS)
+        lx, ly, lz = _turn_back(lx, ly, lz, cos, sin, AXIS)
     return x, y, z, lx, ly, lz, grad_x
