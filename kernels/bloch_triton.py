@@ -37,7 +37,7 @@ FIXED, LINEAR, ACOS = 0, 1, 2
 #: Bits of one rotation in the packed circuit: axis 2, encodings 6, phase 8, first encoding 8 (the kernels write 24).
 STEP_BITS = 24
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
-#: second at 3 repetitions, seven at 8, half a minute at 16. What is compiled is cached on disk.
+#: second at 3 repetitions, seven at 8, three quarters of a minute at 16. What is compiled is cached on disk.
 MAX_REPS, MAX_ROTATIONS = 16, 80
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Programs to start if there is that much work: sixteen warps for each of 132 multiprocessors.
@@ -160,7 +160,7 @@ def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int
     A row of a tile is one output a lane, or less if there are not as many. A lane takes eight samples, whose
     instructions overlap. In the backward pass on warps of 64 lanes it takes four, and two of long circuits: with more,
     AMD's compiler runs out of scalar registers. For every circuit of ANSATZE up to eight repetitions nothing is spilled
-    and a lane needs at most 128 registers on NVIDIA, 140 on AMD (``tests/support/triton_resources.py``).
+    and a lane needs at most 168 registers on NVIDIA, 122 on AMD (``tests/support/triton_resources.py``).
     """
     block_o = min(lanes, 1 << (outputs - 1).bit_length())
     deep = 8
