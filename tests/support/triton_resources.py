@@ -1,0 +1,109 @@
+"""What the Triton kernels need on each device: compile them as they are launched and read the compiled artefacts.
+
+By hand, the whole grid (a few minutes): ``python tests/support/triton_resources.py``. With case names as arguments,
+such as ``sm_90/pz/3/trained``, only those. Prints one JSON object a kernel; ``spilled`` counts bytes of stack
+on NVIDIA and bytes of scratch, spilled scalar, vector and accumulation registers on AMD.
+
+Needs neither a GPU nor a CUDA or ROCm installation, but a process of its own: kernels are compiled here, not
+interpreted.
+"""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.pop("TRITON_INTERPRET", None)
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from qkan.kernels import bloch_triton, bloch_triton_kernels
+from qkan.kernels.ansatz import ANSATZE
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16"}
+
+
+class Recorder:
+    """Stands in for a kernel and keeps the arguments of its launches."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel, self.launches = kernel, []
+
+    def __getitem__(self, grid: Any) -> Any:
+        return lambda *args, **options: self.launches.append((args, options))
+
+
+def launches(ansatz: str, reps: int, trained: bool, lanes: int) -> Iterator[tuple[str, Any, tuple[Any, ...], dict]]:
+    """Name, kernel, arguments and options of the forward and the backward launch of one layer."""
+    names = ("forward_kernel", "backward_kernel")
+    recorders = {name: Recorder(getattr(bloch_triton_kernels, name)) for name in names}
+    for name, recorder in recorders.items():
+        setattr(bloch_triton_kernels, name, recorder)
+    bloch_triton.lanes = lambda device: lanes
+    circuit = ANSATZE[ansatz]
+    x, mix = torch.zeros(1024, 16, requires_grad=True), torch.zeros(128, 16)
+    theta = torch.zeros(128, 16, circuit.rows(reps), circuit.angles, requires_grad=True)
+    weight = torch.zeros(128, 16, reps) if trained else None
+    os.environ["TRITON_INTERPRET"] = "1"  # nothing is run, but tensors here are on the CPU
+    y = bloch_triton.circuits(x, theta, weight, weight, mix, ansatz=circuit, reps=reps, readout="z")
+    y.sum().backward()
+    os.environ.pop("TRITON_INTERPRET")
+    for name, recorder in recorders.items():
+        setattr(bloch_triton_kernels, name, recorder.kernel)
+        (args, options), *_ = recorder.launches
+        yield name.removesuffix("_kernel"), recorder.kernel, args, options
+
+
+def compiled(kernel: Any, args: tuple[Any, ...], options: dict[str, Any], target: GPUTarget) -> Any:
+    """Compile one launch for ``target``."""
+    constants = {name: value for name, value in options.items() if name in kernel.arg_names}
+    settings = {name: value for name, value in options.items() if name not in constants}
+    signature = {
+        name: POINTERS[arg.dtype] if isinstance(arg, torch.Tensor) else "i32"
+        for name, arg in zip(kernel.arg_names, args, strict=False)
+    }
+    signature |= dict.fromkeys(constants, "constexpr")
+    return triton.compile(ASTSource(kernel, signature, constants), target=target, options=settings)
+
+
+def resources(binary: Any, target: GPUTarget) -> dict[str, Any]:
+    """Registers a lane, and what was spilled from them."""
+    if target.backend == "hip":
+        listed = dict(re.findall(r"\.(\w+(?:_count|_fixed_size)):\s*(\d+)", binary.asm["amdgcn"]))
+        spills = ("private_segment_fixed_size", "sgpr_spill_count", "vgpr_spill_count", "agpr_count")
+        return {"registers": int(listed["vgpr_count"]), "spilled": sum(int(listed[name]) for name in spills)}
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary.asm["cubin"])
+        file.flush()
+        text = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True)
+    found = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", text.stdout))
+    return {"registers": int(found["REG"]), "spilled": int(found["STACK"]) + int(found["LOCAL"])}
+
+
+def main(cases: list[str]) -> None:
+    grid = itertools.product(TARGETS, ANSATZE, ("1", "3", "8"), ("fixed", "trained"))
+    for case in cases or map("/".join, grid):
+        device, ansatz, reps, kind = case.split("/")
+        target = TARGETS[device]
+        for name, kernel, args, options in launches(ansatz, int(reps), kind == "trained", target.warp_size):
+            used = resources(compiled(kernel, args, options, target), target)
+            print(json.dumps({"case": case, "kernel": name, **used}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
