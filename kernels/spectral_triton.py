@@ -8,15 +8,15 @@ An expansion is y[b, o] = const[o] + sum over terms t and inputs i of F_t(x[b, i
 
 The derivative of a term is a combination of the same terms, so the gradient of x is
 dx[b, i] = sum_t S_t(x[b, i]) (sum_o g[b, o] M'[t, i, o]) + sum_o g[b, o] M'_0[i, o], where S_t is F_t but base'(x) for
-the base. Three kernels compute y, dx and dM (:mod:`qkan.kernels.spectral_triton_jit`), in any order of launches the
-same bits: what several programs contribute to dM is summed in a fixed order, without atomics.
+the base. Three kernels compute y, dx and dM (:mod:`qkan.kernels.spectral_triton_jit`). Runs repeat bit for bit: what
+several programs contribute to dM is summed in a fixed order, without atomics.
 
-Precision. Features are made in float32 whatever the dtype of x, and sums are accumulated in float32. Products are
-float32 (three TF32 products on NVIDIA's tensor cores, which is about as accurate; plain float32 elsewhere) for float32
-inputs, and TF32, whose mantissa is that of float16 and whose range is that of float32, for float16 inputs. For bfloat16
-inputs features, M, M' and g are rounded to bfloat16, half a unit of which is 2^-9 of a number. The rounding of y is then
-about 2^-9 |M| sqrt(n) for a sum of n terms of size |M|: measured with n = 1,280 (Fourier, R = 5, 128 inputs, normal M), the root
-mean square error is MEASURED of y's own root mean square, before y itself is rounded.
+Precision. Features are made in float32 whatever the dtype of x, and sums are accumulated in float32. The numbers that
+are multiplied are float32 for float32 inputs (on NVIDIA's tensor cores three TF32 products, which is about as accurate)
+and TF32 for float16 inputs: as many digits with the range of float32, so gradients do not overflow. For bfloat16 inputs
+features, M, M' and g are rounded to bfloat16: the error of y, root mean square, is 2.2e-3 of y's own with normal M and
+1,280 terms times inputs of either kind, and 2.8e-3 once y itself is rounded (float32: 1.3e-7 and, for Chebyshev terms
+up to T_11, 2.6e-7).
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ from torch import Tensor
 KINDS = ("fourier", "chebyshev")
 BASES = ("silu", "gelu", "relu", "tanh", "identity")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-#: Samples, inputs and outputs of a tile at most, by kernel and by the dtype of the products. These are the largest that
-#: compile without register spills for compute capabilities 8.0 and 9.0 and for gfx942.
+#: Samples, inputs and outputs of a tile at most, by kernel and by the dtype of x: large enough for tensor cores, small
+#: enough to compile without register spills for compute capabilities 8.0 and 9.0 and for gfx942.
 TILES = {
     ("forward", torch.float32): (64, 16, 64),
     ("forward", torch.bfloat16): (64, 32, 64),
+    ("forward", torch.float16): (64, 16, 64),
     ("input_gradient", torch.float32): (64, 16, 32),
     ("input_gradient", torch.bfloat16): (64, 32, 32),
+    ("input_gradient", torch.float16): (64, 16, 32),
     ("matrix_gradient", torch.float32): (32, 32, 64),
     ("matrix_gradient", torch.bfloat16): (32, 32, 64),
+    ("matrix_gradient", torch.float16): (32, 32, 32),
 }
 #: How every kernel is compiled.
 OPTIONS = {"num_warps": 4, "num_stages": 3}
@@ -71,7 +74,14 @@ def why_not(x: Tensor) -> str | None:
 
 
 def spectral_sum(
-    x: Tensor, matrix: Tensor, const: Tensor | None, *, kind: str, size: int, radius: float = 1.0, base: str | None = None
+    x: Tensor,
+    matrix: Tensor,
+    const: Tensor | None,
+    *,
+    kind: str,
+    size: int,
+    radius: float = 1.0,
+    base: str | None = None,
 ) -> Tensor:
     """Features of x times a matrix.
 
@@ -80,7 +90,7 @@ def spectral_sum(
         matrix: M, (terms, inputs, outputs), any floating dtype.
         const: (outputs,), or None for zeros.
         kind, size: the terms, see the head of this module.
-        radius: A, > 0; only for ``"chebyshev"``.
+        radius: A, > 0, rounded to float32; only for ``"chebyshev"``. Beyond it terms grow without bound.
         base: one of :data:`BASES`, or None for no base.
 
     Returns:
@@ -98,7 +108,7 @@ def spectral_sum(
     operand = _operand(x.dtype)
     x, matrix = _narrow(x), matrix.to(operand).contiguous()
     y = torch.empty((samples, outputs), dtype=x.dtype, device=x.device)
-    block_b, block_i, block_o = tile("forward", operand, inputs, outputs)
+    block_b, block_i, block_o = tile("forward", x.dtype, inputs, outputs)
     with _on(x.device):
         _device_code().forward_kernel[(-(-samples // block_b), -(-outputs // block_o))](
             x,
@@ -181,7 +191,7 @@ def _input_gradient(
     operand = _operand(x.dtype)
     slopes = slopes.to(operand).contiguous()
     dx = torch.empty((samples, inputs), dtype=x.dtype, device=x.device)
-    blocks = tile("input_gradient", operand, inputs, outputs)
+    blocks = tile("input_gradient", x.dtype, inputs, outputs)
     _device_code().input_gradient_kernel[(-(-samples // blocks[0]), -(-inputs // blocks[1]))](
         g,
         x,
@@ -208,7 +218,7 @@ def _matrix_gradient(
     (samples, inputs), outputs = x.shape, g.shape[1]
     if 0 in (samples, inputs, outputs, terms):
         return x.new_zeros((terms, inputs, outputs), dtype=torch.float32)
-    blocks = tile("matrix_gradient", _operand(x.dtype), inputs, outputs)
+    blocks = tile("matrix_gradient", x.dtype, inputs, outputs)
     groups = -(-steps[0] // PAIRS) + (base is not None)
     tiles = -(-inputs // blocks[1]) * -(-outputs // blocks[2])
     splits, share = split(samples, tiles * groups, blocks[0])
@@ -232,9 +242,9 @@ def _matrix_gradient(
     return partials[0] if splits == 1 else partials.sum(0)
 
 
-def tile(kernel: str, operand: torch.dtype, inputs: int, outputs: int) -> tuple[int, int, int]:
+def tile(kernel: str, dtype: torch.dtype, inputs: int, outputs: int) -> tuple[int, int, int]:
     """Samples, inputs and outputs of a tile; tensor cores want 16 at least, even where the layer has fewer."""
-    block_b, block_i, block_o = TILES[kernel, operand]
+    block_b, block_i, block_o = TILES[kernel, dtype]
     fitting = [max(16, 1 << (extent - 1).bit_length()) for extent in (inputs, outputs)]
     return block_b, min(block_i, fitting[0]), min(block_o, fitting[1])
 
@@ -246,9 +256,7 @@ def split(samples: int, programs: int, block_b: int) -> tuple[int, int]:
     return -(-samples // share), share
 
 
-def _check(
-    x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float, base: str | None
-) -> tuple[int, int]:
+def _check(x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float, base: str | None) -> tuple[int, int]:
     """Pairs of terms, and terms that are not the base."""
     reason = why_not(x)
     if reason is not None:

@@ -1,7 +1,9 @@
 """Device code of :mod:`qkan.kernels.spectral_triton`; importing this module imports triton.
 
-The terms come in pairs, so that one loop serves both bases: (cos kx, sin kx) or (T_(2k-1), T_2k). A tile of inputs holds
-two constants and two carried values per element and goes from pair to pair by :func:`_next_pair`, in registers.
+The terms come in pairs, so that one loop serves both bases: (cos kx, sin kx) or (T_(2k-1), T_2k). A tile of inputs
+holds two constants and two carried values per element and goes from pair to pair in registers (:func:`_next_pair`).
+Arguments that all kernels share: ``pairs`` of terms; ``waves``, the terms without the base; ``step`` from a pair's
+first term to that of the next pair and ``partner`` to its second; ``plane``, inputs times outputs.
 
 Largest error of a term in float32, in units of 2^-23, against extended precision, 600,000 x in [-A, A], many near +-A:
 
@@ -24,11 +26,43 @@ import triton.language as tl
 
 
 @triton.jit
+def _cosine_sine(x):
+    """cos x and sin x to 1e-7 for every finite float32, without branches: Payne and Hanek's reduction in integers.
+
+    |x| = m 2^e with a whole m < 2^24, so the bits of 1 / (2 pi) above 2^-e only add whole turns, and 64 bits below
+    suffice to know the turn to 2^-40. Libraries reach for memory here, which costs registers in every kernel.
+    """
+    bits = tl.abs(x).to(tl.uint32, bitcast=True)
+    mantissa = ((bits & 0x7FFFFF) | 0x800000).to(tl.uint64)
+    # Twice 64 bits of 1 / (2 pi), so that the wanted ones begin ``shift`` bits into them; tiny x have no bits there.
+    place = tl.maximum((bits >> 23).to(tl.int32) - 86, 0)
+    shift = (place & 63).to(tl.uint64)
+    high = tl.where(place < 64, 0, tl.where(place < 128, 0x28BE60DB9391054A, 0x7F09D5F47D4D3770)).to(tl.uint64)
+    low = tl.where(place < 64, 0x28BE60DB9391054A, tl.where(place < 128, 0x7F09D5F47D4D3770, 0x36D8A5664F10E410))
+    low = low.to(tl.uint64)
+    window = (high << shift) | ((low >> 1) >> (63 - shift))
+    turn = ((mantissa * window) >> 32).to(tl.uint32)
+    quarter = (turn + 0x20000000) >> 30
+    rest = (turn - (quarter << 30)).to(tl.int32, bitcast=True).to(tl.float32) * 2.3283064365386963e-10
+    # Minimax in z = rest^2, |rest| <= 1 / 8: errors 2e-9 and 6e-11.
+    z = rest * rest
+    sine = (((-75.23991891 * z + 81.588121236) * z - 41.3416280205) * z + 6.28318522031) * rest
+    cosine = (((59.2458650968 * z - 85.443739127) * z + 64.9393264515) * z - 19.7392086936) * z + 1.0
+    swap = (quarter & 1) != 0
+    first = tl.where(swap, sine, cosine)
+    second = tl.where(swap, cosine, sine)
+    # x - x is zero, or NaN if x is not finite.
+    nothing = x - x
+    first = tl.where(((quarter + 1) & 2) != 0, -first, first) + nothing
+    second = tl.where((quarter & 2) != 0, -second, second) + nothing
+    return first, tl.where(x < 0.0, -second, second)
+
+
+@triton.jit
 def _seed(x, radius, KIND: tl.constexpr):
     """Two constants and the two carried values before the first pair."""
     if KIND == "fourier":
-        u = tl.cos(x)
-        v = tl.sin(x)
+        u, v = _cosine_sine(x)
         first = tl.full(x.shape, 1.0, tl.float32)
         second = tl.full(x.shape, 0.0, tl.float32)
     else:
@@ -99,11 +133,15 @@ def _base_slope(x, BASE: tl.constexpr):
 
 @triton.jit
 def _dot(a, b, acc, OPERAND: tl.constexpr, PRECISION: tl.constexpr):
-    a, b = a.to(OPERAND), b.to(OPERAND)
-    if PRECISION == "interpreted":
-        # The interpreter cannot multiply bfloat16. Products of such numbers are exact in float32.
-        return tl.dot(a.to(tl.float32), b.to(tl.float32), acc)
-    return tl.dot(a, b, acc, input_precision=PRECISION)
+    """acc + a b, with a and b rounded to OPERAND."""
+    if PRECISION != "interpreted":
+        return tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
+    # The interpreter cuts off where devices round to nearest, and cannot multiply bfloat16; products are exact anyway.
+    if OPERAND is tl.bfloat16:
+        bits = a.to(tl.float32).to(tl.uint32, bitcast=True)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+        a = bits.to(tl.float32, bitcast=True)
+    return tl.dot(a.to(tl.float32), b.to(tl.float32), acc)
 
 
 @triton.jit
@@ -123,11 +161,31 @@ def _store(corner, tile, rows, columns, row_stride, ROWS: tl.constexpr, COLUMNS:
 
 @triton.jit
 def forward_kernel(
-    x, matrix, const, y,
-    samples, inputs, outputs, pairs, waves, step, partner, plane, x_row, x_column, radius,
-    KIND: tl.constexpr, BASE: tl.constexpr, HAS_CONST: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_O: tl.constexpr,
+    x,
+    matrix,
+    const,
+    y,
+    samples,
+    inputs,
+    outputs,
+    pairs,
+    waves,
+    step,
+    partner,
+    plane,
+    x_row,
+    x_column,
+    radius,
+    KIND: tl.constexpr,
+    BASE: tl.constexpr,
+    HAS_CONST: tl.constexpr,
+    OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_O: tl.constexpr,
 ):
+    """y for a tile of samples and outputs: every chunk of inputs is loaded once, its terms meet their planes of M."""
     row = tl.program_id(0).to(tl.int64) * BLOCK_B
     column = tl.program_id(1) * BLOCK_O
     rows, columns = samples - row, outputs - column
@@ -162,11 +220,34 @@ def forward_kernel(
 
 @triton.jit
 def input_gradient_kernel(
-    g, x, slopes, slope0, dx,
-    samples, inputs, outputs, pairs, waves, step, partner, plane, g_row, g_column, x_row, x_column, radius,
-    KIND: tl.constexpr, BASE: tl.constexpr, HAS_SLOPE0: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_O: tl.constexpr,
+    g,
+    x,
+    slopes,
+    slope0,
+    dx,
+    samples,
+    inputs,
+    outputs,
+    pairs,
+    waves,
+    step,
+    partner,
+    plane,
+    g_row,
+    g_column,
+    x_row,
+    x_column,
+    radius,
+    KIND: tl.constexpr,
+    BASE: tl.constexpr,
+    HAS_SLOPE0: tl.constexpr,
+    OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_O: tl.constexpr,
 ):
+    """dx for a tile of samples and inputs: chunks of g meet planes of M', the products meet the terms."""
     row = tl.program_id(0).to(tl.int64) * BLOCK_B
     column = tl.program_id(1) * BLOCK_I
     rows, columns = samples - row, inputs - column
@@ -204,11 +285,37 @@ def input_gradient_kernel(
 
 @triton.jit
 def matrix_gradient_kernel(
-    g, x, partials,
-    samples, inputs, outputs, terms, share, pairs, waves, step, partner, plane, g_row, g_column, x_row, x_column, radius,
-    KIND: tl.constexpr, BASE: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_B: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_O: tl.constexpr,
+    g,
+    x,
+    partials,
+    samples,
+    inputs,
+    outputs,
+    terms,
+    share,
+    pairs,
+    waves,
+    step,
+    partner,
+    plane,
+    g_row,
+    g_column,
+    x_row,
+    x_column,
+    radius,
+    KIND: tl.constexpr,
+    BASE: tl.constexpr,
+    OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_O: tl.constexpr,
 ):
+    """One split's share of dM for a tile of inputs and outputs and two pairs of terms, or the base.
+
+    Programs are (tile, group of terms, split). Every group goes up to its first pair anew, which is cheap beside the
+    products that follow.
+    """
     tiles = tl.cdiv(outputs, BLOCK_O)
     row = tl.program_id(0) // tiles * BLOCK_I
     column = tl.program_id(0) % tiles * BLOCK_O
