@@ -102,6 +102,7 @@ def spectral_sum(
     pairs, waves = _check(x, matrix, kind, size, radius, base)
     samples, inputs = x.shape
     terms, _, outputs = matrix.shape
+    _check_shape("const", const, (outputs,))
     if 0 in (samples, inputs, outputs, terms):
         y = x.new_zeros((samples, outputs))
         return y if const is None else y + const.to(y.dtype)
@@ -164,6 +165,8 @@ def spectral_gradients(
     if g.dim() != 2 or g.shape[0] != x.shape[0]:
         raise ValueError(f"g has shape {tuple(g.shape)}; it must be ({x.shape[0]}, outputs) like the output")
     terms = waves + (base is not None)
+    _check_shape("slopes", slopes, (terms, x.shape[1], g.shape[1]))
+    _check_shape("slope0", slope0, (x.shape[1], g.shape[1]))
     g, x = _narrow(g.to(x.dtype)), _narrow(x)
     steps = (pairs, waves, *_term_steps(kind, size))
     dx = dmatrix = None
@@ -279,6 +282,12 @@ def _check(x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float
             f"({terms}, {x.shape[1]}, outputs)"
         )
     return (waves + 1) // 2, waves
+
+
+def _check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Kernels would read beyond the end of a smaller tensor."""
+    if tensor is not None and tensor.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; with these inputs and outputs it must be {shape}")
 
 
 def _term_steps(kind: str, size: int) -> tuple[int, int]:

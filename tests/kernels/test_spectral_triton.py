@@ -328,6 +328,7 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"size": 0}, "size 0 must be at least 1"),
         ({"radius": float("nan")}, "radius nan must be positive"),
         ({"x": torch.zeros(3)}, r"x has shape \(3,\); it must be \(samples, inputs\)"),
+        ({"const": torch.zeros(4)}, r"const has shape \(4,\); with these inputs and outputs it must be \(5,\)"),
         ({"size": 3}, r"shape \(4, 3, 5\); fourier of size 3 with base None needs \(6, 3, outputs\)"),
     ],
 )
@@ -347,6 +348,10 @@ def test_bad_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
         spectral_triton.spectral_gradients(torch.zeros(2, 5), x, None, None, kind="fourier", size=2)
     with pytest.raises(ValueError, match=r"g has shape \(3, 5\); it must be \(2, outputs\)"):
         spectral_triton.spectral_gradients(torch.zeros(3, 5), x, slopes, None, kind="fourier", size=2)
+    with pytest.raises(ValueError, match=r"slopes has shape \(4, 3, 5\); .* must be \(4, 3, 6\)"):
+        spectral_triton.spectral_gradients(torch.zeros(2, 6), x, slopes, None, kind="fourier", size=2)
+    with pytest.raises(ValueError, match=r"slope0 has shape \(5, 3\); .* must be \(3, 5\)"):
+        spectral_triton.spectral_gradients(torch.zeros(2, 5), x, slopes, slopes[0].T, kind="fourier", size=2)
 
 
 def test_importing_does_not_import_triton() -> None:
