@@ -13,11 +13,11 @@ Parameter planes come in the order cosines and sines of the phases, weights, the
 import triton
 import triton.language as tl
 
-from qkan.kernels import bloch, bloch_triton
+from qkan.kernels import bloch_triton, rotations
 
 FIXED, LINEAR, ACOS = (tl.constexpr(mode) for mode in (bloch_triton.FIXED, bloch_triton.LINEAR, bloch_triton.ACOS))
 
-_FLOOR = tl.constexpr(bloch.AMPLITUDE_FLOOR)
+_FLOOR = tl.constexpr(rotations.AMPLITUDE_FLOOR)
 #: 1 / (2 pi) in two single-precision pieces, 48 bits together.
 _TURN, _TURN_LOW = tl.constexpr(0.15915493667125702), tl.constexpr(6.4206382432985265e-09)
 #: Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa.

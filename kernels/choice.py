@@ -65,7 +65,10 @@ def _plan_chebyshev(theta: Tensor, weight: Tensor, x: Tensor | None, radius: Rad
     width = largest(weight.detach().abs().sum(-1), finite=False)
     if bound is None or width is None:
         return "its pre-activations are trained and no bound on its inputs is known"
-    bound = max(bound, MIN_RADIUS)
+    if not math.isfinite(bound):
+        return f"its inputs are bounded by {bound} only"
+    mantissa, exponent = math.frexp(max(bound, MIN_RADIUS))
+    bound = math.ldexp(math.ceil(mantissa * 2**20), exponent - 20)  # a little wider, and exact in single precision
     # The expansion may err as much as the rounding of a sum of a few terms does: 1e-6 in single precision.
     terms = spectral.chebyshev_terms(width, bound, 8 * torch.finfo(theta.dtype).eps)
     if terms is None:

@@ -138,7 +138,8 @@ class Circuit:
             if k == last and not self.steps[k].half_turn:
                 return turn_to_z(vector, self.steps[k].axis, *self.trig(k, inputs))
             self._apply(vector, k, inputs, unused=self.steps[last].axis if k == last - 1 else None)
-        return vector[2]
+        # Where no encoding reaches <Z>, the prefix alone has no samples yet.
+        return vector[2].expand(inputs.x.shape[0], -1, -1) if vector[2].dim() == 2 else vector[2]
 
 
 class Inputs:

@@ -10,37 +10,54 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels import bloch, cost, reference, spectral
-from qkan.kernels.ansatz import Ansatz
+from qkan.kernels import bloch, bloch_triton, cost, reference, spectral, spectral_triton
+from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Plan, Radius, choose, plan_expansion
 from qkan.kernels.features import BASES
 
 READOUTS = ("z", "amplitude")
-#: ``auto`` chooses between the others but ``reference``, the slow ground truth.
-BACKENDS = ("auto", "spectral", "bloch", "reference")
+#: ``auto`` chooses between spectral, bloch and triton. ``reference`` is the slow ground truth; ``spectral-triton``, the
+#: expansion in fused kernels, runs where it is asked for until it has been timed on a GPU.
+BACKENDS = ("auto", "spectral", "spectral-triton", "bloch", "triton", "reference")
+EXPANDED = ("spectral", "spectral-triton")
 
 
 def available_backends() -> dict[str, str | None]:
     """Every backend by name, with None if it can run here, else the reason why not."""
-    return dict.fromkeys(BACKENDS[1:])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    like = torch.empty(0, dtype=torch.float32, device=device)
+    reasons = dict.fromkeys(BACKENDS[1:])
+    return reasons | {
+        "triton": _why_not_triton(like, get_ansatz("pz"), reps=1, per_sample=False),
+        "spectral-triton": spectral_triton.why_not(like),
+    }
 
 
-def check_backend(backend: str, ansatz: Ansatz, readout: str) -> str:
+def _why_not_triton(x: Tensor, ansatz: Ansatz, *, reps: int, per_sample: bool) -> str | None:
+    return bloch_triton.why_not(ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=per_sample)
+
+
+def check_backend(backend: str, ansatz: Ansatz, readout: str, *, sums: bool = True) -> str:
     """Return ``backend`` if it names one that can run such circuits.
 
     Raises:
-        ValueError: it does not, or no input would ever let it run.
+        ValueError: it does not, or no input would ever let it run. ``sums`` says whether inputs are summed over.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
-    if backend == "spectral":
+    if backend in EXPANDED:
         _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=False))
+    if backend == "triton" and not sums:
+        _refuse(backend, NO_EDGES)
     return backend
 
 
-def _refuse(backend: str, reason: str | None) -> None:
+NO_EDGES = "its kernels always sum over inputs, and here every edge is asked for"
+
+
+def _refuse(backend: str, reason: str | None, remedy: str = "; use 'bloch' or 'auto'") -> None:
     if reason is not None:
-        raise ValueError(f"backend {backend!r} cannot run this layer: {reason}; use 'bloch' or 'auto'")
+        raise ValueError(f"backend {backend!r} cannot run this layer: {reason}{remedy}")
 
 
 def check_readout(readout: str) -> str:
@@ -103,7 +120,7 @@ class Circuits:
         )
         self.base = None if base is None else (base[0], base[1].to(self.compute))
         self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, backend
-        if backend == "spectral":
+        if backend in EXPANDED:
             _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4))
 
     @property
@@ -129,17 +146,26 @@ class Circuits:
             ValueError: the backend asked for by name cannot run for such inputs.
         """
         samples = math.prod(x.shape[:-1])
-        if self.backend not in ("auto", "spectral"):
+        triton = _why_not_triton(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
+        if self.backend == "triton":
+            _refuse(self.backend, triton, remedy="")
+        if self.backend == "spectral-triton":
+            _refuse(self.backend, spectral_triton.why_not(x), remedy="")
+        if self.backend not in ("auto", *EXPANDED):
             return Choice(self.backend, "asked for by name", (), None)
         # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
         few = self.backend == "auto" and samples < 3
         plan = "there are fewer samples than points to expand on" if few else self._plan(x)
-        if self.backend == "spectral" or torch.compiler.is_compiling():
+        if self.backend in EXPANDED:
             if isinstance(plan, Plan):
-                return Choice("spectral", "it can run", (), plan)
-            if self.backend == "auto":
-                return Choice("bloch", plan, (), None)
+                return Choice(self.backend, "asked for by name", (), plan)
             _refuse(self.backend, plan)
+        if torch.compiler.is_compiling():
+            if isinstance(plan, Plan):
+                return Choice("spectral", "a compiler fuses it", (), plan)
+            return Choice("bloch", str(plan), (), None)
+        if x.device.type != "cuda":
+            triton = "its kernels run on CUDA and ROCm devices"
         outputs, inputs = self.theta.shape[-4:-2]
         work = cost.Work(
             samples=samples,
@@ -149,7 +175,7 @@ class Circuits:
             reps=self.reps,
             trained=self.weight is not None,
         )
-        return choose(work, x.device.type, plan, "it is not built yet")
+        return choose(work, x.device.type, plan, triton)
 
     def _spread(self, parameter: Tensor | None) -> Tensor | None:
         """Pre-activations that all outputs share, laid out for every output."""
@@ -174,7 +200,7 @@ class Circuits:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
         if self.base is not None:
             expansion = expansion.with_base(*self.base)
-        return expansion.prepared(self.offset, low)
+        return expansion.prepared(self.offset, low, fused=self.backend == "spectral-triton")
 
     def _mixed(self, activations: Tensor) -> Tensor:
         return F.linear(activations, self.mix)  # type: ignore[arg-type]
@@ -199,9 +225,9 @@ class Circuits:
             radius: a bound on every |x| that will come, or a function that finds one (called only if it is needed):
                 with it trained pre-activations can be expanded, too.
         """
-        plan = self._plan(None, radius) if self.backend in ("auto", "spectral") else ""
+        plan = self._plan(None, radius) if self.backend in ("auto", *EXPANDED) else ""
         if isinstance(plan, str):
-            if self.backend == "spectral":
+            if self.backend in EXPANDED:
                 _refuse(self.backend, plan)
             return self
         low = self._low(self.theta.device)
@@ -222,7 +248,9 @@ class Circuits:
             choice = self.choose(x)
             if choice.plan is not None:
                 return self._expanded(choice.plan, low)(x).to(self.dtype)
-            if self._one_per_input:
+            if choice.backend == "triton":
+                y = self._run_triton(x)
+            elif self._one_per_input:
                 y = self._mixed(self._run(x, None, reduce=False).squeeze(-2))
             else:
                 y = self._run(x, self.mix, reduce=True)
@@ -230,15 +258,24 @@ class Circuits:
 
     def edges(self, x: Tensor) -> Tensor:
         """What the circuits add to the outputs, without the sum: (..., inputs) to (..., outputs, inputs)."""
+        if self.backend == "triton":
+            _refuse(self.backend, NO_EDGES)
         with _without_autocast(x.device):
             x = x.to(self.compute)
             # Of many circuits per input an expansion keeps all features of all samples; auto does not spend that.
-            plan = self.choose(x).plan if self.backend == "spectral" or self.theta.shape[-4] == 1 else None
+            plan = self.choose(x).plan if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None
             if plan is None:
                 y = self._run(x, None, reduce=False)
                 return (y if self.mix is None else y * self.mix).to(self.dtype)
             y = self._expand(plan).edges(x)
             return (y * self.mix if self._one_per_input and self.mix is not None else y).to(self.dtype)
+
+    def _run_triton(self, x: Tensor) -> Tensor:
+        weight, bias = self._spread(self.weight), self._spread(self.bias)
+        options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
+        flat = x.reshape(-1, x.shape[-1])
+        y = bloch_triton.circuits(flat, self.theta, weight, bias, self.mix, **options)  # type: ignore[arg-type]
+        return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def _run(self, x: Tensor, mix: Tensor | None, *, reduce: bool) -> Tensor:
         lead, theta = x.shape[:-1], self.theta

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkan.kernels import spectral_triton
 from qkan.kernels.features import Basis
 
 #: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
@@ -32,11 +33,17 @@ WIDE_INPUTS = 96
 
 @dataclass(frozen=True)
 class Sum:
-    """Which sum: its basis, whether it is diagonal, and a narrower dtype for the product or None."""
+    """Which sum: its basis, whether it is diagonal, a narrower dtype for the product or None, whether in Triton."""
 
     basis: Basis
     diagonal: bool = False
     low: torch.dtype | None = None
+    fused: bool = False
+
+    def for_triton(self) -> dict[str, Any]:
+        """The basis as :mod:`qkan.kernels.spectral_triton` takes it."""
+        basis = self.basis
+        return {"kind": basis.kind, "size": basis.size, "radius": basis.radius, "base": basis.base}
 
 
 def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
@@ -153,6 +160,9 @@ def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
+        if kind.fused:
+            narrow = x if kind.low is None else x.to(kind.low)
+            return spectral_triton.spectral_sum(narrow, matrix, constant, **kind.for_triton()).to(x.dtype)
         out = x.new_empty(x.shape if kind.diagonal else (x.shape[0], matrix.shape[-1]))
         for piece in _pieces(x, kind):
             piece.times(matrix, constant, out)
@@ -183,6 +193,8 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
+        if kind.fused:
+            return _fused_gradients(x, matrix, grad, kind, need_x, need_matrix)
         grad_x = x.new_empty(x.shape) if need_x else None
         grad_matrix = matrix.new_zeros(matrix.shape) if need_matrix else None
         slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
@@ -222,6 +234,18 @@ class _Gradients(torch.autograd.Function):
         )
 
 
+def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
+    slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
+    if slopes is not None and len(slopes) < len(matrix):
+        # The kernel has one weight per feature; the highest polynomial is in no derivative.
+        top = kind.basis.size - 2
+        slopes = torch.cat((slopes[:top], torch.zeros_like(matrix[:1]), slopes[top:]))
+    narrow = x if kind.low is None else x.to(kind.low)
+    options = kind.for_triton() | {"need_x": need_x, "need_matrix": need_matrix}
+    grad_x, grad_matrix = spectral_triton.spectral_gradients(grad, narrow, slopes, constant, **options)
+    return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
+
+
 def weighted_sum(
     x: Tensor,
     matrix: Tensor,
@@ -230,6 +254,7 @@ def weighted_sum(
     *,
     diagonal: bool = False,
     low: torch.dtype | None = None,
+    fused: bool = False,
 ) -> Tensor:
     """Features of x times a matrix.
 
@@ -241,12 +266,13 @@ def weighted_sum(
         diagonal: y_i depends on x_i alone, with the weights of input i: no sum over inputs.
         low: bfloat16 or float16 to round features and matrix to for the product, which is added up in float32; None
             multiplies in the dtype of x. Features are computed in the dtype of x either way.
+        fused: one Triton kernel makes the features where it multiplies them, so that they never reach memory.
 
     Returns:
         (samples, outputs), or (samples, inputs) if ``diagonal``, in the dtype of x. First and second derivatives, vmap
         and compilation work.
     """
-    kind = Sum(basis, diagonal, low)
+    kind = Sum(basis, diagonal, low, fused and not diagonal)
     if torch.compiler.is_compiling():
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

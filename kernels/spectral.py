@@ -60,18 +60,20 @@ class Expansion:
         matrix = torch.cat((self.matrix, weight.mT.unsqueeze(0)))
         return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
 
-    def prepared(self, offset: Tensor | None = None, low: torch.dtype | None = None) -> Callable[[Tensor], Tensor]:
+    def prepared(
+        self, offset: Tensor | None = None, low: torch.dtype | None = None, *, fused: bool = False
+    ) -> Callable[[Tensor], Tensor]:
         """The sum over inputs, (..., inputs) to (..., outputs), with what depends on parameters alone computed once.
 
         Args:
             offset: (outputs,) to add, or None.
-            low: see :func:`qkan.kernels.product.weighted_sum`.
+            low, fused: see :func:`qkan.kernels.product.weighted_sum`.
         """
         constant = self.constant.sum(0)
         constant = constant if offset is None else constant + offset
 
         def run(x: Tensor) -> Tensor:
-            y = weighted_sum(x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, low=low)
+            y = weighted_sum(x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, low=low, fused=fused)
             return y.reshape(*x.shape[:-1], y.shape[-1])
 
         return run

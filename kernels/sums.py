@@ -80,8 +80,10 @@ class SumExpansion:
             angles = angles.remainder(2 * math.pi).to(self.weight.dtype)
         return torch.cat((angles.cos(), angles.sin()), -2)
 
-    def prepared(self, offset: Tensor | None = None, low: torch.dtype | None = None) -> Callable[[Tensor], Tensor]:
-        """As of :class:`qkan.kernels.spectral.Expansion`."""
+    def prepared(
+        self, offset: Tensor | None = None, low: torch.dtype | None = None, *, fused: bool = False
+    ) -> Callable[[Tensor], Tensor]:
+        """As of :class:`qkan.kernels.spectral.Expansion`; its features are not fused, whatever ``fused`` says."""
         matrix, constant = self.matrix.flatten(0, 1), self.constant.sum(0)
         constant = constant if offset is None else constant + offset
 

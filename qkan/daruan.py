@@ -51,7 +51,7 @@ class DARUAN(nn.Module):
         self.reps = reps
         self.readout = dispatch.check_readout(readout)
         self.init = init
-        self.backend = dispatch.check_backend(backend, self.ansatz, readout)
+        self.backend = dispatch.check_backend(backend, self.ansatz, readout, sums=False)
         check_dtype(dtype)
         factory = {"device": device, "dtype": dtype}
         self.theta = nn.Parameter(torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]

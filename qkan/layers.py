@@ -45,9 +45,11 @@ class QKANLayer(nn.Module):
         base_trainable: train u; else u keeps its initial values.
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
         init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.
-        backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px; trained
-            pre-activations make it read the largest input back from the device), ``"bloch"`` (always), ``"reference"``
-            (slow, float64), or ``"auto"``, the faster of the first two, without that read.
+        backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
+            (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"spectral-triton"`` (the matrix product in
+            one kernel), ``"reference"`` (slow, float64), or ``"auto"``, the cheapest by an estimate that
+            :meth:`explain_backend` shows. To expand trained pre-activations the largest input is read back from the
+            device, unless one w per input makes that needless.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
 
