@@ -149,7 +149,7 @@ def test_growth_is_a_table_for_every_point_and_a_picture(run, monkeypatch: pytes
         (["--size", "1,2,0,4"], "'1,2,0,4' is not four positive whole numbers B,I,O,R, such as 256,64,64,3"),
         (["--size", "1,2,x,4"], "'1,2,x,4' is not four positive whole numbers"),
         (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
-        (["--backends", "blach"], "--backends: unknown backend 'blach'; use one of auto, spectral, bloch"),
+        (["--backends", "blach"], "--backends: unknown backend 'blach'; use one of auto, spectral, spectral-triton"),
         (["--backends", "bloch,bloch"], "--backends: 'bloch' is given twice."),
         (["--ansatz", "pq"], "unknown ansatz 'pq'; use one of pz, rpz, px, real, mix"),
         (["--ansatz", "px", "--inputs", "normal"], "--ansatz px takes inputs in [-1, 1] only: use --inputs uniform."),
