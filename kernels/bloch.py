@@ -413,3 +413,19 @@ def circuits(
         must agree.
     """
     return _BlochCircuits.apply(x, theta, weight, bias, mix, ansatz, reps, readout, reduce)
+
+
+def plain_circuits(
+    x: Tensor,
+    theta: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *,
+    ansatz: Ansatz,
+    reps: int,
+    readout: str,
+) -> Tensor:
+    """:func:`circuits` without a sum, in plain operations without pieces, which any exporter can follow."""
+    circuit = _Circuit(theta, weight, bias, ansatz, reps, per_sample=False)
+    z = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), readout)
+    return z.expand(x.shape[0], -1, x.shape[1])
