@@ -28,8 +28,9 @@ def compile(
     """A copy of a trained model in which every QKANLayer and DARUAN is frozen into plain torch operations.
 
     The copy has the call contract, training flags, dtype and device of the model, which stays as it is; modules that
-    the model shares stay shared. torch.export and torch.onnx.export can follow the copy, and what they write needs
-    nothing of this package. Recurrent modules keep their loop over time, so they export at the length of the example.
+    the model shares stay shared. No parameter that is left needs a gradient. torch.export and torch.onnx.export can
+    follow the copy, and what they write needs nothing of this package. Recurrent modules keep their loop over time, so
+    they export at the length of the example.
 
     Layers with trained pre-activations hold for inputs up to a bound and give NaN beyond it: ``margin`` times the
     largest input that the layer sees when the model runs ``example_inputs``, or ``domain``. The hidden state of an LSTM
@@ -72,7 +73,7 @@ def compile(
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
 
-    return _replaced(deepcopy(model), freeze)
+    return _replaced(deepcopy(model), freeze).requires_grad_(False)
 
 
 def _circuit_layers(model: nn.Module) -> dict[str, Circuits]:
@@ -131,7 +132,14 @@ def _watch(layer: Circuits, see: Callable[[Tensor], None], see_bound: Callable[[
 
         def prepared(radius: Radius = None) -> Callable[[Tensor], Tensor]:
             run = prepare(radius)
-            return run if see_bound(radius) else lambda x: (see(x), run(x))[1]
+            known = see_bound(radius)
+
+            def step(x: Tensor) -> Tensor:
+                if not known:
+                    see(x)
+                return run(x)
+
+            return step
 
         layer.prepare = prepared  # type: ignore[method-assign]
 
@@ -165,7 +173,7 @@ class Differences(NamedTuple):
 
     Attributes:
         output: of the model's output, states and all.
-        layers: of every replaced layer by name, for the inputs that it sees.
+        layers: of every replaced layer that ran, by name, for the inputs that it sees.
     """
 
     output: float
@@ -182,6 +190,9 @@ def largest_difference(model: nn.Module, compiled: nn.Module, example_inputs: An
         model: the model that was compiled.
         compiled: what :func:`compile` made of it.
         example_inputs: what they are called with, a tensor or a tuple of arguments.
+
+    Raises:
+        TypeError: a second model that is not compiled, or an output without a tensor.
     """
     exact = deepcopy(model).eval().double()
     frozen = deepcopy(compiled).eval()
@@ -200,6 +211,8 @@ def largest_difference(model: nn.Module, compiled: nn.Module, example_inputs: An
             module = frozen.get_submodule(name)
             if not isinstance(module, FrozenLayer | FrozenActivation):
                 raise TypeError(f"module {name!r} is not frozen: the second model must come from compile")
+            if not seen[name]:
+                continue
             rounded = [x.to(_dtype(module)) for x in seen[name]]
             apart[name] = _apart([module(x) for x in rounded], [layer(x.double()) for x in rounded])
     return Differences(output, apart)
@@ -231,7 +244,13 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _apart(ours: Any, truth: Any) -> float:
-    """The largest absolute difference, NaN if there is one."""
-    pairs = zip(_tensors(ours), _tensors(truth), strict=True)
+    """The largest absolute difference, NaN if there is one.
+
+    Raises:
+        TypeError: no tensor to compare.
+    """
+    pairs = list(zip(_tensors(ours), _tensors(truth), strict=True))
+    if not pairs:
+        raise TypeError(f"the model returns {type(ours).__name__} without a tensor in tuples, lists or dictionaries")
     apart = [(a.double() - b.double()).abs().max() for a, b in pairs if a.numel()]
     return float(torch.stack(apart).max()) if apart else 0.0

@@ -112,7 +112,8 @@ class FrozenLayer(nn.Module):
 
     The output has the dtype of the buffers; features are computed at least in float32. Buffers: ``weight``
     (out_features, columns), ``bias`` (out_features,), and ``mix`` (out_features, in_features) or None for circuits that
-    are summed one by one. Submodules: ``phi`` makes the columns of the circuits, ``base`` those of the base branch.
+    are summed one by one. Submodule ``phi`` makes the columns of the circuits, ``base_activation`` those of the base
+    branch.
 
     Args:
         circuits: those of the layer.
@@ -133,7 +134,7 @@ class FrozenLayer(nn.Module):
         shared = mix is not None and mix.shape[0] > theta.shape[-4]
         self.out_features = theta.shape[-4] if mix is None else mix.shape[0]
         self.in_features = theta.shape[-3]
-        self.base = None if base is None else base_function(base[0])
+        self.base_activation = None if base is None else base_function(base[0])
         expansion = expand(circuits, None if shared else mix, domain)
         bias = theta.new_zeros(self.out_features) if circuits.offset is None else circuits.offset.detach()
         columns: list[Tensor] = []
@@ -173,13 +174,13 @@ class FrozenLayer(nn.Module):
         """
         check_input(x, self.in_features, type(self).__name__)
         dtype = self.bias.dtype
-        phi = self.phi(x.to(torch.promote_types(dtype, torch.float32)))
+        phi = self.phi(_precise(x, dtype))
         columns = []
         if self.mix is None:
             # One circuit per input comes as (..., 1, inputs).
             columns.append(phi.squeeze(-2) if isinstance(self.phi, BlochCircuits) else phi)
-        if self.base is not None:
-            columns.append(self.base(x.to(dtype)))
+        if self.base_activation is not None:
+            columns.append(self.base_activation(x.to(dtype)))
         y = self.bias
         if self.weight is not None:
             y = F.linear(torch.cat([part.to(dtype) for part in columns], -1), self.weight, y)
@@ -214,12 +215,17 @@ class FrozenActivation(nn.Module):
         flat = x.unsqueeze(-1) if self.num_features == 1 else x
         check_input(flat, self.num_features, type(self).__name__)
         dtype = next(self.phi.buffers()).dtype
-        y = self.phi(flat.to(torch.promote_types(dtype, torch.float32)))
+        y = self.phi(_precise(flat, dtype))
         return y.reshape(x.shape).to(dtype)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""
         return f"num_features={self.num_features}"
+
+
+def _precise(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in ``dtype``, at least in float32: angles need the digits."""
+    return x.to(dtype if dtype.itemsize >= 4 else torch.float32)
 
 
 def _wave_sum(expansion: spectral.Expansion, circuits: Circuits) -> WaveSum:
