@@ -52,7 +52,7 @@ def _share(total: int, most: int) -> int:
     return -(-total // -(-total // min(total, most)))
 
 
-def _forward(x: Tensor, circuit: Circuit, mix: Tensor | None, outputs: int, options: _Options) -> Tensor:
+def _forward(x: Tensor, circuit: Circuit, mix: Tensor | None, outputs: int, options: Options) -> Tensor:
     samples, features = x.shape
     shape = (samples, outputs) if options.reduce else (samples, outputs, features)
     out = x.new_empty(shape, dtype=circuit.dtype)
@@ -157,7 +157,9 @@ class _Kept:
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
+    """What :func:`circuits` is told beside tensors."""
+
     ansatz: Ansatz
     reps: int
     readout: str
@@ -165,9 +167,9 @@ class _Options:
 
 
 def plain_circuits(
-    options: _Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+    options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
 ) -> Tensor:
-    """:func:`circuits` in differentiable operations, without pieces: for vmap and for second derivatives."""
+    """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
     circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
     value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
     if options.reduce:
@@ -179,7 +181,7 @@ class _BlochCircuits(torch.autograd.Function):
     """phi of every (sample, output, input), summed over inputs with weights ``mix`` if ``reduce``."""
 
     @staticmethod
-    def forward(x, theta, weight, bias, mix, options: _Options, keep: bool):
+    def forward(x, theta, weight, bias, mix, options: Options, keep: bool):
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
             return _forward(x, circuit, mix, theta.shape[-4], options), None
@@ -210,7 +212,7 @@ class _BlochGradients(torch.autograd.Function):
     """Gradients of :class:`_BlochCircuits`; those not needed are None."""
 
     @staticmethod
-    def forward(grad, x, theta, weight, bias, mix, options: _Options, kept: _Kept | None, needs: tuple[bool, ...]):
+    def forward(grad, x, theta, weight, bias, mix, options: Options, kept: _Kept | None, needs: tuple[bool, ...]):
         total = _Gradients(needs, x, theta, weight, bias, mix)
         if kept is not None:
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
@@ -254,7 +256,7 @@ class _BlochGradients(torch.autograd.Function):
         return tuple(next(values) if need else None for need in needs), tuple(0 if need else None for need in needs)
 
 
-def _plain_gradients(options: _Options, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+def _plain_gradients(options: Options, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """From the upstream gradient and the tensors of :func:`plain_circuits` to gradients in those that are there."""
     grad, *arguments = tensors
 
@@ -268,7 +270,7 @@ def _plain_gradients(options: _Options, tensors: Sequence[Tensor | None]) -> tup
 
 
 def _add_piece(
-    circuit: Circuit, kept: _Kept, grad: Tensor, mix: Tensor | None, options: _Options, total: _Gradients
+    circuit: Circuit, kept: _Kept, grad: Tensor, mix: Tensor | None, options: Options, total: _Gradients
 ) -> None:
     """Add what one piece contributes to the gradients."""
     piece, z = kept.inputs.piece, kept.z
@@ -313,4 +315,4 @@ def circuits(
         (samples, outputs) if ``reduce``, else (samples, outputs, inputs); the dtype is that of the arguments, which
         must agree. First and second derivatives and vmap work.
     """
-    return _BlochCircuits.apply(x, theta, weight, bias, mix, _Options(ansatz, reps, readout, reduce), keep)[0]
+    return _BlochCircuits.apply(x, theta, weight, bias, mix, Options(ansatz, reps, readout, reduce), keep)[0]

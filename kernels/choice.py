@@ -49,11 +49,16 @@ def plan_expansion(
         return reason
     if weight is None:
         return Plan("fourier", 2 * reps + 1)
-    by_sums = Plan("sums", 3**reps) if weight.shape[0] == 1 and reps <= sums.MAX_REPS else None
+    by_sums = Plan("sums", 3**reps) if sums_apply(weight, reps) else None
     by_chebyshev = _plan_chebyshev(theta, weight, x, radius) if by_sums is None or reps > 1 else ""
     if isinstance(by_chebyshev, str):
         return by_sums or by_chebyshev
     return by_sums if by_sums is not None and by_sums.points <= by_chebyshev.points else by_chebyshev
+
+
+def sums_apply(weight: Tensor, reps: int) -> bool:
+    """Whether features at sums of pre-activations exist: one w per input, and not too many of them."""
+    return weight.shape[0] == 1 and reps <= sums.MAX_REPS
 
 
 def _plan_chebyshev(theta: Tensor, weight: Tensor, x: Tensor | None, radius: Radius) -> Plan | str:

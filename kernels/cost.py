@@ -51,8 +51,9 @@ class Prices:
     call: float
 
 
-#: By device type. ``cpu``: measured on two cores (estimates within a factor of 0.55 to 1.22 for 8 of 10 layers). ``cuda``: not measured yet but reckoned from an A100's data sheet,
-#: 1.5 TB/s for what goes through memory, 19.5 Tflop/s for a kernel and for products in single precision.
+#: By device type. ``cpu``: measured on two cores; 8 of 10 estimates are 0.55 to 1.22 times the measured time. ``cuda``:
+#: not measured yet but reckoned from an A100's data sheet, 1.5 TB/s for what goes through memory, 19.5 Tflop/s for a
+#: kernel and for products in single precision.
 PRICES = {
     "cpu": Prices(2.0e-4, 5.4e-9, 9.5e-9, 5.4e-9, 4.6e-10, 1.1e-11, 5.4e-4),
     "cuda": Prices(4.0e-4, 4.0e-10, 4.4e-10, 1.5e-11, 3.0e-11, 1.0e-13, 1.0e-4),

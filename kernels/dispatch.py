@@ -177,15 +177,16 @@ class Circuits:
         )
         return choose(work, x.device.type, plan, triton)
 
-    def _spread(self, parameter: Tensor | None) -> Tensor | None:
+    def spread(self, parameter: Tensor | None) -> Tensor | None:
         """Pre-activations that all outputs share, laid out for every output."""
         if parameter is None or parameter.shape[0] == self.theta.shape[-4]:
             return parameter
         return parameter.expand(self.theta.shape[-4], -1, -1)
 
-    def _expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
+    def expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
+        """The layer without base branch and offset as an expansion; without the mix of one circuit per input."""
         mix, circuit = None if self._one_per_input else self.mix, {"ansatz": self.ansatz, "reps": self.reps}
-        bias, weight = self._spread(self.bias), self._spread(self.weight)
+        bias, weight = self.spread(self.bias), self.spread(self.weight)
         if self.weight is None or weight is None:
             return spectral.fourier(self.theta, bias, mix, **circuit)  # type: ignore[arg-type]
         if plan.kind == "sums":
@@ -195,7 +196,7 @@ class Circuits:
 
     def _expanded(self, plan: Plan, low: torch.dtype | None) -> Callable[[Tensor], Tensor]:
         """The layer by expansion: everything one matrix product, or activations and a linear map."""
-        expansion = self._expand(plan)
+        expansion = self.expand(plan)
         if self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
         if self.base is not None:
@@ -267,11 +268,11 @@ class Circuits:
             if plan is None:
                 y = self._run(x, None, reduce=False)
                 return (y if self.mix is None else y * self.mix).to(self.dtype)
-            y = self._expand(plan).edges(x)
+            y = self.expand(plan).edges(x)
             return (y * self.mix if self._one_per_input and self.mix is not None else y).to(self.dtype)
 
     def _run_triton(self, x: Tensor) -> Tensor:
-        weight, bias = self._spread(self.weight), self._spread(self.bias)
+        weight, bias = self.spread(self.weight), self.spread(self.bias)
         options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
         flat = x.reshape(-1, x.shape[-1])
         y = bloch_triton.circuits(flat, self.theta, weight, bias, self.mix, **options)  # type: ignore[arg-type]
@@ -283,7 +284,7 @@ class Circuits:
             theta = theta.expand(*lead, *theta.shape[-4:]).reshape(-1, *theta.shape[-4:])
         flat = x.reshape(-1, x.shape[-1])
         options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
-        weight, bias = self._spread(self.weight), self._spread(self.bias)
+        weight, bias = self.spread(self.weight), self.spread(self.bias)
         if self.backend == "reference":
             y = reference.phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
             y = y if mix is None else y * mix

@@ -128,7 +128,7 @@ def _chebyshev_planes(x: Tensor, radius: float, size: int, slots: Sequence[Tenso
     # recurrence 2 x T_k - T_(k-1) errs by 1.3e-5 and 9e-5 there, cos(k acos x) by 9e-6 and 3e-5.
     x = torch.div(x, radius, out=slots[0])
     planes = [x]
-    sign = torch.ones_like(x).copysign(x.detach())
+    sign = 1 - 2 * (x < 0).to(x.dtype)  # not copysign, which ONNX lacks
     top = x * sign
     step = top - 1
     doubled = 2 * step

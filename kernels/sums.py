@@ -67,14 +67,19 @@ class SumExpansion:
     constant: Tensor
     base: tuple[str, Tensor] | None = None
 
+    def frequencies(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Frequencies and phases (N, inputs), the sums of weights and of biases."""
+        (signs,) = constants(_signs, self.weight.shape[-1], self.weight)
+        dtype = self.weight.dtype if dtype is None else dtype
+        return signs.to(dtype) @ self.weight.to(dtype).mT, signs.to(dtype) @ self.bias.to(dtype).mT
+
     def features(self, x: Tensor) -> Tensor:
         """cos and sin of every sum of angles: (..., inputs) to (..., 2 N, inputs)."""
-        (signs,) = constants(_signs, self.weight.shape[-1], self.weight)
         # Sums of rounded products would lose the digits of large angles.
         exact = self.weight.dtype == torch.float32 and x.device.type != "mps"
         exact = exact and (largest(x) or 0.0) * (largest(self.weight) or 0.0) > LARGE_ANGLE
         dtype = torch.float64 if exact else self.weight.dtype
-        speeds, shifts = (signs.to(dtype) @ t.to(dtype).mT for t in (self.weight, self.bias))
+        speeds, shifts = self.frequencies(dtype)
         angles = x.to(dtype).unsqueeze(-2) * speeds + shifts
         if exact:
             angles = angles.remainder(2 * math.pi).to(self.weight.dtype)

@@ -14,6 +14,8 @@ check_no_conflict()
 from qkan._version import __version__  # noqa: E402  (the check must come before anything else of the package)
 
 if TYPE_CHECKING:
+    from qkan.compiling import compile as compile
+    from qkan.compiling import largest_difference as largest_difference
     from qkan.daruan import DARUAN as DARUAN
     from qkan.hybrid import HQKAN as HQKAN
     from qkan.hybrid import JHCGNet as JHCGNet
@@ -35,6 +37,8 @@ _EXPORTS: dict[str, str] = {
     "QKANLSTM": "qkan.recurrent",
     "QKANLSTMCell": "qkan.recurrent",
     "QKANLayer": "qkan.layers",
+    "compile": "qkan.compiling",
+    "largest_difference": "qkan.compiling",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]

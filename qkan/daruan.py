@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qkan.frozen import FrozenActivation
 from qkan.init import circuit_angles_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
@@ -81,10 +82,19 @@ class DARUAN(nn.Module):
         """
         flat = x.reshape(*x.shape, 1) if self.num_features == 1 else x
         check_input(flat, self.num_features, type(self).__name__, self.theta.device)
+        return self._circuits().edges(flat).reshape(x.shape)
+
+    def compile_spectral(self, *, domain: float | None = None) -> FrozenActivation:
+        """The activation frozen for inference; see :meth:`qkan.QKANLayer.compile_spectral`."""
+        frozen = FrozenActivation(self._circuits(), domain)
+        frozen.training = self.training
+        return frozen
+
+    def _circuits(self) -> dispatch.Circuits:
         theta, weight, bias = (
             None if p is None else p.unsqueeze(0) for p in (self.theta, self.preact_weight, self.preact_bias)
         )
-        circuits = dispatch.Circuits(
+        return dispatch.Circuits(
             theta,  # type: ignore[arg-type]
             weight,
             bias,
@@ -94,7 +104,6 @@ class DARUAN(nn.Module):
             readout=self.readout,
             backend=self.backend,
         )
-        return circuits.edges(flat).reshape(x.shape)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qkan.frozen import FrozenLayer
 from qkan.init import circuit_angles_, uniform_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
@@ -219,6 +220,28 @@ class QKANLayer(nn.Module):
         """
         circuits = self._circuits().prepare(radius)
         return lambda x: self._with_callable_base(x, circuits(x))
+
+    def compile_spectral(self, *, domain: float | None = None) -> FrozenLayer:
+        """The layer frozen for inference: features and one matrix product in plain torch operations.
+
+        What comes back is a copy without trained parameters that torch.export and torch.onnx.export can follow. Fixed
+        pre-activations become Fourier features, exact for every x. Trained ones become Chebyshev polynomials on
+        [-domain, domain], with a proven truncation of at most 8 eps of the dtype per edge; inputs outside give NaN.
+        The ansatz px and the readout ``"amplitude"``, which are not band-limited, stay circuits of plain operations.
+
+        Args:
+            domain: a bound on |x|, > 0 and rounded up to eight bits; needed (and used) only for trained
+                pre-activations. ``math.inf`` keeps the circuit itself, exact for every x but slower. A domain for which
+                512 terms are not enough does the same.
+
+        Raises:
+            ValueError: a missing domain, or one that is not positive.
+            TypeError: a domain that is not a number.
+        """
+        base = None if self.base_activation is None else (self.base_activation, self.base_weight)
+        frozen = FrozenLayer(self._circuits(), base, domain)  # type: ignore[arg-type]
+        frozen.training = self.training  # not train(), which would reach into the base activation
+        return frozen
 
     def _edge_bias(self) -> Tensor | None:
         """v c of every edge, (out, in), or None."""

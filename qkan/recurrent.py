@@ -8,6 +8,7 @@ call and only the h part is recurrent.
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,11 @@ def _set_defaults(options: LayerOptions) -> None:
     """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch."""
     options.setdefault("reps", 1)
     options.setdefault("base_activation", None)
+
+
+def _first_tensor(module: nn.Module) -> Tensor:
+    """A tensor of the dtype and on the device of a module; where circuits are frozen it may be a buffer."""
+    return next(chain(module.parameters(), module.buffers()))
 
 
 class _Direction(nn.Module):
@@ -129,7 +135,7 @@ class _LSTMBase(nn.Module):
             ValueError: an input that is neither 2-D nor 3-D, or whose dtype is not that of the parameters.
             RuntimeError: sizes, numbers of dimensions or dtypes of states that do not fit, as nn.LSTM raises them.
         """
-        like = next(self.parameters())
+        like = _first_tensor(self)
         batch = sequence.unpack_input(input, self.batch_first, self.input_size, like.dtype)
         h_0, c_0 = self._initial_states(batch, hx, like)
         data, finals = batch.data, []
@@ -305,7 +311,7 @@ class QKANLSTMCell(nn.Module):
             ValueError: another number of dimensions.
             RuntimeError: sizes or dtypes that do not fit.
         """
-        like = next(self.parameters())
+        like = _first_tensor(self)
         if input.dim() not in (1, 2):
             raise ValueError(f"QKANLSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.size(-1) != self.input_size:
