@@ -9,7 +9,8 @@ again, which costs less than keeping them. A derivative of features is a sum of 
 Where every input has one activation of its own, y_i = c_i + sum_t F_t(x_i) M_ti0, the same holds without sums over
 inputs and outputs: that is the *diagonal* case below.
 
-Under a compiler, which fuses by itself, under vmap and for second derivatives the same formulas run without pieces.
+Small sums, and all under a compiler, which fuses by itself, are left to autograd. Under vmap and for second derivatives
+the formulas above run without pieces.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from qkan.kernels.features import Basis
 #: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
 #: are no faster.
 PIECE_ELEMENTS = 2**20
+#: So few feature values, as a step of a small recurrence has, cost less with autograd's own backward.
+SMALL_ELEMENTS = 2**13
 #: From so many inputs on, the product is added up term by term.
 WIDE_INPUTS = 96
 
@@ -273,6 +276,7 @@ def weighted_sum(
         and compilation work.
     """
     kind = Sum(basis, diagonal, low, fused and not diagonal)
-    if torch.compiler.is_compiling():
+    small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
+    if small or torch.compiler.is_compiling():
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

@@ -19,6 +19,12 @@ KINDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes of these tests would all take the way of small sums."""
+    monkeypatch.setattr(product, "SMALL_ELEMENTS", -1)
+
+
 def arguments(basis: Basis, samples: int, inputs: int, outputs: int, dtype: Any = torch.float64) -> list[Tensor]:
     make = torch.Generator().manual_seed(samples)
     x = 2 * torch.rand(samples, inputs, generator=make, dtype=torch.float64) - 1
@@ -46,8 +52,10 @@ def test_outputs_and_gradients(
     basis = KINDS[name]
     leaves = arguments(basis, samples, inputs, 1 if diagonal else 4)
     truth = value_and_gradients(autograd_of_the_formula(basis, *leaves, diagonal), leaves)
-    for elements in (product.PIECE_ELEMENTS, 1):  # one piece; pieces of 64 samples, the last one shorter
+    # One piece; pieces of 64 samples, the last one shorter; a small sum, left to autograd.
+    for elements, small in ((product.PIECE_ELEMENTS, -1), (1, -1), (1, 2**30)):
         monkeypatch.setattr(product, "PIECE_ELEMENTS", elements)
+        monkeypatch.setattr(product, "SMALL_ELEMENTS", small)
         got = value_and_gradients(weighted_sum(*leaves, basis, diagonal=diagonal), leaves)
         for value, expected in zip(got, truth, strict=True):
             torch.testing.assert_close(value, expected, rtol=1e-11, atol=1e-11)
