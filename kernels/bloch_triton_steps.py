@@ -172,7 +172,7 @@ def step(
 
 @triton.jit
 def read(z, AMPLITUDE: tl.constexpr):
-    """What is read from the vector; see :func:`qkan.kernels.bloch.read`. Unlike maximum, where keeps NaN."""
+    """What is read from the vector; see :func:`qkan.kernels.rotations.read`. Unlike maximum, where keeps NaN."""
     if AMPLITUDE:
         up, down = (1.0 + z) * 0.5, (1.0 - z) * 0.5
         z = tl.sqrt(tl.where(up < 0.0, 0.0, up)) - tl.sqrt(tl.where(down < 0.0, 0.0, down))
@@ -181,7 +181,7 @@ def read(z, AMPLITUDE: tl.constexpr):
 
 @triton.jit
 def read_slope(z):
-    """d amplitude / d Z; see :func:`qkan.kernels.bloch.read_slope`."""
+    """d amplitude / d Z; see :func:`qkan.kernels.rotations.read_slope`."""
     up, down = (1.0 + z) * 0.5, (1.0 - z) * 0.5
     up, down = tl.where(up < _FLOOR, _FLOOR, up), tl.where(down < _FLOOR, _FLOOR, down)
     return (tl.rsqrt(up) + tl.rsqrt(down)) * 0.25

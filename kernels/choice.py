@@ -118,7 +118,7 @@ def choose(work: cost.Work, device: str, plan: Plan | str, triton: str | None) -
     """The cheapest backend for ``work`` on a device type.
 
     Args:
-        work: sizes; its ``points`` are taken from ``plan``.
+        work: sizes.
         device: ``"cpu"``, ``"cuda"``, ...
         plan: how the layer can be expanded, or why not.
         triton: why the Triton kernel cannot run, or None if it can.

@@ -139,6 +139,9 @@ class Circuits:
             radius=radius,
         )
 
+    def _why_not_triton(self, x: Tensor) -> str | None:
+        return _why_not_triton(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
+
     def choose(self, x: Tensor) -> Choice:
         """The backend that runs for inputs ``x`` (..., inputs), and why.
 
@@ -146,9 +149,8 @@ class Circuits:
             ValueError: the backend asked for by name cannot run for such inputs.
         """
         samples = math.prod(x.shape[:-1])
-        triton = _why_not_triton(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
         if self.backend == "triton":
-            _refuse(self.backend, triton, remedy="")
+            _refuse(self.backend, self._why_not_triton(x), remedy="")
         if self.backend == "spectral-triton":
             _refuse(self.backend, spectral_triton.why_not(x), remedy="")
         if self.backend not in ("auto", *EXPANDED):
@@ -164,8 +166,9 @@ class Circuits:
             if isinstance(plan, Plan):
                 return Choice("spectral", "a compiler fuses it", (), plan)
             return Choice("bloch", str(plan), (), None)
-        if x.device.type != "cuda":
-            triton = "its kernels run on CUDA and ROCm devices"
+        # Asked only where it may run: the question looks for the package, which every call on a CPU would pay for.
+        on_gpu = x.device.type == "cuda"
+        triton = self._why_not_triton(x) if on_gpu else "its kernels run on CUDA and ROCm devices"
         outputs, inputs = self.theta.shape[-4:-2]
         work = cost.Work(
             samples=samples,

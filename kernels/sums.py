@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -111,4 +111,4 @@ class SumExpansion:
 
     def with_base(self, base: str, weight: Tensor) -> SumExpansion:
         """As of :class:`qkan.kernels.spectral.Expansion`."""
-        return SumExpansion(self.weight, self.bias, self.matrix, self.constant, (base, weight))
+        return replace(self, base=(base, weight))
