@@ -3,7 +3,7 @@
 A :class:`Basis` turns inputs into feature planes, one per term, and turns the weights of a sum of features into those
 of its derivative, which is a sum of the same features:
 
-* ``fourier``, size R: cos x .. cos R x, sin x .. sin R x.
+* ``fourier``, size R: cos x .. cos R x, sin x .. sin R x; size 0: nothing but a base activation, if there is one.
 * ``chebyshev``, size K, radius A: T_1(x / A) .. T_(K-1)(x / A).
 
 The constant term is left to the caller: summed over inputs it is a bias. One more plane can hold the base activation of
@@ -114,6 +114,8 @@ class Basis:
 def _fourier_planes(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
     # Turning by x again and again errs by about size * eps, for an x of any size. A rounded product k * x would err by
     # its own last digit, and cos(k + 1) x = 2 cos x cos k x - cos(k - 1) x by about size^2 * eps.
+    if size == 0:
+        return []
     cos, sin = [torch.cos(x, out=slots[0])], [torch.sin(x, out=slots[size])]
     for k in range(1, size):
         c, s = cos[-1], sin[-1]
