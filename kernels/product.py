@@ -237,6 +237,13 @@ class _Gradients(torch.autograd.Function):
         )
 
 
+def matrix_gradient(
+    x: Tensor, matrix: Tensor, grad: Tensor, basis: Basis, *, diagonal: bool = False, low: torch.dtype | None = None
+) -> Tensor:
+    """dL/dM of :func:`weighted_sum` for dL/dy = ``grad``, in pieces; nothing is differentiable."""
+    return _Gradients.apply(x, matrix, grad, Sum(basis, diagonal, low), False, True)[1]
+
+
 def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
     slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
     if slopes is not None and len(slopes) < len(matrix):

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels.product import Sum, plain_sum
 from qkan.kernels.recurrence_types import Layout, Spec, Weights
 
 #: (h, c) of an LSTM, (h,) of a GRU.
@@ -35,6 +34,16 @@ def gru_step(from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
     return (1 - z) * n + z * h
 
 
+def features(spec: Spec, weights: Weights, z: Tensor) -> list[Tensor]:
+    """The planes that the matrix multiplies, each in the shape of z: waves, or one activation; the base activation."""
+    planes = spec.basis.planes(z)
+    if weights.shape is None:
+        return planes
+    waves = len(weights.shape) - 1
+    activation = (torch.stack(planes[:waves], -2) * weights.shape[1:]).sum(-2) + weights.shape[0]
+    return [activation, *planes[waves:]]
+
+
 def scan(step: Step, rows: Tensor, layout: Layout, start: States) -> tuple[Tensor, States]:
     """Walk ``step`` over time.
 
@@ -42,7 +51,7 @@ def scan(step: Step, rows: Tensor, layout: Layout, start: States) -> tuple[Tenso
         step: (rows of one time step, states) to states; the first state is what the recurrence puts out.
         rows: (sum of sizes, features), what the inputs of all time steps contribute.
         layout: of the rows; in reverse a sequence joins where it ends.
-        start: states of all sequences, each (sizes[0], ...).
+        start: states of all sequences, each (sizes[0] or more, ...); those beyond sizes[0] have no steps.
 
     Returns:
         the first state of all steps, laid out as ``rows``; the final states of every sequence.
@@ -63,6 +72,8 @@ def scan(step: Step, rows: Tensor, layout: Layout, start: States) -> tuple[Tenso
         outputs.append(states[0])
     if layout.reverse:
         outputs.reverse()
+    if start[0].shape[0] > layout.sizes[0]:
+        ended.insert(0, tuple(first[layout.sizes[0] :] for first in start))
     if ended:
         states = tuple(torch.cat(parts) for parts in zip(states, *reversed(ended), strict=True))
     return torch.cat(outputs), states
@@ -72,15 +83,18 @@ def run(
     spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """As of :func:`qkan.kernels.recurrence.run`."""
-    features, projection = Sum(spec.basis, low=spec.low), weights.projection
+    encoder, projection = weights.encoder, weights.projection
+    matrix = weights.matrix.flatten(0, 1)
 
     def step(from_input: Tensor, states: States) -> States:
         h = states[0]
-        z = h if weights.encoder is None else from_input + F.linear(h, weights.encoder)
-        a = plain_sum(features, z, weights.matrix, weights.bias)
+        z = h if encoder is None else from_input + F.linear(h, encoder)
+        planes = torch.cat(features(spec, weights, z), -1)
+        a = planes @ matrix if spec.low is None else (planes.to(spec.low) @ matrix.to(spec.low)).to(z.dtype)
+        a = a + weights.bias
         if spec.cell == "gru":
             return (gru_step(from_input, a, h),)
-        u, c = lstm_step(a if weights.encoder is not None else from_input + a, states[1])
+        u, c = lstm_step(a if encoder is not None else from_input + a, states[1])
         return (u if projection is None else F.linear(u, projection)), c
 
     outputs, finals = scan(step, steps, layout, (h_0,) if c_0 is None else (h_0, c_0))

@@ -1,0 +1,291 @@
+"""Whole-sequence recurrences: a walk over time with a backward pass of its own, on the engine that fits the device.
+
+Engines (see :mod:`qkan.kernels.recurrence_types` for what they compute):
+
+* ``triton``: CUDA and ROCm kernels in which a block walks all steps with its share of the batch.
+* ``numba``: CPU kernels in which a thread walks all steps with its share of the batch.
+* ``torch``: one product a step and a hand-written backward through time; every device and dtype.
+* ``reference``: plain differentiable operations, step by step; what the others are compared with.
+
+All keep only what :class:`~qkan.kernels.recurrence_types.Tape` holds. Gradients of parameters are formed here, as one
+product over all steps. Second derivatives and vmap go through the reference; a compiler sees one opaque operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkan.kernels import recurrence_reference, recurrence_torch
+from qkan.kernels.features import BASES
+from qkan.kernels.product import matrix_gradient, weighted_sum
+from qkan.kernels.recurrence_types import Engine, Layout, Spec, Tape, Weights
+
+#: Engines in the order in which ``auto`` tries them.
+_ENGINES = (recurrence_torch.ENGINE,)
+ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
+#: steps, the fields of Weights, h_0, c_0.
+_INPUTS = 1 + len(Weights._fields) + 2
+
+Gradients = tuple[Tensor | None, ...]
+
+
+def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine:
+    """The engine that runs under ``name``, one of :data:`ENGINES` but ``"reference"``.
+
+    Raises:
+        ValueError: an unknown name, or an engine asked for by name that cannot run; the message says why.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
+    for engine in _ENGINES:
+        if name in ("auto", engine.name):
+            reason = engine.why_not(spec, steps, weights)
+            if reason is None:
+                return engine
+            if name != "auto":
+                raise ValueError(f"engine {name!r} cannot run this recurrence: {reason}; use 'auto'")
+    raise ValueError(f"engine {name!r} is no engine of whole sequences; use 'auto'")
+
+
+def run(
+    spec: Spec,
+    layout: Layout,
+    steps: Tensor,
+    weights: Weights,
+    h_0: Tensor,
+    c_0: Tensor | None = None,
+    *,
+    engine: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Walk a recurrence over time.
+
+    Args:
+        spec: which.
+        layout: of the rows.
+        steps: (rows, G), what the inputs contribute to the gates, or (rows, Z) to the latent; float32 or float64.
+        weights: parameters, in the dtype of ``steps``.
+        h_0: (B, P), B at least ``layout.sizes[0]``.
+        c_0: (B, H) for lstm, None for gru.
+        engine: one of :data:`ENGINES`.
+
+    Returns:
+        h behind every step (rows, P); the final h (B, P) and c (B, H), None for gru: of every sequence behind its last
+        step, or the initial one if it has none.
+
+    Raises:
+        ValueError: see :func:`engine_for`.
+    """
+    if engine == "reference":
+        return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
+    chosen = engine_for(engine, spec, steps, weights)
+    tensors = (steps, *weights, h_0, c_0)
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if torch.compiler.is_compiling():
+        outputs, h_n, c_n, *_ = _as_operation(spec, layout, chosen, keep, tensors)
+    else:
+        outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *(_contiguous(t) for t in tensors))
+    return outputs, h_n, c_n
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, tensors: Sequence[Tensor | None]):
+    steps, *fields, h_0, c_0 = tensors
+    ran = engine.forward(spec, layout, steps, Weights(*fields), h_0, c_0, keep)  # type: ignore[arg-type]
+    tape = (None, None, None) if ran.tape is None else ran.tape
+    return ran.outputs, ran.h_n, ran.c_n, *tape
+
+
+def _gradients(
+    spec: Spec,
+    layout: Layout,
+    engine: Engine,
+    grads: Sequence[Tensor],
+    kept: Sequence[Tensor | None],
+    tensors: Sequence[Tensor | None],
+    needs: Sequence[bool],
+) -> Gradients:
+    """Gradients of all inputs from those of the results and what the forward pass kept: outputs and tape."""
+    steps, *fields, h_0, c_0 = tensors
+    weights, (outputs, *tape_fields) = Weights(*fields), kept  # type: ignore[arg-type]
+    tape = Tape(*tape_fields)  # type: ignore[arg-type]
+    grad_outputs, grad_h, grad_c = (_contiguous(grad) for grad in (*grads, None)[:3])
+    before = layout.previous(outputs, h_0) if weights.encoder is None or needs[4] else None  # type: ignore[arg-type]
+    z = before if tape.latent is None else tape.latent
+    pulled = engine.backward(spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c)  # type: ignore[arg-type]
+    of_matrix, of_shape = _feature_gradients(spec, weights, z, pulled.inner, needs[1], needs[3])  # type: ignore[arg-type]
+    of_encoder = pulled.steps.mT @ before if weights.encoder is not None and before is not None else None
+    of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ _units(tape)
+    of_bias = pulled.inner.sum(0) if needs[2] else None
+    return (
+        pulled.steps if needs[0] else None,
+        of_matrix,
+        of_bias,
+        of_shape,
+        of_encoder,
+        of_projection,
+        pulled.h_0 if needs[6] else None,
+        pulled.c_0 if needs[7] else None,
+    )
+
+
+def _feature_gradients(
+    spec: Spec, weights: Weights, z: Tensor, inner: Tensor, need_matrix: bool, need_shape: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the matrix and of the shape, each as one product over the rows of all steps."""
+    shape, matrix = weights.shape, weights.matrix
+    if shape is None:
+        return (matrix_gradient(z, matrix, inner, spec.basis, low=spec.low) if need_matrix else None), None
+    basis = replace(spec.basis, base=None)
+    of_matrix = of_shape = None
+    if need_matrix:
+        planes = [weighted_sum(z, shape[1:].unsqueeze(-1), shape[0], basis, diagonal=True)]
+        if spec.basis.base is not None:
+            planes.append(BASES[spec.basis.base][0](z))
+        of_matrix = torch.stack([plane.mT @ inner for plane in planes])
+    if need_shape:
+        of_activation = inner @ matrix[0].mT
+        waves = matrix_gradient(z, shape[1:].unsqueeze(-1), of_activation, basis, diagonal=True).squeeze(-1)
+        of_shape = torch.cat((of_activation.sum(0, keepdim=True), waves))
+    return of_matrix, of_shape
+
+
+def _units(tape: Tape) -> Tensor:
+    """o tanh(c') of every step, (rows, H)."""
+    i, f, g, o = tape.gates.chunk(4, -1)
+    return torch.addcmul(f * tape.carry, i, g).tanh_().mul_(o)
+
+
+def _reference_gradients(
+    spec: Spec,
+    layout: Layout,
+    grads: Sequence[Tensor],
+    tensors: Sequence[Tensor | None],
+    needs: Sequence[bool],
+) -> Gradients:
+    """As :func:`_gradients`, differentiable, from the inputs alone."""
+    wanted = [index for index, need in enumerate(needs) if need]
+
+    def results(*values: Tensor) -> tuple[Tensor, ...]:
+        filled = list(tensors)
+        for index, value in zip(wanted, values, strict=True):
+            filled[index] = value
+        steps, *fields, h_0, c_0 = filled
+        found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
+        return tuple(tensor for tensor in found if tensor is not None)
+
+    pull = torch.func.vjp(results, *(tensors[index] for index in wanted))[1]
+    found = iter(pull(tuple(grads)))
+    return tuple(next(found) if need else None for need in needs)
+
+
+def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any], tensors: Sequence[Tensor | None]):
+    """``function`` of those tensors that are there, under vmap."""
+    there = [index for index, tensor in enumerate(tensors) if tensor is not None]
+
+    def call(*values: Tensor) -> Any:
+        filled = list(tensors)
+        for index, value in zip(there, values, strict=True):
+            filled[index] = value
+        return function(filled)
+
+    dims = tuple(in_dims[index] for index in there)
+    return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors: Tensor | None):
+        return _forward(spec, layout, engine, keep, tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.spec, ctx.layout, ctx.engine, _, *tensors = inputs
+        outputs, _, ctx.c_n, *tape = output
+        ctx.mark_non_differentiable(*(kept for kept in tape if kept is not None))
+        ctx.set_materialize_grads(False)
+        ctx.shapes = [None if result is None else result.shape for result in output[:3]]
+        ctx.save_for_backward(*tensors, outputs, *tape)
+        ctx.c_n = ctx.c_n is not None
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        tensors, kept = ctx.saved_tensors[:_INPUTS], ctx.saved_tensors[_INPUTS:]
+        results = 3 if ctx.c_n else 2
+        filled = [
+            kept[0].new_zeros(shape) if grad is None else grad
+            for grad, shape in zip(grads[:results], ctx.shapes[:results], strict=True)
+        ]
+        needs = tuple(ctx.needs_input_grad[4:])
+        found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, results, *filled, *kept, *tensors)
+        return None, None, None, None, *found
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors):
+        gru = tensors[-1] is None
+
+        def function(filled: Sequence[Tensor | None]):
+            steps, *fields, h_0, c_0 = filled
+            found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
+            return found[:2] if gru else found
+
+        found = _over_batch(info, in_dims[4:], function, tensors)
+        return (*found, *[None] * (6 - len(found))), (*[0] * len(found), *[None] * (6 - len(found)))
+
+
+class _Gradients(torch.autograd.Function):
+    """Gradients of :class:`_Recurrence` in all inputs; those not needed are None."""
+
+    @staticmethod
+    def forward(spec: Spec, layout: Layout, engine: Engine, needs: tuple[bool, ...], results: int, *tensors):
+        grads, kept, inputs = tensors[:results], tensors[results : results + 4], tensors[results + 4 :]
+        if kept[1] is None:  # the forward pass ran under vmap and kept nothing
+            return _reference_gradients(spec, layout, grads, inputs, needs)
+        return _gradients(spec, layout, engine, grads, kept, inputs, needs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.spec, ctx.layout, _, ctx.needs, ctx.results, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        results, saved = ctx.results, ctx.saved_tensors
+        inputs = saved[results + 4 :]
+        there = [index for index, tensor in enumerate(inputs) if tensor is not None]
+
+        def needed(*values: Tensor) -> tuple[Tensor, ...]:
+            filled = list(inputs)
+            for index, value in zip(there, values[results:], strict=True):
+                filled[index] = value
+            found = _reference_gradients(ctx.spec, ctx.layout, values[:results], filled, ctx.needs)
+            return tuple(gradient for gradient in found if gradient is not None)
+
+        values = (*saved[:results], *(inputs[index] for index in there))
+        found, pull = torch.func.vjp(needed, *values)
+        upstream = [grad for grad, need in zip(grads, ctx.needs, strict=True) if need]
+        filled = tuple(torch.zeros_like(f) if u is None else u for f, u in zip(found, upstream, strict=True))
+        pulled = pull(filled)
+        of_inputs: list[Tensor | None] = [None] * len(inputs)
+        for index, gradient in zip(there, pulled[results:], strict=True):
+            of_inputs[index] = gradient
+        return *[None] * 5, *pulled[:results], *[None] * 4, *of_inputs
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, needs, results, *tensors):
+        chosen = [*range(results), *range(results + 4, len(tensors))]  # not what was kept
+
+        def function(filled: Sequence[Tensor | None]):
+            found = _reference_gradients(spec, layout, filled[:results], filled[results:], needs)  # type: ignore[arg-type]
+            return tuple(gradient for gradient in found if gradient is not None)
+
+        dims = in_dims[5:]
+        found = iter(_over_batch(info, [dims[k] for k in chosen], function, [tensors[k] for k in chosen]))
+        return tuple(next(found) if need else None for need in needs), tuple(0 if need else None for need in needs)
