@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels import recurrence_reference, recurrence_torch
+from qkan.kernels import recurrence_numba, recurrence_reference, recurrence_torch
 from qkan.kernels.features import BASES
 from qkan.kernels.product import matrix_gradient, weighted_sum
 from qkan.kernels.recurrence_types import Engine, Layout, Spec, Tape, Weights
 
 #: Engines in the order in which ``auto`` tries them.
-_ENGINES = (recurrence_torch.ENGINE,)
+_ENGINES = (recurrence_numba.ENGINE, recurrence_torch.ENGINE)
 ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
 #: steps, the fields of Weights, h_0, c_0.
 _INPUTS = 1 + len(Weights._fields) + 2
@@ -120,15 +120,21 @@ def _gradients(
     before = layout.previous(outputs, h_0) if weights.encoder is None or needs[4] else None  # type: ignore[arg-type]
     z = before if tape.latent is None else tape.latent
     pulled = engine.backward(spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c)  # type: ignore[arg-type]
-    of_matrix, of_shape = _feature_gradients(spec, weights, z, pulled.inner, needs[1], needs[3])  # type: ignore[arg-type]
+    if engine.features is not None and (needs[1] or needs[2]):
+        of_matrix, of_bias = engine.features(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
+    else:
+        of_matrix = _matrix_gradient(spec, weights, z, pulled.inner) if needs[1] else None  # type: ignore[arg-type]
+        of_bias = pulled.inner.sum(0) if needs[2] else None
+    of_shape = pulled.shape
+    if of_shape is None and weights.shape is not None and needs[3]:
+        of_shape = _shape_gradient(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
     of_encoder = pulled.steps.mT @ before if weights.encoder is not None and before is not None else None
     of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ _units(tape)
-    of_bias = pulled.inner.sum(0) if needs[2] else None
     return (
         pulled.steps if needs[0] else None,
-        of_matrix,
-        of_bias,
-        of_shape,
+        of_matrix if needs[1] else None,
+        of_bias if needs[2] else None,
+        of_shape if needs[3] else None,
         of_encoder,
         of_projection,
         pulled.h_0 if needs[6] else None,
@@ -136,25 +142,23 @@ def _gradients(
     )
 
 
-def _feature_gradients(
-    spec: Spec, weights: Weights, z: Tensor, inner: Tensor, need_matrix: bool, need_shape: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of the matrix and of the shape, each as one product over the rows of all steps."""
-    shape, matrix = weights.shape, weights.matrix
+def _matrix_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
+    """The gradient of the matrix, as one product over the rows of all steps."""
+    shape, base = weights.shape, spec.basis.base
     if shape is None:
-        return (matrix_gradient(z, matrix, inner, spec.basis, low=spec.low) if need_matrix else None), None
-    basis = replace(spec.basis, base=None)
-    of_matrix = of_shape = None
-    if need_matrix:
-        planes = [weighted_sum(z, shape[1:].unsqueeze(-1), shape[0], basis, diagonal=True)]
-        if spec.basis.base is not None:
-            planes.append(BASES[spec.basis.base][0](z))
-        of_matrix = torch.stack([plane.mT @ inner for plane in planes])
-    if need_shape:
-        of_activation = inner @ matrix[0].mT
-        waves = matrix_gradient(z, shape[1:].unsqueeze(-1), of_activation, basis, diagonal=True).squeeze(-1)
-        of_shape = torch.cat((of_activation.sum(0, keepdim=True), waves))
-    return of_matrix, of_shape
+        return matrix_gradient(z, weights.matrix, inner, spec.basis, low=spec.low)
+    waves = replace(spec.basis, base=None)
+    planes = [weighted_sum(z, shape[1:].unsqueeze(-1), shape[0], waves, diagonal=True)]
+    if base is not None:
+        planes.append(BASES[base][0](z))
+    return torch.stack([plane.mT @ inner for plane in planes])
+
+
+def _shape_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
+    """The gradient of the activations' coefficients, as one product over the rows of all steps."""
+    grad, waves = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
+    shape = weights.shape[1:].unsqueeze(-1)  # type: ignore[index]
+    return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, shape, grad, waves, diagonal=True).squeeze(-1)))
 
 
 def _units(tape: Tape) -> Tensor:

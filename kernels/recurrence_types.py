@@ -140,6 +140,7 @@ class Pulled(NamedTuple):
             encoder it is ``inner`` itself.
         hidden: (rows, P), the gradient of the hidden state of every step; None without a projection.
         h_0, c_0: gradients of the initial states; no c_0 for gru.
+        shape: the gradient of the shape, where the engine forms it on the way; else None.
     """
 
     inner: Tensor
@@ -147,6 +148,7 @@ class Pulled(NamedTuple):
     hidden: Tensor | None
     h_0: Tensor
     c_0: Tensor | None
+    shape: Tensor | None = None
 
 
 class Engine(NamedTuple):
@@ -158,9 +160,12 @@ class Engine(NamedTuple):
         forward: (spec, layout, steps, weights, h_0, c_0, keep) to :class:`Ran`; ``keep`` asks for a tape.
         backward: (spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c) to :class:`Pulled`, with z the tape's
             latent or what :meth:`Layout.previous` gives.
+        features: (spec, weights, z, inner) to the gradients of matrix and bias from :attr:`Pulled.inner`; None leaves
+            them to products in PyTorch.
     """
 
     name: str
     why_not: Callable[[Spec, Tensor, Weights], str | None]
     forward: Callable[[Spec, Layout, Tensor, Weights, Tensor, Tensor | None, bool], Ran]
     backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], Pulled]
+    features: Callable[[Spec, Weights, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
