@@ -16,6 +16,8 @@ HEAVY = {
     "rich",
     "pyarrow",
     "pennylane",
+    "numba",
+    "llvmlite",
 }
 
 
