@@ -42,14 +42,18 @@ def plan_expansion(
     readout: str,
     x: Tensor | None = None,
     radius: Radius = None,
+    sums: bool = True,
 ) -> Plan | str:
-    """How to expand a layer for the inputs ``x``, or for all up to ``radius``, or the reason why that is impossible."""
+    """How to expand a layer for the inputs ``x``, or for all up to ``radius``, or the reason why that is impossible.
+
+    ``sums`` says whether features at sums of pre-activations are allowed.
+    """
     reason = spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
     if reason is not None:
         return reason
     if weight is None:
         return Plan("fourier", 2 * reps + 1)
-    by_sums = Plan("sums", 3**reps) if sums_apply(weight, reps) else None
+    by_sums = Plan("sums", 3**reps) if sums and sums_apply(weight, reps) else None
     by_chebyshev = _plan_chebyshev(theta, weight, x, radius) if by_sums is None or reps > 1 else ""
     if isinstance(by_chebyshev, str):
         return by_sums or by_chebyshev

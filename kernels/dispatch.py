@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from qkan.kernels import bloch, bloch_triton, cost, reference, spectral, spectra
 from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Plan, Radius, choose, plan_expansion
 from qkan.kernels.features import BASES
+from qkan.kernels.recurrence_types import Operands
 
 READOUTS = ("z", "amplitude")
 #: ``auto`` chooses between spectral, bloch and triton. ``reference`` is the slow ground truth; ``spectral-triton``, the
@@ -71,10 +73,17 @@ def check_readout(readout: str) -> str:
     return readout
 
 
-def _without_autocast(device: torch.device) -> AbstractContextManager[None]:
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """No autocast on ``device``, if it has one at all (the meta device has none)."""
     known = torch.amp.is_autocast_available(device.type)
     return torch.autocast(device.type, enabled=False) if known else nullcontext()
+
+
+def narrow(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
+    """The dtype of a matrix product with parameters of ``dtype``, if it is narrower than that of the features."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return dtype if dtype.itemsize < torch.float32.itemsize else None
 
 
 class Circuits:
@@ -128,7 +137,7 @@ class Circuits:
         """Whether one circuit per input serves several outputs."""
         return self.mix is not None and self.mix.shape[0] > self.theta.shape[-4]
 
-    def _plan(self, x: Tensor | None, radius: Radius = None) -> Plan | str:
+    def _plan(self, x: Tensor | None, radius: Radius = None, *, sums: bool = True) -> Plan | str:
         return plan_expansion(
             self.theta,
             self.weight,
@@ -137,6 +146,7 @@ class Circuits:
             readout=self.readout,
             x=x,
             radius=radius,
+            sums=sums,
         )
 
     def _why_not_triton(self, x: Tensor) -> str | None:
@@ -216,12 +226,6 @@ class Circuits:
         name, weight = self.base
         return y + F.linear(BASES[name][0](x), weight, self.offset)
 
-    def _low(self, device: torch.device) -> torch.dtype | None:
-        """The dtype of the matrix product, if it is narrower than that of the features."""
-        if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
-            return torch.get_autocast_dtype(device.type)
-        return None if self.dtype == self.compute else self.dtype
-
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone, whatever the batch.
 
@@ -234,20 +238,45 @@ class Circuits:
             if self.backend in EXPANDED:
                 _refuse(self.backend, plan)
             return self
-        low = self._low(self.theta.device)
-        with _without_autocast(self.theta.device):
+        low = narrow(self.dtype, self.theta.device)
+        with without_autocast(self.theta.device):
             run = self._expanded(plan, low)
 
         def prepared(x: Tensor) -> Tensor:
-            with _without_autocast(x.device):
+            with without_autocast(x.device):
                 return run(x.to(self.compute)).to(self.dtype)
 
         return prepared
 
+    def operands(self, radius: Radius = None) -> Operands | str:
+        """The layer as features and a matrix, in the dtype that it computes in, or the reason why it is none.
+
+        Args:
+            radius: as of :meth:`prepare`.
+        """
+        if self.backend not in ("auto", "spectral"):
+            return f"backend {self.backend!r} was asked for by name"
+        plan = self._plan(None, radius, sums=False)
+        if isinstance(plan, str):
+            return plan
+        with without_autocast(self.theta.device):
+            expansion = self.expand(plan)
+            basis, matrix, constant, shape = expansion.basis, expansion.matrix, expansion.constant, None  # type: ignore[union-attr]
+            if self._one_per_input and self.mix is not None:
+                shape = torch.cat((constant.mT, matrix.squeeze(-1)))
+                matrix = self.mix.mT.unsqueeze(0)
+                bias = matrix.new_zeros(matrix.shape[-1]) if self.offset is None else self.offset
+            else:
+                bias = constant.sum(0) if self.offset is None else constant.sum(0) + self.offset
+            if self.base is not None:
+                name, weight = self.base
+                basis, matrix = replace(basis, base=name), torch.cat((matrix, weight.mT.unsqueeze(0)))
+        return Operands(basis, matrix, bias, shape)
+
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
-        low = self._low(x.device)
-        with _without_autocast(x.device):
+        low = narrow(self.dtype, x.device)
+        with without_autocast(x.device):
             x = x.to(self.compute)
             choice = self.choose(x)
             if choice.plan is not None:
@@ -264,7 +293,7 @@ class Circuits:
         """What the circuits add to the outputs, without the sum: (..., inputs) to (..., outputs, inputs)."""
         if self.backend == "triton":
             _refuse(self.backend, NO_EDGES)
-        with _without_autocast(x.device):
+        with without_autocast(x.device):
             x = x.to(self.compute)
             # Of many circuits per input an expansion keeps all features of all samples; auto does not spend that.
             plan = self.choose(x).plan if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None

@@ -52,6 +52,19 @@ def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine
     raise ValueError(f"engine {name!r} is no engine of whole sequences; use 'auto'")
 
 
+def explain(name: str, spec: Spec, steps: Tensor, weights: Weights) -> str:
+    """Which engine runs under ``name``, and why those before it do not."""
+    if name == "reference":
+        return "reference: asked for by name"
+    chosen = engine_for(name, spec, steps, weights)
+    if name != "auto":
+        return f"{chosen.name}: asked for by name"
+    reasons = []
+    for engine in _ENGINES[: _ENGINES.index(chosen)]:
+        reasons.append(f"{engine.name} cannot run: {engine.why_not(spec, steps, weights)}")
+    return "; ".join([f"{chosen.name}: the first engine that can run", *reasons])
+
+
 def run(
     spec: Spec,
     layout: Layout,

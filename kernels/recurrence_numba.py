@@ -106,6 +106,8 @@ def _walk(batch: int, room: int, work: int, like: Tensor, walk: Callable[[int, i
         like: has the dtype of the scratch memory.
         walk: walks with the sequences first .. end in (number of the thread, first, end, scratch memory).
     """
+    if batch == 0:
+        return
     threads = _threads(batch * work, batch)
     rounds = math.ceil(batch * room / (ROOM_ELEMENTS * threads))
     each = math.ceil(batch / (threads * max(1, rounds)))
@@ -241,7 +243,7 @@ def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Te
     sizes = _sizes_of(spec, weights, width, width)
     how = _integers(spec, sizes, *_present(weights), True)
     rows, high, stride = len(z), (width + _ROWS - 1) // _ROWS * _ROWS, _padded(gates)
-    threads = _threads(rows * planes * width * gates, (rows + jit.CHUNK - 1) // jit.CHUNK)
+    threads = _threads(rows * planes * width * gates, max(1, (rows + jit.CHUNK - 1) // jit.CHUNK))
     each = (rows + threads - 1) // threads
     of_matrix = z.new_zeros(threads, planes, high, stride)
     of_bias = z.new_zeros(threads, gates)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qkan.kernels.numba_math import inlined, kernel, sigmoid, sincos, sincos_arrays, tanh
+from qkan.kernels.numba_math import inlined, kernel, sigmoid, sincos_arrays, tanh
 from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, pack, padded, tile
 
 # Places in ``how``, the integers that say which recurrence it is.
@@ -281,9 +281,7 @@ def forward(
 
 
 @inlined
-def lstm_slopes(
-    how: Any, rows: int, gates: Any, kept_c: Any, du: Any, dc: Any, spare: Any, inner: Any
-) -> None:
+def lstm_slopes(how: Any, rows: int, gates: Any, kept_c: Any, du: Any, dc: Any, spare: Any, inner: Any) -> None:
     """From du, the gradient of o tanh(c'), and dc to the gradient of the gates in ``inner``; dc moves back."""
     hidden, one = how[HIDDEN], dc.dtype.type(1)
     for r in range(rows):
@@ -310,9 +308,7 @@ def lstm_slopes(
 
 
 @inlined
-def gru_slopes(
-    how: Any, rows: int, gates: Any, kept_n: Any, h: Any, dh: Any, inner: Any, given: Any
-) -> None:
+def gru_slopes(how: Any, rows: int, gates: Any, kept_n: Any, h: Any, dh: Any, inner: Any, given: Any) -> None:
     """From dh to the gradients of both parts of the gates; dh becomes what reaches h in front of the step directly."""
     hidden, one = how[HIDDEN], dh.dtype.type(1)
     for r in range(rows):

@@ -83,6 +83,25 @@ class Layout:
         return torch.cat(parts)
 
 
+class Operands(NamedTuple):
+    """A map from z to gates as features and a matrix: what a layer of circuits gives a recurrence.
+
+    Attributes:
+        basis: the features.
+        matrix, bias, shape: as in :class:`Weights`.
+    """
+
+    basis: Basis
+    matrix: Tensor
+    bias: Tensor
+    shape: Tensor | None = None
+
+    def then(self, weight: Tensor, bias: Tensor | None) -> Operands:
+        """Followed by an affine map, ``weight`` (O, G) and ``bias`` (O,)."""
+        offset = self.bias @ weight.mT if bias is None else torch.addmv(bias, weight, self.bias)
+        return self._replace(matrix=self.matrix @ weight.mT, bias=offset)
+
+
 class Weights(NamedTuple):
     """Parameters of a recurrence.
 

@@ -14,6 +14,7 @@ check_no_conflict()
 from qkan._version import __version__  # noqa: E402  (the check must come before anything else of the package)
 
 if TYPE_CHECKING:
+    from qkan.cells import QKANLSTMCell as QKANLSTMCell
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
     from qkan.daruan import DARUAN as DARUAN
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from qkan.layers import QKANLayer as QKANLayer
     from qkan.network import QKAN as QKAN
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
+    from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
-    from qkan.recurrent import QKANLSTMCell as QKANLSTMCell
 
 #: public name -> the module that defines it
 _EXPORTS: dict[str, str] = {
@@ -34,8 +35,9 @@ _EXPORTS: dict[str, str] = {
     "HQKANLSTM": "qkan.recurrent",
     "JHCGNet": "qkan.hybrid",
     "QKAN": "qkan.network",
+    "QKANGRU": "qkan.recurrent",
     "QKANLSTM": "qkan.recurrent",
-    "QKANLSTMCell": "qkan.recurrent",
+    "QKANLSTMCell": "qkan.cells",
     "QKANLayer": "qkan.layers",
     "compile": "qkan.compiling",
     "largest_difference": "qkan.compiling",

@@ -182,6 +182,10 @@ class FrozenLayer(nn.Module):
         """Itself, because nothing is left to compute in advance; recurrent modules ask their layers for this."""
         return self
 
+    def operands(self, radius: Radius = None) -> str:
+        """As of :class:`qkan.QKANLayer`: none, its plain operations run step by step."""
+        return "its layers are frozen"
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` (..., in_features).
 

@@ -1,58 +1,103 @@
-"""The gate maps of QKAN-LSTM and HQKAN-LSTM: from an input and a hidden state to the four gates of an LSTM."""
+"""The gate maps of recurrent modules: from an input and a hidden state to the gates of an LSTM or a GRU."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from qkan.hybrid import Latent, affine, build_latent, reset_affine, reset_latent
+from qkan.kernels.features import Basis
+from qkan.kernels.recurrence_types import GATES, Operands
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
 from qkan.options import LayerOptions, positive_int
 
-GateMap = Callable[[Tensor, Tensor], Tensor]
+Cell = Literal["lstm", "gru"]
 Bound = Callable[[], float]
 
 
-class QKANGates(nn.Module):
-    """The four gates as one QKAN layer of 4 hidden_size outputs over [x, h]."""
+class Gates(nn.Module):
+    """The gates of a cell as a map of its input and its hidden state.
 
-    def __init__(self, inputs: int, hidden: int, recurrent: int, bias: bool, options: LayerOptions) -> None:
-        super().__init__()
-        widest = max(inputs, recurrent)
-        self.input = QKANLayer(inputs, 4 * hidden, **_with_circuits_for(inputs, widest, options))
-        self.hidden = QKANLayer(recurrent, 4 * hidden, **_with_circuits_for(recurrent, widest, options))
-        self.bias = _gate_bias(hidden, options) if bias else None
-        self.reset_parameters(options.get("generator"))
+    Subclasses that are features and a matrix say so by :meth:`operands`; the engines of whole sequences run those. All
+    others run step by step.
+    """
 
     def reset_parameters(self, generator: torch.Generator | None) -> None:
-        """Draw slopes like nn.LSTM's weights and set the bias."""
-        slope = 2 / math.sqrt(self.hidden.out_features)
-        for layer in (self.input, self.hidden):
-            layer.reset_parameters(generator, slope=slope)
-        if self.bias is not None:
-            _remember(self.bias)
+        """Draw fresh initial values."""
+        raise TypeError(f"{type(self).__name__} does not say how its parameters are drawn")
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the inputs of all time steps add to the gates: (steps, 4 hidden)."""
-        y = self.input(x)
-        return y if self.bias is None else y + self.bias
+        """What the inputs of all time steps (rows, inputs) contribute: (rows, gates), or (rows, latent)."""
+        raise TypeError(f"{type(self).__name__} does not say what its inputs contribute")
 
-    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
-        """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+        """The gates before their activations, (batch, gates), of (inputs' part, h), for one step.
 
         Args:
             steps: what ``inputs`` made of the inputs of all time steps.
             bound: finds a bound on every |h| that comes.
         """
-        hidden = self.hidden.prepare(bound)
+        raise TypeError(f"{type(self).__name__} does not say how it steps")
+
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """What the hidden state contributes, as features and a matrix, or the reason why it is none."""
+        return f"{type(self).__name__} is no matrix product over features of the hidden state"
+
+    @property
+    def encoder(self) -> Tensor | None:
+        """(latent, h) weights of the map from the hidden state to what the features are taken of, if there is one."""
+        return None
+
+
+class QKANGates(Gates):
+    """All gates as one QKAN layer over [x, h]: gates * hidden outputs."""
+
+    def __init__(
+        self, inputs: int, hidden: int, recurrent: int, bias: bool, options: LayerOptions, cell: Cell = "lstm"
+    ) -> None:
+        super().__init__()
+        widest, outputs = max(inputs, recurrent), GATES[cell] * hidden
+        self.hidden_size = hidden
+        self.input = QKANLayer(inputs, outputs, **_with_circuits_for(inputs, widest, options))
+        self.hidden = QKANLayer(recurrent, outputs, **_with_circuits_for(recurrent, widest, options))
+        self.bias = _gate_bias(hidden, cell, options) if bias else None
+        self.reset_parameters(options.get("generator"))
+
+    def reset_parameters(self, generator: torch.Generator | None) -> None:
+        """Draw slopes like nn.LSTM's weights and set the bias."""
+        slope = 1 / math.sqrt(self.hidden_size)
+        for layer in (self.input, self.hidden):
+            layer.reset_parameters(generator, slope=slope)
+        if self.bias is not None:
+            _remember(self.bias, self.hidden_size)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """As of :class:`Gates`; with the bias."""
+        if isinstance(self.input, QKANLayer):
+            return self.input(x, offset=self.bias)
+        y = self.input(x)  # frozen
+        return y if self.bias is None else y + self.bias
+
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+        """As of :class:`Gates`, in the order i, f, g, o."""
+        hidden = self.prepare_hidden(bound)
         return lambda from_input, h: from_input + hidden(h)
 
+    def prepare_hidden(self, bound: Bound) -> Callable[[Tensor], Tensor]:
+        """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
+        return self.hidden.prepare(bound)
 
-class HybridGates(nn.Module):
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """As of :class:`Gates`."""
+        return self.hidden.operands(bound)
+
+
+class HybridGates(Gates):
     """The four gates as one JHCG Net: affine encoder of [x, h], latent network, affine decoder."""
 
     def __init__(
@@ -71,7 +116,7 @@ class HybridGates(nn.Module):
         self.hidden_encoder = affine(recurrent, latent_features, False, bound, options)
         self.latent = build_latent(latent, latent_features, options)
         self.decoder = affine(latent_features, 4 * hidden, False, 1 / math.sqrt(latent_features), options)
-        self.decoder.register_parameter("bias", _gate_bias(hidden, options) if bias else None)
+        self.decoder.register_parameter("bias", _gate_bias(hidden, "lstm", options) if bias else None)
 
     def reset_parameters(self, generator: torch.Generator | None) -> None:
         """Draw encoders, latent and decoder afresh and set the bias."""
@@ -81,21 +126,42 @@ class HybridGates(nn.Module):
         reset_latent(self.latent, generator)
         reset_affine(self.decoder, 1 / math.sqrt(self.decoder.in_features), generator)
         if self.decoder.bias is not None:
-            _remember(self.decoder.bias)
+            _remember(self.decoder.bias, self.decoder.out_features // 4)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the inputs of all time steps add to the latent: (steps, latent)."""
+        """What the inputs of all time steps add to the latent: (rows, latent)."""
         return self.input_encoder(x)
 
-    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
-        """As of :class:`QKANGates`."""
+    @property
+    def encoder(self) -> Tensor:
+        """As of :class:`Gates`."""
+        return self.hidden_encoder.weight
 
+    def _latent_bound(self, steps: Tensor, bound: Bound) -> Bound:
         def latent_bound() -> float:
             reach = self.hidden_encoder.weight.detach().abs().sum(-1).max()
             return float(steps.detach().abs().max() + reach * bound()) if steps.numel() else 0.0
 
-        latent = self.latent.prepare(latent_bound) if isinstance(self.latent, QKAN) else self.latent
+        return latent_bound
+
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+        """As of :class:`Gates`, in the order i, f, g, o."""
+        latent = self.latent.prepare(self._latent_bound(steps, bound)) if isinstance(self.latent, QKAN) else self.latent
         return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
+
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """As of :class:`Gates`, the decoder multiplied into the matrix."""
+        weight, bias = self.decoder.weight, self.decoder.bias
+        compute = torch.promote_types(weight.dtype, torch.float32)
+        weight, bias = weight.to(compute), None if bias is None else bias.to(compute)
+        if isinstance(self.latent, QKAN):
+            latent = self.latent.operands(self._latent_bound(steps, bound))
+            return latent if isinstance(latent, str) else latent.then(weight, bias)
+        base = {nn.Identity: "identity", nn.Tanh: "tanh"}.get(type(self.latent))
+        if base is None:
+            return f"its latent, {type(self.latent).__name__}, is a module that kernels do not know"
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        return Operands(Basis("fourier", 0, base=base), weight.mT.unsqueeze(0), bias)
 
 
 def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> LayerOptions:
@@ -106,17 +172,14 @@ def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> Layer
     return {**options, "group": min(positive_int("group", group, widest), inputs)}
 
 
-def _gate_bias(hidden: int, options: LayerOptions) -> nn.Parameter:
-    bias = nn.Parameter(torch.empty(4 * hidden, device=options.get("device"), dtype=options.get("dtype")))
-    _remember(bias)
+def _gate_bias(hidden: int, cell: Cell, options: LayerOptions) -> nn.Parameter:
+    bias = nn.Parameter(torch.empty(GATES[cell] * hidden, device=options.get("device"), dtype=options.get("dtype")))
+    _remember(bias, hidden)
     return bias
 
 
-def _remember(bias: Tensor) -> None:
-    """Zeros, and ones for the forget gate, so that a fresh cell remembers."""
+def _remember(bias: Tensor, hidden: int) -> None:
+    """Zeros, and ones for the second gate, forget of an LSTM and update of a GRU, so that a fresh cell remembers."""
     with torch.no_grad():
         bias.zero_()
-        bias.view(4, -1)[1] = 1.0
-
-
-Gates = QKANGates | HybridGates
+        bias[hidden : 2 * hidden] = 1.0

@@ -15,6 +15,7 @@ from qkan.init import circuit_angles_, uniform_
 from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Radius
+from qkan.kernels.recurrence_types import Operands
 from qkan.options import BaseActivation, base_function, check_dtype, check_input, check_memory, group_size, positive_int
 
 
@@ -161,11 +162,13 @@ class QKANLayer(nn.Module):
             return parameter
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
-    def _circuits(self, theta: Tensor | None = None) -> dispatch.Circuits:
+    def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.Circuits:
         mix: Tensor | None = self.postact_weight
         if mix is None and self.group is not None:
             mix = self.theta.new_ones(self.out_features, self.in_features)
         bias, base = self._edge_bias(), self.base_activation
+        if bias is not None:
+            offset = bias.sum(-1) if offset is None else bias.sum(-1) + offset
         return dispatch.Circuits(
             self._per_input(self.theta) if theta is None else theta,  # type: ignore[arg-type]
             self._per_input(self.preact_weight),
@@ -176,7 +179,7 @@ class QKANLayer(nn.Module):
             readout=self.readout,
             backend=self.backend,
             base=(base, self.base_weight) if isinstance(base, str) else None,  # type: ignore[arg-type]
-            offset=None if bias is None else bias.sum(-1),
+            offset=offset,
         )
 
     def _check_theta(self, x: Tensor, theta: Tensor) -> None:
@@ -188,7 +191,7 @@ class QKANLayer(nn.Module):
         if tuple(theta.shape) not in shapes:
             raise ValueError(f"theta of shape {tuple(theta.shape)} does not fit; per-sample theta must be {shapes[0]}")
 
-    def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, theta: Tensor | None = None, *, offset: Tensor | None = None) -> Tensor:
         """Apply the layer.
 
         Args:
@@ -196,6 +199,7 @@ class QKANLayer(nn.Module):
             theta: circuit angles to use instead of the parameter, (..., out_features, in_features, rows, angles) with
                 the leading dimensions of ``x``: circuits that differ between samples; without leading dimensions: the
                 same for all. With ``group``, 1 may stand for out_features.
+            offset: (out_features,) to add.
 
         Returns:
             (..., out_features), in the dtype of the parameters.
@@ -207,7 +211,7 @@ class QKANLayer(nn.Module):
         check_input(x, self.in_features, type(self).__name__, self.theta.device)
         if theta is not None:
             self._check_theta(x, theta)
-        return self._with_callable_base(x, self._circuits(theta)(x))
+        return self._with_callable_base(x, self._circuits(theta, offset)(x))
 
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone.
@@ -220,6 +224,19 @@ class QKANLayer(nn.Module):
         """
         circuits = self._circuits().prepare(radius)
         return lambda x: self._with_callable_base(x, circuits(x))
+
+    def operands(self, radius: Radius = None) -> Operands | str:
+        """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence`.
+
+        Args:
+            radius: as of :meth:`prepare`.
+
+        Returns:
+            them, or the reason why the layer has none.
+        """
+        if not isinstance(self.base_activation, str | type(None)):
+            return "its base activation is a function that kernels do not know by name"
+        return self._circuits().operands(radius)
 
     def compile_spectral(self, *, domain: float | None = None) -> FrozenLayer:
         """The layer frozen for inference: features and one matrix product in plain torch operations.

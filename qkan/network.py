@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from qkan.kernels.choice import Radius
+from qkan.kernels.recurrence_types import Operands
 from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
 
@@ -46,6 +47,12 @@ class QKAN(nn.Module):
             return x
 
         return run
+
+    def operands(self, radius: Radius = None) -> Operands | str:
+        """As of :class:`QKANLayer`: a network of one layer has them."""
+        if len(self.layers) > 1:
+            return f"a network of {len(self.layers)} layers is not one product"
+        return self.layers[0].operands(radius)  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in turn to ``x`` (..., width[0])."""

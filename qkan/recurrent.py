@@ -1,13 +1,13 @@
-"""QKAN-LSTM and HQKAN-LSTM: drop-in replacements of torch.nn.LSTM whose gates are circuits (arXiv 2512.05049).
+"""QKAN-LSTM, HQKAN-LSTM and QKAN-GRU: drop-in replacements of torch.nn.LSTM and nn.GRU whose gates are circuits.
 
 An LSTM computes its four gates from an affine map of [x_t, h_(t-1)]. Here that map is a QKAN layer (QKAN-LSTM) or a
-JHCG Net (HQKAN-LSTM). Both are additive over x and h up to the latent, so the x part of all time steps is one batched
-call and only the h part is recurrent.
+JHCG Net (HQKAN-LSTM), see arXiv 2512.05049. Both are additive over x and h up to the latent, so the x part of all time
+steps is one batched call and only the h part is recurrent: one product over features a step, which the engines of
+:mod:`qkan.kernels.recurrence` walk over a whole sequence at once.
 """
 
 from __future__ import annotations
 
-import math
 from itertools import chain
 
 import torch
@@ -16,65 +16,28 @@ from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from qkan import sequence
-from qkan.gates import Gates, HybridGates, QKANGates
-from qkan.hybrid import Latent, affine, reset_affine
+from qkan.direction import Direction, States
+from qkan.gates import Cell, Gates, HybridGates, QKANGates
+from qkan.hybrid import Latent
+from qkan.kernels.recurrence_types import Layout
 from qkan.options import LayerOptions, positive_int
 
-States = tuple[Tensor, Tensor]
 
-
-def _set_defaults(options: LayerOptions) -> None:
+def set_defaults(options: LayerOptions) -> None:
     """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch."""
     options.setdefault("reps", 1)
     options.setdefault("base_activation", None)
 
 
-def _first_tensor(module: nn.Module) -> Tensor:
+def first_tensor(module: nn.Module) -> Tensor:
     """A tensor of the dtype and on the device of a module; where circuits are frozen it may be a buffer."""
     return next(chain(module.parameters(), module.buffers()))
 
 
-class _Direction(nn.Module):
-    """One direction of one layer: gates and, with ``proj_size``, the projection of the hidden state."""
+class _Recurrent(nn.Module):
+    """What nn.LSTM and nn.GRU share around any gates; subclasses say how gates are made."""
 
-    def __init__(self, gates: Gates, hidden: int, proj_size: int, options: LayerOptions) -> None:
-        super().__init__()
-        self.gates = gates
-        self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
-
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
-        """Draw fresh initial values of gates and projection."""
-        self.gates.reset_parameters(generator)
-        if self.projection is not None:
-            reset_affine(self.projection, 1 / math.sqrt(self.projection.in_features), generator)
-
-    def prepare(self, steps: Tensor, h_0: Tensor) -> sequence.Step:
-        """One time step, (h, c) to (h', c'), with what depends on parameters alone computed once for all steps.
-
-        Args:
-            steps: what the gates' ``inputs`` made of the inputs of all time steps.
-            h_0: the hidden state to start from.
-        """
-
-        def bound() -> float:
-            # |o tanh(c)| < 1, a projection stretches it by at most a row sum, and the caller's h_0 may be larger.
-            own = 1.0 if self.projection is None else float(self.projection.weight.detach().abs().sum(-1).max())
-            return max(own, float(h_0.detach().abs().max())) if h_0.numel() else own
-
-        gates = self.gates.prepare(steps, bound)
-
-        def step(from_input: Tensor, state: States) -> States:
-            h, c = state
-            i, f, g, o = gates(from_input, h).chunk(4, -1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
-            return (h if self.projection is None else self.projection(h)), c
-
-        return step
-
-
-class _LSTMBase(nn.Module):
-    """The call contract of nn.LSTM around any gates; subclasses say how gates are made."""
+    cell: Cell = "lstm"
 
     def __init__(
         self,
@@ -85,7 +48,9 @@ class _LSTMBase(nn.Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
-        proj_size: int,
+        proj_size: int = 0,
+        engine: str = "auto",
+        checkpoint_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.input_size = positive_int("input_size", input_size)
@@ -96,6 +61,8 @@ class _LSTMBase(nn.Module):
         self.dropout = sequence.check_dropout(dropout, num_layers)
         self.bidirectional = bidirectional
         self.proj_size = sequence.check_proj_size(proj_size, hidden_size)
+        self.engine = sequence.check_engine(engine)
+        self.checkpoint_steps = None if checkpoint_steps is None else positive_int("checkpoint_steps", checkpoint_steps)
 
     def _build(self, options: LayerOptions) -> None:
         directions = 2 if self.bidirectional else 1
@@ -103,7 +70,7 @@ class _LSTMBase(nn.Module):
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else directions * self.output_size
             layers += [
-                _Direction(self._make_gates(inputs, options), self.hidden_size, self.proj_size, options)
+                Direction(self._make_gates(inputs, options), self.hidden_size, self.proj_size, options, self.cell)
                 for _ in range(directions)
             ]
         self.directions = nn.ModuleList(layers)
@@ -116,59 +83,55 @@ class _LSTMBase(nn.Module):
         """Size of h: ``proj_size`` if there is a projection, else ``hidden_size``."""
         return self.proj_size or self.hidden_size
 
-    def forward(
-        self, input: Tensor | PackedSequence, hx: States | None = None
-    ) -> tuple[Tensor | PackedSequence, States]:
-        """Run over a sequence; the contract of :class:`torch.nn.LSTM`.
-
-        Args:
-            input: (T, B, input_size), (B, T, input_size) with ``batch_first``, (T, input_size) unbatched, or a
-                PackedSequence.
-            hx: (h_0, c_0) of shapes (num_layers * directions, B, output_size) and (num_layers * directions, B,
-                hidden_size), without B if the input is unbatched; zeros if None.
-
-        Returns:
-            output, (h_n, c_n): output holds h of the last layer at every step, (T, B, directions * output_size) or
-            laid out as the input was; the states are shaped as ``hx``.
-
-        Raises:
-            ValueError: an input that is neither 2-D nor 3-D, or whose dtype is not that of the parameters.
-            RuntimeError: sizes, numbers of dimensions or dtypes of states that do not fit, as nn.LSTM raises them.
-        """
-        like = _first_tensor(self)
-        batch = sequence.unpack_input(input, self.batch_first, self.input_size, like.dtype)
-        h_0, c_0 = self._initial_states(batch, hx, like)
+    def _run(self, input: Tensor | PackedSequence, hx: States | None) -> tuple[Tensor | PackedSequence, States]:
+        """The output and the final states, each (layers * directions, B, size)."""
+        like = first_tensor(self)
+        batch = sequence.unpack_input(input, self.batch_first, self.input_size, like, self.cell)
+        start = self._initial_states(batch, hx, like)
         data, finals = batch.data, []
         directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(directions):
                 index = layer * directions + direction
-                cell = self.directions[index]
-                steps = cell.gates.inputs(data)  # type: ignore[operator, union-attr]
-                out, state = sequence.scan(
-                    cell.prepare(steps, h_0[index]),  # type: ignore[operator]
-                    steps,
-                    batch.sizes,
-                    (h_0[index], c_0[index]),
-                    reverse=direction == 1,
+                out, states = self.directions[index].walk(  # type: ignore[operator]
+                    data,
+                    Layout(batch.sizes, reverse=direction == 1),
+                    tuple(state[index] for state in start),
+                    self.engine,
+                    self.checkpoint_steps,
                 )
                 outputs.append(out)
-                finals.append(state)
+                finals.append(states)
             data = outputs[0] if directions == 1 else torch.cat(outputs, -1)
             if self.dropout and layer + 1 < self.num_layers:
                 data = nn.functional.dropout(data, self.dropout, self.training)
-        h_n, c_n = (torch.stack(states) for states in zip(*finals, strict=True))
-        return batch.pack_output(data), (batch.pack_state(h_n), batch.pack_state(c_n))
+        ends = tuple(batch.pack_state(torch.stack(states)) for states in zip(*finals, strict=True))
+        return batch.pack_output(data), ends
 
     def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> States:
-        count = len(self.directions)
-        width = batch.sizes[0]
+        sizes = (self.output_size, self.hidden_size) if self.cell == "lstm" else (self.hidden_size,)
+        count, width = len(self.directions), batch.sizes[0]
         if hx is None:
-            h = torch.zeros(count, width, self.output_size, dtype=like.dtype, device=like.device)
-            c = torch.zeros(count, width, self.hidden_size, dtype=like.dtype, device=like.device)
-            return h, c
-        return batch.unpack_states(hx, count, (self.output_size, self.hidden_size), like.dtype)
+            return tuple(like.new_zeros(count, width, size) for size in sizes)
+        return batch.unpack_states(hx, count, sizes, like)
+
+    def explain_engine(self, input: Tensor | PackedSequence) -> str:
+        """Print and return which engine walks over inputs like ``input`` in every direction of every layer, and why."""
+        like = first_tensor(self)
+        batch = sequence.unpack_input(input, self.batch_first, self.input_size, like, self.cell)
+        start, data, lines = self._initial_states(batch, None, like), batch.data, []
+        directions = 2 if self.bidirectional else 1
+        for index, direction in enumerate(self.directions):
+            layer = index // directions
+            width = self.input_size if layer == 0 else directions * self.output_size
+            states = tuple(state[index] for state in start)
+            rows = data if layer == 0 else data.new_zeros(len(data), width)
+            name = f"layer {layer}" + (", reverse" if index % directions else "")
+            lines.append(f"{name}: {direction.explain(rows, states, self.engine)}")  # type: ignore[operator]
+        text = "\n".join(lines)
+        print(text)
+        return text
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
@@ -188,10 +151,37 @@ class _LSTMBase(nn.Module):
             ("dropout", 0.0),
             ("bidirectional", False),
             ("proj_size", 0),
+            ("engine", "auto"),
+            ("checkpoint_steps", None),
         ):
             if getattr(self, name) != default:
-                shown.append(f"{name}={getattr(self, name)}")
+                shown.append(f"{name}={getattr(self, name)!r}")
         return ", ".join(shown)
+
+
+class _LSTMBase(_Recurrent):
+    """The call contract of nn.LSTM."""
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: States | None = None
+    ) -> tuple[Tensor | PackedSequence, States]:
+        """Run over a sequence; the contract of :class:`torch.nn.LSTM`.
+
+        Args:
+            input: (T, B, input_size), (B, T, input_size) with ``batch_first``, (T, input_size) unbatched, or a
+                PackedSequence.
+            hx: (h_0, c_0) of shapes (num_layers * directions, B, output_size) and (num_layers * directions, B,
+                hidden_size), without B if the input is unbatched; zeros if None.
+
+        Returns:
+            output, (h_n, c_n): output holds h of the last layer at every step, (T, B, directions * output_size) or
+            laid out as the input was; the states are shaped as ``hx``.
+
+        Raises:
+            ValueError: an input that is neither 2-D nor 3-D, or whose dtype is not that of the parameters.
+            RuntimeError: sizes, numbers of dimensions, dtypes or devices that do not fit, as nn.LSTM raises them.
+        """
+        return self._run(input, hx)
 
 
 class QKANLSTM(_LSTMBase):
@@ -204,6 +194,12 @@ class QKANLSTM(_LSTMBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in nn.LSTM;
             ``bias`` is one bias per gate unit.
+        engine: what walks over time: ``"auto"``, the first that can of ``"triton"`` (CUDA and ROCm), ``"numba"`` (CPU)
+            and ``"torch"``; ``"reference"``, plain differentiable operations; ``"loop"``, the gates step by step with
+            the layers' own ``backend``, which ``"auto"`` takes where gates are no matrix product over features.
+            :meth:`explain_engine` tells which and why.
+        checkpoint_steps: keep only the states of every so many steps and walk again in the backward pass: memory for
+            long sequences at the price of a second forward pass; None keeps what the backward pass needs.
         options: keyword options of QKANLayer, the same for all layers.
 
     Raises:
@@ -220,10 +216,14 @@ class QKANLSTM(_LSTMBase):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        *,
+        engine: str = "auto",
+        checkpoint_steps: int | None = None,
         **options: Unpack[LayerOptions],
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        _set_defaults(options)
+        contract = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__(input_size, hidden_size, *contract, engine, checkpoint_steps)
+        set_defaults(options)
         self._build(options)
 
     def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
@@ -236,6 +236,7 @@ class HQKANLSTM(_LSTMBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in nn.LSTM.
         latent_features: width of the latent.
+        engine, checkpoint_steps: as in :class:`QKANLSTM`.
         latent: ``"qkan"``; ``"linear"``, no circuit at all: a low-rank LSTM, the ablation of the circuit; ``"tanh"``;
             or a function from the latent width to a module.
         options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent, with ``reps`` 1 and no base branch
@@ -258,13 +259,16 @@ class HQKANLSTM(_LSTMBase):
         *,
         latent_features: int = 2,
         latent: Latent = "qkan",
+        engine: str = "auto",
+        checkpoint_steps: int | None = None,
         **options: Unpack[LayerOptions],
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        contract = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__(input_size, hidden_size, *contract, engine, checkpoint_steps)
         self.latent_features = positive_int("latent_features", latent_features)
         self.latent = latent
         if latent == "qkan":
-            _set_defaults(options)
+            set_defaults(options)
         self._build(options)
 
     def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
@@ -273,64 +277,61 @@ class HQKANLSTM(_LSTMBase):
         )
 
 
-class QKANLSTMCell(nn.Module):
-    """One time step of :class:`QKANLSTM`, with the call contract of :class:`torch.nn.LSTMCell`.
+class QKANGRU(_Recurrent):
+    """A gated recurrent unit whose gates are QKAN layers, with the call contract of :class:`torch.nn.GRU`.
+
+    r = sigma(Q_r[x, h]), z = sigma(Q_z[x, h]), n = tanh(Q_n[x] + r Q_n[h]), h' = (1 - z) n + z h. The keyword options
+    are those of :class:`QKANLSTM`; the update gate's bias starts at 1, so that a fresh cell remembers.
 
     Args:
-        input_size, hidden_size, bias: as in nn.LSTMCell.
-        options: keyword options of :class:`qkan.QKANLayer`, with ``reps`` 1 and no base branch unless asked for.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in nn.GRU; ``bias`` is one
+            bias per gate unit.
+        engine, checkpoint_steps, options: as in :class:`QKANLSTM`.
 
     Raises:
         ValueError, TypeError: an argument outside its range.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[LayerOptions]) -> None:
-        super().__init__()
-        self.input_size = positive_int("input_size", input_size)
-        self.hidden_size = positive_int("hidden_size", hidden_size)
-        self.bias = bias
-        _set_defaults(options)
-        gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
-        self.cell = _Direction(gates, hidden_size, 0, options)
+    cell: Cell = "gru"
 
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw fresh initial values from ``generator``, or from torch's default one."""
-        self.cell.reset_parameters(generator)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        engine: str = "auto",
+        checkpoint_steps: int | None = None,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        contract = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *contract, engine=engine, checkpoint_steps=checkpoint_steps)
+        set_defaults(options)
+        self._build(options)
 
-    def forward(self, input: Tensor, hx: States | None = None) -> States:
-        """One step.
+    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+        return QKANGates(inputs, self.hidden_size, self.hidden_size, self.bias, options, self.cell)
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run over a sequence; the contract of :class:`torch.nn.GRU`.
 
         Args:
-            input: (B, input_size) or (input_size,).
-            hx: (h, c), each (B, hidden_size) or (hidden_size,); zeros if None.
+            input: (T, B, input_size), (B, T, input_size) with ``batch_first``, (T, input_size) unbatched, or a
+                PackedSequence.
+            hx: h_0 (num_layers * directions, B, hidden_size), without B if the input is unbatched; zeros if None.
 
         Returns:
-            (h', c') of those shapes.
+            output, h_n: h of the last layer at every step, (T, B, directions * hidden_size) or laid out as the input
+            was; the final states, shaped as ``hx``.
 
         Raises:
-            ValueError: another number of dimensions.
-            RuntimeError: sizes or dtypes that do not fit.
+            ValueError, RuntimeError: as of :class:`QKANLSTM`.
         """
-        like = _first_tensor(self)
-        if input.dim() not in (1, 2):
-            raise ValueError(f"QKANLSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        if input.size(-1) != self.input_size:
-            raise RuntimeError(f"input has inconsistent input_size: got {input.size(-1)} expected {self.input_size}")
-        shape = (*input.shape[:-1], self.hidden_size)
-        if hx is None:
-            zeros = torch.zeros(shape, dtype=like.dtype, device=like.device)
-            hx = (zeros, zeros)
-        for state in hx:
-            if state.dim() not in (1, 2):
-                raise ValueError(f"QKANLSTMCell: Expected hx to be 1D or 2D, got {state.dim()}D instead")
-            if state.shape != shape:
-                raise RuntimeError(f"hidden state has shape {tuple(state.shape)}, expected {tuple(shape)}")
-        for tensor in (input, *hx):
-            if not sequence.dtype_fits(tensor, like.dtype):
-                raise RuntimeError(f"dtype {tensor.dtype} does not match weight dtype; convert with .to({like.dtype})")
-        from_input = self.cell.gates.inputs(input)
-        return self.cell.prepare(from_input, hx[0])(from_input, hx)
-
-    def extra_repr(self) -> str:
-        """What print(module) shows."""
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        output, states = self._run(input, None if hx is None else (hx,))
+        return output, states[0]

@@ -1,4 +1,4 @@
-"""The call contract of torch.nn.LSTM apart from its arithmetic: layouts, states, packed sequences, the time loop.
+"""The call contract of torch.nn.LSTM apart from its arithmetic: layouts, states, packed sequences.
 
 Sequences of one length and packed sequences share one form: the rows of all time steps one after the other, and how
 many there are at each step.
@@ -7,15 +7,16 @@ many there are at each step.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-States = tuple[Tensor, Tensor]
-Step = Callable[[Tensor, States], States]
+from qkan.kernels.recurrence import ENGINES
+
+States = tuple[Tensor, ...]
 
 
 def check_dropout(dropout: float, num_layers: int) -> float:
@@ -52,6 +53,18 @@ def check_proj_size(proj_size: int, hidden_size: int) -> int:
     return proj_size
 
 
+def check_engine(engine: str) -> str:
+    """Return ``engine`` if it names what can walk over time.
+
+    Raises:
+        ValueError: it does not.
+    """
+    known = (*ENGINES, "loop")
+    if engine not in known:
+        raise ValueError(f"unknown engine {engine!r}; use one of {', '.join(known)}")
+    return engine
+
+
 def dtype_fits(tensor: Tensor, dtype: torch.dtype) -> bool:
     """Whether a tensor may meet parameters of ``dtype``: nn.LSTM converts nothing by itself, but for autocast."""
     device = tensor.device.type
@@ -63,7 +76,7 @@ class Batch:
     """An input in the one form: ``data`` (rows, features), ``sizes`` rows per time step, and what undoes it."""
 
     data: Tensor
-    sizes: list[int]
+    sizes: tuple[int, ...]
     batched: bool
     batch_first: bool
     packed: PackedSequence | None
@@ -84,54 +97,70 @@ class Batch:
             return state.index_select(1, self.packed.unsorted_indices)
         return state if self.batched else state.squeeze(1)
 
-    def unpack_states(self, hx: States, count: int, sizes: tuple[int, int], dtype: torch.dtype) -> States:
-        """Check (h_0, c_0) and bring them to (count, B, size) in the order of the rows.
+    def unpack_states(self, hx: States, count: int, sizes: Sequence[int], like: Tensor) -> States:
+        """Check initial states and bring them to (count, B, size) in the order of the rows.
+
+        Args:
+            hx: (h_0, c_0) of an LSTM, (h_0,) of a GRU.
+            count: layers times directions.
+            sizes: last size of every state.
+            like: of the dtype and on the device of the parameters.
 
         Raises:
-            RuntimeError: other shapes, or another dtype.
+            RuntimeError: other shapes, another dtype or another device.
         """
         kind = "batched 3-D" if self.batched else "unbatched 2-D"
-        want_dim = 3 if self.batched else 2
-        h, c = hx
-        if h.dim() != want_dim or c.dim() != want_dim:
-            raise RuntimeError(
-                f"For {kind} input, hx and cx should also be {want_dim}-D but got ({h.dim()}-D, {c.dim()}-D) tensors"
-            )
+        want = 3 if self.batched else 2
+        dims = [state.dim() for state in hx]
+        if any(dim != want for dim in dims):
+            names, plural = ("hx", "") if len(sizes) == 1 else ("hx and cx", "s")
+            found = ", ".join(f"{dim}-D" for dim in dims)
+            found = f"({found})" if plural else found
+            raise RuntimeError(f"For {kind} input, {names} should also be {want}-D but got {found} tensor{plural}")
         checked = []
         for position, (state, size) in enumerate(zip(hx, sizes, strict=True)):
             full = state if self.batched else state.unsqueeze(1)
+            name = "hidden" if len(sizes) == 1 else f"hidden[{position}]"
             expected = (count, self.sizes[0], size)
             if tuple(full.shape) != expected:
-                raise RuntimeError(f"Expected hidden[{position}] size {expected}, got {list(full.shape)}")
-            if not dtype_fits(full, dtype):
+                raise RuntimeError(f"Expected {name} size {expected}, got {list(full.shape)}")
+            if full.device != like.device:
                 raise RuntimeError(
-                    f"hidden[{position}] dtype ({full.dtype}) does not match weight dtype ({dtype}); "
-                    f"convert it with .to({dtype})"
+                    f"Input and hidden tensors are not at the same device, found input tensor at {like.device} and "
+                    f"hidden tensor at {full.device}"
+                )
+            if not dtype_fits(full, like.dtype):
+                raise RuntimeError(
+                    f"{name} dtype ({full.dtype}) does not match weight dtype ({like.dtype}); "
+                    f"convert it with .to({like.dtype})"
                 )
             if self.packed is not None and self.packed.sorted_indices is not None:
                 full = full.index_select(1, self.packed.sorted_indices)
             checked.append(full)
-        return checked[0], checked[1]
+        return tuple(checked)
 
 
-def unpack_input(input: Tensor | PackedSequence, batch_first: bool, input_size: int, dtype: torch.dtype) -> Batch:
-    """Bring an input of nn.LSTM's contract, for parameters of ``dtype``, to the one form.
+def unpack_input(
+    input: Tensor | PackedSequence, batch_first: bool, input_size: int, like: Tensor, cell: str = "lstm"
+) -> Batch:
+    """Bring an input of nn.LSTM's contract, for parameters ``like`` this one, to the one form.
 
     Raises:
         ValueError: neither 2-D nor 3-D, or another dtype.
-        RuntimeError: another feature size, or no time steps.
+        RuntimeError: another feature size or device, or no time steps.
     """
+    dtype = like.dtype
     if isinstance(input, PackedSequence):
-        batch = Batch(input.data, input.batch_sizes.tolist(), True, batch_first, input)
+        batch = Batch(input.data, tuple(input.batch_sizes.tolist()), True, batch_first, input)
     else:
         if input.dim() not in (2, 3):
-            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            raise ValueError(f"{cell.upper()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
         batched = input.dim() == 3
         if not batched:
             input = input.unsqueeze(1)
         elif batch_first:
             input = input.transpose(0, 1)
-        batch = Batch(input.flatten(0, 1), [input.shape[1]] * input.shape[0], batched, batch_first, None)
+        batch = Batch(input.flatten(0, 1), (input.shape[1],) * input.shape[0], batched, batch_first, None)
     if not dtype_fits(batch.data, dtype):
         raise ValueError(
             f"RNN input dtype ({batch.data.dtype}) does not match weight dtype ({dtype}). "
@@ -141,42 +170,11 @@ def unpack_input(input: Tensor | PackedSequence, batch_first: bool, input_size: 
         raise RuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {input_size}, got {batch.data.size(-1)}"
         )
+    if batch.data.device != like.device:
+        raise RuntimeError(
+            f"Input and parameter tensors are not at the same device, found input tensor at {batch.data.device} and "
+            f"parameter tensor at {like.device}"
+        )
     if not batch.sizes:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
     return batch
-
-
-def scan(step: Step, rows: Tensor, sizes: list[int], start: States, *, reverse: bool) -> tuple[Tensor, States]:
-    """Walk ``step`` over time.
-
-    Args:
-        step: (rows of one time step, (h, c)) to (h', c').
-        rows: (sum of sizes, features), what the inputs of all time steps contribute.
-        sizes: rows per time step, never growing.
-        start: (h, c) of all sequences, each (sizes[0], ...).
-        reverse: from the last step to the first; a sequence joins where it ends.
-
-    Returns:
-        h of all steps, laid out as ``rows``; the final (h, c) of every sequence.
-    """
-    steps = rows.split(sizes)
-    order = range(len(sizes) - 1, -1, -1) if reverse else range(len(sizes))
-    h, c = (state[: sizes[order[0]]] for state in start)
-    outputs: list[Tensor] = []
-    ended: list[States] = []
-    for t in order:
-        active, running = sizes[t], h.shape[0]
-        if active < running:
-            ended.append((h[active:], c[active:]))
-            h, c = h[:active], c[:active]
-        elif active > running:
-            h = torch.cat((h, start[0][running:active]))
-            c = torch.cat((c, start[1][running:active]))
-        h, c = step(steps[t], (h, c))
-        outputs.append(h)
-    if reverse:
-        outputs.reverse()
-    if ended:
-        h = torch.cat((h, *(state[0] for state in reversed(ended))))
-        c = torch.cat((c, *(state[1] for state in reversed(ended))))
-    return torch.cat(outputs), (h, c)

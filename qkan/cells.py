@@ -1,0 +1,76 @@
+"""Single time steps: recurrent modules with the call contract of torch.nn.LSTMCell."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from qkan import sequence
+from qkan.direction import Direction, States
+from qkan.gates import QKANGates
+from qkan.options import LayerOptions, positive_int
+from qkan.recurrent import first_tensor, set_defaults
+
+
+class QKANLSTMCell(nn.Module):
+    """One time step of :class:`QKANLSTM`, with the call contract of :class:`torch.nn.LSTMCell`.
+
+    Args:
+        input_size, hidden_size, bias: as in nn.LSTMCell.
+        options: keyword options of :class:`qkan.QKANLayer`, with ``reps`` 1 and no base branch unless asked for.
+
+    Raises:
+        ValueError, TypeError: an argument outside its range.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[LayerOptions]) -> None:
+        super().__init__()
+        self.input_size = positive_int("input_size", input_size)
+        self.hidden_size = positive_int("hidden_size", hidden_size)
+        self.bias = bias
+        set_defaults(options)
+        gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
+        self.cell = Direction(gates, hidden_size, 0, options)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        self.cell.reset_parameters(generator)
+
+    def forward(self, input: Tensor, hx: States | None = None) -> States:
+        """One step.
+
+        Args:
+            input: (B, input_size) or (input_size,).
+            hx: (h, c), each (B, hidden_size) or (hidden_size,); zeros if None.
+
+        Returns:
+            (h', c') of those shapes.
+
+        Raises:
+            ValueError: another number of dimensions.
+            RuntimeError: sizes or dtypes that do not fit.
+        """
+        like = first_tensor(self)
+        if input.dim() not in (1, 2):
+            raise ValueError(f"QKANLSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
+        if input.size(-1) != self.input_size:
+            raise RuntimeError(f"input has inconsistent input_size: got {input.size(-1)} expected {self.input_size}")
+        shape = (*input.shape[:-1], self.hidden_size)
+        if hx is None:
+            zeros = torch.zeros(shape, dtype=like.dtype, device=like.device)
+            hx = (zeros, zeros)
+        for state in hx:
+            if state.dim() not in (1, 2):
+                raise ValueError(f"QKANLSTMCell: Expected hx to be 1D or 2D, got {state.dim()}D instead")
+            if state.shape != shape:
+                raise RuntimeError(f"hidden state has shape {tuple(state.shape)}, expected {tuple(shape)}")
+        for tensor in (input, *hx):
+            if not sequence.dtype_fits(tensor, like.dtype):
+                raise RuntimeError(f"dtype {tensor.dtype} does not match weight dtype; convert with .to({like.dtype})")
+        from_input = self.cell.gates.inputs(input)
+        return self.cell.step(from_input, hx[0])(from_input, hx)
+
+    def extra_repr(self) -> str:
+        """What print(module) shows."""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
