@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qkan.kernels import cost, spectral, sums
 from qkan.kernels.ansatz import Ansatz
-from qkan.kernels.reading import largest
+from qkan.kernels.reading import largest, unreadable
 
 Radius = float | Callable[[], float] | None
 #: A Chebyshev expansion on a much smaller domain would divide the rounding of its slopes by that domain's size.
@@ -43,10 +43,12 @@ def plan_expansion(
     x: Tensor | None = None,
     radius: Radius = None,
     sums: bool = True,
+    bandwidth: float | None = None,
 ) -> Plan | str:
     """How to expand a layer for the inputs ``x``, or for all up to ``radius``, or the reason why that is impossible.
 
-    ``sums`` says whether features at sums of pre-activations are allowed.
+    ``sums`` says whether features at sums of pre-activations are allowed. With ``bandwidth``, a limit of every sum of
+    |w_l| that the caller guards, and a number for ``radius`` no value is read.
     """
     reason = spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
     if reason is not None:
@@ -54,7 +56,7 @@ def plan_expansion(
     if weight is None:
         return Plan("fourier", 2 * reps + 1)
     by_sums = Plan("sums", 3**reps) if sums and sums_apply(weight, reps) else None
-    by_chebyshev = _plan_chebyshev(theta, weight, x, radius) if by_sums is None or reps > 1 else ""
+    by_chebyshev = _plan_chebyshev(theta, weight, x, radius, bandwidth) if by_sums is None or reps > 1 else ""
     if isinstance(by_chebyshev, str):
         return by_sums or by_chebyshev
     return by_sums if by_sums is not None and by_sums.points <= by_chebyshev.points else by_chebyshev
@@ -65,13 +67,15 @@ def sums_apply(weight: Tensor, reps: int) -> bool:
     return weight.shape[0] == 1 and reps <= sums.MAX_REPS
 
 
-def _plan_chebyshev(theta: Tensor, weight: Tensor, x: Tensor | None, radius: Radius) -> Plan | str:
-    if torch.compiler.is_compiling():
-        return "the number of terms of trained pre-activations depends on their values, which a compiler cannot see"
+def _plan_chebyshev(
+    theta: Tensor, weight: Tensor, x: Tensor | None, radius: Radius, bandwidth: float | None
+) -> Plan | str:
+    if bandwidth is None and unreadable(theta):
+        return "the number of terms of trained pre-activations depends on their values, which cannot be read here"
     bound = radius() if callable(radius) else radius
     if bound is None and x is not None:
         bound = largest(x)
-    width = largest(weight.detach().abs().sum(-1), finite=False)
+    width = largest(weight.detach().abs().sum(-1), finite=False) if bandwidth is None else bandwidth
     if bound is None or width is None:
         return "its pre-activations are trained and no bound on its inputs is known"
     if not math.isfinite(bound):

@@ -137,7 +137,9 @@ class Circuits:
         """Whether one circuit per input serves several outputs."""
         return self.mix is not None and self.mix.shape[0] > self.theta.shape[-4]
 
-    def _plan(self, x: Tensor | None, radius: Radius = None, *, sums: bool = True) -> Plan | str:
+    def _plan(
+        self, x: Tensor | None, radius: Radius = None, *, sums: bool = True, bandwidth: float | None = None
+    ) -> Plan | str:
         return plan_expansion(
             self.theta,
             self.weight,
@@ -147,6 +149,7 @@ class Circuits:
             x=x,
             radius=radius,
             sums=sums,
+            bandwidth=bandwidth,
         )
 
     def _why_not_triton(self, x: Tensor) -> str | None:
@@ -248,15 +251,17 @@ class Circuits:
 
         return prepared
 
-    def operands(self, radius: Radius = None) -> Operands | str:
+    def operands(self, radius: Radius = None, bandwidth: float | None = None) -> Operands | str:
         """The layer as features and a matrix, in the dtype that it computes in, or the reason why it is none.
 
         Args:
             radius: as of :meth:`prepare`.
+            bandwidth: take it for the largest sum of |w_l| instead of reading that back from the device, and make the
+                matrix NaN where it is larger: for compilers and CUDA graphs.
         """
         if self.backend not in ("auto", "spectral"):
             return f"backend {self.backend!r} was asked for by name"
-        plan = self._plan(None, radius, sums=False)
+        plan = self._plan(None, radius, sums=False, bandwidth=bandwidth)
         if isinstance(plan, str):
             return plan
         with without_autocast(self.theta.device):
@@ -271,6 +276,9 @@ class Circuits:
             if self.base is not None:
                 name, weight = self.base
                 basis, matrix = replace(basis, base=name), torch.cat((matrix, weight.mT.unsqueeze(0)))
+            if plan.kind == "chebyshev" and bandwidth is not None and self.weight is not None:
+                within = self.weight.detach().abs().sum(-1).amax() <= bandwidth
+                matrix = torch.where(within, matrix, math.nan)
         return Operands(basis, matrix, bias, shape)
 
     def __call__(self, x: Tensor) -> Tensor:

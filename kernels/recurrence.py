@@ -23,6 +23,7 @@ from torch import Tensor
 from qkan.kernels import recurrence_numba, recurrence_reference, recurrence_torch
 from qkan.kernels.features import BASES
 from qkan.kernels.product import matrix_gradient, weighted_sum
+from qkan.kernels.recurrence_op import Passes, operation
 from qkan.kernels.recurrence_types import Engine, Layout, Spec, Tape, Weights
 
 #: Engines in the order in which ``auto`` tries them.
@@ -99,9 +100,8 @@ def run(
     tensors = (steps, *weights, h_0, c_0)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     if torch.compiler.is_compiling():
-        outputs, h_n, c_n, *_ = _as_operation(spec, layout, chosen, keep, tensors)
-    else:
-        outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *(_contiguous(t) for t in tensors))
+        return _OPERATION(spec, layout, chosen, keep, tensors)
+    outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *(_contiguous(t) for t in tensors))
     return outputs, h_n, c_n
 
 
@@ -126,7 +126,7 @@ def _gradients(
     needs: Sequence[bool],
 ) -> Gradients:
     """Gradients of all inputs from those of the results and what the forward pass kept: outputs and tape."""
-    steps, *fields, h_0, c_0 = tensors
+    _, *fields, h_0, _ = tensors
     weights, (outputs, *tape_fields) = Weights(*fields), kept  # type: ignore[arg-type]
     tape = Tape(*tape_fields)  # type: ignore[arg-type]
     grad_outputs, grad_h, grad_c = (_contiguous(grad) for grad in (*grads, None)[:3])
@@ -234,7 +234,8 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        tensors, kept = ctx.saved_tensors[:_INPUTS], ctx.saved_tensors[_INPUTS:]
+        saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+        tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
         results = 3 if ctx.c_n else 2
         filled = [
             kept[0].new_zeros(shape) if grad is None else grad
@@ -306,3 +307,6 @@ class _Gradients(torch.autograd.Function):
         dims = in_dims[5:]
         found = iter(_over_batch(info, [dims[k] for k in chosen], function, [tensors[k] for k in chosen]))
         return tuple(next(found) if need else None for need in needs), tuple(0 if need else None for need in needs)
+
+
+_OPERATION = operation(Passes({engine.name: engine for engine in _ENGINES}, _forward, _gradients))

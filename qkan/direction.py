@@ -15,8 +15,10 @@ from qkan.gates import Cell, Gates, QKANGates
 from qkan.hybrid import affine, reset_affine
 from qkan.kernels import recurrence
 from qkan.kernels.dispatch import narrow, without_autocast
+from qkan.kernels.reading import unreadable
 from qkan.kernels.recurrence_reference import gru_step, lstm_step, scan
 from qkan.kernels.recurrence_types import Layout, Operands, Spec, Weights
+from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
 
 #: (h, c) of an LSTM, (h,) of a GRU.
@@ -102,6 +104,10 @@ class Direction(nn.Module):
             return "its gates are asked for step by step"
         if torch.compiler.is_compiling() and _exporting():
             return "an exported program holds plain operations"
+        hidden = getattr(self.gates, "hidden", None)
+        trained = isinstance(hidden, QKANLayer) and hidden.preact_weight is not None
+        if trained and self.projection is not None and unreadable(steps):
+            return "its states are bounded by values of the projection, which cannot be read here"
         return self.gates.operands(steps, lambda: self.bound(h_0))
 
     def explain(self, x: Tensor, states: States, engine: str = "auto") -> str:
@@ -131,6 +137,9 @@ class Direction(nn.Module):
     ) -> tuple[Tensor, States]:
         dtype = steps.dtype
         spec, steps, weights = self._problem(operands, steps)
+        if spec.basis.kind == "chebyshev" and weights.encoder is None and unreadable(steps):
+            h_0, *others = states  # |h_0| <= 1 was taken for granted; beyond it polynomials go astray
+            states = (torch.where(h_0.abs() <= spec.basis.radius, h_0, math.nan), *others)
         with without_autocast(steps.device):
             found = recurrence.run(
                 spec, layout, steps, weights, *(state.to(steps.dtype) for state in states), engine=engine

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from qkan.hybrid import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kernels.features import Basis
+from qkan.kernels.reading import unreadable
 from qkan.kernels.recurrence_types import GATES, Operands
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
 from qkan.options import LayerOptions, positive_int
 
 Cell = Literal["lstm", "gru"]
+#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for pre-activation
+#: weights whose |w_l| sum up to so much per repetition; they start at 1. Larger ones make the output NaN.
+UNREAD_BANDWIDTH = 3.0
 Bound = Callable[[], float]
 
 
@@ -94,7 +98,10 @@ class QKANGates(Gates):
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`."""
-        return self.hidden.operands(bound)
+        if not unreadable(steps) or not isinstance(self.hidden, QKANLayer):
+            return self.hidden.operands(bound)
+        # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.
+        return self.hidden.operands(1.0, UNREAD_BANDWIDTH * self.hidden.reps)
 
 
 class HybridGates(Gates):
