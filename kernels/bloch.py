@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkan.kernels import bloch_numba
 from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.circuit import Circuit, Inputs, Piece
 from qkan.kernels.rotations import Adjoint, Vector, minus, read, read_slope
@@ -164,14 +165,36 @@ class Options:
     reps: int
     readout: str
     reduce: bool
+    at_points: bool = False
+
+    def fused(self, *tensors: Tensor | None) -> bloch_numba.Case | None:
+        """The arguments of :func:`circuits` for the fused CPU kernel, if that takes them."""
+        if not bloch_numba.usable(*tensors):
+            return None
+        options = {"readout": self.readout, "reduce": self.reduce, "at_points": self.at_points}
+        return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
+
+
+def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
+    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
+    if tensor is None:
+        return None
+    last = tuple(range(2, 2 + trailing))
+    planes = tensor.permute(*last, 1, 0).contiguous()
+    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
 
 
 def plain_circuits(
     options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
+    shape = theta.shape
+    if options.at_points:
+        theta, weight, bias = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)  # type: ignore[assignment]
     circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
     value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
+    if options.at_points:
+        return value.reshape(len(x), shape[-3], shape[-4])
     if options.reduce:
         value = (value if mix is None else value * mix).expand(-1, -1, theta.shape[-3]).sum(-1)
     return value
@@ -182,6 +205,10 @@ class _BlochCircuits(torch.autograd.Function):
 
     @staticmethod
     def forward(x, theta, weight, bias, mix, options: Options, keep: bool):
+        fused = options.fused(x, theta, weight, bias, mix)
+        if fused is not None:
+            shape = theta.shape[-4:-2][:: -1 if options.at_points else 1]
+            return fused.values().view(len(x), *(shape[:1] if options.reduce else shape)), None
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
             return _forward(x, circuit, mix, theta.shape[-4], options), None
@@ -213,6 +240,9 @@ class _BlochGradients(torch.autograd.Function):
 
     @staticmethod
     def forward(grad, x, theta, weight, bias, mix, options: Options, kept: _Kept | None, needs: tuple[bool, ...]):
+        fused = options.fused(x, theta, weight, bias, mix) if kept is None and bloch_numba.usable(grad) else None
+        if fused is not None:
+            return fused.gradients(grad, needs)
         total = _Gradients(needs, x, theta, weight, bias, mix)
         if kept is not None:
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
@@ -316,3 +346,26 @@ def circuits(
         must agree. First and second derivatives and vmap work.
     """
     return _BlochCircuits.apply(x, theta, weight, bias, mix, Options(ansatz, reps, readout, reduce), keep)[0]
+
+
+def at_points(
+    points: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, *, ansatz: Ansatz, reps: int, keep: bool
+) -> Tensor:
+    """<Z> of every edge circuit of a layer at the same points.
+
+    Args:
+        points: (points,), real, perhaps with more digits than the parameters.
+        theta, weight, bias, ansatz, reps: as in :func:`circuits`, without samples.
+        keep: as in :func:`circuits`.
+
+    Returns:
+        (points, inputs, outputs) in the dtype of theta, contiguous.
+    """
+    x, outputs, inputs = points.unsqueeze(-1), theta.shape[-4], theta.shape[-3]
+    if bloch_numba.usable(points, theta, weight, bias):
+        options = Options(ansatz, reps, "z", reduce=False, at_points=True)
+        return _BlochCircuits.apply(x, theta, weight, bias, None, options, False)[0]
+    # Edges stand where a layer has outputs, and there is one input.
+    planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
+    values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]
+    return values.view(len(points), inputs, outputs)

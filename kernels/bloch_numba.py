@@ -1,0 +1,178 @@
+"""The fused CPU kernel behind :func:`qkan.kernels.bloch.circuits`: what it takes, and how a call is cut into shards."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from qkan.kernels.ansatz import Ansatz
+from qkan.kernels.circuit import without_angles_in_first_encoding
+from qkan.kernels.threads import run_shards
+
+#: Samples from which on they are the better lanes, if there are several inputs.
+SAMPLE_LANES = 16
+#: Evaluations of one repetition that are worth a shard of their own: a tenth of a millisecond at least.
+SHARD_ROTATIONS = 2**15
+#: Most shards of a call. It bounds the copies of gradients that shards add to, and does not depend on the threads, so
+#: that neither do the bits of a result.
+MAX_SHARDS = 16
+
+
+def usable(*tensors: Tensor | None) -> bool:
+    """Whether the kernel takes such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
+        return False
+    return all(
+        t is None
+        or (
+            t.device.type == "cpu"
+            and t.dtype in (torch.float32, torch.float64)
+            and (type(t) is Tensor or type(t) is torch.nn.Parameter)
+            and not torch._C._functorch.is_functorch_wrapped_tensor(t)
+        )
+        for t in tensors
+    )
+
+
+def _kernel() -> Any:
+    try:
+        from qkan.kernels import bloch_numba_jit
+    except ImportError as error:
+        raise ImportError(
+            f"backend 'bloch' runs compiled kernels on CPUs and needs numba, which does not import here ({error}); "
+            "install it with: pip install 'numba>=0.61'"
+        ) from error
+    return bloch_numba_jit
+
+
+@cache
+def _program(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> tuple[Any, int, int, int, int]:
+    """The circuit for the kernel; mode, prefix, slots and codes of its :class:`Call`."""
+    steps_module = _kernel()
+    acos = ansatz.encoding_map == "acos"
+    mode = steps_module.ACOS if acos else steps_module.WEIGHTED if weighted else steps_module.UNWEIGHTED
+    steps = without_angles_in_first_encoding(ansatz.program(reps))
+    table, thetas, codes, times = [], [], [], []
+    slots = encoded = 0
+    for k, step in enumerate(steps):
+        thetas += [(k, row * ansatz.angles + column) for row, column in step.thetas]
+        first = slots
+        for place, code in enumerate(step.encodings):
+            codes.append((k, slots + place if acos else slots, code))
+        if step.encodings:
+            slots += len(step.encodings) if acos else 1
+            if not acos and not weighted and len(step.encodings) not in times:
+                times.append(len(step.encodings))
+        kind = steps_module.HALF_TURN if step.half_turn else steps_module.ENCODED if step.encodings else steps_module.FIXED
+        multiple = times.index(len(step.encodings)) if step.encodings and times else 0
+        phase = bool(step.thetas) or (biased and not acos and bool(step.encodings))
+        table.append((step.axis, kind, encoded, multiple, first, slots, phase))
+        encoded += bool(step.encodings)
+    whole = [
+        torch.tensor(rows, dtype=torch.int64).reshape(-1, width).numpy()
+        for rows, width in ((table, 7), (thetas, 2), (codes, 3))
+    ]
+    floats = [torch.tensor(values, dtype=torch.float64).numpy() for values in (times, ansatz.initial)]
+    prefix = next((k for k, step in enumerate(steps) if step.encodings), len(steps))
+    return steps_module.Program(*whole, *floats), mode, prefix, slots, encoded
+
+
+def _array(tensor: Tensor | None, like: Tensor, *shape: int) -> Any:
+    """The numbers of a tensor as a contiguous array of that shape; without a tensor an empty one."""
+    if tensor is None:
+        return like.new_empty((0,) * len(shape)).numpy()
+    return tensor.detach().contiguous().view(shape).numpy()
+
+
+class Case:
+    """One call, ready for the kernel; arguments are those of :func:`qkan.kernels.bloch.circuits`.
+
+    Args:
+        at_points: ``x`` is (points, 1), and every edge circuit is evaluated there: (points, edges), edges in the order
+            (inputs, outputs). Not with ``reduce`` or ``mix``.
+    """
+
+    def __init__(
+        self, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None, *,
+        ansatz: Ansatz, reps: int, readout: str, reduce: bool, at_points: bool = False,
+    ) -> None:  # fmt: skip
+        self.like, self.shapes, self.reduce, self.reps = theta, (x, theta, weight, bias, mix), reduce, reps
+        outputs, inputs = theta.shape[-4:-2]
+        self.edges, self.samples = outputs * inputs, len(x)
+        self.wrap = (outputs, inputs) if at_points else (max(1, self.edges), 1)
+        self.outputs, self.inputs = (self.edges, 1) if at_points else (outputs, inputs)
+        self.per_sample = theta.dim() == 5 and theta.shape[0] != 1
+        self.readout = readout
+        self.program, *self.numbers = _program(ansatz, reps, weight is not None, bias is not None)
+        self.x = _array(x.double(), theta, self.samples, self.inputs)
+        self.parameters = self._laid_out(theta, weight, bias, mix)
+
+    def _laid_out(self, theta: Tensor | None, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None) -> Any:
+        sets = self.samples if self.per_sample else 1
+        columns = self.like.shape[-2] * self.like.shape[-1]
+        return _kernel().Parameters(
+            _array(theta, self.like, sets, self.edges, columns),
+            _array(weight, self.like, self.edges, self.reps),
+            _array(bias, self.like, self.edges, self.reps),
+            _array(mix, self.like, self.edges),
+        )
+
+    def _shards(self) -> tuple[int, bool]:
+        """How many, and whether they cut the outputs (or the samples)."""
+        count = max(1, min(MAX_SHARDS, self.samples * self.edges * self.reps // SHARD_ROTATIONS))
+        cut_outputs = self.outputs >= count or self.outputs >= self.samples
+        return max(1, min(count, self.outputs if cut_outputs else self.samples)), cut_outputs
+
+    def _call(self, shard: int, count: int, cut_outputs: bool) -> Any:
+        part = [(shard + end) * (self.outputs if cut_outputs else self.samples) // count for end in (0, 1)]
+        outputs = part if cut_outputs else (0, self.outputs)
+        samples = (0, self.samples) if cut_outputs else part
+        by_samples = not self.per_sample and self.samples >= (SAMPLE_LANES if self.inputs > 1 else self.outputs)
+        flags = (self.reduce, self.readout == "amplitude", by_samples, self.per_sample)
+        return _kernel().Call(*self.numbers, self.inputs, *flags, *self.wrap, *outputs, *samples)
+
+    def values(self) -> Tensor:
+        """(samples, outputs) if summed over inputs, else (samples, edges)."""
+        out = self.like.new_zeros(self.samples, self.outputs if self.reduce else self.edges)
+        none, run = self._laid_out(None, None, None, None), _kernel().run
+        empty, target = _array(None, self.like, 0, 0), out.numpy()
+        count, cut_outputs = self._shards()
+
+        def shard(index: int) -> None:
+            call = self._call(index, count, cut_outputs)
+            run(target, empty, empty, none, self.x, self.parameters, self.program, call)
+
+        run_shards(shard, count)
+        return out
+
+    def gradients(self, grad: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+        """d loss / d x, theta, weight, bias and mix, from ``grad`` laid out as :meth:`values`; None where not needed."""
+        count, cut_outputs = self._shards()
+        # Shards add to copies of what they share; the copies are summed in their order, so the bits do not depend on
+        # which thread was first.
+        shared = [cut_outputs, not cut_outputs and not self.per_sample, *(not cut_outputs,) * 3]
+        totals = [
+            self.like.new_zeros(count if several else 1, *tensor.shape) if need and tensor is not None else None
+            for tensor, need, several in zip(self.shapes, needs, shared, strict=True)
+        ]
+        run, empty = _kernel().run, _array(None, self.like, 0, 0)
+        upstream = _array(grad, self.like, self.samples, self.outputs if self.reduce else self.edges)
+
+        def shard(index: int) -> None:
+            parts = [
+                None if total is None else total[index if several else 0]
+                for total, several in zip(totals, shared, strict=True)
+            ]
+            dx = _array(parts[0], self.like, self.samples, self.inputs)
+            call = self._call(index, count, cut_outputs)
+            run(empty, upstream, dx, self._laid_out(*parts[1:]), self.x, self.parameters, self.program, call)
+
+        if self.samples:
+            run_shards(shard, count)
+        sums = [None if total is None else total[0] if len(total) == 1 else total.sum(0) for total in totals]
+        x = self.shapes[0]
+        return (None if sums[0] is None else sums[0].to(x.dtype)), *sums[1:]
