@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from qkan.kernels.ansatz import Ansatz
-from qkan.kernels.circuit import without_angles_in_first_encoding
+from qkan.kernels.bloch_program import program
 from qkan.kernels.threads import run_shards
 
 #: Samples from which on they are the better lanes, if there are several inputs.
@@ -49,38 +48,6 @@ def _kernel() -> Any:
     return bloch_numba_jit
 
 
-@cache
-def _program(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> tuple[Any, int, int, int, int]:
-    """The circuit for the kernel; mode, prefix, slots and codes of its :class:`Call`."""
-    steps_module = _kernel()
-    acos = ansatz.encoding_map == "acos"
-    mode = steps_module.ACOS if acos else steps_module.WEIGHTED if weighted else steps_module.UNWEIGHTED
-    steps = without_angles_in_first_encoding(ansatz.program(reps))
-    table, thetas, codes, times = [], [], [], []
-    slots = encoded = 0
-    for k, step in enumerate(steps):
-        thetas += [(k, row * ansatz.angles + column) for row, column in step.thetas]
-        first = slots
-        for place, code in enumerate(step.encodings):
-            codes.append((k, slots + place if acos else slots, code))
-        if step.encodings:
-            slots += len(step.encodings) if acos else 1
-            if not acos and not weighted and len(step.encodings) not in times:
-                times.append(len(step.encodings))
-        kind = steps_module.HALF_TURN if step.half_turn else steps_module.ENCODED if step.encodings else steps_module.FIXED
-        multiple = times.index(len(step.encodings)) if step.encodings and times else 0
-        phase = bool(step.thetas) or (biased and not acos and bool(step.encodings))
-        table.append((step.axis, kind, encoded, multiple, first, slots, phase))
-        encoded += bool(step.encodings)
-    whole = [
-        torch.tensor(rows, dtype=torch.int64).reshape(-1, width).numpy()
-        for rows, width in ((table, 7), (thetas, 2), (codes, 3))
-    ]
-    floats = [torch.tensor(values, dtype=torch.float64).numpy() for values in (times, ansatz.initial)]
-    prefix = next((k for k, step in enumerate(steps) if step.encodings), len(steps))
-    return steps_module.Program(*whole, *floats), mode, prefix, slots, encoded
-
-
 def _array(tensor: Tensor | None, like: Tensor, *shape: int) -> Any:
     """The numbers of a tensor as a contiguous array of that shape; without a tensor an empty one."""
     if tensor is None:
@@ -107,15 +74,15 @@ class Case:
         self.outputs, self.inputs = (self.edges, 1) if at_points else (outputs, inputs)
         self.per_sample = theta.dim() == 5 and theta.shape[0] != 1
         self.readout = readout
-        self.program, *self.numbers = _program(ansatz, reps, weight is not None, bias is not None)
+        self.program = program(ansatz, reps, weight is not None, bias is not None)
         self.x = _array(x.double(), theta, self.samples, self.inputs)
         self.parameters = self._laid_out(theta, weight, bias, mix)
 
     def _laid_out(self, theta: Tensor | None, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None) -> Any:
-        sets = self.samples if self.per_sample else 1
+        sets = self.samples if self.per_sample and theta is not None else 1
         columns = self.like.shape[-2] * self.like.shape[-1]
         return _kernel().Parameters(
-            _array(theta, self.like, sets, self.edges, columns),
+            self.like.new_empty(sets, 0, columns).numpy() if theta is None else _array(theta, self.like, sets, self.edges, columns),
             _array(weight, self.like, self.edges, self.reps),
             _array(bias, self.like, self.edges, self.reps),
             _array(mix, self.like, self.edges),
@@ -131,14 +98,18 @@ class Case:
         part = [(shard + end) * (self.outputs if cut_outputs else self.samples) // count for end in (0, 1)]
         outputs = part if cut_outputs else (0, self.outputs)
         samples = (0, self.samples) if cut_outputs else part
+        flags = (self.reduce, self.readout == "amplitude", self.per_sample)
+        return _kernel().Call(self.inputs, *flags, *self.wrap, *outputs, *samples)
+
+    def _run(self) -> Any:
+        """The kernel with the better lanes: samples, if they are many or of few edges."""
         by_samples = not self.per_sample and self.samples >= (SAMPLE_LANES if self.inputs > 1 else self.outputs)
-        flags = (self.reduce, self.readout == "amplitude", by_samples, self.per_sample)
-        return _kernel().Call(*self.numbers, self.inputs, *flags, *self.wrap, *outputs, *samples)
+        return _kernel().run_by_samples if by_samples else _kernel().run_by_edges
 
     def values(self) -> Tensor:
         """(samples, outputs) if summed over inputs, else (samples, edges)."""
         out = self.like.new_zeros(self.samples, self.outputs if self.reduce else self.edges)
-        none, run = self._laid_out(None, None, None, None), _kernel().run
+        none, run = self._laid_out(None, None, None, None), self._run()
         empty, target = _array(None, self.like, 0, 0), out.numpy()
         count, cut_outputs = self._shards()
 
@@ -159,7 +130,7 @@ class Case:
             self.like.new_zeros(count if several else 1, *tensor.shape) if need and tensor is not None else None
             for tensor, need, several in zip(self.shapes, needs, shared, strict=True)
         ]
-        run, empty = _kernel().run, _array(None, self.like, 0, 0)
+        run, empty = self._run(), _array(None, self.like, 0, 0)
         upstream = _array(grad, self.like, self.samples, self.outputs if self.reduce else self.edges)
 
         def shard(index: int) -> None:
