@@ -167,12 +167,18 @@ class Options:
     reduce: bool
     at_points: bool = False
 
-    def fused(self, *tensors: Tensor | None) -> bloch_numba.Case | None:
-        """The arguments of :func:`circuits` for the fused CPU kernel, if that takes them."""
-        if not bloch_numba.usable(*tensors):
-            return None
+    def case(self, *tensors: Tensor | None) -> bloch_numba.Case:
+        """The arguments of :func:`circuits` for the fused CPU kernel."""
         options = {"readout": self.readout, "reduce": self.reduce, "at_points": self.at_points}
         return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
+
+    def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
+        """The values of :func:`circuits` or :func:`at_points` from the fused kernel."""
+        values = self.case(x, theta, *others).values()
+        if self.reduce:
+            return values
+        outputs, inputs = theta.shape[-4:-2]
+        return values.view(x.shape[0], *((inputs, outputs) if self.at_points else (outputs, inputs)))
 
 
 def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
@@ -205,10 +211,8 @@ class _BlochCircuits(torch.autograd.Function):
 
     @staticmethod
     def forward(x, theta, weight, bias, mix, options: Options, keep: bool):
-        fused = options.fused(x, theta, weight, bias, mix)
-        if fused is not None:
-            shape = theta.shape[-4:-2][:: -1 if options.at_points else 1]
-            return fused.values().view(len(x), *(shape[:1] if options.reduce else shape)), None
+        if bloch_numba.usable(x, theta, weight, bias, mix):
+            return options.fused(x, theta, weight, bias, mix), None
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
             return _forward(x, circuit, mix, theta.shape[-4], options), None
@@ -235,14 +239,33 @@ class _BlochCircuits(torch.autograd.Function):
         return (run(*tensors), None), (0, None)
 
 
+class _FusedCircuits(torch.autograd.Function):
+    """:class:`_BlochCircuits` where the fused kernel takes the tensors.
+
+    A context in ``forward`` keeps PyTorch from binding a signature at every call, which takes longer than a small layer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x, theta, weight, bias, mix, options: Options):
+        ctx.save_for_backward(x, theta, weight, bias, mix)
+        ctx.options = options
+        return options.fused(x, theta, weight, bias, mix)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+        needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
+        if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # for second derivatives, or for many vectors at once
+            return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None
+        return *ctx.options.case(*tensors).gradients(grad, needs), None
+
+
 class _BlochGradients(torch.autograd.Function):
     """Gradients of :class:`_BlochCircuits`; those not needed are None."""
 
     @staticmethod
     def forward(grad, x, theta, weight, bias, mix, options: Options, kept: _Kept | None, needs: tuple[bool, ...]):
-        fused = options.fused(x, theta, weight, bias, mix) if kept is None and bloch_numba.usable(grad) else None
-        if fused is not None:
-            return fused.gradients(grad, needs)
+        if kept is None and bloch_numba.usable(grad, x, theta, weight, bias, mix):
+            return options.case(x, theta, weight, bias, mix).gradients(grad, needs)
         total = _Gradients(needs, x, theta, weight, bias, mix)
         if kept is not None:
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
@@ -345,7 +368,10 @@ def circuits(
         (samples, outputs) if ``reduce``, else (samples, outputs, inputs); the dtype is that of the arguments, which
         must agree. First and second derivatives and vmap work.
     """
-    return _BlochCircuits.apply(x, theta, weight, bias, mix, Options(ansatz, reps, readout, reduce), keep)[0]
+    options = Options(ansatz, reps, readout, reduce)
+    if bloch_numba.usable(x, theta, weight, bias, mix):
+        return _FusedCircuits.apply(x, theta, weight, bias, mix, options)
+    return _BlochCircuits.apply(x, theta, weight, bias, mix, options, keep)[0]
 
 
 def at_points(
@@ -364,7 +390,7 @@ def at_points(
     x, outputs, inputs = points.unsqueeze(-1), theta.shape[-4], theta.shape[-3]
     if bloch_numba.usable(points, theta, weight, bias):
         options = Options(ansatz, reps, "z", reduce=False, at_points=True)
-        return _BlochCircuits.apply(x, theta, weight, bias, None, options, False)[0]
+        return _FusedCircuits.apply(x, theta, weight, bias, None, options)
     # Edges stand where a layer has outputs, and there is one input.
     planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
     values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from qkan.kernels.ansatz import Ansatz
@@ -25,16 +27,16 @@ def usable(*tensors: Tensor | None) -> bool:
     """Whether the kernel takes such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
         return False
-    return all(
-        t is None
-        or (
-            t.device.type == "cpu"
-            and t.dtype in (torch.float32, torch.float64)
-            and (type(t) is Tensor or type(t) is torch.nn.Parameter)
-            and not torch._C._functorch.is_functorch_wrapped_tensor(t)
-        )
-        for t in tensors
-    )
+    if torch._C._are_functorch_transforms_active():
+        return False
+    for t in tensors:
+        if t is None:
+            continue
+        if type(t) not in (Tensor, Parameter) or not t.is_cpu or t.dtype not in (torch.float32, torch.float64):
+            return False
+        if torch._C._functorch.is_functorch_wrapped_tensor(t):  # a gradient taken for many vectors at once
+            return False
+    return True
 
 
 def _kernel() -> Any:
@@ -48,10 +50,16 @@ def _kernel() -> Any:
     return bloch_numba_jit
 
 
-def _array(tensor: Tensor | None, like: Tensor, *shape: int) -> Any:
-    """The numbers of a tensor as a contiguous array of that shape; without a tensor an empty one."""
-    if tensor is None:
-        return like.new_empty((0,) * len(shape)).numpy()
+@cache
+def _empty(dtype: torch.dtype, columns: int) -> tuple[Any, Any]:
+    """An empty matrix, and parameters that are not there."""
+    numbers = [torch.empty((0,) * dims, dtype=dtype, device="cpu").numpy() for dims in (1, 2)]
+    theta = torch.empty((1, 0, columns), dtype=dtype, device="cpu").numpy()
+    return numbers[1], _kernel().Parameters(theta, numbers[1], numbers[1], numbers[0])
+
+
+def _array(tensor: Tensor, *shape: int) -> Any:
+    """The numbers of a tensor as a contiguous array of that shape."""
     return tensor.detach().contiguous().view(shape).numpy()
 
 
@@ -69,23 +77,24 @@ class Case:
     ) -> None:  # fmt: skip
         self.like, self.shapes, self.reduce, self.reps = theta, (x, theta, weight, bias, mix), reduce, reps
         outputs, inputs = theta.shape[-4:-2]
-        self.edges, self.samples = outputs * inputs, len(x)
+        self.edges, self.samples = outputs * inputs, x.shape[0]
         self.wrap = (outputs, inputs) if at_points else (max(1, self.edges), 1)
         self.outputs, self.inputs = (self.edges, 1) if at_points else (outputs, inputs)
         self.per_sample = theta.dim() == 5 and theta.shape[0] != 1
         self.readout = readout
         self.program = program(ansatz, reps, weight is not None, bias is not None)
-        self.x = _array(x.double(), theta, self.samples, self.inputs)
+        self.columns = theta.shape[-2] * theta.shape[-1]
+        self.empty, self.absent = _empty(theta.dtype, self.columns)
+        self.x = _array(x.double(), self.samples, self.inputs)
         self.parameters = self._laid_out(theta, weight, bias, mix)
 
     def _laid_out(self, theta: Tensor | None, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None) -> Any:
-        sets = self.samples if self.per_sample and theta is not None else 1
-        columns = self.like.shape[-2] * self.like.shape[-1]
+        sets, per_edge = self.samples if self.per_sample else 1, (self.edges, self.reps)
         return _kernel().Parameters(
-            self.like.new_empty(sets, 0, columns).numpy() if theta is None else _array(theta, self.like, sets, self.edges, columns),
-            _array(weight, self.like, self.edges, self.reps),
-            _array(bias, self.like, self.edges, self.reps),
-            _array(mix, self.like, self.edges),
+            self.absent.theta if theta is None else _array(theta, sets, self.edges, self.columns),
+            self.absent.weight if weight is None else _array(weight, *per_edge),
+            self.absent.bias if bias is None else _array(bias, *per_edge),
+            self.absent.mix if mix is None else _array(mix, self.edges),
         )
 
     def _shards(self) -> tuple[int, bool]:
@@ -109,13 +118,12 @@ class Case:
     def values(self) -> Tensor:
         """(samples, outputs) if summed over inputs, else (samples, edges)."""
         out = self.like.new_zeros(self.samples, self.outputs if self.reduce else self.edges)
-        none, run = self._laid_out(None, None, None, None), self._run()
-        empty, target = _array(None, self.like, 0, 0), out.numpy()
+        target, run = out.numpy(), self._run()
         count, cut_outputs = self._shards()
 
         def shard(index: int) -> None:
             call = self._call(index, count, cut_outputs)
-            run(target, empty, empty, none, self.x, self.parameters, self.program, call)
+            run(target, self.empty, self.empty, self.absent, self.x, self.parameters, self.program, call)
 
         run_shards(shard, count)
         return out
@@ -130,20 +138,20 @@ class Case:
             self.like.new_zeros(count if several else 1, *tensor.shape) if need and tensor is not None else None
             for tensor, need, several in zip(self.shapes, needs, shared, strict=True)
         ]
-        run, empty = self._run(), _array(None, self.like, 0, 0)
-        upstream = _array(grad, self.like, self.samples, self.outputs if self.reduce else self.edges)
+        run = self._run()
+        upstream = _array(grad, self.samples, self.outputs if self.reduce else self.edges)
 
         def shard(index: int) -> None:
             parts = [
                 None if total is None else total[index if several else 0]
                 for total, several in zip(totals, shared, strict=True)
             ]
-            dx = _array(parts[0], self.like, self.samples, self.inputs)
+            dx = self.empty if parts[0] is None else _array(parts[0], self.samples, self.inputs)
             call = self._call(index, count, cut_outputs)
-            run(empty, upstream, dx, self._laid_out(*parts[1:]), self.x, self.parameters, self.program, call)
+            run(self.empty, upstream, dx, self._laid_out(*parts[1:]), self.x, self.parameters, self.program, call)
 
         if self.samples:
             run_shards(shard, count)
-        sums = [None if total is None else total[0] if len(total) == 1 else total.sum(0) for total in totals]
+        sums = [None if total is None else total[0] if total.shape[0] == 1 else total.sum(0) for total in totals]
         x = self.shapes[0]
         return (None if sums[0] is None else sums[0].to(x.dtype)), *sums[1:]

@@ -103,6 +103,15 @@ def _copy(target: Any, source: Any, n: int) -> None:
 
 
 @inlined
+def _gather(target: Any, source: Any, places: Any, n: int) -> None:
+    if len(source) == 1:
+        _fill(target, n, source[0])
+    else:
+        for i in range(n):
+            target[i] = source[places[i]]
+
+
+@inlined
 def _add(target: Any, source: Any, n: int) -> None:
     for i in range(n):
         target[i] += source[i]
@@ -178,15 +187,20 @@ def _execute(program: Any, R: Any, D: Any, n: int, wild: bool) -> None:
 
 
 @inlined
-def _row(edge: int, call: Call) -> int:
-    return (edge % call.wrap) * call.stride + edge // call.wrap
+def _find(first: int, n: int, call: Call, places: Any) -> None:
+    """Fill (3, lanes) with the row in the parameters, the input and the output of edges first .. first + n."""
+    for i in range(n):
+        edge = first + i
+        places[0, i] = (edge % call.wrap) * call.stride + edge // call.wrap
+        places[1, i] = edge % call.inputs
+        places[2, i] = edge // call.inputs
 
 
 @inlined
 def _prepare(
-    theta: Any, parameters: Parameters, first: int, n: int, program: Any, call: Call, R: Any, D: Any, far: bool
+    theta: Any, parameters: Parameters, rows: Any, n: int, program: Any, R: Any, D: Any, far: bool
 ) -> bool:
-    """Fill what depends on parameters alone for edges first .. first + n; whether an angle may be very large.
+    """Fill what depends on parameters alone for n edges, which lie in ``rows``; whether an angle may be very large.
 
     ``theta`` is (edges, columns); ``far`` says whether inputs are large.
     """
@@ -196,11 +210,11 @@ def _prepare(
     for t in range(len(program.thetas)):
         phase, column = D[program.thetas[t, 0]], program.thetas[t, 1]
         for i in range(n):
-            phase[i] += theta[_row(first + i, call), column]
+            phase[i] += theta[rows[i], column]
     for t in range(len(program.codes)):
         speed, shift, code = D[program.codes[t, 0]], D[program.codes[t, 1]], program.codes[t, 2]
         for i in range(n):
-            row = _row(first + i, call)
+            row = rows[i]
             speed[i] += weight[row, code] if weight.shape[0] else 1.0
             if bias.shape[0]:
                 shift[i] += bias[row, code]
@@ -215,7 +229,7 @@ def _prepare(
 
 @inlined
 def _finish(
-    theta: Any, gradients: Parameters, first: int, n: int, program: Any, call: Call, R: Any, D: Any, wild: bool
+    theta: Any, gradients: Parameters, rows: Any, n: int, program: Any, R: Any, D: Any, wild: bool
 ) -> None:
     """Take the adjoint through what stands in front of the first encoding and add all gradients of the tile.
 
@@ -226,18 +240,18 @@ def _finish(
         for t in range(len(program.thetas)):
             column, total = program.thetas[t, 1], R[program.thetas[t, 2]]
             for i in range(n):
-                theta[_row(first + i, call), column] += total[i]
+                theta[rows[i], column] += total[i]
     for t in range(len(program.codes)):
         code, by_weight, by_bias = program.codes[t, 2], R[program.codes[t, 3]], R[program.codes[t, 4]]
         for i in range(n):
-            row = _row(first + i, call)
+            row = rows[i]
             if gradients.weight.shape[0]:
                 gradients.weight[row, code] += by_weight[i]
             if gradients.bias.shape[0]:
                 gradients.bias[row, code] += by_bias[i]
     if gradients.mix.shape[0]:
         for i in range(n):
-            gradients.mix[_row(first + i, call)] += R[TOTALS, i]
+            gradients.mix[rows[i]] += R[TOTALS, i]
 
 
 @inlined
@@ -316,6 +330,7 @@ def run_by_edges(
     x = x[call.first_sample : call.end_sample]
     dtype, times, inputs, samples = out.dtype, len(program.times), call.inputs, x.shape[0]
     R, D = np.empty((program.sizes[0], LANES), dtype), np.empty((program.sizes[1], LANES))
+    places = np.empty((3, LANES), np.int64)
     cos, sin = np.empty((times, samples, inputs), dtype), np.empty((times, samples, inputs), dtype)
     _fill_multiples(x, program.times, cos, sin)
     mix, source, far = np.empty(LANES, dtype), np.empty(LANES if len(grad) else 0, dtype), samples < 0
@@ -325,33 +340,38 @@ def run_by_edges(
     mixed, end = len(parameters.mix) > 0, call.end_output * inputs
     for first in range(call.first_output * inputs, end, LANES):
         n, wild = min(LANES, end - first), far
+        _find(first, n, call, places)
         for sample in range(samples):
             here = call.first_sample + sample
             row = here if call.per_sample else 0
             if call.per_sample or sample == 0:
-                wild = _prepare(parameters.theta[row], parameters, first, n, program, call, R, D, far)
+                wild = _prepare(parameters.theta[row], parameters, places[0], n, program, R, D, far)
                 for k in range(TOTALS, program.sizes[2]):
                     _fill(R[k], n, 0.0)
                 for i in range(n if mixed else 0):
-                    mix[i] = parameters.mix[_row(first + i, call)]
-            for i in range(n):
-                D[0, i] = x[sample, (first + i) % inputs]
+                    mix[i] = parameters.mix[places[0, i]]
+            _gather(D[0], x[sample], places[1], n)
             for t in range(times):
-                for i in range(n):
-                    R[program.sizes[3] + 2 * t, i] = cos[t, sample, (first + i) % inputs]
-                    R[program.sizes[3] + 2 * t + 1, i] = sin[t, sample, (first + i) % inputs]
-            for i in range(n if len(grad) else 0):
-                source[i] = grad[here, (first + i) // inputs if call.reduce else first + i]
+                _gather(R[program.sizes[3] + 2 * t], cos[t, sample], places[1], n)
+                _gather(R[program.sizes[3] + 2 * t + 1], sin[t, sample], places[1], n)
+            if len(grad):
+                if call.reduce:
+                    _gather(source, grad[here], places[2], n)
+                else:
+                    _copy(source, grad[here, first:], n)
             _fill(R[DX], n, 0.0)
             _tile(source, mix, mixed, program, call, R, D, n, wild)
             if len(grad) == 0:
-                for i in range(n):
-                    out[here, (first + i) // inputs if call.reduce else first + i] += R[Z, i]
+                if call.reduce:
+                    for i in range(n):
+                        out[here, places[2, i]] += R[Z, i]
+                else:
+                    _copy(out[here, first:], R[Z], n)
                 continue
             for i in range(n if len(dx) else 0):
-                dx[here, (first + i) % inputs] += R[DX, i]
+                dx[here, places[1, i]] += R[DX, i]
             if call.per_sample or sample == samples - 1:
-                _finish(gradients.theta[row if len(gradients.theta) > 1 else 0], gradients, first, n, program, call, R, D, wild)
+                _finish(gradients.theta[row if len(gradients.theta) > 1 else 0], gradients, places[0], n, program, R, D, wild)
 
 
 @kernel
@@ -366,6 +386,7 @@ def run_by_samples(
     dtype, times, inputs, samples = out.dtype, len(program.times), call.inputs, x.shape[0]
     P, E = np.empty((program.sizes[0], LANES), dtype), np.empty((program.sizes[1], LANES))
     R, D = np.empty((program.sizes[0], LANES), dtype), np.empty((program.sizes[1], LANES))
+    places = np.empty((3, LANES), np.int64)
     inverse = np.empty((inputs, samples))
     for sample in range(samples):
         for row in range(inputs):
@@ -385,19 +406,22 @@ def run_by_samples(
         far |= _beyond(inverse[row], samples, _TAME)
     for low_edge in range(first, end, LANES):
         edges = min(LANES, end - low_edge)
-        wild = _prepare(parameters.theta[0], parameters, low_edge, edges, program, call, P, E, far)
+        _find(low_edge, edges, call, places)
+        for k in range(TOTALS, program.sizes[2] if len(grad) else 0):
+            _fill(P[k], edges, 0.0)
+        wild = _prepare(parameters.theta[0], parameters, places[0], edges, program, P, E, far)
         for e in range(edges):
             edge = low_edge + e
-            row, column = edge % inputs, (edge // inputs if call.reduce else edge) - offset
+            row, column = places[1, e], (places[2, e] if call.reduce else edge) - offset
             most = min(LANES, samples)
             for k in program.shared:
                 _fill(R[k], most, P[k, e])
-            for k in range(1, len(D)):
+            for k in program.shared_exact:
                 _fill(D[k], most, E[k, e])
-            for k in range(TOTALS, program.sizes[2]):
+            for k in program.totals[: len(program.totals) if len(grad) else 0]:
                 _fill(R[k], most, 0.0)
             if mixed:
-                _fill(mix, most, parameters.mix[_row(edge, call)])
+                _fill(mix, most, parameters.mix[places[0, e]])
             for low in range(0, samples, LANES):
                 n = min(LANES, samples - low)
                 _copy(D[0], inverse[row, low:], n)
@@ -411,10 +435,10 @@ def run_by_samples(
                     _add(values[column, low:], R[Z], n)
                 elif len(dx):
                     _add(pulled[row, low:], R[DX], n)
-            for k in range(TOTALS, program.sizes[2]):
+            for k in program.totals[: len(program.totals) if len(grad) else 0]:
                 P[k, e] = _sum(R[k], most)
         if len(grad):
-            _finish(gradients.theta[0], gradients, low_edge, edges, program, call, P, E, wild)
+            _finish(gradients.theta[0], gradients, places[0], edges, program, P, E, wild)
     for sample in range(samples):
         for column in range(len(values)):
             out[call.first_sample + sample, offset + column] = values[column, sample]

@@ -40,7 +40,8 @@ class Program(NamedTuple):
         codes: (m, 5), rows of D that weight and bias of an encoding add to, the encoding, rows of R of their totals.
         times: (T,) float64, multiples of x whose cosines and sines stand in rows of R.
         initial: (3,) float64.
-        shared: rows of R that are the same for all samples.
+        shared, shared_exact, totals: rows of R and of D that are the same for all samples, and rows of R that are summed
+            over them: those that the forward and backward lists touch.
         sizes: rows of R and D, the end of the totals in R, and the first row for multiples of x.
     """
 
@@ -53,6 +54,8 @@ class Program(NamedTuple):
     times: Any
     initial: Any
     shared: Any
+    shared_exact: Any
+    totals: Any
     sizes: Any
 
 
@@ -66,6 +69,8 @@ class _Assembler:
         self.thetas: list[tuple[int, ...]] = []
         self.codes: list[tuple[int, ...]] = []
         self.shared = [START, START + 1, START + 2]
+        self.shared_exact: list[int] = []
+        self.totals = [TOTALS + row for row in range(_MORE_TOTALS - TOTALS)]
         count = len(self.steps)
         self.slots = self._slots()
         slots = sum(map(len, self.slots))
@@ -161,6 +166,14 @@ class _Assembler:
 
     def pull(self, k: int) -> None:
         """From the gradient of an encoded angle to those of weight, bias (behind acos) and x."""
+        if not self.steps[k].half_turn:
+            self.totals.append(self.total + k)
+        self.totals += [self.total_weight + slot for slot in self.slots[k] if self.weighted]
+        self.totals += [self.total_shift + slot for slot in self.slots[k] if self.acos]
+        self.shared_exact += [self.weight + slot for slot in self.slots[k]]
+        self.shared_exact += [self.shift + slot for slot in self.slots[k] if self.acos]
+        if self.weighted and self.steps[k].encodings and not self.acos:
+            self.shared_exact.append(self.phase + k)
         for slot in self.slots[k]:
             gradient, weight = GRADIENT, self.weight + slot
             if self.acos:
@@ -207,5 +220,5 @@ def program(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> Program:
     floats = [torch.tensor(v, dtype=torch.float64, device="cpu").numpy() for v in (made.times, ansatz.initial)]
     return Program(
         *lists, _table(made.thetas, -1, 3), _table(made.codes, -1, 5), *floats, _table(made.shared, -1),
-        _table(made.sizes, -1),
+        _table(made.shared_exact, -1), _table(made.totals, -1), _table(made.sizes, -1),
     )  # fmt: skip
