@@ -5,6 +5,9 @@ numbers and <Z> is simply Z. Nothing but the arguments is kept between the passe
 again. With lambda = d loss / d s behind a rotation about axis a by angle t, turning lambda back by -t gives the one in
 front of it, and d loss / d t = lambda . (a x s) there as well as here.
 
+On CPUs a fused kernel does all this (:mod:`qkan.kernels.bloch_numba`). The code in here is for everything else: other
+devices, vmap, derivatives of derivatives, compilers and exporters.
+
 The work is done in pieces of the batch and of the outputs that fit a processor's cache. Beyond arguments, outputs and
 gradients the memory in use is one piece (in the backward pass with the states behind its rotations) and the sine and
 cosine of every trained angle. A piece does not grow with the batch, the outputs or the repetitions, until at very many
@@ -175,10 +178,7 @@ class Options:
     def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
         """The values of :func:`circuits` or :func:`at_points` from the fused kernel."""
         values = self.case(x, theta, *others).values()
-        if self.reduce:
-            return values
-        outputs, inputs = theta.shape[-4:-2]
-        return values.view(x.shape[0], *((inputs, outputs) if self.at_points else (outputs, inputs)))
+        return values if self.reduce or self.at_points else values.view(x.shape[0], *theta.shape[-4:-2])
 
 
 def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
@@ -194,13 +194,12 @@ def plain_circuits(
     options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
-    shape = theta.shape
     if options.at_points:
         theta, weight, bias = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)  # type: ignore[assignment]
     circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
     value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
     if options.at_points:
-        return value.reshape(len(x), shape[-3], shape[-4])
+        return value.squeeze(-1)
     if options.reduce:
         value = (value if mix is None else value * mix).expand(-1, -1, theta.shape[-3]).sum(-1)
     return value
@@ -254,7 +253,7 @@ class _FusedCircuits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
         needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
-        if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # for second derivatives, or for many vectors at once
+        if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # second derivatives and the like
             return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None
         return *ctx.options.case(*tensors).gradients(grad, needs), None
 
@@ -385,13 +384,13 @@ def at_points(
         keep: as in :func:`circuits`.
 
     Returns:
-        (points, inputs, outputs) in the dtype of theta, contiguous.
+        (points, edges) in the dtype of theta, edges in the order (inputs, outputs).
     """
-    x, outputs, inputs = points.unsqueeze(-1), theta.shape[-4], theta.shape[-3]
+    x = points.unsqueeze(-1)
     if bloch_numba.usable(points, theta, weight, bias):
         options = Options(ansatz, reps, "z", reduce=False, at_points=True)
         return _FusedCircuits.apply(x, theta, weight, bias, None, options)
     # Edges stand where a layer has outputs, and there is one input.
     planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
     values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]
-    return values.view(len(points), inputs, outputs)
+    return values.squeeze(-1)

@@ -34,8 +34,6 @@ def usable(*tensors: Tensor | None) -> bool:
             continue
         if type(t) not in (Tensor, Parameter) or not t.is_cpu or t.dtype not in (torch.float32, torch.float64):
             return False
-        if torch._C._functorch.is_functorch_wrapped_tensor(t):  # a gradient taken for many vectors at once
-            return False
     return True
 
 

@@ -197,9 +197,7 @@ def _find(first: int, n: int, call: Call, places: Any) -> None:
 
 
 @inlined
-def _prepare(
-    theta: Any, parameters: Parameters, rows: Any, n: int, program: Any, R: Any, D: Any, far: bool
-) -> bool:
+def _prepare(theta: Any, parameters: Parameters, rows: Any, n: int, program: Any, R: Any, D: Any, far: bool) -> bool:
     """Fill what depends on parameters alone for n edges, which lie in ``rows``; whether an angle may be very large.
 
     ``theta`` is (edges, columns); ``far`` says whether inputs are large.
@@ -228,9 +226,7 @@ def _prepare(
 
 
 @inlined
-def _finish(
-    theta: Any, gradients: Parameters, rows: Any, n: int, program: Any, R: Any, D: Any, wild: bool
-) -> None:
+def _finish(theta: Any, gradients: Parameters, rows: Any, n: int, program: Any, R: Any, D: Any, wild: bool) -> None:
     """Take the adjoint through what stands in front of the first encoding and add all gradients of the tile.
 
     ``theta`` is (edges, columns), or has no edges where its gradient is not needed.
@@ -278,7 +274,9 @@ def _read_slope(R: Any, n: int) -> None:
 
 
 @inlined
-def _tile(source: Any, factors: Any, scaled: bool, program: Any, call: Call, R: Any, D: Any, n: int, wild: bool) -> None:
+def _tile(
+    source: Any, factors: Any, scaled: bool, program: Any, call: Call, R: Any, D: Any, n: int, wild: bool
+) -> None:
     """Run the circuit on loaded lanes: values into row Z, or from the upstream gradient ``source`` to gradients.
 
     ``factors`` are weights of the lanes' values, if ``scaled``.
@@ -371,7 +369,16 @@ def run_by_edges(
             for i in range(n if len(dx) else 0):
                 dx[here, places[1, i]] += R[DX, i]
             if call.per_sample or sample == samples - 1:
-                _finish(gradients.theta[row if len(gradients.theta) > 1 else 0], gradients, places[0], n, program, R, D, wild)
+                _finish(
+                    gradients.theta[row if len(gradients.theta) > 1 else 0],
+                    gradients,
+                    places[0],
+                    n,
+                    program,
+                    R,
+                    D,
+                    wild,
+                )
 
 
 @kernel

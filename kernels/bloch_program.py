@@ -124,7 +124,9 @@ class _Assembler:
             self.thetas += [(self.phase + k, row * self.angles + column, self.total + k) for row, column in step.thetas]
             for place, code in enumerate(step.encodings):
                 slot = self.slots[k][place if self.acos else 0]
-                shift, total = (self.shift + slot, self.total_shift + slot) if self.acos else (self.phase + k, self.total + k)
+                shift, total = (
+                    (self.shift + slot, self.total_shift + slot) if self.acos else (self.phase + k, self.total + k)
+                )
                 self.codes.append((self.weight + slot, shift, code, self.total_weight + slot, total))
             if self._has_phase(k) and not (step.encodings and self.weighted and not self.acos):
                 self.add("prepare", TRIG, *self._trig(k), self.phase + k)

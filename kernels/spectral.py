@@ -149,7 +149,7 @@ def _expand(
         reps=reps,
         keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
     )
-    coefficients = (analysis @ values.flatten(1)).view(len(analysis), theta.shape[-3], theta.shape[-4])
+    coefficients = (analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if mix is not None:
         coefficients = coefficients * mix.mT
     return Expansion(basis, coefficients[1:], coefficients[0])
