@@ -5,6 +5,9 @@ numbers and <Z> is simply Z. Nothing but the arguments is kept between the passe
 again. With lambda = d loss / d s behind a rotation about axis a by angle t, turning lambda back by -t gives the one in
 front of it, and d loss / d t = lambda . (a x s) there as well as here.
 
+On CPUs a fused kernel does all this (:mod:`qkan.kernels.bloch_numba`). The code in here is for everything else: other
+devices, vmap, derivatives of derivatives, compilers and exporters.
+
 The work is done in pieces of the batch and of the outputs that fit a processor's cache. Beyond arguments, outputs and
 gradients the memory in use is one piece (in the backward pass with the states behind its rotations) and the sine and
 cosine of every trained angle. A piece does not grow with the batch, the outputs or the repetitions, until at very many
@@ -21,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkan.kernels import bloch_numba
 from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.circuit import Circuit, Inputs, Piece
 from qkan.kernels.rotations import Adjoint, Vector, minus, read, read_slope
@@ -164,14 +168,38 @@ class Options:
     reps: int
     readout: str
     reduce: bool
+    at_points: bool = False
+
+    def case(self, *tensors: Tensor | None) -> bloch_numba.Case:
+        """The arguments of :func:`circuits` for the fused CPU kernel."""
+        options = {"readout": self.readout, "reduce": self.reduce, "at_points": self.at_points}
+        return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
+
+    def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
+        """The values of :func:`circuits` or :func:`at_points` from the fused kernel."""
+        values = self.case(x, theta, *others).values()
+        return values if self.reduce or self.at_points else values.view(x.shape[0], *theta.shape[-4:-2])
+
+
+def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
+    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
+    if tensor is None:
+        return None
+    last = tuple(range(2, 2 + trailing))
+    planes = tensor.permute(*last, 1, 0).contiguous()
+    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
 
 
 def plain_circuits(
     options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
+    if options.at_points:
+        theta, weight, bias = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)  # type: ignore[assignment]
     circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
     value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
+    if options.at_points:
+        return value.squeeze(-1)
     if options.reduce:
         value = (value if mix is None else value * mix).expand(-1, -1, theta.shape[-3]).sum(-1)
     return value
@@ -182,6 +210,8 @@ class _BlochCircuits(torch.autograd.Function):
 
     @staticmethod
     def forward(x, theta, weight, bias, mix, options: Options, keep: bool):
+        if bloch_numba.usable(x, theta, weight, bias, mix):
+            return options.fused(x, theta, weight, bias, mix), None
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
             return _forward(x, circuit, mix, theta.shape[-4], options), None
@@ -208,11 +238,33 @@ class _BlochCircuits(torch.autograd.Function):
         return (run(*tensors), None), (0, None)
 
 
+class _FusedCircuits(torch.autograd.Function):
+    """:class:`_BlochCircuits` where the fused kernel takes the tensors.
+
+    A context in ``forward`` keeps PyTorch from binding a signature at every call, which takes longer than a small layer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x, theta, weight, bias, mix, options: Options):
+        ctx.save_for_backward(x, theta, weight, bias, mix)
+        ctx.options = options
+        return options.fused(x, theta, weight, bias, mix)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+        needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
+        if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # second derivatives and the like
+            return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None
+        return *ctx.options.case(*tensors).gradients(grad, needs), None
+
+
 class _BlochGradients(torch.autograd.Function):
     """Gradients of :class:`_BlochCircuits`; those not needed are None."""
 
     @staticmethod
     def forward(grad, x, theta, weight, bias, mix, options: Options, kept: _Kept | None, needs: tuple[bool, ...]):
+        if kept is None and bloch_numba.usable(grad, x, theta, weight, bias, mix):
+            return options.case(x, theta, weight, bias, mix).gradients(grad, needs)
         total = _Gradients(needs, x, theta, weight, bias, mix)
         if kept is not None:
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
@@ -315,4 +367,30 @@ def circuits(
         (samples, outputs) if ``reduce``, else (samples, outputs, inputs); the dtype is that of the arguments, which
         must agree. First and second derivatives and vmap work.
     """
-    return _BlochCircuits.apply(x, theta, weight, bias, mix, Options(ansatz, reps, readout, reduce), keep)[0]
+    options = Options(ansatz, reps, readout, reduce)
+    if bloch_numba.usable(x, theta, weight, bias, mix):
+        return _FusedCircuits.apply(x, theta, weight, bias, mix, options)
+    return _BlochCircuits.apply(x, theta, weight, bias, mix, options, keep)[0]
+
+
+def at_points(
+    points: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, *, ansatz: Ansatz, reps: int, keep: bool
+) -> Tensor:
+    """<Z> of every edge circuit of a layer at the same points.
+
+    Args:
+        points: (points,), real, perhaps with more digits than the parameters.
+        theta, weight, bias, ansatz, reps: as in :func:`circuits`, without samples.
+        keep: as in :func:`circuits`.
+
+    Returns:
+        (points, edges) in the dtype of theta, edges in the order (inputs, outputs).
+    """
+    x = points.unsqueeze(-1)
+    if bloch_numba.usable(points, theta, weight, bias):
+        options = Options(ansatz, reps, "z", reduce=False, at_points=True)
+        return _FusedCircuits.apply(x, theta, weight, bias, None, options)
+    # Edges stand where a layer has outputs, and there is one input.
+    planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
+    values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]
+    return values.squeeze(-1)

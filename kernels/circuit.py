@@ -16,7 +16,7 @@ Piece = tuple[slice, slice]
 LARGE_ANGLE = 16.0
 
 
-def _without_angles_in_first_encoding(steps: tuple[Rotation, ...]) -> tuple[Rotation, ...]:
+def without_angles_in_first_encoding(steps: tuple[Rotation, ...]) -> tuple[Rotation, ...]:
     """Split off the first encoding's trained angles: in front of it the state is the same for all samples."""
     k = next((k for k, step in enumerate(steps) if step.encodings), len(steps))
     if k == len(steps) or not steps[k].thetas:
@@ -48,7 +48,7 @@ class Circuit:
     ) -> None:
         self.dtype = theta.dtype
         self.exact_angles = _need_exact_angles(x, theta, weight, bias)
-        self.steps = _without_angles_in_first_encoding(ansatz.program(reps))
+        self.steps = without_angles_in_first_encoding(ansatz.program(reps))
         self.acos = ansatz.encoding_map == "acos"
         self.per_sample = theta.dim() == 5
         self.weight, self.bias = weight, bias

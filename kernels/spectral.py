@@ -128,15 +128,6 @@ def _chebyshev_rule(terms: int) -> tuple[Tensor]:
     return (analysis,)
 
 
-def _planes_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
-    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
-    if tensor is None:
-        return None
-    last = tuple(range(2, 2 + trailing))
-    planes = tensor.permute(*last, 1, 0).contiguous()
-    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
-
-
 def _expand(
     basis: Basis,
     points: Tensor,
@@ -149,19 +140,15 @@ def _expand(
     reps: int,
 ) -> Expansion:
     numbers = 6 * reps * len(points) * theta.shape[-4] * theta.shape[-3]
-    # The circuit at the same points for every edge: edges stand where a layer has outputs, and there is one input.
-    values = bloch.circuits(
-        points.unsqueeze(-1),
-        _planes_first(theta, 2),  # type: ignore[arg-type]
-        _planes_first(weight, 1),
-        _planes_first(bias, 1),
-        None,
+    values = bloch.at_points(
+        points,
+        theta,
+        weight,
+        bias,
         ansatz=ansatz,
         reps=reps,
-        readout="z",
-        reduce=False,
         keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
-    ).squeeze(-1)
+    )
     coefficients = (analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if mix is not None:
         coefficients = coefficients * mix.mT
