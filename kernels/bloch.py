@@ -241,7 +241,7 @@ class _BlochCircuits(torch.autograd.Function):
 class _FusedCircuits(torch.autograd.Function):
     """:class:`_BlochCircuits` where the fused kernel takes the tensors.
 
-    A context in ``forward`` keeps PyTorch from binding a signature at every call, which takes longer than a small layer.
+    A context in ``forward`` keeps PyTorch from binding a signature at every call: that takes longer than a small layer.
     """
 
     @staticmethod

@@ -1,8 +1,8 @@
-"""Circuits as lists of vector instructions for the machine in :mod:`qkan.kernels.bloch_numba_jit`.
+"""Circuits as lists of vector instructions for the machine in :mod:`qkan.kernels.bloch_machine_numba_jit`.
 
 A rotation becomes a handful of instructions on rows of two tables, ``R`` in the dtype of the layer and ``D`` in double
-precision. Angles are put together in ``D`` whatever the dtype, so large ones need no case of their own: a conversion and a
-reduction cost less than looking for them.
+precision. Angles are put together in ``D`` whatever the dtype, so large ones need no case of their own: a conversion
+and a reduction cost less than looking for them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Program(NamedTuple):
         codes: (m, 5), rows of D that weight and bias of an encoding add to, the encoding, rows of R of their totals.
         times: (T,) float64, multiples of x whose cosines and sines stand in rows of R.
         initial: (3,) float64.
-        shared, shared_exact, totals: rows of R and of D that are the same for all samples, and rows of R that are summed
+        shared, shared_exact, totals: rows of R and of D that are the same for all samples, rows of R that are summed
             over them: those that the forward and backward lists touch.
         sizes: rows of R and D, the end of the totals in R, and the first row for multiples of x.
     """
@@ -215,7 +215,7 @@ def _table(rows: Any, *shape: int) -> Any:
 
 @cache
 def program(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> Program:
-    """The circuit for the machine; ``weighted`` and ``biased`` say whether there are pre-activation weights and biases."""
+    """The circuit for the machine; ``weighted``, ``biased``: whether there are pre-activation weights and biases."""
     made = _Assembler(ansatz, reps, weighted, biased)
     made.assemble()
     lists = [_table(made.lists[name], -1, 1 + _OPERANDS) for name in ("prepare", "forward", "backward", "finish")]

@@ -35,7 +35,9 @@ def _executor(workers: int) -> ThreadPoolExecutor:
 
 
 def run_shards(function: Callable[[int], object], count: int) -> None:
-    """Call ``function(0)``, ..., ``function(count - 1)`` on up to ``torch.get_num_threads()`` threads, this one included.
+    """Call ``function(0)``, ..., ``function(count - 1)`` on up to ``torch.get_num_threads()`` threads.
+
+    The calling thread is one of them.
 
     Which thread runs a shard is left open, so shards must not depend on each other, nor results on who ran them.
 

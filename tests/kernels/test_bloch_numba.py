@@ -1,4 +1,4 @@
-"""The fused CPU kernel against the state-vector reference and against PyTorch's operations: every result, odd shapes."""
+"""The fused CPU kernel against the state-vector reference and PyTorch's operations: every result, odd shapes."""
 
 import itertools
 import math
@@ -224,7 +224,7 @@ def test_tracers_and_other_devices_get_operations() -> None:
 def test_a_missing_numba_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "qkan.kernels.bloch_numba_jit", None)
     monkeypatch.delattr("qkan.kernels.bloch_numba_jit", raising=False)
-    with pytest.raises(ImportError, match="needs numba, which does not import here .*pip install 'numba"):
+    with pytest.raises(ImportError, match=r"needs numba, which does not import here .*pip install 'numba"):
         bloch_numba._kernel()
 
 
