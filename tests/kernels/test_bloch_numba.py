@@ -23,6 +23,12 @@ ALL = {**ANSATZE, **{a.name: a for a in (CUSTOM, MERGED, MERGED_ACOS, UNSEEN)}}
 SHAPES = [(3, 5, 4), (37, 3, 2), (300, 2, 3), (2, 23, 13), (1, 1, 1), (50, 4, 1)]
 
 
+@pytest.fixture(autouse=True)
+def _samples_are_lanes_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small shapes take both ways: samples as lanes, or edges."""
+    monkeypatch.setattr(bloch_numba, "SAMPLE_LANES", 16)
+
+
 def arguments(ansatz: Ansatz, shape: tuple[int, int, int], reps: int, **kinds: Any) -> list[Tensor | None]:
     """x, theta, weight, bias, mix in float64; arguments of acos stay inside its domain."""
     samples, outputs, inputs = shape
