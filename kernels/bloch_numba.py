@@ -14,8 +14,8 @@ from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.bloch_program import program
 from qkan.kernels.threads import run_shards
 
-#: Samples from which on they are the better lanes, if there are several inputs (1.7 times faster at 256, 1.6 times slower
-#: at 64: what is the same for all lanes is copied to each).
+#: Samples from which on they are the better lanes, if there are several inputs: 1.7 times faster at 256, 1.6 times
+#: slower at 64, because what is the same for all lanes is copied to each.
 SAMPLE_LANES = 128
 #: Evaluations of one repetition that are worth a shard of their own: a tenth of a millisecond at least.
 SHARD_ROTATIONS = 2**15
