@@ -251,7 +251,7 @@ class _FusedCircuits(torch.autograd.Function):
         return options.fused(x, theta, weight, bias, mix)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor):
         needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
         if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # second derivatives and the like
             return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None

@@ -220,7 +220,5 @@ def program(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> Program:
     made.assemble()
     lists = [_table(made.lists[name], -1, 1 + _OPERANDS) for name in ("prepare", "forward", "backward", "finish")]
     floats = [torch.tensor(v, dtype=torch.float64, device="cpu").numpy() for v in (made.times, ansatz.initial)]
-    return Program(
-        *lists, _table(made.thetas, -1, 3), _table(made.codes, -1, 5), *floats, _table(made.shared, -1),
-        _table(made.shared_exact, -1), _table(made.totals, -1), _table(made.sizes, -1),
-    )  # fmt: skip
+    tables = [_table(rows, -1) for rows in (made.shared, made.shared_exact, made.totals, made.sizes)]
+    return Program._make([*lists, _table(made.thetas, -1, 3), _table(made.codes, -1, 5), *floats, *tables])

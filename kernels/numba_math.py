@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import extending, njit, types
+from numba.extending import overload
+
+#: Untyped: an intrinsic is called without the typing context that its definition names.
+intrinsic: Any = extending.intrinsic
 
 #: What all kernels are compiled with. Fused multiply-adds and the sign of zero may vary; NaN and infinity keep their
 #: meaning, sums keep their order, and a division by zero gives infinity instead of an exception.
-OPTIONS: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 #: Largest |x| up to which :func:`sincos` holds what it promises, in single and in double precision.
 SINCOS_RANGE = 4096.0
