@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qkan.kernels.features_numba import (
+    ROWS,
+    flat,
+    integers,
+    matrix_gradients,
+    padded,
+    radius_of,
+    threads_for,
+    turned,
+    waves_of,
+)
 from qkan.kernels.recurrence_types import Engine, Layout, Pulled, Ran, Spec, Tape, Weights
 from qkan.kernels.threads import run_shards
 
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
 ROOM_ELEMENTS = 2**17
-#: A walk of fewer multiply-adds than this is not worth waking another thread.
-SHARD_WORK = 2**19
 
 
 def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
@@ -34,13 +43,6 @@ def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
     if spec.low is not None:
         return f"its products are in the dtype of the states, and {spec.low} is asked for"
     return None
-
-
-def _flat(tensor: Tensor | None, like: Tensor) -> Any:
-    """The memory of a tensor as a flat NumPy array, an empty one for None."""
-    if tensor is None:
-        tensor = like.new_empty(0)
-    return tensor.detach().reshape(-1).numpy()
 
 
 @dataclass(frozen=True)
@@ -64,36 +66,19 @@ class _Sizes:
 
     def forward_room(self) -> int:
         """Numbers of scratch memory for one sequence."""
-        padded = (_padded(self.gates) + _padded(self.width) + _padded(self.out)) + self.out + self.hidden
-        return padded + (self.waves + 4) * self.width
+        rows = padded(self.gates) + padded(self.width) + padded(self.out) + self.out + self.hidden
+        return rows + (self.waves + 4) * self.width
 
     def backward_room(self) -> int:
         """Numbers of scratch memory for one sequence on the way back."""
-        padded = _padded(self.columns) + max(_padded(self.out), _padded(self.hidden)) + self.out + self.gates
-        return padded + self.hidden + (self.waves + 2) * self.width + 2 * max(self.width, self.hidden)
-
-
-def _padded(size: int) -> int:
-    """Columns that a row of so many takes at most, whatever the width of a tile is."""
-    return (size + 31) // 32 * 32
-
-
-@lru_cache(maxsize=256)
-def _integers(spec: Spec, sizes: _Sizes, shaped: bool, encoded: bool, projected: bool, keep: bool) -> Any:
-    """The array ``how`` of the kernels."""
-    from qkan.kernels import recurrence_numba_jit as jit
-
-    bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
-    base = bases.get(spec.basis.base, jit.IDENTITY)
-    kind = jit.FOURIER if spec.basis.kind == "fourier" else jit.CHEBYSHEV
-    flags = (shaped, encoded, projected, sizes.hidden, sizes.out, sizes.width, keep)
-    return torch.tensor([spec.cell == "gru", kind, spec.basis.size, base, *map(int, flags)]).numpy()
+        rows = padded(self.columns) + max(padded(self.out), padded(self.hidden)) + self.out + self.gates
+        return rows + self.hidden + (self.waves + 2) * self.width + 2 * max(self.width, self.hidden)
 
 
 @lru_cache(maxsize=256)
 def _places(layout: Layout) -> tuple[Any, Any]:
     """Sizes and offsets of the steps as arrays."""
-    return torch.tensor(layout.sizes).numpy(), torch.tensor(layout.offsets).numpy()
+    return tuple(torch.tensor(places, device="cpu").numpy() for places in (layout.sizes, layout.offsets))  # type: ignore[return-value]
 
 
 def _walk(batch: int, room: int, work: int, like: Tensor, walk: Callable[[int, int, int, Any], None]) -> None:
@@ -108,10 +93,10 @@ def _walk(batch: int, room: int, work: int, like: Tensor, walk: Callable[[int, i
     """
     if batch == 0:
         return
-    threads = _threads(batch * work, batch)
+    threads = threads_for(batch * work, batch)
     rounds = math.ceil(batch * room / (ROOM_ELEMENTS * threads))
     each = math.ceil(batch / (threads * max(1, rounds)))
-    each = (each + _ROWS - 1) // _ROWS * _ROWS
+    each = padded(each, ROWS)
     starts = range(0, batch, each)
     threads = min(threads, len(starts))
     rooms = like.new_zeros(threads, each * room).numpy()
@@ -123,23 +108,16 @@ def _walk(batch: int, room: int, work: int, like: Tensor, walk: Callable[[int, i
     run_shards(share, threads)
 
 
-def _threads(work: int, most: int) -> int:
-    """How many threads so many multiply-adds deserve."""
-    return max(1, min(torch.get_num_threads(), most, work // SHARD_WORK))
-
-
-#: Sequences are shared out in multiples of a tile's rows.
-_ROWS = 4
-
-
 def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int = 0) -> _Sizes:
     planes, width, gates = weights.matrix.shape
-    waves = spec.basis.terms - (spec.basis.base is not None)
-    return _Sizes(hidden, out, width, gates, planes, waves, columns)
+    return _Sizes(hidden, out, width, gates, planes, waves_of(spec.basis), columns)
 
 
-def _present(weights: Weights) -> tuple[bool, bool, bool]:
-    return weights.shape is not None, weights.encoder is not None, weights.projection is not None
+def _how(spec: Spec, weights: Weights, sizes: _Sizes, keep: bool) -> Any:
+    """The array ``how`` of the kernels."""
+    there = (weights.encoder is not None, weights.projection is not None)
+    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep)
+    return integers(spec.basis, weights.shape is not None, sizes.width, *others)
 
 
 def forward(
@@ -150,7 +128,7 @@ def forward(
 
     out, hidden = h_0.shape[1], (h_0 if c_0 is None else c_0).shape[1]
     sizes, encoder, projection = _sizes_of(spec, weights, out, hidden), weights.encoder, weights.projection
-    how = _integers(spec, sizes, *_present(weights), keep)
+    how = _how(spec, weights, sizes, keep)
     rows, kept = len(steps), len(steps) if keep else 0
     h, c = h_0.clone(), None if c_0 is None else c_0.clone()
     outputs = steps.new_empty(rows, out)
@@ -160,13 +138,13 @@ def forward(
         steps.new_empty(kept, sizes.width) if encoder is not None else None,
     )
     depth = sizes.planes * sizes.width
-    coded = 0 if encoder is None else out * _padded(sizes.width)
-    packed = steps.new_empty(depth * _padded(sizes.gates) + coded + hidden * _padded(out)).numpy()
-    flat = [_flat(tensor, steps) for tensor in (weights.matrix, encoder, projection)]
-    jit.pack_all(*flat, how, sizes.gates, packed)
-    given = (_flat(steps, steps), _flat(weights.bias, steps), _flat(weights.shape, steps), packed)
-    results = [_flat(tensor, steps) for tensor in (h, c, outputs, *tape)]
-    common = (how, steps.new_tensor(spec.basis.radius).numpy()[()], *_places(layout), layout.reverse)
+    coded = 0 if encoder is None else out * padded(sizes.width)
+    packed = steps.new_empty(depth * padded(sizes.gates) + coded + hidden * padded(out)).numpy()
+    matrices = [flat(tensor, steps) for tensor in (weights.matrix, encoder, projection)]
+    jit.pack_all(*matrices, how, sizes.gates, packed)
+    given = (flat(steps, steps), flat(weights.bias, steps), flat(weights.shape, steps), packed)
+    results = [flat(tensor, steps) for tensor in (h, c, outputs, *tape)]
+    common = (how, radius_of(spec.basis, steps.dtype), *_places(layout), layout.reverse)
 
     def walk(_: int, first: int, end: int, room: Any) -> None:
         jit.forward(*common, first, end, *given, *results, room)
@@ -174,17 +152,6 @@ def forward(
     work = depth * sizes.gates * len(layout.sizes)
     _walk(len(h), sizes.forward_room(), work, steps, walk)
     return Ran(outputs, h, c, tape if keep else None)
-
-
-def _turned(spec: Spec, weights: Weights) -> tuple[Tensor, Tensor | None]:
-    """The matrix that pulls gradients of gates back to z, (blocks, Z, G), and weights of the slopes of activations."""
-    basis, matrix = spec.basis, weights.matrix
-    if weights.shape is None:
-        slopes, constant = basis.differentiate(matrix)
-        return (slopes if constant is None else torch.cat((constant.unsqueeze(0), slopes))), None
-    slopes, constant = replace(basis, base=None).differentiate(weights.shape[1:])
-    constant = torch.zeros_like(weights.shape[0]) if constant is None else constant
-    return matrix, torch.cat((constant.unsqueeze(0), slopes))
 
 
 def backward(
@@ -202,10 +169,10 @@ def backward(
 
     out, hidden = grad_h.shape[1], tape.carry.shape[1]
     encoder, projection = weights.encoder, weights.projection
-    turned, slopes = _turned(spec, weights)
-    columns = turned.shape[0] * turned.shape[1]
+    pulling, slopes = turned(spec.basis, weights.matrix, weights.shape)
+    columns = pulling.shape[0] * pulling.shape[1]
     sizes = _sizes_of(spec, weights, out, hidden, columns)
-    how = _integers(spec, sizes, *_present(weights), True)
+    how = _how(spec, weights, sizes, True)
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     inner = torch.empty_like(tape.gates)
     steps = inner
@@ -214,50 +181,30 @@ def backward(
     elif dc is None:
         steps = torch.empty_like(inner)
     hiddens = None if projection is None else torch.empty_like(grad_outputs)
-    coded = 0 if encoder is None else sizes.width * _padded(out)
-    packed = z.new_empty(sizes.gates * _padded(columns) + coded + out * _padded(hidden)).numpy()
-    jit.pack_back(*(_flat(tensor, z) for tensor in (turned, encoder, projection)), how, sizes.gates, packed)
-    given = [_flat(tensor, z) for tensor in (tape.gates, tape.carry, z, grad_outputs)]
-    results = [_flat(tensor, z) for tensor in (dh, dc, inner, steps, hiddens)]
-    common = (how, z.new_tensor(spec.basis.radius).numpy()[()], *_places(layout), layout.reverse)
-    matrices = (sizes.gates, columns, _flat(slopes, z), packed)
-
-    threads = torch.get_num_threads()
-    of_shape = None if slopes is None else z.new_zeros(threads, (sizes.waves + 1) * sizes.width)
-    shapes = [_flat(None, z)] * threads if of_shape is None else [part.numpy() for part in of_shape]
+    coded = 0 if encoder is None else sizes.width * padded(out)
+    packed = z.new_empty(sizes.gates * padded(columns) + coded + out * padded(hidden)).numpy()
+    jit.pack_back(
+        *(flat(tensor, z) for tensor in (pulling.contiguous(), encoder, projection)), how, sizes.gates, packed
+    )
+    given = [flat(tensor, z) for tensor in (tape.gates, tape.carry, z, grad_outputs)]
+    results = [flat(tensor, z) for tensor in (dh, dc, inner, steps, hiddens)]
+    common = (how, radius_of(spec.basis, z.dtype), *_places(layout), layout.reverse)
+    matrices = (sizes.gates, columns, flat(slopes, z), packed)
+    of_shape = z.new_zeros(torch.get_num_threads(), 0 if slopes is None else (sizes.waves + 1) * sizes.width)
+    shapes = of_shape.numpy()
 
     def walk(number: int, first: int, end: int, room: Any) -> None:
         jit.backward(*common, first, end, *matrices, *given, *results, shapes[number], room)
 
     work = columns * sizes.gates * len(layout.sizes)
     _walk(len(dh), sizes.backward_room(), work, z, walk)
-    shape = None if of_shape is None else of_shape.sum(0).view(-1, sizes.width)
+    shape = None if slopes is None else of_shape.sum(0).view(-1, sizes.width)
     return Pulled(inner, steps, hiddens, dh, dc, shape)
 
 
 def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
     """As of :class:`qkan.kernels.recurrence_types.Engine`."""
-    from qkan.kernels import recurrence_numba_jit as jit
-
-    planes, width, gates = weights.matrix.shape
-    sizes = _sizes_of(spec, weights, width, width)
-    how = _integers(spec, sizes, *_present(weights), True)
-    rows, high, stride = len(z), (width + _ROWS - 1) // _ROWS * _ROWS, _padded(gates)
-    threads = _threads(rows * planes * width * gates, max(1, (rows + jit.CHUNK - 1) // jit.CHUNK))
-    each = (rows + threads - 1) // threads
-    of_matrix = z.new_zeros(threads, planes, high, stride)
-    of_bias = z.new_zeros(threads, gates)
-    rooms = z.new_zeros(threads, jit.CHUNK * (stride + (sizes.waves + 4) * high)).numpy()
-    radius = z.new_tensor(spec.basis.radius).numpy()[()]
-    given = (gates, _flat(weights.shape, z), _flat(z, z), _flat(inner, z))
-
-    def share(number: int) -> None:
-        ends = number * each, min((number + 1) * each, rows)
-        results = (_flat(of_matrix[number], z), _flat(of_bias[number], z))
-        jit.feature_gradients(how, radius, *ends, *given, *results, rooms[number])
-
-    run_shards(share, threads)
-    return of_matrix.sum(0)[:, :width, :gates].contiguous(), of_bias.sum(0)
+    return matrix_gradients(spec.basis, weights.matrix, weights.shape, z, inner)
 
 
 ENGINE = Engine("numba", why_not, forward, backward, features)
