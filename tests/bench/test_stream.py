@@ -15,6 +15,11 @@ OPTIONS = Options("uniform", "pz", torch.device("cpu"), "float32", 1, 2, 60.0, (
 WORK = StreamWork(StreamSize(2, 3, 2), OPTIONS)
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "STEPS", 4)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_cells_are_right_and_timed_by_the_step(dtype: str) -> None:
     work = replace(WORK, options=replace(OPTIONS, dtype=dtype))
@@ -68,8 +73,7 @@ def test_wrong_states_are_caught(change: Callable) -> None:
     assert WORK._errors(Off(cell, change), x).too_large
 
 
-def test_times_are_of_one_step(monkeypatch) -> None:
-    monkeypatch.setattr(stream, "STEPS", 4)
+def test_times_are_of_one_step() -> None:
     (one, *_) = WORK.contestants()
     prepared = one.prepare()
     assert prepared.repeats == 4
@@ -77,7 +81,5 @@ def test_times_are_of_one_step(monkeypatch) -> None:
 
 
 def test_facts_and_words() -> None:
-    assert WORK.title == (
-        "input size 2, H = 3, R = 2: ansatz pz, inputs uniform on [-1, 1], float32, cpu, 1 thread"
-    )
+    assert WORK.title == ("input size 2, H = 3, R = 2: ansatz pz, inputs uniform on [-1, 1], float32, cpu, 1 thread")
     assert (WORK.label, WORK.rows, WORK.facts) == ("H = 3, R = 2", 1, {"size": {"inputs": 2, "hidden": 3, "reps": 2}})
