@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ class Truth:
         start = _as_argument(tuple(state[:, self.rows].double() for state in states))
         with torch.no_grad():
             for parameter in near.parameters():
-                parameter += _SMALL * torch.randn(parameter.shape, generator=generator).to(parameter)
+                parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter), alpha=_SMALL)
             here, there = (module(x[:, self.rows].double(), start)[0] for module in (self.exact, near))
         apart = (here - there).norm(dim=-1).amax(1)
         beyond = (apart > _GROWTH * apart[0]).nonzero()
@@ -118,13 +119,15 @@ class Truth:
         of_results, of_gradients = [], []
         for case in self.cases:
             results, gradients = _run(module, case.x, case.states, case.upstream)
-            parts = [(slice(self.steps), self.rows), *[(slice(None), self.rows)] * (len(results) - 1)]
+            # A sequence and its states first, so many as there are; then parameters, of which all counts.
+            sequence, state = (slice(self.steps), self.rows), (slice(None), self.rows)
+            parts: list[tuple[Any, ...]] = [sequence, *[state] * (len(results) - 1)]
             for got, expected, part in zip(results, case.results, parts, strict=True):
                 of_results.append((got[part].double() - expected).abs().max())
-            parts = [parts[0], *[(slice(None), self.rows)] * len(case.states or ())]
+            parts = [sequence, *[state] * len(case.states or ())]
+            parts += [(...,)] * (len(gradients) - len(parts))
             largest = torch.stack([expected.abs().max() for expected in case.gradients]).max()
-            for index, (got, expected) in enumerate(zip(gradients, case.gradients, strict=True)):
-                part = parts[index] if index < len(parts) else (...,)
+            for got, expected, part in zip(gradients, case.gradients, parts, strict=True):
                 of_gradients.append(gradient_error(got, expected, part, largest))
         # torch.max, unlike max, lets a NaN through
         worst = [float(torch.stack(errors).max()) for errors in (of_results, of_gradients)]

@@ -101,6 +101,29 @@ def test_module_that_this_version_lacks_is_a_row_with_a_reason(monkeypatch) -> N
     assert (missing.reason, missing.wrong, missing.median) == ("this version has no HQKANLSTM", False, None)
 
 
+class OneState(nn.Module):
+    """Has the call contract of nn.GRU; ``wrong`` is added to the final state."""
+
+    wrong = 0.0
+
+    def __init__(self, *sizes: int, **options: object) -> None:
+        super().__init__()
+        self.lstm = recurrent.QKANLSTM(*sizes, **options)
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        output, (h, _) = self.lstm(x, None if hx is None else (hx, torch.zeros_like(hx)))
+        return output, h + self.wrong * (x.dtype == torch.float32)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1e-3])
+def test_modules_with_one_state_are_compared_alike(monkeypatch, wrong: float) -> None:
+    monkeypatch.setattr(recurrent, "QKANGRU", OneState, raising=False)
+    monkeypatch.setattr(OneState, "wrong", wrong)
+    entry, *_ = measure(a_work(cells=("gru",)))
+    assert (entry.name, entry.reason, entry.wrong) == ("QKANGRU", None, wrong > 0)
+    assert entry.errors.output == pytest.approx(wrong, abs=1e-6)
+
+
 def test_what_refuses_the_work_is_a_row_with_a_reason() -> None:
     refused, *_ = measure(a_work(cells=("edge",), backends=("spectral",), ansatz="px"))
     assert refused.reason is not None
