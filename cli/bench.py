@@ -62,7 +62,7 @@ def _size_options(
     ]  # fmt: skip
 
 
-def _options_of_all(name: str, backends: str) -> list[Callable[[Command], Command]]:
+def _options_of_all(name: str) -> list[Callable[[Command], Command]]:
     """Options that every benchmark has; those of :class:`qkan.bench.work.Options` and where it writes."""
     return [
         click.option(
@@ -71,10 +71,6 @@ def _options_of_all(name: str, backends: str) -> list[Callable[[Command], Comman
         ),
         click.option(
             "--ansatz", default="pz", show_default=True, metavar="NAME", help=f"Circuit: {', '.join(ANSATZE)}."
-        ),
-        click.option(
-            "--backends", type=ListType(str, "backend", "spectral,bloch"), metavar="NAME,...",
-            help=f"Ways to evaluate circuits, separated by commas.  [default: {backends}]",
         ),
         click.option(
             "--peers", is_flag=True, help="Measure other people's packages too; installs them into build/peers once."
@@ -135,9 +131,17 @@ Examples:
     click.option(
         "--preact", type=click.Choice(tuple(PREACTS)), default="both", show_default=True, help="Pre-activations."
     ),
-    *_options_of_all("layer", "all"),
+    click.option(
+        "--backends",
+        type=ListType(str, "backend", "spectral,bloch"),
+        metavar="NAME,...",
+        help="Ways to evaluate circuits, separated by commas.  [default: all]",
+    ),
+    *_options_of_all("layer"),
 )
-def layer(sizes: tuple[tuple[int, ...], ...], preact: str, growth: bool, **chosen: Any) -> None:
+def layer(
+    sizes: tuple[tuple[int, ...], ...], preact: str, growth: bool, backends: tuple[str, ...] | None, **chosen: Any
+) -> None:
     """Measure forward and backward of a QKAN layer.
 
     Every way to evaluate its circuits is compared with the reference in double precision, outputs and all gradients;
@@ -149,14 +153,17 @@ def layer(sizes: tuple[tuple[int, ...], ...], preact: str, growth: bool, **chose
     Figures, tables and picture are written to the folder: layer.json, .md and .png, or growth.json, .md and .png.
     """
     from qkan.bench.layer import LayerWork, Size
-    from qkan.kernels.dispatch import available_backends
+    from qkan.kernels.dispatch import BACKENDS, available_backends
 
+    here = tuple(available_backends())
+    names = here if backends is None else backends
+    _check_names("--backends", "backend", names, tuple(dict.fromkeys((*BACKENDS, *here))))
     found = [Size(*size) for size in _sizes(sizes, growth, LAYER_SIZE, LAYER_SIZES, LAYER_BASE)]
 
     def works(options: Options) -> list[Work]:
         return [LayerWork(size, options, kind) for size in found for kind in PREACTS[preact]]
 
-    _measure("layer", works, growth, tuple(available_backends()), **chosen)
+    _measure("layer", works, growth, backends=names, **chosen)
 
 
 @click.command(
@@ -181,13 +188,18 @@ Examples:
         "--stream", type=click.IntRange(0), default=16, show_default=True, metavar="H",
         help="Hidden size of the cell whose single step is timed, without --growth; 0: none.",
     ),
-    *_options_of_all("lstm", "auto"),
+    click.option(
+        "--engines", type=ListType(str, "engine", "auto,torch"), metavar="NAME,...",
+        help="What walks over time, separated by commas, as the modules name it.  [default: auto]",
+    ),
+    *_options_of_all("lstm"),
 )  # fmt: skip
 def lstm(
     sizes: tuple[tuple[int, ...], ...],
     input_size: int,
     cells: tuple[str, ...] | None,
     stream: int,
+    engines: tuple[str, ...] | None,
     growth: bool,
     **chosen: Any,
 ) -> None:
@@ -205,10 +217,13 @@ def lstm(
     """
     from qkan.bench.lstm import VARIANTS, LSTMWork, Size
     from qkan.bench.stream import StreamSize, StreamWork
+    from qkan.kernels.recurrence import ENGINES
 
     found = [Size(*size) for size in _sizes(sizes, growth, LSTM_SIZE, LSTM_SIZES, LSTM_BASE)]
     names = tuple(VARIANTS) if cells is None else cells
     _check_names("--cells", "cell", names, tuple(VARIANTS))
+    ways = ("auto",) if engines is None else engines
+    _check_names("--engines", "engine", ways, (*ENGINES, "loop"))
 
     def works(options: Options) -> list[Work]:
         works: list[Work] = [LSTMWork(size, options, input_size, names) for size in found]
@@ -216,7 +231,7 @@ def lstm(
             works.append(StreamWork(StreamSize(input_size, stream, found[0].reps), options))
         return works
 
-    _measure("lstm", works, growth, ("auto",), **chosen)
+    _measure("lstm", works, growth, backends=ways, **chosen)
 
 
 def _sizes(
@@ -231,14 +246,13 @@ def _measure(
     name: str,
     works: Callable[[Options], list[Work]],
     growth: bool,
-    all_backends: tuple[str, ...],
     peers: bool,
     out: Path,
     **chosen: Any,
 ) -> None:
     from qkan.bench.runs import compare, grow
 
-    options = _options(all_backends=all_backends, **chosen)
+    options = _options(**chosen)
     with _threads(options.threads), _others(name, peers) as others:
         if growth:
             written = grow(works(options), out, _print, click.echo, others)
@@ -257,10 +271,8 @@ def _finish(written: Written) -> None:
 
 
 def _options(
-    all_backends: tuple[str, ...],
     inputs: str,
     ansatz: str,
-    backends: tuple[str, ...] | None,
     device: str,
     threads: int | None,
     **same: Any,
@@ -269,16 +281,12 @@ def _options(
     import torch
 
     from qkan.bench.work import Options
-    from qkan.kernels.dispatch import BACKENDS, available_backends
 
     if get_ansatz(ansatz).encoding_map == "acos" and inputs == "normal":
         raise click.UsageError(f"--ansatz {ansatz} takes inputs in [-1, 1] only: use --inputs uniform.")
-    names = all_backends if backends is None else backends
-    _check_names("--backends", "backend", names, tuple(dict.fromkeys((*BACKENDS, *available_backends()))))
     return Options(
         inputs=inputs,
         ansatz=ansatz,
-        backends=names,
         device=_device(device),
         threads=torch.get_num_threads() if threads is None else threads,
         **same,

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from qkan import recurrent
 from qkan.bench import contest
 from qkan.bench.contest import Contestant, Prepared
 from qkan.bench.lstm_truth import TOLERANCES, Truth
 from qkan.bench.measure import Step
-from qkan.bench.work import Work, named, seeded, state_of, trained
+from qkan.bench.work import Work, seeded, state_of, trained
+from qkan.recurrent import HQKANLSTM, QKANGRU, QKANLSTM
 
 EQUAL_HIDDEN, EQUAL_PARAMETERS = "nn.LSTM", "nn.LSTM, equal params"
 
@@ -38,22 +38,22 @@ class Variant:
 
     Attributes:
         name: in the tables.
-        module: its class in :mod:`qkan.recurrent`.
+        module: its class.
         options: keyword options besides ``reps``, ``ansatz`` and the like.
     """
 
     name: str
-    module: str
+    module: type[QKANLSTM | HQKANLSTM | QKANGRU]
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 #: By the words that choose them.
 VARIANTS = {
-    "edge": Variant("QKANLSTM", "QKANLSTM"),
-    "trained": Variant("QKANLSTM, trained preact", "QKANLSTM", {"preact_trainable": True}),
-    "input": Variant("QKANLSTM, per input", "QKANLSTM", {"group": "input", "postact_weight_trainable": True}),
-    "hqkan": Variant("HQKANLSTM", "HQKANLSTM"),
-    "gru": Variant("QKANGRU", "QKANGRU"),
+    "edge": Variant("QKANLSTM", QKANLSTM),
+    "trained": Variant("QKANLSTM, trained preact", QKANLSTM, {"preact_trainable": True}),
+    "input": Variant("QKANLSTM, per input", QKANLSTM, {"group": "input", "postact_weight_trainable": True}),
+    "hqkan": Variant("HQKANLSTM", HQKANLSTM),
+    "gru": Variant("QKANGRU", QKANGRU),
 }
 
 
@@ -115,30 +115,36 @@ class LSTMWork(Work):
             "gradient, times the root of repetitions": of_gradient,
         }
 
-    def module(self, variant: Variant, backend: str, dtype: torch.dtype | None = None) -> nn.Module:
-        """A variant with fresh parameters; ValueError if the backend refuses it."""
+    def module(self, variant: Variant, engine: str) -> nn.Module:
+        """A variant with fresh parameters, on one of its engines."""
+        return self._module(variant, engine=engine, dtype=self.options.torch_dtype)
+
+    def exact(self, variant: Variant) -> nn.Module:
+        """A variant in double precision, its gates evaluated step by step on the reference."""
+        return self._module(variant, engine="loop", backend="reference", dtype=torch.float64)
+
+    def _module(self, variant: Variant, **more: Any) -> nn.Module:
         options = self.options
-        return getattr(recurrent, variant.module)(
+        return variant.module(
             self.input_size,
             self.size.hidden,
             reps=self.size.reps,
             ansatz=options.ansatz,
-            backend=backend,
             generator=options.generator(),
             device=options.device,
-            dtype=options.torch_dtype if dtype is None else dtype,
             **variant.options,
+            **more,
         )
 
     def contestants(self) -> list[Contestant]:
-        """The variants on every backend, and both nn.LSTM."""
+        """The variants on every engine, and both nn.LSTM."""
         size, options = self.size, self.options
         x = options.numbers((size.steps, size.batch, self.input_size), options.inputs, 1)
         upstream = options.numbers((size.steps, size.batch, size.hidden), "normal", 2)
         ours: list[Contestant] = []
         for cell in self.cells:
             truth = _truth(self, VARIANTS[cell], x, upstream)
-            ours += [_ours(self, VARIANTS[cell], backend, x, upstream, truth) for backend in options.backends]
+            ours += [_ours(self, VARIANTS[cell], engine, x, upstream, truth) for engine in options.backends]
         hidden = equal_hidden(trained(self.module(VARIANTS["edge"], "auto")), self.input_size)
         return [
             *ours,
@@ -160,12 +166,12 @@ def _step_of(module: nn.Module, x: Tensor, upstream: Tensor) -> Callable[[int], 
 
 
 def _truth(work: LSTMWork, variant: Variant, x: Tensor, upstream: Tensor) -> Callable[[], Truth]:
-    """The truth about a variant, made when the first of its backends is checked."""
+    """The truth about a variant, made when the first of its engines is checked."""
     made: list[Truth] = []
 
     def truth() -> Truth:
         if not made:
-            exact = work.module(variant, "reference", torch.float64)
+            exact = work.exact(variant)
             exact.load_state_dict(_state(work, variant))
             terms = work.input_size + work.size.hidden, work.size.reps
             made.append(Truth(exact, x, upstream, work.options.dtype, terms))
@@ -179,16 +185,14 @@ def _state(work: LSTMWork, variant: Variant) -> dict[str, Tensor]:
 
 
 def _ours(
-    work: LSTMWork, variant: Variant, backend: str, x: Tensor, upstream: Tensor, truth: Callable[[], Truth]
+    work: LSTMWork, variant: Variant, engine: str, x: Tensor, upstream: Tensor, truth: Callable[[], Truth]
 ) -> Contestant:
     def prepare() -> Prepared:
-        module = work.module(variant, backend)
+        module = work.module(variant, engine)
         module.load_state_dict(_state(work, variant))
         return Prepared(trained(module), _step_of(module, x, upstream), lambda: truth().errors(module))
 
-    name = named(variant.name, backend)
-    if not hasattr(recurrent, variant.module):
-        return Contestant(name, contest.OURS, reason=f"this version has no {variant.module}")
+    name = variant.name if engine == "auto" else f"{variant.name}, {engine}"
     return Contestant(name, contest.OURS, prepare)
 
 

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,9 +15,9 @@ from qkan.bench import contest
 from qkan.bench.contest import Contestant, Errors, Prepared
 from qkan.bench.lstm_truth import TOLERANCES
 from qkan.bench.measure import Step
-from qkan.bench.work import Work, named, seeded, trained
+from qkan.bench.work import Work, seeded, trained
+from qkan.cells import QKANLSTMCell
 from qkan.compiling import compile as frozen
-from qkan.recurrent import QKANLSTMCell
 
 CLASSICAL, FROZEN = "nn.LSTMCell", "QKANLSTMCell, qkan.compile"
 #: Steps that are timed at once, and steps that are compared with the reference.
@@ -106,7 +105,7 @@ class StreamWork(Work):
         return {"states, times the root of (inputs + hidden) x repetitions": TOLERANCES[self.options.dtype][0]}
 
     def cell(self, backend: str, dtype: torch.dtype | None = None) -> QKANLSTMCell:
-        """The cell; ValueError if the backend refuses it."""
+        """The cell, with fresh parameters."""
         options = self.options
         return QKANLSTMCell(
             self.size.inputs,
@@ -120,7 +119,7 @@ class StreamWork(Work):
         ).eval()
 
     def contestants(self) -> list[Contestant]:
-        """The cell on every backend, the frozen cell, and nn.LSTMCell."""
+        """The cell, the frozen cell, and nn.LSTMCell."""
         options = self.options
         x = options.numbers((STEPS, 1, self.size.inputs), options.inputs, 1)
 
@@ -141,7 +140,7 @@ class StreamWork(Work):
             return Prepared(trained(cell), lambda rows: Walk(cell, x), repeats=STEPS)
 
         return [
-            *(ours(named("QKANLSTMCell", backend), partial(self.cell, backend)) for backend in options.backends),
+            ours("QKANLSTMCell", lambda: self.cell("auto")),
             ours(FROZEN, lambda: frozen(self.cell("auto"))),
             Contestant(CLASSICAL, contest.CLASSICAL, theirs),
         ]

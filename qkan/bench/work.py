@@ -32,7 +32,7 @@ class Options:
         threads: of PyTorch on the CPU.
         rounds: timed steps of a contestant; fewer of a slow one.
         limit: seconds that a contestant may take at one size.
-        backends: by name.
+        backends: ways to evaluate circuits, by name; engines, for a recurrence.
         seed: of parameters and inputs.
     """
 
@@ -144,11 +144,6 @@ class Work(ABC):
     def run(self, contestants: Sequence[Contestant], limits: Limits) -> list[Entry]:
         """Measure contestants."""
         return contest.run(contestants, self.rows, self.options.device, limits, infer=self.infers)
-
-
-def named(module: str, backend: str) -> str:
-    """The name of a contestant: a module, on a backend if one is asked for."""
-    return module if backend == "auto" else f"{module}, {backend}"
 
 
 def trained(module: nn.Module) -> int:

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from qkan import recurrent
+from qkan import QKANLSTM
 from qkan.bench import lstm, lstm_truth
 from qkan.bench.contest import CLASSICAL, OURS, Entry
-from qkan.bench.lstm import EQUAL_HIDDEN, EQUAL_PARAMETERS, VARIANTS, LSTMWork, Size, equal_hidden
+from qkan.bench.lstm import EQUAL_HIDDEN, EQUAL_PARAMETERS, VARIANTS, LSTMWork, Size, Variant, equal_hidden
 from qkan.bench.lstm_truth import Truth
 from qkan.bench.work import Options, state_of, trained
 
 OPTIONS = Options("uniform", "pz", torch.device("cpu"), "float32", 1, 2, 60.0, ("auto",), 0)
 SMALL = Size(5, 4, 3, 2)
-CELLS = tuple(name for name, variant in VARIANTS.items() if hasattr(recurrent, variant.module))
+CELLS = tuple(VARIANTS)
 
 
 def a_work(size: Size = SMALL, cells: tuple[str, ...] = CELLS, **options: object) -> LSTMWork:
@@ -83,22 +83,14 @@ def test_every_variant_and_both_lstms_take_part() -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_every_variant_is_right_in_every_dtype(dtype: str) -> None:
-    for entry in measure(a_work(dtype=dtype, backends=("auto", "bloch"), inputs="normal")):
+    for entry in measure(a_work(dtype=dtype, backends=("auto", "torch", "loop"), inputs="normal")):
         assert (entry.reason, entry.wrong) == (None, False)
 
 
-def test_backends_asked_for_are_contestants_of_their_own() -> None:
-    found = a_work(cells=("edge", "input"), backends=("auto", "bloch", "reference")).contestants()
+def test_engines_asked_for_are_contestants_of_their_own() -> None:
+    found = a_work(cells=("edge", "input"), backends=("auto", "torch", "loop")).contestants()
     names = [one.name for one in found if one.family == OURS]
-    assert names == [
-        name + more for name in ("QKANLSTM", "QKANLSTM, per input") for more in ("", ", bloch", ", reference")
-    ]
-
-
-def test_module_that_this_version_lacks_is_a_row_with_a_reason(monkeypatch) -> None:
-    monkeypatch.delattr(recurrent, "HQKANLSTM")
-    (missing,) = [entry for entry in measure(a_work(cells=("hqkan",))) if entry.name == "HQKANLSTM"]
-    assert (missing.reason, missing.wrong, missing.median) == ("this version has no HQKANLSTM", False, None)
+    assert names == [name + more for name in ("QKANLSTM", "QKANLSTM, per input") for more in ("", ", torch", ", loop")]
 
 
 class OneState(nn.Module):
@@ -108,7 +100,7 @@ class OneState(nn.Module):
 
     def __init__(self, *sizes: int, **options: object) -> None:
         super().__init__()
-        self.lstm = recurrent.QKANLSTM(*sizes, **options)
+        self.lstm = QKANLSTM(*sizes, **options)
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         output, (h, _) = self.lstm(x, None if hx is None else (hx, torch.zeros_like(hx)))
@@ -117,7 +109,7 @@ class OneState(nn.Module):
 
 @pytest.mark.parametrize("wrong", [0.0, 1e-3])
 def test_modules_with_one_state_are_compared_alike(monkeypatch, wrong: float) -> None:
-    monkeypatch.setattr(recurrent, "QKANGRU", OneState, raising=False)
+    monkeypatch.setitem(VARIANTS, "gru", Variant("QKANGRU", OneState))
     monkeypatch.setattr(OneState, "wrong", wrong)
     entry, *_ = measure(a_work(cells=("gru",)))
     assert (entry.name, entry.reason, entry.wrong) == ("QKANGRU", None, wrong > 0)
@@ -125,9 +117,10 @@ def test_modules_with_one_state_are_compared_alike(monkeypatch, wrong: float) ->
 
 
 def test_what_refuses_the_work_is_a_row_with_a_reason() -> None:
-    refused, *_ = measure(a_work(cells=("edge",), backends=("spectral",), ansatz="px"))
+    refused, *_ = measure(a_work(cells=("edge",), backends=("torch",), ansatz="px"))
     assert refused.reason is not None
-    assert refused.reason.startswith("backend 'spectral' cannot run this layer: ansatz 'px' encodes acos(x)")
+    assert refused.reason.startswith("engine 'torch' cannot run this module: ")
+    assert not refused.wrong
 
 
 CHANGES = {

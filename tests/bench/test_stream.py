@@ -11,7 +11,7 @@ from qkan.bench import stream
 from qkan.bench.stream import CLASSICAL, FROZEN, StreamSize, StreamWork, Walk
 from qkan.bench.work import Options
 
-OPTIONS = Options("uniform", "pz", torch.device("cpu"), "float32", 1, 2, 60.0, ("auto", "bloch"), 0)
+OPTIONS = Options("uniform", "pz", torch.device("cpu"), "float32", 1, 2, 60.0, (), 0)
 WORK = StreamWork(StreamSize(2, 3, 2), OPTIONS)
 
 
@@ -24,7 +24,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cells_are_right_and_timed_by_the_step(dtype: str) -> None:
     work = replace(WORK, options=replace(OPTIONS, dtype=dtype))
     entries = {entry.name: entry for entry in work.run(work.contestants(), work.limits())}
-    assert list(entries) == ["QKANLSTMCell", "QKANLSTMCell, bloch", FROZEN, CLASSICAL]
+    assert list(entries) == ["QKANLSTMCell", FROZEN, CLASSICAL]
     for entry in entries.values():
         assert (entry.reason, entry.wrong, entry.inference) == (None, False, [])
         assert entry.median > 0

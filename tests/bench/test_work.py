@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qkan.bench.work import Options, gradient_error, named, seeded, spread
+from qkan.bench.work import Options, gradient_error, seeded, spread
 
 CPU = torch.device("cpu")
 
@@ -50,10 +50,6 @@ def test_stream_of_random_numbers_is_left_alone() -> None:
         inside = torch.rand(3)
     assert torch.equal(torch.rand(3), expected)
     assert not torch.equal(inside, expected)
-
-
-def test_backends_asked_for_are_part_of_the_name() -> None:
-    assert (named("QKANLSTM", "auto"), named("QKANLSTM", "bloch")) == ("QKANLSTM", "QKANLSTM, bloch")
 
 
 def test_numbers_have_the_dtype_of_the_options() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from qkan import QKANLSTM, QKANLSTMCell
 from qkan.bench import growth, others, stream
 from qkan.bench.layer import LayerWork
 from qkan.bench.peers import PeerError
@@ -164,7 +165,7 @@ def test_table_of_a_recurrence_has_every_variant_and_both_lstms(run_lstm, tmp_pa
         "one step of one sample parameters ms quartiles of nn.LSTMCell extra MiB output error gradient error",
     ]
     rows = table(done.output)
-    assert {"QKANLSTM", "QKANLSTM, trained preact", "QKANLSTM, per input", "HQKANLSTM"} <= set(rows)
+    assert {"QKANLSTM", "QKANLSTM, trained preact", "QKANLSTM, per input", "HQKANLSTM", "QKANGRU"} <= set(rows)
     assert rows["QKANLSTM"][0] == str(8 * (2 + 2) * 4 + 8)
     assert rows["nn.LSTM (H = 2)"][0] == str(8 * (2 + 2 + 2))
     assert rows["nn.LSTM, equal params (H = 5)"][-2:] == ["-", "-"]
@@ -182,17 +183,27 @@ def test_table_of_a_recurrence_has_every_variant_and_both_lstms(run_lstm, tmp_pa
 
 
 def test_wrong_recurrence_ends_with_an_error(run_lstm, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = bloch.circuits
-    monkeypatch.setattr(bloch, "circuits", lambda *args, **options: 1.01 * right(*args, **options))
-    done = run_lstm("--backends", "bloch,reference", "--cells", "edge", "--stream", "2")
+    right = QKANLSTM.forward, QKANLSTMCell.forward
+
+    def wrong(self, *arguments):
+        output, states = right[0](self, *arguments)
+        return output * (1.01 if self.engine == "torch" else 1), states
+
+    def wrong_cell(self, x, *states):
+        h, c = right[1](self, x, *states)
+        return h, c * (1.01 if x.dtype == torch.float32 else 1)
+
+    monkeypatch.setattr(QKANLSTM, "forward", wrong)
+    monkeypatch.setattr(QKANLSTMCell, "forward", wrong_cell)
+    done = run_lstm("--engines", "torch,loop", "--cells", "edge", "--stream", "2")
     assert done.exit_code == 1
-    assert "QKANLSTM, bloch WRONG" in table(done.output)
-    assert "QKANLSTM, reference" in table(done.output)
-    assert "QKANLSTM, bloch WRONG: the errors may be 1.7e-05 (output) and 1.0e-04 (gradient)" in done.output
-    assert "QKANLSTMCell, bloch WRONG: the errors may be 1.7e-05 (output)\n" in done.output
-    # What is frozen comes from the Bloch vectors, too.
-    names = "QKANLSTM, bloch (B = 5, T = 3, H = 2, R = 1)", *(
-        f"QKANLSTMCell, {name} (H = 2, R = 1)" for name in ("bloch", "qkan.compile")
+    assert "QKANLSTM, torch WRONG" in table(done.output)
+    assert "QKANLSTM, loop" in table(done.output)
+    assert "QKANLSTM, torch WRONG: the errors may be 1.7e-05 (output) and 1.0e-04 (gradient)" in done.output
+    assert "QKANLSTMCell WRONG: the errors may be 1.7e-05 (output)\n" in done.output
+    names = (
+        "QKANLSTM, torch (B = 5, T = 3, H = 2, R = 1)",
+        *(f"{name} (H = 2, R = 1)" for name in ("QKANLSTMCell", "QKANLSTMCell, qkan.compile")),
     )
     assert done.stderr == f"Error: wrong, see the rows: {'; '.join(names)}\n"
 
@@ -236,7 +247,7 @@ def test_growth_of_a_recurrence_leaves_out_single_steps(
         (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
         (["--cells", "edges"], "--cells: unknown cell 'edges'; use one of edge, trained, input, hqkan, gru."),
         (["--cells", "edge,edge"], "--cells: 'edge' is given twice."),
-        (["--backends", "blach"], "--backends: unknown backend 'blach'; use one of auto, spectral, spectral-triton"),
+        (["--engines", "bloch"], "--engines: unknown engine 'bloch'; use one of auto, "),
         (["--input-size", "0"], "Invalid value for '--input-size'"),
         (["--stream", "-1"], "Invalid value for '--stream'"),
         (["--growth", "--size", "1,2,3,4"], "--growth starts from one --size, but 2 are given."),
