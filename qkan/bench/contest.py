@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from qkan.bench.measure import Limits, Step, TooLargeError, cost_within, reason_of, time_in_turns
+from qkan.bench.measure import Limits, Step, TooLargeError, cost_within, inference, reason_of, time_in_turns
 
 #: Families of contestants.
 OURS, CLASSICAL, CIRCUITS, SPLINES = "qkan", "classical", "circuits of others", "splines of others"
@@ -21,19 +21,22 @@ class Errors:
 
     Attributes:
         output: largest absolute error of an output.
-        gradient: largest error of a gradient, over the largest entry of that gradient; the worst gradient counts.
+        gradient: largest error of a gradient, over the largest entry of that gradient; the worst gradient counts. None
+            where there is none.
         output_limit, gradient_limit: what they may be.
     """
 
     output: float
-    gradient: float
+    gradient: float | None
     output_limit: float
-    gradient_limit: float
+    gradient_limit: float | None
 
     @property
     def too_large(self) -> bool:
         """Tell whether one of them is beyond its limit; what is not a number is."""
-        return not (self.output <= self.output_limit and self.gradient <= self.gradient_limit)
+        if self.gradient is not None and self.gradient_limit is not None and not self.gradient <= self.gradient_limit:
+            return True
+        return not self.output <= self.output_limit
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Prepared:
         step_of: makes a training step of the first so many rows of the work.
         errors: compares it with the truth, if there is one.
         detail: what the name does not say, such as sizes.
+        repeats: how often the step does the same; its times are divided by that.
     """
 
     parameters: int
     step_of: Callable[[int], Step]
     errors: Callable[[], Errors] | None = None
     detail: str = ""
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Entry:
     Attributes:
         seconds: of every timed step, of the better of its runs.
         medians: of all its runs, in seconds: two for a peer, before and after the others.
+        inference: seconds of every timed forward pass without gradients, of the better of its runs; empty if that is
+            not measured.
         extra_bytes: peak memory of a step beyond parameters, inputs and gradients.
         reason: why there are no times.
         wrong: it failed, or its errors are too large.
@@ -89,6 +96,7 @@ class Entry:
     parameters: int | None = None
     seconds: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)
+    inference: list[float] = field(default_factory=list)
     extra_bytes: int | None = None
     errors: Errors | None = None
     reason: str | None = None
@@ -98,6 +106,11 @@ class Entry:
     def median(self) -> float | None:
         """Median seconds of a step."""
         return statistics.median(self.seconds) if self.seconds else None
+
+    @property
+    def inference_median(self) -> float | None:
+        """Median seconds of a forward pass without gradients."""
+        return statistics.median(self.inference) if self.inference else None
 
     @property
     def quartiles(self) -> tuple[float, float] | None:
@@ -114,26 +127,39 @@ class Entry:
         if self.medians[-1] < best:
             self.seconds = list(seconds)
 
+    def add_inference(self, seconds: Sequence[float]) -> None:
+        """Keep the times of a run without gradients if they are better than those of the run before."""
+        if not self.inference or statistics.median(seconds) < statistics.median(self.inference):
+            self.inference = list(seconds)
 
-def run(contestants: Iterable[Contestant], rows: int, device: torch.device, limits: Limits) -> list[Entry]:
+
+def run(
+    contestants: Iterable[Contestant], rows: int, device: torch.device, limits: Limits, *, infer: bool = False
+) -> list[Entry]:
     """Measure all contestants; peers before and after the others.
 
     Args:
         contestants: in the order of the result.
         rows: of the whole work.
         device, limits: where it runs, and what one contestant may take.
+        infer: time the forward pass without gradients, too, when all training steps are timed.
     """
     contestants = list(contestants)
     entries = {one.name: Entry(one.name, one.family, reason=one.reason) for one in contestants}
     _ask_all(contestants, entries)
     steps: dict[str, Step] = {}
+    repeats: dict[str, int] = {}
     for one in contestants:
         if one.prepare is not None:
-            step = _try(one.prepare, entries[one.name], rows, device, limits)
-            if step is not None:
-                steps[one.name] = step
+            ready = _try(one.prepare, entries[one.name], rows, device, limits)
+            if ready is not None:
+                steps[one.name], repeats[one.name] = ready
     for name, seconds in time_in_turns(steps, device, limits).items():
-        entries[name].add_run(seconds)
+        entries[name].add_run([each / repeats[name] for each in seconds])
+    if infer:
+        forward = {name: inference(step) for name, step in steps.items()}
+        for name, seconds in time_in_turns(forward, device, limits).items():
+            entries[name].add_inference(seconds)
     _ask_all(contestants, entries)
     return list(entries.values())
 
@@ -149,10 +175,14 @@ def _ask_all(contestants: Iterable[Contestant], entries: Mapping[str, Entry]) ->
             continue
         entry.parameters, entry.extra_bytes = answer["parameters"], answer["extra_bytes"]
         entry.add_run(answer["seconds"])
+        if answer.get("inference"):
+            entry.add_inference(answer["inference"])
 
 
-def _try(prepare: Callable[[], Prepared], entry: Entry, rows: int, device: torch.device, limits: Limits) -> Step | None:
-    """Memory and errors of one contestant; return its step for the timing, or None if it cannot run."""
+def _try(
+    prepare: Callable[[], Prepared], entry: Entry, rows: int, device: torch.device, limits: Limits
+) -> tuple[Step, int] | None:
+    """Memory and errors of one contestant; return its step and repeats for the timing, or None if it cannot run."""
     try:
         prepared = prepare()
         entry.parameters, entry.detail = prepared.parameters, prepared.detail
@@ -161,7 +191,7 @@ def _try(prepare: Callable[[], Prepared], entry: Entry, rows: int, device: torch
         if prepared.errors is not None:
             entry.errors = prepared.errors()
             entry.wrong = entry.errors.too_large
-        return prepared.step_of(rows)
+        return prepared.step_of(rows), prepared.repeats
     except (ValueError, TooLargeError) as refusal:
         entry.reason = reason_of(refusal).removeprefix("ValueError: ")
     except Exception as error:  # noqa: BLE001  (whatever stops a contestant is its result)
@@ -170,21 +200,33 @@ def _try(prepare: Callable[[], Prepared], entry: Entry, rows: int, device: torch
     return None
 
 
-def ratios(entries: Sequence[Entry], baseline: str) -> dict[str, dict[str, float]]:
-    """Median time of every contestant over that of the baseline and those of the best peers.
+def median(entry: Entry) -> float | None:
+    """What contestants are compared by."""
+    return entry.median
+
+
+def ratios(
+    entries: Sequence[Entry], baselines: Sequence[str], of: Callable[[Entry], float | None] = median
+) -> dict[str, dict[str, float]]:
+    """Median time of every contestant over those of the baselines and those of the best peers.
+
+    Args:
+        entries: what was measured.
+        baselines: names of contestants.
+        of: the number that is compared, if not the time.
 
     Returns:
         name -> {baseline, "best circuit peer", "best spline peer", "best peer" -> ratio}, with what was measured.
     """
     families = {"best circuit peer": {CIRCUITS}, "best spline peer": {SPLINES}, "best peer": {CIRCUITS, SPLINES}}
-    against = {baseline: [entry for entry in entries if entry.name == baseline]}
+    against = {name: [entry for entry in entries if entry.name == name] for name in baselines}
     against |= {label: [entry for entry in entries if entry.family in names] for label, names in families.items()}
     best = {
-        label: min((entry.median for entry in chosen if entry.median is not None), default=None)
-        for label, chosen in against.items()
+        label: min((number for number in map(of, chosen) if number), default=None) for label, chosen in against.items()
     }
+    found = {entry.name: of(entry) for entry in entries}
     return {
-        entry.name: {label: entry.median / seconds for label, seconds in best.items() if seconds is not None}
-        for entry in entries
-        if entry.median is not None
+        name: {label: number / least for label, least in best.items() if least is not None}
+        for name, number in found.items()
+        if number is not None
     }

@@ -1,4 +1,4 @@
-"""How time and memory grow: one of batch, inputs, outputs and repetitions doubles at a time."""
+"""How time and memory grow: one of the sizes of a work doubles at a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 
 from qkan.bench import contest
 from qkan.bench.contest import Contestant, Entry
-from qkan.bench.layer import Options, Size, Work, contestants
-from qkan.bench.measure import Limits, free_bytes
+from qkan.bench.measure import Limits
+from qkan.bench.work import Work
 from qkan.kernels.ansatz import MAX_REPS
 
-#: The sizes that grow, by the letter that stands for them.
-AXES = {"B": "batch", "I": "in_features", "O": "out_features", "R": "reps"}
 _GROWTH = 2.2  # of memory and time from one point to the next, at most: twice, and some more
 _COPIES = 12  # of the parameters and of the inputs, counting those of all contestants, their gradients and the truth
 
@@ -28,42 +26,37 @@ class Point:
     @property
     def value(self) -> int:
         """The size that grows."""
-        return getattr(self.work.size, AXES[self.axis])
+        return getattr(self.work.size, self.work.axes[self.axis])
 
 
 def sweep(
     axis: str,
-    base: Size,
-    preact: str,
-    options: Options,
+    base: Work,
     say: Callable[[str], None],
     others: Callable[[Work], list[Contestant]] | None = None,
 ) -> Iterator[Point]:
-    """Measure the base, then twice of it and so on, until no backend is left that memory and time allow.
+    """Measure the base, then twice of it and so on, until none of ours is left that memory and time allow.
 
     Args:
-        axis: a key of :data:`AXES`.
-        base: the first size.
-        preact: ``"fixed"`` or ``"trained"``.
-        options: as for one layer; the limit holds for every point.
+        axis: a key of ``base.axes``.
+        base: the first work.
         say: told why the sweep ends, and why a contestant leaves it.
         others: lists further contestants of a work.
     """
     gone: dict[str, str] = {}
-    size = base
+    work = base
     while True:
-        limits = Limits(options.rounds, options.limit, free_bytes(options.device))
-        reason = _why_stop(axis, size, preact, limits.room)
+        limits = work.limits()
+        reason = _why_stop(axis, work, limits.room)
         if reason is not None:
-            say(f"{axis} ends before {getattr(size, AXES[axis]):,}: {reason}")
+            say(f"{axis} ends before {getattr(work.size, work.axes[axis]):,}: {reason}")
             return
-        work = Work(size, preact, options)
-        candidates = [*contestants(work), *([] if others is None else others(work))]
+        candidates = [*work.contestants(), *([] if others is None else others(work))]
         running = [
             replace(one, prepare=None, ask=None, reason=gone[one.name]) if one.name in gone else one
             for one in candidates
         ]
-        point = Point(axis, work, contest.run(running, size.batch, options.device, limits))
+        point = Point(axis, work, work.run(running, limits))
         yield point
         for entry in point.entries:
             why = entry.reason if entry.reason is not None else _why_leave(entry, limits)
@@ -72,16 +65,14 @@ def sweep(
                 say(f"{entry.name} ends at {axis} = {point.value:,}: {why}")
         if all(entry.name in gone for entry in point.entries if entry.family == contest.OURS):
             return
-        size = size._replace(**{AXES[axis]: 2 * point.value})
+        work = replace(work, size=work.size._replace(**{work.axes[axis]: 2 * point.value}))
 
 
-def _why_stop(axis: str, size: Size, preact: str, room: int) -> str | None:
-    """None if the data of this size can be made, else the reason."""
-    if axis == "R" and size.reps > MAX_REPS:
+def _why_stop(axis: str, work: Work, room: int) -> str | None:
+    """None if the data of this work can be made, else the reason."""
+    if axis == "R" and work.size.reps > MAX_REPS:
         return f"a circuit has at most {MAX_REPS} repetitions"
-    edges = size.in_features * size.out_features
-    parameters = edges * (2 * (size.reps + 1) + 1 + (2 * size.reps if preact == "trained" else 0))
-    needed = 4 * _COPIES * (parameters + size.batch * (size.in_features + size.out_features))
+    needed = 4 * _COPIES * work.numbers
     if needed > room:
         return f"parameters and inputs alone would take about {needed / 2**30:.1f} GiB of {room / 2**30:.1f} GiB"
     return None

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from qkan.bench import contest
-from qkan.bench.contest import Contestant, Entry, Errors, Prepared
-from qkan.bench.measure import Limits, Step, draw, free_bytes
+from qkan.bench.contest import Contestant, Errors, Prepared
+from qkan.bench.measure import Step
+from qkan.bench.work import Work, gradient_error, seeded, spread, state_of, trained
 from qkan.kernels import dispatch
-from qkan.kernels.ansatz import get_ansatz
 from qkan.layers import QKANLayer
 
 MLP = "MLP"
@@ -27,8 +27,6 @@ TOLERANCES = {"float64": (2e-14, 2e-12), "float32": (5e-6, 3e-5), "bfloat16": (2
 #: Elements (samples x outputs x inputs x repetitions) that are compared with the reference, spread over the work.
 CHECKED_ELEMENTS = 2**19
 _CHECKED_SAMPLES = 16  # before fewer outputs are compared, not fewer samples
-_JITTER = 0.1  # of pre-activation weights around 1 and biases around 0, as after some training
-_ACOS_BOUND = 0.8  # with the jitter, arguments of acos stay inside [-1, 1]
 
 
 class Size(NamedTuple):
@@ -44,82 +42,93 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is measured, and how.
+class LayerWork(Work):
+    """A layer to measure: one size, one kind of pre-activations.
 
     Attributes:
-        preacts: ``"fixed"``, ``"trained"`` or both.
-        inputs: ``"uniform"`` on [-1, 1] or standard ``"normal"``. Trained pre-activations are expanded up to the
-            largest input, so they cost more where it is larger.
-        ansatz, dtype: of the layer, by name.
-        device: where everything runs.
-        threads: of PyTorch on the CPU.
-        rounds: timed steps of a contestant; fewer of a slow one.
-        limit: seconds that a contestant may take at one size.
-        backends: by name.
-        seed: of parameters and inputs.
+        preact: ``"fixed"`` or ``"trained"``.
     """
-
-    preacts: tuple[str, ...]
-    inputs: str
-    ansatz: str
-    device: torch.device
-    dtype: str
-    threads: int
-    rounds: int
-    limit: float
-    backends: tuple[str, ...]
-    seed: int
-
-    @property
-    def bound(self) -> float:
-        """Of uniform inputs."""
-        return _ACOS_BOUND if get_ansatz(self.ansatz).encoding_map == "acos" else 1.0
-
-
-@dataclass(frozen=True)
-class Work:
-    """A layer to measure: one size, one kind of pre-activations."""
 
     size: Size
     preact: str
-    options: Options
+
+    name = "layer"
+    axes = MappingProxyType({"B": "batch", "I": "in_features", "O": "out_features", "R": "reps"})
+    baselines = (MLP,)
+
+    @property
+    def kind(self) -> str:
+        """The pre-activations."""
+        return self.preact
 
     @property
     def title(self) -> str:
         """What the table is about."""
-        options = self.options
-        bound = f"{options.bound:g}"
-        inputs = "standard normal" if options.inputs == "normal" else f"uniform on [-{bound}, {bound}]"
-        threads = f", {options.threads} thread{'s' * (options.threads > 1)}" if options.device.type == "cpu" else ""
-        return (
-            f"{self.size}: {self.preact} pre-activations, ansatz {options.ansatz}, inputs {inputs}, "
-            f"{options.dtype}, {options.device}{threads}"
-        )
+        return f"{self.size}: {self.preact} pre-activations, {self.options}"
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of parameters and inputs."""
-        return getattr(torch, self.options.dtype)
+    def label(self) -> str:
+        """The work in few words."""
+        return f"{self.size}, {self.preact}"
+
+    @property
+    def numbers(self) -> int:
+        """About as many have parameters, inputs and outputs together."""
+        size = self.size
+        edges = size.in_features * size.out_features
+        parameters = edges * (2 * (size.reps + 1) + 1 + (2 * size.reps if self.preact == "trained" else 0))
+        return parameters + size.batch * (size.in_features + size.out_features)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the figures on disk say of the work."""
+        return {"size": self.size._asdict(), "preact": self.preact}
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What other people's packages must know."""
+        size = self.size
+        return {
+            "in_features": size.in_features,
+            "out_features": size.out_features,
+            "reps": size.reps,
+            "preact": self.preact,
+            "x_shape": [size.batch, size.in_features],
+            "y_shape": [size.batch, size.out_features],
+            "batch_dim": 0,
+        }
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """Largest errors, with words that say of what."""
+        of_output, of_gradient = TOLERANCES[self.options.dtype]
+        return {
+            "output, times the root of inputs x repetitions": of_output,
+            "gradient, times the root of repetitions": of_gradient,
+        }
 
     def layer(self, backend: str, out_features: int | None = None, dtype: torch.dtype | None = None) -> QKANLayer:
         """The layer with fresh parameters; ValueError if the backend refuses it."""
+        options = self.options
         return QKANLayer(
             self.size.in_features,
             self.size.out_features if out_features is None else out_features,
             self.size.reps,
-            ansatz=self.options.ansatz,
+            ansatz=options.ansatz,
             preact_trainable=self.preact == "trained",
             backend=backend,
-            generator=torch.Generator(self.options.device).manual_seed(self.options.seed),
-            device=self.options.device,
-            dtype=self.dtype if dtype is None else dtype,
+            generator=options.generator(),
+            device=options.device,
+            dtype=options.torch_dtype if dtype is None else dtype,
         )
 
-    def numbers(self, columns: int, distribution: str, seed: int) -> Tensor:
-        """(batch, columns) on the device."""
-        made = draw(self.size.batch, columns, distribution, self.options.bound, self.options.seed + seed)
-        return made.to(self.options.device, self.dtype)
+    def columns(self, columns: int, distribution: str, seed: int) -> Tensor:
+        """Random numbers (batch, columns) on the device."""
+        return self.options.numbers((self.size.batch, columns), distribution, seed)
+
+    def contestants(self) -> list[Contestant]:
+        """Every backend of the options, the MLP with as many parameters, and Linear."""
+        return contestants(self)
 
 
 class Truth:
@@ -134,12 +143,12 @@ class Truth:
         x, upstream: (batch, inputs) and (batch, outputs).
     """
 
-    def __init__(self, work: Work, state: Mapping[str, Tensor], x: Tensor, upstream: Tensor) -> None:
+    def __init__(self, work: LayerWork, state: Mapping[str, Tensor], x: Tensor, upstream: Tensor) -> None:
         size = work.size
         an_output = size.in_features * size.reps
         outputs = CHECKED_ELEMENTS // (an_output * min(size.batch, _CHECKED_SAMPLES))
-        self.outputs = _spread(size.out_features, outputs, x.device)
-        self.rows = _spread(size.batch, CHECKED_ELEMENTS // (an_output * len(self.outputs)), x.device)
+        self.outputs = spread(size.out_features, outputs, x.device)
+        self.rows = spread(size.batch, CHECKED_ELEMENTS // (an_output * len(self.outputs)), x.device)
         self.x = x
         self.upstream = torch.zeros_like(upstream)
         part = (self.rows.unsqueeze(1), self.outputs)
@@ -158,27 +167,12 @@ class Truth:
         step = Step(layer, self.x.detach().requires_grad_(), self.upstream)
         output = step.forward()
         of_inputs, *of_parameters = step.backward(output)
-        gradients = [_gradient_error(of_inputs, self.of_inputs, self.rows)]
+        gradients = [gradient_error(of_inputs, self.of_inputs, (self.rows,))]
         for got, expected in zip(of_parameters, self.of_parameters, strict=True):
-            gradients.append(_gradient_error(got, expected, self.outputs))
+            gradients.append(gradient_error(got, expected, (self.outputs,)))
         wrong = (output.detach()[self.rows][:, self.outputs].double() - self.output).abs().max()
         # torch.max, unlike max, lets a NaN through
         return Errors(float(wrong), float(torch.stack(gradients).max()), self.output_limit, self.gradient_limit)
-
-
-def _spread(total: int, wanted: int, device: torch.device) -> Tensor:
-    """At most ``wanted`` but at least one of the numbers 0 to total - 1, evenly spread, first and last among them."""
-    count = min(total, max(1, wanted))
-    return torch.linspace(0, total - 1, count, dtype=torch.float64).round().long().to(device)
-
-
-def _gradient_error(got: Tensor, expected: Tensor, chosen: Tensor) -> Tensor:
-    """Largest error over the largest entry, where every entry outside of ``chosen`` should be zero."""
-    elsewhere = got.detach().double()
-    part = elsewhere[chosen]
-    elsewhere = elsewhere.index_fill(0, chosen, 0)
-    largest = expected.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
-    return torch.maximum((part - expected).abs().max(), elsewhere.abs().max()) / largest
 
 
 def hidden_width(parameters: int, in_features: int, out_features: int) -> int:
@@ -186,16 +180,12 @@ def hidden_width(parameters: int, in_features: int, out_features: int) -> int:
     return max(1, math.ceil((parameters - out_features) / (in_features + out_features + 1)))
 
 
-def trained(module: nn.Module) -> int:
-    """Number of trained parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
-def contestants(work: Work) -> list[Contestant]:
+def contestants(work: LayerWork) -> list[Contestant]:
     """Every backend of the options, the MLP with as many parameters, and Linear."""
     options, size = work.options, work.size
-    x, upstream = work.numbers(size.in_features, options.inputs, 1), work.numbers(size.out_features, "normal", 2)
-    state, parameters = _state(work), trained(work.layer("reference"))
+    x, upstream = work.columns(size.in_features, options.inputs, 1), work.columns(size.out_features, "normal", 2)
+    plain = work.layer("reference")
+    state, parameters = state_of(plain, options.seed), trained(plain)
     truths: list[Truth] = []  # one for all backends, made when the first of them is checked
 
     def step_of(module: nn.Module) -> Callable[[int], Step]:
@@ -217,8 +207,8 @@ def contestants(work: Work) -> list[Contestant]:
 
     def classical(name: str, widths: tuple[int, ...]) -> Contestant:
         def prepare() -> Prepared:
-            with _seeded(options.seed):
-                module = _linear_silu_linear(widths).to(options.device, work.dtype)
+            with seeded(options.seed):
+                module = _linear_silu_linear(widths).to(options.device, options.torch_dtype)
             return Prepared(trained(module), step_of(module), detail="-".join(map(str, widths)))
 
         return Contestant(name, contest.CLASSICAL, prepare)
@@ -229,35 +219,9 @@ def contestants(work: Work) -> list[Contestant]:
     return [*map(ours, options.backends), classical(MLP, mlp), classical("Linear", ends)]
 
 
-def measure(work: Work, others: Callable[[Work], list[Contestant]] | None = None) -> list[Entry]:
-    """Measure one layer: our backends, MLP and Linear, and the ``others`` of :mod:`qkan.bench.layer_peers`."""
-    limits = Limits(work.options.rounds, work.options.limit, free_bytes(work.options.device))
-    found = contestants(work) + ([] if others is None else others(work))
-    return contest.run(found, work.size.batch, work.options.device, limits)
-
-
 def _linear_silu_linear(widths: tuple[int, ...]) -> nn.Module:
     """Linear layers of these widths with SiLU between them."""
     modules: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
     for before, behind in pairwise(widths[1:]):
         modules += [nn.SiLU(), nn.Linear(before, behind)]
     return nn.Sequential(*modules)
-
-
-def _state(work: Work) -> dict[str, Tensor]:
-    """Parameters of the layer: fresh ones, the pre-activations a little off their initial values."""
-    state = work.layer("reference").state_dict()
-    generator = torch.Generator().manual_seed(work.options.seed)
-    for name in ("preact_weight", "preact_bias"):
-        if name in state:
-            noise = 2 * torch.rand(state[name].shape, generator=generator) - 1
-            state[name] = state[name] + (_JITTER * noise).to(state[name])
-    return state
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw initial values from ``seed`` and leave PyTorch's own stream as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -1,4 +1,4 @@
-"""One training step, forward and backward: how long it takes and how much memory it needs.
+"""One training step, forward and backward, or inference: how long it takes and how much memory it needs.
 
 Torch and the standard library only, and nothing of this package: the processes of :mod:`qkan.bench.peer_worker`, whose
 environments do not have it, load this file by its path, so that all contestants are measured by the same lines.
@@ -68,7 +68,7 @@ class Step:
     Nothing accumulates, so every call does the same work.
 
     Args:
-        module: maps the inputs to one tensor.
+        module: maps the inputs to one tensor, or to several of which the first counts.
         inputs: what it is given; requires a gradient.
         upstream: of the shape of the output.
     """
@@ -79,7 +79,8 @@ class Step:
 
     def forward(self) -> Tensor:
         """The output."""
-        return self.module(self.wanted[0])
+        output = self.module(self.wanted[0])
+        return output[0] if isinstance(output, tuple) else output
 
     def backward(self, output: Tensor) -> tuple[Tensor, ...]:
         """The gradients of the inputs and of every trained parameter, in the order of ``module.parameters()``."""
@@ -90,12 +91,18 @@ class Step:
         return self.backward(self.forward())
 
 
-def draw(rows: int, columns: int, distribution: str, bound: float, seed: int) -> Tensor:
-    """Random numbers (rows, columns), float32 on the CPU: ``"uniform"`` on [-bound, bound] or standard ``"normal"``."""
+def inference(step: Step) -> Callable[[], Tensor]:
+    """The forward pass of a step without gradients; its module is in eval mode from now on."""
+    step.module.eval()
+    return torch.no_grad()(step.forward)
+
+
+def draw(shape: Sequence[int], distribution: str, bound: float, seed: int) -> Tensor:
+    """Random numbers, float32 on the CPU: ``"uniform"`` on [-bound, bound] or standard ``"normal"``."""
     generator = torch.Generator().manual_seed(seed)
     if distribution == "normal":
-        return torch.randn(rows, columns, generator=generator)
-    return bound * (2 * torch.rand(rows, columns, generator=generator) - 1)
+        return torch.randn(*shape, generator=generator)
+    return bound * (2 * torch.rand(*shape, generator=generator) - 1)
 
 
 def reason_of(error: Exception) -> str:
@@ -108,7 +115,7 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:200]}".removesuffix(": ")
 
 
-def seconds_of(step: Step, device: torch.device) -> float:
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
     """Run a step and return its seconds, until the device is done."""
     _synchronise(device)
     start = time.perf_counter()
@@ -250,7 +257,9 @@ def cost_within(step_of: Callable[[int], Step], rows: int, device: torch.device,
         following = min(rows, _CLIMB * taken)
 
 
-def time_in_turns(steps: Mapping[str, Step], device: torch.device, limits: Limits) -> dict[str, list[float]]:
+def time_in_turns(
+    steps: Mapping[str, Callable[[], object]], device: torch.device, limits: Limits
+) -> dict[str, list[float]]:
     """Seconds of every step, in rounds in which all take their turn, so that noise hits all alike.
 
     Every round begins with another one. A fast step runs untimed in front of every timed run, so that it finds its own

@@ -1,8 +1,8 @@
-"""Other people's layers, measured in a process of their own environment, which does not have this package.
+"""Other people's modules, measured in a process of their own environment, which does not have this package.
 
 Started by :mod:`qkan.bench.peers` as a script. Reads one request a line from standard input and answers each with one
-line on standard output, both JSON: ``{"seconds": [...], "extra_bytes": n, "parameters": n, "torch": "2.6.0"}``, or
-``{"reason": "why it cannot run"}``.
+line on standard output, both JSON: ``{"seconds": [...], "inference": [...], "extra_bytes": n, "parameters": n,
+"torch": "2.6.0"}``, or ``{"reason": "why it cannot run"}``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ GRID, ORDER = 3, 3  # of the splines: as many trained numbers an edge as a circu
 
 def original(request: Request) -> nn.Module:
     """The original authors' layer, with the defaults of its authors apart from solver, ansatz and dtype."""
+    return _original_layer(request, request["in_features"], request["out_features"])
+
+
+def _original_layer(request: Request, inputs: int, outputs: int) -> nn.Module:
     dtype = getattr(torch, request["dtype"])
     complex_dtypes = {torch.float32: torch.complex64, torch.float64: torch.complex128}
-    _, inputs, outputs, reps = request["size"]
     return import_module("qkan").QKANLayer(  # theirs: this package has the same name, and is not there
         inputs,
         outputs,
-        reps=reps,
+        reps=request["reps"],
         solver=request["solver"],
         ansatz=request["ansatz"],
         preact_trainable=request["preact"] == "trained",
@@ -41,26 +44,46 @@ def original(request: Request) -> nn.Module:
     )
 
 
-class _FirstOf(nn.Module):
-    def __init__(self, module: nn.Module) -> None:
+class LSTMOfLayer(nn.Module):
+    """An LSTM whose four gates are one layer over [x_t, h_(t-1)], step by step (arXiv 2512.05049).
+
+    Args:
+        layer: from (batch, inputs + hidden) to (batch, 4 hidden), the gates i, f, g, o side by side.
+        hidden: size of the state.
+    """
+
+    def __init__(self, layer: nn.Module, hidden: int) -> None:
         super().__init__()
-        self.module = module
+        self.layer, self.hidden = layer, hidden
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.module(x)[0]
+        """From (T, batch, inputs) to h behind every step, (T, batch, hidden)."""
+        h = c = x.new_zeros(x.shape[1], self.hidden)
+        outputs = []
+        for x_t in x:
+            i, f, g, o = self.layer(torch.cat((x_t, h), -1)).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs)
+
+
+def original_lstm(request: Request) -> nn.Module:
+    """An LSTM around the original authors' layer."""
+    inputs, hidden = request["in_features"], request["out_features"]
+    return LSTMOfLayer(_original_layer(request, inputs + hidden, 4 * hidden), hidden)
 
 
 def pykan(request: Request) -> nn.Module:
     """pykan's KANLayer by itself: without the symbolic branch and the bookkeeping of its MultKAN."""
     from kan.KANLayer import KANLayer
 
-    _, inputs, outputs, _ = request["size"]
-    return _FirstOf(KANLayer(inputs, outputs, num=GRID, k=ORDER, device=request["device"]))
+    inputs, outputs = request["in_features"], request["out_features"]
+    return KANLayer(inputs, outputs, num=GRID, k=ORDER, device=request["device"])  # of its outputs the first counts
 
 
 def _kan_linear(layer: Callable[..., nn.Module], request: Request) -> nn.Module:
-    _, inputs, outputs, _ = request["size"]
-    return layer(inputs, outputs, grid_size=GRID, spline_order=ORDER)
+    return layer(request["in_features"], request["out_features"], grid_size=GRID, spline_order=ORDER)
 
 
 def efficient_kan(request: Request) -> nn.Module:
@@ -77,6 +100,7 @@ def kan_linear_of_original(request: Request) -> nn.Module:
 
 BUILDERS: dict[str, Callable[[Request], nn.Module]] = {
     "original": original,
+    "original-lstm": original_lstm,
     "pykan": pykan,
     "efficient-kan": efficient_kan,
     "kan-linear-of-original": kan_linear_of_original,
@@ -104,24 +128,34 @@ def answer(request: Request) -> dict[str, Any]:
     try:
         module = BUILDERS[request["builder"]](request).to(device)
         module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
-        batch, inputs, outputs, _ = request["size"]
-        x = measure.draw(batch, inputs, request["inputs"], request["bound"], request["seed"]).to(device, dtype)
-        upstream = measure.draw(batch, outputs, "normal", 1.0, request["seed"] + 1).to(device, dtype)
+        x, upstream = (numbers.to(device, dtype) for numbers in _numbers(request))
+        dim = request["batch_dim"]
 
         def step_of(rows: int) -> Any:
-            return measure.Step(module, x[:rows].detach().requires_grad_(), upstream[:rows])
+            return measure.Step(module, x.narrow(dim, 0, rows).detach().requires_grad_(), upstream.narrow(dim, 0, rows))
 
         limits = measure.Limits(request["rounds"], request["limit"], measure.free_bytes(device))
-        cost = measure.cost_within(step_of, batch, device, limits)
-        seconds = measure.time_in_turns({"peer": step_of(batch)}, device, limits)["peer"]
+        cost = measure.cost_within(step_of, x.shape[dim], device, limits)
+        step, forward = step_of(x.shape[dim]), []
+        seconds = measure.time_in_turns({"peer": step}, device, limits)["peer"]
+        if request["infer"]:
+            forward = measure.time_in_turns({"peer": measure.inference(step)}, device, limits)["peer"]
     except Exception as error:  # noqa: BLE001  (whatever stops a peer is its result)
         return {"reason": measure.reason_of(error)}
     return {
         "seconds": seconds,
+        "inference": forward,
         "extra_bytes": cost.extra_bytes,
         "parameters": sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad),
         "torch": torch.__version__,
     }
+
+
+def _numbers(request: Request) -> tuple[Tensor, Tensor]:
+    """Inputs, and an upstream gradient."""
+    draw, seed = load_measure().draw, request["seed"]
+    x = draw(request["x_shape"], request["inputs"], request["bound"], seed)
+    return x, draw(request["y_shape"], "normal", 1.0, seed + 1)
 
 
 def serve(requests: IO[str], answers: IO[str]) -> None:

@@ -1,9 +1,9 @@
-"""What a benchmark leaves behind: its figures as JSON, and pictures."""
+"""What a benchmark leaves behind: its figures as JSON and in tables, and pictures."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qkan._version import __version__
-from qkan.bench.contest import Entry
+from qkan.bench.contest import Entry, ratios
 from qkan.forecasting.environment import git_revision
 from qkan.forecasting.files import write_atomic, write_json
 
@@ -33,7 +33,7 @@ _MARKERS = "osD^vP*XdpH<>"
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """Versions, processor, device, threads and, in a checkout, the git revision."""
     packages: dict[str, str | None] = {}
-    for package in ("torch", "triton", "numpy"):
+    for package in ("torch", "triton", "numba", "numpy"):
         try:
             packages[package] = version(package)
         except PackageNotFoundError:
@@ -61,8 +61,11 @@ def cpu_model(table: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-def as_json(entries: Iterable[Entry], ratios: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Every entry with all it measured; times in milliseconds."""
+def as_json(entries: Sequence[Entry], baselines: Sequence[str]) -> list[dict[str, Any]]:
+    """Every entry with all it measured, and over what the baselines and the best peers took; times in milliseconds."""
+    of_time = ratios(entries, baselines)
+    of_inference = ratios(entries, baselines, lambda entry: entry.inference_median)
+    of_memory = ratios(entries, baselines, lambda entry: entry.extra_bytes)
     rows = []
     for entry in entries:
         errors = entry.errors
@@ -73,10 +76,12 @@ def as_json(entries: Iterable[Entry], ratios: Mapping[str, Mapping[str, float]])
                 "family": entry.family,
                 "detail": entry.detail,
                 "parameters": entry.parameters,
-                "median_ms": None if entry.median is None else 1e3 * entry.median,
+                "median_ms": _milliseconds(entry.median),
                 "quartiles_ms": None if quartiles is None else [1e3 * seconds for seconds in quartiles],
                 "milliseconds": [1e3 * seconds for seconds in entry.seconds],
                 "medians_of_runs_ms": [1e3 * seconds for seconds in entry.medians],
+                "inference_median_ms": _milliseconds(entry.inference_median),
+                "inference_milliseconds": [1e3 * seconds for seconds in entry.inference],
                 "extra_bytes": entry.extra_bytes,
                 "output_error": None if errors is None else _finite(errors.output),
                 "gradient_error": None if errors is None else _finite(errors.gradient),
@@ -84,35 +89,88 @@ def as_json(entries: Iterable[Entry], ratios: Mapping[str, Mapping[str, float]])
                 "gradient_limit": None if errors is None else errors.gradient_limit,
                 "wrong": entry.wrong,
                 "reason": entry.reason,
-                "ratios": dict(ratios.get(entry.name, {})),
+                "ratios": of_time.get(entry.name, {}),
+                "inference_ratios": of_inference.get(entry.name, {}),
+                "memory_ratios": of_memory.get(entry.name, {}),
             }
         )
     return rows
 
 
-def _finite(number: float) -> float | str:
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
+
+
+def _finite(number: float | None) -> float | str | None:
     """The number; JSON has no word for those that are none."""
-    return number if abs(number) < float("inf") else str(number)
+    return number if number is None or abs(number) < float("inf") else str(number)
 
 
-def save(folder: Path, name: str, figures: Mapping[str, Any], picture: Figure) -> tuple[Path, Path]:
-    """Write ``name.json`` and ``name.png`` atomically and return their paths; the folder is made if need be."""
+def save(folder: Path, name: str, figures: Mapping[str, Any], tables: str, picture: Figure) -> dict[str, Path]:
+    """Write ``name.json``, ``name.md`` and ``name.png`` atomically; the folder is made if need be.
+
+    Returns:
+        "figures", "tables", "picture" -> path.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / f"{name}.json", folder / f"{name}.png"
-    write_json(paths[0], {"schema": SCHEMA, **figures})
-    write_atomic(paths[1], lambda file: picture.savefig(file, format="png", dpi=130))
+    endings = {"figures": "json", "tables": "md", "picture": "png"}
+    paths = {what: folder / f"{name}.{ending}" for what, ending in endings.items()}
+    write_json(paths["figures"], {"schema": SCHEMA, **figures})
+    write_atomic(paths["tables"], lambda file: file.write(tables.encode()))
+    write_atomic(paths["picture"], lambda file: picture.savefig(file, format="png", dpi=130))
     return paths
 
 
-def dots(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
-    """A row of two charts for every work, log axes: milliseconds of a step with quartiles, and its extra memory."""
+#: The tables of :func:`markdown`: what their head says and the number of an entry that they show.
+_TABLES: dict[str, Callable[[Entry], float | None]] = {
+    "{step}, milliseconds": lambda entry: _milliseconds(entry.median),
+    "inference, milliseconds": lambda entry: _milliseconds(entry.inference_median),
+    "extra memory, MiB": lambda entry: None if entry.extra_bytes is None else entry.extra_bytes / 2**20,
+    "parameters": lambda entry: entry.parameters,
+}
+
+
+def markdown(works: Sequence[tuple[str, str, Sequence[Entry]]]) -> str:
+    """Tables in Markdown, a row for every contestant and a column for every work; what did not run is a dash.
+
+    Args:
+        works: label, step and entries of each; those of one step share their tables.
+    """
+    tables = []
+    for step in dict.fromkeys(step for _, step, _ in works):
+        chosen = [(label, entries) for label, of, entries in works if of == step]
+        labels = [label for label, _ in chosen]
+        names = dict.fromkeys(entry.name for _, entries in chosen for entry in entries)
+        for head, of in _TABLES.items():
+            columns = [{entry.name: of(entry) for entry in entries} for _, entries in chosen]
+            numbers = {name: [column.get(name) for column in columns] for name in names}
+            rows = [
+                [
+                    name,
+                    *("-" if value is None else f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in row),
+                ]
+                for name, row in numbers.items()
+                if any(value is not None for value in row)
+            ]
+            lines = [[head.format(step=step), *labels], ["---"] * (1 + len(labels)), *rows]
+            if rows:
+                tables.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    return "\n".join(tables)
+
+
+def dots(works: Sequence[tuple[str, str, Sequence[Entry]]]) -> Figure:
+    """A row of two charts for every work, log axes: milliseconds of a step with quartiles, and its extra memory.
+
+    Args:
+        works: title, step and entries of each. Hollow marks are times without gradients.
+    """
     from matplotlib.figure import Figure
 
-    shown = [(title, [entry for entry in entries if entry.median is not None]) for title, entries in works]
-    heights = [1.0 + 0.3 * len(entries) for _, entries in shown]
+    shown = [(title, step, [entry for entry in entries if entry.median is not None]) for title, step, entries in works]
+    heights = [1.0 + 0.3 * len(entries) for _, _, entries in shown]
     figure = Figure(figsize=(13, sum(heights) + 0.4), layout="constrained")
     grid = figure.subplots(len(shown), 2, squeeze=False, sharex="col", height_ratios=heights)
-    for (title, entries), (times, memory) in zip(shown, grid, strict=True):
+    for (title, step, entries), (times, memory) in zip(shown, grid, strict=True):
         names = [_label(entry) for entry in entries]
         colours = [_COLOURS.get(entry.family, "#999999") for entry in entries]
         medians = [1e3 * (entry.median or 0) for entry in entries]
@@ -125,6 +183,9 @@ def dots(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
         for index, name in enumerate(names):
             whisker = [[spread[0][index]], [spread[1][index]]]
             times.errorbar(medians[index], name, xerr=whisker, fmt="o", color=colours[index], capsize=3)
+            forward = entries[index].inference_median
+            if forward is not None:
+                times.plot(1e3 * forward, name, "o", color=colours[index], fillstyle="none")
             memory.plot(mebibytes[index], name, "o", color=colours[index])
         memory.tick_params(labelleft=False)
         for axes in (times, memory):
@@ -135,7 +196,8 @@ def dots(works: Sequence[tuple[str, Sequence[Entry]]]) -> Figure:
             axes.margins(y=0.15)
             axes.spines[["top", "right"]].set_visible(False)
         times.set_title(title, loc="left", fontsize=9)
-        times.set_xlabel("forward + backward, milliseconds (median, quartiles)")
+        hollow = "; hollow: inference" if any(entry.inference for entry in entries) else ""
+        times.set_xlabel(f"{step}, milliseconds (median, quartiles{hollow})")
         memory.set_xlabel("memory beyond parameters, inputs and gradients, MiB")
     return figure
 

@@ -1,6 +1,7 @@
 """Contests: who runs, who refuses, whose times count."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,6 +41,36 @@ def test_entry_holds_what_was_measured() -> None:
     assert entry.extra_bytes == 4 * 2 * 4
     assert len(entry.seconds) == 3
     assert entry.medians == [entry.median]
+    assert entry.inference == []
+
+
+def test_inference_is_timed_after_all_training_steps() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Watched(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append((self.training, torch.is_grad_enabled()))
+            return super().forward(x)
+
+    module = Watched(3, 2)
+
+    def step_of(rows: int) -> Step:
+        return Step(module, torch.rand(rows, 3, requires_grad=True), torch.rand(rows, 2))
+
+    one, other = run([Contestant("watched", OURS, lambda: Prepared(8, step_of)), linear()], 4, CPU, LIMITS, infer=True)
+    assert len(one.inference) == len(other.inference) == 3
+    assert 0 < one.inference_median != one.median
+    first = seen.index((False, False))
+    assert set(seen[:first]) == {(True, True)}
+    assert set(seen[first:]) == {(False, False)}
+
+
+def test_times_of_repeated_work_are_those_of_one(monkeypatch) -> None:
+    monkeypatch.setattr(contest, "time_in_turns", lambda steps, device, limits: {name: [6.0, 9.0] for name in steps})
+    prepared = linear().prepare
+    assert prepared is not None
+    (entry,) = run([Contestant("thrice", OURS, lambda: replace(prepared(), repeats=3))], 4, CPU, LIMITS)
+    assert entry.seconds == [2.0, 3.0]
 
 
 def test_too_large_errors_are_marked_and_still_timed() -> None:
@@ -57,6 +88,8 @@ def test_too_large_errors_are_marked_and_still_timed() -> None:
         (Errors(math.nan, 0, 1, 1), True),
         (Errors(0, math.nan, 1, 1), True),
         (Errors(1e-5, 1e-4, 1e-5, 1e-4), False),
+        (Errors(1e-5, None, 1e-5, None), False),
+        (Errors(1e-4, None, 1e-5, None), True),
     ],
 )
 def test_errors_beyond_their_limits(errors: Errors, too_large: bool) -> None:
@@ -91,16 +124,17 @@ def test_refusal_while_it_runs_is_a_refusal() -> None:
 
 def test_peers_run_before_and_after_and_the_better_time_counts() -> None:
     log: list[str] = []
-    answers = iter([[3.0, 5.0, 4.0], [2.0, 1.0, 3.0]])
+    answers = iter([([3.0, 5.0, 4.0], [0.5, 0.7]), ([2.0, 1.0, 3.0], [0.8])])
 
     def ask() -> dict[str, object]:
         log.append("peer")
-        return {"seconds": next(answers), "extra_bytes": 7, "parameters": 9}
+        seconds, inference = next(answers)
+        return {"seconds": seconds, "inference": inference, "extra_bytes": 7, "parameters": 9}
 
     peer, _ = run([Contestant("peer", CIRCUITS, ask=ask), linear(log=log)], 1, CPU, LIMITS)
     assert log == ["peer", "linear", "linear", "peer"]
     assert (peer.median, peer.seconds, peer.medians) == (2.0, [2.0, 1.0, 3.0], [4.0, 2.0])
-    assert (peer.extra_bytes, peer.parameters) == (7, 9)
+    assert (peer.extra_bytes, peer.parameters, peer.inference) == (7, 9, [0.5, 0.7])
 
 
 def test_peer_that_cannot_run_is_asked_once() -> None:
@@ -141,8 +175,11 @@ def test_ratios_to_the_baseline_and_to_the_best_peers() -> None:
         Entry("spline", SPLINES, seconds=[8.0]),
         Entry("flash", CIRCUITS, reason="no triton"),
     ]
-    found = ratios(entries, "MLP")
+    found = ratios(entries, ["MLP"])
     assert found["ours"] == {"MLP": 2.0, "best circuit peer": 0.04, "best spline peer": 0.25, "best peer": 0.25}
     assert "flash" not in found
-    assert ratios(entries[:2], "MLP")["ours"] == {"MLP": 2.0}
-    assert set(contest.ratios(entries[:1], "MLP")["ours"]) == set()
+    assert ratios(entries, ["MLP", "spline"])["ours"]["spline"] == 0.25
+    assert ratios(entries[:2], ["MLP"])["ours"] == {"MLP": 2.0}
+    assert set(contest.ratios(entries[:1], ["MLP"])["ours"]) == set()
+    entries[0].extra_bytes, entries[1].extra_bytes = 6, 4
+    assert ratios(entries[:3], ["MLP"], lambda entry: entry.extra_bytes) == {"ours": {"MLP": 1.5}, "MLP": {"MLP": 1}}

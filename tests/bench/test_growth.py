@@ -1,15 +1,18 @@
 """Sweeps over one size."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from qkan.bench import contest, growth
+from qkan.bench import contest, growth, work
 from qkan.bench.contest import CLASSICAL, OURS, Entry
 from qkan.bench.growth import sweep
-from qkan.bench.layer import Options, Size
+from qkan.bench.layer import LayerWork, Size
+from qkan.bench.work import Options
 
-OPTIONS = Options(("fixed",), "uniform", "pz", torch.device("cpu"), "float32", 1, 2, 70.0, ("bloch",), 0)
-BASE = Size(4, 3, 2, 1)
+OPTIONS = Options("uniform", "pz", torch.device("cpu"), "float32", 1, 2, 70.0, ("bloch",), 0)
+BASE = LayerWork(Size(4, 3, 2, 1), OPTIONS, "fixed")
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, dict[str, str |
     """Pretend to measure: bloch takes 1 s and 100 MiB a sample, MLP a hundredth; room for 10 GiB. Return what ran."""
     ran: list[tuple[int, dict[str, str | None]]] = []
 
-    def run(contestants, rows, device, limits) -> list[Entry]:
+    def run(contestants, rows, device, limits, *, infer) -> list[Entry]:
         ran.append((rows, {one.name: one.reason for one in contestants}))
         entries = []
         for one in contestants:
@@ -29,29 +32,29 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, dict[str, str |
         return entries
 
     monkeypatch.setattr(contest, "run", run)
-    monkeypatch.setattr(growth, "free_bytes", lambda device: 10 * 2**30)
+    monkeypatch.setattr(work, "free_bytes", lambda device: 10 * 2**30)
     return ran
 
 
 def test_batch_doubles_until_the_next_step_would_be_too_large(measured) -> None:
     said: list[str] = []
-    points = list(sweep("B", BASE, "fixed", OPTIONS, said.append))
+    points = list(sweep("B", BASE, said.append))
     assert [point.value for point in points] == [4, 8, 16, 32, 64]
     assert [point.work.size[1:] for point in points] == [(3, 2, 1)] * 5
     assert said == ["bloch ends at B = 64: the next step would need about 13.8 GiB"]
 
 
 def test_slow_contestants_leave_and_the_sweep_ends_with_the_last_backend(measured, monkeypatch) -> None:
-    monkeypatch.setattr(growth, "free_bytes", lambda device: 2**50)
+    monkeypatch.setattr(work, "free_bytes", lambda device: 2**50)
     said: list[str] = []
-    points = list(sweep("B", BASE, "fixed", OPTIONS, said.append))
+    points = list(sweep("B", BASE, said.append))
     assert points[-1].value == 64  # 6.4 s a step; the limit of 70 s leaves 10 s for one
     assert said == ["bloch ends at B = 64: the next step would take about 14.1 s"]
 
 
 def test_one_that_left_stays_in_the_table_with_its_reason(measured, monkeypatch) -> None:
-    both = Options(("fixed",), "uniform", "pz", torch.device("cpu"), "float32", 1, 2, 70.0, ("bloch", "spectral"), 0)
-    points = list(sweep("B", BASE, "fixed", both, [].append))
+    both = replace(BASE, options=replace(OPTIONS, backends=("bloch", "spectral")))
+    points = list(sweep("B", both, [].append))
     assert points[-1].value > 64
     reasons = dict(measured)
     assert reasons[64]["bloch"] is None
@@ -61,24 +64,24 @@ def test_one_that_left_stays_in_the_table_with_its_reason(measured, monkeypatch)
 
 def test_repetitions_end_where_circuits_do(measured) -> None:
     said: list[str] = []
-    points = list(sweep("R", BASE._replace(reps=300), "fixed", OPTIONS, said.append))
+    points = list(sweep("R", replace(BASE, size=BASE.size._replace(reps=300)), said.append))
     assert [point.value for point in points] == [300, 600]
     assert said == ["R ends before 1,200: a circuit has at most 1024 repetitions"]
 
 
 def test_data_that_would_not_fit_is_not_made(measured, monkeypatch) -> None:
-    monkeypatch.setattr(growth, "free_bytes", lambda device: 10 * 2**20)
+    monkeypatch.setattr(work, "free_bytes", lambda device: 10 * 2**20)
     said: list[str] = []
-    points = list(sweep("I", Size(1, 1000, 20, 1), "trained", OPTIONS, said.append))
+    points = list(sweep("I", LayerWork(Size(1, 1000, 20, 1), OPTIONS, "trained"), said.append))
     assert [point.value for point in points] == [1000]
     assert said == ["bloch ends at I = 1,000: the next step would need about 0.2 GiB"]
-    assert list(sweep("I", Size(1, 10_000, 20, 1), "trained", OPTIONS, said.append)) == []
+    assert list(sweep("I", LayerWork(Size(1, 10_000, 20, 1), OPTIONS, "trained"), said.append)) == []
     assert said[1:] == ["I ends before 10,000: parameters and inputs alone would take about 0.1 GiB of 0.0 GiB"]
 
 
 def test_a_real_sweep_measures_every_point(monkeypatch) -> None:
-    monkeypatch.setattr(growth, "_why_stop", lambda axis, size, preact, room: "enough" if size.reps > 2 else None)
-    points = list(sweep("R", BASE, "trained", OPTIONS, lambda text: None))
+    monkeypatch.setattr(growth, "_why_stop", lambda axis, work, room: "enough" if work.size.reps > 2 else None)
+    points = list(sweep("R", replace(BASE, preact="trained"), lambda text: None))
     assert [point.work.size.reps for point in points] == [1, 2]
     for point in points:
         assert {entry.name: entry.family for entry in point.entries} == {

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from qkan.bench import layer
-from qkan.bench.contest import Contestant
-from qkan.bench.layer import MLP, Options, Size, Truth, Work, contestants, hidden_width, measure, trained
+from qkan.bench.contest import Entry
+from qkan.bench.layer import MLP, LayerWork, Size, Truth, contestants, hidden_width
+from qkan.bench.work import Options, state_of, trained
 from qkan.kernels import dispatch
 
 OPTIONS = Options(
-    preacts=("fixed", "trained"),
     inputs="uniform",
     ansatz="pz",
     device=torch.device("cpu"),
@@ -30,22 +30,28 @@ OPTIONS = Options(
 SMALL = Size(9, 3, 5, 2)
 
 
-def a_work(preact: str = "trained", size: Size = SMALL, **options: object) -> Work:
-    return Work(size, preact, replace(OPTIONS, **options))
+def a_work(preact: str = "trained", size: Size = SMALL, **options: object) -> LayerWork:
+    return LayerWork(size, replace(OPTIONS, **options), preact)
 
 
-def truth_of(work: Work) -> tuple[Truth, dict[str, Tensor]]:
-    state = layer._state(work)
-    size = work.size
-    return Truth(
-        work, state, work.numbers(size.in_features, "uniform", 1), work.numbers(size.out_features, "normal", 2)
-    ), state
+def measure(work: LayerWork) -> list[Entry]:
+    return work.run(work.contestants(), work.limits())
+
+
+def state(work: LayerWork) -> dict[str, Tensor]:
+    return state_of(work.layer("reference"), work.options.seed)
+
+
+def truth_of(work: LayerWork) -> tuple[Truth, dict[str, Tensor]]:
+    size, drawn = work.size, state(work)
+    x, upstream = work.columns(size.in_features, "uniform", 1), work.columns(size.out_features, "normal", 2)
+    return Truth(work, drawn, x, upstream), drawn
 
 
 class Off(nn.Module):
     """A right layer whose output or gradient is then made wrong."""
 
-    def __init__(self, work: Work, state: dict[str, Tensor], change) -> None:
+    def __init__(self, work: LayerWork, state: dict[str, Tensor], change) -> None:
         super().__init__()
         self.right = work.layer("bloch")
         self.right.load_state_dict(state)
@@ -105,25 +111,25 @@ def test_every_backend_is_right_or_refuses(preact: str, dtype: str, ansatz: str)
 )
 def test_wrong_answers_are_caught(change) -> None:
     work = a_work()
-    truth, state = truth_of(work)
-    assert not truth.errors(Off(work, state, lambda x, y, right: y)).too_large
-    assert truth.errors(Off(work, state, change)).too_large
+    truth, drawn = truth_of(work)
+    assert not truth.errors(Off(work, drawn, lambda x, y, right: y)).too_large
+    assert truth.errors(Off(work, drawn, change)).too_large
 
 
 def test_gradients_of_samples_and_outputs_that_are_not_compared_must_be_zero(monkeypatch) -> None:
     monkeypatch.setattr(layer, "CHECKED_ELEMENTS", 3 * 2 * 3 * 4)
     monkeypatch.setattr(layer, "_CHECKED_SAMPLES", 4)
     work = a_work()
-    truth, state = truth_of(work)
+    truth, drawn = truth_of(work)
     assert truth.rows.tolist() == [0, 3, 5, 8]
     assert truth.outputs.tolist() == [0, 2, 4]
-    assert not truth.errors(Off(work, state, lambda x, y, right: y)).too_large
+    assert not truth.errors(Off(work, drawn, lambda x, y, right: y)).too_large
     leaks = [
         lambda x, y, right: y + 1e-2 * (x[1] - x[1].detach()).sum(),
         lambda x, y, right: y + 1e-2 * (right.theta[1] - right.theta[1].detach()).sum(),
     ]
     for leak in leaks:
-        errors = truth.errors(Off(work, state, leak))
+        errors = truth.errors(Off(work, drawn, leak))
         assert errors.output <= errors.output_limit
         assert errors.gradient > errors.gradient_limit
 
@@ -135,27 +141,20 @@ def test_limits_grow_with_the_terms_that_are_summed() -> None:
     assert [one.gradient_limit for one in errors] == pytest.approx([per_gradient, per_gradient, 3 * per_gradient])
 
 
-@pytest.mark.parametrize(
-    ("total", "wanted", "chosen"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8]), (9, 0, [0]), (1, 4, [0])]
-)
-def test_compared_part_is_spread_evenly(total: int, wanted: int, chosen: list[int]) -> None:
-    assert layer._spread(total, wanted, torch.device("cpu")).tolist() == chosen
-
-
 def test_pre_activations_are_off_their_initial_values() -> None:
     work = a_work()
-    state, fresh = layer._state(work), work.layer("reference").state_dict()
-    assert torch.equal(state["theta"], fresh["theta"])
-    assert 0 < (state["preact_weight"] - 1).abs().max() <= 0.1
-    assert 0 < state["preact_bias"].abs().max() <= 0.1
-    assert "preact_weight" not in layer._state(a_work("fixed"))
+    drawn, fresh = state(work), work.layer("reference").state_dict()
+    assert torch.equal(drawn["theta"], fresh["theta"])
+    assert 0 < (drawn["preact_weight"] - 1).abs().max() <= 0.1
+    assert 0 < drawn["preact_bias"].abs().max() <= 0.1
+    assert "preact_weight" not in state(a_work("fixed"))
 
 
 def test_all_backends_hold_the_same_parameters_whatever_was_drawn_before() -> None:
     torch.manual_seed(1)
-    first = layer._state(a_work())
+    first = state(a_work())
     torch.manual_seed(2)
-    assert all(torch.equal(first[name], tensor) for name, tensor in layer._state(a_work()).items())
+    assert all(torch.equal(first[name], tensor) for name, tensor in state(a_work()).items())
 
 
 def test_backend_that_cannot_run_here_says_why(monkeypatch) -> None:
@@ -175,12 +174,6 @@ def test_the_stream_of_random_numbers_is_left_alone() -> None:
     torch.manual_seed(7)
     measure(a_work("fixed", Size(2, 2, 2, 1)))
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_other_peoples_layers_take_part() -> None:
-    peer = Contestant("theirs", "splines of others", ask=lambda: {"seconds": [1.0], "extra_bytes": 5, "parameters": 6})
-    entries = measure(a_work(backends=()), lambda work: [peer])
-    assert [entry.name for entry in entries] == [MLP, "Linear", "theirs"]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,21 @@ def test_gradients_are_those_of_the_weighted_sum_and_do_not_accumulate() -> None
     assert linear.weight.grad is None
 
 
+def test_the_first_of_several_outputs_counts() -> None:
+    lstm = nn.LSTM(3, 2)
+    x, upstream = torch.rand(4, 5, 3, requires_grad=True), torch.rand(4, 5, 2)
+    (expected,) = torch.autograd.grad((lstm(x)[0] * upstream).sum(), x)
+    torch.testing.assert_close(Step(lstm, x, upstream)()[0], expected)
+
+
+def test_inference_is_the_output_without_a_graph() -> None:
+    half = nn.Sequential(nn.Linear(20, 20), nn.Dropout(0.5))
+    found = measure.inference(step(half))
+    output = found()
+    assert not output.requires_grad
+    torch.testing.assert_close(output, found())  # nothing is dropped
+
+
 def climbed(
     monkeypatch: pytest.MonkeyPatch, of_bytes: tuple[int, int], of_seconds: tuple[float, float], limits: Limits
 ) -> list[int]:
@@ -227,11 +242,11 @@ def test_reasons(error: Exception, reason: str) -> None:
 
 
 def test_numbers_are_drawn_from_the_seed() -> None:
-    uniform = measure.draw(200, 5, "uniform", 0.8, 3)
+    uniform = measure.draw((200, 5), "uniform", 0.8, 3)
     assert uniform.abs().max() <= 0.8
     assert uniform.std() == pytest.approx(0.8 / 3**0.5, rel=0.05)
-    assert torch.equal(uniform, measure.draw(200, 5, "uniform", 0.8, 3))
-    normal = measure.draw(200, 5, "normal", 0.8, 3)
+    assert torch.equal(uniform, measure.draw((200, 5), "uniform", 0.8, 3))
+    normal = measure.draw((200, 5), "normal", 0.8, 3)
     assert normal.std() == pytest.approx(1, rel=0.1)
 
 

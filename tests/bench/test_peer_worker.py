@@ -9,15 +9,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qkan.bench import layer_peers, peer_worker
+from qkan.bench import others, peer_worker
 from qkan.bench.contest import CIRCUITS, SPLINES
-from qkan.bench.layer import Options, Size, Work
+from qkan.bench.layer import LayerWork, Size
+from qkan.bench.lstm import LSTMWork
+from qkan.bench.lstm import Size as LSTMSize
 from qkan.bench.peers import Peer, PeerError
+from qkan.bench.stream import StreamSize, StreamWork
+from qkan.bench.work import Options
 
 REQUEST = {
     "builder": "pykan",
-    "size": [6, 3, 4, 2],
+    "in_features": 3,
+    "out_features": 4,
+    "reps": 2,
     "preact": "trained",
+    "x_shape": [6, 3],
+    "y_shape": [6, 4],
+    "batch_dim": 0,
+    "infer": False,
     "inputs": "uniform",
     "bound": 1.0,
     "ansatz": "pz",
@@ -77,11 +87,11 @@ def test_inputs_are_those_of_the_work() -> None:
     peer_worker.answer(REQUEST)
     (layer,) = TheirsWithMore.made
     x = max(layer.seen, key=len)
-    work = Work(Size(6, 3, 4, 2), "trained", OPTIONS)
+    work = LayerWork(Size(6, 3, 4, 2), OPTIONS, "trained")
     assert x.dtype == torch.float64
     assert x.requires_grad
-    assert torch.equal(x, peer_worker.load_measure().draw(6, 3, "uniform", 1.0, 0).double())
-    assert x.shape == work.numbers(3, "uniform", 0).shape
+    assert torch.equal(x, peer_worker.load_measure().draw((6, 3), "uniform", 1.0, 0).double())
+    assert x.shape == work.columns(3, "uniform", 0).shape
     assert layer.options == {"num": 3, "k": 3, "device": "cpu"}
 
 
@@ -109,6 +119,38 @@ def test_layers_are_built_with_these_options(builder: str, options: dict[str, ob
     assert [layer.options for layer in Theirs.made] == [options]
 
 
+LSTM = REQUEST | {
+    "builder": "original-lstm",
+    "solver": "tn",
+    "preact": "fixed",
+    "x_shape": [5, 6, 3],
+    "y_shape": [5, 6, 4],
+    "batch_dim": 1,
+    "infer": True,
+}
+
+
+def test_lstm_of_others_has_one_layer_for_its_gates() -> None:
+    answer = peer_worker.answer(LSTM)
+    assert (len(answer["seconds"]), len(answer["inference"])) == (2, 2)
+    assert answer["parameters"] == (3 + 4) * 16 + 16
+    (layer,) = Theirs.made
+    assert layer.options["preact_trainable"] is False
+    assert {tuple(x.shape) for x in layer.seen} == {(rows, 7) for rows in (1, 2, 6)}
+    assert not layer.training  # inference came last
+
+
+def test_lstm_of_others_is_that_of_torch_where_its_layer_is_linear() -> None:
+    torch.manual_seed(0)
+    exact = nn.LSTM(3, 4).double()
+    linear = nn.Linear(7, 16).double()
+    with torch.no_grad():
+        linear.weight.copy_(torch.cat((exact.weight_ih_l0, exact.weight_hh_l0), 1))
+        linear.bias.copy_(exact.bias_ih_l0 + exact.bias_hh_l0)
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(peer_worker.LSTMOfLayer(linear, 4)(x), exact(x)[0])
+
+
 def test_whatever_stops_a_peer_is_its_answer(monkeypatch) -> None:
     def no_triton(*arguments: object, **options: object) -> None:
         raise ImportError("Triton is required for solver='flash'.\nInstall it")
@@ -127,11 +169,11 @@ def test_every_line_is_a_request_and_an_answer() -> None:
     answers = io.StringIO()
     peer_worker.serve(io.StringIO(2 * (json.dumps(REQUEST) + "\n")), answers)
     assert [set(json.loads(line)) for line in answers.getvalue().splitlines()] == 2 * [
-        {"seconds", "extra_bytes", "parameters", "torch"}
+        {"seconds", "inference", "extra_bytes", "parameters", "torch"}
     ]
 
 
-OPTIONS = Options(("fixed",), "normal", "pz", torch.device("cpu"), "float64", 3, 5, 20.0, (), 11)
+OPTIONS = Options("normal", "pz", torch.device("cpu"), "float64", 3, 5, 20.0, (), 11)
 
 
 def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
@@ -142,15 +184,15 @@ def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
         return tmp_path / "bin" / "python"
 
     asked = []
-    monkeypatch.setattr(layer_peers.peers, "prepare", prepare)
+    monkeypatch.setattr(others.peers, "prepare", prepare)
     monkeypatch.setattr(
-        layer_peers.PeerProcess,
+        others.PeerProcess,
         "ask",
         lambda self, request, seconds: asked.append((request, seconds)) or {"reason": "no"},
     )
     said: list[str] = []
-    with layer_peers.layers_of_others(said.append) as others:
-        found = others(Work(Size(6, 3, 4, 2), "trained", OPTIONS))
+    with others.modules_of_others("layer", said.append) as listed:
+        found = listed(LayerWork(Size(6, 3, 4, 2), OPTIONS, "trained"))
     assert [one.name for one in found if one.family == CIRCUITS] == [
         f"original 0.2.3, {solver}" for solver in ("exact", "tn", "cutn", "flash", "cute", "cutile")
     ]
@@ -160,7 +202,7 @@ def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
         "pykan 0.2.8, KANLayer": None,
         "efficient-kan 0.1.0, KANLinear": "efficient-kan==0.1.0 is not on the package index",
     }
-    assert said == [layer_peers.NOTE]
+    assert said == [others.NOTES["layer"]]
     assert found[1].ask is not None
     assert found[1].ask() == {"reason": "no"}
     expected = {
@@ -175,6 +217,20 @@ def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
     assert asked == [(REQUEST | expected, 30.0)]
 
 
+def test_peers_of_a_recurrence_are_asked_for_its_sizes(monkeypatch, tmp_path) -> None:
+    asked = []
+    monkeypatch.setattr(others.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
+    monkeypatch.setattr(others.PeerProcess, "ask", lambda self, request, seconds: asked.append(request) or {})
+    with others.modules_of_others("lstm", [].append) as listed:
+        found = listed(LSTMWork(LSTMSize(6, 5, 4, 2), OPTIONS, 3))
+        assert listed(StreamWork(StreamSize(3, 4, 2), OPTIONS)) == []
+    assert {one.family for one in found} == {CIRCUITS}
+    assert found[1].ask is not None
+    found[1].ask()
+    assert asked == [LSTM | {"inputs": "normal", "threads": 3, "rounds": 5, "limit": 20.0, "seed": 11}]
+
+
 def test_every_builder_is_known_to_the_worker() -> None:
-    requested = {layer.request["builder"] for _, layers in layer_peers.PEERS for layer in layers}
+    peers = [modules for listed in others.PEERS.values() for _, modules in listed]
+    requested = {module.request["builder"] for modules in peers for module in modules}
     assert requested == set(peer_worker.BUILDERS)

@@ -7,22 +7,27 @@ import pytest
 import torch
 
 from qkan.bench import report
-from qkan.bench.contest import CIRCUITS, CLASSICAL, OURS, Entry, Errors, ratios
+from qkan.bench.contest import CIRCUITS, CLASSICAL, OURS, Entry, Errors
 
 ENTRIES = [
-    Entry("bloch", OURS, "", 10, [0.002, 0.001, 0.003], [0.002], 2**20, Errors(1e-6, 1e-5, 1e-4, 1e-3)),
-    Entry("spectral", OURS, "", 10, [0.5], [0.5], 2**21, Errors(float("nan"), 1e-5, 1e-4, 1e-3), wrong=True),
-    Entry("MLP", CLASSICAL, "3-4-5", 12, [0.001], [0.001], 2**19),
+    Entry("bloch", OURS, "", 10, [0.002, 0.001, 0.003], [0.002], [0.0006], 2**20, Errors(1e-6, 1e-5, 1e-4, 1e-3)),
+    Entry("spectral", OURS, "", 10, [0.5], [0.5], [], 2**21, Errors(float("nan"), 1e-5, 1e-4, 1e-3), wrong=True),
+    Entry("MLP", CLASSICAL, "3-4-5", 12, [0.001], [0.001], [0.0002, 0.0004], 2**19),
     Entry("flash", CIRCUITS, reason="ImportError: no triton"),
 ]
 
 
 def test_rows_hold_everything_that_was_measured() -> None:
-    rows = {row["name"]: row for row in report.as_json(ENTRIES, ratios(ENTRIES, "MLP"))}
+    rows = {row["name"]: row for row in report.as_json(ENTRIES, ["MLP"])}
     assert rows["bloch"]["median_ms"] == pytest.approx(2)
     assert rows["bloch"]["quartiles_ms"] == pytest.approx([1.5, 2.5])
     assert rows["bloch"]["milliseconds"] == pytest.approx([2, 1, 3])
     assert rows["bloch"]["ratios"] == {"MLP": pytest.approx(2)}
+    assert rows["bloch"]["inference_ratios"] == {"MLP": pytest.approx(2)}
+    assert rows["bloch"]["memory_ratios"] == {"MLP": 2}
+    assert rows["bloch"]["inference_median_ms"] == pytest.approx(0.6)
+    assert rows["MLP"]["inference_milliseconds"] == pytest.approx([0.2, 0.4])
+    assert (rows["spectral"]["inference_median_ms"], rows["spectral"]["inference_ratios"]) == (None, {})
     assert (rows["bloch"]["output_error"], rows["bloch"]["gradient_limit"]) == (1e-6, 1e-3)
     assert (rows["spectral"]["output_error"], rows["spectral"]["wrong"]) == ("nan", True)
     assert (rows["flash"]["reason"], rows["flash"]["median_ms"]) == ("ImportError: no triton", None)
@@ -53,14 +58,20 @@ def test_processor_is_named_by_the_system(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_dots_show_times_and_memory_of_all_that_ran() -> None:
-    figure = report.dots([("first", ENTRIES), ("second", ENTRIES[:1])])
+    figure = report.dots([("first", "forward + backward", ENTRIES), ("second", "one step", ENTRIES[1:2])])
     times, memory = figure.axes[:2]
-    assert times.get_xlabel() == "forward + backward, milliseconds (median, quartiles)"
+    assert times.get_xlabel() == "forward + backward, milliseconds (median, quartiles; hollow: inference)"
     assert times.get_ylabel() == "contestant"
     assert memory.get_xlabel() == "memory beyond parameters, inputs and gradients, MiB"
     assert [label.get_text() for label in times.get_yticklabels()] == ["bloch", "spectral (WRONG)", "MLP 3-4-5"]
     medians = [container.lines[0].get_xdata()[0] for container in times.containers]
     assert medians == pytest.approx([2, 500, 1])
+    hollow = [line for line in times.get_lines() if line.get_fillstyle() == "none"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in hollow] == [
+        (pytest.approx(0.6), "bloch"),
+        (pytest.approx(0.3), "MLP 3-4-5"),
+    ]
+    assert figure.axes[2].get_xlabel() == "one step, milliseconds (median, quartiles)"
     assert [line.get_xdata()[0] for line in memory.get_lines()] == pytest.approx([1, 2, 0.5])
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["first", "", "second", ""]
 
@@ -82,8 +93,41 @@ def test_curves_have_a_line_for_each_contestant_that_ran() -> None:
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"bloch", "spectral", "MLP"}
 
 
-def test_figures_and_picture_are_written(tmp_path: Path) -> None:
-    figures, picture = report.save(tmp_path / "deep" / "er", "layer", {"works": []}, report.dots([("one", ENTRIES)]))
-    assert json.loads(figures.read_text()) == {"schema": report.SCHEMA, "works": []}
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in picture.parent.iterdir()} == {"layer.json", "layer.png"}
+def test_tables_have_a_row_for_each_that_ran() -> None:
+    works = [("first", "a step", ENTRIES), ("other", "a walk", ENTRIES[3:]), ("second", "a step", ENTRIES[:1])]
+    assert (
+        report.markdown(works)
+        == """\
+| a step, milliseconds | first | second |
+| --- | --- | --- |
+| bloch | 2 | 2 |
+| spectral | 500 | - |
+| MLP | 1 | - |
+
+| inference, milliseconds | first | second |
+| --- | --- | --- |
+| bloch | 0.6 | 0.6 |
+| MLP | 0.3 | - |
+
+| extra memory, MiB | first | second |
+| --- | --- | --- |
+| bloch | 1 | 1 |
+| spectral | 2 | - |
+| MLP | 0.5 | - |
+
+| parameters | first | second |
+| --- | --- | --- |
+| bloch | 10 | 10 |
+| spectral | 10 | - |
+| MLP | 12 | - |
+"""
+    )
+
+
+def test_figures_tables_and_picture_are_written(tmp_path: Path) -> None:
+    picture = report.dots([("one", "a step", ENTRIES)])
+    paths = report.save(tmp_path / "deep" / "er", "layer", {"works": []}, "| ü |\n", picture)
+    assert json.loads(paths["figures"].read_text()) == {"schema": report.SCHEMA, "works": []}
+    assert paths["tables"].read_text(encoding="utf-8") == "| ü |\n"
+    assert paths["picture"].read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in (tmp_path / "deep" / "er").iterdir()} == {"layer.json", "layer.md", "layer.png"}

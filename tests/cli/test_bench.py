@@ -1,4 +1,4 @@
-"""``qkan bench layer``."""
+"""``qkan bench layer`` and ``qkan bench lstm``."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from qkan.bench import growth, layer_peers
+from qkan import QKANLSTM, QKANLSTMCell
+from qkan.bench import growth, others, stream
+from qkan.bench.layer import LayerWork
 from qkan.bench.peers import PeerError
 from qkan.kernels import bloch, dispatch
 
 SMALL = ["bench", "layer", "--size", "5,3,2,1", "--rounds", "2", "--threads", "1"]
+SMALL_LSTM = ["bench", "lstm", "--size", "5,3,2,1", "--stream", "3", "--rounds", "2", "--threads", "1"]
 
 
 @pytest.fixture
@@ -52,8 +55,9 @@ def test_table_has_every_backend_and_what_it_stands_for(run) -> None:
 
 def test_figures_have_the_schema_and_the_picture_is_there(run, tmp_path: Path) -> None:
     done = run("--preact", "trained", "--backends", "bloch,spectral", "--inputs", "normal", "--seed", "3")
-    assert done.output.splitlines()[-2:] == [
+    assert done.output.splitlines()[-3:] == [
         f"figures: {tmp_path / 'layer.json'}",
+        f"tables: {tmp_path / 'layer.md'}",
         f"picture: {tmp_path / 'layer.png'}",
     ]
     figures = json.loads((tmp_path / "layer.json").read_text())
@@ -104,7 +108,7 @@ def test_peers_that_cannot_be_installed_are_rows_with_a_reason(run, monkeypatch:
     def prepare(peer, torch_version: str, say) -> Path:
         raise PeerError(f"{peer.requirements[0]} is not on the package index")
 
-    monkeypatch.setattr(layer_peers.peers, "prepare", prepare)
+    monkeypatch.setattr(others.peers, "prepare", prepare)
     done = run("--peers", "--preact", "fixed", "--backends", "bloch")
     assert done.exit_code == 0
     assert "original 0.2.3, tn: qkan==0.2.3 is not on the package index" in done.output
@@ -118,8 +122,8 @@ def test_peers_have_columns_of_their_own(run, monkeypatch: pytest.MonkeyPatch, t
             return {"reason": "ImportError: no triton"}
         return {"seconds": [2.0, 2.0], "extra_bytes": 2**20, "parameters": 7}
 
-    monkeypatch.setattr(layer_peers.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
-    monkeypatch.setattr(layer_peers.PeerProcess, "ask", ask)
+    monkeypatch.setattr(others.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
+    monkeypatch.setattr(others.PeerProcess, "ask", ask)
     done = run("--peers", "--preact", "fixed", "--backends", "bloch")
     assert done.exit_code == 0
     assert "of MLP   of best circuit peer   of best spline peer" in done.output
@@ -130,16 +134,139 @@ def test_peers_have_columns_of_their_own(run, monkeypatch: pytest.MonkeyPatch, t
 
 def test_growth_is_a_table_for_every_point_and_a_picture(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
-        growth, "_why_stop", lambda axis, size, preact, room: "enough" if size.reps > 1 or size.batch > 5 else None
+        growth, "_why_stop", lambda axis, work, room: "enough" if work.size.reps > 1 or work.size.batch > 5 else None
     )
-    monkeypatch.setattr(growth, "AXES", {"B": "batch", "R": "reps"})
-    monkeypatch.setattr("qkan.bench.layer_runs.AXES", {"B": "batch", "R": "reps"})
+    monkeypatch.setattr(LayerWork, "axes", {"B": "batch", "R": "reps"})
     done = run("--growth", "--preact", "fixed", "--backends", "bloch")
     assert done.exit_code == 0
     assert "B ends before 10: enough" in done.output
     assert "R ends before 2: enough" in done.output
     assert len(json.loads((tmp_path / "growth.json").read_text())["points"]) == 2
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def run_lstm(qkan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a small benchmark of a recurrence into ``tmp_path``."""
+    monkeypatch.setattr(stream, "STEPS", 4)
+    return lambda *more: qkan(*SMALL_LSTM, "--out", tmp_path, *more)
+
+
+def test_table_of_a_recurrence_has_every_variant_and_both_lstms(run_lstm, tmp_path: Path) -> None:
+    done = run_lstm("--input-size", "2")
+    assert done.exit_code == 0
+    rest = "ansatz pz, inputs uniform on [-1, 1], float32, cpu, 1 thread"
+    assert f"B = 5, T = 3, H = 2, R = 1: input size 2, {rest}" in done.output
+    assert f"input size 2, H = 3, R = 1: {rest}" in done.output
+    heads = [" ".join(line.split()) for line in done.output.splitlines() if "parameters" in line]
+    assert heads == [
+        "forward + backward parameters ms quartiles of nn.LSTM of nn.LSTM, equal params inference ms extra MiB "
+        "output error gradient error",
+        "one step of one sample parameters ms quartiles of nn.LSTMCell extra MiB output error gradient error",
+    ]
+    rows = table(done.output)
+    assert {"QKANLSTM", "QKANLSTM, trained preact", "QKANLSTM, per input", "HQKANLSTM", "QKANGRU"} <= set(rows)
+    assert rows["QKANLSTM"][0] == str(8 * (2 + 2) * 4 + 8)
+    assert rows["nn.LSTM (H = 2)"][0] == str(8 * (2 + 2 + 2))
+    assert rows["nn.LSTM, equal params (H = 5)"][-2:] == ["-", "-"]
+    assert float(rows["HQKANLSTM"][-1]) < 1e-4
+    figures = json.loads((tmp_path / "lstm.json").read_text())
+    assert figures["command"] == "qkan bench lstm"
+    assert [work["size"] for work in figures["works"]] == [
+        {"batch": 5, "steps": 3, "hidden": 2, "reps": 1},
+        {"inputs": 2, "hidden": 3, "reps": 1},
+    ]
+    row = figures["works"][0]["rows"][0]
+    assert set(row["ratios"]) == set(row["inference_ratios"]) == {"nn.LSTM", "nn.LSTM, equal params"}
+    assert "| inference, milliseconds | B = 5, T = 3, H = 2, R = 1 |" in (tmp_path / "lstm.md").read_text()
+    assert (tmp_path / "lstm.png").stat().st_size > 10_000
+
+
+def test_wrong_recurrence_ends_with_an_error(run_lstm, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = QKANLSTM.forward, QKANLSTMCell.forward
+
+    def wrong(self, *arguments):
+        output, states = right[0](self, *arguments)
+        return output * (1.01 if self.engine == "torch" else 1), states
+
+    def wrong_cell(self, x, *states):
+        h, c = right[1](self, x, *states)
+        return h, c * (1.01 if x.dtype == torch.float32 else 1)
+
+    monkeypatch.setattr(QKANLSTM, "forward", wrong)
+    monkeypatch.setattr(QKANLSTMCell, "forward", wrong_cell)
+    done = run_lstm("--engines", "torch,loop", "--cells", "edge", "--stream", "2")
+    assert done.exit_code == 1
+    assert "QKANLSTM, torch WRONG" in table(done.output)
+    assert "QKANLSTM, loop" in table(done.output)
+    assert "QKANLSTM, torch WRONG: the errors may be 1.7e-05 (output) and 1.0e-04 (gradient)" in done.output
+    assert "QKANLSTMCell WRONG: the errors may be 1.7e-05 (output)\n" in done.output
+    names = (
+        "QKANLSTM, torch (B = 5, T = 3, H = 2, R = 1)",
+        *(f"{name} (H = 2, R = 1)" for name in ("QKANLSTMCell", "QKANLSTMCell, qkan.compile")),
+    )
+    assert done.stderr == f"Error: wrong, see the rows: {'; '.join(names)}\n"
+
+
+def test_peers_of_a_recurrence_are_rows(run_lstm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def ask(self, request, seconds: float) -> dict:
+        if request["solver"] != "tn":
+            return {"reason": "ImportError: no triton"}
+        return {"seconds": [2.0, 2.0], "inference": [1.0], "extra_bytes": 2**20, "parameters": 7}
+
+    monkeypatch.setattr(others.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
+    monkeypatch.setattr(others.PeerProcess, "ask", ask)
+    done = run_lstm("--peers", "--cells", "input", "--stream", "0")
+    assert done.exit_code == 0
+    assert "of nn.LSTM   of nn.LSTM, equal params   of best circuit peer   inference ms" in done.output
+    row = table(done.output)["original 0.2.3, tn"]
+    assert (row[0], row[1], *row[5:8]) == ("7", "2000", "1", "1000", "1.000")
+    assert "original 0.2.3, flash: ImportError: no triton" in done.output
+    assert "one step" not in done.output
+
+
+def test_growth_of_a_recurrence_leaves_out_single_steps(
+    run_lstm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(growth, "_why_stop", lambda axis, work, room: "enough" if sum(work.size) > 11 else None)
+    done = run_lstm("--growth", "--cells", "input")
+    assert done.exit_code == 0
+    assert [line for line in done.output.splitlines() if "ends before" in line] == [
+        f"{axis} ends before {value}: enough" for axis, value in (("B", 10), ("T", 6), ("H", 4))
+    ]
+    assert "one step" not in done.output
+    assert len(json.loads((tmp_path / "growth.json").read_text())["points"]) == 3
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--size", "1,2,3"], "'1,2,3' is not four positive whole numbers B,T,H,R, such as 64,12,16,2"),
+        (["--size", "1,0,3,4"], "'1,0,3,4' is not four positive whole numbers B,T,H,R, such as 64,12,16,2"),
+        (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
+        (["--cells", "edges"], "--cells: unknown cell 'edges'; use one of edge, trained, input, hqkan, gru."),
+        (["--cells", "edge,edge"], "--cells: 'edge' is given twice."),
+        (["--engines", "bloch"], "--engines: unknown engine 'bloch'; use one of auto, "),
+        (["--input-size", "0"], "Invalid value for '--input-size'"),
+        (["--stream", "-1"], "Invalid value for '--stream'"),
+        (["--growth", "--size", "1,2,3,4"], "--growth starts from one --size, but 2 are given."),
+        (["--device", "cuda:99"], "--device: 'cuda:99' is not there: PyTorch sees"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_of_a_recurrence_are_answered_with_one_sentence(
+    arguments: list[str], answer: str, run_lstm, tmp_path: Path
+) -> None:
+    done = run_lstm(*arguments)
+    assert done.exit_code == 2
+    assert answer in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_default_sizes_are_those_of_the_published_table(qkan) -> None:
+    words = " ".join(qkan("bench", "lstm", "--help").output.split())
+    assert "[default: 64,12,4,2; 64,12,16,2; 256,24,64,2; 64,512,32,2]" in words
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_public_names_load_without_the_heavy_packages() -> None:
         ["info", "--help"],
         ["bench", "--help"],
         ["bench", "layer", "--help"],
+        ["bench", "lstm", "--help"],
         ["data", "--help"],
     ],
     ids=" ".join,
