@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from qkan.kernels import bloch, bloch_triton, cost, reference, spectral, spectral_triton
 from qkan.kernels.ansatz import Ansatz, get_ansatz
+from qkan.kernels.bloch_numba import usable
 from qkan.kernels.choice import Choice, Plan, Radius, choose, plan_expansion
 from qkan.kernels.features import BASES
+from qkan.kernels.product import operands_sum
 from qkan.kernels.recurrence_types import Operands
 
 READOUTS = ("z", "amplitude")
@@ -76,7 +78,8 @@ def check_readout(readout: str) -> str:
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """No autocast on ``device``, if it has one at all (the meta device has none)."""
     known = torch.amp.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+    on = torch.compiler.is_compiling() or (known and torch.is_autocast_enabled(device.type))
+    return torch.autocast(device.type, enabled=False) if known and on else nullcontext()
 
 
 def narrow(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
@@ -212,6 +215,9 @@ class Circuits:
 
     def _expanded(self, plan: Plan, low: torch.dtype | None) -> Callable[[Tensor], Tensor]:
         """The layer by expansion: everything one matrix product, or activations and a linear map."""
+        if self._one_per_input and low is None and plan.kind != "sums" and usable(self.theta, self.mix):
+            operands = self._as_operands(plan)
+            return lambda x: operands_sum(x.reshape(-1, x.shape[-1]), operands).reshape(*x.shape[:-1], -1)
         expansion = self.expand(plan)
         if self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
@@ -265,20 +271,27 @@ class Circuits:
         if isinstance(plan, str):
             return plan
         with without_autocast(self.theta.device):
-            expansion = self.expand(plan)
-            basis, matrix, constant, shape = expansion.basis, expansion.matrix, expansion.constant, None  # type: ignore[union-attr]
-            if self._one_per_input and self.mix is not None:
-                shape = torch.cat((constant.mT, matrix.squeeze(-1)))
-                matrix = self.mix.mT.unsqueeze(0)
-                bias = matrix.new_zeros(matrix.shape[-1]) if self.offset is None else self.offset
-            else:
-                bias = constant.sum(0) if self.offset is None else constant.sum(0) + self.offset
-            if self.base is not None:
-                name, weight = self.base
-                basis, matrix = replace(basis, base=name), torch.cat((matrix, weight.mT.unsqueeze(0)))
+            operands = self._as_operands(plan)
             if plan.kind == "chebyshev" and bandwidth is not None and self.weight is not None:
                 within = self.weight.detach().abs().sum(-1).amax() <= bandwidth
-                matrix = torch.where(within, matrix, math.nan)
+                operands = operands._replace(matrix=torch.where(within, operands.matrix, math.nan))
+        return operands
+
+    def _as_operands(self, plan: Plan) -> Operands:
+        """The whole layer by a plan other than sums of pre-activations."""
+        expansion, shape = self.expand(plan), None
+        if isinstance(expansion, spectral.SumExpansion):
+            raise ValueError("features at sums of pre-activations are no operands; plan without them")
+        basis, matrix, constant = expansion.basis, expansion.matrix, expansion.constant
+        if self._one_per_input and self.mix is not None:
+            shape = torch.cat((constant.mT, matrix.squeeze(-1)))
+            matrix = self.mix.mT.unsqueeze(0)
+            bias = matrix.new_zeros(matrix.shape[-1]) if self.offset is None else self.offset
+        else:
+            bias = constant.sum(0) if self.offset is None else constant.sum(0) + self.offset
+        if self.base is not None:
+            name, weight = self.base
+            basis, matrix = replace(basis, base=name), torch.cat((matrix, weight.mT.unsqueeze(0)))
         return Operands(basis, matrix, bias, shape)
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -16,14 +16,16 @@ the formulas above run without pieces.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qkan.kernels import spectral_triton
-from qkan.kernels.features import Basis
+from qkan.kernels import features_numba, spectral_triton
+from qkan.kernels.bloch_numba import usable
+from qkan.kernels.features import BASES, Basis
+from qkan.kernels.recurrence_types import Operands
 
 #: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
 #: are no faster.
@@ -256,6 +258,68 @@ def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x:
     return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
 
 
+def shaped_sum(x: Tensor, operands: Operands) -> Tensor:
+    """:func:`weighted_sum` of operands with a shape in a few differentiable operations: activations, then a product."""
+    shape, base = operands.shape, operands.basis.base
+    if shape is None:
+        raise ValueError("operands without a shape are no activations; use weighted_sum")
+    waves = replace(operands.basis, base=None)
+    planes = [weighted_sum(x, shape[1:].unsqueeze(-1), shape[0], waves, diagonal=True)]
+    if base is not None:
+        planes.append(BASES[base][0](x))
+    return torch.cat(planes, -1) @ operands.matrix.flatten(0, 1) + operands.bias
+
+
+class _NumbaSum(torch.autograd.Function):
+    """A sum of features in the CPU kernels of :mod:`qkan.kernels.features_numba`."""
+
+    @staticmethod
+    def forward(ctx: Any, x, matrix, constant, shape, basis: Basis):
+        ctx.save_for_backward(x, matrix, constant, shape)
+        ctx.basis = basis
+        return features_numba.products(basis, matrix, constant, shape, x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
+        x, matrix, constant, shape = ctx.saved_tensors
+        need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
+        if torch.is_grad_enabled() or not usable(grad):
+            return *_plain_pull(ctx, grad), None
+        grad, of_matrix, of_constant, of_x, of_shape = grad.contiguous(), None, None, None, None
+        if need_matrix or need_constant:
+            of_matrix, of_constant = features_numba.matrix_gradients(ctx.basis, matrix, shape, x, grad)
+        if need_x or need_shape:
+            of_x, of_shape = features_numba.input_gradients(ctx.basis, matrix, shape, x, grad)
+        found = (of_x, of_matrix, of_constant, of_shape)
+        return *(f if need else None for f, need in zip(found, ctx.needs_input_grad, strict=False)), None
+
+
+def _plain_pull(ctx: Any, grad: Tensor) -> list[Tensor | None]:
+    """Gradients of :class:`_NumbaSum` where they are to be differentiated or mapped over."""
+    tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[:4]
+    wanted = [k for k, need in enumerate(needs) if need]
+
+    def value(*given: Tensor) -> Tensor:
+        filled = list(tensors)
+        for k, tensor in zip(wanted, given, strict=True):
+            filled[k] = tensor
+        x, matrix, constant, shape = filled
+        if shape is None:
+            return plain_sum(Sum(ctx.basis), x, matrix, constant)
+        return shaped_sum(x, Operands(ctx.basis, matrix, constant, shape))
+
+    pulled = iter(torch.func.vjp(value, *(tensors[k] for k in wanted))[1](grad))
+    return [next(pulled) if need else None for need in needs]
+
+
+def operands_sum(x: Tensor, operands: Operands) -> Tensor:
+    """Features of x (samples, inputs) times the matrix of ``operands``, (samples, outputs)."""
+    basis, matrix, bias, shape = operands
+    if usable(x, matrix, bias, shape):
+        return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, shape, basis)
+    return weighted_sum(x, matrix, bias, basis) if shape is None else shaped_sum(x, operands)
+
+
 def weighted_sum(
     x: Tensor,
     matrix: Tensor,
@@ -283,6 +347,8 @@ def weighted_sum(
         and compilation work.
     """
     kind = Sum(basis, diagonal, low, fused and not diagonal)
+    if not (diagonal or fused or low is not None) and usable(x, matrix, constant):
+        return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
     small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
     if small or torch.compiler.is_compiling():
         return plain_sum(kind, x, matrix, constant)

@@ -101,7 +101,10 @@ def run(
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     if torch.compiler.is_compiling():
         return _OPERATION(spec, layout, chosen, keep, tensors)
-    outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *(_contiguous(t) for t in tensors))
+    whole = [_contiguous(t) for t in tensors]
+    if not torch._C._are_functorch_transforms_active():
+        return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
+    outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *whole)
     return outputs, h_n, c_n
 
 
@@ -256,6 +259,33 @@ class _Recurrence(torch.autograd.Function):
 
         found = _over_batch(info, in_dims[4:], function, tensors)
         return (*found, *[None] * (6 - len(found))), (*[0] * len(found), *[None] * (6 - len(found)))
+
+
+class _PlainRecurrence(torch.autograd.Function):
+    """:class:`_Recurrence` where no transform of torch.func is at work.
+
+    A context in ``forward`` keeps PyTorch from binding a signature at every call, which takes longer than a small cell.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors: Tensor | None):
+        outputs, h_n, c_n, *tape = _forward(spec, layout, engine, keep, tensors)
+        ctx.spec, ctx.layout, ctx.engine = spec, layout, engine
+        ctx.set_materialize_grads(False)
+        ctx.shapes = [result.shape for result in (outputs, h_n, c_n) if result is not None]
+        ctx.save_for_backward(*tensors, outputs, *tape)
+        return outputs, h_n, c_n
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+        tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
+        filled = [kept[0].new_zeros(s) if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
+        needs = tuple(ctx.needs_input_grad[4:])
+        how = (ctx.spec, ctx.layout, ctx.engine)
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            return *[None] * 4, *_Gradients.apply(*how, needs, len(filled), *filled, *kept, *tensors)
+        return *[None] * 4, *_gradients(*how, filled, kept, tensors, needs)
 
 
 class _Gradients(torch.autograd.Function):

@@ -21,14 +21,15 @@ parameter update instead of on every sample. Gradients of the circuit's paramete
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from qkan.kernels import bloch
+from qkan.kernels import bloch, bloch_numba
 from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.constants import constants, counted, exact_like
 from qkan.kernels.features import Basis
@@ -128,31 +129,86 @@ def _chebyshev_rule(terms: int) -> tuple[Tensor]:
     return (analysis,)
 
 
-def _expand(
-    basis: Basis,
-    points: Tensor,
-    analysis: Tensor,
-    theta: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    mix: Tensor | None,
-    ansatz: Ansatz,
-    reps: int,
-) -> Expansion:
-    numbers = 6 * reps * len(points) * theta.shape[-4] * theta.shape[-3]
+@dataclass(frozen=True)
+class _Rule:
+    """How circuits become coefficients: evaluated at ``points``, multiplied with ``analysis`` (terms, points)."""
+
+    points: Tensor
+    analysis: Tensor
+    ansatz: Ansatz
+    reps: int
+
+
+def _coefficients(
+    rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Coefficients of the features, (terms - 1, inputs, outputs), and of the constant, (inputs, outputs)."""
+    numbers = 6 * rule.reps * len(rule.points) * theta.shape[-4] * theta.shape[-3]
     values = bloch.at_points(
-        points,
+        rule.points,
         theta,
         weight,
         bias,
-        ansatz=ansatz,
-        reps=reps,
+        ansatz=rule.ansatz,
+        reps=rule.reps,
         keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
     )
-    coefficients = (analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
+    coefficients = (rule.analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if mix is not None:
         coefficients = coefficients * mix.mT
-    return Expansion(basis, coefficients[1:], coefficients[0])
+    return coefficients[1:], coefficients[0]
+
+
+class _FusedCoefficients(torch.autograd.Function):
+    """:func:`_coefficients` where the fused CPU kernel takes the tensors: one node of the graph instead of ten.
+
+    A small layer costs as much as the operations that PyTorch starts and notes for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta, weight, bias, mix, rule: _Rule):
+        options = bloch.Options(rule.ansatz, rule.reps, "z", reduce=False, at_points=True)
+        ctx.case, ctx.rule = options.case(rule.points.unsqueeze(-1), theta, weight, bias, None), rule
+        unmixed = torch.mm(rule.analysis, ctx.case.values()).view(-1, theta.shape[-3], theta.shape[-4])
+        ctx.save_for_backward(theta, weight, bias, mix, None if mix is None else unmixed)
+        coefficients = unmixed if mix is None else unmixed * mix.mT
+        return coefficients[1:], coefficients[0]
+
+    @staticmethod
+    def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):  # type: ignore[override]
+        *tensors, unmixed = ctx.saved_tensors
+        if torch.is_grad_enabled() or not bloch_numba.usable(of_matrix, of_constant):
+            return *_differentiable_gradients(ctx, tensors, (of_matrix, of_constant)), None
+        grad, of_mix = torch.cat((of_constant.unsqueeze(0), of_matrix)), None
+        if unmixed is not None:
+            of_mix = (grad * unmixed).sum(0).mT if ctx.needs_input_grad[3] else None
+            grad = grad * tensors[3].mT
+        of_values = torch.mm(ctx.rule.analysis.mT, grad.view(len(grad), -1))
+        _, *of_circuits, _ = ctx.case.gradients(of_values, (False, *ctx.needs_input_grad[:3], False))
+        return *of_circuits, of_mix, None
+
+
+def _differentiable_gradients(ctx: Any, tensors: Sequence[Tensor | None], grads: Sequence[Tensor]) -> list[Any]:
+    """Gradients of :func:`_coefficients` in its tensors, where they are to be differentiated or mapped over."""
+    wanted = [k for k, need in enumerate(ctx.needs_input_grad[:4]) if need]
+
+    def values(*given: Tensor) -> tuple[Tensor, Tensor]:
+        filled = list(tensors)
+        for k, tensor in zip(wanted, given, strict=True):
+            filled[k] = tensor
+        return _coefficients(ctx.rule, *filled)  # type: ignore[arg-type]
+
+    pull = torch.func.vjp(values, *(tensors[k] for k in wanted))[1]
+    pulled = iter(pull(tuple(grads)))
+    return [next(pulled) if need else None for need in ctx.needs_input_grad[:4]]
+
+
+def _expand(
+    basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+) -> Expansion:
+    if bloch_numba.usable(theta, weight, bias, mix) and torch.is_grad_enabled():
+        return Expansion(basis, *_FusedCoefficients.apply(theta, weight, bias, mix, rule))
+    return Expansion(basis, *_coefficients(rule, theta, weight, bias, mix))
 
 
 def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
@@ -165,7 +221,7 @@ def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: A
         ansatz, reps: the circuit.
     """
     angles, analysis = constants(_fourier_rule, reps, theta)
-    return _expand(Basis("fourier", reps), angles, analysis, theta, None, bias, mix, ansatz, reps)
+    return _expand(Basis("fourier", reps), _Rule(angles, analysis, ansatz, reps), theta, None, bias, mix)
 
 
 def shared(
@@ -181,7 +237,7 @@ def shared(
     angles, analysis = constants(_fourier_rule, degree, theta)
     counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
     basis, places = Basis("fourier", degree), counting.expand(*theta.shape[:2], -1)
-    expansion = _expand(basis, angles, analysis, theta, places, None, mix, ansatz, reps)
+    expansion = _expand(basis, _Rule(angles, analysis, ansatz, reps), theta, places, None, mix)
     shifts = torch.zeros_like(weight[0]) if bias is None else bias[0]
     return SumExpansion(weight[0], shifts, expansion.matrix, expansion.constant)
 
@@ -260,4 +316,4 @@ def chebyshev(
     # In double precision: a rounded node would err by Omega times as much.
     points = radius * constants(_chebyshev_nodes, terms, exact_like(theta))[0]
     basis = Basis("chebyshev", terms, radius)
-    return _expand(basis, points, analysis, theta, weight, bias, mix, ansatz, reps)
+    return _expand(basis, _Rule(points, analysis, ansatz, reps), theta, weight, bias, mix)
