@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from qkan.kernels.features import Basis
-from qkan.kernels.threads import run_shards
 
 #: Fewer multiply-adds than this are not worth waking another thread.
 SHARD_WORK = 2**19
@@ -22,21 +20,17 @@ SHARD_WORK = 2**19
 ROWS, COLUMNS = 4, 32
 
 
+def addresses(*tensors: Tensor | None) -> list[int]:
+    """Address and length of every contiguous tensor, zeros for None, as kernels take them."""
+    found: list[int] = []
+    for tensor in tensors:
+        found += (0, 0) if tensor is None else (tensor.data_ptr(), tensor.numel())
+    return found
+
+
 def padded(size: int, unit: int = COLUMNS) -> int:
     """The smallest multiple of ``unit`` that is at least ``size``."""
     return (size + unit - 1) // unit * unit
-
-
-def flat(tensor: Tensor | None, like: Tensor) -> Any:
-    """The memory of a contiguous tensor as a flat NumPy array, an empty one for None."""
-    if tensor is None:
-        return _nothing(like.dtype)
-    return tensor.detach().numpy().reshape(-1)
-
-
-@lru_cache(maxsize=4)
-def _nothing(dtype: torch.dtype) -> Any:
-    return torch.empty(0, dtype=dtype, device="cpu").numpy()
 
 
 def threads_for(work: int, most: int) -> int:
@@ -45,20 +39,19 @@ def threads_for(work: int, most: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def radius_of(basis: Basis, dtype: torch.dtype) -> Any:
-    """The radius as a NumPy number of that dtype."""
-    return torch.tensor(basis.radius, dtype=dtype, device="cpu").numpy()[()]
+def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
+    """The radius as a tensor of that dtype, (1,)."""
+    return torch.tensor([basis.radius], dtype=dtype, device="cpu")
 
 
 @lru_cache(maxsize=256)
-def integers(basis: Basis, shaped: bool, width: int, *others: int) -> Any:
-    """The array ``how`` of the kernels."""
+def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 8) -> tuple[int, ...]:
+    """The integers ``how`` of the kernels; ``others`` are those of recurrences."""
     from qkan.kernels import features_numba_jit as jit
 
     bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
     kind = jit.FOURIER if basis.kind == "fourier" else jit.CHEBYSHEV
-    base = bases.get(basis.base, jit.IDENTITY)
-    return torch.tensor([kind, basis.size, base, shaped, width, *others], dtype=torch.int64, device="cpu").numpy()
+    return kind, basis.size, bases.get(basis.base, jit.IDENTITY), int(shaped), width, *others
 
 
 def waves_of(basis: Basis) -> int:
@@ -85,6 +78,16 @@ def turned(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tuple[Tensor, 
     return matrix, torch.cat((constant.unsqueeze(0), slopes))
 
 
+def pack(matrix: Tensor, depth: int, width: int, *, transposed: bool = False) -> Tensor:
+    """A contiguous matrix (depth, width), or (width, depth) if ``transposed``, in panels for the tiles."""
+    from qkan.kernels import features_numba_jit as jit
+
+    out = matrix.new_empty(depth * padded(width))
+    sizes = (depth, width, int(transposed), 0)
+    jit.PACK(matrix.dtype, (*(0,) * jit.HOW_SIZE, *sizes, *addresses(None, None, matrix, out)))
+    return out
+
+
 def matrix_gradients(
     basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -97,43 +100,31 @@ def matrix_gradients(
     from qkan.kernels import features_numba_jit as jit
 
     planes, width, total = matrix.shape
-    how = integers(basis, shape is not None, width)
     rows, high, stride = len(x), padded(width, ROWS), padded(total, jit.COLUMNS)
-    threads = threads_for(rows * planes * width * total, max(1, (rows + jit.CHUNK - 1) // jit.CHUNK))
+    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
     of_matrix = x.new_zeros(threads, planes, high, stride)
     of_bias = x.new_zeros(threads, total)
-    rooms = x.new_zeros(threads, jit.CHUNK * (stride + (waves_of(basis) + 4) * high)).numpy()
-    given = (total, flat(shape, x), flat(x, x), flat(grad, x))
-    matrices, biases = of_matrix.view(threads, -1).numpy(), of_bias.numpy()
-
-    def share(number: int) -> None:
-        ends = rows * number // threads, rows * (number + 1) // threads
-        results = (matrices[number], biases[number], rooms[number])
-        jit.feature_gradients(how, radius_of(basis, x.dtype), *ends, *given, *results)
-
-    run_shards(share, threads)
-    whole = of_matrix[0] if threads == 1 else of_matrix.sum(0)
-    return whole[:, :width, :total].contiguous(), of_bias[0] if threads == 1 else of_bias.sum(0)
+    room = x.new_zeros(threads, jit.CHUNK * (stride + (waves_of(basis) + 4) * high))
+    arrays = (radius_of(basis, x.dtype), room, shape, x, grad, of_matrix, of_bias)
+    sizes = (rows, total, 0, room.shape[1])
+    integers = how(basis, shape is not None, width)
+    jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
+    whole, bias = (of_matrix[0], of_bias[0]) if threads == 1 else (of_matrix.sum(0), of_bias.sum(0))
+    return whole[:, :width, :total].contiguous(), bias
 
 
 def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x: Tensor) -> Tensor:
-    """Features of x (rows, inputs), contiguous, times the matrix, plus the bias: (rows, outputs)."""
+    """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
     from qkan.kernels import features_numba_jit as jit
 
     planes, width, total = matrix.shape
-    how, rows = integers(basis, shape is not None, width), len(x)
-    packed = x.new_empty(planes * width * padded(total)).numpy()
-    jit.pack_matrix(flat(matrix, x), planes * width, total, False, packed)
+    rows, packed = len(x), pack(matrix, planes * width, total)
     out = x.new_empty(rows, total)
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    rooms = x.new_zeros(threads, jit.CHUNK * (padded(total) + (waves_of(basis) + 3) * width)).numpy()
-    given = (total, flat(x, x), flat(bias, x), flat(shape, x), packed, flat(out, x))
-
-    def share(number: int) -> None:
-        ends = rows * number // threads, rows * (number + 1) // threads
-        jit.products(how, radius_of(basis, x.dtype), *ends, *given, rooms[number])
-
-    run_shards(share, threads)
+    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (waves_of(basis) + 3) * width))
+    arrays = (radius_of(basis, x.dtype), room, x, bias, shape, packed, out)
+    sizes = (rows, total, 0, room.shape[1])
+    jit.PRODUCTS(x.dtype, (*how(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads)
     return out
 
 
@@ -146,19 +137,13 @@ def input_gradients(
     pulling, slopes = turned(basis, matrix, shape)
     total, rows, width = matrix.shape[2], len(x), matrix.shape[1]
     columns = pulling.shape[0] * width
-    how = integers(basis, shape is not None, width)
-    packed = x.new_empty(total * padded(columns)).numpy()
-    jit.pack_matrix(flat(pulling.contiguous(), x), total, columns, True, packed)
+    packed = pack(pulling.contiguous(), total, columns, transposed=True)
     threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
     dx = torch.zeros_like(x)
     of_shape = x.new_zeros(threads, 0 if shape is None else shape.numel())
-    rooms = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (waves_of(basis) + 3) * width)).numpy()
-    given = (total, columns, flat(slopes, x), packed, flat(x, x), flat(grad, x), flat(dx, x))
-    shapes = of_shape.numpy()
-
-    def share(number: int) -> None:
-        ends = rows * number // threads, rows * (number + 1) // threads
-        jit.input_gradients(how, radius_of(basis, x.dtype), *ends, *given, shapes[number], rooms[number])
-
-    run_shards(share, threads)
+    room = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (waves_of(basis) + 3) * width))
+    arrays = (radius_of(basis, x.dtype), room, slopes, packed, x, grad, dx, of_shape)
+    sizes = (rows, total, columns, room.shape[1])
+    integers = how(basis, shape is not None, width)
+    jit.INPUT_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
     return dx, None if shape is None else of_shape.sum(0).view_as(shape)

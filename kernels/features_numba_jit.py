@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qkan.kernels.numba_math import inlined, kernel, sigmoid, sincos_arrays, tanh
+from qkan.kernels.numba_frames import ARGUMENTS, DOUBLE, SHARDS, SINGLE, Kernel, as_frame, enrol, next_shard, take
+from qkan.kernels.numba_math import inlined, sigmoid, sincos_arrays, tanh
 from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, pack, padded, tile
 
 # Places in ``how``: kind and size of the basis, base activation, whether every input has one activation, inputs.
 KIND, SIZE, BASE, SHAPED, WIDTH = range(5)
+#: Integers in ``how``, with those of recurrences.
+HOW_SIZE = 13
 # Numbers of feature kinds and base activations.
 FOURIER, CHEBYSHEV = 0, 1
 NONE, SILU, GELU, RELU, TANH, IDENTITY = range(6)
@@ -201,7 +204,7 @@ def add_turned(left: Any, width: int, packed: Any, rows: int, out: Any, stride: 
             tile(left, i * CHUNK, CHUNK, packed, column * rows, rows, out, i * stride + column, stride)
 
 
-@kernel
+@inlined
 def feature_gradients(
     how: Any, radius: Any, begin: int, end: int, total: int, shape: Any, z: Any, inner: Any, of_matrix: Any,
     of_bias: Any, room: Any,
@@ -255,13 +258,7 @@ def feature_gradients(
             add_turned(planes, width, packed, rows, of_matrix[done * high * stride :], stride)
 
 
-@kernel
-def pack_matrix(matrix: Any, depth: int, width: int, transposed: bool, out: Any) -> None:
-    """:func:`qkan.kernels.numba_tiles.pack` for a caller in Python."""
-    pack(matrix, depth, width, transposed, out)
-
-
-@kernel
+@inlined
 def products(
     how: Any, radius: Any, begin: int, end: int, total: int, x: Any, bias: Any, shape: Any, packed: Any, out: Any,
     room: Any,
@@ -285,7 +282,7 @@ def products(
             out[(first + r) * total : (first + r + 1) * total] = sums[r * stride : r * stride + total]
 
 
-@kernel
+@inlined
 def input_gradients(
     how: Any, radius: Any, begin: int, end: int, total: int, columns: int, slopes: Any, packed: Any, x: Any, grad: Any,
     dx: Any, of_shape: Any, room: Any,
@@ -308,3 +305,112 @@ def input_gradients(
         add_product(given, 0, rows, packed, total, 0, total, pulled, stride)
         source, target = x[first * width : (first + rows) * width], dx[first * width : (first + rows) * width]
         pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, target, of_shape)
+
+
+# What kernels take from a frame: ``how`` with the places above and those of recurrences, then integers, then arrays.
+HOW = ARGUMENTS
+COUNT, TOTAL, OTHER, ROOM_SIZE = range(HOW + HOW_SIZE, HOW + HOW_SIZE + 4)
+RADIUS, ROOM, *ARRAYS = range(HOW + HOW_SIZE + 4, HOW + HOW_SIZE + 44, 2)
+_0, _1, _2, _3, _4, _5, _6 = ARRAYS[:7]
+
+
+@inlined
+def scratch(frame: Any, one: Any) -> Any:
+    """Scratch memory for this worker alone."""
+    size, worker = frame[ROOM_SIZE], enrol(frame)
+    return take(frame, ROOM, one)[worker * size : (worker + 1) * size]
+
+
+@inlined
+def rows_of(frame: Any, shard: int) -> tuple[int, int]:
+    """First and last row of a shard, of COUNT rows in all."""
+    return frame[COUNT] * shard // frame[SHARDS], frame[COUNT] * (shard + 1) // frame[SHARDS]
+
+
+@inlined
+def _pack(frame: Any, one: Any) -> None:
+    pack(take(frame, _0, one), frame[COUNT], frame[TOTAL], frame[OTHER] != 0, take(frame, _1, one))
+
+
+@inlined
+def _products(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    x, bias, shape = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    packed, out = take(frame, _3, one), take(frame, _4, one)
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin, end = rows_of(frame, shard)
+        products(frame[HOW:], radius, begin, end, frame[TOTAL], x, bias, shape, packed, out, room)
+        shard = next_shard(frame)
+
+
+@inlined
+def _matrix_gradients(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    shape, x, grad = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    of_matrix, of_bias, total = take(frame, _3, one), take(frame, _4, one), frame[TOTAL]
+    size = len(of_matrix) // frame[SHARDS]
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin, end = rows_of(frame, shard)
+        into, into_bias = of_matrix[shard * size :], of_bias[shard * total : (shard + 1) * total]
+        feature_gradients(frame[HOW:], radius, begin, end, total, shape, x, grad, into, into_bias, room)
+        shard = next_shard(frame)
+
+
+@inlined
+def _input_gradients(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    slopes, packed, x = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    grad, dx, of_shape = take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
+    size = len(of_shape) // frame[SHARDS]
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin, end = rows_of(frame, shard)
+        into = of_shape[shard * size : (shard + 1) * size]
+        sizes = (frame[TOTAL], frame[OTHER])
+        input_gradients(frame[HOW:], radius, begin, end, sizes[0], sizes[1], slopes, packed, x, grad, dx, into, room)
+        shard = next_shard(frame)
+
+
+def _pack_single(frame: Any) -> None:
+    _pack(as_frame(frame), SINGLE)
+
+
+def _pack_double(frame: Any) -> None:
+    _pack(as_frame(frame), DOUBLE)
+
+
+def _products_single(frame: Any) -> None:
+    _products(as_frame(frame), SINGLE)
+
+
+def _products_double(frame: Any) -> None:
+    _products(as_frame(frame), DOUBLE)
+
+
+def _matrix_gradients_single(frame: Any) -> None:
+    _matrix_gradients(as_frame(frame), SINGLE)
+
+
+def _matrix_gradients_double(frame: Any) -> None:
+    _matrix_gradients(as_frame(frame), DOUBLE)
+
+
+def _input_gradients_single(frame: Any) -> None:
+    _input_gradients(as_frame(frame), SINGLE)
+
+
+def _input_gradients_double(frame: Any) -> None:
+    _input_gradients(as_frame(frame), DOUBLE)
+
+
+#: Matrix (COUNT, TOTAL), transposed if OTHER, to panels: matrix, out.
+PACK = Kernel(_pack_single, _pack_double)
+#: COUNT rows, TOTAL outputs: x, bias, shape, packed matrix, out.
+PRODUCTS = Kernel(_products_single, _products_double)
+#: COUNT rows, TOTAL outputs: shape, x, upstream gradient; gradients of matrix and bias of every shard, zeros before.
+MATRIX_GRADIENTS = Kernel(_matrix_gradients_single, _matrix_gradients_double)
+#: COUNT rows, TOTAL outputs, OTHER columns: slopes, packed matrix, x, upstream gradient; gradients of x, zeros before,
+#: and of the shape, of every shard, zeros before.
+INPUT_GRADIENTS = Kernel(_input_gradients_single, _input_gradients_double)

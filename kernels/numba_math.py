@@ -12,13 +12,17 @@ cached kernels of other files (``__pycache__/*.nbi``) are out of date and must b
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending, njit, types
+from numba import config, extending, njit, types
 from numba.extending import overload
 
 #: Untyped: an intrinsic is called without the typing context that its definition names.
@@ -33,12 +37,47 @@ SINCOS_RANGE = 4096.0
 SINCOS_RANGE_DOUBLE = 2.0**20
 
 
+@cache
+def _cache_folder() -> str | None:
+    """A folder for machine code made of the present sources, beside them or in the user's cache; None if none is to be had.
+
+    Numba looks at the file of a kernel alone to tell whether its machine code is out of date, but kernels are made of
+    functions of several files, and an upgrade may leave some as they are.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(here.glob("*numba*.py")):
+        digest.update(source.read_bytes())
+    name = f"numba-{digest.hexdigest()[:16]}"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkan"
+    for folder in (here / "__pycache__" / name, user / name):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    return None
+
+
+def cached(compile: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    """``compile(function, cache=True)`` with machine code kept on disk, if there is a folder for it.
+
+    A folder that the user gave Numba (NUMBA_CACHE_DIR) is left to Numba.
+    """
+    before, folder = config.CACHE_DIR, _cache_folder()
+    if not before and folder is None:  # compiled once per process
+        return compile(function)
+    config.CACHE_DIR = before or folder
+    try:
+        return compile(function, cache=True)
+    finally:
+        config.CACHE_DIR = before
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` on its first call, without the GIL, and keep the machine code on disk if possible."""
-    try:
-        return njit(cache=True, nogil=True, **OPTIONS)(function)
-    except RuntimeError:  # no folder for a cache can be written to: compiled once per process instead
-        return njit(nogil=True, **OPTIONS)(function)
+    return cached(lambda f, **kept: njit(nogil=True, **kept, **OPTIONS)(f), function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -8,7 +8,6 @@ memory of a step stay in the caches of one core, the matrix is packed once for t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from qkan.kernels.features_numba import (
     ROWS,
-    flat,
-    integers,
+    addresses,
+    how,
     matrix_gradients,
+    pack,
     padded,
     radius_of,
     threads_for,
@@ -28,7 +28,6 @@ from qkan.kernels.features_numba import (
     waves_of,
 )
 from qkan.kernels.recurrence_types import Engine, Layout, Pulled, Ran, Spec, Tape, Weights
-from qkan.kernels.threads import run_shards
 
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
 ROOM_ELEMENTS = 2**17
@@ -76,36 +75,23 @@ class _Sizes:
 
 
 @lru_cache(maxsize=256)
-def _places(layout: Layout) -> tuple[Any, Any]:
-    """Sizes and offsets of the steps as arrays."""
-    return tuple(torch.tensor(places, device="cpu").numpy() for places in (layout.sizes, layout.offsets))  # type: ignore[return-value]
+def _places(layout: Layout) -> tuple[Tensor, Tensor]:
+    """Sizes and offsets of the steps."""
+    return torch.tensor(layout.sizes, device="cpu"), torch.tensor(layout.offsets, device="cpu")
 
 
-def _walk(batch: int, room: int, work: int, like: Tensor, walk: Callable[[int, int, int, Any], None]) -> None:
-    """Share out the sequences to threads, each of which walks with as many at once as fit a core's cache.
+def _shards(batch: int, room: int, work: int) -> tuple[int, int]:
+    """How many sequences to walk with at once, and how many threads to walk.
 
     Args:
         batch: sequences.
-        room: numbers of scratch memory for one.
+        room: numbers of scratch memory for one; as many walk at once as fit a core's cache.
         work: multiply-adds of one over all steps.
-        like: has the dtype of the scratch memory.
-        walk: walks with the sequences first .. end in (number of the thread, first, end, scratch memory).
     """
-    if batch == 0:
-        return
-    threads = threads_for(batch * work, batch)
-    rounds = math.ceil(batch * room / (ROOM_ELEMENTS * threads))
-    each = math.ceil(batch / (threads * max(1, rounds)))
-    each = padded(each, ROWS)
-    starts = range(0, batch, each)
-    threads = min(threads, len(starts))
-    rooms = like.new_zeros(threads, each * room).numpy()
-
-    def share(number: int) -> None:
-        for first in starts[number::threads]:
-            walk(number, first, min(first + each, batch), rooms[number])
-
-    run_shards(share, threads)
+    threads = threads_for(batch * work, max(1, batch))
+    rounds = max(1, math.ceil(batch * room / (ROOM_ELEMENTS * threads)))
+    each = max(ROWS, padded(math.ceil(batch / (threads * rounds)), ROWS))
+    return each, min(threads, max(1, math.ceil(batch / each)))
 
 
 def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int = 0) -> _Sizes:
@@ -113,11 +99,11 @@ def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int 
     return _Sizes(hidden, out, width, gates, planes, waves_of(spec.basis), columns)
 
 
-def _how(spec: Spec, weights: Weights, sizes: _Sizes, keep: bool) -> Any:
-    """The array ``how`` of the kernels."""
+def _how(spec: Spec, layout: Layout, weights: Weights, sizes: _Sizes, keep: bool) -> tuple[int, ...]:
+    """The integers ``how`` of the kernels."""
     there = (weights.encoder is not None, weights.projection is not None)
-    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep)
-    return integers(spec.basis, weights.shape is not None, sizes.width, *others)
+    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns)
+    return how(spec.basis, weights.shape is not None, sizes.width, tuple(map(int, others)))
 
 
 def forward(
@@ -128,8 +114,7 @@ def forward(
 
     out, hidden = h_0.shape[1], (h_0 if c_0 is None else c_0).shape[1]
     sizes, encoder, projection = _sizes_of(spec, weights, out, hidden), weights.encoder, weights.projection
-    how = _how(spec, weights, sizes, keep)
-    rows, kept = len(steps), len(steps) if keep else 0
+    rows, kept, batch = len(steps), len(steps) if keep else 0, len(h_0)
     h, c = h_0.clone(), None if c_0 is None else c_0.clone()
     outputs = steps.new_empty(rows, out)
     tape = Tape(
@@ -138,20 +123,33 @@ def forward(
         steps.new_empty(kept, sizes.width) if encoder is not None else None,
     )
     depth = sizes.planes * sizes.width
-    coded = 0 if encoder is None else out * padded(sizes.width)
-    packed = steps.new_empty(depth * padded(sizes.gates) + coded + hidden * padded(out)).numpy()
-    matrices = [flat(tensor, steps) for tensor in (weights.matrix, encoder, projection)]
-    jit.pack_all(*matrices, how, sizes.gates, packed)
-    given = (flat(steps, steps), flat(weights.bias, steps), flat(weights.shape, steps), packed)
-    results = [flat(tensor, steps) for tensor in (h, c, outputs, *tape)]
-    common = (how, radius_of(spec.basis, steps.dtype), *_places(layout), layout.reverse)
-
-    def walk(_: int, first: int, end: int, room: Any) -> None:
-        jit.forward(*common, first, end, *given, *results, room)
-
-    work = depth * sizes.gates * len(layout.sizes)
-    _walk(len(h), sizes.forward_room(), work, steps, walk)
+    packed = (
+        pack(weights.matrix, depth, sizes.gates),
+        None if encoder is None else pack(encoder, out, sizes.width, transposed=True),
+        None if projection is None else pack(projection, hidden, out, transposed=True),
+    )
+    each, threads = _shards(batch, sizes.forward_room(), depth * sizes.gates * len(layout.sizes))
+    room = steps.new_zeros(threads, each * sizes.forward_room())
+    arrays = (steps, weights.bias, weights.shape, packed[0], h, c, outputs, *tape, *packed[1:])
+    _launch(jit.FORWARD, spec, layout, _how(spec, layout, weights, sizes, keep), sizes.gates, each, batch, room, arrays)
     return Ran(outputs, h, c, tape if keep else None)
+
+
+def _launch(
+    kernel: Any,
+    spec: Spec,
+    layout: Layout,
+    integers: tuple[int, ...],
+    gates: int,
+    each: int,
+    batch: int,
+    room: Tensor,
+    arrays: tuple[Tensor | None, ...],
+) -> None:
+    """Run a kernel on all sequences, ``each`` at a time, on as many threads as ``room`` has rows."""
+    places = addresses(radius_of(spec.basis, room.dtype), room, *_places(layout), *arrays)
+    numbers = (*integers, batch, gates, each, room.shape[1], *places)
+    kernel(room.dtype, numbers, math.ceil(batch / each), room.shape[0])
 
 
 def backward(
@@ -167,12 +165,11 @@ def backward(
     """As of :class:`qkan.kernels.recurrence_types.Engine`."""
     from qkan.kernels import recurrence_numba_jit as jit
 
-    out, hidden = grad_h.shape[1], tape.carry.shape[1]
+    batch, out, hidden = *grad_h.shape, tape.carry.shape[1]
     encoder, projection = weights.encoder, weights.projection
     pulling, slopes = turned(spec.basis, weights.matrix, weights.shape)
     columns = pulling.shape[0] * pulling.shape[1]
     sizes = _sizes_of(spec, weights, out, hidden, columns)
-    how = _how(spec, weights, sizes, True)
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     inner = torch.empty_like(tape.gates)
     steps = inner
@@ -181,24 +178,21 @@ def backward(
     elif dc is None:
         steps = torch.empty_like(inner)
     hiddens = None if projection is None else torch.empty_like(grad_outputs)
-    coded = 0 if encoder is None else sizes.width * padded(out)
-    packed = z.new_empty(sizes.gates * padded(columns) + coded + out * padded(hidden)).numpy()
-    jit.pack_back(
-        *(flat(tensor, z) for tensor in (pulling.contiguous(), encoder, projection)), how, sizes.gates, packed
+    packed = (
+        pack(pulling.contiguous(), sizes.gates, columns, transposed=True),
+        None if encoder is None else pack(encoder, sizes.width, out),
+        None if projection is None else pack(projection, out, hidden),
     )
-    given = [flat(tensor, z) for tensor in (tape.gates, tape.carry, z, grad_outputs)]
-    results = [flat(tensor, z) for tensor in (dh, dc, inner, steps, hiddens)]
-    common = (how, radius_of(spec.basis, z.dtype), *_places(layout), layout.reverse)
-    matrices = (sizes.gates, columns, flat(slopes, z), packed)
-    of_shape = z.new_zeros(torch.get_num_threads(), 0 if slopes is None else (sizes.waves + 1) * sizes.width)
-    shapes = of_shape.numpy()
-
-    def walk(number: int, first: int, end: int, room: Any) -> None:
-        jit.backward(*common, first, end, *matrices, *given, *results, shapes[number], room)
-
-    work = columns * sizes.gates * len(layout.sizes)
-    _walk(len(dh), sizes.backward_room(), work, z, walk)
-    shape = None if slopes is None else of_shape.sum(0).view(-1, sizes.width)
+    each, threads = _shards(batch, sizes.backward_room(), columns * sizes.gates * len(layout.sizes))
+    room = z.new_zeros(threads, each * sizes.backward_room())
+    shards = math.ceil(batch / each)
+    of_shape = None if slopes is None else z.new_zeros(shards, (sizes.waves + 1) * sizes.width)
+    given = (slopes, packed[0], tape.gates, tape.carry, z, grad_outputs)
+    arrays = (*given, dh, dc, inner, steps, hiddens, of_shape, *packed[1:])
+    _launch(
+        jit.BACKWARD, spec, layout, _how(spec, layout, weights, sizes, True), sizes.gates, each, batch, room, arrays
+    )
+    shape = None if of_shape is None else of_shape.sum(0).view(-1, sizes.width)
     return Pulled(inner, steps, hiddens, dh, dc, shape)
 
 

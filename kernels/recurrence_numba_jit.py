@@ -9,12 +9,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from qkan.kernels.features_numba_jit import BASE, NONE, SHAPED, WIDTH, add_features, pull, waves_of
-from qkan.kernels.numba_math import inlined, kernel, tanh
-from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, pack, padded
+from qkan.kernels.features_numba_jit import (
+    ARRAYS,
+    BASE,
+    COUNT,
+    HOW,
+    HOW_SIZE,
+    NONE,
+    OTHER,
+    RADIUS,
+    TOTAL,
+    WIDTH,
+    add_features,
+    pull,
+    scratch,
+    waves_of,
+)
+from qkan.kernels.numba_frames import DOUBLE, SHARDS, SINGLE, Kernel, as_frame, next_shard, take
+from qkan.kernels.numba_math import inlined, tanh
+from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, padded
 
-# Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape.
-GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP = range(5, 11)
+# Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape, whether
+# time runs from the last step, and columns of the matrix of the backward pass.
+GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP, REVERSE, COLUMNS_BACK = range(5, HOW_SIZE)
 
 
 @inlined
@@ -65,24 +82,10 @@ def gru_step(how: Any, rows: int, steps: Any, gates: Any, stride: int, h: Any, k
             state[j] = n[j] + q[j] * (state[j] - n[j])
 
 
-@kernel
-def pack_all(matrix: Any, encoder: Any, projection: Any, how: Any, width: int, out: Any) -> None:
-    """Pack the matrix (.., width), the encoder and the projection behind each other into ``out``."""
-    at = 0
-    depth = len(matrix) // width
-    pack(matrix, depth, width, False, out)
-    at += depth * padded(width, COLUMNS)
-    if how[ENCODED]:  # (Z, P): from h to the latent
-        pack(encoder, how[OUT], how[WIDTH], True, out[at:])
-        at += how[OUT] * padded(how[WIDTH], COLUMNS)
-    if how[PROJECTED]:  # (P, H): from the unit's output to h
-        pack(projection, how[HIDDEN], how[OUT], True, out[at:])
-
-
-@kernel
+@inlined
 def forward(
     how: Any, radius: Any, sizes: Any, offsets: Any, reverse: bool, begin: int, end: int,
-    steps: Any, bias: Any, shape: Any, packed: Any, h_n: Any, c_n: Any, outputs: Any,
+    steps: Any, bias: Any, shape: Any, packed: Any, encoder: Any, projection: Any, h_n: Any, c_n: Any, outputs: Any,
     kept_gates: Any, kept_c: Any, kept_z: Any, room: Any,
 ) -> None:  # fmt: skip
     """Walk forward with the sequences begin .. end; everything but integers is a flat array."""
@@ -91,9 +94,6 @@ def forward(
     stride = padded(total, COLUMNS)
     plane = most * width
     count = waves_of(how) + (1 if how[BASE] != NONE else 0)
-    depth = width * (count if not how[SHAPED] else (2 if how[BASE] != NONE else 1))
-    encoder = packed[depth * stride :]
-    projection = encoder[(out * padded(width, COLUMNS) if how[ENCODED] else 0) :]
     at = 0
     h = room[at : at + most * out]
     at += most * out
@@ -201,32 +201,17 @@ def gru_slopes(how: Any, rows: int, gates: Any, kept_n: Any, h: Any, dh: Any, in
         into_given[: 2 * hidden] = into[: 2 * hidden]
 
 
-@kernel
-def pack_back(turned: Any, encoder: Any, projection: Any, how: Any, depth: int, out: Any) -> None:
-    """Pack the turned matrix (.., depth), transposed, the encoder and the projection behind each other."""
-    width = len(turned) // depth
-    pack(turned, depth, width, True, out)
-    at = depth * padded(width, COLUMNS)
-    if how[ENCODED]:  # (Z, P): from the latent to h
-        pack(encoder, how[WIDTH], how[OUT], False, out[at:])
-        at += how[WIDTH] * padded(how[OUT], COLUMNS)
-    if how[PROJECTED]:  # (P, H): from h to the unit's output
-        pack(projection, how[OUT], how[HIDDEN], False, out[at:])
-
-
-@kernel
+@inlined
 def backward(
     how: Any, radius: Any, sizes: Any, offsets: Any, reverse: bool, begin: int, end: int,
-    total: int, columns: int, slopes: Any, packed: Any, gates: Any, kept_c: Any, z: Any, grad_outputs: Any,
+    total: int, columns: int, slopes: Any, packed: Any, encoder: Any, projection: Any, gates: Any, kept_c: Any, z: Any, grad_outputs: Any,
     dh: Any, dc: Any, inner: Any, given: Any, hiddens: Any, of_shape: Any, room: Any,
 ) -> None:  # fmt: skip
     """Walk back with the sequences begin .. end; ``total`` gates, ``columns`` of the turned matrix."""
     hidden, out, width = how[HIDDEN], how[OUT], how[WIDTH]
     most = padded(end - begin, ROWS)
     stride, plane = padded(columns, COLUMNS), most * width
-    encoder = packed[total * stride :]
     z_stride, u_stride = padded(out, COLUMNS), padded(hidden, COLUMNS)
-    projection = encoder[(width * z_stride if how[ENCODED] else 0) :]
     at = 0
     up = room[at : at + most * out]
     at += most * out
@@ -284,3 +269,76 @@ def backward(
         for r in range(rows):
             up[r * out : (r + 1) * out] = wide[r * z_stride : r * z_stride + out]
     dh[begin * out : end * out] = up[: (end - begin) * out]
+
+
+# Arrays in a frame: sizes and offsets of the steps (of 64-bit integers), then those of each kernel. COUNT is the batch,
+# OTHER the sequences of a shard.
+_SIZES, _OFFSETS, *_ARRAYS = ARRAYS
+_0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13 = _ARRAYS[:14]
+
+
+@inlined
+def _forward(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    sizes, offsets = take(frame, _SIZES, frame[0]), take(frame, _OFFSETS, frame[0])
+    steps, bias, shape = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    packed, h_n, c_n = take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
+    outputs, gates = take(frame, _6, one), take(frame, _7, one)
+    kept_c, kept_z = take(frame, _8, one), take(frame, _9, one)
+    encoder, projection = take(frame, _10, one), take(frame, _11, one)
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin = shard * frame[OTHER]
+        end = min(begin + frame[OTHER], frame[COUNT])
+        forward(
+            frame[HOW:], radius, sizes, offsets, frame[HOW + REVERSE] != 0, begin, end, steps, bias, shape, packed,
+            encoder, projection, h_n, c_n, outputs, gates, kept_c, kept_z, room,
+        )  # fmt: skip
+        shard = next_shard(frame)
+
+
+@inlined
+def _backward(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    sizes, offsets = take(frame, _SIZES, frame[0]), take(frame, _OFFSETS, frame[0])
+    slopes, packed, gates = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    kept_c, z, grad_outputs = take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
+    dh, dc, inner = take(frame, _6, one), take(frame, _7, one), take(frame, _8, one)
+    given, hiddens, of_shape = take(frame, _9, one), take(frame, _10, one), take(frame, _11, one)
+    encoder, projection = take(frame, _12, one), take(frame, _13, one)
+    columns, total = frame[HOW + COLUMNS_BACK], frame[TOTAL]
+    size = len(of_shape) // frame[SHARDS]
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin = shard * frame[OTHER]
+        end = min(begin + frame[OTHER], frame[COUNT])
+        backward(
+            frame[HOW:], radius, sizes, offsets, frame[HOW + REVERSE] != 0, begin, end, total, columns, slopes, packed,
+            encoder, projection, gates, kept_c, z, grad_outputs, dh, dc, inner, given, hiddens,
+            of_shape[shard * size : (shard + 1) * size], room,
+        )  # fmt: skip
+        shard = next_shard(frame)
+
+
+def _forward_single(frame: Any) -> None:
+    _forward(as_frame(frame), SINGLE)
+
+
+def _forward_double(frame: Any) -> None:
+    _forward(as_frame(frame), DOUBLE)
+
+
+def _backward_single(frame: Any) -> None:
+    _backward(as_frame(frame), SINGLE)
+
+
+def _backward_double(frame: Any) -> None:
+    _backward(as_frame(frame), DOUBLE)
+
+
+#: Arrays: steps, bias, shape, packed matrix; h_n, c_n (the initial states before), outputs; tape: gates, carry, latent;
+#: packed encoder and projection.
+FORWARD = Kernel(_forward_single, _forward_double)
+#: Arrays: slopes, packed matrix, tape: gates, carry; z, upstream gradient; gradients: h_0, c_0 (those of the final states
+#: before), inner, steps, hidden, and shape of every shard (zeros before); packed encoder and projection.
+BACKWARD = Kernel(_backward_single, _backward_double)
