@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels import recurrence_numba, recurrence_reference, recurrence_torch
+from qkan.kernels import recurrence_numba, recurrence_reference, recurrence_torch, recurrence_triton
 from qkan.kernels.features import BASES
 from qkan.kernels.product import matrix_gradient, weighted_sum
 from qkan.kernels.recurrence_op import Passes, operation
 from qkan.kernels.recurrence_types import Engine, Layout, Spec, Tape, Weights
 
 #: Engines in the order in which ``auto`` tries them.
-_ENGINES = (recurrence_numba.ENGINE, recurrence_torch.ENGINE)
+_ENGINES = (recurrence_triton.ENGINE, recurrence_numba.ENGINE, recurrence_torch.ENGINE)
 ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
 #: steps, the fields of Weights, h_0, c_0.
 _INPUTS = 1 + len(Weights._fields) + 2
@@ -44,6 +44,8 @@ def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
     for engine in _ENGINES:
+        if name == "auto" and engine.name == "triton" and not steps.is_cuda:
+            continue  # interpreted only if asked for by name
         if name in ("auto", engine.name):
             reason = engine.why_not(spec, steps, weights)
             if reason is None:
