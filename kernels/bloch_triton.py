@@ -169,7 +169,8 @@ def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int
     return deep * lanes // block_o, block_o
 
 
-def _on(device: torch.device) -> AbstractContextManager[Any]:
+def on_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Triton launches on the current device, wherever the tensors are."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
@@ -230,7 +231,7 @@ class _BlochTriton(torch.autograd.Function):
         samples, (inputs, outputs) = x.shape[0], phases.shape[1:]
         if 0 in (samples, inputs, outputs):
             return x.new_zeros((samples, outputs), dtype=call.dtype)
-        with _on(x.device):
+        with on_device(x.device):
             block_b, block_o = tile(call.plan.steps, outputs, lanes(x.device), backward=False)
             tiles = -(-samples // block_b) * -(-outputs // block_o)
             splits, chunk = _share(inputs, tiles, MIN_INPUTS)
@@ -252,7 +253,7 @@ class _BlochTriton(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor):
         tensors = ctx.saved_tensors
         wants_x, *wanted = ctx.needs_input_grad[:5]
-        with _on(grad.device):
+        with on_device(grad.device):
             grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
         if totals is None:
             return grad_x, None, None, None, None, None

@@ -6,8 +6,8 @@ and all features: the classical cell, whose only feature is the identity, is the
 Keeping the state on chip and walking in one launch are ideas of FlashRNN (arXiv 2412.07752, section 3); there a product
 with h itself is fused, here one with features of h, made in registers.
 
-Up to :data:`RESIDENT` units, states, features and gradients of gates stay in registers. Beyond, a program hands them
-from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.
+Where all units fit into one tile (:func:`tiles`), states and gradients of gates stay in registers. Beyond, a program hands
+them from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.
 
 Precision: everything is computed in float32, products too (IEEE, no TF32). With ``Spec.low``, features, gradients of
 gates and the matrix are rounded to it for their product, which is summed in float32.
@@ -18,7 +18,6 @@ This module imports without Triton.
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,11 +27,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkan.kernels.bloch_triton import lanes, on_device
 from qkan.kernels.features import Basis
 from qkan.kernels.recurrence_types import GATES, Engine, Layout, Pulled, Ran, Spec, Tape, Weights
 
-#: Most units, latents and outputs for which states stay in registers, by whether products are low.
-RESIDENT = {False: 32, True: 64}
 #: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
 #: the whole batch is better; an estimate, to be replaced by a measurement.
 MAX_MATRIX = 2**19
@@ -41,7 +39,7 @@ MAX_WIDTH = 1024
 
 
 class Tiles(NamedTuple):
-    """Sequences of a program, units, latents and outputs of a tile, and whether one tile holds them all."""
+    """Sequences of a program, units, latents and outputs of a tile, whether one tile holds them all, and warps."""
 
     batch: int
     units: int
@@ -51,13 +49,21 @@ class Tiles(NamedTuple):
     warps: int
 
 
-def tiles(hidden: int, latents: int, outputs: int, low: bool) -> Tiles:
-    """Tiles for a recurrence of these widths; 16 is the least that tensor cores multiply."""
-    fitting = [max(16, 1 << (width - 1).bit_length()) for width in (hidden, latents, outputs)]
-    most = RESIDENT[low]
-    if max(fitting) <= most:
-        return Tiles(16, *fitting, True, max(fitting) // 16)
-    return Tiles(16, *(min(width, 32) for width in fitting), False, 4)
+def tiles(hidden: int, latents: int, outputs: int, *, low: bool, plain: bool, backward: bool, lanes: int) -> Tiles:
+    """Tiles for a recurrence of these widths, ``plain`` without encoder and projection, on warps of ``lanes``.
+
+    Tensor cores multiply 16 by 16 at least. Products in float32 do without them on NVIDIA: a lane then holds whole rows
+    and columns of what it multiplies, so tiles are 16 deep, and states of more than 16 units cannot stay in registers.
+    With these tiles nothing is spilled (``tests/support/recurrence_triton_resources.py``).
+    """
+    units, z, p = (max(16, 1 << (width - 1).bit_length()) for width in (hidden, latents, outputs))
+    wide, deep = 64 if plain else 32, 32 if low else 16
+    resident = max(units, z, p) <= (wide if low else 16)
+    if not resident:
+        units, z = (min(units, deep), min(z, wide)) if backward else (min(units, 64), min(z, deep))
+        p = min(p, deep)
+    threads = max(4 * max(units, z, p), 64 if low else 128)
+    return Tiles(16, units, z, p, resident, threads // lanes)
 
 
 def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
@@ -96,7 +102,7 @@ def forward(
 ) -> Ran:
     """As of :class:`qkan.kernels.recurrence_types.Engine`."""
     hidden, width, out = _widths(spec, weights)
-    call = _Call(spec, layout, weights, steps.device)
+    call = _Call(spec, layout, weights, steps.device, backward=False)
     rows, longest, tile = layout.offsets[-1], layout.sizes[0], call.tile
     outputs = _empty(steps, rows, out)
     h_n, c_n = h_0.clone(), None if c_0 is None else c_0.clone()
@@ -106,7 +112,7 @@ def forward(
     units = _empty(steps, longest if weights.projection is not None and not tile.resident else 0, hidden)
     if rows:
         of, bias = _values(spec, weights, tile), _packed(weights.bias.view(-1, hidden), 1, tile.units)
-        with _on(steps.device):
+        with on_device(steps.device):
             _device_code().forward_kernel[call.grid](
                 steps,
                 of.planes,
@@ -140,7 +146,7 @@ def backward(
     grad_c: Tensor | None,
 ) -> Pulled:
     """As of :class:`qkan.kernels.recurrence_types.Engine`."""
-    call = _Call(spec, layout, weights, z.device)
+    call = _Call(spec, layout, weights, z.device, backward=True)
     tile, encoded = call.tile, weights.encoder is not None
     inner = torch.empty_like(tape.gates)
     step_grads = inner
@@ -150,7 +156,7 @@ def backward(
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     if inner.numel():
         of = _slopes(spec, weights, tile)
-        with _on(z.device):
+        with on_device(z.device):
             _device_code().backward_kernel[call.grid](
                 tape.gates,
                 tape.carry,
@@ -175,10 +181,11 @@ def backward(
 class _Call:
     """What both launches of a recurrence share."""
 
-    def __init__(self, spec: Spec, layout: Layout, weights: Weights, device: torch.device) -> None:
+    def __init__(self, spec: Spec, layout: Layout, weights: Weights, device: torch.device, *, backward: bool) -> None:
         self.spec, self.layout, self.weights, self.device = spec, layout, weights, device
-        self.widths = _widths(spec, weights)
-        self.tile = tiles(*self.widths, spec.low is not None)
+        self.widths, self.lanes = _widths(spec, weights), lanes(device)
+        plain = weights.encoder is None and weights.projection is None
+        self.tile = tiles(*self.widths, low=spec.low is not None, plain=plain, backward=backward, lanes=self.lanes)
 
     @property
     def grid(self) -> tuple[int]:
@@ -219,9 +226,15 @@ class _Call:
             "BLOCK_H": tile.units,
             "BLOCK_Z": tile.latents,
             "BLOCK_P": tile.outputs,
-            "num_warps": tile.warps,
-            "num_stages": 2,
+            **self.options(),
         }
+
+    def options(self) -> dict[str, int]:
+        """How kernels are compiled."""
+        if self.lanes == 64:  # tiles of the next product would not fit into AMD's shared memory
+            return {"num_warps": self.tile.warps, "num_stages": 1}
+        # Without a bound the assembler aims at more programs a multiprocessor, and spills for that.
+        return {"num_warps": self.tile.warps, "num_stages": 2, "maxnreg": 255}
 
 
 @lru_cache(maxsize=64)
@@ -308,11 +321,6 @@ def _device_code() -> Any:
     from qkan.kernels import recurrence_triton_jit
 
     return recurrence_triton_jit
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, wherever the tensors are."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 ENGINE = Engine("triton", why_not, forward, backward)

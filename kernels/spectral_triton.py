@@ -22,13 +22,14 @@ up to T_11, 2.6e-7).
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from qkan.kernels.bloch_triton import on_device
 
 KINDS = ("fourier", "chebyshev")
 BASES = ("silu", "gelu", "relu", "tanh", "identity")
@@ -110,7 +111,7 @@ def spectral_sum(
     x, matrix = _narrow(x), matrix.to(operand).contiguous()
     y = torch.empty((samples, outputs), dtype=x.dtype, device=x.device)
     block_b, block_i, block_o = tile("forward", x.dtype, inputs, outputs)
-    with _on(x.device):
+    with on_device(x.device):
         _device_code().forward_kernel[(-(-samples // block_b), -(-outputs // block_o))](
             x,
             matrix,
@@ -170,7 +171,7 @@ def spectral_gradients(
     g, x = _narrow(g.to(x.dtype)), _narrow(x)
     steps = (pairs, waves, *_term_steps(kind, size))
     dx = dmatrix = None
-    with _on(x.device):
+    with on_device(x.device):
         if need_x and slopes is not None:
             dx = _input_gradient(g, x, slopes, slope0, steps, kind, float(radius), base)
         if need_matrix:
@@ -302,11 +303,6 @@ def _operand(dtype: torch.dtype) -> torch.dtype:
 
 def _narrow(tensor: Tensor) -> Tensor:
     return tensor if max(tensor.stride()) <= MAX_STRIDE else tensor.contiguous()
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, wherever the tensors are."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _device_code() -> Any:

@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ TARGETS = {
     "sm_90": GPUTarget("cuda", 90, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16"}
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
 
 
 class Recorder:
@@ -49,35 +49,50 @@ class Recorder:
 
 def launches(ansatz: str, reps: int, trained: bool, lanes: int) -> Iterator[tuple[str, Any, tuple[Any, ...], dict]]:
     """Name, kernel, arguments and options of the forward and the backward launch of one layer."""
-    names = ("forward_kernel", "backward_kernel")
-    recorders = {name: Recorder(getattr(bloch_triton_kernels, name)) for name in names}
-    for name, recorder in recorders.items():
-        setattr(bloch_triton_kernels, name, recorder)
     bloch_triton.lanes = lambda device: lanes
     circuit = ANSATZE[ansatz]
     x, mix = torch.zeros(1024, 16, requires_grad=True), torch.zeros(128, 16)
     theta = torch.zeros(128, 16, circuit.rows(reps), circuit.angles, requires_grad=True)
     weight = torch.zeros(128, 16, reps) if trained else None
+
+    def layer() -> None:
+        bloch_triton.circuits(x, theta, weight, weight, mix, ansatz=circuit, reps=reps, readout="z").sum().backward()
+
+    return recorded(bloch_triton_kernels, layer)
+
+
+def recorded(module: Any, run: Callable[[], None]) -> Iterator[tuple[str, Any, tuple[Any, ...], dict[str, Any]]]:
+    """Name, kernel, arguments and options of the first launches of a module's two kernels that ``run`` makes."""
+    names = ("forward_kernel", "backward_kernel")
+    recorders = {name: Recorder(getattr(module, name)) for name in names}
+    for name, recorder in recorders.items():
+        setattr(module, name, recorder)
     os.environ["TRITON_INTERPRET"] = "1"  # nothing is run, but tensors here are on the CPU
-    y = bloch_triton.circuits(x, theta, weight, weight, mix, ansatz=circuit, reps=reps, readout="z")
-    y.sum().backward()
+    run()
     os.environ.pop("TRITON_INTERPRET")
     for name, recorder in recorders.items():
-        setattr(bloch_triton_kernels, name, recorder.kernel)
+        setattr(module, name, recorder.kernel)
         (args, options), *_ = recorder.launches
         yield name.removesuffix("_kernel"), recorder.kernel, args, options
 
 
-def compiled(kernel: Any, args: tuple[Any, ...], options: dict[str, Any], target: GPUTarget) -> Any:
-    """Compile one launch for ``target``."""
+def compiled(
+    kernel: Any, args: tuple[Any, ...], options: dict[str, Any], target: GPUTarget, *, aligned: bool = False
+) -> Any:
+    """Compile one launch for ``target``; ``aligned`` if all its tensors begin at multiples of 16 bytes."""
     constants = {name: value for name, value in options.items() if name in kernel.arg_names}
     settings = {name: value for name, value in options.items() if name not in constants}
-    signature = {
-        name: POINTERS[arg.dtype] if isinstance(arg, torch.Tensor) else "i32"
-        for name, arg in zip(kernel.arg_names, args, strict=False)
-    }
+    signature = {name: _type(arg) for name, arg in zip(kernel.arg_names, args, strict=False)}
+    tensors = [(place,) for place, arg in enumerate(args) if aligned and isinstance(arg, torch.Tensor)]
+    attributes = dict.fromkeys(tensors, [["tt.divisibility", 16]])
     signature |= dict.fromkeys(constants, "constexpr")
-    return triton.compile(ASTSource(kernel, signature, constants), target=target, options=settings)
+    return triton.compile(ASTSource(kernel, signature, constants, attributes), target=target, options=settings)
+
+
+def _type(arg: Any) -> str:
+    if isinstance(arg, torch.Tensor):
+        return POINTERS[arg.dtype]
+    return "fp32" if isinstance(arg, float) else "i32"
 
 
 def resources(binary: Any, target: GPUTarget) -> dict[str, Any]:
