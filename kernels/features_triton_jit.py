@@ -102,6 +102,7 @@ def tanh(x):
 
 @triton.jit
 def base(x, BASE: tl.constexpr):
+    """The base activation of a name of :data:`qkan.kernels.features.BASES`."""
     if BASE == "silu":
         return x / (1.0 + tl.exp(-x))
     if BASE == "gelu":

@@ -44,15 +44,21 @@ def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
     for engine in _ENGINES:
-        if name == "auto" and engine.name == "triton" and not steps.is_cuda:
-            continue  # interpreted only if asked for by name
         if name in ("auto", engine.name):
-            reason = engine.why_not(spec, steps, weights)
+            reason = _why_not(engine, name, spec, steps, weights)
             if reason is None:
                 return engine
             if name != "auto":
                 raise ValueError(f"engine {name!r} cannot run this recurrence: {reason}; use 'auto'")
     raise ValueError(f"engine {name!r} is no engine of whole sequences; use 'auto'")
+
+
+def _why_not(engine: Engine, name: str, spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+    """None if the engine can run under a name, else the reason why not."""
+    reason = engine.why_not(spec, steps, weights)
+    if reason is None and name == "auto" and engine is recurrence_triton.ENGINE and steps.device.type == "cpu":
+        return "its kernels would be interpreted, slowly, and are only if they are asked for by name"
+    return reason
 
 
 def explain(name: str, spec: Spec, steps: Tensor, weights: Weights) -> str:
@@ -64,7 +70,7 @@ def explain(name: str, spec: Spec, steps: Tensor, weights: Weights) -> str:
         return f"{chosen.name}: asked for by name"
     reasons = []
     for engine in _ENGINES[: _ENGINES.index(chosen)]:
-        reasons.append(f"{engine.name} cannot run: {engine.why_not(spec, steps, weights)}")
+        reasons.append(f"{engine.name} cannot run: {_why_not(engine, name, spec, steps, weights)}")
     return "; ".join([f"{chosen.name}: the first engine that can run", *reasons])
 
 

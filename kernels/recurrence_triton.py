@@ -1,13 +1,13 @@
 """The recurrence as persistent Triton kernels, for CUDA and ROCm devices: one launch walks all steps.
 
-A program owns a block of the batch and walks all its steps, forward and then, in a second kernel, back through time; the
+A program owns a block of the batch and walks all its steps, forward and then, in a second kernel, back through time;
 weights are streamed from the caches. One pair of kernels (:mod:`qkan.kernels.recurrence_triton_jit`) serves every cell
 and all features: the classical cell, whose only feature is the identity, is the same code as the quantum-inspired ones.
 Keeping the state on chip and walking in one launch are ideas of FlashRNN (arXiv 2412.07752, section 3); there a product
 with h itself is fused, here one with features of h, made in registers.
 
-Where all units fit into one tile (:func:`tiles`), states and gradients of gates stay in registers. Beyond, a program hands
-them from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.
+Where all units fit into one tile (:func:`tiles`), states and gradients of gates stay in registers. Beyond, a program
+hands them from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.
 
 Precision: everything is computed in float32, products too (IEEE, no TF32). With ``Spec.low``, features, gradients of
 gates and the matrix are rounded to it for their product, which is summed in float32.
@@ -18,6 +18,7 @@ This module imports without Triton.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -148,11 +149,11 @@ def backward(
     """As of :class:`qkan.kernels.recurrence_types.Engine`."""
     call = _Call(spec, layout, weights, z.device, backward=True)
     tile, encoded = call.tile, weights.encoder is not None
-    inner = torch.empty_like(tape.gates)
+    inner = _empty(z, *tape.gates.shape)
     step_grads = inner
     if encoded or spec.cell == "gru":
         step_grads = _empty(z, *(z if encoded else inner).shape)
-    hidden = None if weights.projection is None else torch.empty_like(grad_outputs)
+    hidden = None if weights.projection is None else _empty(z, *grad_outputs.shape)
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     if inner.numel():
         of = _slopes(spec, weights, tile)
@@ -239,12 +240,14 @@ class _Call:
 
 @lru_cache(maxsize=64)
 def _plan(sizes: tuple[int, ...], block: int, device: torch.device) -> Tensor:
-    """First rows and sizes of all steps, then how many steps each block of sequences has; kept, so that a launch that
-    is seen again copies nothing to the device."""
-    starts = Layout(sizes).offsets[:-1]
-    spans = [sum(size > first for size in sizes) for first in range(0, sizes[0], block)]
+    """First rows and sizes of all steps, then how many steps each block of sequences has.
+
+    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph.
+    """
+    falling = [-size for size in sizes]
+    spans = [bisect_left(falling, -first) for first in range(0, sizes[0], block)]
     with torch.inference_mode(False):
-        return torch.tensor([*starts, *sizes, *spans], dtype=torch.int64).to(device)
+        return torch.tensor([*Layout(sizes).offsets[:-1], *sizes, *spans], dtype=torch.int64, device=device)
 
 
 class _Features(NamedTuple):

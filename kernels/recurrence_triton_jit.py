@@ -6,10 +6,10 @@ A program owns BLOCK_B sequences and walks all their steps. What one part of a s
 * otherwise memory that the program itself wrote: results of the step or states of the batch, read back behind a barrier
   from the nearest cache, in tiles of BLOCK_H units, BLOCK_Z latents and BLOCK_P outputs.
 
-Sizes are constants of the compilation, so loops over a single tile vanish. Arguments that both kernels share: ``plan``,
-first rows and sizes of the ``count`` steps, then how many steps each program has; ``pairs`` of waves and ``radius``, see
-:mod:`qkan.kernels.features_triton_jit`; matrices as :mod:`qkan.kernels.recurrence_triton_steps` has them. UNITS and
-LATENTS are HIDDEN and WIDTH, OUTS is OUT, padded to whole tiles.
+Sizes are constants of the compilation, so loops over a single tile vanish. Arguments that both kernels share:
+``plan``, first rows and sizes of the ``count`` steps, then how many steps each program has; ``pairs`` of waves and
+``radius``, see :mod:`qkan.kernels.features_triton_jit`; matrices as :mod:`qkan.kernels.recurrence_triton_steps` has
+them. UNITS, LATENTS and OUTS are HIDDEN, WIDTH and OUT padded to whole tiles.
 
 This module needs Triton; import it where a kernel is about to run.
 """
@@ -36,7 +36,7 @@ from qkan.kernels.recurrence_triton_steps import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "batch", "pairs"])
 def forward_kernel(
     steps,
     matrix,
@@ -168,7 +168,7 @@ def forward_kernel(
             write(c_n, c, b, b < batch, 0, HIDDEN)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "batch", "pairs"])
 def backward_kernel(
     gates,
     carry,

@@ -1,8 +1,8 @@
 """What a step of a recurrence does on the device; :mod:`qkan.kernels.recurrence_triton_jit` strings it together.
 
-Matrices are laid out in planes (waves in pairs, base, constant), gates, rows, columns, the last two padded with zeros to
-whole tiles of WIDTH latents and HIDDEN units. A tile of units has one accumulator a gate, so that all gates of a unit
-meet in the same lane. GRU cells have three gates and hand the fourth accumulator through untouched.
+Matrices are laid out in planes (waves in pairs, base, constant), gates, rows, columns, the last two padded with zeros
+to whole tiles: WIDTH latents and HIDDEN units there. A tile of units has one accumulator a gate, so that all gates of a
+unit meet in the same lane. GRU cells have three gates and hand the fourth accumulator through untouched.
 """
 
 import triton

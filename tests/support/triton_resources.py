@@ -83,8 +83,8 @@ def compiled(
     constants = {name: value for name, value in options.items() if name in kernel.arg_names}
     settings = {name: value for name, value in options.items() if name not in constants}
     signature = {name: _type(arg) for name, arg in zip(kernel.arg_names, args, strict=False)}
-    tensors = [(place,) for place, arg in enumerate(args) if aligned and isinstance(arg, torch.Tensor)]
-    attributes = dict.fromkeys(tensors, [["tt.divisibility", 16]])
+    places = [place for place, arg in enumerate(args) if aligned and isinstance(arg, torch.Tensor)]
+    attributes = {(place,): [["tt.divisibility", 16]] for place in places}
     signature |= dict.fromkeys(constants, "constexpr")
     return triton.compile(ASTSource(kernel, signature, constants, attributes), target=target, options=settings)
 
@@ -96,18 +96,19 @@ def _type(arg: Any) -> str:
 
 
 def resources(binary: Any, target: GPUTarget) -> dict[str, Any]:
-    """Registers a lane, and what was spilled from them."""
+    """Registers a lane, what was spilled from them, and how much of that are scalars kept in vector registers."""
     if target.backend == "hip":
         listed = dict(re.findall(r"\.(\w+(?:_count|_fixed_size)):\s*(\d+)", binary.asm["amdgcn"]))
         spills = ("private_segment_fixed_size", "sgpr_spill_count", "vgpr_spill_count", "agpr_count")
-        return {"registers": int(listed["vgpr_count"]), "spilled": sum(int(listed[name]) for name in spills)}
+        used = {"registers": int(listed["vgpr_count"]), "spilled": sum(int(listed[name]) for name in spills)}
+        return {**used, "scalars": int(listed["sgpr_spill_count"])}
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary.asm["cubin"])
         file.flush()
         text = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True)
     found = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", text.stdout))
-    return {"registers": int(found["REG"]), "spilled": int(found["STACK"]) + int(found["LOCAL"])}
+    return {"registers": int(found["REG"]), "spilled": int(found["STACK"]) + int(found["LOCAL"]), "scalars": 0}
 
 
 def main(cases: list[str]) -> None:

@@ -1,0 +1,53 @@
+"""The kernels of recurrences compile for GPUs that are not here, and spill nothing to memory.
+
+A process of its own compiles them, because those of this one may be interpreted.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton has no wheels for this platform")
+
+SCRIPT = Path(__file__).parents[1] / "support" / "recurrence_triton_resources.py"
+#: Every kind, both precisions and states in registers and in memory on all three devices; the whole grid is the
+#: script's default.
+CASES = [
+    "sm_80/qkan/16/fp32",
+    "sm_80/hybrid/64/fp32",
+    "sm_80/chebyshev/64/low",
+    "sm_80/gru/100/low",
+    "sm_90/classical/64/fp32",
+    "sm_90/chebyshev/64/fp32",
+    "sm_90/shaped/5/fp32",
+    "sm_90/hybrid/32/low",
+    "gfx942/qkan/64/fp32",
+    "gfx942/gru/32/fp32",
+    "gfx942/hybrid/100/low",
+    "gfx942/shaped/64/low",
+]
+#: Of shared memory, what the devices have for a program: capability 8.0, 9.0, and AMD's.
+SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton-cache"))}
+    done = subprocess.run([sys.executable, SCRIPT, *CASES], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(row["case"], row["kernel"]): row for row in rows}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kernel", ["forward", "backward"])
+def test_nothing_is_spilled_to_memory(used: dict[tuple[str, str], dict[str, Any]], case: str, kernel: str) -> None:
+    row = used[case, kernel]
+    assert row["spilled"] - row["scalars"] == 0
+    assert 0 < row["registers"] <= 255
+    assert 0 < row["shared"] <= SHARED[case.split("/")[0]]
