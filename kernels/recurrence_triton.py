@@ -3,8 +3,8 @@
 A program owns a block of the batch and walks all its steps, forward and then, in a second kernel, back through time;
 weights are streamed from the caches. One pair of kernels (:mod:`qkan.kernels.recurrence_triton_jit`) serves every cell
 and all features: the classical cell, whose only feature is the identity, is the same code as the quantum-inspired ones.
-Keeping the state on chip and walking in one launch are ideas of FlashRNN (arXiv 2412.07752, section 3); there a product
-with h itself is fused, here one with features of h, made in registers.
+Keeping the state on chip and walking in one launch are ideas of FlashRNN's fused kernel (arXiv 2412.07752, figure 1);
+there the product is with h itself, here it is with features of h, made in registers.
 
 Where all units fit into one tile (:func:`tiles`), states and gradients of gates stay in registers. Beyond, a program
 hands them from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.

@@ -28,9 +28,13 @@ def write(pointer, tile, rows, live, start, WIDTH: tl.constexpr):
 
 @triton.jit
 def hand_on(held, tile, pointer, rows, live, start, WIDTH: tl.constexpr, RESIDENT: tl.constexpr):
-    """Update a state where it lives: the tile in registers, which is returned, or memory."""
+    """Update a state where it lives: the tile in registers, which is returned, or memory.
+
+    The barrier keeps a thread that holds a copy of another's elements from reading them after they were overwritten.
+    """
     if RESIDENT:
         return tl.where(live[:, None], tile, held)
+    tl.debug_barrier()
     write(pointer, tile, rows, live, start, WIDTH)
     return held
 
