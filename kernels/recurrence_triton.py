@@ -55,7 +55,7 @@ def tiles(hidden: int, latents: int, outputs: int, *, low: bool, plain: bool, ba
 
     Tensor cores multiply 16 by 16 at least. Products in float32 do without them on NVIDIA: a lane then holds whole rows
     and columns of what it multiplies, so tiles are 16 deep, and states of more than 16 units cannot stay in registers.
-    With these tiles nothing is spilled (``tests/support/recurrence_triton_resources.py``).
+    With these tiles and warps nothing is spilled to memory (``tests/support/recurrence_triton_resources.py``).
     """
     units, z, p = (max(16, 1 << (width - 1).bit_length()) for width in (hidden, latents, outputs))
     wide, deep = 64 if plain else 32, 32 if low else 16
@@ -63,7 +63,7 @@ def tiles(hidden: int, latents: int, outputs: int, *, low: bool, plain: bool, ba
     if not resident:
         units, z = (min(units, deep), min(z, wide)) if backward else (min(units, 64), min(z, deep))
         p = min(p, deep)
-    threads = max(4 * max(units, z, p), 64 if low else 128)
+    threads = 4 * max(units, z, p) if low else 256
     return Tiles(16, units, z, p, resident, threads // lanes)
 
 
