@@ -27,7 +27,7 @@ from qkan.kernels.recurrence_op import Passes, operation
 from qkan.kernels.recurrence_types import Engine, Layout, Spec, Tape, Weights
 
 #: Engines in the order in which ``auto`` tries them.
-_ENGINES = (recurrence_triton.ENGINE, recurrence_numba.ENGINE, recurrence_torch.ENGINE)
+_ENGINES = (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE)
 ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
 #: steps, the fields of Weights, h_0, c_0.
 _INPUTS = 1 + len(Weights._fields) + 2
