@@ -49,8 +49,8 @@ class QKANLayer(nn.Module):
         init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.
         backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
             (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"spectral-triton"`` (the matrix product in
-            one kernel), ``"reference"`` (slow, float64), or ``"auto"``, the cheapest by an estimate that
-            :meth:`explain_backend` shows. To expand trained pre-activations the largest input is read back from the
+            one kernel), ``"reference"`` (slow, float64), ``"pennylane"`` or a :class:`qkan.PennyLane` with settings
+            (gate by gate in PennyLane), or ``"auto"``, the cheapest by an estimate that :meth:`explain_backend` shows. To expand trained pre-activations the largest input is read back from the
             device, unless one w per input makes that needless.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
@@ -81,7 +81,7 @@ class QKANLayer(nn.Module):
         base_trainable: bool = True,
         readout: str = "z",
         init: str = "auto",
-        backend: str = "auto",
+        backend: dispatch.Backend = "auto",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
