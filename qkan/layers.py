@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Radius
 from qkan.kernels.recurrence_types import Operands
 from qkan.options import BaseActivation, base_function, check_dtype, check_input, check_memory, group_size, positive_int
+from qkan.quantum import PennyLane
+from qkan.quantum.edges import Edge
+from qkan.quantum.settings import check_measurable
+from qkan.quantum.spectrum import Spectrum, spectrum_of
 
 
 class QKANLayer(nn.Module):
@@ -50,8 +54,9 @@ class QKANLayer(nn.Module):
         backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
             (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"spectral-triton"`` (the matrix product in
             one kernel), ``"reference"`` (slow, float64), ``"pennylane"`` or a :class:`qkan.PennyLane` with settings
-            (gate by gate in PennyLane), or ``"auto"``, the cheapest by an estimate that :meth:`explain_backend` shows. To expand trained pre-activations the largest input is read back from the
-            device, unless one w per input makes that needless.
+            (gate by gate, readout z), or ``"auto"``, the cheapest by an estimate that :meth:`explain_backend` shows. To
+            expand trained pre-activations the largest input is read back from the device, unless one w per input makes
+            that needless.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
 
@@ -296,6 +301,44 @@ class QKANLayer(nn.Module):
             y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight  # type: ignore[operator]
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
 
+    def edge(self, output: int, input: int, settings: PennyLane | None = None) -> Edge:
+        """The circuit from one input to one output, to run, draw or export; see :class:`qkan.quantum.edges.Edge`.
+
+        It holds copies of the values of now, without the weights behind the circuit and the base branch.
+
+        Raises:
+            ValueError: the layer has no such edge, or its readout is ``"amplitude"``, which no circuit measures.
+        """
+        for name, index, size in (("output", output, self.out_features), ("input", input, self.in_features)):
+            if not 0 <= index < size:
+                raise ValueError(f"{name} {index} is outside [0, {size - 1}]: the layer has no such edge")
+        check_measurable(self.readout)
+
+        def of_edge(parameter: Tensor | None) -> Tensor | None:
+            laid_out = self._per_input(parameter)
+            return None if laid_out is None else laid_out[min(output, laid_out.shape[0] - 1), input].detach().clone()
+
+        theta, weight, bias = (of_edge(p) for p in (self.theta, self.preact_weight, self.preact_bias))
+        settings = PennyLane() if settings is None else settings
+        return Edge(self.ansatz, self.reps, theta, weight, bias, settings)  # type: ignore[arg-type]
+
+    def circuit(self, output: int, input: int, settings: PennyLane | None = None) -> Callable[[Any], Any]:
+        """The PennyLane QNode of one edge, from x (a number or a batch) to <Z>; arguments and errors of :meth:`edge`.
+
+        Raises:
+            ModuleNotFoundError: PennyLane is not installed.
+        """
+        return self.edge(output, input, settings).qnode
+
+    def spectrum(self, output: int, input: int) -> Spectrum:
+        """The exact Fourier frequencies and coefficients of the circuit of one edge; errors of :meth:`edge`.
+
+        Raises:
+            ValueError: the ansatz encodes acos(x), or there are more than 3^12 frequencies.
+        """
+        edge = self.edge(output, input)
+        return spectrum_of(edge.ansatz, edge.reps, edge.theta, edge.weight, edge.bias)
+
     def extra_repr(self) -> str:
         """What print(layer) shows."""
         options = [f"in_features={self.in_features}, out_features={self.out_features}, reps={self.reps}"]
@@ -310,5 +353,5 @@ class QKANLayer(nn.Module):
         base = self.base_activation
         if not isinstance(base, str | type(None)):
             base = getattr(base, "__name__", type(base).__name__)
-        options.append(f"base_activation={base!r}, readout={self.readout!r}, backend={self.backend!r}")
+        options.append(f"base_activation={base!r}, readout={self.readout!r}, backend={str(self.backend)!r}")
         return ", ".join(options)

@@ -44,8 +44,8 @@ class Circuit:
             density: whether density matrices are simulated.
         """
         qml = require_pennylane()
-        # PennyLane 0.42 cannot broadcast RZ on density matrices. PhaseShift differs by a phase that these do not have.
-        turns = {"rx": qml.RX, "ry": qml.RY, "rz": qml.PhaseShift if density else qml.RZ}
+        # PennyLane 0.42 cannot broadcast RZ on density matrices, nor differentiate PhaseShift there.
+        turns = {"rx": qml.RX, "ry": qml.RY, "rz": _rot if density else qml.RZ}
         paulis = {"x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ}
 
         def then_noise() -> None:
@@ -69,6 +69,11 @@ class Circuit:
             then_noise()
         if noise is not None and noise.readout:
             qml.BitFlip(noise.readout, wires=0)
+
+
+def _rot(angle: Any, wires: int) -> None:
+    """RZ as the general rotation that it is a case of."""
+    require_pennylane().Rot(angle, 0.0, 0.0, wires=wires)
 
 
 def preparation(initial: tuple[float, float, float]) -> list[tuple[str, float | None]]:
@@ -145,13 +150,11 @@ def _qnode(circuit: Circuit, settings: PennyLane, interface: str, diff_method: s
 
 def _measured(circuit: Circuit, angles: Tensor, settings: PennyLane) -> Tensor:
     """Expectations without gradients."""
-    # lightning.qubit computes on the CPU; the others compute where the angles are.
-    numpy = settings.device == "lightning.qubit"
-    qnode = _qnode(circuit, settings, "numpy" if numpy else "torch", None)
+    qnode = _qnode(circuit, settings, "numpy", None)
     parts = []
     for piece in _pieces(angles.detach(), settings.shots):
         if piece.shape[1]:
-            value = torch.as_tensor(qnode(*(piece.cpu().numpy() if numpy else piece)), dtype=torch.float64)
+            value = torch.as_tensor(qnode(*piece.cpu().numpy()), dtype=torch.float64)
             parts.append(value.to(angles.device).expand(piece.shape[1]))
     return _joined(parts, angles)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from qkan.kernels.ansatz import Ansatz
 from qkan.quantum import execution
 from qkan.quantum.noise import Noise
-from qkan.quantum.require import require_pennylane
+from qkan.quantum.require import require_pennylane, why_not
 
 #: What each device can do for gradients, the best first. Shots leave parameter-shift alone.
 GRADIENTS = {
@@ -105,12 +105,10 @@ class PennyLane:
             ValueError: the readout ``"amplitude"``.
             ModuleNotFoundError: PennyLane is not installed.
         """
-        if readout != "z":
-            raise ValueError(
-                f"backend 'pennylane' cannot run readout {readout!r}: |alpha| - |beta| is computed from the state, and "
-                "no circuit measures it; use readout='z', the expectation <Z>"
-            )
-        require_pennylane()
+        check_measurable(readout)
+        reason = why_not()
+        if reason is not None:
+            raise ModuleNotFoundError(reason, name="pennylane")
 
     def open_device(self) -> Any:
         """The PennyLane device, made when it is first needed."""
@@ -142,6 +140,19 @@ class PennyLane:
         flat = torch.stack([angle.expand(shape).reshape(-1) for angle in angles])
         circuit = execution.Circuit(ansatz, reps)
         return execution.expectations(circuit, flat, self).reshape(shape).to(theta.dtype)
+
+
+def check_measurable(readout: str) -> None:
+    """Refuse a readout that no circuit measures.
+
+    Raises:
+        ValueError: it is not ``"z"``.
+    """
+    if readout != "z":
+        raise ValueError(
+            f"no circuit measures readout {readout!r}: |alpha| - |beta| is computed from the simulated state; "
+            "use readout='z', the expectation <Z>"
+        )
 
 
 def _check_int(name: str, value: int | None, low: int, high: int) -> None:
