@@ -167,6 +167,14 @@ class QKANLayer(nn.Module):
             return parameter
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
+    def circuit_parameters(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Angles, pre-activation weights and biases laid out per input: (out, in, ...), 1 for out where outputs share.
+
+        What is not trained is None.
+        """
+        theta, weight, bias = (self._per_input(p) for p in (self.theta, self.preact_weight, self.preact_bias))
+        return theta, weight, bias  # type: ignore[return-value]
+
     def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.Circuits:
         mix: Tensor | None = self.postact_weight
         if mix is None and self.group is not None:
@@ -174,10 +182,11 @@ class QKANLayer(nn.Module):
         bias, base = self._edge_bias(), self.base_activation
         if bias is not None:
             offset = bias.sum(-1) if offset is None else bias.sum(-1) + offset
+        own, weight, preact_bias = self.circuit_parameters()
         return dispatch.Circuits(
-            self._per_input(self.theta) if theta is None else theta,  # type: ignore[arg-type]
-            self._per_input(self.preact_weight),
-            self._per_input(self.preact_bias),
+            own if theta is None else theta,
+            weight,
+            preact_bias,
             mix,
             ansatz=self.ansatz,
             reps=self.reps,
@@ -314,11 +323,10 @@ class QKANLayer(nn.Module):
                 raise ValueError(f"{name} {index} is outside [0, {size - 1}]: the layer has no such edge")
         check_measurable(self.readout)
 
-        def of_edge(parameter: Tensor | None) -> Tensor | None:
-            laid_out = self._per_input(parameter)
-            return None if laid_out is None else laid_out[min(output, laid_out.shape[0] - 1), input].detach().clone()
-
-        theta, weight, bias = (of_edge(p) for p in (self.theta, self.preact_weight, self.preact_bias))
+        theta, weight, bias = (
+            None if p is None else p[min(output, p.shape[0] - 1), input].detach().clone()
+            for p in self.circuit_parameters()
+        )
         settings = PennyLane() if settings is None else settings
         return Edge(self.ansatz, self.reps, theta, weight, bias, settings)  # type: ignore[arg-type]
 
