@@ -91,7 +91,7 @@ def _print_demand(run: Run, layers: dict[str, QKANLayer], precision: float) -> N
     shapes = {name: f"{layer.in_features} to {layer.out_features}" for name, layer in layers.items()}
     print_facts(shapes, title="Layers of circuits, inputs to outputs")
     facts = {
-        "circuits": f"{needed.circuits:,}, one for every edge and time step",
+        "circuits": f"{needed.circuits:,}, one for every circuit and time step",
         "gates": f"{needed.gates:,}",
         "trained parameters": f"{needed.parameters:,}",
         "shots": f"{needed.shots:,}: {needed.shots_per_circuit:,} for a standard error of {precision:g} in every <Z>",

@@ -69,8 +69,8 @@ def validate(
     folder RUN, the forecasts of its model. The largest differences are printed, relative to the largest entry where
     that is above 1. If one is above its tolerance, the command ends with exit code 1.
 
-    --shots prints the error of estimates from shots beside the one that statistics predict. --noise prints the errors of
-    the forecasts against the strength of the noise, and draws them.
+    --shots prints the error of estimates from shots beside the one that statistics predict. --noise prints the errors
+    of the forecasts against the strength of the noise, and draws them.
     """
     if noise is not None and run is None:
         raise click.UsageError("--noise needs the folder of a trained forecaster: qkan validate RUN --noise ...")

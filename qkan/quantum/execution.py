@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from qkan.kernels.ansatz import PAULIS, Ansatz
@@ -73,7 +72,7 @@ class Circuit:
 
 def _rot(angle: Any, wires: int) -> None:
     """RZ as the general rotation that it is a case of."""
-    require_pennylane().Rot(angle, 0.0, 0.0, wires=wires)
+    require_pennylane().Rot(angle, 0 * angle, 0 * angle, wires=wires)
 
 
 def preparation(initial: tuple[float, float, float]) -> list[tuple[str, float | None]]:
@@ -184,17 +183,17 @@ class _ParameterShift(torch.autograd.Function):
         return _measured(circuit, angles, settings)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (angles,) = ctx.saved_tensors
-        slopes = torch.empty_like(angles)
+        slopes = []
         for gate in range(len(angles)):
-            shifted = torch.cat([angles, angles], dim=1)
-            shifted[gate, : angles.shape[1]] += math.pi / 2
-            shifted[gate, angles.shape[1] :] -= math.pi / 2
-            above, below = _measured(ctx.circuit, shifted, ctx.settings).chunk(2)
-            slopes[gate] = (above - below) / 2
-        return grad * slopes, None, None
+            shift = torch.zeros_like(angles[:, :1])
+            shift[gate] = math.pi / 2
+            both = torch.cat([angles + shift, angles - shift], dim=1)
+            # The function itself, so that higher derivatives are shifts of shifts.
+            above, below = _ParameterShift.apply(both, ctx.circuit, ctx.settings).chunk(2)
+            slopes.append((above - below) / 2)
+        return grad * torch.stack(slopes), None, None
 
 
 class _Adjoint(torch.autograd.Function):
@@ -229,7 +228,10 @@ class _Adjoint(torch.autograd.Function):
         return torch.tensor([float(value) for value in values], **as_angles)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "diff_method 'adjoint' gives first derivatives only; use 'parameter-shift' or 'backprop'"
+            )
         (slopes,) = ctx.saved_tensors
         return grad * slopes, None, None

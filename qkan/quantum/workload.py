@@ -17,7 +17,7 @@ _GATE = {
     ("default.mixed", "backprop"): 1.2e-5,
     ("default.mixed", "parameter-shift"): 6.0e-6,
 }
-_SHOT = 6e-8  # of one measurement
+_SHOT = 1e-7  # of one measurement
 
 
 @dataclass(frozen=True)

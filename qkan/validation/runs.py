@@ -20,7 +20,7 @@ from qkan.kernels.dispatch import Backend
 from qkan.layers import QKANLayer
 from qkan.quantum import Noise, PennyLane
 from qkan.quantum.edges import EdgeByEdge
-from qkan.validation.layers import Case, Difference, distance, exact, random_layer, runnable_backends, tolerance
+from qkan.validation.layers import Case, Difference, checked_backends, distance, exact, random_layer, tolerance
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -76,8 +76,7 @@ def validate_run(
         ValueError: a cell without circuits, settings with shots or noise, a backend that cannot run this model.
         ModuleNotFoundError: PennyLane is not installed.
     """
-    settings = exact(settings)
-    names = runnable_backends() if backends is None else list(backends)
+    settings, names = exact(settings), checked_backends(backends)
     inputs = torch.from_numpy(some_windows(windows_for(run), windows).test.inputs)
     model = with_backend(copy.deepcopy(run.model).double(), settings)
     trained = any(layer.preact_weight is not None for layer in circuit_layers(model).values())
