@@ -137,7 +137,7 @@ def _print_noise(run: Run, noise: Noise, windows: int, force: bool, out: Path | 
     print_rows(("strength", "noise", *names.values()), rows, title=f"Noisy forecasts; MAE of naive: {number(naive)}")
     picture = run.path / "noise.png" if out is None else out
     picture.parent.mkdir(parents=True, exist_ok=True)
-    strengths, errors = ([f.strength for f in forecasts], [f.metrics["mae"] for f in forecasts])
+    strengths, errors = ([f.strength for f in forecasts], [f.metrics["mae"] or 0.0 for f in forecasts])
     unit = str(run.data.get("unit") or "unit of the series")
     save_noise_plot(picture, strengths, errors, naive=naive, noise=str(noise), unit=unit)
     click.echo(f"picture: {picture}")

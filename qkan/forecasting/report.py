@@ -86,7 +86,7 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
 
 
 def save_noise_plot(
-    path: Path, strengths: Sequence[float], errors: Sequence[float | None], *, naive: float, noise: str, unit: str
+    path: Path, strengths: Sequence[float], errors: Sequence[float], *, naive: float, noise: str, unit: str
 ) -> None:
     """Draw the error of a forecaster against the noise of its circuits, with that of the naive forecast.
 

@@ -163,7 +163,7 @@ class Tally:
         """As :func:`qkan.kernels.reference.phi`."""
         from qkan.kernels import reference
 
-        y = reference.phi(x, theta, *preacts, ansatz=ansatz, reps=reps, readout=readout)  # type: ignore[call-arg]
+        y = reference.phi(x, theta, *preacts, ansatz=ansatz, reps=reps, readout=readout)
         self.circuits += y.numel()
         self.gates += y.numel() * (len(preparation(ansatz.initial)) + len(ansatz.gates(reps)))
         return y

@@ -166,7 +166,7 @@ def _differentiable(circuit: Circuit, angles: Tensor, settings: PennyLane) -> Te
         return qnode(*pieces[0])
     # Many pieces are simulated again in the backward pass, so that the states of only one are held at a time.
     parts = [checkpoint(lambda piece: qnode(*piece), piece, use_reentrant=False) for piece in pieces]
-    return _joined(parts, angles)  # type: ignore[arg-type]
+    return _joined(parts, angles)
 
 
 class _ParameterShift(torch.autograd.Function):
@@ -222,10 +222,9 @@ class _Adjoint(torch.autograd.Function):
             return angles.new_zeros(0)
         config = device.setup_execution_config(config, tapes[0])
         values, slopes = device.execute_and_compute_derivatives(tuple(tapes), config)
-        as_angles = {"dtype": angles.dtype, "device": angles.device}
-        jacobian = torch.tensor([[float(slope) for slope in circuit_slopes] for circuit_slopes in slopes], **as_angles)
+        jacobian = angles.new_tensor([[float(slope) for slope in circuit_slopes] for circuit_slopes in slopes])
         ctx.save_for_backward(jacobian.T)
-        return torch.tensor([float(value) for value in values], **as_angles)
+        return angles.new_tensor([float(value) for value in values])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

@@ -94,7 +94,7 @@ def spectrum_of(ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None,
         if gate in PAULIS:
             vectors = vectors @ (still - turning).T
         elif encoding is None:
-            angle = theta[entry]  # type: ignore[index]
+            angle = theta[entry]
             vectors = vectors @ (still + torch.cos(angle) * turning + torch.sin(angle) * crossing).T
         else:
             if 3 * len(frequencies) > MAX_FREQUENCIES:

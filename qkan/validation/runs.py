@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan.forecasting.baselines import naive
+from qkan.forecasting.data import some_windows
 from qkan.forecasting.inference import forecast_windows, windows_for
 from qkan.forecasting.metrics import forecast_metrics
 from qkan.forecasting.training import predict_windows
@@ -23,7 +24,6 @@ from qkan.quantum.edges import EdgeByEdge
 from qkan.validation.layers import Case, Difference, checked_backends, distance, exact, random_layer, tolerance
 
 if TYPE_CHECKING:
-    from qkan.datasets import ForecastData
     from qkan.forecasting.runs import Run
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -52,14 +52,6 @@ def with_backend(model: Module, backend: Backend) -> Module:
     for layer in circuit_layers(model).values():
         layer.backend = backend
     return model
-
-
-def some_windows(data: ForecastData, count: int) -> ForecastData:
-    """The data with at most ``count`` windows of the test part, evenly spread."""
-    test = data.test
-    rows = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).round().astype(np.int64))
-    kept = {name: getattr(test, name)[rows] for name in ("first", "series", "target_index")}
-    return replace(data, test=replace(test, **kept))
 
 
 def validate_run(
@@ -157,8 +149,8 @@ def _expectations(layers: Sequence[QKANLayer], inputs: Sequence[Tensor], setting
     found = []
     with torch.no_grad():
         for layer, x in zip(layers, inputs, strict=True):
-            circuit = {"ansatz": layer.ansatz, "reps": layer.reps}
-            found.append(settings.phi(x.unsqueeze(-2), *layer.circuit_parameters(), **circuit).flatten())
+            parameters = layer.circuit_parameters()
+            found.append(settings.phi(x.unsqueeze(-2), *parameters, ansatz=layer.ansatz, reps=layer.reps).flatten())
     return torch.cat(found)
 
 

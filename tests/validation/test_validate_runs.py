@@ -10,11 +10,12 @@ import torch
 from qkan import Noise, PennyLane
 from qkan.forecasting import Run
 from qkan.forecasting.baselines import naive
+from qkan.forecasting.data import some_windows
 from qkan.forecasting.inference import windows_for
 from qkan.forecasting.report import save_noise_plot
 from qkan.forecasting.training import predict_windows
 from qkan.validation import demand, noise_curve, shot_errors, validate_run, with_backend
-from qkan.validation.runs import circuit_layers, execute_edges, some_windows
+from qkan.validation.runs import circuit_layers, execute_edges
 
 
 def test_forecast_and_all_gradients_agree(circuit_run: Run) -> None:
