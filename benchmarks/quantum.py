@@ -49,24 +49,26 @@ def main(width: int, reps: int, batch: int, rounds: int, threads: int, limit: fl
     layer = QKANLayer(width, width, reps, generator=torch.Generator().manual_seed(0))
     x = draw(batch, width, "uniform", 1.0, 0).float().requires_grad_()
     truth = copy.deepcopy(layer).double()(x.double()).detach()
-    ours = {}
-    for settings in DEVICES:
-        layer.backend = settings
-        error = distance(layer(x).detach(), truth)
-        if not error < 1e-6:
-            raise SystemExit(f"{settings} is off by {error}")
-        ours[str(settings)] = seconds_of(layer, x, rounds)
     python = peers.prepare(ORIGINAL, torch.__version__, print)
     request = {
         "builder": "original", "solver": "qml", "ansatz": "pz", "preact": "fixed", "size": [batch, width, width, reps],
         "inputs": "uniform", "bound": 1.0, "seed": 0, "device": "cpu", "dtype": "float32", "threads": threads,
         "rounds": rounds, "limit": limit,
     }  # fmt: skip
+    ours = {}
     with PeerProcess(python, python.parents[1] / "worker.log") as process:
-        answer = process.ask(request, 2 * limit)
-    theirs = statistics.median(answer["seconds"]) if "seconds" in answer else None
+        answers = [process.ask(request, 2 * limit)]
+        for settings in DEVICES:
+            layer.backend = settings
+            error = distance(layer(x).detach(), truth)
+            if not error < 1e-6:
+                raise SystemExit(f"{settings} is off by {error}")
+            ours[str(settings)] = seconds_of(layer, x, rounds)
+        answers.append(process.ask(request, 2 * limit))
+    # Before and after ours, because machines are noisy; the better time counts.
+    theirs = min((statistics.median(a["seconds"]) for a in answers if "seconds" in a), default=None)
     print(f"forward + backward, {width} to {width}, R = {reps}, batch {batch}, median of {rounds}, {threads} thread(s)")
-    print(f"{'original 0.2.3, qml':50s} {answer['reason'] if theirs is None else f'{1e3 * theirs:.0f} ms'}")
+    print(f"{'original 0.2.3, qml':50s} {answers[0]['reason'] if theirs is None else f'{1e3 * theirs:.0f} ms'}")
     for name, times in ours.items():
         own = statistics.median(times)
         ratio = "" if theirs is None else f"  {theirs / own:.0f} times as fast"
