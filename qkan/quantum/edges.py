@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.ansatz import PAULIS, Ansatz
+from qkan.quantum import workload
 from qkan.quantum.execution import Circuit, gate_angles, preparation
 from qkan.quantum.require import require_pennylane
 from qkan.quantum.settings import PennyLane
@@ -131,11 +132,13 @@ class EdgeByEdge:
         """Evaluate circuits (outputs, inputs, ...) at x (samples, 1, inputs), an edge at a time.
 
         Raises:
-            ValueError: circuits that differ between samples.
+            ValueError: circuits that differ between samples, or so many that they would take too long.
         """
         if theta.dim() != 4:
             raise ValueError(f"theta of {theta.dim()} dimensions differs between samples; use PennyLane() instead")
         outputs, inputs = theta.shape[:2]
+        work = workload.Workload(len(x) * outputs * inputs, workload.QNODE * outputs * inputs)
+        workload.refuse_too_long(work, self.settings.force)
         y = x.new_empty(len(x), outputs, inputs)
         for o in range(outputs):
             for i in range(inputs):

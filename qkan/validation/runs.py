@@ -19,7 +19,7 @@ from qkan.forecasting.metrics import forecast_metrics
 from qkan.forecasting.training import predict_windows
 from qkan.kernels.dispatch import Backend
 from qkan.layers import QKANLayer
-from qkan.quantum import Noise, PennyLane
+from qkan.quantum import Noise, PennyLane, workload
 from qkan.quantum.edges import EdgeByEdge
 from qkan.validation.layers import (
     TOLERANCES,
@@ -48,7 +48,7 @@ def circuit_layers(model: nn.Module) -> dict[str, QKANLayer]:
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, QKANLayer)}
     if not layers:
-        raise ValueError("the model has no circuits; use a run of --cell qkan or hqkan")
+        raise ValueError("the model has no layer of single-qubit circuits; use a run of --cell qkan or hqkan")
     return layers
 
 
@@ -201,7 +201,13 @@ def noise_curve(
         ValueError: a cell without circuits, or circuits that would take too long.
         ModuleNotFoundError: PennyLane is not installed.
     """
+    from qkan.validation.hardware import demand  # which imports this module
+
     data = some_windows(windows_for(run), windows)
+    needed = demand(run.model, run.config.window)
+    circuits, gates = needed.circuits * len(data.test) * len(strengths), needed.gates // needed.circuits
+    work = workload.estimate(circuits, gates, "default.mixed", "backprop", None, backward=False)
+    workload.refuse_too_long(work, force)
     forecasts = []
     for strength in strengths:
         scaled = noise.scaled(strength)

@@ -86,7 +86,7 @@ def test_noise_outside_its_range_and_cells_without_circuits(circuits: Path, trai
     assert (done.exit_code, "readout 2.0 is not a probability" in done.stderr) == (2, True)
     for command in ("validate", "circuit"):
         done = qkan(command, trained)
-        assert (done.exit_code, "the model has no circuits" in done.stderr) == (2, True)
+        assert (done.exit_code, "the model has no layer of single-qubit circuits" in done.stderr) == (2, True)
 
 
 def test_without_pennylane_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch, qkan) -> None:

@@ -14,6 +14,7 @@ from qkan.forecasting.data import some_windows
 from qkan.forecasting.inference import windows_for
 from qkan.forecasting.report import save_noise_plot
 from qkan.forecasting.training import predict_windows
+from qkan.quantum import workload
 from qkan.validation import demand, noise_curve, shot_errors, validate_run, with_backend
 from qkan.validation.runs import circuit_layers, execute_edges
 
@@ -38,7 +39,9 @@ def test_edge_by_edge_reproduces_the_forecast(circuit_run: Run) -> None:
 
 def test_a_cell_without_circuits_is_refused(classical_run: Run) -> None:
     for use in (validate_run, lambda run: noise_curve(run, Noise(readout=0.1)), lambda run: demand(run.model, 4)):
-        with pytest.raises(ValueError, match="the model has no circuits; use a run of --cell qkan or hqkan"):
+        with pytest.raises(
+            ValueError, match="the model has no layer of single-qubit circuits; use a run of --cell qkan or hqkan"
+        ):
             use(classical_run)
 
 
@@ -77,6 +80,16 @@ def test_noise_degrades_the_forecast_as_far_as_it_goes(circuit_run: Run) -> None
     assert float(values.std()) < 1e-6
     constant = data.inverse(values.numpy(), data.test.series)
     assert forecasts[2].metrics["mae"] == pytest.approx(float(np.abs(constant - data.target_values("test")).mean()))
+
+
+def test_forecasts_that_would_take_too_long_are_refused(circuit_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "LIMIT", 0.01)
+    with pytest.raises(ValueError, match=r"this call would run 768 circuits, about 0 s in PennyLane, above the limit"):
+        noise_curve(circuit_run, Noise(readout=0.1), windows=2)
+    with pytest.raises(ValueError, match=r"this call would run 32 circuits, about 0 s in PennyLane, above the limit"):
+        execute_edges(circuit_run)
+    edges, model = execute_edges(circuit_run, settings=PennyLane(force=True))
+    assert torch.allclose(edges, model, rtol=0, atol=1e-6)
 
 
 def test_some_windows_are_spread_over_the_whole_part(circuit_run: Run) -> None:
