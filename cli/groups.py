@@ -50,7 +50,7 @@ class RootGroup(LazyGroup):
             raise Interrupted("Interrupted.") from None
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        except (ValueError, OSError, MemoryError, RuntimeError, ModuleNotFoundError) as error:
             sentence = explain(error)
             if sentence is None or ctx.params["traceback"]:
                 raise

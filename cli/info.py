@@ -9,7 +9,18 @@ import click
 
 from qkan import __version__
 
-LIBRARIES = ("torch", "lightning", "torchmetrics", "triton", "numpy", "pandas", "scipy", "pyarrow", "safetensors")
+LIBRARIES = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "triton",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "safetensors",
+    "pennylane",
+)
 
 
 @click.command(epilog="Example:  qkan info")
@@ -17,12 +28,14 @@ def info() -> None:
     """Show versions, devices, and which circuit backends can run here."""
     from qkan.cli.tables import print_facts
     from qkan.kernels.dispatch import available_backends
+    from qkan.quantum.require import why_not
 
     versions = {"qkan-seq": __version__, "Python": f"{platform.python_version()} on {platform.platform()}"}
     versions |= {name: _version(name) for name in LIBRARIES}
     print_facts(versions, title="Versions")
     print_facts(_devices(), title="Devices")
-    backends = {name: "can run" if reason is None else reason for name, reason in available_backends().items()}
+    reasons = {**available_backends(), "pennylane": why_not()}
+    backends = {name: "can run" if reason is None else reason for name, reason in reasons.items()}
     print_facts(backends, title="Circuit backends")
 
 

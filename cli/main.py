@@ -12,6 +12,8 @@ COMMANDS = {
     "compare": "qkan.cli.compare:compare",
     "predict": "qkan.cli.predict:predict",
     "evaluate": "qkan.cli.evaluate:evaluate",
+    "validate": "qkan.cli.validate:validate",
+    "circuit": "qkan.cli.circuit:circuit",
     "data": "qkan.cli.data:data",
     "bench": "qkan.cli.bench:bench",
     "info": "qkan.cli.info:info",

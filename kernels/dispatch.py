@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +27,33 @@ BACKENDS = ("auto", "spectral", "spectral-triton", "bloch", "triton", "reference
 EXPANDED = ("spectral", "spectral-triton")
 
 
+@runtime_checkable
+class Simulator(Protocol):
+    """Something outside the kernels that evaluates circuits; it may stand where the name of a backend does."""
+
+    def check(self, ansatz: Ansatz, readout: str) -> None:
+        """Raise an error if it cannot run such circuits at all."""
+
+    def phi(
+        self,
+        x: Tensor,
+        theta: Tensor,
+        preact_weight: Tensor | None,
+        preact_bias: Tensor | None,
+        *,
+        ansatz: Ansatz,
+        reps: int,
+        readout: str,
+    ) -> Tensor:
+        """Evaluate one circuit per element, with the arguments of :func:`qkan.kernels.reference.phi`."""
+        ...
+
+
+Backend = str | Simulator
+#: Simulators that have a name: who provides one enters it here.
+SIMULATORS: dict[str, Callable[[], Simulator]] = {}
+
+
 def available_backends() -> dict[str, str | None]:
     """Every backend by name, with None if it can run here, else the reason why not."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -41,14 +69,26 @@ def _why_not_triton(x: Tensor, ansatz: Ansatz, *, reps: int, per_sample: bool) -
     return bloch_triton.why_not(ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=per_sample)
 
 
-def check_backend(backend: str, ansatz: Ansatz, readout: str, *, sums: bool = True) -> str:
-    """Return ``backend`` if it names one that can run such circuits.
+def resolve_backend(backend: Backend) -> Backend:
+    """The simulator of that name, or what was given."""
+    return SIMULATORS[backend]() if isinstance(backend, str) and backend in SIMULATORS else backend
+
+
+def check_backend(backend: Backend, ansatz: Ansatz, readout: str, *, sums: bool = True) -> Backend:
+    """Return ``backend`` if it is, or names, one that can run such circuits.
 
     Raises:
         ValueError: it does not, or no input would ever let it run. ``sums`` says whether inputs are summed over.
+        TypeError: neither a name nor a simulator.
     """
+    simulator = resolve_backend(backend)
+    if isinstance(simulator, Simulator):
+        simulator.check(ansatz, readout)
+        return backend
+    if not isinstance(backend, str):
+        raise TypeError(f"backend must be a name or a simulator such as PennyLane(), got {type(backend).__name__}")
     if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
+        raise ValueError(f"unknown backend {backend!r}; use one of {', '.join((*BACKENDS, *SIMULATORS))}")
     if backend in EXPANDED:
         _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=False))
     if backend == "triton" and not sums:
@@ -102,7 +142,8 @@ class Circuits:
             and bias 0.
         mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps, readout: the circuit and what is read from it.
-        backend: one of :data:`BACKENDS`. ``"auto"`` takes the one that :mod:`qkan.kernels.cost` finds the cheapest.
+        backend: one of :data:`BACKENDS`, a simulator or its name. ``"auto"`` takes the one that
+            :mod:`qkan.kernels.cost` finds the cheapest.
         base: a name of :data:`qkan.kernels.features.BASES` and weights (outputs, inputs): a base branch to add.
         offset: (outputs,) to add, or None.
 
@@ -120,7 +161,7 @@ class Circuits:
         ansatz: Ansatz,
         reps: int,
         readout: str = "z",
-        backend: str = "auto",
+        backend: Backend = "auto",
         base: tuple[str, Tensor] | None = None,
         offset: Tensor | None = None,
     ) -> None:
@@ -131,7 +172,7 @@ class Circuits:
             None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, mix, offset)
         )
         self.base = None if base is None else (base[0], base[1].to(self.compute))
-        self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, backend
+        self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, resolve_backend(backend)
         if backend in EXPANDED:
             _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4))
 
@@ -170,13 +211,13 @@ class Circuits:
         if self.backend == "spectral-triton":
             _refuse(self.backend, spectral_triton.why_not(x), remedy="")
         if self.backend not in ("auto", *EXPANDED):
-            return Choice(self.backend, "asked for by name", (), None)
+            return Choice(str(self.backend), "asked for by name", (), None)
         # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
         few = self.backend == "auto" and samples < 3
         plan = "there are fewer samples than points to expand on" if few else self._plan(x)
         if self.backend in EXPANDED:
             if isinstance(plan, Plan):
-                return Choice(self.backend, "asked for by name", (), plan)
+                return Choice(str(self.backend), "asked for by name", (), plan)
             _refuse(self.backend, plan)
         if torch.compiler.is_compiling():
             if isinstance(plan, Plan):
@@ -338,8 +379,9 @@ class Circuits:
         flat = x.reshape(-1, x.shape[-1])
         options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
         weight, bias = self.spread(self.weight), self.spread(self.bias)
-        if self.backend == "reference":
-            y = reference.phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
+        if self.backend == "reference" or isinstance(self.backend, Simulator):
+            phi = reference.phi if isinstance(self.backend, str) else self.backend.phi
+            y = phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
             y = y if mix is None else y * mix
             y = y.sum(-1) if reduce else y
         else:

@@ -35,7 +35,7 @@ def _pauli(gate: str, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
 def _initial_state(vector: tuple[float, float, float], like: Tensor) -> tuple[Tensor, Tensor]:
     """A state whose Bloch vector is ``vector``: cos(p/2)|0> + exp(i q) sin(p/2)|1> with polar angle p, azimuth q."""
     x, y, z = (torch.full_like(like, component) for component in vector)
-    polar, azimuth = torch.acos(z.clamp(-1, 1)), torch.atan2(y, x)
+    polar, azimuth = torch.atan2(torch.hypot(x, y), z), torch.atan2(y, x)  # acos would lose half the digits at poles
     return torch.cos(polar / 2) + 0j, torch.polar(torch.sin(polar / 2), azimuth)
 
 

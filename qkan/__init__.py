@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from qkan.kernels.ansatz import Ansatz as Ansatz
     from qkan.layers import QKANLayer as QKANLayer
     from qkan.network import QKAN as QKAN
+    from qkan.quantum.noise import Noise as Noise
+    from qkan.quantum.settings import PennyLane as PennyLane
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
@@ -34,6 +36,8 @@ _EXPORTS: dict[str, str] = {
     "HQKAN": "qkan.hybrid",
     "HQKANLSTM": "qkan.recurrent",
     "JHCGNet": "qkan.hybrid",
+    "Noise": "qkan.quantum.noise",
+    "PennyLane": "qkan.quantum.settings",
     "QKAN": "qkan.network",
     "QKANGRU": "qkan.recurrent",
     "QKANLSTM": "qkan.recurrent",

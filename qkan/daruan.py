@@ -40,7 +40,7 @@ class DARUAN(nn.Module):
         preact_trainable: bool = False,
         readout: str = "z",
         init: str = "auto",
-        backend: str = "auto",
+        backend: dispatch.Backend = "auto",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Radius
 from qkan.kernels.recurrence_types import Operands
 from qkan.options import BaseActivation, base_function, check_dtype, check_input, check_memory, group_size, positive_int
+from qkan.quantum import PennyLane
+from qkan.quantum.edges import Edge
+from qkan.quantum.settings import check_measurable
+from qkan.quantum.spectrum import Spectrum, spectrum_of
 
 
 class QKANLayer(nn.Module):
@@ -49,9 +53,10 @@ class QKANLayer(nn.Module):
         init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.init`.
         backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
             (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"spectral-triton"`` (the matrix product in
-            one kernel), ``"reference"`` (slow, float64), or ``"auto"``, the cheapest by an estimate that
-            :meth:`explain_backend` shows. To expand trained pre-activations the largest input is read back from the
-            device, unless one w per input makes that needless.
+            one kernel), ``"reference"`` (slow, float64), ``"pennylane"`` or a :class:`qkan.PennyLane` with settings
+            (gate by gate, readout z), or ``"auto"``, the cheapest by an estimate that :meth:`explain_backend` shows. To
+            expand trained pre-activations the largest input is read back from the device, unless one w per input makes
+            that needless.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
 
@@ -81,7 +86,7 @@ class QKANLayer(nn.Module):
         base_trainable: bool = True,
         readout: str = "z",
         init: str = "auto",
-        backend: str = "auto",
+        backend: dispatch.Backend = "auto",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -162,6 +167,14 @@ class QKANLayer(nn.Module):
             return parameter
         return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
 
+    def circuit_parameters(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Angles, pre-activation weights and biases laid out per input: (out, in, ...), 1 for out where outputs share.
+
+        What is not trained is None.
+        """
+        theta, weight, bias = (self._per_input(p) for p in (self.theta, self.preact_weight, self.preact_bias))
+        return theta, weight, bias  # type: ignore[return-value]
+
     def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.Circuits:
         mix: Tensor | None = self.postact_weight
         if mix is None and self.group is not None:
@@ -169,10 +182,11 @@ class QKANLayer(nn.Module):
         bias, base = self._edge_bias(), self.base_activation
         if bias is not None:
             offset = bias.sum(-1) if offset is None else bias.sum(-1) + offset
+        own, weight, preact_bias = self.circuit_parameters()
         return dispatch.Circuits(
-            self._per_input(self.theta) if theta is None else theta,  # type: ignore[arg-type]
-            self._per_input(self.preact_weight),
-            self._per_input(self.preact_bias),
+            own if theta is None else theta,
+            weight,
+            preact_bias,
             mix,
             ansatz=self.ansatz,
             reps=self.reps,
@@ -296,6 +310,43 @@ class QKANLayer(nn.Module):
             y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight  # type: ignore[operator]
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
 
+    def edge(self, output: int, input: int, settings: PennyLane | None = None) -> Edge:
+        """The circuit from one input to one output, to run, draw or export; see :class:`qkan.quantum.edges.Edge`.
+
+        It holds copies of the values of now, without the weights behind the circuit and the base branch.
+
+        Raises:
+            ValueError: the layer has no such edge, or its readout is ``"amplitude"``, which no circuit measures.
+        """
+        for name, index, size in (("output", output, self.out_features), ("input", input, self.in_features)):
+            if not 0 <= index < size:
+                raise ValueError(f"{name} {index} is outside [0, {size - 1}]: the layer has no such edge")
+        check_measurable(self.readout)
+
+        theta, weight, bias = (
+            None if p is None else p[min(output, p.shape[0] - 1), input].detach().clone()
+            for p in self.circuit_parameters()
+        )
+        settings = PennyLane() if settings is None else settings
+        return Edge(self.ansatz, self.reps, theta, weight, bias, settings)  # type: ignore[arg-type]
+
+    def circuit(self, output: int, input: int, settings: PennyLane | None = None) -> Callable[[Any], Any]:
+        """The PennyLane QNode of one edge, from x (a number or a batch) to <Z>; arguments and errors of :meth:`edge`.
+
+        Raises:
+            ModuleNotFoundError: PennyLane is not installed.
+        """
+        return self.edge(output, input, settings).qnode
+
+    def spectrum(self, output: int, input: int) -> Spectrum:
+        """The exact Fourier frequencies and coefficients of the circuit of one edge; errors of :meth:`edge`.
+
+        Raises:
+            ValueError: the ansatz encodes acos(x), or there are more than 3^12 frequencies.
+        """
+        edge = self.edge(output, input)
+        return spectrum_of(edge.ansatz, edge.reps, edge.theta, edge.weight, edge.bias)
+
     def extra_repr(self) -> str:
         """What print(layer) shows."""
         options = [f"in_features={self.in_features}, out_features={self.out_features}, reps={self.reps}"]
@@ -310,5 +361,5 @@ class QKANLayer(nn.Module):
         base = self.base_activation
         if not isinstance(base, str | type(None)):
             base = getattr(base, "__name__", type(base).__name__)
-        options.append(f"base_activation={base!r}, readout={self.readout!r}, backend={self.backend!r}")
+        options.append(f"base_activation={base!r}, readout={self.readout!r}, backend={str(self.backend)!r}")
         return ", ".join(options)

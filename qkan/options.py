@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from qkan.kernels.ansatz import Ansatz
+from qkan.kernels.dispatch import SIMULATORS, Backend
 from qkan.kernels.features import BASES
 from qkan.kernels.reading import gibibytes, memory
+from qkan.quantum import PennyLane
 
 MAX_FEATURES = 2**20
+SIMULATORS["pennylane"] = cache(PennyLane)
 BaseActivation = str | nn.Module | Callable[[Tensor], Tensor] | None
 
 
@@ -29,7 +33,7 @@ class LayerOptions(TypedDict, total=False):
     base_trainable: bool
     readout: str
     init: str
-    backend: str
+    backend: Backend
     generator: torch.Generator | None
     device: torch.device | str | int | None
     dtype: torch.dtype | None

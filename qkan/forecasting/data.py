@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,3 +58,11 @@ def tensors(windows: Windows) -> tuple[Tensor, Tensor]:
     """Return scaled float32 inputs (N, window, 1) and targets (N, horizon)."""
     inputs, targets = windows.batch(slice(None))
     return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def some_windows(data: ForecastData, count: int) -> ForecastData:
+    """The data with at most ``count`` windows of the test part, evenly spread."""
+    test = data.test
+    rows = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).round().astype(np.int64))
+    kept = {name: getattr(test, name)[rows] for name in ("first", "series", "target_index")}
+    return replace(data, test=replace(test, **kept))

@@ -85,6 +85,27 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     _save(figure, path)
 
 
+def save_noise_plot(
+    path: Path, strengths: Sequence[float], errors: Sequence[float], *, naive: float, noise: str, unit: str
+) -> None:
+    """Draw the error of a forecaster against the noise of its circuits, with that of the naive forecast.
+
+    Args:
+        path: The picture to write.
+        strengths: Parts of the noise, from 0 to 1.
+        errors: Mean absolute error at each.
+        naive: Mean absolute error of the naive forecast.
+        noise: What strength 1 stands for.
+        unit: Unit of the error.
+    """
+    figure, axes = _figure(7.0, 4.0)
+    axes.plot(strengths, errors, "o-", label="model", color=_ORANGE)
+    axes.axhline(naive, label="naive", color=_BLUE, ls=":")
+    axes.set(xlabel=f"strength of the noise (1 is {noise})", ylabel=f"mean absolute error ({unit})")
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
 def _time_label(data: ForecastData, times: np.ndarray) -> str:
     if data.series.frequency is None:
         return "step"

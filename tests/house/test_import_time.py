@@ -29,7 +29,7 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("module", ["qkan", "qkan.forecasting", "qkan.bench"])
+@pytest.mark.parametrize("module", ["qkan", "qkan.forecasting", "qkan.bench", "qkan.quantum", "qkan.validation"])
 def test_import_stays_light(module: str) -> None:
     assert loaded_by(f"import {module}") & HEAVY == set()
 
@@ -48,6 +48,8 @@ def test_public_names_load_without_the_heavy_packages() -> None:
         ["compare", "lstm", "--help"],
         ["predict", "--help"],
         ["evaluate", "--help"],
+        ["validate", "--help"],
+        ["circuit", "--help"],
         ["info", "--help"],
         ["bench", "--help"],
         ["bench", "layer", "--help"],
