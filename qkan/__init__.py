@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qkan.kernels.ansatz import Ansatz as Ansatz
     from qkan.layers import QKANLayer as QKANLayer
     from qkan.network import QKAN as QKAN
+    from qkan.qlstm import QLSTM as QLSTM
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
@@ -39,6 +40,7 @@ _EXPORTS: dict[str, str] = {
     "QKANLSTM": "qkan.recurrent",
     "QKANLSTMCell": "qkan.cells",
     "QKANLayer": "qkan.layers",
+    "QLSTM": "qkan.qlstm",
     "compile": "qkan.compiling",
     "largest_difference": "qkan.compiling",
 }

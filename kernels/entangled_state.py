@@ -1,0 +1,100 @@
+"""The circuits of QLSTM as state vectors: all circuits and samples in one batch of 2^n complex amplitudes each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.entangled import cnots, encoding_angles, integers, layers_of
+
+#: Rotations of so many qubits are joined to one matrix of 2^k rows: one product instead of k passes.
+_JOINED = 4
+
+
+class Tables(NamedTuple):
+    """Of the basis states, as integers on the CPU.
+
+    Attributes:
+        sources: where the amplitude of each comes from when one layer's CNOTs have acted, (2^qubits,).
+        values: Z_q of each, 1 or -1, (2^qubits, qubits).
+    """
+
+    sources: Tensor
+    values: Tensor
+
+
+def expectations(z: Tensor, theta: Tensor, table: Tables) -> Tensor:
+    """<Z_q> of all qubits behind all circuits, which read the same inputs.
+
+    Args:
+        z: real, (batch, qubits).
+        theta: angles in radians, (circuits, qubits, 3 layers - 1).
+        table: of :func:`tables`, on the device of ``z``.
+
+    Returns:
+        (batch, circuits * qubits), in the real dtype of the wider of both, at least single precision.
+    """
+    angles = layers_of(theta)
+    circuits, layers, qubits, _ = angles.shape
+    state = _encoded(z.to(torch.promote_types(z.dtype, angles.dtype))).expand(circuits, -1, -1)
+    for layer in range(layers):
+        state = _rotated(state.index_select(-1, table.sources), angles[:, layer])
+    chances = state.real.square() + state.imag.square()
+    values = chances @ table.values.to(chances.dtype)
+    return values.transpose(0, 1).flatten(1)
+
+
+def _encoded(z: Tensor) -> Tensor:
+    """Product states of the encoding, (batch, 2^qubits): RY(t) turns H|0> to angle t / 2 + pi / 4, RZ gives phases."""
+    tilt, phase = encoding_angles(z)
+    half = tilt / 2 + torch.pi / 4
+    pairs = torch.stack((torch.polar(half.cos(), -phase / 2), torch.polar(half.sin(), phase / 2)), -1)
+    return _joined(pairs.unbind(1))
+
+
+def _joined(factors: tuple[Tensor, ...]) -> Tensor:
+    """Tensor product of vectors (batch, ...) over their last dimension, the first factor most significant."""
+    product = factors[0]
+    for factor in factors[1:]:
+        product = (product.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(-2)
+    return product
+
+
+def _rotated(state: Tensor, angles: Tensor) -> Tensor:
+    """``state`` (circuits, batch, 2^qubits) behind one layer's rotations of ``angles`` (circuits, qubits, 3)."""
+    circuits, batch, size = state.shape
+    for joined in _rotations(angles).split(_JOINED, 1):
+        matrix = joined[:, 0]
+        for place in range(1, joined.shape[1]):
+            outer = matrix[:, :, None, :, None] * joined[:, place, None, :, None, :]
+            matrix = outer.flatten(3).flatten(1, 2)
+        rows = matrix.shape[-1]
+        # The joined qubits come first and go last, so that the next ones come first.
+        parts = state.reshape(circuits, batch, rows, size // rows).transpose(-1, -2)
+        state = (parts @ matrix.transpose(-1, -2).unsqueeze(1)).reshape(circuits, batch, size)
+    return state
+
+
+def _rotations(angles: Tensor) -> Tensor:
+    """RZ(c) RY(b) RZ(a), (..., 2, 2), of angles (a, b, c) in radians, (..., 3)."""
+    a, b, c = (angles / 2).unbind(-1)
+    cos, sin = b.cos(), b.sin()
+    first = torch.stack((torch.polar(cos, -a - c), -torch.polar(sin, a - c)), -1)
+    second = torch.stack((torch.polar(sin, c - a), torch.polar(cos, a + c)), -1)
+    return torch.stack((first, second), -2)
+
+
+@lru_cache(maxsize=64)
+def tables(qubits: int) -> Tables:
+    """Build the tables of circuits of that size."""
+    sources = [0] * 2**qubits
+    for number in range(2**qubits):
+        moved = number
+        for control, target in cnots(qubits):
+            moved ^= (moved >> (qubits - 1 - control) & 1) << (qubits - 1 - target)
+        sources[moved] = number
+    values = [[1 - 2 * (number >> place & 1) for place in range(qubits - 1, -1, -1)] for number in range(2**qubits)]
+    return Tables(integers(sources), integers(values))
