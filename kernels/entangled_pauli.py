@@ -9,8 +9,8 @@ where c depends on the trained angles alone: it is computed once for all samples
 few products and one matrix product. Everything is real.
 
 One layer needs three strings per qubit, whatever their number: the rotations take Z_q to a combination of X_q, Y_q and
-Z_q, and CNOTs take a Pauli string to one Pauli string, up to its sign (Gottesman, quant-ph/9807006). More layers mix all
-4^n strings.
+Z_q, and CNOTs take a Pauli string to one Pauli string, up to its sign (Gottesman, quant-ph/9807006). More layers mix
+all 4^n strings.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from qkan.gates import Bound, GateMap, Gates
 from qkan.hybrid import affine, reset_affine
 from qkan.init import uniform_
 from qkan.kernels import entangled, entangled_pauli, entangled_state
+from qkan.kernels.reading import gibibytes, memory
 from qkan.options import LayerOptions, check_dtype
 from qkan.recurrent import _LSTMBase
 
@@ -61,7 +62,7 @@ class CircuitGates(nn.Module):
         self.theta = nn.Parameter(torch.empty(_GATES, *entangled.angles_of(self.qubits, self.layers), **where))
         self.decoder = nn.Parameter(torch.empty(_GATES * hidden, self.qubits, **where))
         self.bias = nn.Parameter(torch.empty(_GATES * hidden, **where)) if bias else None
-        # Held here, not asked for at every call: a call may run under a tracer, which would leave its tensors in a cache.
+        # Held here: were they made by the first call, and that one were traced, its tracer's tensors would stay cached.
         self._strings = entangled_pauli.tables(self.qubits, self.layers) if self.backend == "pauli" else None
         self._states = entangled_state.tables(self.qubits) if self.backend == "state" else None
         self.reset_parameters(options.get("generator"))
@@ -88,8 +89,12 @@ class CircuitGates(nn.Module):
         Args:
             steps: what ``inputs`` made of the inputs of all time steps.
             bound: not needed.
+
+        Raises:
+            ValueError: the backward pass would need more memory than there is.
         """
-        del steps, bound
+        del bound
+        self._check_memory(steps)
         values, matrix = self._circuits()
         encoder = self.hidden_encoder.weight.t()
         decoder = torch.block_diag(*self.decoder.unflatten(0, (_GATES, -1)).transpose(1, 2))
@@ -109,6 +114,18 @@ class CircuitGates(nn.Module):
             return gates.to(from_input.dtype)
 
         return gate_map
+
+    def _check_memory(self, steps: Tensor) -> None:
+        if self.backend != "state" or not torch.is_grad_enabled():
+            return
+        needed = entangled_state.kept_bytes(steps.shape[0], self.theta)
+        room = memory(steps.device)
+        if room is not None and needed > room:
+            raise ValueError(
+                f"the backward pass through {steps.shape[0]} rows (batch x time steps) of four circuits with "
+                f"{self.qubits} qubits and {self.layers} layers needs {gibibytes(needed)} for their states, but "
+                f"{steps.device} has {gibibytes(room)}; use fewer qubits, circuit_layers, sequences or time steps"
+            )
 
     def _circuits(self) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
         """What the circuits make of the qubits' numbers, up to a product with a matrix; None if there is nothing to do.
@@ -130,12 +147,12 @@ class CircuitGates(nn.Module):
 class QLSTM(_LSTMBase):
     """A long short-term memory whose gates are circuits of entangled qubits.
 
-    One affine map takes [x_t, h_(t-1)] to as many numbers as there are qubits. A circuit per gate encodes them as angles,
-    entangles the qubits by layers of CNOTs and trained rotations, and gives <Z> of every qubit (the circuit is described
-    in :mod:`qkan.kernels.entangled`). An affine map per gate takes these values to the hidden size; from there on it is
-    an LSTM. The circuits are those of arXiv 2009.01783, Figure 5; the affine maps, which that paper does without, make
-    the number of qubits independent of input and hidden size, and its two further circuits behind the cell state are
-    left out, as usual in later work.
+    One affine map takes [x_t, h_(t-1)] to as many numbers as there are qubits. A circuit per gate encodes them as
+    angles, entangles the qubits by layers of CNOTs and trained rotations, and gives <Z> of every qubit (see
+    :mod:`qkan.kernels.entangled`). An affine map per gate takes these values to the hidden size; from there on it is
+    an LSTM. The circuits are those of arXiv 2009.01783; the affine maps, which that paper does without, make the number
+    of qubits independent of input and hidden size, and its two further circuits behind the cell state are left out,
+    as usual in later work.
 
     The first arguments, the input, the states and the output are those of :class:`torch.nn.LSTM`. Affine maps start
     like nn.LSTM's weights, angles uniformly in a whole turn, and the forget gate's bias at 1.
