@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan import qlstm_pennylane
-from qkan.gates import Bound, GateMap, Gates
+from qkan.gates import Bound, Gates
 from qkan.hybrid import affine, reset_affine
 from qkan.init import uniform_
 from qkan.kernels import entangled, entangled_pauli, entangled_state
@@ -83,7 +83,7 @@ class CircuitGates(nn.Module):
         """What the inputs of all time steps add to the qubits' numbers: (steps, qubits)."""
         return self.input_encoder(x)
 
-    def prepare(self, steps: Tensor, bound: Bound) -> GateMap:
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
         """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
 
         Args:
