@@ -43,7 +43,11 @@ def _resolved(backend: str, qubits: int, layers: int) -> str:
     return ("pauli" if applies else "state") if backend == "auto" else backend
 
 
-class CircuitGates(nn.Module):
+def _empty(options: LayerOptions, *shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape, device=options.get("device"), dtype=options.get("dtype")))
+
+
+class CircuitGates(Gates):
     """The four gates: one affine map of [x, h] to the qubits, a circuit per gate, an affine map per gate.
 
     Parameters: ``input_encoder`` and ``hidden_encoder`` (affine to the qubits), ``theta`` (4, qubits, 3 layers - 1),
@@ -58,10 +62,9 @@ class CircuitGates(nn.Module):
         bound = 1 / math.sqrt(hidden)
         self.input_encoder = affine(inputs, self.qubits, bias, bound, options)
         self.hidden_encoder = affine(recurrent, self.qubits, False, bound, options)
-        where = {"device": options.get("device"), "dtype": options.get("dtype")}
-        self.theta = nn.Parameter(torch.empty(_GATES, *entangled.angles_of(self.qubits, self.layers), **where))
-        self.decoder = nn.Parameter(torch.empty(_GATES * hidden, self.qubits, **where))
-        self.bias = nn.Parameter(torch.empty(_GATES * hidden, **where)) if bias else None
+        self.theta = _empty(options, _GATES, *entangled.angles_of(self.qubits, self.layers))
+        self.decoder = _empty(options, _GATES * hidden, self.qubits)
+        self.bias = _empty(options, _GATES * hidden) if bias else None
         # Held here: were they made by the first call, and that one were traced, its tracer's tensors would stay cached.
         self._strings = entangled_pauli.tables(self.qubits, self.layers) if self.backend == "pauli" else None
         self._states = entangled_state.tables(self.qubits) if self.backend == "state" else None
@@ -124,7 +127,8 @@ class CircuitGates(nn.Module):
             raise ValueError(
                 f"the backward pass through {steps.shape[0]} rows (batch x time steps) of four circuits with "
                 f"{self.qubits} qubits and {self.layers} layers needs {gibibytes(needed)} for their states, but "
-                f"{steps.device} has {gibibytes(room)}; use fewer qubits, circuit_layers, sequences or time steps"
+                f"{steps.device} has {gibibytes(room)}; use checkpoint_steps, or fewer qubits, circuit_layers, "
+                "sequences or time steps"
             )
 
     def _circuits(self) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
@@ -165,6 +169,7 @@ class QLSTM(_LSTMBase):
         backend: ``"pauli"`` (observables as sums of Pauli strings: exact, one matrix product a step; several layers
             take it up to 6 qubits), ``"state"`` (state vectors, exact), ``"pennylane"`` (a broadcast QNode call a step,
             for validation) or ``"auto"``, the faster one of the first two.
+        checkpoint_steps: as in :class:`qkan.QKANLSTM`.
         generator: source of the initial values, or None for torch's own.
         device, dtype: of the parameters.
 
@@ -187,11 +192,13 @@ class QLSTM(_LSTMBase):
         qubits: int = 4,
         circuit_layers: int = 1,
         backend: str = "auto",
+        checkpoint_steps: int | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        contract = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__(input_size, hidden_size, *contract, checkpoint_steps=checkpoint_steps)
         entangled.check_size(qubits, circuit_layers)
         check_dtype(dtype)
         self.qubits, self.circuit_layers, self.backend = qubits, circuit_layers, backend
@@ -199,8 +206,7 @@ class QLSTM(_LSTMBase):
         self._build({"generator": generator, "device": device, "dtype": dtype})
 
     def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
-        gates = CircuitGates(inputs, self.hidden_size, self.output_size, self.bias, self._size, options)
-        return gates  # type: ignore[return-value]  # any module with inputs() and prepare() will do
+        return CircuitGates(inputs, self.hidden_size, self.output_size, self.bias, self._size, options)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""

@@ -198,12 +198,26 @@ def test_states_beyond_the_memory_are_refused_before_they_are_made(monkeypatch: 
     # 15 rows, 4 circuits, 128 amplitudes of 8 bytes, in 2 layers behind CNOTs and behind 2 products each
     needed = 15 * 4 * 128 * 8 * 2 * 3
     monkeypatch.setattr("qkan.qlstm.memory", lambda device: needed - 1)
-    with pytest.raises(ValueError, match=r"15 rows .* 7 qubits and 2 layers needs 0.0 GiB .* use fewer qubits"):
+    with pytest.raises(
+        ValueError, match=r"15 rows .* 7 qubits and 2 layers needs 0.0 GiB .* use checkpoint_steps, or fewer qubits"
+    ):
         module(x)
     with torch.no_grad():
         assert module(x)[0].shape == (3, 5, 2)
+    chunked = QLSTM(1, 2, qubits=7, circuit_layers=2, checkpoint_steps=2)  # two steps are 10 rows
+    assert chunked(x)[0].shape == (3, 5, 2)
     monkeypatch.setattr("qkan.qlstm.memory", lambda device: needed)
     assert module(x)[0].shape == (3, 5, 2)
+
+
+@pytest.mark.parametrize("backend", ["pauli", "state", "pennylane"])
+def test_checkpoints_over_time_change_nothing(backend: str) -> None:
+    options = {"qubits": 2, "circuit_layers": 2, "bidirectional": True, "dtype": F64, "backend": backend}
+    module, chunked = QLSTM(1, 3, **options), QLSTM(1, 3, **options, checkpoint_steps=2)
+    chunked.load_state_dict(module.state_dict())
+    x, upstream = torch.randn(5, 2, 1, dtype=F64), torch.randn(5, 2, 6, dtype=F64)
+    for got, want in zip(run(chunked, x, upstream), run(module, x, upstream), strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-13)
 
 
 def test_it_learns() -> None:
