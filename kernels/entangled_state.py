@@ -30,22 +30,35 @@ class Tables(NamedTuple):
     values: Tensor
 
 
-def expectations(z: Tensor, theta: Tensor, table: Tables) -> Tensor:
+def matrices(theta: Tensor) -> list[list[Tensor]]:
+    """The rotations of each layer, those of up to four neighbouring qubits joined: what depends on angles alone.
+
+    Args:
+        theta: angles in radians, (circuits, qubits, 3 layers - 1).
+
+    Returns:
+        For each layer complex matrices (circuits, 2^k, 2^k), from the first qubits to the last.
+    """
+    return [
+        [_joined_matrix(part) for part in layer.split(_JOINED, 1)] for layer in _rotations(layers_of(theta)).unbind(1)
+    ]
+
+
+def expectations(z: Tensor, rotations: list[list[Tensor]], table: Tables) -> Tensor:
     """<Z_q> of all qubits behind all circuits, which read the same inputs.
 
     Args:
         z: real, (batch, qubits).
-        theta: angles in radians, (circuits, qubits, 3 layers - 1).
+        rotations: of :func:`matrices`.
         table: of :func:`tables`, on the device of ``z``.
 
     Returns:
-        (batch, circuits * qubits), in the real dtype of the wider of both, at least single precision.
+        (batch, circuits * qubits), in the real dtype of the wider of both.
     """
-    angles = layers_of(theta)
-    circuits, layers = angles.shape[:2]
-    state = _encoded(z.to(torch.promote_types(z.dtype, angles.dtype))).expand(circuits, -1, -1)
-    for layer in range(layers):
-        state = _rotated(state.index_select(-1, table.sources), angles[:, layer])
+    first = rotations[0][0]
+    state = _encoded(z.to(torch.promote_types(z.dtype, first.real.dtype))).expand(first.shape[0], -1, -1)
+    for layer in rotations:
+        state = _rotated(state.index_select(-1, table.sources), layer)
     chances = state.real.square() + state.imag.square()
     values = chances @ table.values.to(chances.dtype)
     return values.transpose(0, 1).flatten(1)
@@ -80,14 +93,19 @@ def _joined(factors: tuple[Tensor, ...]) -> Tensor:
     return product
 
 
-def _rotated(state: Tensor, angles: Tensor) -> Tensor:
-    """``state`` (circuits, batch, 2^qubits) behind one layer's rotations of ``angles`` (circuits, qubits, 3)."""
+def _joined_matrix(gates: Tensor) -> Tensor:
+    """Tensor product of one-qubit gates, (circuits, 2^k, 2^k) of (circuits, k, 2, 2)."""
+    matrix = gates[:, 0]
+    for place in range(1, gates.shape[1]):
+        outer = matrix[:, :, None, :, None] * gates[:, place, None, :, None, :]
+        matrix = outer.flatten(3).flatten(1, 2)
+    return matrix
+
+
+def _rotated(state: Tensor, layer: list[Tensor]) -> Tensor:
+    """``state`` (circuits, batch, 2^qubits) behind one layer's rotations."""
     circuits, batch, size = state.shape
-    for joined in _rotations(angles).split(_JOINED, 1):
-        matrix = joined[:, 0]
-        for place in range(1, joined.shape[1]):
-            outer = matrix[:, :, None, :, None] * joined[:, place, None, :, None, :]
-            matrix = outer.flatten(3).flatten(1, 2)
+    for matrix in layer:
         rows = matrix.shape[-1]
         # The joined qubits come first and go last, so that the next ones come first.
         parts = state.reshape(circuits, batch, rows, size // rows).transpose(-1, -2)

@@ -144,7 +144,8 @@ class CircuitGates(Gates):
             return lambda z: entangled_pauli.features(z.to(matrix.dtype), layers, strings), matrix
         if self._states is not None:
             states = entangled_state.Tables(*(table.to(theta.device) for table in self._states))
-            return lambda z: entangled_state.expectations(z, theta, states), None
+            rotations = entangled_state.matrices(theta)
+            return lambda z: entangled_state.expectations(z, rotations, states), None
         return lambda z: qlstm_pennylane.expectations(z, theta), None
 
 

@@ -29,7 +29,7 @@ def pennylane() -> ModuleType:
 
 
 def expectations(z: Tensor, theta: Tensor) -> Tensor:
-    """As :func:`qkan.kernels.entangled_state.expectations`, in one broadcast call for all circuits and samples.
+    """<Z_q> of all qubits behind all circuits, in one broadcast call for all circuits and samples.
 
     Args:
         z: real, (batch, qubits).

@@ -22,7 +22,7 @@ def by_strings(z: Tensor, theta: Tensor) -> Tensor:
 
 
 def by_states(z: Tensor, theta: Tensor) -> Tensor:
-    return entangled_state.expectations(z, theta, entangled_state.tables(theta.shape[1]))
+    return entangled_state.expectations(z, entangled_state.matrices(theta), entangled_state.tables(theta.shape[1]))
 
 
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"strings": by_strings, "states": by_states}
