@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every comparison of docs/results.md, about an hour on two cores. An interrupted one continues where it stopped.
+# Every comparison of docs/results.md and docs/qlstm.md, a bit more than an hour on two cores. An interrupted one continues where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,4 +25,9 @@ done
 # A circuit per edge at the sizes of one circuit per input, the default.
 for series in duffing bessel-j2; do
     compare "per-edge-$series" "$series" --window 4 --cells qkan --group edge --budget-params 50,125,375
+done
+# The published four-way comparison, and the ablation of HQKAN-LSTM's circuit. 66 parameters are the smallest QLSTM.
+for series in damped-shm bessel-j2; do
+    compare "four-way-$series" "$series" --window 4 --cells lstm,qlstm,qkan,hqkan,lowrank --group edge \
+        --budget-params 70,125,375,1250 --seeds 3
 done

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qkan.kernels.ansatz import Ansatz as Ansatz
     from qkan.layers import QKANLayer as QKANLayer
     from qkan.network import QKAN as QKAN
+    from qkan.qlstm import QLSTM as QLSTM
     from qkan.quantum.noise import Noise as Noise
     from qkan.quantum.settings import PennyLane as PennyLane
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
@@ -43,6 +44,7 @@ _EXPORTS: dict[str, str] = {
     "QKANLSTM": "qkan.recurrent",
     "QKANLSTMCell": "qkan.cells",
     "QKANLayer": "qkan.layers",
+    "QLSTM": "qkan.qlstm",
     "compile": "qkan.compiling",
     "largest_difference": "qkan.compiling",
 }

@@ -51,12 +51,19 @@ def _lowrank(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
     return HQKANLSTM(**shared, latent_features=config.latent_features, latent="linear")
 
 
+def _qlstm(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.qlstm import QLSTM
+
+    return QLSTM(**shared, qubits=config.qubits, circuit_layers=config.circuit_layers)
+
+
 _BUILDERS: dict[str, _Build] = {
     "qkan": _qkan,
     "hqkan": _hqkan,
     "lowrank": _lowrank,
     "lstm": lambda config, shared: nn.LSTM(**shared),
     "gru": lambda config, shared: nn.GRU(**shared),
+    "qlstm": _qlstm,
 }
 
 

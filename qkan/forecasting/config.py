@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
-CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
+CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm")
 """Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit."""
+
+COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
+"""What ``compare`` compares unless asked for other cells."""
 
 SCALERS: tuple[str, ...] = ("minmax", "standard", "none")
 
@@ -22,6 +25,7 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
     "lowrank": frozenset({"latent_features"}),
     "lstm": frozenset(),
     "gru": frozenset(),
+    "qlstm": frozenset({"qubits", "circuit_layers"}),
 }
 """The options that shape one cell only, by cell. All other options apply to every cell."""
 
@@ -33,6 +37,8 @@ LIMITS: dict[str, tuple[int, int]] = {
     "num_layers": (1, 32),
     "reps": (1, 64),
     "latent_features": (1, 1024),
+    "qubits": (1, 12),
+    "circuit_layers": (1, 64),
     "window": (1, 100_000),
     "horizon": (1, 10_000),
     "epochs": (1, 100_000),
@@ -47,6 +53,10 @@ LIMITS: dict[str, tuple[int, int]] = {
 }
 """Smallest and largest value of every integer option."""
 
+_SHARED_INTEGERS = (
+    *("num_layers", "reps", "latent_features", "qubits", "circuit_layers"),
+    *("window", "horizon", "epochs", "patience"),
+)
 _LARGEST_LEARNING_RATE = 10.0
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -107,6 +117,8 @@ class DataAndTrainingOptions:
         base_activation: Name of the base branch's activation, ``None`` for no such branch (``qkan``, ``hqkan``).
         group: ``"edge"``, a circuit for every edge as in the paper; ``"input"``, one circuit per input, shared by all
             gates that weigh it; or a number of circuits that inputs share (``qkan``).
+        qubits: Qubits of each gate's circuit (``qlstm``).
+        circuit_layers: Entangling layers of each gate's circuit (``qlstm``).
         bias: Whether the gates have a bias.
         window: Past values that the model sees, in steps.
         horizon: Future values that it predicts at once, in steps.
@@ -134,6 +146,8 @@ class DataAndTrainingOptions:
     preact_trainable: bool = False
     base_activation: str | None = None
     group: int | Literal["edge", "input"] = "input"
+    qubits: int = 4
+    circuit_layers: int = 1
     bias: bool = True
     window: int = 12
     horizon: int = 1
@@ -145,7 +159,7 @@ class DataAndTrainingOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("num_layers", "reps", "latent_features", "window", "horizon", "epochs", "patience"):
+        for name in _SHARED_INTEGERS:
             _check_int(name, getattr(self, name))
         if self.batch_size is not None:
             _check_int("batch_size", self.batch_size)
@@ -246,7 +260,7 @@ class CompareConfig(DataAndTrainingOptions):
     """
 
     out: str
-    cells: tuple[str, ...] = CELLS
+    cells: tuple[str, ...] = COMPARED_CELLS
     seeds: int = 5
     tuning_seeds: int = 1
     trials: int = 3

@@ -125,7 +125,14 @@ def markdown_table(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-_COLOURS = {"qkan": "#d55e00", "hqkan": "#cc79a7", "lowrank": "#009e73", "lstm": "#0072b2", "gru": "#56b4e9"}
+_COLOURS = {
+    "qkan": "#d55e00",
+    "hqkan": "#cc79a7",
+    "lowrank": "#009e73",
+    "lstm": "#0072b2",
+    "gru": "#56b4e9",
+    "qlstm": "#e69f00",
+}
 _FAMILIES = {"classical (lstm, gru)": ("lstm", "gru"), "circuit (qkan, hqkan)": ("qkan", "hqkan")}
 
 

@@ -68,6 +68,16 @@ def test_sizes_that_do_not_fit_are_named(tmp_path: Path, qkan) -> None:
     assert "left out: lstm at 15 parameters, as its smallest model has 18" in done.output
 
 
+def test_quantum_lstm_takes_the_largest_size_that_fits(tmp_path: Path, qkan) -> None:
+    options = ["--cells", "qlstm", "--qubits", "2", "--budget-params", "30,60", "--seeds", "1", "--trials", "1"]
+    done = qkan(*SMALL, *options, "--out", tmp_path / "c")
+    assert done.exit_code == 0, done.output
+    # 15 H + 4 + 16 + 1 parameters: 2 (2 + H) encoder, 16 angles, 8 H + 4 H decoder and bias, H + 1 head
+    points = pd.read_csv(tmp_path / "c" / "points.csv")
+    assert points[["hidden_size", "parameters"]].to_numpy().tolist() == [[2, 51]]
+    assert "left out: qlstm at 30 parameters, as its smallest model has 36" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -40,6 +40,33 @@ def test_plan_training_result_and_folder_are_shown(elsewhere: Path, qkan) -> Non
     assert load_run("runs/damped-shm-lstm-seed0").config.hidden_size == 2
 
 
+def test_quantum_lstm_shows_its_circuits(elsewhere: Path, qkan) -> None:
+    options = ["--cell", "qlstm", "--qubits", "3", "--circuit-layers", "2", "--hidden-size", "2"]
+    done = qkan(*SMALL, *options)
+    assert done.exit_code == 0, done.output
+    plan = facts(done.output)
+    assert plan["cell"] == "qlstm, hidden size 2, layers 1, circuit layers 2, qubits 3"
+    assert plan["parameters"] == "107"
+    cell = load_run("runs/damped-shm-qlstm-seed0").model.cell
+    assert (cell.qubits, cell.circuit_layers) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--cell qlstm --qubits 13", "Invalid value for '--qubits': 13 is not in the range 1<=x<=12."),
+        (
+            "--cell lstm --qubits 3",
+            "--qubits 3 has no effect on cell 'lstm'; leave it out or choose one of the cells qlstm",
+        ),
+    ],
+)
+def test_bad_circuits_of_the_quantum_lstm(arguments: str, sentence: str, elsewhere: Path, qkan) -> None:
+    done = qkan("train", "lstm", "--data", "damped-shm", *arguments.split())
+    assert done.exit_code == 2
+    assert sentence in done.stderr.splitlines()[-1]
+
+
 def test_shown_errors_are_those_of_the_run_folder(elsewhere: Path, qkan) -> None:
     done = qkan(*SMALL)
     scores = json.loads(Path("runs/damped-shm-lstm-seed0/metrics.json").read_text())["test"]

@@ -4,6 +4,7 @@ from torch import nn
 
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
 from qkan.forecasting.cells import RecurrentForecaster, count_parameters, largest_hidden_size, parameters_at
+from qkan.qlstm import QLSTM
 from qkan.recurrent import HQKANLSTM, QKANLSTM
 
 
@@ -24,7 +25,10 @@ def test_forecaster_maps_windows_to_horizons(cell, num_layers):
 
 @pytest.mark.parametrize(
     ("cell", "kind"),
-    [("qkan", QKANLSTM), ("hqkan", HQKANLSTM), ("lowrank", HQKANLSTM), ("lstm", nn.LSTM), ("gru", nn.GRU)],
+    [
+        *(("qkan", QKANLSTM), ("hqkan", HQKANLSTM), ("lowrank", HQKANLSTM)),
+        *(("lstm", nn.LSTM), ("gru", nn.GRU), ("qlstm", QLSTM)),
+    ],
 )
 def test_every_name_builds_its_cell(cell, kind):
     assert type(build_forecaster(config_of(cell), generator()).cell) is kind
@@ -58,6 +62,9 @@ def test_forecast_is_the_head_of_the_last_output():
         ("qkan", {"hidden_size": 4, "group": 1}, 109),  # 2 * 4 + 16 * 5 + 16 + 5
         ("qkan", {"hidden_size": 4, "group": 3}, 117),  # (1 + 3) * 4 + 16 * 5 + 16 + 5: one input has one circuit
         ("lowrank", {"hidden_size": 4, "latent_features": 2}, 65),
+        ("qlstm", {"hidden_size": 4}, 141),  # encoder 4 * 6, circuits 4 * 4 * 2, decoder 16 * 5, head 5
+        ("qlstm", {"hidden_size": 4, "bias": False}, 121),
+        ("qlstm", {"hidden_size": 2, "qubits": 3, "circuit_layers": 2}, 107),  # 3 * 4 + 4 * 3 * 5 + 8 * 4 + 3
     ],
 )
 def test_parameters_are_counted_by_hand(cell, options, parameters):
@@ -88,7 +95,7 @@ def test_generator_moves_on():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("budget", [50, 125, 1250])
+@pytest.mark.parametrize("budget", [70, 125, 1250])
 def test_largest_hidden_size_fits_and_the_next_does_not(cell, budget):
     config = config_of(cell)
     size = largest_hidden_size(config, budget)
@@ -99,6 +106,8 @@ def test_largest_hidden_size_fits_and_the_next_does_not(cell, budget):
 def test_budget_below_the_smallest_model_has_no_size():
     assert parameters_at(config_of("qkan"), 1) == 22
     assert largest_hidden_size(config_of("qkan"), 21) is None
+    assert parameters_at(config_of("qlstm"), 1) == 66
+    assert largest_hidden_size(config_of("qlstm"), 65) is None
 
 
 def test_budget_above_the_largest_model_gives_the_largest():

@@ -26,7 +26,7 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cell": "rnn"}, r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru"),
+        ({"cell": "rnn"}, r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru, qlstm"),
         ({"scaler": "robust"}, r"unknown scaler 'robust'; choose one of minmax, standard, none"),
         ({"data": " "}, r"data must be a non-empty string, got ' '"),
         ({"time_col": ""}, r"time_col must be a non-empty string, got ''"),
@@ -55,7 +55,14 @@ def test_bad_value_is_refused_with_one_clear_sentence(options, message):
 
 @pytest.mark.parametrize(
     ("cell", "option"),
-    [("lstm", {"reps": 2}), ("gru", {"ansatz": "rpz"}), ("lowrank", {"reps": 2}), ("hqkan", {"group": "edge"})],
+    [
+        ("lstm", {"reps": 2}),
+        ("gru", {"ansatz": "rpz"}),
+        ("lowrank", {"reps": 2}),
+        ("hqkan", {"group": "edge"}),
+        ("qlstm", {"reps": 2}),
+        ("qkan", {"qubits": 3}),
+    ],
 )
 def test_option_that_a_cell_does_not_have_is_refused(cell, option):
     name, value = next(iter(option.items()))
@@ -108,11 +115,16 @@ def test_bad_comparison_is_refused(options, message):
 
 
 def test_comparison_gives_circuit_options_only_to_cells_that_have_them():
-    config = CompareConfig(data="x", out="o", reps=3, latent_features=5, window=7)
+    config = CompareConfig(data="x", out="o", reps=3, latent_features=5, qubits=2, circuit_layers=3, window=7)
     runs = {cell: config.train_config(cell=cell, hidden_size=2, lr=0.1, seed=4) for cell in CELLS}
-    assert {cell: run.reps for cell, run in runs.items()} == {"qkan": 3, "hqkan": 3, "lowrank": 1, "lstm": 1, "gru": 1}
+    assert {cell for cell, run in runs.items() if run.reps == 3} == {"qkan", "hqkan"}
+    assert {cell for cell, run in runs.items() if (run.qubits, run.circuit_layers) == (2, 3)} == {"qlstm"}
     assert [runs[cell].latent_features for cell in ("qkan", "hqkan", "lowrank")] == [2, 5, 5]
     assert {(run.window, run.seed, run.lr, run.hidden_size) for run in runs.values()} == {(7, 4, 0.1, 2)}
+
+
+def test_quantum_lstm_is_compared_only_when_asked_for():
+    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm"}
 
 
 def test_comparison_configuration_survives_json():

@@ -1,4 +1,4 @@
-"""One contract, three implementations: what holds for torch.nn.LSTM holds for QKANLSTM and HQKANLSTM."""
+"""One contract, three implementations: what holds for torch.nn.LSTM holds for QKANLSTM, HQKANLSTM and QLSTM."""
 
 import inspect
 from functools import partial
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from qkan import HQKANLSTM, QKANLSTM
+from qkan import HQKANLSTM, QKANLSTM, QLSTM
 
 MAKERS = {
     "lstm": nn.LSTM,
@@ -17,6 +17,8 @@ MAKERS = {
     "hqkan": HQKANLSTM,
     "lowrank": partial(HQKANLSTM, latent="linear"),
     "qkan-grouped": partial(QKANLSTM, group="input", postact_weight_trainable=True, reps=2, preact_trainable=True),
+    "qlstm": partial(QLSTM, qubits=3),
+    "qlstm-state": partial(QLSTM, qubits=2, circuit_layers=2, backend="state"),
 }
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -245,7 +247,7 @@ def test_expanded_and_strided_states(make: Any) -> None:
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("ours", [QKANLSTM, HQKANLSTM])
+@pytest.mark.parametrize("ours", [QKANLSTM, HQKANLSTM, QLSTM])
 def test_signature_starts_like_nn_lstm(ours: type[nn.Module]) -> None:
     expected = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
     names = list(inspect.signature(ours.__init__).parameters)[1:]

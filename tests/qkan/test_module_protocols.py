@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qkan import DARUAN, HQKAN, HQKANLSTM, QKAN, QKANLSTM, JHCGNet, QKANLayer, QKANLSTMCell
+from qkan import DARUAN, HQKAN, HQKANLSTM, QKAN, QKANLSTM, QLSTM, JHCGNet, QKANLayer, QKANLSTMCell
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "DARUAN": lambda: DARUAN(3, preact_trainable=True),
@@ -22,6 +22,9 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "HQKANLSTM": lambda: HQKANLSTM(3, 4, proj_size=2),
     "QKANLSTM-preact": lambda: QKANLSTM(3, 4, preact_trainable=True),
     "HQKANLSTM-preact": lambda: HQKANLSTM(3, 4, preact_trainable=True),
+    "QLSTM": lambda: QLSTM(3, 4, 2, bidirectional=True, proj_size=2),
+    "QLSTM-layers": lambda: QLSTM(3, 4, qubits=3, circuit_layers=2),
+    "QLSTM-state": lambda: QLSTM(3, 4, qubits=3, circuit_layers=2, backend="state"),
     "QKANLSTMCell": lambda: QKANLSTMCell(3, 4),
 }
 
@@ -106,7 +109,7 @@ def test_to_bfloat16(module: nn.Module) -> None:
 
 
 def test_to_meta_device_and_dtype_at_construction() -> None:
-    for make in (QKANLayer, QKANLSTM, HQKANLSTM, HQKAN, QKANLSTMCell, JHCGNet):
+    for make in (QKANLayer, QKANLSTM, HQKANLSTM, QLSTM, HQKAN, QKANLSTMCell, JHCGNet):
         built = make(3, 4, device="meta", dtype=torch.float64)
         for parameter in built.parameters():
             assert parameter.device.type == "meta"
@@ -139,7 +142,10 @@ def test_autocast_narrows_the_matrix_product_and_nothing_else(backend: str) -> N
     torch.testing.assert_close(mixed, layer(x), rtol=0, atol=2e-2 if backend == "spectral" else 0)
 
 
-@pytest.mark.parametrize("name", ["DARUAN", "QKANLayer", "QKANLayer-grouped", "HQKAN", "QKANLSTM", "HQKANLSTM-preact"])
+@pytest.mark.parametrize(
+    "name",
+    ["DARUAN", "QKANLayer", "QKANLayer-grouped", "HQKAN", "QKANLSTM", "HQKANLSTM-preact", "QLSTM", "QLSTM-layers"],
+)
 def test_compiles_without_graph_breaks(name: str) -> None:
     torch.manual_seed(0)
     torch.compiler.reset()
