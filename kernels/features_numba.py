@@ -121,7 +121,7 @@ def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x
     rows, packed = len(x), pack(matrix, planes * width, total)
     out = x.new_empty(rows, total)
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (waves_of(basis) + 3) * width))
+    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * waves_of(basis) + 4) * width))
     arrays = (radius_of(basis, x.dtype), room, x, bias, shape, packed, out)
     sizes = (rows, total, 0, room.shape[1])
     jit.PRODUCTS(x.dtype, (*how(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads)

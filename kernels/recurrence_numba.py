@@ -66,7 +66,7 @@ class _Sizes:
     def forward_room(self) -> int:
         """Numbers of scratch memory for one sequence."""
         rows = padded(self.gates) + padded(self.width) + padded(self.out) + self.out + self.hidden
-        return rows + (self.waves + 4) * self.width
+        return rows + (2 * self.waves + 5) * self.width
 
     def backward_room(self) -> int:
         """Numbers of scratch memory for one sequence on the way back."""
