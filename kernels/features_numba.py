@@ -45,7 +45,7 @@ def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 8) -> tuple[int, ...]:
+def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
     """The integers ``how`` of the kernels; ``others`` are those of recurrences."""
     from qkan.kernels import features_numba_jit as jit
 

@@ -17,7 +17,7 @@ from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, pack, padded, t
 # Places in ``how``: kind and size of the basis, base activation, whether every input has one activation, inputs.
 KIND, SIZE, BASE, SHAPED, WIDTH = range(5)
 #: Integers in ``how``, with those of recurrences.
-HOW_SIZE = 13
+HOW_SIZE = 14
 # Numbers of feature kinds and base activations.
 FOURIER, CHEBYSHEV = 0, 1
 NONE, SILU, GELU, RELU, TANH, IDENTITY = range(6)

@@ -102,7 +102,7 @@ def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int 
 def _how(spec: Spec, layout: Layout, weights: Weights, sizes: _Sizes, keep: bool) -> tuple[int, ...]:
     """The integers ``how`` of the kernels."""
     there = (weights.encoder is not None, weights.projection is not None)
-    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns)
+    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns, spec.inputs)
     return how(spec.basis, weights.shape is not None, sizes.width, tuple(map(int, others)))
 
 
@@ -177,6 +177,8 @@ def backward(
         steps = torch.empty_like(z)
     elif dc is None:
         steps = torch.empty_like(inner)
+    elif spec.inputs:
+        steps = z.new_empty(len(z), spec.inputs)
     hiddens = None if projection is None else torch.empty_like(grad_outputs)
     packed = (
         pack(pulling.contiguous(), sizes.gates, columns, transposed=True),
@@ -201,4 +203,4 @@ def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Te
     return matrix_gradients(spec.basis, weights.matrix, weights.shape, z, inner)
 
 
-ENGINE = Engine("numba", why_not, forward, backward, features)
+ENGINE = Engine("numba", why_not, forward, backward, features, takes_inputs=True)

@@ -32,8 +32,8 @@ from qkan.kernels.numba_math import inlined, tanh
 from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, padded
 
 # Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape, whether
-# time runs from the last step, and columns of the matrix of the backward pass.
-GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP, REVERSE, COLUMNS_BACK = range(5, HOW_SIZE)
+# time runs from the last step, columns of the matrix of the backward pass, and inputs that z begins with.
+GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP, REVERSE, COLUMNS_BACK, INPUTS = range(5, HOW_SIZE)
 
 
 @inlined
@@ -129,14 +129,17 @@ def forward(
             copy_rows(latent, z_stride, z, width, rows, width)
             if how[KEEP]:
                 copy_rows(z, 0, kept_z[row * width :], 0, 1, rows * width)
-        if how[ENCODED] or how[GRU]:
+        if how[INPUTS]:
+            copy_rows(steps[row * how[INPUTS] :], how[INPUTS], z, width, rows, how[INPUTS])
+            copy_rows(h, out, z[how[INPUTS] :], width, rows, out)
+        if how[ENCODED] or how[GRU] or how[INPUTS]:
             copy_rows(bias, 0, gates, stride, rows, total)
         else:
             for r in range(rows):
                 given, row_of = steps[(row + r) * total :], gates[r * stride :]
                 for j in range(total):
                     row_of[j] = bias[j] + given[j]
-        source = z if how[ENCODED] else h
+        source = z if how[ENCODED] or how[INPUTS] else h
         add_features(how, radius, source, rows, shape, packed, planes, plane, spare, joined, gates, stride)
         kept = row if how[KEEP] else 0
         if how[GRU]:
@@ -257,11 +260,15 @@ def backward(
         add_product(da, 0, rows, packed, total, 0, total, pulled, stride)
         if not how[GRU]:
             fill(up, rows * out, zero)
-        if not how[ENCODED]:
+        if not how[ENCODED] and not how[INPUTS]:
             pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, up, of_shape)
             continue
         fill(dz, rows * width, zero)
         pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, dz, of_shape)
+        if how[INPUTS]:
+            copy_rows(dz, width, given[row * how[INPUTS] :], how[INPUTS], rows, how[INPUTS])
+            copy_rows(dz[how[INPUTS] :], width, up, out, rows, out)
+            continue
         copy_rows(dz, 0, given[row * width :], 0, 1, rows * width)
         fill(wide, rows * z_stride, zero)
         add_product(dz, 0, rows, encoder, width, 0, width, wide, z_stride)

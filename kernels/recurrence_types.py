@@ -36,11 +36,14 @@ class Spec:
         cell: ``"lstm"`` or ``"gru"``.
         basis: the features of z. Fourier of size 0 with base ``"identity"`` is the affine map of a classical cell.
         low: bfloat16 or float16 to round features and matrix to for the product, or None.
+        inputs: I, how many of z are the inputs x_t themselves: z_t = [x_t, h_(t-1)], steps are the x_t and contribute
+            nothing else. For an lstm without encoder; 0 elsewhere.
     """
 
     cell: Literal["lstm", "gru"]
     basis: Basis
     low: torch.dtype | None = None
+    inputs: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,8 @@ class Pulled(NamedTuple):
 
     Attributes:
         inner: (rows, G), the gradient of the features' part of the gates.
-        steps: (rows, G), or (rows, Z) with an encoder: the gradient of what the inputs contribute. For an lstm without
-            encoder it is ``inner`` itself.
+        steps: (rows, G), or (rows, Z) with an encoder: the gradient of what the inputs contribute; (rows, I) where z holds
+            the inputs. For an lstm with neither it is ``inner`` itself.
         hidden: (rows, P), the gradient of the hidden state of every step; None without a projection.
         h_0, c_0: gradients of the initial states; no c_0 for gru.
         shape: the gradient of the shape, where the engine forms it on the way; else None.
@@ -181,6 +184,7 @@ class Engine(NamedTuple):
             latent or what :meth:`Layout.previous` gives.
         features: (spec, weights, z, inner) to the gradients of matrix and bias from :attr:`Pulled.inner`; None leaves
             them to products in PyTorch.
+        takes_inputs: whether it knows :attr:`Spec.inputs`.
     """
 
     name: str
@@ -188,3 +192,4 @@ class Engine(NamedTuple):
     forward: Callable[[Spec, Layout, Tensor, Weights, Tensor, Tensor | None, bool], Ran]
     backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], Pulled]
     features: Callable[[Spec, Weights, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    takes_inputs: bool = False

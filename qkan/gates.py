@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qkan.hybrid import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kernels.features import Basis
-from qkan.kernels.reading import unreadable
+from qkan.kernels.reading import largest, unreadable
 from qkan.kernels.recurrence_types import GATES, Operands
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
@@ -95,6 +95,19 @@ class QKANGates(Gates):
     def prepare_hidden(self, bound: Bound) -> Callable[[Tensor], Tensor]:
         """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
         return self.hidden.prepare(bound)
+
+    def joined(self, x: Tensor, bound: Bound) -> Operands | None:
+        """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|."""
+        if not isinstance(self.hidden, QKANLayer) or not isinstance(self.input, QKANLayer):
+            return None
+        radius: float | None = None
+        if self.hidden.preact_weight is not None:
+            own, others = bound(), largest(x)
+            if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
+                return None
+            radius = max(own, others)
+        operands = self.input.operands(radius, beside=self.hidden, offset=self.bias)
+        return None if isinstance(operands, str) else operands
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`."""
