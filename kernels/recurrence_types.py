@@ -99,6 +99,15 @@ class Operands(NamedTuple):
     bias: Tensor
     shape: Tensor | None = None
 
+    def beside(self, other: Operands, offset: Tensor | None) -> Operands:
+        """One map of the inputs of both, which have the same basis and either both a shape or none."""
+        shape = None
+        if self.shape is not None and other.shape is not None:
+            shape = torch.cat((self.shape, other.shape), 1)
+        bias = self.bias + other.bias
+        matrix = torch.cat((self.matrix, other.matrix), 1)
+        return Operands(self.basis, matrix, bias if offset is None else bias + offset, shape)
+
     def then(self, weight: Tensor, bias: Tensor | None) -> Operands:
         """Followed by an affine map, ``weight`` (O, G) and ``bias`` (O,)."""
         offset = self.bias @ weight.mT if bias is None else torch.addmv(bias, weight, self.bias)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from qkan.frozen import FrozenLayer
 from qkan.hybrid import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kernels.features import Basis
 from qkan.kernels.reading import largest, unreadable
@@ -98,6 +99,11 @@ class QKANGates(Gates):
 
     def joined(self, x: Tensor, bound: Bound) -> Operands | None:
         """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|."""
+        if isinstance(self.hidden, FrozenLayer) and isinstance(self.input, FrozenLayer):
+            parts = (self.input.operands(), self.hidden.operands())
+            if isinstance(parts[0], str) or isinstance(parts[1], str) or parts[0].basis != parts[1].basis:
+                return None
+            return parts[0].beside(parts[1], self.bias)
         if not isinstance(self.hidden, QKANLayer) or not isinstance(self.input, QKANLayer):
             return None
         radius: float | None = None
