@@ -176,8 +176,8 @@ def pull(
 ) -> None:  # fmt: skip
     """out (rows, width) += the gradient of z from ``pulled``, the gradient of the gates times the turned matrix.
 
-    Without shape, ``pulled`` holds a block of ``width`` columns for the constant function (of Chebyshev polynomials only)
-    and every wave, whose weights the turned matrix has; with shape one block for the activation, whose slope
+    Without shape, ``pulled`` holds a block of ``width`` columns for the constant function (of Chebyshev polynomials
+    only) and every wave, whose weights the turned matrix has; with shape one block for the activation, whose slope
     ``slopes`` gives weights of. A last block is the base activation's. The gradient of the shape is added to
     ``of_shape`` on the way.
     """

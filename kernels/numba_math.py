@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, extending, njit, types
+from numba import config as numba_config
+from numba import extending, njit, types
 from numba.extending import overload
 
 #: Untyped: an intrinsic is called without the typing context that its definition names.
@@ -39,7 +40,7 @@ SINCOS_RANGE_DOUBLE = 2.0**20
 
 @cache
 def _cache_folder() -> str | None:
-    """A folder for machine code made of the present sources, beside them or in the user's cache; None if none is to be had.
+    """A folder for machine code of the present sources, beside them or in the user's cache; None if there is none.
 
     Numba looks at the file of a kernel alone to tell whether its machine code is out of date, but kernels are made of
     functions of several files, and an upgrade may leave some as they are.
@@ -65,14 +66,15 @@ def cached(compile: Callable[..., Any], function: Callable[..., Any]) -> Any:
 
     A folder that the user gave Numba (NUMBA_CACHE_DIR) is left to Numba.
     """
-    before, folder = config.CACHE_DIR, _cache_folder()
+    settings: Any = numba_config
+    before, folder = settings.CACHE_DIR, _cache_folder()
     if not before and folder is None:  # compiled once per process
         return compile(function)
-    config.CACHE_DIR = before or folder
+    settings.CACHE_DIR = before or folder
     try:
         return compile(function, cache=True)
     finally:
-        config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
 def kernel(function: Callable[..., Any]) -> Any:

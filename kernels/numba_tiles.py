@@ -13,9 +13,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from qkan.kernels.numba_math import inlined
+from qkan.kernels.numba_math import inlined, intrinsic
 
 #: Rows of a tile. What a tile reads and adds to must have memory behind its last row for a multiple of so many.
 ROWS = 4

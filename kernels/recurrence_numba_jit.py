@@ -31,8 +31,8 @@ from qkan.kernels.numba_frames import DOUBLE, SHARDS, SINGLE, Kernel, as_frame, 
 from qkan.kernels.numba_math import inlined, tanh
 from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, padded
 
-# Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape, whether
-# time runs from the last step, columns of the matrix of the backward pass, and inputs that z begins with.
+# Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape,
+# whether time runs from the last step, columns of the matrix of the backward pass, and inputs that z begins with.
 GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP, REVERSE, COLUMNS_BACK, INPUTS = range(5, HOW_SIZE)
 
 
@@ -207,7 +207,8 @@ def gru_slopes(how: Any, rows: int, gates: Any, kept_n: Any, h: Any, dh: Any, in
 @inlined
 def backward(
     how: Any, radius: Any, sizes: Any, offsets: Any, reverse: bool, begin: int, end: int,
-    total: int, columns: int, slopes: Any, packed: Any, encoder: Any, projection: Any, gates: Any, kept_c: Any, z: Any, grad_outputs: Any,
+    total: int, columns: int, slopes: Any, packed: Any, encoder: Any, projection: Any, gates: Any, kept_c: Any, z: Any,
+    grad_outputs: Any,
     dh: Any, dc: Any, inner: Any, given: Any, hiddens: Any, of_shape: Any, room: Any,
 ) -> None:  # fmt: skip
     """Walk back with the sequences begin .. end; ``total`` gates, ``columns`` of the turned matrix."""
@@ -344,6 +345,6 @@ def _backward_double(frame: Any) -> None:
 #: Arrays: steps, bias, shape, packed matrix; h_n, c_n (the initial states before), outputs; tape: gates, carry, latent;
 #: packed encoder and projection.
 FORWARD = Kernel(_forward_single, _forward_double)
-#: Arrays: slopes, packed matrix, tape: gates, carry; z, upstream gradient; gradients: h_0, c_0 (those of the final states
-#: before), inner, steps, hidden, and shape of every shard (zeros before); packed encoder and projection.
+#: Arrays: slopes, packed matrix, tape: gates, carry; z, upstream gradient; gradients: h_0, c_0 (those of the final
+#: states before), inner, steps, hidden, and shape of every shard (zeros before); packed encoder and projection.
 BACKWARD = Kernel(_backward_single, _backward_double)

@@ -65,8 +65,8 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @torch.library.custom_op("qkan::recurrence", mutates_args=())
     def forward(
-        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int], reverse: bool,
-        engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None,
+        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int],
+        reverse: bool, engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None,
         encoder: Tensor | None, projection: Tensor | None, h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
         how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)
@@ -88,9 +88,10 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @torch.library.custom_op("qkan::recurrence_gradients", mutates_args=())
     def gradients(
-        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int], reverse: bool,
-        engine: str, needs: Sequence[bool], grads: Sequence[Tensor], kept: Sequence[Tensor], steps: Tensor,
-        matrix: Tensor, bias: Tensor, shape: Tensor | None, encoder: Tensor | None, projection: Tensor | None,
+        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int],
+        reverse: bool, engine: str, needs: Sequence[bool], grads: Sequence[Tensor], kept: Sequence[Tensor],
+        steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None, encoder: Tensor | None,
+        projection: Tensor | None,
         h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
         how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)

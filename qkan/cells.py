@@ -91,14 +91,13 @@ class QKANLSTMCell(nn.Module):
 
     def _frozen(self) -> list[Tensor] | None:
         """All tensors of frozen gates, without a walk over the modules; None where they are not frozen."""
-        gates = self._modules["cell"]._modules["gates"]  # type: ignore[union-attr]  # nn.Module's attributes are slow
-        own = [gates._parameters.get("bias")]  # type: ignore[union-attr]
+        gates: Any = self._modules["cell"]._modules["gates"]  # type: ignore[union-attr]  # attributes of modules are slow
+        own: list[Tensor | None] = [gates._parameters.get("bias")]
         for name in ("input", "hidden"):
-            layer = gates._modules[name]  # type: ignore[union-attr]
+            layer = gates._modules[name]
             if not isinstance(layer, FrozenLayer):
                 return None
-            own += layer._buffers.values()  # type: ignore[arg-type]
-            own += layer._modules["phi"]._buffers.values()  # type: ignore[union-attr,arg-type]
+            own += [*layer._buffers.values(), *layer.phi._buffers.values()]
         return [tensor for tensor in own if tensor is not None]
 
     def _stepper(self, own: list[Tensor] | None, *tensors: Tensor) -> Stepper | None:
@@ -117,7 +116,9 @@ class QKANLSTMCell(nn.Module):
                 return None
         state = [(id(tensor), tensor._version) for tensor in own]
         if self._prepared is None or self._prepared[0] != state:
-            operands = self.cell.gates.joined(tensors[0], lambda: math.inf)
+            operands = self.cell.gates.joined(  # type: ignore[operator]
+                tensors[0], lambda: math.inf
+            )
             stepper = None if operands is None else Stepper(operands, self.input_size)
             self._prepared = (
                 state,

@@ -19,8 +19,8 @@ from qkan.network import QKAN
 from qkan.options import LayerOptions, positive_int
 
 Cell = Literal["lstm", "gru"]
-#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for pre-activation
-#: weights whose |w_l| sum up to so much per repetition; they start at 1. Larger ones make the output NaN.
+#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for
+#: pre-activation weights whose |w_l| sum up to so much per repetition; they start at 1. Beyond, the output is NaN.
 UNREAD_BANDWIDTH = 3.0
 Bound = Callable[[], float]
 
@@ -177,9 +177,9 @@ class HybridGates(Gates):
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`, the decoder multiplied into the matrix."""
-        weight, bias = self.decoder.weight, self.decoder.bias
-        compute = torch.promote_types(weight.dtype, torch.float32)
-        weight, bias = weight.to(compute), None if bias is None else bias.to(compute)
+        compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
+        weight = self.decoder.weight.to(compute)
+        bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)
         if isinstance(self.latent, QKAN):
             latent = self.latent.operands(self._latent_bound(steps, bound))
             return latent if isinstance(latent, str) else latent.then(weight, bias)

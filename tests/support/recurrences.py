@@ -39,12 +39,15 @@ class Case:
         return self.replaced({name: tensor.to(device=device, dtype=dtype) for name, tensor in self.tensors().items()})
 
 
+_FOURIER = Basis("fourier", 2)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of recurrence, without sizes."""
 
     cell: str = "lstm"
-    basis: Basis = Basis("fourier", 2)
+    basis: Basis = _FOURIER
     shaped: bool = False
     encoder: bool = False
     projection: bool = False
