@@ -61,6 +61,13 @@ def _cache_folder() -> str | None:
     return None
 
 
+def has_machine_code(name: str) -> bool:
+    """Whether machine code of a function (module and name) is kept on disk; yes where the user gave Numba a folder."""
+    settings: Any = numba_config
+    folder = _cache_folder()
+    return bool(settings.CACHE_DIR) or (folder is not None and any(Path(folder).rglob(f"{name}-*.nbi")))
+
+
 def cached(compile: Callable[..., Any], function: Callable[..., Any]) -> Any:
     """``compile(function, cache=True)`` with machine code kept on disk, if there is a folder for it.
 
@@ -84,7 +91,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a part of kernels: never called from Python, so neither cached by itself nor without the GIL."""
-    return njit(**OPTIONS)(function)
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
 
 
 # --------------------------------------------------------------------------------------------- bits of floats
