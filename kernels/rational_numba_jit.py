@@ -32,6 +32,10 @@ _FLAGS = ("contract", "nsz")
 _SUM_FLAGS = (*_FLAGS, "reassoc")
 
 
+def _multiply_add(builder: Any, left: Any, right: Any, addend: Any) -> Any:
+    return builder.fadd(builder.fmul(left, right, flags=_FLAGS), addend, flags=_FLAGS)
+
+
 @intrinsic
 def _load(typingctx, like, array, at):
     """The tuple of as many numbers as ``like`` has, from a place of an array, in the type of ``like``."""
@@ -56,8 +60,9 @@ def _slope(typingctx, coefficients, x):
         numbers, x = [builder.extract_value(args[0], k) for k in range(signature.args[0].count)], args[1]
         value, slope = numbers[-1], ir.Constant(x.type, 0.0)
         for k in range(len(numbers) - 2, -1, -1):
-            slope = value if k == len(numbers) - 2 else builder.fadd(builder.fmul(slope, x, _FLAGS), value, _FLAGS)
-            value = builder.fadd(builder.fmul(value, x, _FLAGS), numbers[k], _FLAGS)
+            first = k == len(numbers) - 2
+            slope = value if first else _multiply_add(builder, slope, x, value)
+            value = _multiply_add(builder, value, x, numbers[k])
         return context.make_tuple(builder, signature.return_type, (value, slope))
 
     return types.UniTuple(x, 2)(coefficients, x), codegen
@@ -70,8 +75,8 @@ def _accumulate(typingctx, sums, weight, x):
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         count, power, added = signature.args[0].count, args[1], []
         for k in range(count):
-            power = power if k == 0 else builder.fmul(power, args[2], _FLAGS)
-            added.append(builder.fadd(builder.extract_value(args[0], k), power, _SUM_FLAGS))
+            power = power if k == 0 else builder.fmul(power, args[2], flags=_FLAGS)
+            added.append(builder.fadd(builder.extract_value(args[0], k), power, flags=_SUM_FLAGS))
         return context.make_tuple(builder, signature.return_type, added)
 
     return sums(sums, weight, x), codegen
