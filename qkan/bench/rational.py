@@ -88,6 +88,9 @@ class RationalWork(Work):
 
     Attributes:
         spec: its form.
+
+    Raises:
+        ValueError: groups that do not divide the channels.
     """
 
     size: Size
@@ -97,6 +100,10 @@ class RationalWork(Work):
     axes = MappingProxyType({"B": "batch", "T": "tokens", "C": "channels"})
     baselines = (GELU, EAGER, COPY)
     infers = True
+
+    def __post_init__(self) -> None:
+        if self.size.channels % self.spec.groups:
+            raise ValueError(f"{self.size.channels} channels do not divide into {self.spec.groups} groups")
 
     @property
     def title(self) -> str:
