@@ -34,7 +34,7 @@ def first_tensor(module: nn.Module) -> Tensor:
     return next(chain(module.parameters(), module.buffers()))
 
 
-class _Recurrent(nn.Module):
+class Recurrent(nn.Module):
     """What nn.LSTM and nn.GRU share around any gates; subclasses say how gates are made."""
 
     cell: Cell = "lstm"
@@ -106,7 +106,10 @@ class _Recurrent(nn.Module):
             data = outputs[0] if directions == 1 else torch.cat(outputs, -1)
             if self.dropout and layer + 1 < self.num_layers:
                 data = nn.functional.dropout(data, self.dropout, self.training)
-        ends = tuple(batch.pack_state(torch.stack(states)) for states in zip(*finals, strict=True))
+        if len(finals) == 1:
+            ends = tuple(batch.pack_state(state.unsqueeze(0)) for state in finals[0])
+        else:
+            ends = tuple(batch.pack_state(torch.stack(states)) for states in zip(*finals, strict=True))
         return batch.pack_output(data), ends
 
     def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> States:
@@ -159,7 +162,7 @@ class _Recurrent(nn.Module):
         return ", ".join(shown)
 
 
-class _LSTMBase(_Recurrent):
+class _LSTMBase(Recurrent):
     """The call contract of nn.LSTM."""
 
     def forward(
@@ -277,7 +280,7 @@ class HQKANLSTM(_LSTMBase):
         )
 
 
-class QKANGRU(_Recurrent):
+class QKANGRU(Recurrent):
     """A gated recurrent unit whose gates are QKAN layers, with the call contract of :class:`torch.nn.GRU`.
 
     r = sigma(Q_r[x, h]), z = sigma(Q_z[x, h]), n = tanh(Q_n[x] + r Q_n[h]), h' = (1 - z) n + z h. The keyword options
