@@ -209,9 +209,9 @@ class GRKAN(nn.Module):
             gain = activation.gain() if isinstance(self.norm, nn.Identity) or linear is self.fc1 else 1.0
             fan_in = activation.channels
             with torch.no_grad():
-                linear.weight.normal_(0, math.sqrt(gain / fan_in), generator=generator)  # type: ignore[operator, union-attr]
+                linear.weight.normal_(0, math.sqrt(gain / fan_in), generator=generator)  # type: ignore[operator]
                 if linear.bias is not None:
-                    linear.bias.zero_()  # type: ignore[operator, union-attr]
+                    linear.bias.zero_()  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` (..., in_features), or (batch, in_features, height, width) with ``use_conv``.
@@ -227,7 +227,7 @@ class GRKAN(nn.Module):
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)  # type: ignore[return-value]
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def _name_of(act_layer: Callable[..., nn.Module] | str) -> str:

@@ -11,7 +11,7 @@ from qkan.bench.work import Options
 from qkan.kernels.rational_types import Spec
 
 SMALL = Size(3, 5, 12)
-OPTIONS = Options("normal", None, torch.device("cpu"), "float32", 1, 2, 60.0, ("auto", "torch"), 0)
+OPTIONS = Options("normal", "", torch.device("cpu"), "float32", 1, 2, 60.0, ("auto", "torch"), 0)
 
 
 def a_work(form: str = "abs_terms", order: tuple[int, int] = (5, 4), size: Size = SMALL) -> RationalWork:
