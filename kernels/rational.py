@@ -73,7 +73,7 @@ def group_rational(
         TypeError: dtypes that are no real floating-point numbers.
     """
     dim = _check(x, numerator, denominator, spec, dim)
-    dense, order = _dense(x)
+    dense, order = _dense(x, dim)
     at = order.index(dim)
     shape = dense.shape
     rows, inner = shape[:at].numel(), shape[at + 1 :].numel()
@@ -108,13 +108,16 @@ def _check(x: Tensor, numerator: Tensor, denominator: Tensor, spec: Spec, dim: i
     return dim % x.dim()
 
 
-def _dense(x: Tensor) -> tuple[Tensor, list[int]]:
+def _dense(x: Tensor, dim: int) -> tuple[Tensor, list[int]]:
     """x with its dimensions in the order of memory, contiguous, and that order."""
     order = list(range(x.dim()))
     if x.is_contiguous():
         return x, order
-    strides = x.stride()
-    by_stride = sorted(order, key=lambda k: -strides[k])
+    if torch.compiler.is_compiling():  # strides may be symbols, which cannot be sorted
+        by_stride = [*order[:dim], *order[dim + 1 :], dim]
+    else:
+        strides = x.stride()
+        by_stride = sorted(order, key=lambda k: -strides[k])
     turned = x.permute(by_stride)
     return (turned, by_stride) if turned.is_contiguous() else (x.contiguous(), order)
 

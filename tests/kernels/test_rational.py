@@ -253,6 +253,28 @@ def test_a_compiler_meets_one_operation_and_gives_the_same_bits():
     assert all(torch.equal(one, two) for one, two in zip(torch.autograd.grad(y, tensors, grad), eager, strict=True))
 
 
+def test_a_compiler_takes_symbolic_shapes_in_any_memory_format():
+    spec, (_, a, b, _) = Spec(3, (5, 4)), made((1, 3, 1), (5, 4), torch.float32)
+
+    def f(x):
+        return group_rational(x, a, b, spec, dim=1)
+
+    compiled = torch.compile(f, fullgraph=True, dynamic=True, backend="aot_eager")
+    for batch in (2, 3, 5):
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            x = _grid((batch, 6, 4, batch + 1)).contiguous(memory_format=memory_format).requires_grad_()
+            y = compiled(x)
+            assert torch.equal(y, f(x))
+            assert y.stride() == x.stride()
+            (grad,), (right,) = torch.autograd.grad(y.sum(), x), torch.autograd.grad(f(x).sum(), x)
+            assert torch.equal(grad, right)
+
+
+def test_the_operation_passes_the_checks_of_pytorch():
+    tensors = (tensor.requires_grad_() for tensor in made((3, 2, 4), (5, 4), torch.float32)[:3])
+    torch.library.opcheck(torch.ops.qkan.rational.default, (2, [5, 4], "abs_terms", "numba", *tensors))
+
+
 def test_frozen_coefficients_get_no_gradients():
     x, a, b, grad = made((4, 2, 3), (5, 4), torch.float32)
     y = group_rational(x.requires_grad_(), a, b, Spec(2), dim=1)
