@@ -46,12 +46,12 @@ def _launch(
 
     summed, (m, n) = spec.denominator == "abs_sum", spec.order
     inner = denominator if summed else denominator.abs()
-    a, b = numerator.double(), torch.nn.functional.pad(inner.double(), (1, 0))
     shards = max(1, min(_MOST, x.numel() // _SHARD))
     threads = min(torch.get_num_threads(), shards)
-    room, wide = x.new_empty(threads * 3 * jit.PIECE), a.new_empty(threads * 3 * jit.PIECE)
-    sums = a.new_zeros(shards, spec.groups, m + 1 + n) if back else a.new_empty(shards, 0)
-    places = addresses(room, wide, x, a, b, out, grad, sums)
+    room = x.new_empty(threads * 3 * jit.PIECE)
+    wide = x.new_empty(threads * 3 * jit.PIECE, dtype=torch.float64)
+    sums = x.new_zeros((shards, spec.groups, m + 1 + n) if back else (1, 0), dtype=torch.float64)
+    places = addresses(room, wide, x, numerator, inner, out, grad, sums)
     jit.kernels(m, n, summed)[back](x.dtype, (*x.shape, *places), shards, threads)
     total = sums[0]
     for shard in range(1, shards if back else 0):

@@ -36,20 +36,33 @@ def _multiply_add(builder: Any, left: Any, right: Any, addend: Any) -> Any:
     return builder.fadd(builder.fmul(left, right, flags=_FLAGS), addend, flags=_FLAGS)
 
 
-@intrinsic
-def _load(typingctx, like, array, at):
-    """The tuple of as many numbers as ``like`` has, from a place of an array, in the type of ``like``."""
+def _loaded(first: int) -> Any:
+    """Code of a tuple whose numbers, from ``first`` on, come from an array; those before are zero."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[1])(context, builder, args[1]).data
-        to = signature.return_type
-        numbers = []
+        to, numbers = signature.return_type, []
         for k in range(to.count):
-            number = builder.load(builder.gep(data, [builder.add(args[2], ir.Constant(args[2].type, k))]))
+            if k < first:
+                numbers.append(ir.Constant(context.get_value_type(to.dtype), 0.0))
+                continue
+            number = builder.load(builder.gep(data, [builder.add(args[2], ir.Constant(args[2].type, k - first))]))
             numbers.append(context.cast(builder, number, signature.args[1].dtype, to.dtype))
         return context.make_tuple(builder, to, numbers)
 
-    return like(like, array, types.intp), codegen
+    return codegen
+
+
+@intrinsic
+def _load(typingctx, like, array, at):
+    """The tuple of as many numbers as ``like`` has, from a place of an array, in the type of ``like``."""
+    return like(like, array, types.intp), _loaded(0)
+
+
+@intrinsic
+def _load_behind_zero(typingctx, like, array, at):
+    """As :func:`_load`, but zero first and one number less from the array."""
+    return like(like, array, types.intp), _loaded(1)
 
 
 @intrinsic
@@ -145,14 +158,15 @@ def _forward_group(
     frame: Any, room: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, y: Any, count: int
 ) -> None:
     """A piece of a group; if it must be, again in float64, unless ``wide`` is None. ``room`` has three pieces."""
-    a, b, at_a, at_b = take(frame, A, DOUBLE), take(frame, B, DOUBLE), group * len(like[0]), group * len(like[1])
-    beyond = _forward_piece(_load(like[0], a, at_a), _load(like[1], b, at_b), summed, x, y, count)
+    a, b = take(frame, A, x.dtype.type(0)), take(frame, B, x.dtype.type(0))
+    at_a, at_b = group * len(like[0]), group * (len(like[1]) - 1)
+    beyond = _forward_piece(_load(like[0], a, at_a), _load_behind_zero(like[1], b, at_b), summed, x, y, count)
     if wide is not None:  # noqa: SIM102  (this is decided when it is compiled, the next one is not)
         if beyond > 0:
             z, out = room[:count], room[PIECE : PIECE + count]
             for i in range(count):
                 z[i] = x[i]
-            _forward_piece(_load(wide[0], a, at_a), _load(wide[1], b, at_b), summed, z, out, count)
+            _forward_piece(_load(wide[0], a, at_a), _load_behind_zero(wide[1], b, at_b), summed, z, out, count)
             for i in range(count):
                 y[i] = out[i]
 
@@ -163,10 +177,11 @@ def _backward_group(
     sums: Any,
 ) -> None:  # fmt: skip
     """As :func:`_forward_group`; the gradients of the group's coefficients are added to ``sums``."""
-    a, b, at_a, at_b = take(frame, A, DOUBLE), take(frame, B, DOUBLE), group * len(like[0]), group * len(like[1])
+    a, b = take(frame, A, x.dtype.type(0)), take(frame, B, x.dtype.type(0))
+    at_a, at_b = group * len(like[0]), group * (len(like[1]) - 1)
     into = group * (len(like[0]) + len(like[1]) - 1)
     of_a, of_b, beyond = _backward_piece(
-        _load(like[0], a, at_a), _load(like[1], b, at_b), summed, x, grad, dx, count, like[0], like[1][1:]
+        _load(like[0], a, at_a), _load_behind_zero(like[1], b, at_b), summed, x, grad, dx, count, like[0], like[1][1:]
     )
     if wide is not None:  # noqa: SIM102  (this is decided when it is compiled, the next one is not)
         if beyond > 0:
@@ -175,7 +190,15 @@ def _backward_group(
                 z[i] = x[i]
                 g[i] = grad[i]
             wide_a, wide_b, _ = _backward_piece(
-                _load(wide[0], a, at_a), _load(wide[1], b, at_b), summed, z, g, out, count, wide[0], wide[1][1:]
+                _load(wide[0], a, at_a),
+                _load_behind_zero(wide[1], b, at_b),
+                summed,
+                z,
+                g,
+                out,
+                count,
+                wide[0],
+                wide[1][1:],
             )
             for i in range(count):
                 dx[i] = out[i]
