@@ -2,9 +2,9 @@
 
 A program owns a tile of one group (:mod:`qkan.kernels.rational_triton_jit`). The forward pass reads x once; the
 backward pass reads x and the upstream gradient once, writes the gradient of x once, and sums the gradients of the
-coefficients in two stages, without atomics, so that equal calls give equal bits: in float32 over the sixteen elements
-of a lane and, by halves, over the lanes of a warp, into a buffer; then over tiles in float64. FlashKAT (arXiv
-2505.13813) sums inside a block first too, but then adds to global memory in any order.
+coefficients in two stages, without atomics, so that equal calls give equal bits: in float32 over the elements of a
+lane, sixteen at most, and, by halves, over the lanes of a warp, into a buffer; then over tiles in float64. FlashKAT
+(arXiv 2505.13813) sums inside a block first too, but then adds to global memory in any order.
 
 Tiles with an |x| beyond :data:`~qkan.kernels.rational_types.LIMIT` are computed in float64.
 
@@ -28,13 +28,16 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_NARROW = 2**31 - 2**13
 
 
-def tile(lanes: int, *, backward: bool) -> tuple[int, int, int]:
+def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
     """Elements of a tile, of the parts in which one is computed in float64, and warps, which have ``lanes`` lanes.
 
     The backward pass has one warp, which sums over its lanes without barriers. A lane takes sixteen elements, which
-    share the cost of that; for every order and dtype nothing is spilled (``tests/support/rational_triton_builds.py``).
+    share the cost of that, or eight where runs are not aligned and every element needs an offset of its own. For every
+    order and dtype nothing is spilled (``tests/support/rational_triton_builds.py``).
     """
-    return (16 * lanes, 2 * lanes, 1) if backward else (64 * lanes, 16 * lanes, 4)
+    if not backward:
+        return 64 * lanes, 16 * lanes, 4
+    return (8 if run % 16 else 16) * lanes, 2 * lanes, 1
 
 
 def why_not(spec: Spec, x: Tensor) -> str | None:
@@ -98,11 +101,10 @@ def _sizes(x: Tensor) -> tuple[int, int, int, int, float]:
 def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, Any]]:
     """How many tiles a group has, and what is constant when a kernel is compiled."""
     width = lanes(x.device)
-    block, part, warps = tile(width, backward=backward)
     rows, _, run = x.shape
-    # Without a bound the assembler aims at more programs a multiprocessor, and spills for that. AMD's knows none. Runs
-    # that are not aligned need an offset for every element.
-    bound = {} if width == 64 or torch.version.hip else {"maxnreg": 255 if run % 16 else 168}
+    block, part, warps = tile(width, run, backward=backward)
+    # Without a bound the assembler aims at more programs a multiprocessor, and spills for that. AMD's knows none.
+    bound = {} if width == 64 or torch.version.hip else {"maxnreg": 168}
     return -(-rows * run // block), {
         "M": spec.order[0],
         "N": spec.order[1],

@@ -21,8 +21,9 @@ from qkan.kernels.rational_types import DENOMINATORS, LIMIT, Gradients, Spec
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-#: Elements of a tile of the backward pass on warps of 32 lanes; one of the forward pass has four times as many.
-TILE = rational_triton.tile(32, backward=True)[0]
+#: Elements of a tile of the backward pass on warps of 32 lanes where runs are aligned, else it is half of that; one of
+#: the forward pass has four times as many.
+TILE = rational_triton.tile(32, 16, backward=True)[0]
 #: (rows, groups, run): one element; runs that take many turns in a tile, of a power of two and not; a run of just a
 #: tile, less and more, so that tiles end in, at and behind the ends of runs; a run of several tiles.
 SHAPES = (
@@ -30,7 +31,8 @@ SHAPES = (
     (9, 5, 1),
     (30, 3, 96),
     (91, 2, 13),
-    (3, 2, TILE - 1),
+    (3, 2, TILE // 2 - 1),
+    (3, 2, TILE // 2 + 1),
     (3, 2, TILE),
     (3, 3, TILE + 7),
     (2, 2, 2500),
