@@ -79,11 +79,14 @@ def recorded(module: Any, run: Callable[[], None]) -> Iterator[tuple[str, Any, t
 def compiled(
     kernel: Any, args: tuple[Any, ...], options: dict[str, Any], target: GPUTarget, *, aligned: bool = False
 ) -> Any:
-    """Compile one launch for ``target``; ``aligned`` if all its tensors begin at multiples of 16 bytes."""
+    """Compile one launch for ``target``; ``aligned`` if all its tensors begin at multiples of 16 bytes.
+
+    Then multiples of 16 among its numbers are known as such too, as in a real launch.
+    """
     constants = {name: value for name, value in options.items() if name in kernel.arg_names}
     settings = {name: value for name, value in options.items() if name not in constants}
     signature = {name: _type(arg) for name, arg in zip(kernel.arg_names, args, strict=False)}
-    places = [place for place, arg in enumerate(args) if aligned and isinstance(arg, torch.Tensor)]
+    places = [place for place, arg in enumerate(args) if aligned and _whole(arg, kernel.params[place])]
     attributes = {(place,): [["tt.divisibility", 16]] for place in places}
     signature |= dict.fromkeys(constants, "constexpr")
     return triton.compile(ASTSource(kernel, signature, constants, attributes), target=target, options=settings)
@@ -93,6 +96,11 @@ def _type(arg: Any) -> str:
     if isinstance(arg, torch.Tensor):
         return POINTERS[arg.dtype]
     return "fp32" if isinstance(arg, float) else "i32"
+
+
+def _whole(arg: Any, parameter: Any) -> bool:
+    """Whether a launch tells the compiler that an argument is a multiple of 16."""
+    return isinstance(arg, torch.Tensor) or (isinstance(arg, int) and arg % 16 == 0 and not parameter.do_not_specialize)
 
 
 def resources(binary: Any, target: GPUTarget) -> dict[str, Any]:

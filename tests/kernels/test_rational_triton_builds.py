@@ -1,0 +1,54 @@
+"""The kernels of group-rational activations compile for GPUs that are not here, and spill nothing to memory.
+
+A process of its own compiles them, because those of this one may be interpreted.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton has no wheels for this platform")
+
+SCRIPT = Path(__file__).parents[1] / "support" / "rational_triton_builds.py"
+#: Every order and dtype of interest and both denominators on every device, runs of every kind; the whole grid is the
+#: script's default.
+CASES = [
+    "sm_80/5,4/abs_terms/fp32/96",
+    "sm_80/8,8/abs_sum/bf16/96",
+    "sm_80/3,2/abs_terms/bf16/4096",
+    "sm_80/8,8/abs_sum/bf16/7",
+    "sm_90/5,4/abs_terms/bf16/96",
+    "sm_90/5,4/abs_sum/fp32/96",
+    "sm_90/8,8/abs_terms/bf16/96",
+    "sm_90/8,8/abs_sum/fp32/4096",
+    "sm_90/3,2/abs_sum/fp16/7",
+    "gfx942/5,4/abs_terms/fp32/96",
+    "gfx942/8,8/abs_terms/fp32/4096",
+    "gfx942/8,8/abs_sum/bf16/96",
+    "gfx942/3,2/abs_terms/bf16/7",
+]
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton-cache"))}
+    done = subprocess.run([sys.executable, SCRIPT, *CASES], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(row["case"], row["kernel"]): row for row in rows}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kernel", ["forward", "backward"])
+def test_nothing_is_spilled(used: dict[tuple[str, str], dict[str, Any]], case: str, kernel: str) -> None:
+    row = used[case, kernel]
+    assert row["spilled"] == 0
+    # Twelve warps of 32 lanes, or eight of 64, then still share a multiprocessor.
+    assert 0 < row["registers"] <= (255 if case.startswith("gfx") else 168)
+    if case.startswith("sm"):
+        assert row["vectors"] == (not case.endswith("/7"))  # 16 bytes at once, where runs are aligned
