@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from qkan.qlstm import QLSTM as QLSTM
     from qkan.quantum.noise import Noise as Noise
     from qkan.quantum.settings import PennyLane as PennyLane
+    from qkan.rational import GRKAN as GRKAN
+    from qkan.rational import GroupRational as GroupRational
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _EXPORTS: dict[str, str] = {
     "Ansatz": "qkan.kernels.ansatz",
     "DARUAN": "qkan.daruan",
+    "GRKAN": "qkan.rational",
+    "GroupRational": "qkan.rational",
     "HQKAN": "qkan.hybrid",
     "HQKANLSTM": "qkan.recurrent",
     "JHCGNet": "qkan.hybrid",
