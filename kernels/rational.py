@@ -2,6 +2,7 @@
 
 Engines (see :mod:`qkan.kernels.rational_types` for what they compute):
 
+* ``numba``: CPU kernels that compute everything of an element in registers.
 * ``torch``: plain PyTorch in blocks with a hand-written backward pass; every device and dtype.
 * ``reference``: the formula in differentiable operations; what the others are compared with.
 
@@ -16,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels import rational_torch
+from qkan.kernels import rational_numba, rational_torch
 from qkan.kernels.rational_types import Engine, Spec, compute_dtype
 
 #: Engines in the order in which ``auto`` tries them.
-_ENGINES: tuple[Engine, ...] = (rational_torch.ENGINE,)
+_ENGINES: tuple[Engine, ...] = (rational_numba.ENGINE, rational_torch.ENGINE)
 ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

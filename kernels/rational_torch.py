@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qkan.kernels.reading import unreadable
 from qkan.kernels.rational_types import LIMIT, Engine, Gradients, Spec, compute_dtype
 
 #: Elements of a block on the CPU: what a block makes on the way stays in the cache.
@@ -116,7 +117,7 @@ def _blocks(x: Tensor) -> list[slice]:
 
 def _wide(block: Tensor) -> bool:
     """Whether a block must be computed in float64."""
-    if block.dtype == torch.float64 or block.device.type == "mps":
+    if block.dtype == torch.float64 or block.device.type == "mps" or unreadable(block):
         return False
     return not bool(block.abs().amax() <= LIMIT)
 

@@ -1,0 +1,254 @@
+"""Numba code of group-rational activations: pieces of a group's elements, and the walk over all of them.
+
+The coefficients of a group are tuples of numbers, so their count is part of a function's type: polynomials become
+straight lines of multiply-adds, and every sum of a coefficient's gradient stays in a vector register. The helpers that
+make this sure write their instructions themselves. See :mod:`qkan.kernels.rational_torch` for the formulas.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from qkan.kernels.numba_frames import ARGUMENTS, DOUBLE, SHARDS, SINGLE, Kernel, as_frame, enrol, next_shard, take
+from qkan.kernels.numba_math import inlined, intrinsic
+from qkan.kernels.rational_types import LIMIT
+
+#: Most elements of a piece: as many as are summed in their own dtype, in vector lanes, before float64 takes over.
+PIECE = 1024
+#: Runs shorter than this are gathered from several rows.
+SHORT = 16
+# What kernels take from a frame: sizes, then scratch memory in the kernel's dtype and in float64 (three pieces of each
+# for every worker), then arrays.
+ROWS, GROUPS, RUN = range(ARGUMENTS, ARGUMENTS + 3)
+ROOM, WIDE, X, A, B, OUT, GRAD, SUMS = range(ARGUMENTS + 3, ARGUMENTS + 19, 2)
+
+_FLAGS = ("contract", "nsz")
+#: Sums may be reordered: that is what makes a vector of partial sums of them.
+_SUM_FLAGS = (*_FLAGS, "reassoc")
+
+
+@intrinsic
+def _load(typingctx, like, array, at):
+    """The tuple of as many numbers as ``like`` has, from a place of an array, in the type of ``like``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[1])(context, builder, args[1]).data
+        to = signature.return_type
+        numbers = []
+        for k in range(to.count):
+            number = builder.load(builder.gep(data, [builder.add(args[2], ir.Constant(args[2].type, k))]))
+            numbers.append(context.cast(builder, number, signature.args[1].dtype, to.dtype))
+        return context.make_tuple(builder, to, numbers)
+
+    return like(like, array, types.intp), codegen
+
+
+@intrinsic
+def _slope(typingctx, coefficients, x):
+    """(p, p') of the polynomial sum_k coefficients[k] x^k."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        numbers, x = [builder.extract_value(args[0], k) for k in range(signature.args[0].count)], args[1]
+        value, slope = numbers[-1], ir.Constant(x.type, 0.0)
+        for k in range(len(numbers) - 2, -1, -1):
+            slope = value if k == len(numbers) - 2 else builder.fadd(builder.fmul(slope, x, _FLAGS), value, _FLAGS)
+            value = builder.fadd(builder.fmul(value, x, _FLAGS), numbers[k], _FLAGS)
+        return context.make_tuple(builder, signature.return_type, (value, slope))
+
+    return types.UniTuple(x, 2)(coefficients, x), codegen
+
+
+@intrinsic
+def _accumulate(typingctx, sums, weight, x):
+    """``sums`` with weight, weight x, weight x^2 .. added."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        count, power, added = signature.args[0].count, args[1], []
+        for k in range(count):
+            power = power if k == 0 else builder.fmul(power, args[2], _FLAGS)
+            added.append(builder.fadd(builder.extract_value(args[0], k), power, _SUM_FLAGS))
+        return context.make_tuple(builder, signature.return_type, added)
+
+    return sums(sums, weight, x), codegen
+
+
+@intrinsic
+def _add_to(typingctx, array, at, sums):
+    """array[at + k] += sums[k] for all k, in the type of the array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        kind = signature.args[2]
+        for k in range(kind.count):
+            place = builder.gep(data, [builder.add(args[1], ir.Constant(args[1].type, k))])
+            number = context.cast(builder, builder.extract_value(args[2], k), kind.dtype, signature.args[0].dtype)
+            builder.store(builder.fadd(builder.load(place), number), place)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, sums), codegen
+
+
+@inlined
+def _forward_piece(a: Any, b: Any, summed: Any, x: Any, y: Any, count: int) -> int:
+    """y[0:count] = F(x[0:count]); how many x are beyond what the dtype can take.
+
+    ``a`` holds a_0 .. a_m; ``b`` zero and b_1 .. b_n, or |b_1| .. |b_n| if ``summed`` is None: then Q has absolute
+    terms.
+    """
+    beyond, one, limit = 0, x.dtype.type(1), x.dtype.type(LIMIT)
+    for i in range(count):
+        z = x[i]
+        u = abs(z) if summed is None else z
+        q = _slope(b, u)[0]
+        y[i] = _slope(a, z)[0] / (one + abs(q))
+        beyond += 0 if abs(z) <= limit else 1
+    return beyond
+
+
+@inlined
+def _backward_piece(a: Any, b: Any, summed: Any, x: Any, grad: Any, dx: Any, count: int, of_a: Any, of_b: Any) -> Any:
+    """dx[0:count], and sums of the gradients of a and of b added to tuples; arguments as of :func:`_forward_piece`.
+
+    Returns:
+        the sums (those of b: of b_1 .. b_n, for |b_j| with absolute terms), and how many x are beyond.
+    """
+    beyond, one, limit = 0, x.dtype.type(1), x.dtype.type(LIMIT)
+    for i in range(count):
+        z = x[i]
+        u = abs(z) if summed is None else z
+        p, dp = _slope(a, z)
+        s, ds = _slope(b, u)
+        share = one / (one + abs(s))
+        weight = grad[i] * share
+        towards = z if summed is None else s
+        f = -p * share if towards < 0 else p * share
+        dx[i] = weight * (dp - f * ds)
+        of_a = _accumulate(of_a, weight, z)
+        # With absolute terms s is never negative, and the sign in f was that of x: it must not be in these.
+        of_b = _accumulate(of_b, -(p * share if summed is None else f) * weight * u, u)
+        beyond += 0 if abs(z) <= limit else 1
+    return of_a, of_b, beyond
+
+
+@inlined
+def _forward_group(frame: Any, wide: Any, like: Any, group: int, x: Any, y: Any, count: int) -> None:
+    """A piece of a group, again in float64 if it must be."""
+    a_like, b_like, a_wide, b_wide, summed = like
+    a, b = take(frame, A, DOUBLE), take(frame, B, DOUBLE)
+    at_a, at_b = group * len(a_like), group * len(b_like)
+    beyond = _forward_piece(_load(a_like, a, at_a), _load(b_like, b, at_b), summed, x, y, count)
+    if beyond > 0:
+        z, out = wide[:count], wide[PIECE : PIECE + count]
+        for i in range(count):
+            z[i] = x[i]
+        _forward_piece(_load(a_wide, a, at_a), _load(b_wide, b, at_b), summed, z, out, count)
+        for i in range(count):
+            y[i] = out[i]
+
+
+@inlined
+def _backward_group(frame: Any, wide: Any, like: Any, group: int, x: Any, grad: Any, dx: Any, count: int, sums: Any):
+    """As :func:`_forward_group`; the gradients of the group's coefficients are added to ``sums``."""
+    a_like, b_like, a_wide, b_wide, summed = like
+    a, b = take(frame, A, DOUBLE), take(frame, B, DOUBLE)
+    at_a, at_b = group * len(a_like), group * len(b_like)
+    into = group * (len(a_like) + len(b_like) - 1)
+    of_a, of_b, beyond = _backward_piece(
+        _load(a_like, a, at_a), _load(b_like, b, at_b), summed, x, grad, dx, count, a_like, b_like[1:]
+    )
+    if beyond == 0:
+        _add_to(sums, into, of_a)
+        _add_to(sums, into + len(a_like), of_b)
+        return
+    z, g, out = wide[:count], wide[PIECE : PIECE + count], wide[2 * PIECE : 2 * PIECE + count]
+    for i in range(count):
+        z[i] = x[i]
+        g[i] = grad[i]
+    wide_a, wide_b, _ = _backward_piece(
+        _load(a_wide, a, at_a), _load(b_wide, b, at_b), summed, z, g, out, count, a_wide, b_wide[1:]
+    )
+    for i in range(count):
+        dx[i] = out[i]
+    _add_to(sums, into, wide_a)
+    _add_to(sums, into + len(a_like), wide_b)
+
+
+@inlined
+def _gather(x: Any, first: int, rows: int, stride: int, run: int, out: Any) -> None:
+    for r in range(rows):
+        row, to = x[first + r * stride :], out[r * run :]
+        for i in range(run):
+            to[i] = row[i]
+
+
+@inlined
+def _scatter(x: Any, first: int, rows: int, stride: int, run: int, out: Any) -> None:
+    for r in range(rows):
+        row, to = x[r * run :], out[first + r * stride :]
+        for i in range(run):
+            to[i] = row[i]
+
+
+@inlined
+def _walk(frame: Any, one: Any, like: Any, back: Any) -> None:
+    """All shards that this worker gets hold of: forward if ``back`` is None, else backward."""
+    worker = enrol(frame)
+    room = take(frame, ROOM, one)[worker * 3 * PIECE :]
+    wide = take(frame, WIDE, DOUBLE)[worker * 3 * PIECE :]
+    rows, groups, run = frame[ROWS], frame[GROUPS], frame[RUN]
+    x, out, grad, sums = take(frame, X, one), take(frame, OUT, one), take(frame, GRAD, one), take(frame, SUMS, DOUBLE)
+    size, width = len(sums) // frame[SHARDS], groups * run
+    pieces = (run + PIECE - 1) // PIECE
+    together = PIECE // run if run < SHORT and rows > 1 else 1
+    blocks = (rows + together - 1) // together * groups * pieces
+    shard = next_shard(frame)
+    while shard >= 0:
+        into = sums[shard * size :]
+        for block in range(blocks * shard // frame[SHARDS], blocks * (shard + 1) // frame[SHARDS]):
+            piece, group = block % pieces, block // pieces % groups
+            row = block // (pieces * groups) * together
+            begin, end = run * piece // pieces, run * (piece + 1) // pieces
+            first = row * width + group * run + begin
+            if together == 1:
+                count = end - begin
+                if back is None:
+                    _forward_group(frame, wide, like, group, x[first:], out[first:], count)
+                else:
+                    _backward_group(frame, wide, like, group, x[first:], grad[first:], out[first:], count, into)
+                continue
+            high = min(together, rows - row)
+            _gather(x, first, high, width, run, room)
+            if back is None:
+                _forward_group(frame, wide, like, group, room, room[PIECE:], high * run)
+            else:
+                _gather(grad, first, high, width, run, room[2 * PIECE :])
+                _backward_group(frame, wide, like, group, room, room[2 * PIECE :], room[PIECE:], high * run, into)
+            _scatter(room[PIECE:], first, high, width, run, out)
+        shard = next_shard(frame)
+
+
+@cache
+def kernels(m: int, n: int, summed: bool) -> tuple[Kernel, Kernel]:
+    """Forward and backward for an order and a denominator, compiled when they first run."""
+    zero, wide_zero = np.float32(0), np.float64(0)
+    a, b, a_wide, b_wide = (zero,) * (m + 1), (zero,) * (n + 1), (wide_zero,) * (m + 1), (wide_zero,) * (n + 1)
+    form = 1 if summed else None
+
+    def forward_single(frame: Any) -> None:
+        _walk(as_frame(frame), SINGLE, (a, b, a_wide, b_wide, form), None)
+
+    def forward_double(frame: Any) -> None:
+        _walk(as_frame(frame), DOUBLE, (a_wide, b_wide, a_wide, b_wide, form), None)
+
+    def backward_single(frame: Any) -> None:
+        _walk(as_frame(frame), SINGLE, (a, b, a_wide, b_wide, form), 1)
+
+    def backward_double(frame: Any) -> None:
+        _walk(as_frame(frame), DOUBLE, (a_wide, b_wide, a_wide, b_wide, form), 1)
+
+    return Kernel(forward_single, forward_double), Kernel(backward_single, backward_double)
