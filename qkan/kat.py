@@ -30,8 +30,8 @@ def load_kat_state_dict(module: nn.Module, state_dict: Mapping[str, Any], *, str
         module: its :class:`qkan.GroupRational` modules stand where the checkpoint's activations do. Those with a
             numerator for each group get the shared one in every group.
         state_dict: name to tensor, or the whole dictionary of a training script, with them under ``state_dict`` or
-            ``model``. For averaged weights pass ``checkpoint["state_dict_ema"]``. A prefix ``module.`` is left out. It
-            is not changed; tensors may have another dtype or device.
+            ``model``. For averaged weights pass ``checkpoint["state_dict_ema"]``. A prefix ``module.`` of all
+            names is left out. It is not changed; tensors may have another dtype or device.
         strict: whether every tensor of either side must have a partner.
 
     Returns:
@@ -78,7 +78,8 @@ def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
                 f"state_dict must map names to tensors, but has {type(tensor).__name__} under {name!r}; pass the "
                 f"weights themselves, or a dictionary with them under {keys}"
             )
-    return {name.removeprefix(_PREFIX): tensor for name, tensor in found.items()}
+    prefix = _PREFIX if all(name.startswith(_PREFIX) for name in found) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
 def _fitted(owner: str, rational: GroupRational, name: str, tensor: Tensor) -> Tensor:

@@ -78,9 +78,10 @@ def test_other_latents() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"latent": "spline"}, ValueError, "unknown latent 'spline'; use one of qkan, tanh, linear"),
+        ({"latent": "spline"}, ValueError, "unknown latent 'spline'; use one of qkan, gr-kan, tanh, linear"),
         ({"latent": "linear", "reps": 2}, ValueError, "latent 'linear' has no circuit, so it cannot take reps"),
-        ({"latent": 3}, TypeError, "latent must be one of qkan, tanh, linear or a callable, got int"),
+        ({"latent": "gr-kan", "ansatz": "pz"}, ValueError, "latent 'gr-kan' has no circuit, so it cannot take ansatz"),
+        ({"latent": 3}, TypeError, "latent must be one of qkan, gr-kan, tanh, linear or a callable, got int"),
         ({"latent": nn.Tanh()}, TypeError, "or a callable, got Tanh; give a function of the width"),
         ({"latent_features": 0}, ValueError, "latent_features 0"),
         ({"rep": 2}, TypeError, "rep"),
