@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels import rational_numba, rational_torch
+from qkan.kernels.rational_op import operation
 from qkan.kernels.rational_types import Engine, Spec, compute_dtype
 
 #: Engines in the order in which ``auto`` tries them.
@@ -125,7 +126,10 @@ def _run(spec: Spec, name: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return rational_torch.value(spec, x, a, b)
     if x.numel() == 0:
         return rational_torch.value(spec, x, a, b)
-    return _Rational.apply(spec, engine_for(name, spec, x), x, a, b)
+    engine = engine_for(name, spec, x)
+    if torch.compiler.is_compiling():
+        return _OPERATION(spec, engine, x, a, b)
+    return _Rational.apply(spec, engine, x, a, b)
 
 
 class _Rational(torch.autograd.Function):
@@ -142,3 +146,6 @@ class _Rational(torch.autograd.Function):
         differentiable = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
         backward = rational_torch.gradients if differentiable else ctx.engine.backward
         return None, None, *backward(ctx.spec, x, a, b, grad.contiguous(), wanted)
+
+
+_OPERATION = operation({engine.name: engine for engine in _ENGINES})

@@ -32,6 +32,10 @@ _FLAGS = ("contract", "nsz")
 _SUM_FLAGS = (*_FLAGS, "reassoc")
 
 
+def _multiply_add(builder: Any, left: Any, right: Any, addend: Any) -> Any:
+    return builder.fadd(builder.fmul(left, right, flags=_FLAGS), addend, flags=_FLAGS)
+
+
 @intrinsic
 def _load(typingctx, like, array, at):
     """The tuple of as many numbers as ``like`` has, from a place of an array, in the type of ``like``."""
@@ -56,8 +60,9 @@ def _slope(typingctx, coefficients, x):
         numbers, x = [builder.extract_value(args[0], k) for k in range(signature.args[0].count)], args[1]
         value, slope = numbers[-1], ir.Constant(x.type, 0.0)
         for k in range(len(numbers) - 2, -1, -1):
-            slope = value if k == len(numbers) - 2 else builder.fadd(builder.fmul(slope, x, _FLAGS), value, _FLAGS)
-            value = builder.fadd(builder.fmul(value, x, _FLAGS), numbers[k], _FLAGS)
+            first = k == len(numbers) - 2
+            slope = value if first else _multiply_add(builder, slope, x, value)
+            value = _multiply_add(builder, value, x, numbers[k])
         return context.make_tuple(builder, signature.return_type, (value, slope))
 
     return types.UniTuple(x, 2)(coefficients, x), codegen
@@ -70,8 +75,8 @@ def _accumulate(typingctx, sums, weight, x):
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         count, power, added = signature.args[0].count, args[1], []
         for k in range(count):
-            power = power if k == 0 else builder.fmul(power, args[2], _FLAGS)
-            added.append(builder.fadd(builder.extract_value(args[0], k), power, _SUM_FLAGS))
+            power = power if k == 0 else builder.fmul(power, args[2], flags=_FLAGS)
+            added.append(builder.fadd(builder.extract_value(args[0], k), power, flags=_SUM_FLAGS))
         return context.make_tuple(builder, signature.return_type, added)
 
     return sums(sums, weight, x), codegen
@@ -136,46 +141,49 @@ def _backward_piece(a: Any, b: Any, summed: Any, x: Any, grad: Any, dx: Any, cou
 
 
 @inlined
-def _forward_group(frame: Any, wide: Any, like: Any, group: int, x: Any, y: Any, count: int) -> None:
-    """A piece of a group, again in float64 if it must be."""
-    a_like, b_like, a_wide, b_wide, summed = like
-    a, b = take(frame, A, DOUBLE), take(frame, B, DOUBLE)
-    at_a, at_b = group * len(a_like), group * len(b_like)
-    beyond = _forward_piece(_load(a_like, a, at_a), _load(b_like, b, at_b), summed, x, y, count)
-    if beyond > 0:
-        z, out = wide[:count], wide[PIECE : PIECE + count]
-        for i in range(count):
-            z[i] = x[i]
-        _forward_piece(_load(a_wide, a, at_a), _load(b_wide, b, at_b), summed, z, out, count)
-        for i in range(count):
-            y[i] = out[i]
+def _forward_group(
+    frame: Any, room: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, y: Any, count: int
+) -> None:
+    """A piece of a group; if it must be, again in float64, unless ``wide`` is None. ``room`` has three pieces."""
+    a, b, at_a, at_b = take(frame, A, DOUBLE), take(frame, B, DOUBLE), group * len(like[0]), group * len(like[1])
+    beyond = _forward_piece(_load(like[0], a, at_a), _load(like[1], b, at_b), summed, x, y, count)
+    if wide is not None:
+        if beyond > 0:  # noqa: SIM102  (the outer condition is decided when this is compiled)
+            z, out = room[:count], room[PIECE : PIECE + count]
+            for i in range(count):
+                z[i] = x[i]
+            _forward_piece(_load(wide[0], a, at_a), _load(wide[1], b, at_b), summed, z, out, count)
+            for i in range(count):
+                y[i] = out[i]
 
 
 @inlined
-def _backward_group(frame: Any, wide: Any, like: Any, group: int, x: Any, grad: Any, dx: Any, count: int, sums: Any):
+def _backward_group(
+    frame: Any, room: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, grad: Any, dx: Any, count: int,
+    sums: Any,
+) -> None:  # fmt: skip
     """As :func:`_forward_group`; the gradients of the group's coefficients are added to ``sums``."""
-    a_like, b_like, a_wide, b_wide, summed = like
-    a, b = take(frame, A, DOUBLE), take(frame, B, DOUBLE)
-    at_a, at_b = group * len(a_like), group * len(b_like)
-    into = group * (len(a_like) + len(b_like) - 1)
+    a, b, at_a, at_b = take(frame, A, DOUBLE), take(frame, B, DOUBLE), group * len(like[0]), group * len(like[1])
+    into = group * (len(like[0]) + len(like[1]) - 1)
     of_a, of_b, beyond = _backward_piece(
-        _load(a_like, a, at_a), _load(b_like, b, at_b), summed, x, grad, dx, count, a_like, b_like[1:]
+        _load(like[0], a, at_a), _load(like[1], b, at_b), summed, x, grad, dx, count, like[0], like[1][1:]
     )
-    if beyond == 0:
-        _add_to(sums, into, of_a)
-        _add_to(sums, into + len(a_like), of_b)
-        return
-    z, g, out = wide[:count], wide[PIECE : PIECE + count], wide[2 * PIECE : 2 * PIECE + count]
-    for i in range(count):
-        z[i] = x[i]
-        g[i] = grad[i]
-    wide_a, wide_b, _ = _backward_piece(
-        _load(a_wide, a, at_a), _load(b_wide, b, at_b), summed, z, g, out, count, a_wide, b_wide[1:]
-    )
-    for i in range(count):
-        dx[i] = out[i]
-    _add_to(sums, into, wide_a)
-    _add_to(sums, into + len(a_like), wide_b)
+    if wide is not None:
+        if beyond > 0:
+            z, g, out = room[:count], room[PIECE : PIECE + count], room[2 * PIECE : 2 * PIECE + count]
+            for i in range(count):
+                z[i] = x[i]
+                g[i] = grad[i]
+            wide_a, wide_b, _ = _backward_piece(
+                _load(wide[0], a, at_a), _load(wide[1], b, at_b), summed, z, g, out, count, wide[0], wide[1][1:]
+            )
+            for i in range(count):
+                dx[i] = out[i]
+            _add_to(sums, into, wide_a)
+            _add_to(sums, into + len(like[0]), wide_b)
+            return
+    _add_to(sums, into, of_a)
+    _add_to(sums, into + len(like[0]), of_b)
 
 
 @inlined
@@ -195,11 +203,14 @@ def _scatter(x: Any, first: int, rows: int, stride: int, run: int, out: Any) -> 
 
 
 @inlined
-def _walk(frame: Any, one: Any, like: Any, back: Any) -> None:
-    """All shards that this worker gets hold of: forward if ``back`` is None, else backward."""
+def _walk(frame: Any, one: Any, like: Any, wide: Any, summed: Any, back: Any) -> None:
+    """All shards that this worker gets hold of: forward if ``back`` is None, else backward.
+
+    ``like`` holds tuples of the types of a group's a and b, ``wide`` the same in float64 or None.
+    """
     worker = enrol(frame)
     room = take(frame, ROOM, one)[worker * 3 * PIECE :]
-    wide = take(frame, WIDE, DOUBLE)[worker * 3 * PIECE :]
+    spare = take(frame, WIDE, DOUBLE)[worker * 3 * PIECE :]
     rows, groups, run = frame[ROWS], frame[GROUPS], frame[RUN]
     x, out, grad, sums = take(frame, X, one), take(frame, OUT, one), take(frame, GRAD, one), take(frame, SUMS, DOUBLE)
     size, width = len(sums) // frame[SHARDS], groups * run
@@ -214,21 +225,21 @@ def _walk(frame: Any, one: Any, like: Any, back: Any) -> None:
             row = block // (pieces * groups) * together
             begin, end = run * piece // pieces, run * (piece + 1) // pieces
             first = row * width + group * run + begin
-            if together == 1:
-                count = end - begin
-                if back is None:
-                    _forward_group(frame, wide, like, group, x[first:], out[first:], count)
-                else:
-                    _backward_group(frame, wide, like, group, x[first:], grad[first:], out[first:], count, into)
-                continue
-            high = min(together, rows - row)
-            _gather(x, first, high, width, run, room)
+            count, high = end - begin, 1
+            source, arriving, target = x[first:], grad[first:], out[first:]
+            if together > 1:
+                high = min(together, rows - row)
+                count = high * run
+                source, arriving, target = room[:PIECE], room[2 * PIECE :], room[PIECE : 2 * PIECE]
+                _gather(x, first, high, width, run, source)
+                if back is not None:
+                    _gather(grad, first, high, width, run, arriving)
             if back is None:
-                _forward_group(frame, wide, like, group, room, room[PIECE:], high * run)
+                _forward_group(frame, spare, like, wide, summed, group, source, target, count)
             else:
-                _gather(grad, first, high, width, run, room[2 * PIECE :])
-                _backward_group(frame, wide, like, group, room, room[2 * PIECE :], room[PIECE:], high * run, into)
-            _scatter(room[PIECE:], first, high, width, run, out)
+                _backward_group(frame, spare, like, wide, summed, group, source, arriving, target, count, into)
+            if together > 1:
+                _scatter(target, first, high, width, run, out)
         shard = next_shard(frame)
 
 
@@ -236,19 +247,19 @@ def _walk(frame: Any, one: Any, like: Any, back: Any) -> None:
 def kernels(m: int, n: int, summed: bool) -> tuple[Kernel, Kernel]:
     """Forward and backward for an order and a denominator, compiled when they first run."""
     zero, wide_zero = np.float32(0), np.float64(0)
-    a, b, a_wide, b_wide = (zero,) * (m + 1), (zero,) * (n + 1), (wide_zero,) * (m + 1), (wide_zero,) * (n + 1)
+    like, wide = ((zero,) * (m + 1), (zero,) * (n + 1)), ((wide_zero,) * (m + 1), (wide_zero,) * (n + 1))
     form = 1 if summed else None
 
     def forward_single(frame: Any) -> None:
-        _walk(as_frame(frame), SINGLE, (a, b, a_wide, b_wide, form), None)
+        _walk(as_frame(frame), SINGLE, like, wide, form, None)
 
     def forward_double(frame: Any) -> None:
-        _walk(as_frame(frame), DOUBLE, (a_wide, b_wide, a_wide, b_wide, form), None)
+        _walk(as_frame(frame), DOUBLE, wide, None, form, None)
 
     def backward_single(frame: Any) -> None:
-        _walk(as_frame(frame), SINGLE, (a, b, a_wide, b_wide, form), 1)
+        _walk(as_frame(frame), SINGLE, like, wide, form, 1)
 
     def backward_double(frame: Any) -> None:
-        _walk(as_frame(frame), DOUBLE, (a_wide, b_wide, a_wide, b_wide, form), 1)
+        _walk(as_frame(frame), DOUBLE, wide, None, form, 1)
 
     return Kernel(forward_single, forward_double), Kernel(backward_single, backward_double)
