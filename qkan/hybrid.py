@@ -136,6 +136,16 @@ class JHCGNet(nn.Module):
         self.latent = build_latent(latent, latent_features, options)
         self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        reset_affine(self.encoder, 1 / math.sqrt(self.in_features), generator)
+        reset_latent(self.latent, generator)
+        reset_affine(self.decoder, 1 / math.sqrt(self.latent_features), generator)
+
+    def init_weights(self) -> None:
+        """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""
+        self.reset_parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply encoder, latent and decoder to ``x`` (..., in_features).
 
@@ -148,12 +158,15 @@ class JHCGNet(nn.Module):
 
 
 class HQKAN(JHCGNet):
-    """A JHCG Net with a QKAN latent, to stand where an MLP block stands.
+    """A JHCG Net with a QKAN latent, to stand where an MLP block stands. It takes the arguments of timm's ``Mlp``.
 
     Args:
         in_features: last size of the input.
-        hidden_features: latent width; default ceil(log2 in_features).
+        hidden_features: latent width; default ceil(log2 in_features). timm asks for ``mlp_ratio`` times in_features, 4
+            unless told otherwise; the latent has a circuit for each pair of its features.
         out_features: last size of the output; default in_features.
+        act_layer: has no effect, since the circuits are the activations; here because timm passes one to every MLP.
+        norm_layer: a function from the latent width to a module in front of the decoder, or None.
         bias: whether encoder and decoder have one.
         drop: dropout probability behind the latent and behind the decoder.
         options: keyword options of :class:`qkan.QKANLayer`.
@@ -167,16 +180,19 @@ class HQKAN(JHCGNet):
         in_features: int,
         hidden_features: int | None = None,
         out_features: int | None = None,
-        *,
+        act_layer: Callable[..., nn.Module] | None = None,
+        norm_layer: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         drop: float = 0.0,
         **options: Unpack[LayerOptions],
     ) -> None:
         out_features = in_features if out_features is None else out_features
         super().__init__(in_features, out_features, latent_features=hidden_features, bias=bias, **options)
+        self.norm = nn.Identity() if norm_layer is None else norm_layer(self.latent_features)
+        self.norm.to(device=options.get("device"), dtype=options.get("dtype"))
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
         check_input(x, self.in_features, type(self).__name__)
-        return self.drop(self.decoder(self.drop(self.latent(self.encoder(x)))))
+        return self.drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))

@@ -199,7 +199,7 @@ class GRKAN(nn.Module):
         self.act1, self.drop1 = activation(in_features, init[0]), nn.Dropout(drops[0])
         self.fc1 = linear(in_features, hidden, biases[0])
         self.act2, self.drop2 = activation(hidden, second), nn.Dropout(drops[1])
-        self.norm = nn.Identity() if norm_layer is None else norm_layer(hidden)
+        self.norm = nn.Identity() if norm_layer is None else norm_layer(hidden).to(**factory)
         self.fc2 = linear(hidden, out, biases[1])
         self.reset_parameters(generator)
 

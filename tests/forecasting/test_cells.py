@@ -64,7 +64,11 @@ def test_forecast_is_the_head_of_the_last_output():
         ("lowrank", {"hidden_size": 4, "latent_features": 2}, 65),
         ("gr-kan", {"hidden_size": 4}, 105),  # encoder 2 (1 + 1 + 4), rationals 2 (6 + 2 * 4), linear 2 * 6, 48 + 5
         ("gr-kan", {"hidden_size": 4, "latent_features": 3}, 147),  # 3 * 6, 2 (6 + 3 * 4), 2 * 12, 64 + 5
-        ("gr-kan", {"hidden_size": 3, "latent_features": 2, "bias": False, "num_layers": 2}, 152),  # 8 + 12, 2 * 40, 2 * 24, 4
+        (
+            "gr-kan",
+            {"hidden_size": 3, "latent_features": 2, "bias": False, "num_layers": 2},
+            152,
+        ),  # 8 + 12, 2 * 40, 2 * 24, 4
         ("qlstm", {"hidden_size": 4}, 141),  # encoder 4 * 6, circuits 4 * 4 * 2, decoder 16 * 5, head 5
         ("qlstm", {"hidden_size": 4, "bias": False}, 121),
         ("qlstm", {"hidden_size": 2, "qubits": 3, "circuit_layers": 2}, 107),  # 3 * 4 + 4 * 3 * 5 + 8 * 4 + 3
