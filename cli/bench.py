@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from qkan.cli.bench_run import SizeType, check_names, measure, sizes_of
 from qkan.cli.groups import LazyGroup
 from qkan.cli.options import Command, ListType
-from qkan.kernels.ansatz import ANSATZE, MAX_REPS, get_ansatz
+from qkan.kernels.ansatz import ANSATZE
+from qkan.kernels.rational_types import DENOMINATORS
 
 if TYPE_CHECKING:
-    import torch
-
-    from qkan.bench.contest import Contestant, Entry
-    from qkan.bench.runs import Written
     from qkan.bench.work import Options, Work
 
 LAYER_SIZES, LAYER_BASE = ("256,64,64,3", "1024,32,32,3", "4096,128,128,3", "64,8,20,3"), "64,16,16,2"
 LSTM_SIZES, LSTM_BASE = ("64,12,4,2", "64,12,16,2", "256,24,64,2", "64,512,32,2"), "64,12,16,2"
+RATIONAL_SIZES, RATIONAL_BASE = ("64,197,768",), "1,197,192"
 PREACTS = {"fixed": ("fixed",), "trained": ("trained",), "both": ("fixed", "trained")}
 
 
-class SizeType(click.ParamType):
-    """Four numbers, the last of which are repetitions.
-
-    Args:
-        letters: what they stand for, ``"B,I,O,R"``.
-        example: a size.
-    """
-
-    def __init__(self, letters: str, example: str) -> None:
-        self.name, self.example = letters, example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Split the text; all numbers count something."""
-        parts = [part.strip() for part in value.split(",")]
-        numbers = tuple(int(part) for part in parts if part.isdecimal())
-        if len(parts) != 4 or len(numbers) != 4 or 0 in numbers:
-            self.fail(f"{value!r} is not four positive whole numbers {self.name}, such as {self.example}", param, ctx)
-        if numbers[3] > MAX_REPS:
-            self.fail(f"{value!r} has {numbers[3]} repetitions R; a circuit has 1 to {MAX_REPS}", param, ctx)
-        return numbers
-
-
 LAYER_SIZE, LSTM_SIZE = SizeType("B,I,O,R", LAYER_SIZES[0]), SizeType("B,T,H,R", LSTM_SIZES[1])
+RATIONAL_SIZE = SizeType("B,T,C", RATIONAL_SIZES[0])
 
 
 def _size_options(
@@ -62,18 +39,24 @@ def _size_options(
     ]  # fmt: skip
 
 
-def _options_of_all(name: str) -> list[Callable[[Command], Command]]:
-    """Options that every benchmark has; those of :class:`qkan.bench.work.Options` and where it writes."""
+def _options_of_circuits() -> list[Callable[[Command], Command]]:
+    """Options of benchmarks of circuits."""
     return [
-        click.option(
-            "--inputs", type=click.Choice(("uniform", "normal")), default="uniform", show_default=True,
-            help="Distribution of the inputs: uniform on [-1, 1] or standard normal.",
-        ),
         click.option(
             "--ansatz", default="pz", show_default=True, metavar="NAME", help=f"Circuit: {', '.join(ANSATZE)}."
         ),
         click.option(
             "--peers", is_flag=True, help="Measure other people's packages too; installs them into build/peers once."
+        ),
+    ]  # fmt: skip
+
+
+def _options_of_all(name: str, inputs: str = "uniform") -> list[Callable[[Command], Command]]:
+    """Options that every benchmark has; those of :class:`qkan.bench.work.Options` and where it writes."""
+    return [
+        click.option(
+            "--inputs", type=click.Choice(("uniform", "normal")), default=inputs, show_default=True,
+            help="Distribution of the inputs: uniform on [-1, 1] or standard normal.",
         ),
         click.option(
             "--device", default="cpu", show_default=True, metavar="DEVICE",
@@ -114,7 +97,7 @@ def _with(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
-@click.group(cls=LazyGroup, lazy={"layer": "qkan.cli.bench:layer", "lstm": "qkan.cli.bench:lstm"})
+@click.group(cls=LazyGroup, lazy={name: f"qkan.cli.bench:{name}" for name in ("layer", "lstm", "rational")})
 def bench() -> None:
     """Measure this machine: errors first, then time and memory."""
 
@@ -137,6 +120,7 @@ Examples:
         metavar="NAME,...",
         help="Ways to evaluate circuits, separated by commas.  [default: all]",
     ),
+    *_options_of_circuits(),
     *_options_of_all("layer"),
 )
 def layer(
@@ -157,13 +141,13 @@ def layer(
 
     here = tuple(available_backends())
     names = here if backends is None else backends
-    _check_names("--backends", "backend", names, tuple(dict.fromkeys((*BACKENDS, *here))))
-    found = [Size(*size) for size in _sizes(sizes, growth, LAYER_SIZE, LAYER_SIZES, LAYER_BASE)]
+    check_names("--backends", "backend", names, tuple(dict.fromkeys((*BACKENDS, *here))))
+    found = [Size(*size) for size in sizes_of(sizes, growth, LAYER_SIZE, LAYER_SIZES, LAYER_BASE)]
 
     def works(options: Options) -> list[Work]:
         return [LayerWork(size, options, kind) for size in found for kind in PREACTS[preact]]
 
-    _measure("layer", works, growth, backends=names, **chosen)
+    measure("layer", works, growth, backends=names, **chosen)
 
 
 @click.command(
@@ -192,6 +176,7 @@ Examples:
         "--engines", type=ListType(str, "engine", "auto,torch"), metavar="NAME,...",
         help="What walks over time, separated by commas, as the modules name it.  [default: auto]",
     ),
+    *_options_of_circuits(),
     *_options_of_all("lstm"),
 )  # fmt: skip
 def lstm(
@@ -219,11 +204,11 @@ def lstm(
     from qkan.bench.stream import StreamSize, StreamWork
     from qkan.kernels.recurrence import ENGINES
 
-    found = [Size(*size) for size in _sizes(sizes, growth, LSTM_SIZE, LSTM_SIZES, LSTM_BASE)]
+    found = [Size(*size) for size in sizes_of(sizes, growth, LSTM_SIZE, LSTM_SIZES, LSTM_BASE)]
     names = tuple(VARIANTS) if cells is None else cells
-    _check_names("--cells", "cell", names, tuple(VARIANTS))
+    check_names("--cells", "cell", names, tuple(VARIANTS))
     ways = ("auto",) if engines is None else engines
-    _check_names("--engines", "engine", ways, (*ENGINES, "loop"))
+    check_names("--engines", "engine", ways, (*ENGINES, "loop"))
 
     def works(options: Options) -> list[Work]:
         works: list[Work] = [LSTMWork(size, options, input_size, names) for size in found]
@@ -231,156 +216,63 @@ def lstm(
             works.append(StreamWork(StreamSize(input_size, stream, found[0].reps), options))
         return works
 
-    _measure("lstm", works, growth, backends=ways, **chosen)
+    measure("lstm", works, growth, backends=ways, **chosen)
 
 
-def _sizes(
-    given: tuple[tuple[int, ...], ...], growth: bool, size: SizeType, defaults: Sequence[str], base: str
-) -> Sequence[tuple[int, ...]]:
-    if growth and len(given) > 1:
-        raise click.UsageError(f"--growth starts from one --size, but {len(given)} are given.")
-    return given or [size.convert(text, None, None) for text in ([base] if growth else defaults)]
-
-
-def _measure(
-    name: str,
-    works: Callable[[Options], list[Work]],
+@click.command(
+    epilog="""\b
+Examples:
+  qkan bench rational
+  qkan bench rational --threads 2 --order 8,8 --denominator abs_sum
+  qkan bench rational --device cuda --dtype bfloat16 --engines auto,torch"""
+)
+@_with(
+    *_size_options(RATIONAL_SIZE, "Batch, tokens, channels", RATIONAL_SIZES, "B, T and C"),
+    click.option("--groups", type=click.IntRange(1), default=8, show_default=True, metavar="N", help="Of channels."),
+    click.option(
+        "--order", type=ListType(int, "degree", "5,4"), default="5,4", show_default=True, metavar="M,N",
+        help="Degrees of numerator and denominator, at most 8,8.",
+    ),
+    click.option(
+        "--denominator", type=click.Choice(DENOMINATORS), default=DENOMINATORS[0], show_default=True,
+        help="1 + sum |b_j| |x|^j or 1 + |sum b_j x^j|.",
+    ),
+    click.option(
+        "--engines", type=ListType(str, "engine", "auto,torch"), metavar="NAME,...",
+        help="Of ours, separated by commas.  [default: auto]",
+    ),
+    *_options_of_all("rational", "normal"),
+)  # fmt: skip
+def rational(
+    sizes: tuple[tuple[int, ...], ...],
+    groups: int,
+    order: tuple[int, ...],
+    denominator: str,
+    engines: tuple[str, ...] | None,
     growth: bool,
-    peers: bool,
-    out: Path,
     **chosen: Any,
 ) -> None:
-    from qkan.bench.runs import compare, grow
+    """Measure group-rational activations (GR-KAN), forward and backward.
 
-    options = _options(**chosen)
-    with _threads(options.threads), _others(name, peers) as others:
-        if growth:
-            written = grow(works(options), out, _print, click.echo, others)
-        else:
-            written = compare(works(options), out, _print, others)
-    _finish(written)
+    Ours is compared with double precision, outputs and all gradients, and so are the gradients of the coefficients that
+    come of adding one element after the other in float32. Then it is timed, in turns with autograd of the formula, the
+    form that stacks all powers, nn.GELU, and a copy, whose bandwidth is what memory allows: of x read and written in
+    the forward pass, x and the upstream gradient read and the gradient of x written in the backward pass. Memory is the
+    peak of one step beyond parameters, inputs and gradients. If an error is too large, its row says WRONG and the
+    command ends with exit code 1.
 
+    Figures, tables and picture are written to the folder: rational.json, .md and .png, or growth.json, .md and .png.
+    """
+    from qkan.bench.rational import RationalWork, Size
+    from qkan.kernels.rational import ENGINES
+    from qkan.kernels.rational_types import Spec
 
-def _finish(written: Written) -> None:
-    """Say where everything is; fail if something was wrong."""
-    click.echo()
-    for what, path in written.files.items():
-        click.echo(f"{what}: {path}")
-    if written.wrong:
-        raise click.ClickException(f"wrong, see the rows: {'; '.join(written.wrong)}")
+    ways = ("auto",) if engines is None else engines
+    check_names("--engines", "engine", ways, ENGINES)
+    spec = Spec(groups, order, denominator)  # type: ignore[arg-type]
+    found = [Size(*size) for size in sizes_of(sizes, growth, RATIONAL_SIZE, RATIONAL_SIZES, RATIONAL_BASE)]
 
+    def works(options: Options) -> list[Work]:
+        return [RationalWork(size, options, spec) for size in found]
 
-def _options(
-    inputs: str,
-    ansatz: str,
-    device: str,
-    threads: int | None,
-    **same: Any,
-) -> Options:
-    """Check what the option types did not; ValueError or UsageError, one sentence."""
-    import torch
-
-    from qkan.bench.work import Options
-
-    if get_ansatz(ansatz).encoding_map == "acos" and inputs == "normal":
-        raise click.UsageError(f"--ansatz {ansatz} takes inputs in [-1, 1] only: use --inputs uniform.")
-    return Options(
-        inputs=inputs,
-        ansatz=ansatz,
-        device=_device(device),
-        threads=torch.get_num_threads() if threads is None else threads,
-        **same,
-    )
-
-
-def _check_names(option: str, noun: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise click.UsageError(f"{option}: unknown {noun} {name!r}; use one of {', '.join(known)}.")
-        if names.count(name) > 1:
-            raise click.UsageError(f"{option}: {name!r} is given twice.")
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    count = torch.cuda.device_count()
-    if name == "auto":
-        return torch.device("cuda", 0) if count else torch.device("cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()) or (kind == "cpu" and index):
-        raise click.UsageError(f"--device: {name!r} is none of auto, cpu, cuda and cuda:N.")
-    if kind == "cuda" and int(index or 0) >= count:
-        raise click.UsageError(f"--device: {name!r} is not there: PyTorch sees {count} CUDA devices; use --device cpu.")
-    return torch.device(kind, int(index or 0)) if kind == "cuda" else torch.device(kind)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _others(name: str, wanted: bool) -> Iterator[Callable[[Work], list[Contestant]] | None]:
-    if not wanted:
-        yield None
-        return
-    from qkan.bench.others import modules_of_others
-
-    with modules_of_others(name, click.echo) as others:
-        yield others
-
-
-def _print(work: Work, entries: Sequence[Entry], ratios: Mapping[str, Mapping[str, float]]) -> None:
-    """Print what ran as a table, and a line for each that did not."""
-    from qkan.cli.tables import number, print_rows
-
-    against = list(dict.fromkeys(label for known in ratios.values() for label in known if label != "best peer"))
-    head = [work.step, "parameters", "ms", "quartiles", *(f"of {label}" for label in against)]
-    head += ["inference ms"] * work.infers + ["extra MiB", "output error", "gradient error"]
-    rows = []
-    for entry in entries:
-        if entry.median is None or entry.quartiles is None:
-            continue
-        low, high = (number(1e3 * seconds) for seconds in entry.quartiles)
-        known = ratios[entry.name]
-        rows.append(
-            [
-                f"{entry.name} {entry.detail}".rstrip() + " WRONG" * entry.wrong,
-                f"{entry.parameters:,}",
-                number(1e3 * entry.median),
-                f"{low} to {high}",
-                *(f"{known[label]:.3g}" for label in against),
-                *[number(None if entry.inference_median is None else 1e3 * entry.inference_median)] * work.infers,
-                number((entry.extra_bytes or 0) / 2**20),
-                *(
-                    ["-", "-"]
-                    if entry.errors is None
-                    else [f"{entry.errors.output:.1e}", _exponential(entry.errors.gradient)]
-                ),
-            ]
-        )
-    click.echo()
-    if rows:
-        print_rows(head, rows, title=work.title)
-    else:
-        click.echo(work.title)
-    for entry in entries:
-        if entry.reason is not None:
-            click.echo(f"{entry.name}{' WRONG' * entry.wrong}: {entry.reason}")
-        elif entry.wrong and entry.errors is not None:
-            limits = f"{entry.errors.output_limit:.1e} (output)"
-            if entry.errors.gradient_limit is not None:
-                limits += f" and {entry.errors.gradient_limit:.1e} (gradient)"
-            click.echo(f"{entry.name} WRONG: the errors may be {limits}")
-
-
-def _exponential(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1e}"
+    measure("rational", works, growth, False, backends=ways, ansatz=None, **chosen)

@@ -147,8 +147,8 @@ def _forward_group(
     """A piece of a group; if it must be, again in float64, unless ``wide`` is None. ``room`` has three pieces."""
     a, b, at_a, at_b = take(frame, A, DOUBLE), take(frame, B, DOUBLE), group * len(like[0]), group * len(like[1])
     beyond = _forward_piece(_load(like[0], a, at_a), _load(like[1], b, at_b), summed, x, y, count)
-    if wide is not None:
-        if beyond > 0:  # noqa: SIM102  (the outer condition is decided when this is compiled)
+    if wide is not None:  # noqa: SIM102  (this is decided when it is compiled, the next one is not)
+        if beyond > 0:
             z, out = room[:count], room[PIECE : PIECE + count]
             for i in range(count):
                 z[i] = x[i]
@@ -168,7 +168,7 @@ def _backward_group(
     of_a, of_b, beyond = _backward_piece(
         _load(like[0], a, at_a), _load(like[1], b, at_b), summed, x, grad, dx, count, like[0], like[1][1:]
     )
-    if wide is not None:
+    if wide is not None:  # noqa: SIM102  (this is decided when it is compiled, the next one is not)
         if beyond > 0:
             z, g, out = room[:count], room[PIECE : PIECE + count], room[2 * PIECE : 2 * PIECE + count]
             for i in range(count):
@@ -215,17 +215,18 @@ def _walk(frame: Any, one: Any, like: Any, wide: Any, summed: Any, back: Any) ->
     x, out, grad, sums = take(frame, X, one), take(frame, OUT, one), take(frame, GRAD, one), take(frame, SUMS, DOUBLE)
     size, width = len(sums) // frame[SHARDS], groups * run
     pieces = (run + PIECE - 1) // PIECE
+    length = (run + pieces - 1) // pieces
     together = PIECE // run if run < SHORT and rows > 1 else 1
     blocks = (rows + together - 1) // together * groups * pieces
     shard = next_shard(frame)
     while shard >= 0:
         into = sums[shard * size :]
-        for block in range(blocks * shard // frame[SHARDS], blocks * (shard + 1) // frame[SHARDS]):
-            piece, group = block % pieces, block // pieces % groups
-            row = block // (pieces * groups) * together
-            begin, end = run * piece // pieces, run * (piece + 1) // pieces
-            first = row * width + group * run + begin
-            count, high = end - begin, 1
+        block, last = blocks * shard // frame[SHARDS], blocks * (shard + 1) // frame[SHARDS]
+        # Counted, not divided for every piece: a division takes as long as a vector of elements.
+        piece, group, row = block % pieces, block // pieces % groups, block // (pieces * groups) * together
+        for _ in range(block, last):
+            begin = piece * length
+            first, count, high = row * width + group * run + begin, min(length, run - begin), 1
             source, arriving, target = x[first:], grad[first:], out[first:]
             if together > 1:
                 high = min(together, rows - row)
@@ -240,6 +241,11 @@ def _walk(frame: Any, one: Any, like: Any, wide: Any, summed: Any, back: Any) ->
                 _backward_group(frame, spare, like, wide, summed, group, source, arriving, target, count, into)
             if together > 1:
                 _scatter(target, first, high, width, run, out)
+            piece += 1
+            if piece == pieces:
+                piece, group = 0, group + 1
+            if group == groups:
+                group, row = 0, row + together
         shard = next_shard(frame)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.kernels.reading import unreadable
 from qkan.kernels.rational_types import LIMIT, Engine, Gradients, Spec, compute_dtype
+from qkan.kernels.reading import unreadable
 
 #: Elements of a block on the CPU: what a block makes on the way stays in the cache.
 _BLOCK = 2**15

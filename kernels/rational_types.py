@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 DENOMINATORS = ("abs_terms", "abs_sum")
 #: Largest orders of numerator and denominator.
@@ -100,4 +101,6 @@ class Engine(NamedTuple):
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """What numbers of a dtype are computed in: float64 for itself, float32 for all others."""
+    import torch  # not above: the command line reads the names in this module
+
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -161,6 +161,8 @@ def get_fit(function: str, order: tuple[int, int], denominator: str) -> Fit:
     if name not in FUNCTIONS:
         raise ValueError(f"unknown init {function!r}; use one of {', '.join((*FUNCTIONS, *ALIASES))}")
     m, n = spec.order
+    if m == 0:
+        raise ValueError(f"order (0, {n}) has no fit of {function!r}; use a numerator of degree 1 to 8")
     fitting = [fit for fit in stored(name, denominator) if fit.spec.order[0] <= m and fit.spec.order[1] <= n]
     best = min(fitting, key=lambda fit: fit.max_error)
     a, b = (*best.numerator, *[0.0] * m)[: m + 1], (*best.denominator, *[0.0] * n)[:n]

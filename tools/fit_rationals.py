@@ -30,7 +30,7 @@ FUNCTIONS = {
     "tanh": np.tanh,
     "sigmoid": expit,
 }
-ORDERS = ((0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 6), (7, 6), (8, 8))
+ORDERS = ((1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 6), (7, 6), (8, 8))
 RADIUS, FAR = 3.0, 6.0
 _LAWSON = 16
 
@@ -62,8 +62,8 @@ def _starts(n: int) -> list[np.ndarray]:
 def fit(name: str, form: str, order: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
     """(a, b, largest error on [-3, 3]) of the best fit found."""
     m, n = order
-    if name == "identity":  # exact, with as much of a denominator as the numerator can take back
-        return np.eye(1, m + 1, min(1, m))[0], np.zeros(n), 0.0 if m else RADIUS
+    if name == "identity":  # exact
+        return np.eye(1, m + 1, 1)[0], np.zeros(n), 0.0
     x = np.concatenate((np.linspace(-RADIUS, RADIUS, 201), np.linspace(-FAR, FAR, 41))) / RADIUS
     y, near = FUNCTIONS[name](x * RADIUS), np.arange(len(x)) < 201
     best: tuple[float, np.ndarray, np.ndarray] = (np.inf, np.zeros(m + 1), np.zeros(n))

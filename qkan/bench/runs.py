@@ -80,7 +80,8 @@ def _save_points(bases: Sequence[Work], points: Sequence[Point], out: Path) -> M
 
 
 def _as_json(work: Work, entries: Sequence[Entry]) -> dict[str, Any]:
-    return {**work.facts, "rows": report.as_json(entries, work.baselines)}
+    notes = work.notes(entries)
+    return {**work.facts, "rows": report.as_json(entries, work.baselines), **({"notes": notes} if notes else {})}
 
 
 def _head(works: Sequence[Work]) -> dict[str, Any]:

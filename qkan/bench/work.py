@@ -27,7 +27,7 @@ class Options:
     Attributes:
         inputs: ``"uniform"`` on [-1, 1] or standard ``"normal"``. Trained pre-activations are expanded up to the
             largest input, so they cost more where it is larger.
-        ansatz, dtype: of the modules, by name.
+        ansatz, dtype: of the modules, by name; no ansatz where there are no circuits.
         device: where everything runs.
         threads: of PyTorch on the CPU.
         rounds: timed steps of a contestant; fewer of a slow one.
@@ -37,7 +37,7 @@ class Options:
     """
 
     inputs: str
-    ansatz: str
+    ansatz: str | None
     device: torch.device
     dtype: str
     threads: int
@@ -49,6 +49,8 @@ class Options:
     @property
     def bound(self) -> float:
         """Of uniform inputs."""
+        if self.ansatz is None:
+            return 1.0
         return _ACOS_BOUND if get_ansatz(self.ansatz).encoding_map == "acos" else 1.0
 
     @property
@@ -59,7 +61,8 @@ class Options:
     def __str__(self) -> str:
         inputs = "standard normal" if self.inputs == "normal" else f"uniform on [-{self.bound:g}, {self.bound:g}]"
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device.type == "cpu" else ""
-        return f"ansatz {self.ansatz}, inputs {inputs}, {self.dtype}, {self.device}{threads}"
+        ansatz = "" if self.ansatz is None else f"ansatz {self.ansatz}, "
+        return f"{ansatz}inputs {inputs}, {self.dtype}, {self.device}{threads}"
 
     def numbers(self, shape: Sequence[int], distribution: str, seed: int) -> Tensor:
         """Random numbers on the device: ``"uniform"`` within the bound of inputs, or standard ``"normal"``."""
@@ -140,6 +143,10 @@ class Work(ABC):
     def limits(self) -> Limits:
         """What one contestant may take."""
         return Limits(self.options.rounds, self.options.limit, free_bytes(self.options.device))
+
+    def notes(self, entries: Sequence[Entry]) -> list[str]:
+        """What the table does not say, in sentences."""
+        return []
 
     def run(self, contestants: Sequence[Contestant], limits: Limits) -> list[Entry]:
         """Measure contestants."""
