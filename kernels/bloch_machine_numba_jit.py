@@ -3,7 +3,7 @@
 Registers are rows of two tables, ``R`` in the dtype of the layer and ``D`` in double precision, with a *lane* for each
 of up to :data:`qkan.kernels.bloch_program.LANES` evaluations; an instruction is one packed loop over the lanes, within
 the first-level cache. One switch instead of nested functions for every part keeps the compiler's work small: nested,
-with functions compiled for each kind of lane, it took five times as long.
+with functions compiled for each kind of lane, it took about four times as long.
 """
 
 from __future__ import annotations

@@ -298,6 +298,27 @@ class Circuits:
 
         return prepared
 
+    def beside(self, other: Circuits) -> Circuits:
+        """One layer of the inputs of both; they have the same outputs and options."""
+
+        def both(name: str, dim: int) -> Tensor | None:
+            mine, others = getattr(self, name), getattr(other, name)
+            return None if mine is None else torch.cat((mine, others), dim)
+
+        offsets = [offset for offset in (self.offset, other.offset) if offset is not None]
+        return Circuits(
+            both("theta", -3),  # type: ignore[arg-type]
+            both("weight", 1),
+            both("bias", 1),
+            both("mix", 1),
+            ansatz=self.ansatz,
+            reps=self.reps,
+            readout=self.readout,
+            backend=self.backend,
+            base=self.base and other.base and (self.base[0], torch.cat((self.base[1], other.base[1]), 1)),
+            offset=None if not offsets else offsets[0] if len(offsets) == 1 else offsets[0] + offsets[1],
+        )
+
     def operands(self, radius: Radius = None, bandwidth: float | None = None) -> Operands | str:
         """The layer as features and a matrix, in the dtype that it computes in, or the reason why it is none.
 

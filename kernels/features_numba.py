@@ -45,7 +45,7 @@ def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 8) -> tuple[int, ...]:
+def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
     """The integers ``how`` of the kernels; ``others`` are those of recurrences."""
     from qkan.kernels import features_numba_jit as jit
 
@@ -121,7 +121,7 @@ def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x
     rows, packed = len(x), pack(matrix, planes * width, total)
     out = x.new_empty(rows, total)
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (waves_of(basis) + 3) * width))
+    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * waves_of(basis) + 4) * width))
     arrays = (radius_of(basis, x.dtype), room, x, bias, shape, packed, out)
     sizes = (rows, total, 0, room.shape[1])
     jit.PRODUCTS(x.dtype, (*how(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads)

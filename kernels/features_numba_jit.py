@@ -17,12 +17,30 @@ from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, pack, padded, t
 # Places in ``how``: kind and size of the basis, base activation, whether every input has one activation, inputs.
 KIND, SIZE, BASE, SHAPED, WIDTH = range(5)
 #: Integers in ``how``, with those of recurrences.
-HOW_SIZE = 13
+HOW_SIZE = 14
 # Numbers of feature kinds and base activations.
 FOURIER, CHEBYSHEV = 0, 1
 NONE, SILU, GELU, RELU, TANH, IDENTITY = range(6)
+#: Up to so many inputs the planes of a row stand side by side in a product.
+NARROW = 16
 #: Rows whose features are multiplied with gradients at once.
 CHUNK = 64
+
+
+@inlined
+def copy_rows(source: Any, stride: int, target: Any, target_stride: int, rows: int, width: int) -> None:
+    """target[r, :width] = source[r, :width]; Numba's own assignment of slices would look for overlaps row by row."""
+    for r in range(rows):
+        given, row = source[r * stride :], target[r * target_stride :]
+        for j in range(width):
+            row[j] = given[j]
+
+
+@inlined
+def fill(target: Any, count: int, value: Any) -> None:
+    """target[:count] = value."""
+    for j in range(count):
+        target[j] = value
 
 
 @inlined
@@ -84,7 +102,7 @@ def base(which: int, z: Any, count: int, out: Any) -> None:
         for j in range(count):
             out[j] = tanh(z[j])
     else:
-        out[:count] = z[:count]
+        copy_rows(z, 0, out, 0, 1, count)
 
 
 @inlined
@@ -108,7 +126,7 @@ def base_slope(which: int, z: Any, count: int, out: Any) -> None:
             t = tanh(z[j])
             out[j] = one - t * t
     else:
-        out[:count] = one
+        fill(out, count, one)
 
 
 @inlined
@@ -116,7 +134,7 @@ def activation(shape: Any, planes: Any, stride: int, rows: int, width: int, out:
     """out[r, i] = shape[0, i] + sum_k shape[k + 1, i] planes[k][r, i]."""
     for r in range(rows):
         row = out[r * width : (r + 1) * width]
-        row[:] = shape[:width]
+        copy_rows(shape, 0, row, 0, 1, width)
         for k in range(1, len(shape) // width):
             weights, plane = shape[k * width :], planes[(k - 1) * stride + r * width :]
             for i in range(width):
@@ -125,10 +143,10 @@ def activation(shape: Any, planes: Any, stride: int, rows: int, width: int, out:
 
 @inlined
 def add_features(
-    how: Any, radius: Any, z: Any, rows: int, shape: Any, packed: Any, planes: Any, stride: int, spare: Any, out: Any,
-    out_stride: int,
+    how: Any, radius: Any, z: Any, rows: int, shape: Any, packed: Any, planes: Any, stride: int, spare: Any,
+    joined: Any, out: Any, out_stride: int,
 ) -> None:  # fmt: skip
-    """Add features of z (rows, width) times the packed matrix to ``out``."""
+    """Add features of z (rows, width) times the packed matrix to ``out``; ``joined`` takes as much as ``planes``."""
     width, count = how[WIDTH], waves_of(how)
     waves(how, radius, z, rows * width, planes, stride, spare)
     total = count + (1 if how[BASE] != NONE else 0)
@@ -141,8 +159,14 @@ def add_features(
         if how[BASE] != NONE:
             add_product(planes, count * stride, rows, packed, 2 * width, width, width, out, out_stride)
         return
+    if width > NARROW:
+        for k in range(total):
+            add_product(planes, k * stride, rows, packed, total * width, k * width, width, out, out_stride)
+        return
+    # So few inputs would leave a tile little to add up: all planes side by side are one product.
     for k in range(total):
-        add_product(planes, k * stride, rows, packed, total * width, k * width, width, out, out_stride)
+        copy_rows(planes[k * stride :], width, joined[k * width :], total * width, rows, width)
+    add_product(joined, 0, rows, packed, total * width, 0, total * width, out, out_stride)
 
 
 @inlined
@@ -152,8 +176,8 @@ def pull(
 ) -> None:  # fmt: skip
     """out (rows, width) += the gradient of z from ``pulled``, the gradient of the gates times the turned matrix.
 
-    Without shape, ``pulled`` holds a block of ``width`` columns for the constant function (of Chebyshev polynomials only)
-    and every wave, whose weights the turned matrix has; with shape one block for the activation, whose slope
+    Without shape, ``pulled`` holds a block of ``width`` columns for the constant function (of Chebyshev polynomials
+    only) and every wave, whose weights the turned matrix has; with shape one block for the activation, whose slope
     ``slopes`` gives weights of. A last block is the base activation's. The gradient of the shape is added to
     ``of_shape`` on the way.
     """
@@ -242,7 +266,7 @@ def feature_gradients(
         if how[SHAPED]:
             for i in range(width):
                 row = spare[i * CHUNK : (i + 1) * CHUNK]
-                row[:] = shape[i]
+                fill(row, CHUNK, shape[i])
                 for k in range(count):
                     weight, wave = shape[(k + 1) * width + i], planes[k * plane + i * CHUNK :]
                     for r in range(CHUNK):
@@ -272,14 +296,13 @@ def products(
     planes = room[at : at + (waves_of(how) + 1) * plane]
     at += (waves_of(how) + 1) * plane
     spare = room[at : at + 2 * plane]
+    joined = room[at + 2 * plane :]
     for first in range(begin, end, CHUNK):
         rows = min(CHUNK, end - first)
-        for r in range(rows):
-            sums[r * stride : r * stride + total] = bias
+        copy_rows(bias, 0, sums, stride, rows, total)
         source = x[first * width : (first + rows) * width]
-        add_features(how, radius, source, rows, shape, packed, planes, plane, spare, sums, stride)
-        for r in range(rows):
-            out[(first + r) * total : (first + r + 1) * total] = sums[r * stride : r * stride + total]
+        add_features(how, radius, source, rows, shape, packed, planes, plane, spare, joined, sums, stride)
+        copy_rows(sums, stride, out[first * total :], total, rows, total)
 
 
 @inlined
@@ -288,7 +311,7 @@ def input_gradients(
     dx: Any, of_shape: Any, room: Any,
 ) -> None:  # fmt: skip
     """dx (rows, width) of the rows begin .. end, zeros before, from grad (rows, total) and the turned matrix."""
-    width, stride = how[WIDTH], padded(columns, COLUMNS)
+    width, stride, one = how[WIDTH], padded(columns, COLUMNS), x.dtype.type(1)
     plane = CHUNK * width
     at = 0
     given = room[: CHUNK * total]
@@ -300,8 +323,8 @@ def input_gradients(
     spare = room[at : at + 2 * plane]
     for first in range(begin, end, CHUNK):
         rows = min(CHUNK, end - first)
-        given[: rows * total] = grad[first * total : (first + rows) * total]
-        pulled[: rows * stride] = 0
+        copy_rows(grad[first * total :], 0, given, 0, 1, rows * total)
+        fill(pulled, rows * stride, one - one)
         add_product(given, 0, rows, packed, total, 0, total, pulled, stride)
         source, target = x[first * width : (first + rows) * width], dx[first * width : (first + rows) * width]
         pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, target, of_shape)

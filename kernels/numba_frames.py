@@ -24,9 +24,8 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import carray, cfunc, types
-from numba.extending import intrinsic
 
-from qkan.kernels.numba_math import OPTIONS, cached, inlined
+from qkan.kernels.numba_math import OPTIONS, cached, inlined, intrinsic
 from qkan.kernels.threads import run_shards
 
 # Places in a frame: counters of shards and workers, shards in all; behind them the arguments.
@@ -68,7 +67,7 @@ def take(frame: Any, place: int, like: Any) -> Any:
 @inlined
 def next_shard(frame: Any) -> int:
     """The number of a shard that nobody has taken yet, -1 if there is none."""
-    shard = _next(frame, _NEXT_SHARD)
+    shard: Any = _next(frame, _NEXT_SHARD)
     return shard if shard < frame[SHARDS] else -1
 
 

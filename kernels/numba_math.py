@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config, extending, njit, types
+from numba import config as numba_config
+from numba import extending, njit, types
 from numba.extending import overload
 
 #: Untyped: an intrinsic is called without the typing context that its definition names.
@@ -39,7 +40,7 @@ SINCOS_RANGE_DOUBLE = 2.0**20
 
 @cache
 def _cache_folder() -> str | None:
-    """A folder for machine code made of the present sources, beside them or in the user's cache; None if none is to be had.
+    """A folder for machine code of the present sources, beside them or in the user's cache; None if there is none.
 
     Numba looks at the file of a kernel alone to tell whether its machine code is out of date, but kernels are made of
     functions of several files, and an upgrade may leave some as they are.
@@ -60,19 +61,27 @@ def _cache_folder() -> str | None:
     return None
 
 
+def has_machine_code(name: str) -> bool:
+    """Whether machine code of a function (module and name) is kept on disk; yes where the user gave Numba a folder."""
+    settings: Any = numba_config
+    folder = _cache_folder()
+    return bool(settings.CACHE_DIR) or (folder is not None and any(Path(folder).rglob(f"{name}-*.nbi")))
+
+
 def cached(compile: Callable[..., Any], function: Callable[..., Any]) -> Any:
     """``compile(function, cache=True)`` with machine code kept on disk, if there is a folder for it.
 
     A folder that the user gave Numba (NUMBA_CACHE_DIR) is left to Numba.
     """
-    before, folder = config.CACHE_DIR, _cache_folder()
+    settings: Any = numba_config
+    before, folder = settings.CACHE_DIR, _cache_folder()
     if not before and folder is None:  # compiled once per process
         return compile(function)
-    config.CACHE_DIR = before or folder
+    settings.CACHE_DIR = before or folder
     try:
         return compile(function, cache=True)
     finally:
-        config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -82,7 +91,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a part of kernels: never called from Python, so neither cached by itself nor without the GIL."""
-    return njit(**OPTIONS)(function)
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
 
 
 # --------------------------------------------------------------------------------------------- bits of floats

@@ -13,9 +13,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from qkan.kernels.numba_math import inlined
+from qkan.kernels.numba_math import inlined, intrinsic
 
 #: Rows of a tile. What a tile reads and adds to must have memory behind its last row for a multiple of so many.
 ROWS = 4
@@ -78,14 +77,18 @@ def pack(matrix: Any, depth: int, width: int, transposed: bool, out: Any) -> Non
     ``out`` is flat and takes depth * padded(width, COLUMNS) numbers, zeros where there are no columns.
     """
     for first in range(0, width, COLUMNS):
+        columns = min(COLUMNS, width - first)
         for k in range(depth):
-            at = first * depth + k * COLUMNS
-            for j in range(COLUMNS):
-                column = first + j
-                if column < width:
-                    out[at + j] = matrix[column * depth + k] if transposed else matrix[k * width + column]
-                else:
-                    out[at + j] = 0
+            panel = out[first * depth + k * COLUMNS :]
+            if transposed:
+                for j in range(columns):
+                    panel[j] = matrix[(first + j) * depth + k]
+            else:
+                row = matrix[k * width + first :]
+                for j in range(columns):
+                    panel[j] = row[j]
+            for j in range(columns, COLUMNS):
+                panel[j] = 0
 
 
 @inlined

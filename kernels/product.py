@@ -280,8 +280,8 @@ class _NumbaSum(torch.autograd.Function):
         return features_numba.products(basis, matrix, constant, shape, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor):  # type: ignore[override]
-        x, matrix, constant, shape = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor):
+        x, matrix, _, shape = ctx.saved_tensors
         need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
         if torch.is_grad_enabled() or not usable(grad):
             return *_plain_pull(ctx, grad), None

@@ -89,7 +89,8 @@ def run(
     Args:
         spec: which.
         layout: of the rows.
-        steps: (rows, G), what the inputs contribute to the gates, or (rows, Z) to the latent; float32 or float64.
+        steps: (rows, G), what the inputs contribute to the gates, or (rows, Z) to the latent, or the inputs themselves,
+            (rows, I), where ``spec`` says so; float32 or float64.
         weights: parameters, in the dtype of ``steps``.
         h_0: (B, P), B at least ``layout.sizes[0]``.
         c_0: (B, H) for lstm, None for gru.
@@ -105,10 +106,12 @@ def run(
     if engine == "reference":
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
     chosen = engine_for(engine, spec, steps, weights)
+    if spec.inputs and not chosen.takes_inputs:
+        spec, steps, weights = recurrence_reference.without_inputs(spec, steps, weights)
     tensors = (steps, *weights, h_0, c_0)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     if torch.compiler.is_compiling():
-        return _OPERATION(spec, layout, chosen, keep, tensors)
+        return _OPERATION(spec, layout, chosen, keep, tensors)  # type: ignore[return-value]
     whole = [_contiguous(t) for t in tensors]
     if not torch._C._are_functorch_transforms_active():
         return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
@@ -143,7 +146,11 @@ def _gradients(
     grad_outputs, grad_h, grad_c = (_contiguous(grad) for grad in (*grads, None)[:3])
     before = layout.previous(outputs, h_0) if weights.encoder is None or needs[4] else None  # type: ignore[arg-type]
     z = before if tape.latent is None else tape.latent
+    if spec.inputs:
+        z = torch.cat((tensors[0], z), -1)  # type: ignore[arg-type]
     pulled = engine.backward(spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c)  # type: ignore[arg-type]
+    of_matrix: Tensor | None
+    of_bias: Tensor | None
     if engine.features is not None and (needs[1] or needs[2]):
         of_matrix, of_bias = engine.features(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
     else:
@@ -225,7 +232,7 @@ def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any],
         return function(filled)
 
     dims = tuple(in_dims[index] for index in there)
-    return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))
+    return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))  # type: ignore[arg-type]
 
 
 class _Recurrence(torch.autograd.Function):
@@ -325,7 +332,7 @@ class _Gradients(torch.autograd.Function):
             return tuple(gradient for gradient in found if gradient is not None)
 
         values = (*saved[:results], *(inputs[index] for index in there))
-        found, pull = torch.func.vjp(needed, *values)
+        found, pull = torch.func.vjp(needed, *values)[:2]
         upstream = [grad for grad, need in zip(grads, ctx.needs, strict=True) if need]
         filled = tuple(torch.zeros_like(f) if u is None else u for f, u in zip(found, upstream, strict=True))
         pulled = pull(filled)

@@ -27,7 +27,7 @@ from qkan.kernels.features_numba import (
     turned,
     waves_of,
 )
-from qkan.kernels.recurrence_types import Engine, Layout, Pulled, Ran, Spec, Tape, Weights
+from qkan.kernels.recurrence_types import Engine, Layout, Operands, Pulled, Ran, Spec, Tape, Weights
 
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
 ROOM_ELEMENTS = 2**17
@@ -66,7 +66,7 @@ class _Sizes:
     def forward_room(self) -> int:
         """Numbers of scratch memory for one sequence."""
         rows = padded(self.gates) + padded(self.width) + padded(self.out) + self.out + self.hidden
-        return rows + (self.waves + 4) * self.width
+        return rows + (2 * self.waves + 5) * self.width
 
     def backward_room(self) -> int:
         """Numbers of scratch memory for one sequence on the way back."""
@@ -102,7 +102,7 @@ def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int 
 def _how(spec: Spec, layout: Layout, weights: Weights, sizes: _Sizes, keep: bool) -> tuple[int, ...]:
     """The integers ``how`` of the kernels."""
     there = (weights.encoder is not None, weights.projection is not None)
-    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns)
+    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns, spec.inputs)
     return how(spec.basis, weights.shape is not None, sizes.width, tuple(map(int, others)))
 
 
@@ -177,6 +177,8 @@ def backward(
         steps = torch.empty_like(z)
     elif dc is None:
         steps = torch.empty_like(inner)
+    elif spec.inputs:
+        steps = z.new_empty(len(z), spec.inputs)
     hiddens = None if projection is None else torch.empty_like(grad_outputs)
     packed = (
         pack(pulling.contiguous(), sizes.gates, columns, transposed=True),
@@ -196,9 +198,59 @@ def backward(
     return Pulled(inner, steps, hiddens, dh, dc, shape)
 
 
+class Stepper:
+    """One time step of an lstm at a time, everything that depends on the weights prepared: for streams.
+
+    Args:
+        operands: the gates as one map of [x, h], contiguous, float32 or float64.
+        inputs: how many of its inputs are x.
+    """
+
+    def __init__(self, operands: Operands, inputs: int) -> None:
+        self._spec = Spec("lstm", operands.basis, inputs=inputs)
+        self._weights = Weights(operands.matrix, operands.bias, operands.shape)
+        hidden = operands.bias.shape[0] // 4
+        self._sizes = _sizes_of(self._spec, self._weights, hidden, hidden)
+        self._packed = pack(operands.matrix.contiguous(), self._sizes.planes * self._sizes.width, self._sizes.gates)
+        self._frames: dict[int, tuple[Any, ...]] = {}
+
+    def _frame(self, batch: int) -> tuple[Any, ...]:
+        """What a frame holds around what changes from call to call, and how many sequences walk at once."""
+        sizes, weights, dtype = self._sizes, self._weights, self._packed.dtype
+        layout = Layout((batch,))
+        each, _ = _shards(batch, sizes.forward_room(), 1)
+        integers = _how(self._spec, layout, weights, sizes, False)
+        front = (*integers, batch, sizes.gates, each, each * sizes.forward_room())
+        radius, places = addresses(radius_of(self._spec.basis, dtype)), addresses(*_places(layout))
+        given = addresses(weights.bias, weights.shape, self._packed)
+        return (*front, *radius), places, given, each
+
+    def __call__(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """(h', c') from x (B, I), h and c (B, H), all on the CPU; not differentiable."""
+        from qkan.kernels import recurrence_numba_jit as jit
+
+        batch = len(x)
+        if batch not in self._frames:
+            self._frames[batch] = self._frame(batch)
+        front, places, given, each = self._frames[batch]
+        # The states are clones, which the kernel moves on; its outputs, h once more, go behind the scratch memory.
+        h, c, x = (
+            h.clone(memory_format=torch.contiguous_format),
+            c.clone(memory_format=torch.contiguous_format),
+            x.contiguous(),
+        )
+        size = front[-3]
+        room = x.new_zeros(size + h.numel())
+        address, number = room.data_ptr(), room.element_size()
+        states = (h.data_ptr(), h.numel(), c.data_ptr(), c.numel(), address + size * number, h.numel())
+        tail = (address, size, *places, x.data_ptr(), x.numel(), *given, *states, *(0,) * 10)
+        jit.FORWARD(x.dtype, (*front, *tail), math.ceil(batch / each))
+        return h, c
+
+
 def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
     """As of :class:`qkan.kernels.recurrence_types.Engine`."""
     return matrix_gradients(spec.basis, weights.matrix, weights.shape, z, inner)
 
 
-ENGINE = Engine("numba", why_not, forward, backward, features)
+ENGINE = Engine("numba", why_not, forward, backward, features, takes_inputs=True)

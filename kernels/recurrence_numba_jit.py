@@ -21,6 +21,8 @@ from qkan.kernels.features_numba_jit import (
     TOTAL,
     WIDTH,
     add_features,
+    copy_rows,
+    fill,
     pull,
     scratch,
     waves_of,
@@ -29,9 +31,9 @@ from qkan.kernels.numba_frames import DOUBLE, SHARDS, SINGLE, Kernel, as_frame, 
 from qkan.kernels.numba_math import inlined, tanh
 from qkan.kernels.numba_tiles import COLUMNS, ROWS, add_product, padded
 
-# Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape, whether
-# time runs from the last step, and columns of the matrix of the backward pass.
-GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP, REVERSE, COLUMNS_BACK = range(5, HOW_SIZE)
+# Places in ``how`` behind those of the features: the cell, what there is, sizes H and P, whether to keep a tape,
+# whether time runs from the last step, columns of the matrix of the backward pass, and inputs that z begins with.
+GRU, ENCODED, PROJECTED, HIDDEN, OUT, KEEP, REVERSE, COLUMNS_BACK, INPUTS = range(5, HOW_SIZE)
 
 
 @inlined
@@ -46,12 +48,11 @@ def lstm_step(how: Any, rows: int, gates: Any, stride: int, c: Any, unit: Any, k
             inner = j >= 2 * hidden and j < 3 * hidden
             y = tanh(row[j] if inner else half * row[j])
             row[j] = y if inner else half + half * y
-        if how[KEEP]:
-            kept_gates[r * total : (r + 1) * total] = row
-        state = c[r * hidden : (r + 1) * hidden]
+        state = c[r * hidden :]
         f, g = row[hidden:], row[2 * hidden :]
         if how[KEEP]:
-            kept_c[r * hidden : (r + 1) * hidden] = state
+            copy_rows(row, 0, kept_gates[r * total :], 0, 1, total)
+            copy_rows(state, 0, kept_c[r * hidden :], 0, 1, hidden)
         for j in range(hidden):
             state[j] = f[j] * state[j] + row[j] * g[j]
     for j in range(rows * hidden):
@@ -70,14 +71,14 @@ def gru_step(how: Any, rows: int, steps: Any, gates: Any, stride: int, h: Any, k
         row, state = gates[r * stride : r * stride + 3 * hidden], h[r * hidden : (r + 1) * hidden]
         given, q, n = steps[r * 3 * hidden :], row[hidden:], row[2 * hidden :]
         if how[KEEP]:
-            kept_n[r * hidden : (r + 1) * hidden] = n
+            copy_rows(n, 0, kept_n[r * hidden :], 0, 1, hidden)
         for j in range(2 * hidden):
             row[j] = half + half * tanh(half * (row[j] + given[j]))
         candidate = given[2 * hidden :]
         for j in range(hidden):
             n[j] = tanh(candidate[j] + row[j] * n[j])
         if how[KEEP]:
-            kept_gates[r * 3 * hidden : (r + 1) * 3 * hidden] = row
+            copy_rows(row, 0, kept_gates[r * 3 * hidden :], 0, 1, 3 * hidden)
         for j in range(hidden):
             state[j] = n[j] + q[j] * (state[j] - n[j])
 
@@ -112,7 +113,9 @@ def forward(
     at += plane
     p_stride = padded(out, COLUMNS)
     projected = room[at : at + most * p_stride]
-    h[: (end - begin) * out] = h_n[begin * out : end * out]
+    joined = room[at + most * p_stride :]
+    zero = h_n.dtype.type(0)
+    copy_rows(h_n[begin * out :], 0, h, 0, 1, (end - begin) * out)
     c = c_n[begin * hidden : end * hidden]
     for index in range(len(sizes)):
         t = len(sizes) - 1 - index if reverse else index
@@ -121,22 +124,23 @@ def forward(
             continue
         row = offsets[t] + begin
         if how[ENCODED]:
-            for r in range(rows):
-                latent[r * z_stride : r * z_stride + width] = steps[(row + r) * width : (row + r + 1) * width]
+            copy_rows(steps[row * width :], width, latent, z_stride, rows, width)
             add_product(h, 0, rows, encoder, out, 0, out, latent, z_stride)
-            for r in range(rows):
-                z[r * width : (r + 1) * width] = latent[r * z_stride : r * z_stride + width]
+            copy_rows(latent, z_stride, z, width, rows, width)
             if how[KEEP]:
-                kept_z[row * width : (row + rows) * width] = z[: rows * width]
-        for r in range(rows):
-            given, row_of = steps[(row + r) * total :], gates[r * stride : r * stride + total]
-            if how[ENCODED] or how[GRU]:
-                row_of[:] = bias
-            else:
+                copy_rows(z, 0, kept_z[row * width :], 0, 1, rows * width)
+        if how[INPUTS]:
+            copy_rows(steps[row * how[INPUTS] :], how[INPUTS], z, width, rows, how[INPUTS])
+            copy_rows(h, out, z[how[INPUTS] :], width, rows, out)
+        if how[ENCODED] or how[GRU] or how[INPUTS]:
+            copy_rows(bias, 0, gates, stride, rows, total)
+        else:
+            for r in range(rows):
+                given, row_of = steps[(row + r) * total :], gates[r * stride :]
                 for j in range(total):
                     row_of[j] = bias[j] + given[j]
-        source = z if how[ENCODED] else h
-        add_features(how, radius, source, rows, shape, packed, planes, plane, spare, gates, stride)
+        source = z if how[ENCODED] or how[INPUTS] else h
+        add_features(how, radius, source, rows, shape, packed, planes, plane, spare, joined, gates, stride)
         kept = row if how[KEEP] else 0
         if how[GRU]:
             gru_step(
@@ -145,14 +149,13 @@ def forward(
         else:
             lstm_step(how, rows, gates, stride, c, unit, kept_gates[kept * total :], kept_c[kept * hidden :])
             if how[PROJECTED]:
-                projected[: rows * p_stride] = 0
+                fill(projected, rows * p_stride, zero)
                 add_product(unit, 0, rows, projection, hidden, 0, hidden, projected, p_stride)
-                for r in range(rows):
-                    h[r * out : (r + 1) * out] = projected[r * p_stride : r * p_stride + out]
+                copy_rows(projected, p_stride, h, out, rows, out)
             else:
-                h[: rows * out] = unit[: rows * out]
-        outputs[row * out : (row + rows) * out] = h[: rows * out]
-    h_n[begin * out : end * out] = h[: (end - begin) * out]
+                copy_rows(unit, 0, h, 0, 1, rows * out)
+        copy_rows(h, 0, outputs[row * out :], 0, 1, rows * out)
+    copy_rows(h, 0, h_n[begin * out :], 0, 1, (end - begin) * out)
 
 
 @inlined
@@ -198,13 +201,14 @@ def gru_slopes(how: Any, rows: int, gates: Any, kept_n: Any, h: Any, dh: Any, in
         for j in range(hidden):
             into_q[j] = up[j] * (before[j] - n[j]) * q[j] * (one - q[j])
             up[j] *= q[j]
-        into_given[: 2 * hidden] = into[: 2 * hidden]
+        copy_rows(into, 0, into_given, 0, 1, 2 * hidden)
 
 
 @inlined
 def backward(
     how: Any, radius: Any, sizes: Any, offsets: Any, reverse: bool, begin: int, end: int,
-    total: int, columns: int, slopes: Any, packed: Any, encoder: Any, projection: Any, gates: Any, kept_c: Any, z: Any, grad_outputs: Any,
+    total: int, columns: int, slopes: Any, packed: Any, encoder: Any, projection: Any, gates: Any, kept_c: Any, z: Any,
+    grad_outputs: Any,
     dh: Any, dc: Any, inner: Any, given: Any, hiddens: Any, of_shape: Any, room: Any,
 ) -> None:  # fmt: skip
     """Walk back with the sequences begin .. end; ``total`` gates, ``columns`` of the turned matrix."""
@@ -228,7 +232,8 @@ def backward(
     dz = room[at : at + plane]
     at += plane
     wide = room[at : at + most * max(z_stride, u_stride)]
-    up[: (end - begin) * out] = dh[begin * out : end * out]
+    zero = dh.dtype.type(0)
+    copy_rows(dh[begin * out :], 0, up, 0, 1, (end - begin) * out)
     state = dc[begin * hidden : end * hidden]
     for index in range(len(sizes)):
         t = index if reverse else len(sizes) - 1 - index
@@ -240,35 +245,36 @@ def backward(
         arriving = grad_outputs[row * out : (row + rows) * out]
         for j in range(rows * out):
             up[j] += arriving[j]
-        du[: rows * hidden] = 0
         if how[PROJECTED]:
-            hiddens[row * out : (row + rows) * out] = up[: rows * out]
-            wide[: rows * u_stride] = 0
+            copy_rows(up, 0, hiddens[row * out :], 0, 1, rows * out)
+            fill(wide, rows * u_stride, zero)
             add_product(up, 0, rows, projection, out, 0, out, wide, u_stride)
-            for r in range(rows):
-                du[r * hidden : (r + 1) * hidden] = wide[r * u_stride : r * u_stride + hidden]
+            copy_rows(wide, u_stride, du, hidden, rows, hidden)
         elif not how[GRU]:
-            du[: rows * hidden] = up[: rows * out]
+            copy_rows(up, 0, du, 0, 1, rows * out)
         if how[GRU]:
             gru_slopes(how, rows, gates[row * total :], kept_c[row * hidden :], source, up, da, given[row * total :])
         else:
             lstm_slopes(how, rows, gates[row * total :], kept_c[row * hidden :], du, state, spare, da)
-        inner[row * total : (row + rows) * total] = da[: rows * total]
-        pulled[: rows * stride] = 0
+        copy_rows(da, 0, inner[row * total :], 0, 1, rows * total)
+        fill(pulled, rows * stride, zero)
         add_product(da, 0, rows, packed, total, 0, total, pulled, stride)
         if not how[GRU]:
-            up[: rows * out] = 0
-        if not how[ENCODED]:
+            fill(up, rows * out, zero)
+        if not how[ENCODED] and not how[INPUTS]:
             pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, up, of_shape)
             continue
-        dz[: rows * width] = 0
+        fill(dz, rows * width, zero)
         pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, dz, of_shape)
-        given[row * width : (row + rows) * width] = dz[: rows * width]
-        wide[: rows * z_stride] = 0
+        if how[INPUTS]:
+            copy_rows(dz, width, given[row * how[INPUTS] :], how[INPUTS], rows, how[INPUTS])
+            copy_rows(dz[how[INPUTS] :], width, up, out, rows, out)
+            continue
+        copy_rows(dz, 0, given[row * width :], 0, 1, rows * width)
+        fill(wide, rows * z_stride, zero)
         add_product(dz, 0, rows, encoder, width, 0, width, wide, z_stride)
-        for r in range(rows):
-            up[r * out : (r + 1) * out] = wide[r * z_stride : r * z_stride + out]
-    dh[begin * out : end * out] = up[: (end - begin) * out]
+        copy_rows(wide, z_stride, up, out, rows, out)
+    copy_rows(up, 0, dh[begin * out :], 0, 1, (end - begin) * out)
 
 
 # Arrays in a frame: sizes and offsets of the steps (of 64-bit integers), then those of each kernel. COUNT is the batch,
@@ -339,6 +345,6 @@ def _backward_double(frame: Any) -> None:
 #: Arrays: steps, bias, shape, packed matrix; h_n, c_n (the initial states before), outputs; tape: gates, carry, latent;
 #: packed encoder and projection.
 FORWARD = Kernel(_forward_single, _forward_double)
-#: Arrays: slopes, packed matrix, tape: gates, carry; z, upstream gradient; gradients: h_0, c_0 (those of the final states
-#: before), inner, steps, hidden, and shape of every shard (zeros before); packed encoder and projection.
+#: Arrays: slopes, packed matrix, tape: gates, carry; z, upstream gradient; gradients: h_0, c_0 (those of the final
+#: states before), inner, steps, hidden, and shape of every shard (zeros before); packed encoder and projection.
 BACKWARD = Kernel(_backward_single, _backward_double)

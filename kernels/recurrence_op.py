@@ -38,14 +38,14 @@ class Passes:
 def _described(spec: Spec, layout: Layout, engine: Engine) -> tuple[Any, ...]:
     """Spec, layout and engine as arguments of the operations."""
     basis, low = spec.basis, next(name for name, dtype in _LOW.items() if dtype == spec.low)
-    what = (spec.cell, basis.kind, basis.size, float(basis.radius), basis.base or "", low)
+    what = (spec.cell, basis.kind, basis.size, float(basis.radius), basis.base or "", low, spec.inputs)
     return *what, list(layout.sizes), layout.reverse, engine.name
 
 
 def _understood(passes: Passes, *described: Any) -> tuple[Spec, Layout, Engine]:
-    cell, kind, size, radius, base, low, sizes, reverse, engine = described
+    cell, kind, size, radius, base, low, inputs, sizes, reverse, engine = described
     basis = Basis(kind, size, radius, base or None)
-    return Spec(cell, basis, _LOW[low]), Layout(tuple(sizes), reverse), passes.engines[engine]
+    return Spec(cell, basis, _LOW[low], inputs), Layout(tuple(sizes), reverse), passes.engines[engine]
 
 
 def _filled(found: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
@@ -65,19 +65,19 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @torch.library.custom_op("qkan::recurrence", mutates_args=())
     def forward(
-        cell: str, kind: str, size: int, radius: float, base: str, low: str, sizes: Sequence[int], reverse: bool,
-        engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None,
+        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int],
+        reverse: bool, engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None,
         encoder: Tensor | None, projection: Tensor | None, h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
-        how = _understood(passes, cell, kind, size, radius, base, low, sizes, reverse, engine)
+        how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)
         tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
         return _filled(passes.forward(*how, keep, contiguous), steps)
 
     @forward.register_fake
     def _(*arguments: Any) -> list[Tensor]:
-        cell, keep, steps, matrix = arguments[0], arguments[9], arguments[10], arguments[11]
-        encoder, h_0, c_0 = arguments[14], arguments[16], arguments[17]
+        cell, keep, steps, matrix = arguments[0], arguments[10], arguments[11], arguments[12]
+        encoder, h_0, c_0 = arguments[15], arguments[17], arguments[18]
         rows, gates = steps.shape[0], matrix.shape[2]
         kept = [(0,), (0,), (0,)]
         if keep:
@@ -88,12 +88,13 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @torch.library.custom_op("qkan::recurrence_gradients", mutates_args=())
     def gradients(
-        cell: str, kind: str, size: int, radius: float, base: str, low: str, sizes: Sequence[int], reverse: bool,
-        engine: str, needs: Sequence[bool], grads: Sequence[Tensor], kept: Sequence[Tensor], steps: Tensor,
-        matrix: Tensor, bias: Tensor, shape: Tensor | None, encoder: Tensor | None, projection: Tensor | None,
+        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int],
+        reverse: bool, engine: str, needs: Sequence[bool], grads: Sequence[Tensor], kept: Sequence[Tensor],
+        steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None, encoder: Tensor | None,
+        projection: Tensor | None,
         h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
-        how = _understood(passes, cell, kind, size, radius, base, low, sizes, reverse, engine)
+        how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)
         tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
         tape = (*kept[:3], kept[3] if encoder is not None else None)
@@ -102,7 +103,7 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @gradients.register_fake
     def _(*arguments: Any) -> list[Tensor]:
-        needs, tensors = arguments[9], arguments[12:]
+        needs, tensors = arguments[10], arguments[13:]
         like = tensors[0]
         return [
             tensor.new_empty(tensor.shape) if need and tensor is not None else like.new_empty(0)
@@ -110,7 +111,7 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
         ]
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-        ctx.described, tensors = inputs[:9], inputs[10:]
+        ctx.described, tensors = inputs[:10], inputs[11:]
         outputs, _, _, *tape = output
         ctx.shapes = [result.shape for result in output[: 2 if tensors[-1] is None else 3]]
         ctx.save_for_backward(*tensors, outputs, *tape)
@@ -121,9 +122,9 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
         filled = [
             kept[0].new_zeros(shape) if grad is None else grad for grad, shape in zip(grads, ctx.shapes, strict=False)
         ]
-        needs = [tensor is not None and need for tensor, need in zip(tensors, ctx.needs_input_grad[10:], strict=True)]
+        needs = [tensor is not None and need for tensor, need in zip(tensors, ctx.needs_input_grad[11:], strict=True)]
         found = gradients(*ctx.described, needs, filled, list(kept), *tensors)
-        return *[None] * 10, *(grad if need else None for grad, need in zip(found, needs, strict=True))
+        return *[None] * 11, *(grad if need else None for grad, need in zip(found, needs, strict=True))
 
     forward.register_autograd(backward, setup_context=setup)
 

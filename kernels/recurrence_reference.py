@@ -6,6 +6,7 @@ It also serves vmap, second derivatives and gates that no engine knows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,6 +43,19 @@ def features(spec: Spec, weights: Weights, z: Tensor) -> list[Tensor]:
     waves = len(weights.shape) - 1
     activation = (torch.stack(planes[:waves], -2) * weights.shape[1:]).sum(-2) + weights.shape[0]
     return [activation, *planes[waves:]]
+
+
+def without_inputs(spec: Spec, steps: Tensor, weights: Weights) -> tuple[Spec, Tensor, Weights]:
+    """The same recurrence with z = h: what the inputs contribute to the gates is computed for all steps at once."""
+    count = spec.inputs
+    if count == 0:
+        return spec, steps, weights
+    parts = []
+    for part in (slice(count), slice(count, None)):
+        shape = None if weights.shape is None else weights.shape[:, part]
+        parts.append(weights._replace(matrix=weights.matrix[:, part], shape=shape))
+    contributed = torch.cat(features(spec, parts[0], steps), -1) @ parts[0].matrix.flatten(0, 1)
+    return replace(spec, inputs=0), contributed, parts[1]
 
 
 def scan(step: Step, rows: Tensor, layout: Layout, start: States) -> tuple[Tensor, States]:
@@ -83,6 +97,7 @@ def run(
     spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """As of :func:`qkan.kernels.recurrence.run`."""
+    spec, steps, weights = without_inputs(spec, steps, weights)
     encoder, projection = weights.encoder, weights.projection
     matrix = weights.matrix.flatten(0, 1)
 

@@ -176,6 +176,7 @@ class _Backward:
             turned = torch.cat((turned, torch.zeros_like(turned[:1])))
         slopes, constant = self.basis.differentiate(turned)
         self.count = len(slopes)
+        self.slopes: Tensor | None
         if self.has_shape:
             self.slopes, self.constant = slopes.squeeze(-1), None if constant is None else constant.squeeze(-1)
             through = weights.matrix.flatten(0, 1).mT

@@ -1,15 +1,15 @@
-"""What the engines of :mod:`qkan.kernels.recurrence` share: the kind of cell, its weights, what a pass keeps and gives.
+"""What the engines of :mod:`qkan.kernels.recurrence` share: kinds of cells, weights, what a pass keeps and gives.
 
-A recurrence walks over time with a hidden state h. Its *features* F are taken of z, which is h itself or, where there is
-an encoder, a latent; a matrix M turns them into what the state contributes to the gates:
+A recurrence walks over time with a hidden state h. Its *features* F are taken of z, which is h itself or, where there
+is an encoder, a latent; a matrix M turns them into what the state contributes to the gates:
 
     z_t = h_(t-1)    or    z_t = s_t + E h_(t-1),
     a_t = b + sum_(k,i) F_k(z_ti) M_kio,        h_t, c_t = cell(s_t, a_t, h_(t-1), c_(t-1)),
 
-with s_t what the inputs of the step contribute: to the gates, or to the latent. Where every z_i has an activation of its
-own that all gates share, u_i(z_i) = W_0i + sum_k W_ki B_k(z_i) for the waves B_k, the features are those activations: one
-plane instead of one per wave. One skeleton so serves circuits per edge, circuits per input, the JHCG bottleneck and, with
-the identity as only feature, the classical cells.
+with s_t what the inputs of the step contribute: to the gates, or to the latent. Where every z_i has an activation of
+its own that all gates share, u_i(z_i) = W_0i + sum_k W_ki B_k(z_i) for the waves B_k, the features are those
+activations: one plane instead of one per wave. One skeleton so serves circuits per edge, circuits per input, the JHCG
+bottleneck and, with the identity as only feature, the classical cells.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ class Spec:
         cell: ``"lstm"`` or ``"gru"``.
         basis: the features of z. Fourier of size 0 with base ``"identity"`` is the affine map of a classical cell.
         low: bfloat16 or float16 to round features and matrix to for the product, or None.
+        inputs: I, how many of z are the inputs x_t themselves: z_t = [x_t, h_(t-1)], steps are the x_t and contribute
+            nothing else. For an lstm without encoder; 0 elsewhere.
     """
 
     cell: Literal["lstm", "gru"]
     basis: Basis
     low: torch.dtype | None = None
+    inputs: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ class Operands(NamedTuple):
     bias: Tensor
     shape: Tensor | None = None
 
+    def beside(self, other: Operands, offset: Tensor | None) -> Operands:
+        """One map of the inputs of both, which have the same basis and either both a shape or none."""
+        shape = None
+        if self.shape is not None and other.shape is not None:
+            shape = torch.cat((self.shape, other.shape), 1)
+        bias = self.bias + other.bias
+        matrix = torch.cat((self.matrix, other.matrix), 1)
+        return Operands(self.basis, matrix, bias if offset is None else bias + offset, shape)
+
     def then(self, weight: Tensor, bias: Tensor | None) -> Operands:
         """Followed by an affine map, ``weight`` (O, G) and ``bias`` (O,)."""
         offset = self.bias @ weight.mT if bias is None else torch.addmv(bias, weight, self.bias)
@@ -127,7 +139,8 @@ class Tape(NamedTuple):
     Attributes:
         gates: (rows, G) behind their activations.
         carry: (rows, H), for lstm c in front of the step, for gru the features' part of the third gate.
-        latent: (rows, Z), what the features were taken of, or None without an encoder: then it is h in front of the step.
+        latent: (rows, Z), what the features were taken of, or None without an encoder: then it is h in front of the
+            step.
     """
 
     gates: Tensor
@@ -155,8 +168,8 @@ class Pulled(NamedTuple):
 
     Attributes:
         inner: (rows, G), the gradient of the features' part of the gates.
-        steps: (rows, G), or (rows, Z) with an encoder: the gradient of what the inputs contribute. For an lstm without
-            encoder it is ``inner`` itself.
+        steps: (rows, G), or (rows, Z) with an encoder: the gradient of what the inputs contribute; (rows, I) where z
+            holds the inputs. For an lstm with neither it is ``inner`` itself.
         hidden: (rows, P), the gradient of the hidden state of every step; None without a projection.
         h_0, c_0: gradients of the initial states; no c_0 for gru.
         shape: the gradient of the shape, where the engine forms it on the way; else None.
@@ -181,6 +194,7 @@ class Engine(NamedTuple):
             latent or what :meth:`Layout.previous` gives.
         features: (spec, weights, z, inner) to the gradients of matrix and bias from :attr:`Pulled.inner`; None leaves
             them to products in PyTorch.
+        takes_inputs: whether it knows :attr:`Spec.inputs`.
     """
 
     name: str
@@ -188,3 +202,4 @@ class Engine(NamedTuple):
     forward: Callable[[Spec, Layout, Tensor, Weights, Tensor, Tensor | None, bool], Ran]
     backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], Pulled]
     features: Callable[[Spec, Weights, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    takes_inputs: bool = False

@@ -175,7 +175,7 @@ class _FusedCoefficients(torch.autograd.Function):
         return coefficients[1:], coefficients[0]
 
     @staticmethod
-    def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
         *tensors, unmixed = ctx.saved_tensors
         if torch.is_grad_enabled() or not bloch_numba.usable(of_matrix, of_constant):
             return *_differentiable_gradients(ctx, tensors, (of_matrix, of_constant)), None

@@ -14,6 +14,7 @@ from qkan.daruan import DARUAN
 from qkan.frozen import FrozenActivation, FrozenLayer
 from qkan.kernels.choice import Radius
 from qkan.layers import QKANLayer
+from qkan.recurrent import Recurrent
 
 Circuits = QKANLayer | DARUAN
 
@@ -122,9 +123,9 @@ def _watch(layer: Circuits, see: Callable[[Tensor], None], see_bound: Callable[[
     """
     forward = layer.forward
 
-    def watched(x: Tensor, *others: Any) -> Tensor:
+    def watched(x: Tensor, *others: Any, **options: Any) -> Tensor:
         see(x)
-        return forward(x, *others)
+        return forward(x, *others, **options)
 
     layer.forward = watched  # type: ignore[method-assign]
     if isinstance(layer, QKANLayer):
@@ -148,6 +149,9 @@ def _largest_inputs(model: nn.Module, inputs: Any) -> dict[str, float]:
     """The largest |x| that every circuit layer sees, by name; NaN if it sees one."""
     largest: dict[str, float] = {}
     copied = deepcopy(model).eval()
+    for module in copied.modules():
+        if isinstance(module, Recurrent):
+            module.engine = "loop"  # the engines of whole sequences show no layer its inputs
 
     def watch(name: str, layer: Circuits) -> None:
         def note(bound: float) -> None:

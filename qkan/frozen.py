@@ -25,6 +25,8 @@ from torch.nn import functional as F
 from qkan.kernels import bloch, spectral
 from qkan.kernels.choice import Radius, plan_expansion, sums_apply
 from qkan.kernels.dispatch import Circuits
+from qkan.kernels.features import BASES
+from qkan.kernels.recurrence_types import Operands
 from qkan.kernels.sums import SumExpansion
 from qkan.options import BaseActivation, base_function, check_input
 
@@ -182,9 +184,28 @@ class FrozenLayer(nn.Module):
         """Itself, because nothing is left to compute in advance; recurrent modules ask their layers for this."""
         return self
 
-    def operands(self, radius: Radius = None) -> str:
-        """As of :class:`qkan.QKANLayer`: none, its plain operations run step by step."""
-        return "its layers are frozen"
+    def operands(self, radius: Radius = None) -> Operands | str:
+        """As of :class:`qkan.QKANLayer`."""
+        phi, weight = self.phi, self.weight
+        if torch.compiler.is_compiling():
+            return "compilers and exporters follow the plain operations of a frozen layer"
+        names = [name for name, functions in BASES.items() if functions[0] is self.base_activation]
+        if not names and self.base_activation is not None:
+            return "its base activation is a function that kernels do not know by name"
+        if not isinstance(phi, Waves) or phi.basis is None or weight is None:
+            return f"its frozen circuits, {type(phi).__name__}, are no waves on one domain"
+        basis = replace(phi.basis, base=names[0] if names else None)
+        if phi.domain is not None:
+            bound, domain = radius() if callable(radius) else radius, float(phi.domain)
+            if bound is None or bound > domain:
+                return f"nothing says that its inputs stay within its domain, {domain:g}"
+            basis = replace(basis, radius=domain)
+        compute = torch.promote_types(weight.dtype, torch.float32)
+        matrix = weight.to(compute).mT.reshape(-1, self.in_features, self.out_features)
+        shape = None
+        if isinstance(phi, WaveSum):
+            shape = torch.cat((phi.constant.unsqueeze(0), phi.coefficients)).to(compute)
+        return Operands(basis, matrix, self.bias.to(compute), shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` (..., in_features).

@@ -9,17 +9,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from qkan.frozen import FrozenLayer
 from qkan.hybrid import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kernels.features import Basis
-from qkan.kernels.reading import unreadable
+from qkan.kernels.reading import largest, unreadable
 from qkan.kernels.recurrence_types import GATES, Operands
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
 from qkan.options import LayerOptions, positive_int
 
 Cell = Literal["lstm", "gru"]
-#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for pre-activation
-#: weights whose |w_l| sum up to so much per repetition; they start at 1. Larger ones make the output NaN.
+#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for
+#: pre-activation weights whose |w_l| sum up to so much per repetition; they start at 1. Beyond, the output is NaN.
 UNREAD_BANDWIDTH = 3.0
 Bound = Callable[[], float]
 
@@ -96,6 +97,24 @@ class QKANGates(Gates):
         """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
         return self.hidden.prepare(bound)
 
+    def joined(self, x: Tensor, bound: Bound) -> Operands | None:
+        """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|."""
+        if isinstance(self.hidden, FrozenLayer) and isinstance(self.input, FrozenLayer):
+            parts = (self.input.operands(), self.hidden.operands())
+            if isinstance(parts[0], str) or isinstance(parts[1], str) or parts[0].basis != parts[1].basis:
+                return None
+            return parts[0].beside(parts[1], self.bias)
+        if not isinstance(self.hidden, QKANLayer) or not isinstance(self.input, QKANLayer):
+            return None
+        radius: float | None = None
+        if self.hidden.preact_weight is not None:
+            own, others = bound(), largest(x)
+            if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
+                return None
+            radius = max(own, others)
+        operands = self.input.operands(radius, beside=self.hidden, offset=self.bias)
+        return None if isinstance(operands, str) else operands
+
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`."""
         if not unreadable(steps) or not isinstance(self.hidden, QKANLayer):
@@ -158,9 +177,9 @@ class HybridGates(Gates):
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`, the decoder multiplied into the matrix."""
-        weight, bias = self.decoder.weight, self.decoder.bias
-        compute = torch.promote_types(weight.dtype, torch.float32)
-        weight, bias = weight.to(compute), None if bias is None else bias.to(compute)
+        compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
+        weight = self.decoder.weight.to(compute)
+        bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)
         if isinstance(self.latent, QKAN):
             latent = self.latent.operands(self._latent_bound(steps, bound))
             return latent if isinstance(latent, str) else latent.then(weight, bias)

@@ -239,19 +239,31 @@ class QKANLayer(nn.Module):
         circuits = self._circuits().prepare(radius)
         return lambda x: self._with_callable_base(x, circuits(x))
 
-    def operands(self, radius: Radius = None, bandwidth: float | None = None) -> Operands | str:
+    def operands(
+        self,
+        radius: Radius = None,
+        bandwidth: float | None = None,
+        *,
+        beside: QKANLayer | None = None,
+        offset: Tensor | None = None,
+    ) -> Operands | str:
         """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence`.
 
         Args:
             radius: as of :meth:`prepare`.
             bandwidth: as of :meth:`qkan.kernels.dispatch.Circuits.operands`.
+            beside: a layer with the same outputs and options, whose inputs stand behind those of this one.
+            offset: (out_features,) to add.
 
         Returns:
             them, or the reason why the layer has none.
         """
         if not isinstance(self.base_activation, str | type(None)):
             return "its base activation is a function that kernels do not know by name"
-        return self._circuits().operands(radius, bandwidth)
+        circuits = self._circuits(offset=offset)
+        if beside is not None:
+            circuits = circuits.beside(beside._circuits())
+        return circuits.operands(radius, bandwidth)
 
     def compile_spectral(self, *, domain: float | None = None) -> FrozenLayer:
         """The layer frozen for inference: features and one matrix product in plain torch operations.

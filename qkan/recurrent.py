@@ -34,7 +34,7 @@ def first_tensor(module: nn.Module) -> Tensor:
     return next(chain(module.parameters(), module.buffers()))
 
 
-class _Recurrent(nn.Module):
+class Recurrent(nn.Module):
     """What nn.LSTM and nn.GRU share around any gates; subclasses say how gates are made."""
 
     cell: Cell = "lstm"
@@ -159,7 +159,7 @@ class _Recurrent(nn.Module):
         return ", ".join(shown)
 
 
-class _LSTMBase(_Recurrent):
+class _LSTMBase(Recurrent):
     """The call contract of nn.LSTM."""
 
     def forward(
@@ -278,7 +278,7 @@ class HQKANLSTM(_LSTMBase):
         )
 
 
-class QKANGRU(_Recurrent):
+class QKANGRU(Recurrent):
     """A gated recurrent unit whose gates are QKAN layers, with the call contract of :class:`torch.nn.GRU`.
 
     r = sigma(Q_r[x, h]), z = sigma(Q_z[x, h]), n = tanh(Q_n[x] + r Q_n[h]), h' = (1 - z) n + z h. The keyword options

@@ -93,6 +93,7 @@ def train(
         ValueError: an option's value is unknown to the cell, or the device is not there.
     """
     from qkan.forecasting.environment import describe_environment
+    from qkan.forecasting.first_use import compile_kernels
     from qkan.forecasting.training import fit, resolve_device
 
     out, config = Path(out), with_whole_path(config)
@@ -113,6 +114,7 @@ def train(
     write_json(out / _CONFIG, record)
     _make_folder((out / _CHECKPOINT).parent)
     write_json(out / "environment.json", describe_environment(device))
+    compile_kernels(config)  # before the clock of the training runs
     result = fit(
         model.to(device),
         tensors(data.train),

@@ -62,13 +62,10 @@ def test_layer_equals_its_circuits(ansatz, readout, preact, group, dtype) -> Non
     y = frozen(x)
     assert y.dtype == dtype
     assert list(frozen.parameters()) == []
-    if readout == "amplitude" and dtype == torch.float32:
-        # Its square roots magnify rounding near the poles, on every route alike.
-        layer.backend = "bloch"
-        truth = layer(x).double()
-    else:
-        truth = reference(layer, x)
-    torch.testing.assert_close(y.double(), truth, rtol=0, atol=TOLERANCE[dtype])
+    # The square roots of the amplitude turn an error of 6e-8 in Z into one of up to 2e-4 near the poles; its formula is
+    # held by the other dtype.
+    tolerance = 1e-3 if readout == "amplitude" and dtype == torch.float32 else TOLERANCE[dtype]
+    torch.testing.assert_close(y.double(), reference(layer, x), rtol=0, atol=tolerance)
 
 
 def double_slope(x: Tensor) -> Tensor:

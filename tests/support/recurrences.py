@@ -39,23 +39,29 @@ class Case:
         return self.replaced({name: tensor.to(device=device, dtype=dtype) for name, tensor in self.tensors().items()})
 
 
+_FOURIER = Basis("fourier", 2)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of recurrence, without sizes."""
 
     cell: str = "lstm"
-    basis: Basis = Basis("fourier", 2)
+    basis: Basis = _FOURIER
     shaped: bool = False
     encoder: bool = False
     projection: bool = False
     reverse: bool = False
     low: torch.dtype | None = None
+    inputs: int = 0
 
     def __str__(self) -> str:
         parts = [self.cell, self.basis.kind, str(self.basis.size), self.basis.base or "none"]
         for name in ("shaped", "encoder", "projection", "reverse"):
             if getattr(self, name):
                 parts.append(name)
+        if self.inputs:
+            parts.append(f"{self.inputs} inputs")
         return "-".join(parts)
 
 
@@ -74,6 +80,9 @@ KINDS = (
     Kind(basis=Basis("fourier", 2), encoder=True),
     Kind(basis=Basis("chebyshev", 8, 4.0), encoder=True, projection=True, reverse=True),
     Kind(basis=Basis("fourier", 2, base="silu"), encoder=True, shaped=True, projection=True),
+    Kind(inputs=2),
+    Kind(basis=Basis("chebyshev", 8, 2.5, base="silu"), inputs=1, projection=True, reverse=True),
+    Kind(basis=Basis("fourier", 2, base="gelu"), inputs=3, shaped=True),
     Kind(cell="gru"),
     Kind(cell="gru", basis=Basis("chebyshev", 7, 1.5, base="silu"), reverse=True),
     Kind(cell="gru", basis=Basis("fourier", 1, base="tanh"), shaped=True),
@@ -100,7 +109,7 @@ def make(
         return (2 * torch.rand(*shape, generator=generator, dtype=torch.float64) - 1).to(dtype)
 
     out = max(1, hidden - 2) if kind.projection else hidden
-    width, gates = 3 if kind.encoder else out, GATES[kind.cell] * hidden
+    width, gates = 3 if kind.encoder else out + kind.inputs, GATES[kind.cell] * hidden
     waves = kind.basis.terms - (kind.basis.base is not None)
     planes = 1 + (kind.basis.base is not None) if kind.shaped else kind.basis.terms
     rows, batch = sum(sizes), sizes[0] if batch is None else batch
@@ -112,8 +121,10 @@ def make(
         projection=rand(out, hidden) / hidden if kind.projection else None,
     )
     steps = rand(rows, width) * 2 if kind.encoder else randn(rows, gates)
+    if kind.inputs:
+        steps = rand(rows, kind.inputs)
     return Case(
-        Spec(kind.cell, kind.basis, kind.low),  # type: ignore[arg-type]
+        Spec(kind.cell, kind.basis, kind.low, kind.inputs),  # type: ignore[arg-type]
         Layout(tuple(sizes), kind.reverse),
         steps,
         weights,
