@@ -213,7 +213,7 @@ class GRKAN(nn.Module):
             normal_(linear.weight, math.sqrt(gain / activation.channels), generator)  # type: ignore[arg-type]
             if linear.bias is not None:
                 with torch.no_grad():
-                    linear.bias.zero_()  # type: ignore[operator, union-attr]
+                    linear.bias.zero_()  # type: ignore[operator]
         if callable(getattr(self.norm, "reset_parameters", None)):
             self.norm.reset_parameters()  # type: ignore[operator]
 
