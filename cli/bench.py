@@ -275,4 +275,4 @@ def rational(
     def works(options: Options) -> list[Work]:
         return [RationalWork(size, options, spec) for size in found]
 
-    measure("rational", works, growth, False, backends=ways, ansatz=None, **chosen)
+    measure("rational", works, growth, False, backends=ways, ansatz="", **chosen)

@@ -84,7 +84,7 @@ def _finish(written: Written) -> None:
 
 def _options(
     inputs: str,
-    ansatz: str | None,
+    ansatz: str,
     device: str,
     threads: int | None,
     **same: Any,
@@ -94,7 +94,7 @@ def _options(
 
     from qkan.bench.work import Options
 
-    if ansatz is not None and get_ansatz(ansatz).encoding_map == "acos" and inputs == "normal":
+    if ansatz and get_ansatz(ansatz).encoding_map == "acos" and inputs == "normal":
         raise click.UsageError(f"--ansatz {ansatz} takes inputs in [-1, 1] only: use --inputs uniform.")
     return Options(
         inputs=inputs,

@@ -100,7 +100,8 @@ class Basis:
         waves = weights[:-1] if self.base is not None else weights
         constant = None
         if self.kind == "fourier":
-            order = counted(1, self.size + 1, weights).reshape(-1, *[1] * (weights.dim() - 1))
+            (order,) = constants(_orders, self.size, weights)
+            order = order.view(-1, *[1] * (weights.dim() - 1))
             parts = [order * waves[self.size :], -order * waves[: self.size]]
         else:
             (rule,) = constants(_chebyshev_slopes, self.size, weights)
@@ -109,6 +110,11 @@ class Basis:
         if self.base is not None:
             parts.append(weights[-1:])
         return (torch.cat(parts) if len(parts) > 1 else parts[0]), constant
+
+
+def _orders(size: int) -> tuple[Tensor, ...]:
+    """1, ..., size."""
+    return (counted(1, size + 1),)
 
 
 def _fourier_planes(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:

@@ -39,8 +39,9 @@ def operation(engines: dict[str, Engine]) -> Callable[[Spec, Engine, Tensor, Ten
         groups: int, order: Sequence[int], form: str, engine: str, coefficients: bool, x: Tensor, numerator: Tensor,
         denominator: Tensor, grad: Tensor,
     ) -> list[Tensor]:  # fmt: skip
-        spec, tensors = _understood(groups, order, form), (x, numerator, denominator, grad)
-        found = engines[engine].backward(spec, *(tensor.contiguous() for tensor in tensors), coefficients)
+        spec = _understood(groups, order, form)
+        x, a, b, grad = (tensor.contiguous() for tensor in (x, numerator, denominator, grad))
+        found = engines[engine].backward(spec, x, a, b, grad, coefficients)
         return [x.new_empty(0) if tensor is None else tensor.contiguous() for tensor in found]
 
     @gradients.register_fake

@@ -144,10 +144,8 @@ def _gradients(
     weights, (outputs, *tape_fields) = Weights(*fields), kept  # type: ignore[arg-type]
     tape = Tape(*tape_fields)  # type: ignore[arg-type]
     grad_outputs, grad_h, grad_c = (_contiguous(grad) for grad in (*grads, None)[:3])
-    before = layout.previous(outputs, h_0) if weights.encoder is None or needs[4] else None  # type: ignore[arg-type]
+    before = layout.previous(outputs, h_0) if tape.latent is None or needs[4] else None  # type: ignore[arg-type]
     z = before if tape.latent is None else tape.latent
-    if spec.inputs:
-        z = torch.cat((tensors[0], z), -1)  # type: ignore[arg-type]
     pulled = engine.backward(spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c)  # type: ignore[arg-type]
     of_matrix: Tensor | None
     of_bias: Tensor | None

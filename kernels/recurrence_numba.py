@@ -120,7 +120,7 @@ def forward(
     tape = Tape(
         steps.new_empty(kept, sizes.gates),
         steps.new_empty(kept, hidden),
-        steps.new_empty(kept, sizes.width) if encoder is not None else None,
+        steps.new_empty(kept, sizes.width) if encoder is not None or spec.inputs else None,
     )
     depth = sizes.planes * sizes.width
     packed = (

@@ -132,6 +132,8 @@ def forward(
         if how[INPUTS]:
             copy_rows(steps[row * how[INPUTS] :], how[INPUTS], z, width, rows, how[INPUTS])
             copy_rows(h, out, z[how[INPUTS] :], width, rows, out)
+            if how[KEEP]:
+                copy_rows(z, 0, kept_z[row * width :], 0, 1, rows * width)
         if how[ENCODED] or how[GRU] or how[INPUTS]:
             copy_rows(bias, 0, gates, stride, rows, total)
         else:

@@ -82,7 +82,8 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
         kept = [(0,), (0,), (0,)]
         if keep:
             kept = [(rows, gates), (rows, gates // GATES[cell])]  # type: ignore[list-item]
-            kept.append((0,) if encoder is None else (rows, encoder.shape[0]))  # type: ignore[arg-type]
+            width = matrix.shape[1] if encoder is not None or arguments[6] else 0
+            kept.append((rows, width) if width else (0,))  # type: ignore[arg-type]
         shapes = [(rows, h_0.shape[1]), h_0.shape, (0,) if c_0 is None else c_0.shape, *kept]
         return [steps.new_empty(size) for size in shapes]
 
@@ -97,7 +98,7 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
         how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)
         tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
-        tape = (*kept[:3], kept[3] if encoder is not None else None)
+        tape = (*kept[:3], kept[3] if encoder is not None or inputs else None)
         found = passes.gradients(*how, [grad.contiguous() for grad in grads], tape, contiguous, tuple(needs))
         return _filled(found, steps)
 

@@ -139,8 +139,8 @@ class Tape(NamedTuple):
     Attributes:
         gates: (rows, G) behind their activations.
         carry: (rows, H), for lstm c in front of the step, for gru the features' part of the third gate.
-        latent: (rows, Z), what the features were taken of, or None without an encoder: then it is h in front of the
-            step.
+        latent: (rows, Z), what the features were taken of, where there is an encoder or z holds the inputs; else None:
+            then it is h in front of the step.
     """
 
     gates: Tensor

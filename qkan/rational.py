@@ -235,7 +235,7 @@ class GRKAN(nn.Module):
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)  # type: ignore[return-value]
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def _name_of(act_layer: Callable[..., nn.Module] | str) -> str:

@@ -106,7 +106,10 @@ class Recurrent(nn.Module):
             data = outputs[0] if directions == 1 else torch.cat(outputs, -1)
             if self.dropout and layer + 1 < self.num_layers:
                 data = nn.functional.dropout(data, self.dropout, self.training)
-        ends = tuple(batch.pack_state(torch.stack(states)) for states in zip(*finals, strict=True))
+        if len(finals) == 1:
+            ends = tuple(batch.pack_state(state.unsqueeze(0)) for state in finals[0])
+        else:
+            ends = tuple(batch.pack_state(torch.stack(states)) for states in zip(*finals, strict=True))
         return batch.pack_output(data), ends
 
     def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> States:

@@ -88,6 +88,9 @@ class RationalWork(Work):
 
     Attributes:
         spec: its form.
+
+    Raises:
+        ValueError: groups that do not divide the channels.
     """
 
     size: Size
@@ -97,6 +100,10 @@ class RationalWork(Work):
     axes = MappingProxyType({"B": "batch", "T": "tokens", "C": "channels"})
     baselines = (GELU, EAGER, COPY)
     infers = True
+
+    def __post_init__(self) -> None:
+        if self.size.channels % self.spec.groups:
+            raise ValueError(f"{self.size.channels} channels do not divide into {self.spec.groups} groups")
 
     @property
     def title(self) -> str:
@@ -140,7 +147,7 @@ class RationalWork(Work):
         noise = torch.Generator().manual_seed(options.seed)
         with torch.no_grad():
             for parameter in module.parameters():
-                parameter += 0.01 * torch.randn(parameter.shape, generator=noise)
+                parameter.add_(0.01 * torch.randn(parameter.shape, generator=noise))
         return module.to(options.device, options.torch_dtype)
 
     def contestants(self) -> list[Contestant]:
@@ -248,9 +255,9 @@ class Truth:
         self.parameters = (module.numerator.detach(), module.denominator.detach())
         rows = (work.size.batch * work.size.tokens, work.spec.groups, -1)
         self.blocked, self.grad = x.reshape(rows), upstream.reshape(rows)
-        exact = tuple(tensor.double() for tensor in (self.blocked, *self.parameters))
-        self.output = PLAIN.forward(work.spec, *exact)
-        self.gradients = PLAIN.backward(work.spec, *exact, self.grad.double(), True)
+        exact, a, b = (tensor.double() for tensor in (self.blocked, *self.parameters))
+        self.output = PLAIN.forward(work.spec, exact, a, b)
+        self.gradients = PLAIN.backward(work.spec, exact, a, b, self.grad.double(), True)
         self.naive = self._naive()
 
     def errors(self, module: nn.Module) -> CoefficientErrors:
@@ -259,7 +266,8 @@ class Truth:
         output = step.forward()
         found = step.backward(output)
         apart = float((output.detach().double().view_as(self.output) - self.output).abs().max())
-        errors = [_error(got, right) for got, right in zip(found, self.gradients, strict=True)]
+        pairs = zip(found, self.gradients, strict=True)
+        errors = [_error(got, right) for got, right in pairs if right is not None]
         limits = TOLERANCES[self.work.options.dtype]
         return CoefficientErrors(apart, max(errors), *limits, max(errors[1:]), self.naive)
 
@@ -274,8 +282,9 @@ class Truth:
             terms = formula_gradients(each, x, a, b, grad, True)
             sums.append([np.add.accumulate(term.numpy())[-1] for term in _columns(terms)])
         found = torch.tensor(np.array(sums, dtype=np.float64)).split((spec.order[0] + 1, spec.order[1]), 1)
-        rights = (self.gradients.numerator, self.gradients.denominator)
-        return max(_error(got, right.cpu()) for got, right in zip(found, rights, strict=True))  # type: ignore[union-attr]
+        return max(
+            _error(got, right.cpu()) for got, right in zip(found, self.gradients[1:], strict=True) if right is not None
+        )
 
 
 def _columns(gradients: Gradients) -> list[Tensor]:

@@ -27,7 +27,7 @@ class Options:
     Attributes:
         inputs: ``"uniform"`` on [-1, 1] or standard ``"normal"``. Trained pre-activations are expanded up to the
             largest input, so they cost more where it is larger.
-        ansatz, dtype: of the modules, by name; no ansatz where there are no circuits.
+        ansatz, dtype: of the modules, by name; the ansatz is "" where there are no circuits.
         device: where everything runs.
         threads: of PyTorch on the CPU.
         rounds: timed steps of a contestant; fewer of a slow one.
@@ -37,7 +37,7 @@ class Options:
     """
 
     inputs: str
-    ansatz: str | None
+    ansatz: str
     device: torch.device
     dtype: str
     threads: int
@@ -49,7 +49,7 @@ class Options:
     @property
     def bound(self) -> float:
         """Of uniform inputs."""
-        if self.ansatz is None:
+        if not self.ansatz:
             return 1.0
         return _ACOS_BOUND if get_ansatz(self.ansatz).encoding_map == "acos" else 1.0
 
@@ -61,7 +61,7 @@ class Options:
     def __str__(self) -> str:
         inputs = "standard normal" if self.inputs == "normal" else f"uniform on [-{self.bound:g}, {self.bound:g}]"
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device.type == "cpu" else ""
-        ansatz = "" if self.ansatz is None else f"ansatz {self.ansatz}, "
+        ansatz = f"ansatz {self.ansatz}, " if self.ansatz else ""
         return f"{ansatz}inputs {inputs}, {self.dtype}, {self.device}{threads}"
 
     def numbers(self, shape: Sequence[int], distribution: str, seed: int) -> Tensor:

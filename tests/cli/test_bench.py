@@ -1,4 +1,4 @@
-"""``qkan bench layer`` and ``qkan bench lstm``."""
+"""``qkan bench layer``, ``qkan bench lstm`` and ``qkan bench rational``."""
 
 import json
 from pathlib import Path
@@ -305,3 +305,36 @@ def test_number_of_threads_is_given_back(run) -> None:
     before = torch.get_num_threads()
     assert "cpu, 2 threads" in run("--threads", "2", "--preact", "fixed", "--backends", "bloch").output
     assert torch.get_num_threads() == before
+
+
+RATIONAL = ["bench", "rational", "--size", "3,2,16", "--rounds", "2", "--threads", "1"]
+
+
+def test_rationals_are_measured_beside_gelu_and_a_copy(run, tmp_path: Path) -> None:
+    done = run("--order", "3,2", "--denominator", "abs_sum", "--engines", "auto,torch", start=RATIONAL)
+    assert done.exit_code == 0
+    assert "3 x 2 x 16: order (3, 2) over abs_sum, 8 groups, inputs standard normal, float32, cpu" in done.output
+    assert {"GroupRational", "GroupRational, torch", "nn.GELU", "stacked powers", "copy"} <= set(table(done.output))
+    assert "of the bandwidth of a copy" in done.output
+    figures = json.loads((tmp_path / "rational.json").read_text())
+    (work,) = figures["works"]
+    assert figures["command"] == "qkan bench rational"
+    assert (work["groups"], work["order"], work["denominator"]) == (8, [3, 2], "abs_sum")
+    assert len(work["notes"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "3,2"], "'3,2' is not three positive whole numbers B,T,C, such as 64,197,768"),
+        (["--order", "9,2"], "order (9, 2) is outside m in [0, 8], n in [1, 8]"),
+        (["--order", "a"], "'a' is not a list of degrees separated by commas, such as 5,4"),
+        (["--groups", "3"], "16 channels do not divide into 3 groups"),
+        (["--engines", "cuda"], "--engines: unknown engine 'cuda'"),
+    ],
+)
+def test_rationals_that_cannot_be_are_refused(run, options: list[str], message: str) -> None:
+    done = run(*options, start=RATIONAL)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
