@@ -16,7 +16,6 @@ from qkan.kernels.rational_types import Spec
 from qkan.options import check_dtype, check_input, positive_int
 from qkan.rational_fits import check_coefficients, get_fit, variance_gain
 
-Init = str
 #: Activation modules that stand for a fit, for ``act_layer`` of :class:`GRKAN`.
 _NAMED: dict[type[nn.Module], str] = {
     nn.GELU: "gelu",
@@ -61,7 +60,7 @@ class GroupRational(nn.Module):
         channels: int,
         num_groups: int = 8,
         order: tuple[int, int] = (5, 4),
-        init: Init = "gelu",
+        init: str = "gelu",
         denominator: str = "abs_terms",
         share_numerator: bool = True,
         *,
