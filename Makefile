@@ -15,7 +15,7 @@ LINT_TREE := build/lint-tree
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series: runs/demo, runs/demo-lstm
 	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
