@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qkan.daruan import DARUAN as DARUAN
     from qkan.hybrid import HQKAN as HQKAN
     from qkan.hybrid import JHCGNet as JHCGNet
+    from qkan.kat import load_kat_state_dict as load_kat_state_dict
     from qkan.kernels.ansatz import Ansatz as Ansatz
     from qkan.layers import QKANLayer as QKANLayer
     from qkan.network import QKAN as QKAN
@@ -51,6 +52,7 @@ _EXPORTS: dict[str, str] = {
     "QLSTM": "qkan.qlstm",
     "compile": "qkan.compiling",
     "largest_difference": "qkan.compiling",
+    "load_kat_state_dict": "qkan.kat",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]

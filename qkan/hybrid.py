@@ -16,15 +16,24 @@ from qkan.init import uniform_
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
 from qkan.options import LayerOptions, check_input, positive_int
+from qkan.rational import GRKAN
 
 Latent = str | Callable[[int], nn.Module]
 #: Named latents. ``linear`` is no network at all: what is left is a low-rank affine map, the ablation of the circuit.
-LATENTS = ("qkan", "tanh", "linear")
+LATENTS = ("qkan", "gr-kan", "tanh", "linear")
+
+#: Groups of a GR-KAN latent, as in the published KAT, or the most that divide a narrower latent.
+GRKAN_GROUPS = 8
 
 
 def default_latent_features(in_features: int) -> int:
     """ceil(log2 n), at least 1: the latent width of the original authors' code."""
     return max(1, math.ceil(math.log2(in_features)))
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of ``number`` that is at most ``limit``."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
 def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Module:
@@ -33,7 +42,9 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
     Args:
         latent: one of :data:`LATENTS`, or a function from the width to a module.
         features: latent width.
-        options: of the QKAN; another latent takes none but device, dtype and generator.
+        options: of the QKAN; another latent takes none but device, dtype and generator. ``gr-kan`` is a
+            :class:`qkan.GRKAN` that starts as identity, linear map, SiLU, linear map, with as many groups as divide the
+            width, at most 8.
 
     Raises:
         ValueError: an unknown name, or circuit options for a latent without a circuit.
@@ -54,6 +65,10 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
         raise ValueError(f"latent {latent!r} has no circuit, so it cannot take {', '.join(circuit_options)}")
     if callable(latent):
         return latent(features)
+    if latent == "gr-kan":
+        groups = largest_divisor(features, GRKAN_GROUPS)
+        factory = {key: options.get(key) for key in ("generator", "device", "dtype")}
+        return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)  # type: ignore[arg-type]
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
 
@@ -72,11 +87,15 @@ def reset_affine(linear: nn.Linear, bound: float, generator: torch.Generator | N
 
 def reset_latent(latent: nn.Module, generator: torch.Generator | None) -> None:
     """Draw a latent network afresh: ours from ``generator``, others by their own ``reset_parameters``."""
-    for module in latent.modules():
-        if isinstance(module, QKANLayer):
-            module.reset_parameters(generator)
-        elif callable(getattr(module, "reset_parameters", None)):
-            module.reset_parameters()  # type: ignore[operator]
+    if isinstance(latent, GRKAN):  # draws its linear maps itself, other than they would
+        latent.reset_parameters(generator)
+        return
+    for child in latent.children():
+        reset_latent(child, generator)
+    if isinstance(latent, QKANLayer):
+        latent.reset_parameters(generator)
+    elif callable(getattr(latent, "reset_parameters", None)):
+        latent.reset_parameters()  # type: ignore[operator]
 
 
 class JHCGNet(nn.Module):
@@ -85,8 +104,8 @@ class JHCGNet(nn.Module):
     Args:
         in_features, out_features: sizes of the last dimension.
         latent_features: latent width; default ceil(log2 in_features).
-        latent: ``"qkan"``, ``"tanh"``, ``"linear"`` (no latent network: a low-rank affine map), or a function from the
-            latent width to a module.
+        latent: ``"qkan"``, ``"gr-kan"`` (see :func:`build_latent`), ``"tanh"``, ``"linear"`` (no latent network: a
+            low-rank affine map), or a function from the latent width to a module.
         bias: whether encoder and decoder have one.
         options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent; here ``base_activation`` is None
             unless given.
@@ -117,6 +136,16 @@ class JHCGNet(nn.Module):
         self.latent = build_latent(latent, latent_features, options)
         self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        reset_affine(self.encoder, 1 / math.sqrt(self.in_features), generator)
+        reset_latent(self.latent, generator)
+        reset_affine(self.decoder, 1 / math.sqrt(self.latent_features), generator)
+
+    def init_weights(self) -> None:
+        """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""
+        self.reset_parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply encoder, latent and decoder to ``x`` (..., in_features).
 
@@ -129,12 +158,15 @@ class JHCGNet(nn.Module):
 
 
 class HQKAN(JHCGNet):
-    """A JHCG Net with a QKAN latent, to stand where an MLP block stands.
+    """A JHCG Net with a QKAN latent, to stand where an MLP block stands. It takes the arguments of timm's ``Mlp``.
 
     Args:
         in_features: last size of the input.
-        hidden_features: latent width; default ceil(log2 in_features).
+        hidden_features: latent width; default ceil(log2 in_features). timm asks for ``mlp_ratio`` times in_features, 4
+            unless told otherwise; the latent has a circuit for each pair of its features.
         out_features: last size of the output; default in_features.
+        act_layer: has no effect, since the circuits are the activations; here because timm passes one to every MLP.
+        norm_layer: a function from the latent width to a module in front of the decoder, or None.
         bias: whether encoder and decoder have one.
         drop: dropout probability behind the latent and behind the decoder.
         options: keyword options of :class:`qkan.QKANLayer`.
@@ -148,16 +180,19 @@ class HQKAN(JHCGNet):
         in_features: int,
         hidden_features: int | None = None,
         out_features: int | None = None,
-        *,
+        act_layer: Callable[..., nn.Module] | None = None,
+        norm_layer: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         drop: float = 0.0,
         **options: Unpack[LayerOptions],
     ) -> None:
         out_features = in_features if out_features is None else out_features
         super().__init__(in_features, out_features, latent_features=hidden_features, bias=bias, **options)
+        self.norm = nn.Identity() if norm_layer is None else norm_layer(self.latent_features)
+        self.norm.to(device=options.get("device"), dtype=options.get("dtype"))
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
         check_input(x, self.in_features, type(self).__name__)
-        return self.drop(self.decoder(self.drop(self.latent(self.encoder(x)))))
+        return self.drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))

@@ -36,6 +36,11 @@ def uniform_(tensor: Tensor, bound: float, generator: torch.Generator | None) ->
     _fill(tensor, lambda t: t.uniform_(-bound, bound, generator=generator), generator)
 
 
+def normal_(tensor: Tensor, std: float, generator: torch.Generator | None) -> None:
+    """Fill with N(0, std^2)."""
+    _fill(tensor, lambda t: t.normal_(0.0, std, generator=generator), generator)
+
+
 def circuit_angles_(
     theta: Tensor,
     ansatz: Ansatz,
@@ -61,9 +66,9 @@ def circuit_angles_(
     if scheme == "near_linear" and ansatz.near_linear is None:
         raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
     if scheme == "normal" or ansatz.near_linear is None or (scheme == "auto" and reps > 1):
-        _fill(theta, lambda t: t.normal_(0.0, NORMAL_STD, generator=generator), generator)
+        normal_(theta, NORMAL_STD, generator)
         return
-    _fill(theta, lambda t: t.normal_(0.0, NEAR_LINEAR_STD, generator=generator), generator)
+    normal_(theta, NEAR_LINEAR_STD, generator)
     low, high = slopes
     drawn = torch.empty_like(theta[..., -1, ansatz.slope])
     uniform_(drawn, (high - low) / 2, generator)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qkan.init import normal_
 from qkan.kernels.rational import ENGINES, group_rational
 from qkan.kernels.rational_types import Spec
 from qkan.options import check_dtype, check_input, positive_int
@@ -197,7 +198,7 @@ class GRKAN(nn.Module):
         self.act1, self.drop1 = activation(in_features, init[0]), nn.Dropout(drops[0])
         self.fc1 = linear(in_features, hidden, biases[0])
         self.act2, self.drop2 = activation(hidden, second), nn.Dropout(drops[1])
-        self.norm = nn.Identity() if norm_layer is None else norm_layer(hidden)
+        self.norm = nn.Identity() if norm_layer is None else norm_layer(hidden).to(**factory)
         self.fc2 = linear(hidden, out, biases[1])
         self.reset_parameters(generator)
 
@@ -205,12 +206,19 @@ class GRKAN(nn.Module):
         """Start again: activations as ``init``, weights drawn to keep the variance, biases zero."""
         for activation, linear in ((self.act1, self.fc1), (self.act2, self.fc2)):
             activation.reset_parameters()
-            gain = activation.gain() if isinstance(self.norm, nn.Identity) or linear is self.fc1 else 1.0
-            fan_in = activation.channels
-            with torch.no_grad():
-                linear.weight.normal_(0, math.sqrt(gain / fan_in), generator=generator)  # type: ignore[operator]
-                if linear.bias is not None:
+            # The gain of the coefficients just set, also where they have no values (on the meta device).
+            fit = get_fit(activation.init, activation.spec.order, activation.spec.denominator)
+            gain = fit.gain if isinstance(self.norm, nn.Identity) or linear is self.fc1 else 1.0
+            normal_(linear.weight, math.sqrt(gain / activation.channels), generator)  # type: ignore[arg-type]
+            if linear.bias is not None:
+                with torch.no_grad():
                     linear.bias.zero_()  # type: ignore[operator]
+        if callable(getattr(self.norm, "reset_parameters", None)):
+            self.norm.reset_parameters()  # type: ignore[operator]
+
+    def init_weights(self) -> None:
+        """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""
+        self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` (..., in_features), or (batch, in_features, height, width) with ``use_conv``.

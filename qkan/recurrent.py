@@ -241,7 +241,8 @@ class HQKANLSTM(_LSTMBase):
         latent_features: width of the latent.
         engine, checkpoint_steps: as in :class:`QKANLSTM`.
         latent: ``"qkan"``; ``"linear"``, no circuit at all: a low-rank LSTM, the ablation of the circuit; ``"tanh"``;
-            or a function from the latent width to a module.
+            ``"gr-kan"``, rational functions and linear maps, which engines do not know, so they run step by step; or a
+            function from the latent width to a module.
         options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent, with ``reps`` 1 and no base branch
             unless asked for.
 

@@ -5,6 +5,9 @@ import os
 import torch
 from hypothesis import settings
 
+# These run in an environment of their own: `make test-timm`.
+collect_ignore = ["timm"]
+
 # Without a GPU the Triton kernels are interpreted. Triton asks when it is imported, which nothing above does.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"

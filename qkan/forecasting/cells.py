@@ -51,6 +51,12 @@ def _lowrank(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
     return HQKANLSTM(**shared, latent_features=config.latent_features, latent="linear")
 
 
+def _gr_kan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.recurrent import HQKANLSTM
+
+    return HQKANLSTM(**shared, latent_features=config.latent_features, latent="gr-kan")
+
+
 def _qlstm(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
     from qkan.qlstm import QLSTM
 
@@ -64,6 +70,7 @@ _BUILDERS: dict[str, _Build] = {
     "lstm": lambda config, shared: nn.LSTM(**shared),
     "gru": lambda config, shared: nn.GRU(**shared),
     "qlstm": _qlstm,
+    "gr-kan": _gr_kan,
 }
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
-CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm")
-"""Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit."""
+CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
+"""Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit;
+``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
@@ -26,6 +27,7 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
     "lstm": frozenset(),
     "gru": frozenset(),
     "qlstm": frozenset({"qubits", "circuit_layers"}),
+    "gr-kan": frozenset({"latent_features"}),
 }
 """The options that shape one cell only, by cell. All other options apply to every cell."""
 
@@ -112,7 +114,7 @@ class DataAndTrainingOptions:
         num_layers: Stacked recurrent layers.
         reps: Re-uploading repetitions of each circuit (``qkan``, ``hqkan``).
         ansatz: Name of the circuit (``qkan``, ``hqkan``).
-        latent_features: Width of the bottleneck (``hqkan``, ``lowrank``).
+        latent_features: Width of the bottleneck (``hqkan``, ``lowrank``, ``gr-kan``).
         preact_trainable: Train the circuits' input weights and biases (``qkan``, ``hqkan``).
         base_activation: Name of the base branch's activation, ``None`` for no such branch (``qkan``, ``hqkan``).
         group: ``"edge"``, a circuit for every edge as in the paper; ``"input"``, one circuit per input, shared by all

@@ -132,6 +132,7 @@ _COLOURS = {
     "lstm": "#0072b2",
     "gru": "#56b4e9",
     "qlstm": "#e69f00",
+    "gr-kan": "#882255",
 }
 _FAMILIES = {"classical (lstm, gru)": ("lstm", "gru"), "circuit (qkan, hqkan)": ("qkan", "hqkan")}
 

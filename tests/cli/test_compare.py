@@ -78,6 +78,16 @@ def test_quantum_lstm_takes_the_largest_size_that_fits(tmp_path: Path, qkan) -> 
     assert "left out: qlstm at 30 parameters, as its smallest model has 36" in done.output
 
 
+def test_gr_kan_is_compared_when_asked_for(tmp_path: Path, qkan) -> None:
+    options = ["--cells", "gr-kan,lowrank", "--budget-params", "59,80", "--seeds", "1", "--trials", "1"]
+    done = qkan(*SMALL, *options, "--out", tmp_path / "c")
+    assert done.exit_code == 0, done.output
+    points = pd.read_csv(tmp_path / "c" / "points.csv").set_index("cell")
+    # 2 (2 + H) encoder, 28 + 12 latent, 12 H decoder and bias, H + 1 head: 15 H + 45
+    assert points.loc[["gr-kan"], ["hidden_size", "parameters"]].to_numpy().tolist() == [[2, 75]]
+    assert "left out: gr-kan at 59 parameters, as its smallest model has 60" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

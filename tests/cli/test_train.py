@@ -51,6 +51,15 @@ def test_quantum_lstm_shows_its_circuits(elsewhere: Path, qkan) -> None:
     assert (cell.qubits, cell.circuit_layers) == (3, 2)
 
 
+def test_gr_kan_is_a_cell(elsewhere: Path, qkan) -> None:
+    done = qkan(*SMALL, "--cell", "gr-kan", "--latent-features", "3", "--hidden-size", "2")
+    assert done.exit_code == 0, done.output
+    plan = facts(done.output)
+    assert plan["cell"] == "gr-kan, hidden size 2, layers 1, latent features 3"
+    latent = load_run("runs/damped-shm-gr-kan-seed0").model.cell.directions[0].gates.latent
+    assert (latent.fc1.in_features, latent.act1.num_groups) == (3, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from qkan import GRKAN, QKAN
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
 from qkan.forecasting.cells import RecurrentForecaster, count_parameters, largest_hidden_size, parameters_at
 from qkan.qlstm import QLSTM
@@ -27,20 +28,19 @@ def test_forecaster_maps_windows_to_horizons(cell, num_layers):
     ("cell", "kind"),
     [
         *(("qkan", QKANLSTM), ("hqkan", HQKANLSTM), ("lowrank", HQKANLSTM)),
-        *(("lstm", nn.LSTM), ("gru", nn.GRU), ("qlstm", QLSTM)),
+        *(("lstm", nn.LSTM), ("gru", nn.GRU), ("qlstm", QLSTM), ("gr-kan", HQKANLSTM)),
     ],
 )
 def test_every_name_builds_its_cell(cell, kind):
     assert type(build_forecaster(config_of(cell), generator()).cell) is kind
 
 
-def test_lowrank_has_no_circuit_and_hqkan_has():
-    names = {
-        cell: [name for name, _ in build_forecaster(config_of(cell), generator()).named_parameters()]
-        for cell in ("lowrank", "hqkan")
+def test_cells_of_a_bottleneck_differ_in_their_latent():
+    latents = {
+        cell: type(build_forecaster(config_of(cell), generator()).cell.directions[0].gates.latent)
+        for cell in ("lowrank", "hqkan", "gr-kan")
     }
-    assert not any("theta" in name for name in names["lowrank"])
-    assert any("theta" in name for name in names["hqkan"])
+    assert latents == {"lowrank": nn.Identity, "hqkan": QKAN, "gr-kan": GRKAN}
 
 
 def test_forecast_is_the_head_of_the_last_output():
@@ -62,6 +62,13 @@ def test_forecast_is_the_head_of_the_last_output():
         ("qkan", {"hidden_size": 4, "group": 1}, 109),  # 2 * 4 + 16 * 5 + 16 + 5
         ("qkan", {"hidden_size": 4, "group": 3}, 117),  # (1 + 3) * 4 + 16 * 5 + 16 + 5: one input has one circuit
         ("lowrank", {"hidden_size": 4, "latent_features": 2}, 65),
+        ("gr-kan", {"hidden_size": 4}, 105),  # encoder 2 (1 + 1 + 4), rationals 2 (6 + 2 * 4), linear 2 * 6, 48 + 5
+        ("gr-kan", {"hidden_size": 4, "latent_features": 3}, 147),  # 3 * 6, 2 (6 + 3 * 4), 2 * 12, 64 + 5
+        (
+            "gr-kan",
+            {"hidden_size": 3, "latent_features": 2, "bias": False, "num_layers": 2},
+            152,
+        ),  # 8 + 12, 2 * 40, 2 * 24, 4
         ("qlstm", {"hidden_size": 4}, 141),  # encoder 4 * 6, circuits 4 * 4 * 2, decoder 16 * 5, head 5
         ("qlstm", {"hidden_size": 4, "bias": False}, 121),
         ("qlstm", {"hidden_size": 2, "qubits": 3, "circuit_layers": 2}, 107),  # 3 * 4 + 4 * 3 * 5 + 8 * 4 + 3
@@ -108,6 +115,8 @@ def test_budget_below_the_smallest_model_has_no_size():
     assert largest_hidden_size(config_of("qkan"), 21) is None
     assert parameters_at(config_of("qlstm"), 1) == 66
     assert largest_hidden_size(config_of("qlstm"), 65) is None
+    assert parameters_at(config_of("gr-kan"), 1) == 60
+    assert largest_hidden_size(config_of("gr-kan"), 59) is None
 
 
 def test_budget_above_the_largest_model_gives_the_largest():

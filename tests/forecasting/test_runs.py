@@ -118,7 +118,7 @@ def test_loaded_model_has_the_trained_weights_and_is_in_eval_mode(finished_run):
     assert again.metrics == finished_run.metrics
 
 
-@pytest.mark.parametrize("cell", ["qkan", "hqkan", "lowrank", "gru"])
+@pytest.mark.parametrize("cell", ["qkan", "hqkan", "lowrank", "gru", "gr-kan"])
 def test_every_cell_trains_saves_and_loads(tmp_path, cell):
     run = train(tiny_config(cell=cell, epochs=1), tmp_path / cell)
     assert run.config.cell == cell

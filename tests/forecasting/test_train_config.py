@@ -26,7 +26,7 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cell": "rnn"}, r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru, qlstm"),
+        ({"cell": "rnn"}, r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru, qlstm, gr-kan"),
         ({"scaler": "robust"}, r"unknown scaler 'robust'; choose one of minmax, standard, none"),
         ({"data": " "}, r"data must be a non-empty string, got ' '"),
         ({"time_col": ""}, r"time_col must be a non-empty string, got ''"),
@@ -61,6 +61,7 @@ def test_bad_value_is_refused_with_one_clear_sentence(options, message):
         ("lowrank", {"reps": 2}),
         ("hqkan", {"group": "edge"}),
         ("qlstm", {"reps": 2}),
+        ("gr-kan", {"reps": 2}),
         ("qkan", {"qubits": 3}),
     ],
 )
@@ -119,12 +120,12 @@ def test_comparison_gives_circuit_options_only_to_cells_that_have_them():
     runs = {cell: config.train_config(cell=cell, hidden_size=2, lr=0.1, seed=4) for cell in CELLS}
     assert {cell for cell, run in runs.items() if run.reps == 3} == {"qkan", "hqkan"}
     assert {cell for cell, run in runs.items() if (run.qubits, run.circuit_layers) == (2, 3)} == {"qlstm"}
-    assert [runs[cell].latent_features for cell in ("qkan", "hqkan", "lowrank")] == [2, 5, 5]
+    assert [runs[cell].latent_features for cell in ("qkan", "hqkan", "lowrank", "gr-kan")] == [2, 5, 5, 5]
     assert {(run.window, run.seed, run.lr, run.hidden_size) for run in runs.values()} == {(7, 4, 0.1, 2)}
 
 
-def test_quantum_lstm_is_compared_only_when_asked_for():
-    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm"}
+def test_some_cells_are_compared_only_when_asked_for():
+    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm", "gr-kan"}
 
 
 def test_comparison_configuration_survives_json():

@@ -107,7 +107,7 @@ def test_without_validation_all_epochs_are_trained_and_the_last_weights_kept():
     assert set(result.history[0]) == {"epoch", "train_loss", "lr"}
 
 
-@pytest.mark.parametrize("cell", ["qkan", "hqkan", "lowrank", "lstm", "gru"])
+@pytest.mark.parametrize("cell", ["qkan", "hqkan", "lowrank", "lstm", "gru", "gr-kan"])
 def test_every_cell_learns(cell):
     _, result = run(tiny_config(cell=cell, epochs=8, batch_size=8, lr=0.1))
     assert result.best_loss < 0.5 * result.history[0]["val_loss"]

@@ -16,6 +16,7 @@ MAKERS = {
     "qkan": QKANLSTM,
     "hqkan": HQKANLSTM,
     "lowrank": partial(HQKANLSTM, latent="linear"),
+    "gr-kan": partial(HQKANLSTM, latent="gr-kan", latent_features=3),
     "qkan-grouped": partial(QKANLSTM, group="input", postact_weight_trainable=True, reps=2, preact_trainable=True),
     "qlstm": partial(QLSTM, qubits=3),
     "qlstm-state": partial(QLSTM, qubits=2, circuit_layers=2, backend="state"),

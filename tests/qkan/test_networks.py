@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from qkan import HQKAN, QKAN, JHCGNet, QKANLayer
+from qkan import GRKAN, HQKAN, QKAN, JHCGNet, QKANLayer
 from qkan.hybrid import default_latent_features
 
 
@@ -78,9 +78,10 @@ def test_other_latents() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"latent": "spline"}, ValueError, "unknown latent 'spline'; use one of qkan, tanh, linear"),
+        ({"latent": "spline"}, ValueError, "unknown latent 'spline'; use one of qkan, gr-kan, tanh, linear"),
         ({"latent": "linear", "reps": 2}, ValueError, "latent 'linear' has no circuit, so it cannot take reps"),
-        ({"latent": 3}, TypeError, "latent must be one of qkan, tanh, linear or a callable, got int"),
+        ({"latent": "gr-kan", "ansatz": "pz"}, ValueError, "latent 'gr-kan' has no circuit, so it cannot take ansatz"),
+        ({"latent": 3}, TypeError, "latent must be one of qkan, gr-kan, tanh, linear or a callable, got int"),
         ({"latent": nn.Tanh()}, TypeError, "or a callable, got Tanh; give a function of the width"),
         ({"latent_features": 0}, ValueError, "latent_features 0"),
         ({"rep": 2}, TypeError, "rep"),
@@ -96,6 +97,46 @@ def test_hqkan_stands_where_an_mlp_stands() -> None:
     assert block.latent_features == 4
     assert block(torch.randn(2, 7, 16)).shape == (2, 7, 16)
     assert HQKAN(16, 3, 5)(torch.randn(2, 16)).shape == (2, 5)
+
+
+def test_hqkan_takes_the_arguments_of_an_mlp_in_order() -> None:
+    block = HQKAN(8, 3, 5, nn.GELU, nn.LayerNorm, False, 0.1)
+    x = torch.randn(4, 8)
+    assert (block.encoder.bias, block.decoder.bias, block.drop.p) == (None, None, 0.1)
+    block.eval()
+    want = block.decoder(nn.functional.layer_norm(block.latent(block.encoder(x)), (3,)))
+    torch.testing.assert_close(block(x), want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("latent", ["qkan", "gr-kan", "tanh", "linear"])
+def test_nets_are_drawn_afresh_from_a_generator_alone(latent: str) -> None:
+    net = JHCGNet(6, 5, latent_features=4, latent=latent, generator=torch.Generator().manual_seed(3))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(9.0)
+    global_state = torch.get_rng_state()
+    net.reset_parameters(torch.Generator().manual_seed(3))
+    assert torch.equal(torch.get_rng_state(), global_state)
+    for name, tensor in net.state_dict().items():
+        if latent == "qkan" and "latent" not in name:
+            continue  # drawn behind the circuits when built
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize(("width", "groups"), [(1, 1), (2, 2), (7, 7), (9, 3), (11, 1), (12, 6), (16, 8), (20, 5)])
+def test_gr_kan_latents_have_as_many_groups_as_divide_their_width(width: int, groups: int) -> None:
+    latent = JHCGNet(4, 4, latent_features=width, latent="gr-kan").latent
+    assert isinstance(latent, GRKAN)
+    assert (latent.act1.num_groups, latent.act2.num_groups) == (groups, groups)
+    assert (latent.act1.init, latent.act2.init) == ("identity", "silu")
+
+
+def test_gr_kan_latent_is_drawn_anew_with_its_own_rule() -> None:
+    net = JHCGNet(4, 4, latent_features=64, latent="gr-kan")
+    net.reset_parameters()
+    assert net.latent.fc1.weight.std().item() == pytest.approx(1 / 8, rel=0.05)  # nn.Linear: 1 / (8 sqrt 3)
+    assert net.latent.fc1.bias.abs().max() == 0
 
 
 def test_hqkan_drops_in_training_only() -> None:
