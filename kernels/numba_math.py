@@ -91,7 +91,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a part of kernels: never called from Python, so neither cached by itself nor without the GIL."""
-    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    without_wrappers: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(**without_wrappers, **OPTIONS)(function)
 
 
 # --------------------------------------------------------------------------------------------- bits of floats
