@@ -90,9 +90,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a part of kernels: never called from Python, so neither cached by itself nor without the GIL."""
-    without_wrappers: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(**without_wrappers, **OPTIONS)(function)
+    """Compile a part of kernels: neither cached by itself nor without the GIL; only tests call one from Python."""
+    return njit(**OPTIONS)(function)
 
 
 # --------------------------------------------------------------------------------------------- bits of floats
