@@ -13,7 +13,6 @@ pool cannot be reached (it is OpenMP on Linux only), Python threads run the shar
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from array import array
 from collections.abc import Callable, Sequence
@@ -121,8 +120,6 @@ def _as_pointer(address: int) -> Any:
 def _parallel() -> Any:
     """The function of the OpenMP library that PyTorch uses which runs (function, data, threads, flags), or None."""
     if not sys.platform.startswith("linux") or not torch.backends.openmp.is_available():
-        return None
-    if os.environ.get("QKAN_THREADS") == "python":
         return None
     try:
         parallel = ctypes.CDLL(torch._C.__file__).GOMP_parallel

@@ -6,8 +6,7 @@ are chosen by the type of their argument: float32 gives float32 at the errors st
 units in the last place (there, exp, sigmoid and tanh are libm's). Called from Python they are slow and exact.
 
 This module imports Numba, which takes most of a second, so only modules of kernels import it, and those are imported
-when a kernel first runs. Numba's cache on disk knows a kernel by the file that holds it: after a change in here the
-cached kernels of other files (``__pycache__/*.nbi``) are out of date and must be deleted.
+when a kernel first runs.
 """
 
 from __future__ import annotations

@@ -147,8 +147,8 @@ def _launch(
     arrays: tuple[Tensor | None, ...],
 ) -> None:
     """Run a kernel on all sequences, ``each`` at a time, on as many threads as ``room`` has rows."""
-    places = addresses(radius_of(spec.basis, room.dtype), room, *_places(layout), *arrays)
-    numbers = (*integers, batch, gates, each, room.shape[1], *places)
+    given = (radius_of(spec.basis, room.dtype), room, *_places(layout), *arrays)  # held until the kernel is done
+    numbers = (*integers, batch, gates, each, room.shape[1], *addresses(*given))
     kernel(room.dtype, numbers, math.ceil(batch / each), room.shape[0])
 
 
@@ -215,15 +215,18 @@ class Stepper:
         self._frames: dict[int, tuple[Any, ...]] = {}
 
     def _frame(self, batch: int) -> tuple[Any, ...]:
-        """What a frame holds around what changes from call to call, and how many sequences walk at once."""
+        """What a frame holds around what changes from call to call, how many sequences walk at once, and its tensors.
+
+        The tensors are kept with their addresses: the caches that they come from may forget them.
+        """
         sizes, weights, dtype = self._sizes, self._weights, self._packed.dtype
         layout = Layout((batch,))
         each, _ = _shards(batch, sizes.forward_room(), 1)
         integers = _how(self._spec, layout, weights, sizes, False)
         front = (*integers, batch, sizes.gates, each, each * sizes.forward_room())
-        radius, places = addresses(radius_of(self._spec.basis, dtype)), addresses(*_places(layout))
+        radius, places = radius_of(self._spec.basis, dtype), _places(layout)
         given = addresses(weights.bias, weights.shape, self._packed)
-        return (*front, *radius), places, given, each
+        return (*front, *addresses(radius)), addresses(*places), given, each, (radius, *places)
 
     def __call__(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """(h', c') from x (B, I), h and c (B, H), all on the CPU; not differentiable."""
@@ -232,7 +235,7 @@ class Stepper:
         batch = len(x)
         if batch not in self._frames:
             self._frames[batch] = self._frame(batch)
-        front, places, given, each = self._frames[batch]
+        front, places, given, each, _ = self._frames[batch]
         # The states are clones, which the kernel moves on; its outputs, h once more, go behind the scratch memory.
         h, c, x = (
             h.clone(memory_format=torch.contiguous_format),

@@ -272,7 +272,8 @@ def test_a_compiler_takes_symbolic_shapes_in_any_memory_format():
 
 def test_the_operation_passes_the_checks_of_pytorch():
     tensors = (tensor.requires_grad_() for tensor in made((3, 2, 4), (5, 4), torch.float32)[:3])
-    torch.library.opcheck(torch.ops.qkan.rational.default, (2, [5, 4], "abs_terms", "numba", *tensors))
+    found = torch.library.opcheck(torch.ops.qkan.rational.default, (2, [5, 4], "abs_terms", "numba", *tensors))
+    assert set(found.values()) == {"SUCCESS"}
 
 
 def test_frozen_coefficients_get_no_gradients():

@@ -168,7 +168,9 @@ def test_operations_pass_the_checks_of_torch(name: str) -> None:
 
     leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
     arguments = (*_described(spec, layout, engine), keep, *leaves)
-    torch.library.opcheck(torch.ops.qkan.recurrence.default, arguments, test_utils=("test_schema", "test_faketensor"))
+    checks = ("test_schema", "test_faketensor")
+    found = torch.library.opcheck(torch.ops.qkan.recurrence.default, arguments, test_utils=checks)
+    assert found == dict.fromkeys(checks, "SUCCESS")
 
 
 @pytest.mark.parametrize("name", ["edge", "input", "hqkan", "gru"])

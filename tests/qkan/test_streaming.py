@@ -12,6 +12,7 @@ from torch import Tensor
 
 import qkan
 from qkan import QKANLSTM, QKANLSTMCell
+from qkan.kernels import features_numba, recurrence_numba
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "edge": {"reps": 2},
@@ -56,6 +57,19 @@ def test_one_sample_without_a_batch() -> None:
 def test_no_samples() -> None:
     cell = qkan.compile(QKANLSTMCell(2, 5), (torch.randn(1, 2),))
     assert cell(torch.zeros(0, 2))[0].shape == (0, 5)
+
+
+def test_a_stream_outlives_the_caches_of_its_constants() -> None:
+    x, hx = pair(2, 5)
+    cell = qkan.compile(QKANLSTMCell(2, 5), (x, hx))
+    expected = cell(x, hx)[0]
+    features_numba.radius_of.cache_clear()
+    recurrence_numba._places.cache_clear()
+    noise = [
+        torch.full((n,), 7, dtype=dtype) for n in (1, 2) for dtype in (torch.int64, torch.float32) for _ in range(99)
+    ]
+    assert torch.equal(cell(x, hx)[0], expected)
+    assert len(noise) == 396
 
 
 @pytest.mark.parametrize("change", ["in place", "load_state_dict", "double", "assign"])
