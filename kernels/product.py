@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from qkan.kernels import features_numba, spectral_triton
 from qkan.kernels.bloch_numba import usable
 from qkan.kernels.features import BASES, Basis
+from qkan.kernels.pulling import pull_needed
 from qkan.kernels.recurrence_types import Operands
 
 #: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
@@ -258,16 +260,12 @@ def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x:
     return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
 
 
-def shaped_sum(x: Tensor, operands: Operands) -> Tensor:
-    """:func:`weighted_sum` of operands with a shape in a few differentiable operations: activations, then a product."""
-    shape, base = operands.shape, operands.basis.base
-    if shape is None:
-        raise ValueError("operands without a shape are no activations; use weighted_sum")
-    waves = replace(operands.basis, base=None)
-    planes = [weighted_sum(x, shape[1:].unsqueeze(-1), shape[0], waves, diagonal=True)]
-    if base is not None:
-        planes.append(BASES[base][0](x))
-    return torch.cat(planes, -1) @ operands.matrix.flatten(0, 1) + operands.bias
+def shaped_planes(x: Tensor, basis: Basis, shape: Tensor) -> list[Tensor]:
+    """The planes of operands with a shape: the activation of every input and, if there is one, the base activation."""
+    planes = [weighted_sum(x, shape[1:].unsqueeze(-1), shape[0], replace(basis, base=None), diagonal=True)]
+    if basis.base is not None:
+        planes.append(BASES[basis.base][0](x))
+    return planes
 
 
 class _NumbaSum(torch.autograd.Function):
@@ -281,10 +279,11 @@ class _NumbaSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
-        x, matrix, _, shape = ctx.saved_tensors
+        x, matrix, _, shape = saved = ctx.saved_tensors
         need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
         if torch.is_grad_enabled() or not usable(grad):
-            return *_plain_pull(ctx, grad), None
+            plain = partial(_plain_operands_sum, ctx.basis)
+            return *pull_needed(plain, saved, ctx.needs_input_grad[:4], grad), None
         grad, of_matrix, of_constant, of_x, of_shape = grad.contiguous(), None, None, None, None
         if need_matrix or need_constant:
             of_matrix, of_constant = features_numba.matrix_gradients(ctx.basis, matrix, shape, x, grad)
@@ -294,22 +293,11 @@ class _NumbaSum(torch.autograd.Function):
         return *(f if need else None for f, need in zip(found, ctx.needs_input_grad, strict=False)), None
 
 
-def _plain_pull(ctx: Any, grad: Tensor) -> list[Tensor | None]:
-    """Gradients of :class:`_NumbaSum` where they are to be differentiated or mapped over."""
-    tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[:4]
-    wanted = [k for k, need in enumerate(needs) if need]
-
-    def value(*given: Tensor) -> Tensor:
-        filled = list(tensors)
-        for k, tensor in zip(wanted, given, strict=True):
-            filled[k] = tensor
-        x, matrix, constant, shape = filled
-        if shape is None:
-            return plain_sum(Sum(ctx.basis), x, matrix, constant)
-        return shaped_sum(x, Operands(ctx.basis, matrix, constant, shape))
-
-    pulled = iter(torch.func.vjp(value, *(tensors[k] for k in wanted))[1](grad))
-    return [next(pulled) if need else None for need in needs]
+def _plain_operands_sum(basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, shape: Tensor | None) -> Tensor:
+    """The sum of :class:`_NumbaSum` in a few differentiable operations."""
+    if shape is None:
+        return plain_sum(Sum(basis), x, matrix, constant)
+    return torch.cat(shaped_planes(x, basis, shape), -1) @ matrix.flatten(0, 1) + constant
 
 
 def operands_sum(x: Tensor, operands: Operands) -> Tensor:
@@ -317,7 +305,7 @@ def operands_sum(x: Tensor, operands: Operands) -> Tensor:
     basis, matrix, bias, shape = operands
     if usable(x, matrix, bias, shape):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, shape, basis)
-    return weighted_sum(x, matrix, bias, basis) if shape is None else shaped_sum(x, operands)
+    return _plain_operands_sum(basis, x, matrix, bias, shape)
 
 
 def weighted_sum(

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from qkan.kernels import recurrence_numba, recurrence_reference, recurrence_torch, recurrence_triton
-from qkan.kernels.features import BASES
-from qkan.kernels.product import matrix_gradient, weighted_sum
+from qkan.kernels.product import matrix_gradient, shaped_planes
+from qkan.kernels.pulling import pull_needed
 from qkan.kernels.recurrence_op import Passes, operation
 from qkan.kernels.recurrence_types import Engine, Layout, Spec, Tape, Weights
 
@@ -173,14 +173,9 @@ def _gradients(
 
 def _matrix_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
     """The gradient of the matrix, as one product over the rows of all steps."""
-    shape, base = weights.shape, spec.basis.base
-    if shape is None:
+    if weights.shape is None:
         return matrix_gradient(z, weights.matrix, inner, spec.basis, low=spec.low)
-    waves = replace(spec.basis, base=None)
-    planes = [weighted_sum(z, shape[1:].unsqueeze(-1), shape[0], waves, diagonal=True)]
-    if base is not None:
-        planes.append(BASES[base][0](z))
-    return torch.stack([plane.mT @ inner for plane in planes])
+    return torch.stack([plane.mT @ inner for plane in shaped_planes(z, spec.basis, weights.shape)])
 
 
 def _shape_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
@@ -204,19 +199,13 @@ def _reference_gradients(
     needs: Sequence[bool],
 ) -> Gradients:
     """As :func:`_gradients`, differentiable, from the inputs alone."""
-    wanted = [index for index, need in enumerate(needs) if need]
 
-    def results(*values: Tensor) -> tuple[Tensor, ...]:
-        filled = list(tensors)
-        for index, value in zip(wanted, values, strict=True):
-            filled[index] = value
-        steps, *fields, h_0, c_0 = filled
+    def results(steps: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
+        *fields, h_0, c_0 = others
         found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
         return tuple(tensor for tensor in found if tensor is not None)
 
-    pull = torch.func.vjp(results, *(tensors[index] for index in wanted))[1]
-    found = iter(pull(tuple(grads)))
-    return tuple(next(found) if need else None for need in needs)
+    return tuple(pull_needed(results, tensors, needs, tuple(grads)))
 
 
 def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any], tensors: Sequence[Tensor | None]):
@@ -233,6 +222,14 @@ def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any],
     return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))  # type: ignore[arg-type]
 
 
+def _arriving(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[list[Tensor], Any, Any, tuple[bool, ...]]:
+    """What a backward pass gets: gradients of all results (zeros for None), what was kept, the inputs, their needs."""
+    saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+    tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
+    filled = [kept[0].new_zeros(s) if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
+    return filled, kept, tensors, tuple(ctx.needs_input_grad[4:])
+
+
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors: Tensor | None):
@@ -241,25 +238,17 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.spec, ctx.layout, ctx.engine, _, *tensors = inputs
-        outputs, _, ctx.c_n, *tape = output
+        outputs, _, _, *tape = output
         ctx.mark_non_differentiable(*(kept for kept in tape if kept is not None))
         ctx.set_materialize_grads(False)
-        ctx.shapes = [None if result is None else result.shape for result in output[:3]]
+        ctx.shapes = [result.shape for result in output[:3] if result is not None]
         ctx.save_for_backward(*tensors, outputs, *tape)
-        ctx.c_n = ctx.c_n is not None
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
-        tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
-        results = 3 if ctx.c_n else 2
-        filled = [
-            kept[0].new_zeros(shape) if grad is None else grad
-            for grad, shape in zip(grads[:results], ctx.shapes[:results], strict=True)
-        ]
-        needs = tuple(ctx.needs_input_grad[4:])
-        found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, results, *filled, *kept, *tensors)
-        return None, None, None, None, *found
+        grads, kept, tensors, needs = _arriving(ctx, grads)  # type: ignore[assignment]
+        found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, len(grads), *grads, *kept, *tensors)
+        return *[None] * 4, *found
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors):
@@ -291,14 +280,10 @@ class _PlainRecurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
-        tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
-        filled = [kept[0].new_zeros(s) if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
-        needs = tuple(ctx.needs_input_grad[4:])
-        how = (ctx.spec, ctx.layout, ctx.engine)
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
-            return *[None] * 4, *_Gradients.apply(*how, needs, len(filled), *filled, *kept, *tensors)
-        return *[None] * 4, *_gradients(*how, filled, kept, tensors, needs)
+            return _Recurrence.backward(ctx, *grads)
+        given, kept, tensors, needs = _arriving(ctx, grads)
+        return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
 
 
 class _Gradients(torch.autograd.Function):

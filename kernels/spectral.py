@@ -21,9 +21,9 @@ parameter update instead of on every sample. Gradients of the circuit's paramete
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from qkan.kernels.ansatz import Ansatz
 from qkan.kernels.constants import constants, counted, exact_like
 from qkan.kernels.features import Basis
 from qkan.kernels.product import weighted_sum
+from qkan.kernels.pulling import pull_needed
 from qkan.kernels.sums import SumExpansion, frequencies
 
 #: Beyond so many terms single precision no longer holds what the bound promises.
@@ -178,7 +179,8 @@ class _FusedCoefficients(torch.autograd.Function):
     def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
         *tensors, unmixed = ctx.saved_tensors
         if torch.is_grad_enabled() or not bloch_numba.usable(of_matrix, of_constant):
-            return *_differentiable_gradients(ctx, tensors, (of_matrix, of_constant)), None
+            values = partial(_coefficients, ctx.rule)
+            return *pull_needed(values, tensors, ctx.needs_input_grad[:4], (of_matrix, of_constant)), None
         grad, of_mix = torch.cat((of_constant.unsqueeze(0), of_matrix)), None
         if unmixed is not None:
             of_mix = (grad * unmixed).sum(0).mT if ctx.needs_input_grad[3] else None
@@ -186,21 +188,6 @@ class _FusedCoefficients(torch.autograd.Function):
         of_values = torch.mm(ctx.rule.analysis.mT, grad.view(len(grad), -1))
         _, *of_circuits, _ = ctx.case.gradients(of_values, (False, *ctx.needs_input_grad[:3], False))
         return *of_circuits, of_mix, None
-
-
-def _differentiable_gradients(ctx: Any, tensors: Sequence[Tensor | None], grads: Sequence[Tensor]) -> list[Any]:
-    """Gradients of :func:`_coefficients` in its tensors, where they are to be differentiated or mapped over."""
-    wanted = [k for k, need in enumerate(ctx.needs_input_grad[:4]) if need]
-
-    def values(*given: Tensor) -> tuple[Tensor, Tensor]:
-        filled = list(tensors)
-        for k, tensor in zip(wanted, given, strict=True):
-            filled[k] = tensor
-        return _coefficients(ctx.rule, *filled)  # type: ignore[arg-type]
-
-    pull = torch.func.vjp(values, *(tensors[k] for k in wanted))[1]
-    pulled = iter(pull(tuple(grads)))
-    return [next(pulled) if need else None for need in ctx.needs_input_grad[:4]]
 
 
 def _expand(
