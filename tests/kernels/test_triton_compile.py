@@ -1,20 +1,12 @@
-"""The Triton kernels compile for GPUs that are not here, and keep everything in registers.
+"""The Triton kernels compile for GPUs that are not here, and keep everything in registers."""
 
-A process of its own compiles them, because those of this one may be interpreted.
-"""
-
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
+import built
 import pytest
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
-SCRIPT = Path(__file__).parents[1] / "support" / "triton_resources.py"
 #: Every ansatz, both pre-activations and all three devices, and on each device one long circuit; the whole grid is the
 #: script's default.
 CASES = [
@@ -35,11 +27,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton-cache"))}
-    done = subprocess.run([sys.executable, SCRIPT, *CASES], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return {(row["case"], row["kernel"]): row for row in rows}
+    return built.rows("triton_resources.py", CASES, tmp_path_factory.mktemp("triton-cache"))
 
 
 @pytest.mark.parametrize("case", CASES)
