@@ -50,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "qkan-seq needs Python 3.10 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint constraints.txt --upgrade pip setuptools
-	$(BIN)/python -m pip install --constraint constraints.txt --no-build-isolation --group test --group lint --editable '.[pennylane]'
+	$(BIN)/python -m pip install --constraint constraints.txt --no-build-isolation --group test --group lint --editable '.[pennylane,onnx,sklearn]'
 	touch $@
 
 $(TIMM_STAMP): pyproject.toml constraints-timm.txt
