@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
     from qkan.daruan import DARUAN as DARUAN
+    from qkan.fitting import fit as fit
     from qkan.hybrid import HQKAN as HQKAN
     from qkan.hybrid import JHCGNet as JHCGNet
     from qkan.kat import load_kat_state_dict as load_kat_state_dict
@@ -51,6 +52,7 @@ _EXPORTS: dict[str, str] = {
     "QKANLayer": "qkan.layers",
     "QLSTM": "qkan.qlstm",
     "compile": "qkan.compiling",
+    "fit": "qkan.fitting",
     "largest_difference": "qkan.compiling",
     "load_kat_state_dict": "qkan.kat",
 }
