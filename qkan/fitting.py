@@ -19,6 +19,7 @@ from qkan.options import positive_int
 
 OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
 ADAM_RATE = 1e-2
+MAX_EVALUATIONS = 26  # of one step of LBFGS: one where it starts, up to 25 of its line search
 Callback = Callable[[FitRow], Any]
 Pair = tuple[Tensor, Tensor]
 
@@ -313,6 +314,7 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
             run.parameters,
             rate,
             max_iter=1,
+            max_eval=MAX_EVALUATIONS,  # by default 5/4 max_iter, which leaves the line search none
             tolerance_grad=0.0,
             tolerance_change=tolerance,
             line_search_fn="strong_wolfe",
