@@ -10,8 +10,8 @@ from qkan.layers import QKANLayer
 def edge_activity(layer: QKANLayer, x: Tensor) -> Tensor:
     """Mean absolute deviation of every edge from its mean over the samples.
 
-    That is the L1 norm of an activation function (arXiv 2404.19756, eq. 2.17) without the constant of the edge: edges of
-    a QKAN carry constants, and a constant passes nothing of its input on. Gradients reach the parameters and ``x``.
+    That is the L1 norm of an activation function (arXiv 2404.19756, eq. 2.17) without the constant of the edge: edges
+    of a QKAN carry constants, and a constant passes nothing of its input on. Gradients reach parameters and ``x``.
 
     Args:
         layer: the layer whose edges are measured.

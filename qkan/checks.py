@@ -23,7 +23,9 @@ def samples(name: str, values: Any, least: int = 1) -> Tensor:
     if not isinstance(values, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(values).__name__}; convert it with torch.as_tensor")
     if values.dim() == 0 or values.shape[0] < least:
-        raise ValueError(f"{name} of shape {tuple(values.shape)} must hold {least} or more samples in its first dimension")
+        raise ValueError(
+            f"{name} of shape {tuple(values.shape)} must hold {least} or more samples in its first dimension"
+        )
     if values.numel() == 0:
         raise ValueError(f"{name} of shape {tuple(values.shape)} is empty")
     bad = values.numel() - int(torch.isfinite(values).sum())

@@ -115,7 +115,9 @@ def _steps(optimizer: str, steps: int | tuple[int, int]) -> dict[str, int]:
     if isinstance(steps, tuple | list):
         if len(steps) != 2:
             raise ValueError(f"steps {steps} must be one number, or two: those of Adam and of LBFGS")
-        return {name: positive_int(f"steps of {name}", count) for name, count in zip(("adam", "lbfgs"), steps, strict=True)}
+        return {
+            name: positive_int(f"steps of {name}", count) for name, count in zip(("adam", "lbfgs"), steps, strict=True)
+        }
     total = positive_int("steps", steps)
     return {"adam": (total + 1) // 2, "lbfgs": total // 2}
 
@@ -244,7 +246,9 @@ class _Fit:
             value = row[name]  # type: ignore[literal-required]
             if math.isfinite(value) or (name == "watched" and not watched):
                 continue
-            kept = f"the weights of step {self.history.best_step} are restored" if self.best else "it was so at the start"
+            kept = (
+                f"the weights of step {self.history.best_step} are restored" if self.best else "it was so at the start"
+            )
             what = self.history.watched if name == "watched" else name
             raise FloatingPointError(
                 f"{what} became {value} at step {row['step']} ({row['optimizer']}); {kept}; "

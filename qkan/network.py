@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from typing_extensions import Unpack
 
 from qkan.checks import Loss
 from qkan.fit_history import FitHistory
 from qkan.fitting import Callback, fit
+from qkan.importance import Attribution, attribute, feature_importance
 from qkan.kernels.choice import Radius
 from qkan.kernels.recurrence_types import Operands
 from qkan.layers import QKANLayer
@@ -78,7 +78,7 @@ class QKAN(nn.Module):
         loss: str | Loss = "mse",
         l1: float = 0.0,
         entropy: float = 0.0,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
         callback: Callback | None = None,
     ) -> FitHistory:
         """Fit the network to samples ``x`` (samples, ..., width[0]) and ``y``; see :func:`qkan.fitting.fit`."""
@@ -101,6 +101,16 @@ class QKAN(nn.Module):
     def regularization(self, x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
         """L1 and entropy of the edge activities for ``x``, a scalar; see :mod:`qkan.regularization`."""
         return regularization(self._qkan_layers(), x, l1=l1, entropy=entropy)
+
+    def attribute(self, x: Tensor) -> Attribution:
+        """Scores of nodes and edges for ``x``, propagated back from the outputs; see :func:`qkan.importance.attribute`."""
+        return attribute(self._qkan_layers(), x)
+
+    def feature_importance(
+        self, x: Tensor, y: Tensor | None = None, *, method: str = "l2", loss: str | Loss = "mse"
+    ) -> Tensor:
+        """Importance of the inputs for ``x``, (width[0],); see :func:`qkan.importance.feature_importance`."""
+        return feature_importance(self._qkan_layers(), x, y, method=method, loss=loss)
 
     def _qkan_layers(self) -> list[QKANLayer]:
         return list(self.layers)  # type: ignore[arg-type]
