@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
+    from qkan.selector import QKANSelector as QKANSelector
 
 #: public name -> the module that defines it
 _EXPORTS: dict[str, str] = {
@@ -57,13 +58,17 @@ _EXPORTS: dict[str, str] = {
     "load_kat_state_dict": "qkan.kat",
 }
 
+#: names that need an extra; they are no part of ``from qkan import *``, which works without it
+_WITH_EXTRA: dict[str, str] = {"QKANSelector": "qkan.selector"}
+
 __all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
+    module = _EXPORTS.get(name) or _WITH_EXTRA.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

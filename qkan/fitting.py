@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -84,16 +85,17 @@ def fit(
             f"{type(model).__name__} has none; leave them 0"
         )
     function = checks.loss_function(loss)
-    _probe(model, data, function, exact=isinstance(loss, str))
-    if validation is not None:
-        _probe(model, validation, function, exact=isinstance(loss, str), where="validation ")
     run = _Fit(model, data, validation, function, weights, callback)
-    with torch.enable_grad(), run:
-        if budget["adam"]:
-            batches = _batches(data, batch_size, generator)
-            _adam(run, budget["adam"], ADAM_RATE if rate is None else rate, batches, last=not budget["lbfgs"])
-        if budget["lbfgs"] and run.history.stopped == "steps":
-            _lbfgs(run, budget["lbfgs"], 1.0 if rate is None or budget["adam"] else rate)
+    with _modes_kept(model), torch.enable_grad():
+        _probe(model, data, function, exact=isinstance(loss, str))
+        if validation is not None:
+            _probe(model, validation, function, exact=isinstance(loss, str), where="validation ")
+        with run:
+            if budget["adam"]:
+                batches = _batches(data, batch_size, generator)
+                _adam(run, budget["adam"], ADAM_RATE if rate is None else rate, batches, last=not budget["lbfgs"])
+            if budget["lbfgs"] and run.history.stopped == "steps":
+                _lbfgs(run, budget["lbfgs"], 1.0 if rate is None or budget["adam"] else rate)
     return run.history
 
 
@@ -125,21 +127,28 @@ def _steps(optimizer: str, steps: int | tuple[int, int]) -> dict[str, int]:
 def _probe(model: nn.Module, pair: Pair, loss: Loss, *, exact: bool, where: str = "") -> None:
     """Try one sample, so that a wrong shape is an error before the first step and no loss broadcasts silently."""
     x, y = pair[0][:1], pair[1][:1]
-    training = model.training
     model.eval()
+    with torch.no_grad():
+        prediction = model(x)
+        if not isinstance(prediction, Tensor):
+            raise TypeError(f"{type(model).__name__} must return one tensor, got {type(prediction).__name__}")
+        if exact:
+            checks.same_shape(prediction, y, where)
+        value = loss(prediction, y)
+    if not isinstance(value, Tensor) or value.dim():
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"loss must give a scalar tensor, got {shape}; take the mean over the samples")
+
+
+@contextmanager
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    """Give every part of the model its mode, training or evaluation, back in the end."""
+    modes = [(module, module.training) for module in model.modules()]
     try:
-        with torch.no_grad():
-            prediction = model(x)
-            if not isinstance(prediction, Tensor):
-                raise TypeError(f"{type(model).__name__} must return one tensor, got {type(prediction).__name__}")
-            if exact:
-                checks.same_shape(prediction, y, where)
-            value = loss(prediction, y)
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ValueError(f"loss must give a scalar tensor, got {shape}; take the mean over the samples")
+        yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 class _Values(NamedTuple):
@@ -173,7 +182,6 @@ class _Fit:
         self.optimizer = "start"
 
     def __enter__(self) -> None:
-        self.training = self.model.training
         self.model.train()
 
     def __exit__(self, *exception: object) -> None:
@@ -181,11 +189,10 @@ class _Fit:
             self.model.load_state_dict(self.best)
         for parameter in self.parameters:
             parameter.grad = None
-        self.model.train(self.training)
 
     def objective(self, pair: Pair) -> _Values:
         x, y = pair
-        loss = self.loss(self.model(x), y).reshape(())
+        loss = self.loss(self.model(x), y)
         if pair is self.validation or not any(self.weights.values()):
             return _Values(loss, loss, loss.new_zeros(()))
         added = self.model.regularization(x, **self.weights)  # type: ignore[operator]
@@ -246,9 +253,7 @@ class _Fit:
             value = row[name]  # type: ignore[literal-required]
             if math.isfinite(value) or (name == "watched" and not watched):
                 continue
-            kept = (
-                f"the weights of step {self.history.best_step} are restored" if self.best else "it was so at the start"
-            )
+            kept = f"the weights of step {self.history.best_step} are restored" if self.best else "no step was made"
             what = self.history.watched if name == "watched" else name
             raise FloatingPointError(
                 f"{what} became {value} at step {row['step']} ({row['optimizer']}); {kept}; "

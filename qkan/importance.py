@@ -33,9 +33,10 @@ class Attribution:
 def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
     """Scores of nodes and edges (KAN 2.0, arXiv 2408.10205, section 4.1), from the outputs back to the inputs.
 
-    With E_ji the standard deviation over the samples of the edge from node i to node j of the next layer, and N_j that of
-    node j: the edge has the score B_ji = A_j E_ji / N_j, and node i has A_i = sum_j B_ji; outputs start with A = 1. A node
-    that does not vary passes no score on. Edges that cancel out at a node may have scores above the node's.
+    With E_ji the standard deviation over the samples of the edge from node i to node j of the next layer, and N_j that
+    of node j: the edge has the score B_ji = A_j E_ji / N_j, and node i has A_i = sum_j B_ji; outputs start with A = 1.
+    A node that does not vary beyond rounding passes no score on. Edges that cancel out at a node may have scores above
+    the node's.
 
     Args:
         layers: applied in turn.
@@ -51,7 +52,8 @@ def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
             edges = layer.edge_outputs(nodes)
             nodes = edges.sum(-1)
             spread = nodes.std(0, correction=0).unsqueeze(-1)
-            ratios.append(torch.where(spread > 0, edges.std(0, correction=0) / spread, 0))
+            rounding = 8 * torch.finfo(nodes.dtype).eps * nodes.abs().amax(0).unsqueeze(-1)
+            ratios.append(torch.where(spread > rounding, edges.std(0, correction=0) / spread, 0))
         node_scores, edge_scores = [torch.ones_like(nodes[0])], []
         for ratio in reversed(ratios):
             edge_scores.insert(0, node_scores[0].unsqueeze(-1) * ratio)

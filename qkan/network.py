@@ -103,7 +103,7 @@ class QKAN(nn.Module):
         return regularization(self._qkan_layers(), x, l1=l1, entropy=entropy)
 
     def attribute(self, x: Tensor) -> Attribution:
-        """Scores of nodes and edges for ``x``, propagated back from the outputs; see :func:`qkan.importance.attribute`."""
+        """Scores of nodes and edges for ``x``, back from the outputs; see :func:`qkan.importance.attribute`."""
         return attribute(self._qkan_layers(), x)
 
     def feature_importance(
