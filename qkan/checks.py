@@ -55,19 +55,18 @@ def paired_samples(x: Any, y: Any, where: str = "") -> tuple[Tensor, Tensor]:
 
 
 def same_shape(prediction: Tensor, y: Tensor, where: str = "") -> None:
-    """Check that a target has the shape of the prediction, so that no loss broadcasts one of them.
+    """Check that targets have the shape of predictions but for the number of samples, so that no loss broadcasts.
 
     Raises:
         ValueError: it has another one.
     """
-    if prediction.shape == y.shape:
+    wanted = (y.shape[0], *prediction.shape[1:])
+    if wanted == tuple(y.shape):
         return
-    fix = "; use y.unsqueeze(-1)" if prediction.shape == (*y.shape, 1) else ""
-    if prediction.shape[:-1] == y.shape[:-1]:
+    fix = "; use y.unsqueeze(-1)" if wanted == (*y.shape, 1) else ""
+    if wanted[:-1] == tuple(y.shape[:-1]):
         raise ValueError(f"{where}y has {y.shape[-1]} columns, but the model has {prediction.shape[-1]} outputs")
-    raise ValueError(
-        f"{where}y of shape {tuple(y.shape)} must have the shape of the model's output, {tuple(prediction.shape)}{fix}"
-    )
+    raise ValueError(f"{where}y of shape {tuple(y.shape)} must have the shape of the model's output, {wanted}{fix}")
 
 
 def loss_function(loss: str | Loss) -> Loss:

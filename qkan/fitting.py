@@ -133,7 +133,7 @@ def _probe(model: nn.Module, pair: Pair, loss: Loss, *, exact: bool, where: str 
         if not isinstance(prediction, Tensor):
             raise TypeError(f"{type(model).__name__} must return one tensor, got {type(prediction).__name__}")
         if exact:
-            checks.same_shape(prediction, y, where)
+            checks.same_shape(prediction, pair[1], where)
         value = loss(prediction, y)
     if not isinstance(value, Tensor) or value.dim():
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
