@@ -139,7 +139,7 @@ class QKANSelector(SelectorMixin, BaseEstimator):
             )
         self.classes_, codes = np.unique(y.ravel(), return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y holds 1 class, {self.classes_[0]!r}; classification needs two or more")
+            raise ValueError(f"y holds 1 class, {self.classes_.tolist()[0]!r}; classification needs two or more")
         return torch.from_numpy(codes.astype(np.int64)), len(self.classes_), F.cross_entropy
 
     def _check_choice(self, features: int) -> None:

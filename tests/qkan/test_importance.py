@@ -151,7 +151,7 @@ X = torch.zeros(4, 3)
         (X.log(), None, {}, ValueError, "x has 12 of 12 values that are NaN or infinite"),
         (X.tolist(), None, {}, TypeError, "x must be a torch.Tensor, got list"),
         (X, X, {"method": "knockout"}, ValueError, "y has 3 columns, but the model has 2 outputs"),
-        (X, X[:2, :2], {"method": "knockout"}, ValueError, "y of shape (2, 2) must have the leading dimensions of x, (4,)"),
+        (X, X[:2, :2], {"method": "knockout"}, ValueError, "y of shape (2, 2) must have the leading dimensions of x"),
         (X, X[:, 0], {"method": "knockout"}, ValueError, "y of shape (4,) must have the shape of the model's output"),
         (X, X[:, :2] / 0, {"method": "knockout"}, ValueError, "y has 8 of 8 values that are NaN or infinite"),
         (X, None, {"method": "knockout", "loss": "mae"}, ValueError, "unknown loss 'mae'"),

@@ -1,5 +1,14 @@
 """QKANSelector: the contract of scikit-learn, and what it selects."""
 
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qkan import QKANSelector
