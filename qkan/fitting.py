@@ -250,7 +250,7 @@ class _Fit:
 
     def _check_finite(self, row: FitRow, watched: bool) -> None:
         for name in ("train_loss", "regularization", "watched"):
-            value = row[name]  # type: ignore[literal-required]
+            value = row[name]
             if math.isfinite(value) or (name == "watched" and not watched):
                 continue
             kept = f"the weights of step {self.history.best_step} are restored" if self.best else "no step was made"
@@ -333,7 +333,7 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
     stop = run.note(evaluate(), reached)
     while made < steps and not stop:
         before = parameters_to_vector(run.parameters).detach()
-        optimizer.step(lambda: evaluate().total)  # type: ignore[arg-type]
+        optimizer.step(lambda: evaluate().total)
         if torch.equal(before, parameters_to_vector(run.parameters)):
             if cleared:
                 run.history.stopped = "converged"

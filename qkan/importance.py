@@ -54,7 +54,7 @@ def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
             spread = nodes.std(0, correction=0).unsqueeze(-1)
             rounding = 8 * torch.finfo(nodes.dtype).eps * nodes.abs().amax(0).unsqueeze(-1)
             ratios.append(torch.where(spread > rounding, edges.std(0, correction=0) / spread, 0))
-        node_scores, edge_scores = [torch.ones_like(nodes[0])], []
+        node_scores, edge_scores = [torch.ones_like(nodes[0])], list[Tensor]()
         for ratio in reversed(ratios):
             edge_scores.insert(0, node_scores[0].unsqueeze(-1) * ratio)
             node_scores.insert(0, edge_scores[0].sum(0))

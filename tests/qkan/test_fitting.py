@@ -231,6 +231,22 @@ def test_callback_sees_every_row_and_ends_the_fit() -> None:
     assert len(fit(linear(), *line(), steps=9, callback=lambda row: True)) == 1
 
 
+def test_an_interrupted_fit_leaves_the_best_weights() -> None:
+    x, y = line()
+    model = linear()
+    losses = []
+
+    def callback(row: dict) -> None:
+        losses.append(row["train_loss"])
+        if len(losses) == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, x, y, optimizer="adam", steps=99, lr=0.5, callback=callback)
+    assert min(losses) < losses[-1]
+    assert F.mse_loss(model(x), y).item() == pytest.approx(min(losses), rel=1e-12)
+
+
 def test_parts_keep_their_modes_and_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1)).double()
     model[1].eval()
