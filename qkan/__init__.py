@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
     from qkan.daruan import DARUAN as DARUAN
+    from qkan.fitting import fit as fit
     from qkan.hybrid import HQKAN as HQKAN
     from qkan.hybrid import JHCGNet as JHCGNet
     from qkan.kat import load_kat_state_dict as load_kat_state_dict
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
+    from qkan.selector import QKANSelector as QKANSelector
 
 #: public name -> the module that defines it
 _EXPORTS: dict[str, str] = {
@@ -51,17 +53,22 @@ _EXPORTS: dict[str, str] = {
     "QKANLayer": "qkan.layers",
     "QLSTM": "qkan.qlstm",
     "compile": "qkan.compiling",
+    "fit": "qkan.fitting",
     "largest_difference": "qkan.compiling",
     "load_kat_state_dict": "qkan.kat",
 }
+
+#: names that need an extra; they are no part of ``from qkan import *``, which works without it
+_WITH_EXTRA: dict[str, str] = {"QKANSelector": "qkan.selector"}
 
 __all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
+    module = _EXPORTS.get(name) or _WITH_EXTRA.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from typing_extensions import Unpack
 
+from qkan.checks import Loss
+from qkan.fit_history import FitHistory
+from qkan.fitting import Callback, fit
+from qkan.importance import Attribution, attribute, feature_importance
 from qkan.kernels.choice import Radius
 from qkan.kernels.recurrence_types import Operands
 from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
+from qkan.regularization import regularization
 
 
 class QKAN(nn.Module):
@@ -59,3 +64,53 @@ class QKAN(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def fit(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        validation: tuple[Tensor, Tensor] | None = None,
+        optimizer: str = "adam+lbfgs",
+        steps: int | tuple[int, int] = 200,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        loss: str | Loss = "mse",
+        l1: float = 0.0,
+        entropy: float = 0.0,
+        generator: Generator | None = None,
+        callback: Callback | None = None,
+    ) -> FitHistory:
+        """Fit the network to samples ``x`` (samples, ..., width[0]) and ``y``; see :func:`qkan.fitting.fit`."""
+        return fit(
+            self,
+            x,
+            y,
+            validation=validation,
+            optimizer=optimizer,
+            steps=steps,
+            lr=lr,
+            batch_size=batch_size,
+            loss=loss,
+            l1=l1,
+            entropy=entropy,
+            generator=generator,
+            callback=callback,
+        )
+
+    def regularization(self, x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
+        """L1 and entropy of the edge activities for ``x``, a scalar; see :mod:`qkan.regularization`."""
+        return regularization(self._qkan_layers(), x, l1=l1, entropy=entropy)
+
+    def attribute(self, x: Tensor) -> Attribution:
+        """Scores of nodes and edges for ``x``, back from the outputs; see :func:`qkan.importance.attribute`."""
+        return attribute(self._qkan_layers(), x)
+
+    def feature_importance(
+        self, x: Tensor, y: Tensor | None = None, *, method: str = "l2", loss: str | Loss = "mse"
+    ) -> Tensor:
+        """Importance of the inputs for ``x``, (width[0],); see :func:`qkan.importance.feature_importance`."""
+        return feature_importance(self._qkan_layers(), x, y, method=method, loss=loss)
+
+    def _qkan_layers(self) -> list[QKANLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
