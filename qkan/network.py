@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -59,3 +60,27 @@ class QKAN(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def to_sympy(
+        self,
+        variables: Sequence[Any] | None = None,
+        *,
+        tolerance: float = 0.0,
+        digits: int | None = None,
+        nested: bool = True,
+    ) -> list[Any]:
+        """The network as SymPy expressions, exact: nothing is fitted.
+
+        Args:
+            variables: symbols, names or expressions, one per input; default x1, x2, ...
+            tolerance: drop what has a coefficient not larger in modulus, >= 0.
+            digits: significant digits that numbers are rounded to, 1 to 15, or None for all.
+            nested: one expression per output, composed through the layers; False: for every layer a list of pairs of a
+                symbol (h1_1, h1_2, ..., y1, ...) and its definition in those of the layer before.
+
+        Raises:
+            ValueError, TypeError: a bad option, more than 20,000 terms, or a callable base activation.
+        """
+        from qkan.symbolic import network_to_sympy
+
+        return network_to_sympy(self, variables, tolerance=tolerance, digits=digits, nested=nested)
