@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
+    from qkan.symbolic_library import SymbolicFunction as SymbolicFunction
+    from qkan.symbolic_network import SymbolicQKAN as SymbolicQKAN
 
 #: public name -> the module that defines it
 _EXPORTS: dict[str, str] = {
@@ -50,6 +52,8 @@ _EXPORTS: dict[str, str] = {
     "QKANLSTMCell": "qkan.cells",
     "QKANLayer": "qkan.layers",
     "QLSTM": "qkan.qlstm",
+    "SymbolicFunction": "qkan.symbolic_library",
+    "SymbolicQKAN": "qkan.symbolic_network",
     "compile": "qkan.compiling",
     "largest_difference": "qkan.compiling",
     "load_kat_state_dict": "qkan.kat",

@@ -38,8 +38,16 @@ _BASE_COPIES = {"silu": 2, "gelu": 2, "relu": 1, "tanh": 1, "identity": 1}
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """How coefficients become SymPy numbers: what to drop, and to how many significant digits to round."""
+class Numbers:
+    """How coefficients become SymPy numbers.
+
+    Args:
+        tolerance: coefficients with a modulus not above are dropped, >= 0.
+        digits: significant digits to round to, 1 to 15, or None for all.
+
+    Raises:
+        ValueError, TypeError: something else.
+    """
 
     tolerance: float = 0.0
     digits: int | None = None
@@ -53,12 +61,20 @@ class _Numbers:
             raise ValueError(f"digits {self.digits} is outside [1, 15]; None keeps all")
 
     def keeps(self, value: float) -> bool:
+        """Whether a coefficient is large enough to stay."""
         return abs(value) > max(self.tolerance, _ROUNDING)
 
+    def kept(self, value: float) -> Expr:
+        """The number, or 0 if it is dropped."""
+        return self.number(value if self.keeps(value) else 0.0)
+
     def number(self, value: float) -> Expr:
+        """An integer where the value is one, else a rounded or full floating-point number."""
         import sympy
 
-        if value == round(value) or abs(value - round(value)) <= _WHOLE * abs(value):
+        if self.digits is not None:
+            value = float(f"{value:.{self.digits - 1}e}")
+        if abs(value - round(value)) <= _WHOLE * abs(value):
             return sympy.Integer(round(value))
         return sympy.Float(value) if self.digits is None else sympy.Float(value, self.digits)
 
@@ -80,7 +96,7 @@ class _Edge:
     constant: float
     outer: Callable[[Expr], Expr] | None
     others: tuple[_Term, ...]
-    numbers: _Numbers
+    numbers: Numbers
 
     @property
     def copies(self) -> int:
@@ -96,8 +112,9 @@ class _Edge:
     def _sum(self, terms: tuple[_Term, ...], x: Expr, constant: float = 0.0) -> Expr:
         import sympy
 
-        constants = [self.numbers.number(constant)] if self.numbers.keeps(constant) else []
-        return sympy.Add(*constants, *(self.numbers.number(t.coefficient) * t.function(x) for t in terms))
+        return sympy.Add(
+            self.numbers.kept(constant), *(self.numbers.number(t.coefficient) * t.function(x) for t in terms)
+        )
 
 
 def _times(factor: Expr, x: Expr) -> Expr:
@@ -108,7 +125,7 @@ def _times(factor: Expr, x: Expr) -> Expr:
 
 
 def _waves(
-    ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, numbers: _Numbers
+    ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, numbers: Numbers
 ) -> list[_Term]:
     """<Z> of a circuit that encodes w x + b, as cosines and sines."""
     import sympy
@@ -154,7 +171,7 @@ def _chebyshev(ansatz: Ansatz, reps: int, theta: Tensor) -> list[_Term]:
 
 
 def _algebraic(
-    ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, numbers: _Numbers
+    ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, numbers: Numbers
 ) -> list[_Term]:
     """<Z> of a circuit that encodes acos(u_l), every u_l = w_l x + b_l another: linear in each u_l, sqrt(1 - u_l^2)."""
     import sympy
@@ -173,7 +190,7 @@ def _algebraic(
     def monomial(x: Expr, kinds: Sequence[int]) -> Any:
         factors = []
         for kind, slope, shift in zip(kinds, slopes, shifts, strict=True):
-            u = numbers.number(slope) * x + (numbers.number(shift) if numbers.keeps(shift) else 0)
+            u = numbers.number(slope) * x + numbers.kept(shift)
             factors.append((1, u, sympy.sqrt(1 - u**2))[kind])
         return sympy.Mul(*factors)
 
@@ -207,7 +224,7 @@ def _base_expression(name: str) -> Callable[[Expr], Any]:
     }[name]
 
 
-def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: _Numbers) -> list[_Term]:
+def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> list[_Term]:
     theta, weight, bias = (
         None if p is None else p[min(output, p.shape[0] - 1), input].detach().cpu() for p in layer.circuit_parameters()
     )
@@ -217,13 +234,13 @@ def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: _Numbers)
         return _chebyshev(layer.ansatz, layer.reps, theta)  # type: ignore[arg-type]
     if 3**layer.reps > MAX_TERMS:
         raise ValueError(
-            f"{layer.reps} repetitions of ansatz {layer.ansatz.name!r} with trained pre-activations are {3**layer.reps} "
-            f"terms an edge, more than {MAX_TERMS}; use at most 9"
+            f"{layer.reps} repetitions of ansatz {layer.ansatz.name!r} with trained pre-activations are "
+            f"{3**layer.reps:,} terms an edge, more than {MAX_TERMS:,}; use at most 9"
         )
     return _algebraic(layer.ansatz, layer.reps, theta, weight, bias, numbers)  # type: ignore[arg-type]
 
 
-def _edge_form(layer: QKANLayer, output: int, input: int, numbers: _Numbers) -> _Edge:
+def edge_form(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> _Edge:
     """The closed form of one edge, not yet at any x."""
     if not edge_is_kept(layer, output, input):
         return _Edge((), 0.0, None, (), numbers)
@@ -246,7 +263,7 @@ def _edge_form(layer: QKANLayer, output: int, input: int, numbers: _Numbers) -> 
     if layer.readout == "amplitude":
         constant = sum(term.coefficient for term in terms if not term.copies)
         circuit = tuple(term for term in terms if term.copies and numbers.keeps(term.coefficient))
-        scaling, offset = numbers.number(scale), numbers.number(shift) if numbers.keeps(shift) else 0
+        scaling, offset = numbers.number(scale), numbers.kept(shift)
         return _Edge(
             circuit,
             constant,
@@ -291,7 +308,7 @@ def edge_to_sympy(
     import sympy
 
     check_edge(output, input, layer.out_features, layer.in_features)
-    edge = _edge_form(layer, output, input, _Numbers(tolerance, digits))
+    edge = edge_form(layer, output, input, Numbers(tolerance, digits))
     if edge.copies > MAX_TERMS:
         raise _too_large(edge.copies, f"edge ({output}, {input})")
     return edge.at(sympy.Symbol("x") if x is None else sympy.sympify(x))
@@ -361,7 +378,7 @@ def network_to_sympy(
     nested: bool = True,
 ) -> list[Any]:
     """What :meth:`qkan.QKAN.to_sympy` gives; see there."""
-    numbers = _Numbers(tolerance, digits)
+    numbers = Numbers(tolerance, digits)
     named_variables(variables, network.width[0])
     edges = sum(kept_edges(layer) for layer in network.layers)  # type: ignore[arg-type]
     if edges > MAX_EDGES:
@@ -372,5 +389,5 @@ def network_to_sympy(
     forms = []
     for layer in network.layers:
         rows = range(layer.out_features), range(layer.in_features)  # type: ignore[arg-type]
-        forms.append([[_edge_form(layer, o, i, numbers) for i in rows[1]] for o in rows[0]])  # type: ignore[arg-type]
+        forms.append([[edge_form(layer, o, i, numbers) for i in rows[1]] for o in rows[0]])  # type: ignore[arg-type]
     return compose(forms, variables, network.width[0], nested)
