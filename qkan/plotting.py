@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qkan.activity import edge_activity
 from qkan.options import base_function, check_edge
-from qkan.symbolic import edge_is_kept
+from qkan.symbolic import edge_is_kept, kept_edges
 from qkan.symbolic_network import edge_curves, layer_inputs, pick_layer
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _layers(network: QKAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
         # Enough samples for an activity, and no more numbers than fit into memory with ease.
         stride = -(-len(inputs) * outs * ins // 20_000_000)  # type: ignore[operator]
         activity = edge_activity(layer, inputs[::stride].to(layer.theta)).detach().double().cpu()  # type: ignore[arg-type]
-        edges = [(o, i) for o in range(outs) for i in range(ins) if edge_is_kept(layer, o, i)]  # type: ignore[arg-type]
+        edges = kept_edges(layer)  # type: ignore[arg-type]
         found.append(_Drawn(layer, inputs, activity, edges, len(edges) <= max_edges))  # type: ignore[arg-type]
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -117,11 +118,11 @@ class _Edge:
         )
 
 
-def _times(factor: Expr, x: Expr) -> Expr:
-    """factor * x, a sum in brackets left in its brackets, which keeps composed expressions short."""
+def _wave(function: Callable[[Any], Any], factor: Expr, x: Expr) -> Any:
+    """function(factor * x), a sum left in its brackets, which keeps composed expressions short."""
     import sympy
 
-    return sympy.Mul(factor, x, evaluate=False) if x.is_Add and factor != 1 else factor * x
+    return function(sympy.Mul(factor, x, evaluate=False) if x.is_Add and factor != 1 else factor * x)
 
 
 def _waves(
@@ -140,8 +141,8 @@ def _waves(
         if frequency < 0:
             continue
         omega = numbers.number(frequency)
-        terms.append(_Term(2 * coefficient.real, lambda x, omega=omega: sympy.cos(_times(omega, x))))
-        terms.append(_Term(-2 * coefficient.imag, lambda x, omega=omega: sympy.sin(_times(omega, x))))
+        terms.append(_Term(2 * coefficient.real, partial(_wave, sympy.cos, omega)))
+        terms.append(_Term(-2 * coefficient.imag, partial(_wave, sympy.sin, omega)))
     return terms
 
 
@@ -149,10 +150,10 @@ def _chebyshev(ansatz: Ansatz, reps: int, theta: Tensor) -> list[_Term]:
     """<Z> of a circuit that encodes acos(x): T_k(x) = cos(k acos x) and sqrt(1 - x^2) U_(k-1)(x) = sin(k acos x)."""
     import sympy
 
-    def even(x: Expr, k: int) -> Any:
+    def even(k: int, x: Expr) -> Any:
         return sympy.chebyshevt(k, x) if k <= _POWERS else sympy.cos(k * sympy.acos(x))
 
-    def odd(x: Expr, k: int) -> Any:
+    def odd(k: int, x: Expr) -> Any:
         if k > _POWERS:
             return sympy.sin(k * sympy.acos(x))
         return sympy.sqrt(1 - x**2) * sympy.chebyshevu(k - 1, x)
@@ -165,8 +166,8 @@ def _chebyshev(ansatz: Ansatz, reps: int, theta: Tensor) -> list[_Term]:
             terms.append(_Term(coefficient.real, lambda x: sympy.Integer(1), 0))
         elif k > 0:
             copies = k if k <= _POWERS else 1
-            terms.append(_Term(2 * coefficient.real, lambda x, k=k: even(x, k), copies))
-            terms.append(_Term(-2 * coefficient.imag, lambda x, k=k: odd(x, k), copies))
+            terms.append(_Term(2 * coefficient.real, partial(even, k), copies))
+            terms.append(_Term(-2 * coefficient.imag, partial(odd, k), copies))
     return terms
 
 
@@ -187,7 +188,7 @@ def _algebraic(
     slopes = [1.0] * reps if weight is None else weight.double().tolist()
     shifts = [0.0] * reps if bias is None else bias.double().tolist()
 
-    def monomial(x: Expr, kinds: Sequence[int]) -> Any:
+    def monomial(kinds: Sequence[int], x: Expr) -> Any:
         factors = []
         for kind, slope, shift in zip(kinds, slopes, shifts, strict=True):
             u = numbers.number(slope) * x + numbers.kept(shift)
@@ -195,7 +196,7 @@ def _algebraic(
         return sympy.Mul(*factors)
 
     return [
-        _Term(waves[kinds].real.item(), lambda x, kinds=kinds: monomial(x, kinds), sum(kind > 0 for kind in kinds))
+        _Term(waves[kinds].real.item(), partial(monomial, kinds), sum(kind > 0 for kind in kinds))
         for kinds in itertools.product(range(3), repeat=reps)
     ]
 
@@ -282,10 +283,12 @@ def edge_is_kept(layer: QKANLayer, output: int, input: int) -> bool:
     return mask is None or bool(mask[output, input])
 
 
-def kept_edges(layer: QKANLayer) -> int:
-    """How many edges of a layer are not pruned."""
+def kept_edges(layer: QKANLayer) -> list[tuple[int, int]]:
+    """(output, input) of every edge that is not pruned, by output."""
     mask = getattr(layer, "edge_mask", None)
-    return layer.in_features * layer.out_features if mask is None else int(mask.sum())
+    if mask is None:
+        return list(itertools.product(range(layer.out_features), range(layer.in_features)))
+    return [(o, i) for o, i in mask.nonzero().tolist()]
 
 
 def _too_large(terms: int, what: str) -> ValueError:
@@ -380,14 +383,15 @@ def network_to_sympy(
     """What :meth:`qkan.QKAN.to_sympy` gives; see there."""
     numbers = Numbers(tolerance, digits)
     named_variables(variables, network.width[0])
-    edges = sum(kept_edges(layer) for layer in network.layers)  # type: ignore[arg-type]
+    layers: list[Any] = list(network.layers)
+    edges = sum(len(kept_edges(layer)) for layer in layers)
     if edges > MAX_EDGES:
         raise ValueError(
             f"the network has {edges:,} edges, more than {MAX_EDGES:,} that a closed form is written for; prune edges "
             "or take single edges with layer.to_sympy(output, input)"
         )
-    forms = []
-    for layer in network.layers:
-        rows = range(layer.out_features), range(layer.in_features)  # type: ignore[arg-type]
-        forms.append([[edge_form(layer, o, i, numbers) for i in rows[1]] for o in rows[0]])  # type: ignore[arg-type]
+    forms = [
+        [[edge_form(layer, o, i, numbers) for i in range(layer.in_features)] for o in range(layer.out_features)]
+        for layer in layers
+    ]
     return compose(forms, variables, network.width[0], nested)

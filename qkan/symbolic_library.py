@@ -17,7 +17,7 @@ from torch import Tensor
 _GRID_SAMPLES = 128  # of a curve on the grid; the refinement takes all
 _STARTS = 4  # best grid points of every curve that are refined
 _STEPS = 40
-_CHUNK = 64  # curves at a time
+_CHUNK = 200_000  # samples of all curves that are fitted at a time, for memory's sake
 _FLAT = 1e-7  # a standard deviation of so little of the largest value is rounding of float32
 _ROUNDING = 1e-10  # unexplained shares of variance below count as this: fits that are exact tie, and the simplest wins
 
@@ -100,8 +100,8 @@ LIBRARY: dict[str, SymbolicFunction] = {
         _POSITIVE,
         simplify=lambda a, b, c, d: (a.sign(), b / a.abs(), c, d + c * a.abs().log()),
     ),
-    "sin": SymbolicFunction(torch.sin, _sympy("sin"), 2, parity=-1, antiperiod=math.pi),
-    "cos": SymbolicFunction(torch.cos, _sympy("cos"), 2, parity=1, antiperiod=math.pi),
+    "sin": SymbolicFunction(torch.sin, _sympy("sin"), 3, parity=-1, antiperiod=math.pi),
+    "cos": SymbolicFunction(torch.cos, _sympy("cos"), 3, parity=1, antiperiod=math.pi),
     "abs": SymbolicFunction(torch.abs, _sympy("Abs"), 3, degree=1, parity=1),
     "tan": SymbolicFunction(torch.tan, _sympy("tan"), 3, (-math.pi / 2, math.pi / 2), parity=-1),
     "tanh": SymbolicFunction(torch.tanh, _sympy("tanh"), 3, parity=-1),
@@ -162,7 +162,8 @@ def fit(function: SymbolicFunction, x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
         of f rather than f itself: 200 - 200 cos(0.1 x) is a costly way to write x^2. A curve that is flat but for
         rounding has R^2 = 1; where no fit lies inside the domain, R^2 is -inf.
     """
-    parts = [_fit(function, *part) for part in zip(x.split(_CHUNK), y.split(_CHUNK), strict=True)]
+    curves = max(1, _CHUNK // x.shape[1])
+    parts = [_fit(function, *part) for part in zip(x.split(curves), y.split(curves), strict=True)]
     parameters, r2, lost = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return parameters, r2, lost
 
@@ -188,7 +189,8 @@ def _fit(function: SymbolicFunction, x: Tensor, y: Tensor) -> tuple[Tensor, Tens
     lost = torch.where(torch.isfinite(largest), largest / 10, 1.0).clamp(min=1.0).log10()
     reach, centre, shift, scale = (tensor[:, 0] for tensor in (reach, centre, shift, scale))
     r2 = torch.where(torch.isfinite(loss), 1 - loss, -math.inf)  # the target has mean square 1, or 0 if it is flat
-    return _simplest(function, a / reach, b - a * centre / reach, c * scale, d * scale + shift), r2, lost
+    parameters = torch.stack([a / reach, b - a * centre / reach, c * scale, d * scale + shift], -1)
+    return simplest(function, parameters), r2, lost
 
 
 def _projected(function: SymbolicFunction, inner: Tensor, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -279,8 +281,12 @@ def _refined(function: SymbolicFunction, z: Tensor, target: Tensor, inner: Tenso
     return inner
 
 
-def _simplest(function: SymbolicFunction, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """(E, 4) of equal meaning: a positive where parity allows, |a| = 1 where f is homogeneous, b small if periodic."""
+def simplest(function: SymbolicFunction, parameters: Tensor) -> Tensor:
+    """Numbers a, b, c and d (E, 4) of equal meaning that read better.
+
+    a is positive where parity allows, |a| = 1 where f is homogeneous, and b small if f is periodic.
+    """
+    a, b, c, d = parameters.unbind(-1)
     if function.parity != 0:
         sign = torch.where(a < 0, -1.0, 1.0)
         a, b = sign * a, sign * b
@@ -292,10 +298,9 @@ def _simplest(function: SymbolicFunction, a: Tensor, b: Tensor, c: Tensor, d: Te
         turns = (b / function.antiperiod).round()
         b, c = b - turns * function.antiperiod, torch.where(turns % 2 == 0, c, -c)
     if not function.searched:
-        c, d, b = c * a, d + c * function.function(b), torch.zeros_like(b)
-        a = torch.ones_like(a)
-    parameters = torch.stack([a, b, c, d], -1)
-    if function.simplify is None:
-        return parameters
-    simple = torch.stack(function.simplify(a, b, c, d), -1)
+        c, d = c * a, d + c * function.function(b)
+        a, b = torch.ones_like(a), torch.zeros_like(b)
+    if function.simplify is not None:
+        a, b, c, d = function.simplify(a, b, c, d)
+    simple = torch.stack([a, b, c, d], -1)
     return torch.where(torch.isfinite(simple).all(-1, keepdim=True), simple, parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qkan.options import check_edge, check_input
 from qkan.symbolic import Numbers, compose, edge_form, edge_is_kept
-from qkan.symbolic_library import LIBRARY, Library, SymbolicFunction, chosen, fit, score
+from qkan.symbolic_library import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,8 @@ def _ranked(library: dict[str, SymbolicFunction], x: Tensor, y: Tensor, penalty:
         for fits, row, share, lost in zip(found, *(t.tolist() for t in fit(function, x, y)), strict=True):
             if share > -math.inf:
                 complexity = function.complexity + lost
-                fits.append(Suggestion(name, *row, share, complexity, score(share, complexity, penalty)))
+                a, b, c, d = row
+                fits.append(Suggestion(name, a, b, c, d, share, complexity, score(share, complexity, penalty)))
     # Of a sine and a cosine that are the same, the one with the smaller phase reads better.
     return [sorted(fits, key=lambda s: (round(s.score, 6), abs(s.b))) for fits in found]
 
@@ -205,25 +206,37 @@ class _SymbolicLayer(nn.Module):
             ]
             for o, row in enumerate(picked)
         ]
-        self._left = [(o, i) for o, row in enumerate(self.names) for i, name in enumerate(row) if name == CIRCUIT]
+
+    def _snapped(self) -> Iterator[tuple[SymbolicFunction, Tensor, Tensor]]:
+        """Every function in use with the outputs and inputs of its edges."""
+        for name in sorted({name for row in self.names for name in row} - {CIRCUIT}):
+            yield self.function(name), *self._edges(name)
+
+    def _edges(self, name: str) -> tuple[Tensor, Tensor]:
+        edges = [(o, i) for o, row in enumerate(self.names) for i, other in enumerate(row) if other == name]
+        return tuple(torch.tensor(edges, dtype=torch.long, device=self.affine.device).reshape(-1, 2).unbind(-1))  # type: ignore[return-value]
+
+    def function(self, name: str) -> SymbolicFunction:
+        """The function of that name; a constant stands for pruned edges whatever the library."""
+        return self.functions[name] if name in self.functions else LIBRARY[name]
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.new_zeros(len(x), *self.affine.shape[:2])
-        for name in sorted({name for row in self.names for name in row} - {CIRCUIT}):
-            edges = [(o, i) for o, row in enumerate(self.names) for i, other in enumerate(row) if other == name]
-            outs, ins = (torch.tensor(index, device=x.device) for index in zip(*edges, strict=True))
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        for function, outs, ins in self._snapped():
             a, b, c, d = self.affine[outs, ins].unbind(-1)
-            y = y.index_put(
-                (torch.arange(len(x), device=x.device)[:, None], outs, ins), c * self._at(name, a * x[:, ins] + b) + d
-            )
-        if self._left:
-            outs, ins = (torch.tensor(index, device=x.device) for index in zip(*self._left, strict=True))
+            y = y.index_put((rows, outs, ins), c * function.function(a * x[:, ins] + b) + d)
+        outs, ins = self._edges(CIRCUIT)
+        if len(outs):
             circuits = self.circuits.edge_outputs(x.to(self.circuits.theta)).to(y)
-            y = y.index_put((torch.arange(len(x), device=x.device)[:, None], outs, ins), circuits[:, outs, ins])
+            y = y.index_put((rows, outs, ins), circuits[:, outs, ins])
         return y.sum(-1)
 
-    def _at(self, name: str, u: Tensor) -> Tensor:
-        return (self.functions[name] if name in self.functions else LIBRARY[name]).function(u)
+    @torch.no_grad()
+    def simplify(self) -> None:
+        """Bring the numbers of all edges into their simplest form."""
+        for function, outs, ins in self._snapped():
+            self.affine[outs, ins] = simplest(function, self.affine[outs, ins])
 
 
 @dataclass(frozen=True)
@@ -268,6 +281,10 @@ class SymbolicQKAN(nn.Module):
         self.register_buffer("rmse", error.sqrt())
         self.register_buffer("r2", torch.where(error > 0, 1 - error / variance, 1.0))
 
+    @property
+    def _stack(self) -> list[_SymbolicLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in turn to ``x`` (..., width[0]); NaN outside the domain of a function such as log."""
         check_input(x, self.width[0], type(self).__name__)
@@ -298,7 +315,7 @@ class SymbolicQKAN(nn.Module):
             raise ValueError(f"y of shape {tuple(y.shape)} does not fit; x needs {(*x.shape[:-1], self.width[-1])}")
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ValueError(f"steps {steps!r} must be an int of 1 or more")
-        affine = [layer.affine for layer in self.layers]
+        affine = [layer.affine for layer in self._stack]
         kept = [parameter.detach().clone() for parameter in affine]
         optimizer = torch.optim.LBFGS(
             affine, max_iter=steps, tolerance_grad=1e-14, tolerance_change=1e-16, line_search_fn="strong_wolfe"
@@ -311,17 +328,19 @@ class SymbolicQKAN(nn.Module):
         def closure() -> Tensor:
             optimizer.zero_grad()
             value = loss()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             return value
 
         with torch.no_grad():
             before = loss()
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
         optimizer.zero_grad()
         with torch.no_grad():
             if not loss() < before:
                 for parameter, value in zip(affine, kept, strict=True):
                     parameter.copy_(value)
+        for layer in self._stack:
+            layer.simplify()
         return self
 
     def symbolic_formula(
@@ -336,10 +355,10 @@ class SymbolicQKAN(nn.Module):
         numbers = Numbers(tolerance, digits)
         forms = [
             [
-                [self._form(layer, o, i, name, numbers) for i, name in enumerate(row)]  # type: ignore[arg-type]
-                for o, row in enumerate(layer.names)  # type: ignore[arg-type]
+                [self._form(layer, o, i, name, numbers) for i, name in enumerate(row)]
+                for o, row in enumerate(layer.names)
             ]
-            for layer in self.layers
+            for layer in self._stack
         ]
         return compose(forms, variables, self.width[0], nested)
 
@@ -349,7 +368,7 @@ class SymbolicQKAN(nn.Module):
         a, b, c, d = (numbers.kept(value) for value in layer.affine[output, input].tolist())
         if c == 0 or name == "0":
             return _SnappedEdge(lambda x: d, 0)
-        function = (layer.functions[name] if name in layer.functions else LIBRARY[name]).expression
+        function = layer.function(name).expression
         return _SnappedEdge(lambda x: c * function(a * x + b) + d)
 
     def to_frame(self) -> pd.DataFrame:
@@ -360,17 +379,17 @@ class SymbolicQKAN(nn.Module):
         import pandas as pd
 
         rows = []
-        for depth, layer in enumerate(self.layers):
-            for o, row in enumerate(layer.names):  # type: ignore[arg-type]
+        for depth, layer in enumerate(self._stack):
+            for o, row in enumerate(layer.names):
                 for i, name in enumerate(row):
-                    choice = layer.picked[o][i]  # type: ignore[index]
+                    choice = layer.picked[o][i]
                     fitted = [math.nan] * 2 if choice is None else [choice.r2, choice.complexity]
-                    affine = [math.nan] * 4 if name == CIRCUIT else layer.affine[o, i].tolist()  # type: ignore[index]
+                    affine = [math.nan] * 4 if name == CIRCUIT else layer.affine[o, i].tolist()
                     rows.append([depth, o, i, name, *affine, *fitted])
         columns = ["layer", "output", "input", "function", "a", "b", "c", "d", "r2", "complexity"]
         return pd.DataFrame(rows, columns=columns)
 
     def extra_repr(self) -> str:
         """What print shows."""
-        left = sum(name == CIRCUIT for layer in self.layers for row in layer.names for name in row)  # type: ignore[union-attr]
+        left = sum(name == CIRCUIT for layer in self._stack for row in layer.names for name in row)
         return f"width={self.width}, circuits left={left}"

@@ -69,9 +69,9 @@ def test_suggestions_are_ranked() -> None:
     suggestions = exact_network().suggest_symbolic(0, 0, 0, samples(), k=4)
     assert len(suggestions) == 4
     best = suggestions[0]
-    assert (best.function, best.complexity) == ("sin", 2)
+    assert (best.function, best.complexity) == ("sin", 3)
     assert (best.a, best.b, best.c, best.d) == pytest.approx((math.pi, 0, 1, 0), abs=1e-6)
-    assert best.score == pytest.approx(-9)
+    assert best.score == pytest.approx(-8.5)
     frame = suggestions.to_frame()
     assert list(frame.columns) == ["function", "a", "b", "c", "d", "r2", "complexity", "score"]
     assert frame["score"].is_monotonic_increasing
@@ -138,14 +138,14 @@ def test_refit_improves_a_trained_network_towards_its_data() -> None:
         return loss
 
     optimizer.step(closure)
-    assert float((network(x) - y).abs().max()) > 1e-4  # a network that is trained, but not to the end
+    assert float((network(x) - y).detach().abs().max()) > 1e-4  # a network that is trained, but not to the end
     # Near the truth a sine fits the parabola, too; dear sines leave it to x^2.
     library = {"x^2": LIBRARY["x^2"], "sin": dataclasses.replace(LIBRARY["sin"], complexity=9)}
     symbolic = network.auto_symbolic(x, library, r2=0.9)
     assert symbolic.to_frame()["function"].tolist() == ["sin", "x^2"]
     assert symbolic.refit(x, y) is symbolic
     assert float((symbolic(x) - y).abs().max()) < 1e-6
-    assert str(symbolic.symbolic_formula(digits=4, tolerance=1e-4)[0]).endswith("sin(3.142*x1)")
+    assert str(symbolic.symbolic_formula(digits=4, tolerance=1e-4)[0]) == "x2**2 + sin(3.142*x1)"
 
 
 def test_refit_keeps_what_it_cannot_improve() -> None:
