@@ -194,7 +194,8 @@ class _SymbolicLayer(nn.Module):
         self, layer: QKANLayer, functions: dict[str, SymbolicFunction], picked: list[list[Suggestion | None]]
     ) -> None:
         super().__init__()
-        self.functions = functions
+        # Functions of the library are kept by name, because a pickle cannot hold them.
+        self.functions = {name: own for name, own in functions.items() if LIBRARY.get(name) is not own}
         self.picked = picked
         self.circuits = copy.deepcopy(layer).requires_grad_(False)
         affine = [[[0.0] * 4 if s is None else [s.a, s.b, s.c, s.d] for s in row] for row in picked]

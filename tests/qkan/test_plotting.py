@@ -54,6 +54,13 @@ def test_curves_are_the_edges_over_the_range_of_their_inputs() -> None:
     assert torch.allclose(scaled, (curve - curve.min()) / (curve.max() - curve.min()), rtol=0, atol=1e-9)
 
 
+def test_an_edge_that_does_nothing_is_a_level_line_without_strands() -> None:
+    figure = network([1, 1]).plot(torch.full((4, 1), 0.3, dtype=F64))
+    curve = named(figure, "edge")["edge 0 0 0"].get_ydata()
+    assert curve.max() == curve.min()
+    assert [strand.get_alpha() for strand in named(figure, "in edge").values()] == [0.0]
+
+
 @pytest.mark.parametrize("beta", [3.0, 0.5])
 def test_opacity_is_activity(beta: float) -> None:
     net, x = network([2, 2]), samples(2)

@@ -115,8 +115,9 @@ def test_px_is_a_polynomial_and_a_root_times_a_polynomial() -> None:
     assert sympy.degree(layer.to_sympy(0, 0) ** 2, x) == 4
 
 
-def test_px_with_many_repetitions_keeps_its_digits() -> None:
-    network = random_network([1, 1], ansatz="px", reps=12)
+@pytest.mark.parametrize("ansatz", ["px", Ansatz("pz-acos", ("rz", "ry"), final=("rz", "ry"), encoding_map="acos")])
+def test_many_repetitions_of_acos_keep_their_digits(ansatz: str | Ansatz) -> None:
+    network = random_network([1, 1], ansatz=ansatz, reps=12)
     x = samples(1, 41)
     assert torch.allclose(evaluated(network.to_sympy(), x), network(x).detach(), rtol=0, atol=1e-12)
 
