@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
     from qkan.selector import QKANSelector as QKANSelector
+    from qkan.symbolic_library import SymbolicFunction as SymbolicFunction
+    from qkan.symbolic_network import SymbolicQKAN as SymbolicQKAN
 
 #: public name -> the module that defines it
 _EXPORTS: dict[str, str] = {
@@ -52,6 +54,8 @@ _EXPORTS: dict[str, str] = {
     "QKANLSTMCell": "qkan.cells",
     "QKANLayer": "qkan.layers",
     "QLSTM": "qkan.qlstm",
+    "SymbolicFunction": "qkan.symbolic_library",
+    "SymbolicQKAN": "qkan.symbolic_network",
     "compile": "qkan.compiling",
     "fit": "qkan.fitting",
     "largest_difference": "qkan.compiling",

@@ -16,7 +16,16 @@ from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Radius
 from qkan.kernels.recurrence_types import Operands
-from qkan.options import BaseActivation, base_function, check_dtype, check_input, check_memory, group_size, positive_int
+from qkan.options import (
+    BaseActivation,
+    base_function,
+    check_dtype,
+    check_edge,
+    check_input,
+    check_memory,
+    group_size,
+    positive_int,
+)
 from qkan.quantum import PennyLane
 from qkan.quantum.edges import Edge
 from qkan.quantum.settings import check_measurable
@@ -330,9 +339,7 @@ class QKANLayer(nn.Module):
         Raises:
             ValueError: the layer has no such edge, or its readout is ``"amplitude"``, which no circuit measures.
         """
-        for name, index, size in (("output", output, self.out_features), ("input", input, self.in_features)):
-            if not 0 <= index < size:
-                raise ValueError(f"{name} {index} is outside [0, {size - 1}]: the layer has no such edge")
+        check_edge(output, input, self.out_features, self.in_features)
         check_measurable(self.readout)
 
         theta, weight, bias = (
@@ -358,6 +365,20 @@ class QKANLayer(nn.Module):
         """
         edge = self.edge(output, input)
         return spectrum_of(edge.ansatz, edge.reps, edge.theta, edge.weight, edge.bias)
+
+    def to_sympy(self, output: int, input: int, x: Any = None, **options: Any) -> Any:
+        """The exact closed form of one edge with all its weights, and its base branch; :meth:`QKAN.to_sympy`'s options.
+
+        Args:
+            output, input: the edge.
+            x: a SymPy symbol or expression to put in; default the symbol ``x``.
+
+        Raises:
+            ValueError, TypeError: no such edge, a bad option, more than 20,000 terms, or a callable base activation.
+        """
+        from qkan.symbolic import edge_to_sympy
+
+        return edge_to_sympy(self, output, input, x, **options)
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""

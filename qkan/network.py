@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from torch import Generator, Tensor, nn
 from typing_extensions import Unpack
@@ -17,6 +18,11 @@ from qkan.kernels.recurrence_types import Operands
 from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
 from qkan.regularization import regularization
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from qkan.symbolic_network import Suggestions, SymbolicQKAN
 
 
 class QKAN(nn.Module):
@@ -114,3 +120,79 @@ class QKAN(nn.Module):
 
     def _qkan_layers(self) -> list[QKANLayer]:
         return list(self.layers)  # type: ignore[arg-type]
+
+    def to_sympy(
+        self,
+        variables: Sequence[Any] | None = None,
+        *,
+        tolerance: float = 0.0,
+        digits: int | None = None,
+        nested: bool = True,
+    ) -> list[Any]:
+        """The network as SymPy expressions, exact: nothing is fitted.
+
+        Args:
+            variables: symbols, names or expressions, one per input; default x1, x2, ...
+            tolerance: drop what has a coefficient not larger in modulus, >= 0.
+            digits: significant digits that numbers are rounded to, 1 to 15, or None for all.
+            nested: one expression per output, composed through the layers; False: for every layer a list of pairs of a
+                symbol (h1_1, h1_2, ..., y1, ...) and its definition in those of the layer before.
+
+        Raises:
+            ValueError, TypeError: a bad option, more than 20,000 terms, or a callable base activation.
+        """
+        from qkan.symbolic import network_to_sympy
+
+        return network_to_sympy(self, variables, tolerance=tolerance, digits=digits, nested=nested)
+
+    def suggest_symbolic(
+        self, layer_index: int, output: int, input: int, x: Tensor, k: int = 5, **options: Any
+    ) -> Suggestions:
+        """The elementary functions c f(a x + b) + d that fit one edge best; ``to_frame()`` is their table.
+
+        Args:
+            layer_index, output, input: the edge; layer 0 takes the inputs.
+            x: (..., width[0]) inputs of the network; the edge is fitted on what reaches it.
+            k: how many functions to list.
+            options: ``library``, names or a mapping from names to :class:`qkan.SymbolicFunction`, default all of
+                :data:`qkan.symbolic_library.LIBRARY`; ``penalty``, default 0.5: functions are ranked by
+                log10(1 - R^2) + penalty * complexity.
+
+        Raises:
+            ValueError, TypeError: no such edge, a bad option, or activations that are not finite.
+        """
+        from qkan.symbolic_network import suggest_symbolic
+
+        return suggest_symbolic(self, layer_index, output, input, x, k, **options)
+
+    def auto_symbolic(self, x: Tensor, library: Any = None, r2: float = 0.99, *, penalty: float = 0.5) -> SymbolicQKAN:
+        """A new network with every edge snapped to the best function of a library; this one is not changed.
+
+        Args:
+            x: (..., width[0]) inputs, on which edges are fitted and the error is measured.
+            library, penalty: as of :meth:`suggest_symbolic`.
+            r2: an edge takes the best-ranked function whose R^2 reaches this, and stays a circuit if none does.
+
+        Raises:
+            ValueError, TypeError: a bad option, more than 2,000 edges, or activations that are not finite.
+        """
+        from qkan.symbolic_network import auto_symbolic
+
+        return auto_symbolic(self, x, library, r2, penalty=penalty)
+
+    def plot(self, x: Tensor | None = None, **options: Any) -> Figure:
+        """The network as a matplotlib figure, with the function of every edge; see :func:`qkan.plotting.plot_network`.
+
+        Args:
+            x: (..., width[0]) inputs to take ranges and activities from; None takes 256 uniform ones in [-1, 1].
+            options: ``input_names``, ``output_names``, ``title``, ``beta``, ``max_edges``.
+        """
+        from qkan.plotting import plot_network
+
+        return plot_network(self, x, **options)
+
+    def plot_edge(self, layer_index: int, output: int, input: int, x: Tensor | None = None) -> Figure:
+        """One edge, its circuit and its base branch, over the range of what reaches it for inputs ``x``."""
+        from qkan.plotting import plot_edge
+
+        return plot_edge(self, layer_index, output, input, x)

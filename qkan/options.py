@@ -128,3 +128,17 @@ def check_input(x: Tensor, features: int, owner: str, device: torch.device | Non
         raise ValueError(
             f"{owner} is on {device}, but its input is on {x.device}; move one of them with .to({str(device)!r})"
         )
+
+
+def check_edge(output: int, input: int, out_features: int, in_features: int) -> None:
+    """Check that a layer of these sizes has an edge from ``input`` to ``output``.
+
+    Raises:
+        ValueError: it has not.
+        TypeError: an index that is not an int.
+    """
+    for name, index, size in (("output", output, out_features), ("input", input, in_features)):
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise TypeError(f"{name} must be an int, got {type(index).__name__}")
+        if not 0 <= index < size:
+            raise ValueError(f"{name} {index} is outside [0, {size - 1}]: the layer has no such edge")
