@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -119,21 +120,29 @@ def names_file(name_or_path: str | Path) -> bool:
 
 
 def resolve_series(
-    name_or_path: str | Path, *, time_col: str | None = None, target_col: str | None = None, id_col: str | None = None
+    name_or_path: str | Path,
+    *,
+    time_col: str | None = None,
+    target_col: str | None = None,
+    id_col: str | None = None,
+    past_cols: Sequence[str] = (),
+    future_cols: Sequence[str] = (),
+    missing: str = "refuse",
 ) -> Series:
     """The series called ``name_or_path``, or the one in the file at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. The columns are those of
-    `read_series` and make sense for files only.
+    `read_series` and make sense for files only; a built-in series has no missing values to treat.
 
     Raises:
         DataError: neither a known name nor a readable file, or columns were named for a built-in series.
     """
     text = str(name_or_path)
+    columns: dict[str, Any] = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    columns |= {"past_cols": tuple(past_cols), "future_cols": tuple(future_cols)}
     if names_file(name_or_path):
-        return read_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col)
-    columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
-    given = [f"{option}={value!r}" for option, value in columns.items() if value is not None]
+        return read_series(name_or_path, **columns, missing=missing)
+    given = [f"{option}={value!r}" for option, value in columns.items() if value]
     if text in SPECS and given:
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
-    return load_series(text)
+    return replace(load_series(text), missing=missing)
