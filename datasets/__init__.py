@@ -5,7 +5,7 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 """
 
 from qkan.datasets.calendar import CALENDAR
-from qkan.datasets.files import read_series
+from qkan.datasets.files import read_future, read_series
 from qkan.datasets.frames import future_frame, series_from_frame
 from qkan.datasets.plots import plot_series
 from qkan.datasets.registry import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
@@ -36,6 +36,7 @@ __all__ = [
     "naive_test_mae",
     "names_file",
     "plot_series",
+    "read_future",
     "read_series",
     "resolve_series",
     "series_from_frame",

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from qkan.datasets.frames import MIN_POINTS, series_from_frame
+from qkan.datasets.frames import MIN_POINTS, future_frame, series_from_frame
 from qkan.datasets.series import DataError, Series
 
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -64,6 +64,24 @@ def read_series(
         future_cols=future_cols,
         missing=missing,
     )
+
+
+def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:
+    """The future covariates of a series from a file of its own, for `Series.with_ahead`.
+
+    Args:
+        path: a file as of `read_series`, with the columns of times, ids and future covariates.
+        series: whose future it is.
+        time_col, id_col: names of the columns; None stands for ``ds`` and ``unique_id``.
+
+    Raises:
+        DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
+    """
+    path = Path(path)
+    if not series.future:
+        raise DataError(f"{str(path)!r} was given for the future, but the model uses no covariate known in advance")
+    id_col = id_col or "unique_id"
+    return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col or "ds", id_col=id_col)
 
 
 def _suffix(name: str) -> str | None:

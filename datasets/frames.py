@@ -10,7 +10,7 @@ import pandas as pd
 
 from qkan.datasets.frequency import Timeline, find_frequency, grid_of, natural_season
 from qkan.datasets.missing import Rows, fill, last_known, without_gaps
-from qkan.datasets.series import COLUMNS, MAX_MAGNITUDE, MISSING, DataError, Series
+from qkan.datasets.series import COLUMNS, MAX_MAGNITUDE, TREATMENTS, DataError, Series
 
 MIN_POINTS = 3  # fewer show no regular step
 _YEARS = "1678 to 2261"  # of datetime64[ns]
@@ -48,7 +48,7 @@ def series_from_frame(
         id_col: column that tells several series apart; by default ``unique_id`` if there is one.
         past_cols: covariates whose values are known up to now.
         future_cols: covariates whose values are known in advance.
-        missing: one of :data:`qkan.datasets.series.MISSING`: what to do about missing values and about times that
+        missing: one of :data:`qkan.datasets.series.TREATMENTS`: what to do about missing values and about times that
             are not there; see :mod:`qkan.datasets.missing`.
         frequency: pandas alias (or whole-number step) that the times must have; None finds it.
         until: the last time of each series by its id: what comes after is the future, whatever its values are.
@@ -61,8 +61,8 @@ def series_from_frame(
             missing, of mixed time zones, duplicated, unsorted or irregular. The message names the first offending row,
             counted from 1.
     """
-    if missing not in MISSING:
-        raise DataError(f"missing={missing!r} is unknown; choose one of {', '.join(MISSING)}")
+    if missing not in TREATMENTS:
+        raise DataError(f"missing={missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
     frame = _with_columns_only(frame, label)
     time_col = _column(frame, label, "time", time_col, default="ds")
     id_col = _column(frame, label, "id", id_col, default="unique_id")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("unique_id", "ds", "y")
-MISSING = ("refuse", "mask", "interpolate", "zero")
+TREATMENTS = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see `qkan.datasets.missing`."""
 MAX_MAGNITUDE = 1e100
 """Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
@@ -81,7 +81,7 @@ class Series:
             a day, and a row follows its predecessor by one *trading* step, whatever the clock says in between.
         past: covariate columns whose values are known up to now.
         future: covariate columns whose values are known in advance.
-        missing: one of :data:`MISSING`: how values that nobody observed were filled.
+        missing: one of :data:`TREATMENTS`: how values that nobody observed were filled.
         observed: which values of ``y`` were observed rather than filled, bool, shape (rows,); None if all were.
         ahead: covariates known in advance at the times right after the last row of a series: columns ``unique_id``,
             ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
@@ -109,8 +109,8 @@ class Series:
         self._check_columns()
         self._check_rows()
         self._check_covariates()
-        if self.missing not in MISSING:
-            raise DataError(f"missing={self.missing!r} is unknown; choose one of {', '.join(MISSING)}")
+        if self.missing not in TREATMENTS:
+            raise DataError(f"missing={self.missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
         if list(self.season) != sorted({s for s in self.season if s > 1}):
             raise DataError(
                 f"season {self.season} of {self.name!r} must be ascending whole numbers above 1, e.g. (7, 364)"

@@ -76,12 +76,14 @@ class LastSteps:
 
     Args:
         validation: number of the newest values, at least 0; None takes a tenth of every series.
+        at_least: the fewest values that a tenth may be.
 
     Raises:
         DataError: a negative number.
     """
 
     validation: int | None = None
+    at_least: int = 0
     has_test = False
 
     def __post_init__(self) -> None:
@@ -95,5 +97,5 @@ class LastSteps:
 
     def boundaries(self, length: int) -> tuple[int, int]:
         """End of the training part and of the validation part, which is the end of the series."""
-        size = round(length / 10) if self.validation is None else self.validation
+        size = max(round(length / 10), self.at_least) if self.validation is None else self.validation
         return max(length - size, 0), length

@@ -52,6 +52,7 @@ class Windows:
         target_index: position of the first target inside its series, int64, shape (N,).
         window: input steps.
         horizon: target steps, right after the inputs.
+        masked: whether the second channel of ``values`` says which were observed.
     """
 
     values: np.ndarray
@@ -62,6 +63,7 @@ class Windows:
     target_index: np.ndarray
     window: int
     horizon: int
+    masked: bool
 
     def __len__(self) -> int:
         return len(self.first)
@@ -198,7 +200,7 @@ def make_forecast_data(
     values, known = observed_channels(series, fitted), known_channels(series, fitted, calendar)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     none = np.zeros(0, dtype=np.int64)
-    empty = Windows(values, known, series.observed, none, none, none, window, horizon)
+    empty = Windows(values, known, series.observed, none, none, none, window, horizon, series.missing == "mask")
     train, validation, test = (
         _cut(series, replace(empty, horizon=steps), edges[:, i], edges[:, i + 1])
         for i, steps in enumerate((trained, trained, horizon))

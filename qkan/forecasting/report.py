@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData
     from qkan.forecasting.inference import Scores
 
+_LOSSES = {
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "huber": "Huber loss",
+    "quantile": "pinball loss",
+}
 _SHOWN_STEPS = 200  # of the end of the test part
 _BLACK, _BLUE, _ORANGE, _GREY = "#222222", "#0072b2", "#d55e00", "#999999"
 
@@ -38,7 +44,7 @@ def _save(figure: Figure, path: Path) -> None:
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=130))
 
 
-def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int) -> None:
+def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int, *, loss: str = "mse") -> None:
     """Draw training and validation loss over the epochs, on a log scale, and mark the epoch whose weights were kept."""
     from matplotlib.ticker import MaxNLocator
 
@@ -49,7 +55,7 @@ def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoc
     if "val_loss" in history[-1]:
         axes.plot(epochs, [row["val_loss"] for row in history], label="validation", color=_BLUE, marker=marker, ms=4)
     axes.axvline(best_epoch, color=_ORANGE, linestyle="--", label=f"kept weights (epoch {best_epoch})")
-    axes.set(xlabel="epoch", ylabel="mean squared error (scaled values)", yscale="log", title="Loss")
+    axes.set(xlabel="epoch", ylabel=f"{_LOSSES[loss]} (scaled values)", yscale="log", title="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     _save(figure, path)
