@@ -14,10 +14,6 @@ _PLAIN: dict[str, Callable[..., Tensor]] = {
     "mae": nn.functional.l1_loss,
     "huber": nn.functional.huber_loss,
 }
-    "mse": nn.functional.mse_loss,
-    "mae": nn.functional.l1_loss,
-    "huber": nn.functional.huber_loss,
-}
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From predictions (B, horizon) or (B, horizon, quantiles), targets (B, horizon) and weights like them to a number."""

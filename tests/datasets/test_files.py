@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from qkan.datasets import DataError, make_forecast_data, read_series
 
-
 MISSING = "missing or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
 
 
@@ -270,11 +269,11 @@ def test_no_numeric_column(write):
         ('"1,5"', "'1,5', not a number; correct or drop it"),
         (
             "",
-            "missing or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)",
+            MISSING,
         ),
         (
             "NaN",
-            "missing or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)",
+            MISSING,
         ),
         ("inf", "inf; every value must be finite, so correct it"),
         ("-inf", "-inf; every value must be finite, so correct it"),

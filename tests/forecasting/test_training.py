@@ -274,17 +274,9 @@ def test_checkpoints_that_take_long_are_written_less_often(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("given", "count", "expected"),
     [
-        (None, 164, 8),
-        (None, 600, 16),
-        (None, 1100, 32),
-        (None, 19_400, 128),
-        (None, 131_071, 128),
-        (None, 131_072, 256),
-        (None, 1_018_000, 1024),
-        (None, 10**8, 1024),
-        (None, 5, 5),
-        (64, 1000, 64),
-        (64, 7, 7),
+        *((None, 164, 8), (None, 600, 16), (None, 1100, 32), (None, 19_400, 128), (None, 5, 5)),
+        *((None, 131_071, 128), (None, 131_072, 256), (None, 1_018_000, 1024), (None, 10**8, 1024)),
+        *((64, 1000, 64), (64, 7, 7)),
     ],
 )
 def test_batch_size(given, count, expected):
