@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qkan.datasets.calendar import calendar_features
 from qkan.datasets.scalers import Scaler
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.series import DataError, Series, shown
 
 
 def fit_scaler(series: Series, train_ends: np.ndarray, kind: str) -> Scaler:
@@ -95,18 +95,18 @@ def known_ahead(series: Series, scaler: Scaler, calendar: Sequence[str], steps: 
 
 def _future_values(series: Series, steps: int) -> np.ndarray:
     """Future covariates after the end of every series, float64, shape (series, steps, covariates)."""
-    rows = {} if series.ahead is None else dict(iter(series.ahead.groupby("unique_id", sort=False)))
+    columns = list(series.future)
+    rows = {} if series.ahead is None else {name: own for name, own in series.ahead.groupby("unique_id", sort=False)}
     found = np.empty((len(series.ids), steps, len(series.future)))
     for index, name in enumerate(series.ids):
-        own = rows.get(name)
-        have = 0 if own is None else len(own)
+        have = len(rows[name]) if name in rows else 0
         if have < steps:
             raise DataError(
                 f"series {name!r} has {have} future rows with {', '.join(series.future)}, but {steps} steps are to be "
-                f"forecast; the next one needed is {series.future_times(index, have + 1)[-1]}: add rows without a "
+                f"forecast; the next one needed is {shown(series.future_times(index, have + 1)[-1])}: add rows without a "
                 "value at the end of the data, or give them in a table of their own (futr_df, --future)"
             )
-        found[index] = own[list(series.future)].to_numpy(dtype=np.float64)[:steps]
+        found[index] = rows[name][columns].to_numpy(dtype=np.float64)[:steps]
     return found
 
 
@@ -121,7 +121,7 @@ def _scaled(series: Series, scaler: Scaler, values: npt.NDArray, owner: np.ndarr
     if bad.size:
         row = int(bad[0])
         raise DataError(
-            f"{what} {values[row]:g} of series {series.ids[owner[row]]!r} at {series.times[row]} is beyond "
+            f"{what} {values[row]:g} of series {series.ids[owner[row]]!r} at {shown(series.times[row])} is beyond "
             f"float32 after {scaler.kind!r} scaling; remove the outlier or rescale the data"
         )
     return scaled

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qkan.datasets.frequency import Grid
-from qkan.datasets.series import DataError
+from qkan.datasets.series import DataError, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def fill(rows: Rows, treatment: str, names: tuple[str, ...]) -> tuple[Rows, np.n
         bad = np.flatnonzero(newest < 0)
         if bad.size:
             raise DataError(
-                f"covariate {name!r} has no value at {rows.times[bad[0]]}, nor any before it in its series to repeat; "
+                f"covariate {name!r} has no value at {shown(rows.times[bad[0]])}, nor any before it in its series to repeat; "
                 "fill the start of the column"
             )
         covariates[:, column] = covariates[newest, column]

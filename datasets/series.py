@@ -183,7 +183,7 @@ class Series:
             if wrong.size:
                 at = int(wrong[0])
                 raise DataError(
-                    f"future row {at + 1} of series {name!r} has the time {found[at]}, but {wanted[at]} comes there; "
+                    f"future row {at + 1} of series {name!r} has the time {shown(found[at])}, but {shown(wanted[at])} comes there; "
                     "give one row for every time after the last value, in order"
                 )
             values = rows[list(self.future)].to_numpy(dtype=np.float64)
@@ -191,7 +191,7 @@ class Series:
             if len(bad):
                 row, column = bad[0]
                 raise DataError(
-                    f"the future value of {self.future[column]!r} of series {name!r} at {found[row]} is "
+                    f"the future value of {self.future[column]!r} of series {name!r} at {shown(found[row])} is "
                     f"{values[row, column]}; give a number for every future time"
                 )
 
@@ -300,6 +300,11 @@ def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: 
     days = pd.bdate_range(last.normalize(), periods=steps // len(hours) + 2)
     times = pd.DatetimeIndex((days.to_numpy()[:, None] + hours.to_numpy()[None, :]).ravel())
     return times[times > last][:steps]
+
+
+def shown(time: Any) -> str:
+    """A time of a series for a message: ``2024-01-31 07:05:00``, or a number of steps."""
+    return str(pd.Timestamp(time)) if isinstance(time, np.datetime64) else str(time)
 
 
 def step_frame(values: np.ndarray, unique_id: str) -> pd.DataFrame:

@@ -97,7 +97,7 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
 
 def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
     """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
-    series = _series_for(run, data)
+    series = series_of(run, data)
     return cut_windows(series, run.config, _scaler_for(run, series))
 
 
@@ -141,7 +141,7 @@ def predict(
     steps = config.horizon if horizon is None else horizon
     check_int("horizon", steps)
     columns = interval_columns(config, level)
-    series = _series_for(run, data)
+    series = series_of(run, data)
     if future is not None:
         series = series.with_ahead(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
     scaler = _scaler_for(run, series)
@@ -161,7 +161,13 @@ def predict(
     )
 
 
-def _series_for(run: Run, data: str | Path | Series | None) -> Series:
+def series_of(run: Run, data: str | Path | Series | None) -> Series:
+    """Return the series to forecast: the given one, the one that is named, or that of the run.
+
+    Raises:
+        DataError: the data cannot be used.
+        RunError: the run's data has changed since, or is not there any more.
+    """
     from qkan.datasets import Series, names_file
 
     if isinstance(data, Series):

@@ -103,7 +103,7 @@ def train(
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     device = resolve_device(config.device)
-    record = describe_run(config, data)
+    record = _record(config, data.series.describe(), data.scaler)
     if resume:
         if _check_resumable(out, record):
             return load_run(out)
@@ -126,13 +126,13 @@ def train(
     return load_run(out)
 
 
-def describe_run(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
+def _record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
     """Return what ``config.json`` holds: options, data and scaler."""
     return {
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
-        "data": data.series.describe(),
-        "scaler": data.scaler.to_dict(),
+        "data": data,
+        "scaler": scaler.to_dict(),
     }
 
 
@@ -295,20 +295,18 @@ def training_metrics(model: RecurrentForecaster, result: FitResult, data: Foreca
     }
 
 
-def write_run(out: Path, record: dict[str, Any], model: RecurrentForecaster, history: str, metrics: dict) -> None:
-    """Write a trained model as a finished run into a folder that :func:`claim_folder` gave.
+def write_run(out: Path, run: Run, history: str) -> None:
+    """Write a trained model that is in memory as a finished run into a folder that :func:`claim_folder` gave.
 
     Args:
         out: The folder.
-        record: Of :func:`describe_run`.
-        model: On the CPU.
+        run: The model and what is known of it.
         history: Text of ``history.csv``.
-        metrics: Content of ``metrics.json``.
     """
-    write_json(out / _CONFIG, record)
+    write_json(out / _CONFIG, _record(run.config, run.data, run.scaler))
     write_text(out / "history.csv", history)
-    digest = _write_weights(out, model)
-    write_json(out / "metrics.json", metrics)
+    digest = _write_weights(out, run.model)
+    write_json(out / "metrics.json", run.metrics)
     _write_manifest(out, digest)
 
 
