@@ -25,10 +25,10 @@ def _seconds(times: pd.DatetimeIndex) -> np.ndarray:
 _TURNS: dict[str, Callable[[pd.DatetimeIndex], np.ndarray]] = {
     "minute": lambda times: _seconds(times) % 3600 / 3600,
     "hour": lambda times: _seconds(times) / _DAY,
-    "weekday": lambda times: times.dayofweek.to_numpy(dtype=np.float64) / 7,
+    "weekday": lambda times: times.day_of_week.to_numpy(dtype=np.float64) / 7,
     "monthday": lambda times: (times.day.to_numpy(dtype=np.float64) - 1) / times.days_in_month.to_numpy(),
     "month": lambda times: (times.month.to_numpy(dtype=np.float64) - 1) / 12,
-    "yearday": lambda times: (times.dayofyear.to_numpy(dtype=np.float64) - 1) / (365 + times.is_leap_year),
+    "yearday": lambda times: (times.day_of_year.to_numpy(dtype=np.float64) - 1) / (365 + times.is_leap_year),
 }
 """The part of a full turn that has passed, in [0, 1): of the hour, the day, the week, the month, the year."""
 
@@ -76,7 +76,7 @@ def calendar_features(times: np.ndarray, names: Sequence[str]) -> np.ndarray:
     channels: list[np.ndarray] = []
     for name in names:
         if name == "weekend":
-            channels.append(np.where(index.dayofweek.to_numpy() >= 5, 1.0, -1.0))
+            channels.append(np.where(index.day_of_week.to_numpy() >= 5, 1.0, -1.0))
         else:
             angle = 2 * np.pi * _TURNS[name](index)
             channels += [np.sin(angle), np.cos(angle)]

@@ -96,14 +96,15 @@ def known_ahead(series: Series, scaler: Scaler, calendar: Sequence[str], steps: 
 def _future_values(series: Series, steps: int) -> np.ndarray:
     """Future covariates after the end of every series, float64, shape (series, steps, covariates)."""
     columns = list(series.future)
-    rows = {} if series.ahead is None else {name: own for name, own in series.ahead.groupby("unique_id", sort=False)}
+    rows = {} if series.ahead is None else dict(iter(series.ahead.groupby("unique_id", sort=False)))
     found = np.empty((len(series.ids), steps, len(series.future)))
     for index, name in enumerate(series.ids):
         have = len(rows[name]) if name in rows else 0
         if have < steps:
+            needed = shown(series.future_times(index, have + 1)[-1])
             raise DataError(
                 f"series {name!r} has {have} future rows with {', '.join(series.future)}, but {steps} steps are to be "
-                f"forecast; the next one needed is {shown(series.future_times(index, have + 1)[-1])}: add rows without a "
+                f"forecast; the next one needed is {needed}: add rows without a "
                 "value at the end of the data, or give them in a table of their own (futr_df, --future)"
             )
         found[index] = rows[name][columns].to_numpy(dtype=np.float64)[:steps]

@@ -101,8 +101,8 @@ def fill(rows: Rows, treatment: str, names: tuple[str, ...]) -> tuple[Rows, np.n
         bad = np.flatnonzero(newest < 0)
         if bad.size:
             raise DataError(
-                f"covariate {name!r} has no value at {shown(rows.times[bad[0]])}, nor any before it in its series to repeat; "
-                "fill the start of the column"
+                f"covariate {name!r} has no value at {shown(rows.times[bad[0]])}, nor any before it in its series to "
+                "repeat; fill the start of the column"
             )
         covariates[:, column] = covariates[newest, column]
     filled = Rows(rows.times, rows.starts, values, covariates, rows.source)

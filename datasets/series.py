@@ -183,8 +183,8 @@ class Series:
             if wrong.size:
                 at = int(wrong[0])
                 raise DataError(
-                    f"future row {at + 1} of series {name!r} has the time {shown(found[at])}, but {shown(wanted[at])} comes there; "
-                    "give one row for every time after the last value, in order"
+                    f"future row {at + 1} of series {name!r} has the time {shown(found[at])}, but "
+                    f"{shown(wanted[at])} comes there; give one row for every time after the last value, in order"
                 )
             values = rows[list(self.future)].to_numpy(dtype=np.float64)
             bad = np.argwhere(~(np.abs(values) <= MAX_MAGNITUDE))
