@@ -154,7 +154,7 @@ def predict(
     names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
     return pd.DataFrame(
         {
-            "unique_id": np.repeat(np.array(series.ids, dtype=object), steps),
+            "unique_id": [name for name in series.ids for _ in range(steps)],
             "ds": np.concatenate([series.future_times(index, steps) for index in range(len(series.ids))]),
             **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
         }
