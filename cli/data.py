@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qkan.cli.options import HELP
+from qkan.cli.options import HELP, TYPES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,10 +52,13 @@ Examples:
 @click.option("--time-col", metavar="COL", help=HELP["time_col"])
 @click.option("--target-col", metavar="COL", help=HELP["target_col"])
 @click.option("--id-col", metavar="COL", help=HELP["id_col"])
+@click.option("--missing", type=TYPES["missing"], default="refuse", show_default=True, help=HELP["missing"])
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )
-def show(name_or_path: str, time_col: str | None, target_col: str | None, id_col: str | None, out: Path | None) -> None:
+def show(
+    name_or_path: str, time_col: str | None, target_col: str | None, id_col: str | None, missing: str, out: Path | None
+) -> None:
     """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
 
     The errors of the naive forecasts are those of the next step on the newest 20% of the values: what any model has to
@@ -64,7 +67,7 @@ def show(name_or_path: str, time_col: str | None, target_col: str | None, id_col
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
-    series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col)
+    series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col, missing=missing)
     out = Path(f"{series.name}-series.png") if out is None else out
     plot_series(series, out)
     console = make_console()
@@ -107,7 +110,9 @@ def _numbers(series: Series) -> list[tuple[str, str]]:
     values = series.values
     statistics = {"mean": values.mean(), "standard deviation": values.std(), "min": values.min(), "max": values.max()}
     rows = [(name, f"{number:.6g}") for name, number in statistics.items()]
-    rows.append(("missing", "0 (a series with missing values is refused)"))
+    filled = 0 if series.observed is None else int((~series.observed).sum())
+    none = "0 (a series with missing values is refused)" if series.missing == "refuse" else "0"
+    rows.append(("missing", f"{filled:,}, filled" if filled else none))
     lags = [(1, "1 step"), *((season, f"season {season}") for season in series.season)]
     for lag, name in lags:
         rows.append((f"autocorrelation, {name}", _number(autocorrelation(series, lag), ".3f")))

@@ -81,8 +81,7 @@ def known_ahead(series: Series, scaler: Scaler, calendar: Sequence[str], steps: 
     count = len(series.ids)
     if not series.future and not calendar:
         return np.zeros((count, steps, 0), dtype=np.float32)
-    times = np.concatenate([series.future_times(index, steps) for index in range(count)])
-    parts = [calendar_features(times, calendar)]
+    parts = [calendar_features(series.all_future_times(steps).ravel(), calendar)]
     if series.future:
         given = _future_values(series, steps)
         columns = [

@@ -282,6 +282,20 @@ class Series:
             following = _session_times(self.session, self.frequency, last, steps)
         return following.as_unit("ns").to_numpy()
 
+    def all_future_times(self, steps: int) -> np.ndarray:
+        """`future_times` of every series, shape (series, steps); series that end together share the work."""
+        found: dict[Any, np.ndarray] = {}
+        times = []
+        for index in range(len(self.ids)):
+            last = self.times[self.starts[index + 1] - 1]
+            if self.frequency is None:  # the step may be that of the series alone
+                times.append(self.future_times(index, steps))
+                continue
+            if last not in found:
+                found[last] = self.future_times(index, steps)
+            times.append(found[last])
+        return np.stack(times)
+
     def describe(self) -> dict[str, Any]:
         """What a run folder should remember of the data: name, size, frequency, seasons, unit, fingerprint."""
         return {

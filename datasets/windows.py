@@ -205,8 +205,16 @@ def make_forecast_data(
         _cut(series, replace(empty, horizon=steps), edges[:, i], edges[:, i + 1])
         for i, steps in enumerate((trained, trained, horizon))
     )
-    if len(train) == 0:
-        raise DataError(f"no training window of {series.name!r} has an observed target; give more data")
+    for part, windows, wanted in (
+        ("training", train, True),
+        ("validation", validation, split.has_validation),
+        ("test", test, split.has_test),
+    ):
+        if wanted and len(windows) == 0:
+            raise DataError(
+                f"no window in the {part} part of {series.name!r} has an observed target; "
+                "use another split, or give more data"
+            )
     return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries)
 
 

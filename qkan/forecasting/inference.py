@@ -155,7 +155,7 @@ def predict(
     return pd.DataFrame(
         {
             "unique_id": [name for name in series.ids for _ in range(steps)],
-            "ds": np.concatenate([series.future_times(index, steps) for index in range(len(series.ids))]),
+            "ds": series.all_future_times(steps).ravel(),
             **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
         }
     )

@@ -62,7 +62,7 @@ def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoc
 
 
 def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) -> None:
-    """Draw the end of the first series' test part with the model's and the naive forecast of it.
+    """Draw the end of the test part of the first series that has one with the model's and the naive forecast of it.
 
     With a horizon above 1, windows are taken so that their forecasts follow each other without overlap.
 
@@ -73,7 +73,8 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     """
     from qkan.forecasting.baselines import naive
 
-    own = np.flatnonzero(data.test.series == 0)
+    name = data.ids[data.test.series[0]]
+    own = np.flatnonzero(data.test.series == data.test.series[0])
     chosen = own[:: -data.horizon][: max(1, _SHOWN_STEPS // data.horizon)][::-1]
     position = (data.test.target_index[chosen][:, None] + np.arange(data.horizon)).ravel()
     figure, axes = _figure()
@@ -84,7 +85,7 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     axes.set(
         xlabel=_time_label(data, times),
         ylabel=data.series.unit or "value",
-        title=f"{data.ids[0]}: end of the test part, {data.horizon} step{'s' * (data.horizon > 1)} ahead",
+        title=f"{name}: end of the test part, {data.horizon} step{'s' * (data.horizon > 1)} ahead",
     )
     axes.legend(frameon=False, ncols=3, loc="upper right")
     axes.margins(x=0.01, y=0.15)

@@ -100,7 +100,9 @@ def test_last_windows_hold_the_end_and_the_future():
 
 def test_all_training_targets_missing_is_an_error():
     frame = table([1] + [np.nan] * 5 + [2] * 6)
-    with pytest.raises(DataError, match="no training window of 'frame' has an observed target; give more data"):
+    with pytest.raises(
+        DataError, match="no window in the training part of 'frame' has an observed target; use another"
+    ):
         make_forecast_data(series_from_frame(frame, missing="mask"), window=2, horizon=1, split=HALF)
 
 
@@ -119,6 +121,7 @@ def test_a_scaler_without_the_covariates_is_refused():
 def test_the_future_reaches_no_input_and_no_scaler(seen, now, missing):
     rng = np.random.default_rng(0)
     seen = np.array([*[True] * 7, *seen, True])
+    seen[12:14] = True  # so that the test part has a window
     x, y = rng.normal(size=24), rng.normal(size=24)
     later = np.arange(24) >= now
 
