@@ -25,7 +25,7 @@ def evaluate(run: Path, data: str | None) -> None:
     split like the data of the run and scaled as in training.
     """
     from qkan import forecasting
-    from qkan.cli.tables import print_all_scores
+    from qkan.cli.tables import print_scores
     from qkan.forecasting.inference import forecast_windows, median_scores, score, score_series, windows_for
 
     loaded = forecasting.load_run(run)
@@ -33,4 +33,4 @@ def evaluate(run: Path, data: str | None) -> None:
     predictions = forecast_windows(loaded.model, windows)
     several = len(windows.ids) > 1
     medians = median_scores(score_series(windows, predictions)) if several else None
-    print_all_scores(score(windows, predictions), medians, loaded)
+    print_scores(score(windows, predictions), loaded, medians)

@@ -119,13 +119,13 @@ def _channels(config: TrainConfig) -> str:
 
 def print_result(run: Any) -> None:
     """Print the errors on the test part, and what can be done with the run."""
-    from qkan.cli.tables import count, print_all_scores
+    from qkan.cli.tables import count, print_scores
 
     metrics = run.metrics
     click.echo(
         f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
         f"the weights are those of epoch {metrics['best_epoch']}\n"
     )
-    print_all_scores(metrics["test"], metrics.get("test_median"), run)
+    print_scores(metrics["test"], run, metrics.get("test_median"))
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
     click.echo(f"next: qkan predict {shlex.quote(str(run.path))} --horizon 12")
