@@ -21,8 +21,9 @@ demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom serie
 	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
 	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
 
+# Every process gets a run of files, so that few kernels are compiled by two of them.
 test: $(STAMP) ## run all tests; less than 95 % coverage fails
-	$(BIN)/pytest --numprocesses auto --cov --cov-report term:skip-covered --cov-fail-under 95
+	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report term:skip-covered --cov-fail-under 95
 
 # timm imports torchvision, which fits one build of torch only: so these tests have an environment of their own. Without
 # the conftest of tests/, which needs what only .venv has and keeps this folder out of `make test`.
