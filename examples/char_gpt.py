@@ -7,8 +7,7 @@ The text is the language reference that Python ships for its help() (pydoc_data.
 differs a little between versions of Python). The first 80 % train, the next 10 % validate, the last 10 % test. All
 kinds of block get the same budget: every learning rate is tried with the first --tuning-seeds seeds, the lowest median
 validation loss chooses, and all seeds are trained with it. Everything but the blocks is the same, initial weights
-included, since they are drawn first. A smaller MLP and the HQKAN's bottleneck with a tanh tell the circuits' share from
-that of the size.
+included, since they are drawn first.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qkan import HQKAN
-from qkan.hybrid import JHCGNet
 
 WIDTH, DEPTH, HEADS, CONTEXT, BATCH = 64, 2, 4, 64, 32
 HIDDEN = 4 * WIDTH
@@ -81,11 +79,6 @@ def hqkan(latent: int) -> nn.Module:
     return HQKAN(WIDTH, latent, reps=1, group="input", postact_weight_trainable=True)
 
 
-def tanh_bottleneck(latent: int) -> nn.Module:
-    """The HQKAN with a tanh for its circuits."""
-    return JHCGNet(WIDTH, WIDTH, latent_features=latent, latent="tanh")
-
-
 def size(block: nn.Module) -> int:
     """Trained parameters."""
     return sum(parameter.numel() for parameter in block.parameters())
@@ -100,7 +93,7 @@ def widest(make: Callable[[int], nn.Module], parameters: int) -> int:
 
 
 def kinds() -> dict[str, MakeBlock]:
-    """What is compared, by name: the MLP, an HQKAN of its size, and three blocks of at most a quarter of it."""
+    """What is compared, by name: the MLP, an HQKAN of its size, and two blocks of at most a quarter of it."""
     whole = size(mlp(HIDDEN))
     found: dict[str, MakeBlock] = {f"MLP, {HIDDEN} wide": lambda: mlp(HIDDEN)}
     wanted = (("HQKAN", hqkan, whole), *((name, make, whole // SHARE) for name, make in SMALL.items()))
@@ -110,7 +103,7 @@ def kinds() -> dict[str, MakeBlock]:
     return found
 
 
-SMALL: dict[str, Callable[[int], nn.Module]] = {"HQKAN": hqkan, "MLP": mlp, "tanh bottleneck": tanh_bottleneck}
+SMALL: dict[str, Callable[[int], nn.Module]] = {"HQKAN": hqkan, "MLP": mlp}
 
 
 @dataclass(frozen=True)
@@ -189,7 +182,7 @@ def run(make: MakeBlock, text: Text, *, seed: int, rate: float, steps: int) -> R
     return Result(*losses, 1000 * seconds / steps, curve)
 
 
-def draw(found: dict[str, equal_tuning.Tuned[Result]], path: Path) -> None:
+def draw(found: dict[str, equal_tuning.Tuned[float, Result]], path: Path) -> None:
     """Draw the validation loss by step, the median over the seeds of each kind."""
     from matplotlib.figure import Figure
 
@@ -221,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         tuned = found[name] = equal_tuning.tune(train, options.rates, options.tuning_seeds, options.seeds)
         print(
-            f"| {name} | {size(make()):,} | {tuned.rate:g} | {tuned.spread('test_loss', '.3f')} "
+            f"| {name} | {size(make()):,} | {tuned.choice:g} | {tuned.spread('test_loss', '.3f')} "
             f"| {tuned.median('test_loss') / math.log(2):.3f} | {tuned.median('step_ms'):.1f} |",
             flush=True,
         )

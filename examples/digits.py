@@ -5,9 +5,9 @@
     python examples/digits.py --seeds 3 --epochs 20
 
 A network sees all pixels of an image at once. The split is the same for all runs, and all kinds of network get the same
-budget: every learning rate is tried with the first --tuning-seeds seeds, the lowest median validation loss chooses, and
-all seeds are trained with it. The HQKAN is an affine map to a few numbers, a layer of circuits between them, an affine
-map to the classes. A smaller MLP and the same bottleneck with a tanh tell the circuits' share from the bottleneck's.
+budget: two forms (an activation or an ansatz) at every learning rate are tried with the first --tuning-seeds seeds, the
+lowest median validation loss chooses, and all seeds are trained with it. The HQKAN is an affine map to a few numbers, a
+layer of circuits between them, an affine map to the classes; a small MLP is the same bottleneck without circuits.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import equal_tuning
@@ -25,7 +27,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qkan import HQKAN
-from qkan.hybrid import JHCGNet
 
 CLASSES, BATCH = 10, 64
 HIDDEN = 64
@@ -41,31 +42,27 @@ class Part:
     classes: Tensor
 
 
-def mlp(pixels: int, hidden: int) -> nn.Module:
-    """Linear, GELU, linear."""
-    return nn.Sequential(nn.Linear(pixels, hidden), nn.GELU(), nn.Linear(hidden, CLASSES))
+def mlp(pixels: int, hidden: int, activation: str) -> nn.Module:
+    """Linear, activation, linear."""
+    return nn.Sequential(nn.Linear(pixels, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, CLASSES))
 
 
-def hqkan(pixels: int, latent: int) -> nn.Module:
+def hqkan(pixels: int, latent: int, ansatz: str) -> nn.Module:
     """Affine, a circuit for each latent number and weights that mix them, affine."""
-    return HQKAN(pixels, latent, CLASSES, reps=1, group="input", postact_weight_trainable=True)
+    return HQKAN(pixels, latent, CLASSES, reps=1, ansatz=ansatz, group="input", postact_weight_trainable=True)
 
 
-def hqkan_per_edge(pixels: int, latent: int) -> nn.Module:
+def hqkan_per_edge(pixels: int, latent: int, ansatz: str) -> nn.Module:
     """Affine, a circuit for each pair of latent numbers, affine: as published."""
-    return HQKAN(pixels, latent, CLASSES, reps=1)
+    return HQKAN(pixels, latent, CLASSES, reps=1, ansatz=ansatz)
 
 
-def tanh_bottleneck(pixels: int, latent: int) -> nn.Module:
-    """The HQKAN with a tanh for its circuits."""
-    return JHCGNet(pixels, CLASSES, latent_features=latent, latent="tanh")
-
-
-SMALL: dict[str, Callable[[int, int], nn.Module]] = {
-    "HQKAN": hqkan,
-    "HQKAN, circuit per edge": hqkan_per_edge,
-    "tanh bottleneck": tanh_bottleneck,
-    "MLP": mlp,
+ACTIVATIONS = {"gelu": nn.GELU, "tanh": nn.Tanh}
+#: Every kind of network by name: from pixels, width and form to a network, and the forms to choose from.
+KINDS: dict[str, tuple[Callable[[int, int, str], nn.Module], tuple[str, ...]]] = {
+    "MLP": (mlp, tuple(ACTIVATIONS)),
+    "HQKAN": (hqkan, ("pz", "rpz")),
+    "HQKAN, circuit per edge": (hqkan_per_edge, ("pz", "rpz")),
 }
 
 
@@ -74,21 +71,23 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def widest(make: Callable[[int, int], nn.Module], pixels: int, parameters: int) -> int:
+def widest(make: Callable[[int, int, str], nn.Module], pixels: int, form: str, parameters: int) -> int:
     """The largest width with at most so many parameters."""
     width = 1
-    while size(make(pixels, width + 1)) <= parameters:
+    while size(make(pixels, width + 1, form)) <= parameters:
         width += 1
     return width
 
 
-def kinds(pixels: int) -> dict[str, Make]:
-    """What is compared: the MLP, and networks of at most a quarter of its parameters."""
-    limit = size(mlp(pixels, HIDDEN)) // SHARE
-    found: dict[str, Make] = {f"MLP, {HIDDEN} wide": lambda: mlp(pixels, HIDDEN)}
-    for name, make in SMALL.items():
-        width = widest(make, pixels, limit)
-        found[f"{name}, {width} wide"] = lambda make=make, width=width: make(pixels, width)  # type: ignore[misc]
+def contestants(pixels: int) -> dict[str, dict[str, Make]]:
+    """By name and form: the MLP, and of every kind the widest network of at most a quarter of its parameters."""
+    limit = size(mlp(pixels, HIDDEN, "gelu")) // SHARE
+    found: dict[str, dict[str, Make]] = {
+        f"MLP, {HIDDEN} wide": {form: partial(mlp, pixels, HIDDEN, form) for form in ACTIVATIONS}
+    }
+    for name, (make, forms) in KINDS.items():
+        widths = {form: widest(make, pixels, form, limit) for form in forms}
+        found[f"{name}, a quarter"] = {form: partial(make, pixels, widths[form], form) for form in forms}
     return found
 
 
@@ -155,7 +154,7 @@ def run(make: Make, parts: tuple[Part, Part, Part], *, seed: int, rate: float, e
     return Result(*best, 1000 * seconds / steps, curve)
 
 
-def draw(found: dict[str, equal_tuning.Tuned[Result]], path: Path) -> None:
+def draw(found: dict[str, equal_tuning.Tuned[tuple[str, float], Result]], path: Path) -> None:
     """Draw the validation loss by epoch, the median over the seeds of each kind."""
     from matplotlib.figure import Figure
 
@@ -178,18 +177,20 @@ def main(arguments: list[str] | None = None) -> None:
     options = equal_tuning.parse(made, arguments)
     torch.set_num_threads(1)
     parts = load_parts(options.data)
-    print("| network | parameters | rate | test accuracy, median (range) | test loss, median (range) | ms per step |")
+    print("| network | parameters | form, rate | test accuracy, median (range) | test loss | ms per step |")
     print("|---|---|---|---|---|---|")
     found = {}
-    for name, make in kinds(parts[0].images.shape[1]).items():
+    for name, forms in contestants(parts[0].images.shape[1]).items():
 
-        def train(rate: float, seed: int, make: Make = make) -> Result:
-            return run(make, parts, seed=seed, rate=rate, epochs=options.epochs)
+        def train(choice: tuple[str, float], seed: int, forms: dict[str, Make] = forms) -> Result:
+            return run(forms[choice[0]], parts, seed=seed, rate=choice[1], epochs=options.epochs)
 
-        tuned = found[name] = equal_tuning.tune(train, options.rates, options.tuning_seeds, options.seeds)
+        choices = list(product(forms, options.rates))
+        tuned = found[name] = equal_tuning.tune(train, choices, options.tuning_seeds, options.seeds)
+        form, rate = tuned.choice
         print(
-            f"| {name} | {size(make()):,} | {tuned.rate:g} | {tuned.spread('accuracy', '.2%')} "
-            f"| {tuned.spread('test_loss', '.4f')} | {tuned.median('step_ms'):.1f} |",
+            f"| {name} | {size(forms[form]()):,} | {form}, {rate:g} | {tuned.spread('accuracy', '.2%')} "
+            f"| {tuned.median('test_loss'):.4f} | {tuned.median('step_ms'):.1f} |",
             flush=True,
         )
     if options.plot is not None:

@@ -1,7 +1,7 @@
 """The same tuning budget for every kind of network: what the experiments of this folder share.
 
-Every learning rate is tried with the first seeds; the lowest median validation loss chooses; all seeds are trained with
-it. Test results choose nothing.
+Every learning rate (or whatever else there is to choose) is tried with the first seeds; the lowest median validation
+loss chooses; all seeds are trained with it. Test results choose nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ class Scored(Protocol):
         ...
 
 
+Choice = TypeVar("Choice")
 Result = TypeVar("Result", bound=Scored)
 
 
 @dataclass(frozen=True)
-class Tuned(Generic[Result]):
-    """The chosen learning rate and the results of all seeds with it, in order."""
+class Tuned(Generic[Choice, Result]):
+    """What was chosen and the results of all seeds with it, in order."""
 
-    rate: float
+    choice: Choice
     results: list[Result]
 
     def median(self, name: str) -> float:
@@ -42,18 +43,22 @@ class Tuned(Generic[Result]):
         return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def tune(train: Callable[[float, int], Result], rates: Sequence[float], tuning_seeds: int, seeds: int) -> Tuned[Result]:
-    """Choose a learning rate and train all seeds with it.
+def tune(
+    train: Callable[[Choice, int], Result], choices: Sequence[Choice], tuning_seeds: int, seeds: int
+) -> Tuned[Choice, Result]:
+    """Choose among learning rates, say, and train all seeds with the chosen one.
 
     Args:
-        train: one training run from a learning rate and a seed.
-        rates: learning rates to try.
-        tuning_seeds: how many of the seeds try every rate.
-        seeds: runs with the chosen rate, seeds 0, 1, ...
+        train: one training run from a choice and a seed.
+        choices: what to try; the first of equals is chosen.
+        tuning_seeds: how many of the seeds try every choice.
+        seeds: runs with the chosen one, seeds 0, 1, ...
     """
-    tried = {rate: [train(rate, seed) for seed in range(tuning_seeds)] for rate in rates}
-    rate = min(tried, key=lambda rate: statistics.median(result.validation_loss for result in tried[rate]))
-    return Tuned(rate, tried[rate] + [train(rate, seed) for seed in range(tuning_seeds, seeds)])
+    tried = [[train(choice, seed) for seed in range(tuning_seeds)] for choice in choices]
+    losses = [statistics.median(result.validation_loss for result in results) for results in tried]
+    place = losses.index(min(losses))
+    more = [train(choices[place], seed) for seed in range(tuning_seeds, seeds)]
+    return Tuned(choices[place], tried[place] + more)
 
 
 def parser(description: str, *, seeds: int, tuning_seeds: int, rates: Sequence[float]) -> argparse.ArgumentParser:

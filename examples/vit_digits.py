@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         tuned = equal_tuning.tune(train, options.rates, options.tuning_seeds, options.seeds)
         print(
-            f"| {name} | {size(make_mlp):,} | {tuned.rate:g} | {tuned.spread('accuracy', '.2%')} "
+            f"| {name} | {size(make_mlp):,} | {tuned.choice:g} | {tuned.spread('accuracy', '.2%')} "
             f"| {tuned.spread('test_loss', '.4f')} | {tuned.median('step_ms'):.1f} |",
             flush=True,
         )

@@ -14,7 +14,7 @@ def test_blocks_are_the_widest_of_their_share() -> None:
     sizes = {name: example.size(make()) for name, make in example.kinds().items()}
     whole = sizes["MLP, 256 wide"]
     assert whole == 2 * 64 * 256 + 256 + 64
-    assert list(sizes)[1:] == ["HQKAN, 127 wide", "HQKAN, 45 wide", "MLP, 63 wide", "tanh bottleneck, 63 wide"]
+    assert list(sizes)[1:] == ["HQKAN, 127 wide", "HQKAN, 45 wide", "MLP, 63 wide"]
     # affine maps 129 L + 64, circuits 4 L, weights L^2
     assert sizes["HQKAN, 127 wide"] == 129 * 127 + 64 + 4 * 127 + 127**2 <= whole
     assert sizes["HQKAN, 45 wide"] <= whole / 4 < example.size(example.hqkan(46))

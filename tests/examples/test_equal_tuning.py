@@ -21,7 +21,7 @@ def test_rate_with_the_lowest_median_validation_loss_trains_all_seeds() -> None:
         return Result(losses.get((rate, seed), 7.0), test_loss=seed)
 
     tuned = equal_tuning.tune(train, [0.1, 0.2], 3, 5)
-    assert tuned.rate == 0.1  # medians 1.1 and 2.0
+    assert tuned.choice == 0.1  # medians 1.1 and 2.0
     assert calls == [(rate, seed) for rate in (0.1, 0.2) for seed in range(3)] + [(0.1, 3), (0.1, 4)]
     assert [result.test_loss for result in tuned.results] == [0, 1, 2, 3, 4]
     assert tuned.median("test_loss") == 2
