@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qkan.cli.groups import LazyGroup
 from qkan.cli.options import HELP
 
 if TYPE_CHECKING:
@@ -15,12 +16,20 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "list": "qkan.cli.data:list_series",
+        "show": "qkan.cli.data:show",
+        "fetch": "qkan.cli.data_milan:fetch",
+        "import": "qkan.cli.data_milan:import_data",
+    },
+)
 def data() -> None:
-    """List the built-in series, or look at one of them or at a file."""
+    """List the built-in series, look at a series, download or import a public data set."""
 
 
-@data.command("list")
+@click.command("list")
 def list_series() -> None:
     """List the built-in series."""
     from rich.box import SIMPLE_HEAD
@@ -40,9 +49,10 @@ def list_series() -> None:
         text = f"{escape(spec.summary)} [dim]({escape(spec.source)})[/dim]"
         table.add_row(spec.name, f"{spec.points:,}", spec.frequency or "1", seasons, text)
     make_console().print(table)
+    click.echo("milan: the squares of the Milan grid, after `qkan data import milan` (see its --help).")
 
 
-@data.command(
+@click.command(
     epilog="""\b
 Examples:
   qkan data show telecom

@@ -263,28 +263,28 @@ class _Keys:
 
 def _join(target: Path, parts: list[_Part], options: MilanOptions) -> dict[str, Any]:
     """Write the Parquet file from the parts of all days; its metadata."""
-    every = FREQS[options.freq]
+    every, kept = FREQS[options.freq], options.kept
     first = parts[0].first_ms
     steps = (parts[-1].first_ms - first) // STEP_MS // every + parts[-1].intervals // every
     days = [((part.first_ms - first) // STEP_MS // every, part) for part in parts]
-    seen = np.zeros(len(options.kept), dtype=bool)
+    seen = np.zeros(len(kept), dtype=bool)
     counted = 0
     for part in parts:
         missing = np.isnan(part.load())
         seen |= ~missing.all(axis=1)
         counted += missing.size - int(missing.sum())
-    names = {str(options.kept[row]): row for row in np.flatnonzero(seen)}
+    names = {str(kept[row]): row for row in np.flatnonzero(seen)}
     if not names:
         raise DataError(
-            f"no row is of the squares asked for ({len(options.kept)}, from {options.kept[0]} to {options.kept[-1]}); "
+            f"no row is of the squares asked for ({len(kept)}, from {kept[0]} to {kept[-1]}); "
             "choose others with --squares"
         )
     absent = len(names) * steps - counted
-    facts = _facts(parts, options, names, steps, absent, [options.kept[row] for row in np.flatnonzero(~seen)])
+    facts = _facts(parts, options, names, steps, absent, [kept[row] for row in np.flatnonzero(~seen)])
     rows = [names[name] for name in sorted(names)]  # the order of text, in which a Series has them
 
     def write(file: IO[bytes]) -> None:
-        _write_table(file, days, rows, [str(options.kept[row]) for row in rows], steps, first, options, facts)
+        _write_table(file, days, rows, [str(kept[row]) for row in rows], steps, first, options, facts)
 
     write_whole(target, write, kept="the days that were read are kept for the next attempt")
     return facts
