@@ -13,7 +13,7 @@ from typing import Any
 from qkan.datasets.series import DataError
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers after which trying again may help
-_CHUNK = 1 << 18
+_CHUNK = 1 << 14  # so many bytes at most are lost when a connection breaks
 _LARGEST_JSON = 20_000_000
 _TIMEOUT = (10.0, 60.0)  # seconds to connect and between two pieces of an answer
 
@@ -136,15 +136,16 @@ def _append(url: str, part: Path, size: int, at: Callable[[int], None]) -> None:
             if done and response.status_code == 206 and _range_start(response) != done:
                 part.unlink()
                 raise _Failure(f"it sent other bytes than those after {done:,}")
-            going_on = done and response.status_code == 206
-            with part.open("ab" if going_on else "wb") as file:
-                written = done if going_on else 0
+            # A server that knows no ranges sends all from the start: what is on disk already is skipped.
+            written = done if response.status_code == 206 else 0
+            with part.open("ab") as file:
                 for piece in response.iter_content(_CHUNK):
+                    new = piece[max(0, done - written) :]
                     written += len(piece)
                     if written > size:
                         break
-                    file.write(piece)
-                    at(written)
+                    file.write(new)
+                    at(max(written, done))
             if written > size:
                 part.unlink()
                 raise _Failure(f"it sent more than the {size:,} bytes that its list announces")

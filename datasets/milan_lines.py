@@ -32,7 +32,9 @@ MOST_EXPLAINED = 1_000
 
 _FIELDS = ("square_id", "time_ms", "country_code", *SIGNALS)
 _TYPES = dict(zip(_FIELDS, [pa.int64()] * 3 + [pa.float64()] * 5, strict=True))
-_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
+# What the parser of Arrow takes for a number, spaces around it aside.
+_WHOLE = re.compile(r"(?P<decimal>-?\d{1,18})|0[xX](?P<hex>[0-9a-fA-F]{1,15})", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +161,13 @@ def check_line(line: bytes, day: dt.date | None) -> str | None:
     fields = line.decode(errors="replace").split("\t")
     if len(fields) != len(_FIELDS):
         return f"has {len(fields)} tab-separated fields instead of {len(_FIELDS)} ({', '.join(_FIELDS)})"
+    numbers = []
     for name, text in zip(_FIELDS[:3], fields, strict=False):
-        if _WHOLE.fullmatch(text.strip()) is None:
+        match = _WHOLE.fullmatch(text.strip(" "))
+        if match is None:
             return f"has {name} {text[:40]!r}, which is no whole number"
-    square, time_ms, code = (int(text) for text in fields[:3])
+        numbers.append(int(match["decimal"]) if match["hex"] is None else int(match["hex"], 16))
+    square, time_ms, code = numbers
     if not 1 <= square <= SQUARES:
         return f"has square_id {square}, outside 1 to {SQUARES}"
     if not 0 <= code <= LARGEST_CODE:
@@ -187,12 +192,9 @@ def _check_activities(fields: list[str]) -> str | None:
     for name, text in zip(SIGNALS, fields, strict=True):
         if not text:
             continue
-        try:
-            number = float(text)
-        except ValueError:
-            number = None
-        if number is None or "_" in text:
+        if _NUMBER.fullmatch(text.strip(" ")) is None:
             return f"has {name} {text[:40]!r}, which is no number (empty means none)"
+        number = float(text)
         if not math.isfinite(number) or not 0 <= number <= LARGEST_ACTIVITY:
             return f"has {name} {text[:40]}, outside 0 to {LARGEST_ACTIVITY:g}"
     return None
