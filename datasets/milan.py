@@ -245,13 +245,14 @@ def load_milan(name: str) -> Series:
     path = find_milan(name)
     series = read_series(path)
     facts = read_facts(path)
+    count = f"{len(series.ids):,} {'square' if len(series.ids) == 1 else 'squares'}"
     step = {"10min": "10 minutes", "1h": "hour"}[facts["freq"]]
     return replace(
         series,
         unit=f"{facts['signal']} activity per {step}",
         source=facts["source"],
         licence=facts["licence"],
-        summary=f"{facts['signal']} of {len(series.ids):,} squares of the Milan grid, {facts['days']}",
+        summary=f"{facts['signal']} of {count} of the Milan grid, {facts['days']}",
     )
 
 

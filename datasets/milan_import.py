@@ -275,6 +275,7 @@ def _join(target: Path, parts: list[_Part], options: MilanOptions) -> dict[str, 
         counted += missing.size - int(missing.sum())
     names = {str(kept[row]): row for row in np.flatnonzero(seen)}
     if not names:
+        shutil.rmtree(parts[0].array.parent, ignore_errors=True)  # no other attempt has a use for these parts
         raise DataError(
             f"no row is of the squares asked for ({len(kept)}, from {kept[0]} to {kept[-1]}); "
             "choose others with --squares"
