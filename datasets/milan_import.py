@@ -273,7 +273,7 @@ def _join(target: Path, parts: list[_Part], options: MilanOptions) -> dict[str, 
         missing = np.isnan(part.load())
         seen |= ~missing.all(axis=1)
         counted += missing.size - int(missing.sum())
-    names = {str(kept[row]): row for row in np.flatnonzero(seen)}
+    names = {str(kept[row]): row for row in np.flatnonzero(seen).tolist()}
     if not names:
         shutil.rmtree(parts[0].array.parent, ignore_errors=True)  # no other attempt has a use for these parts
         raise DataError(

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from qkan.datasets.milan import local_day
 from qkan.datasets.milan_lines import LONGEST_LINE, check_line
@@ -138,7 +138,7 @@ def _members(path: Path) -> list[str | None]:
         _check_type(info.filename, _shown(path, info.filename), ())
     if not infos:
         raise DataError(f"the archive {str(path)!r} holds no file; it needs daily files")
-    return sorted(info.filename for info in infos)
+    return [*sorted(info.filename for info in infos)]
 
 
 def _day_of(path: Path, member: str | None) -> dt.date:
@@ -182,7 +182,7 @@ def open_source(path: Path, member: str | None) -> Iterator[IO[bytes]]:
             archive = stack.enter_context(zipfile.ZipFile(path))
             file = stack.enter_context(archive.open(member))
         elif lower.endswith(".gz"):
-            file = stack.enter_context(gzip.open(path))
+            file = cast(IO[bytes], stack.enter_context(gzip.open(path)))
         elif lower.endswith(".bz2"):
             file = stack.enter_context(bz2.open(path))
         elif lower.endswith(".xz"):
