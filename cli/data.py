@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qkan.cli.groups import LazyGroup
-from qkan.cli.options import HELP
+from qkan.cli.options import HELP, TYPES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,10 +62,18 @@ Examples:
 @click.option("--time-col", metavar="COL", help=HELP["time_col"])
 @click.option("--target-col", metavar="COL", help=HELP["target_col"])
 @click.option("--id-col", metavar="COL", help=HELP["id_col"])
+@click.option("--series", "--square", "kept", type=TYPES["series"], default=(), help=HELP["series"])
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )
-def show(name_or_path: str, time_col: str | None, target_col: str | None, id_col: str | None, out: Path | None) -> None:
+def show(
+    name_or_path: str,
+    time_col: str | None,
+    target_col: str | None,
+    id_col: str | None,
+    kept: tuple[str, ...],
+    out: Path | None,
+) -> None:
     """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
 
     The errors of the naive forecasts are those of the next step on the newest 20% of the values: what any model has to
@@ -74,7 +82,7 @@ def show(name_or_path: str, time_col: str | None, target_col: str | None, id_col
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
-    series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col)
+    series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col, series=kept)
     out = Path(f"{series.name}-series.png") if out is None else out
     plot_series(series, out)
     console = make_console()

@@ -12,13 +12,15 @@ import json
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from qkan.datasets.files import read_series
+from qkan.datasets.frequency import natural_season
+from qkan.datasets.selection import check_names
 from qkan.datasets.series import DataError, Series
 
 SIGNALS = ("sms_in", "sms_out", "call_in", "call_out", "internet")
@@ -233,22 +235,66 @@ def find_milan(name: str) -> Path:
     return found[0]
 
 
-def load_milan(name: str) -> Series:
+def load_milan(name: str, squares: Sequence[str] = ()) -> Series:
     """The squares of an import in the default place, with the source and licence that it records.
 
     Args:
         name: ``milan`` or ``milan-SIGNAL-FREQ``, see `find_milan`.
+        squares: names of the squares to keep; all if empty.
 
     Raises:
         DataError: there is no such import, or its file cannot be used.
     """
-    path = find_milan(name)
-    series = read_series(path)
+    return read_import(find_milan(name), squares)
+
+
+def is_import(path: str | Path) -> bool:
+    """Whether a file is a Parquet file that an import wrote."""
+    path = Path(path)
+    try:
+        return path.suffix.lower() == ".parquet" and bool(read_facts(path))
+    except DataError:
+        return False
+
+
+def read_import(path: Path, squares: Sequence[str] = ()) -> Series:
+    """The series of a file that an import wrote; of a file with many squares only those asked for are read.
+
+    Args:
+        path: the Parquet file.
+        squares: names of the squares to keep; all if empty.
+
+    Raises:
+        DataError: the file cannot be read, lacks a square, or has missing values.
+    """
+    import pyarrow as pa
+
     facts = read_facts(path)
-    count = f"{len(series.ids):,} {'square' if len(series.ids) == 1 else 'squares'}"
+    try:
+        frame = pd.read_parquet(path, filters=[("unique_id", "in", list(squares))] if squares else None)
+        ids = sorted(set(frame["unique_id"]))
+        if len(ids) < len(set(squares)):
+            every = pd.read_parquet(path, columns=["unique_id"])["unique_id"].unique()
+            check_names(squares, sorted(map(str, every)), path.stem)
+        frame = frame.astype({"ds": "datetime64[ns]", "y": "float64"})
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{str(path)!r} cannot be read ({error}); import it again") from error
+    absent = int(frame["y"].isna().sum())
+    if absent:
+        raise DataError(
+            f"{str(path)!r} has {absent:,} missing values among those asked for; import it with --fill zero, or choose "
+            "squares without any"
+        )
     step = {"10min": "10 minutes", "1h": "hour"}[facts["freq"]]
-    return replace(
-        series,
+    frequency = {"10min": "10min", "1h": "h"}[facts["freq"]]
+    count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"
+    return Series(
+        name=path.stem,
+        frame=frame,
+        frequency=frequency,
+        season=natural_season(frequency, len(frame) // len(ids)),
         unit=f"{facts['signal']} activity per {step}",
         source=facts["source"],
         licence=facts["licence"],

@@ -43,7 +43,7 @@ def test_fetch_import_and_train(qkan, place):
         "next: qkan data import milan milan",
     ]
     assert f"file 1/2  {file_name(DAYS[0])}  there already, verified" in again.output
-    done = qkan("data", "import", "milan", "milan", "--freq", "1h", "--squares", "5161,9000-9002")
+    done = qkan("data", "import", "milan", "milan", "--freq", "1h", "--squares", "7,5161,9000-9002")
     assert done.exit_code == 0, done.output
     told = [" ".join(line.split()) for line in done.output.splitlines()]
     assert told[0].startswith("day 1/2 2013-11-01 ")
@@ -51,10 +51,11 @@ def test_fetch_import_and_train(qkan, place):
     assert "left out squares without a row: 9000, 9001, 9002" in told
     assert f"file {place / 'data' / 'milan-sms_in-1h.parquet'}" in told
     words = ["train", "lstm", "--data", "milan", "--cell", "lstm", "--hidden-size", "1", "--epochs", "1"]
-    done = qkan(*words, "--window", "3", "--out", "run")
+    done = qkan(*words, "--square", "5161", "--window", "3", "--out", "run")
     assert done.exit_code == 0, done.output
     assert "sms_in of 1 square of the Milan grid, 2013-11-01 to 2013-11-02" in done.output
-    assert read_config(place / "run").data == "milan"
+    config = read_config(place / "run")
+    assert (config.data, config.series) == ("milan", ("5161",))
 
 
 def test_import_writes_what_was_asked_for(qkan, daily, place):
@@ -67,6 +68,16 @@ def test_import_writes_what_was_asked_for(qkan, daily, place):
     assert missing > 0
     assert f"{missing} steps without rows ({missing / 576:.1%}) as missing" in done.output
     assert not (place / "data").exists()
+
+
+def test_show_describes_one_square(qkan, daily):
+    assert qkan("data", "import", "milan", *daily).exit_code == 0
+    done = qkan("data", "show", "milan", "--square", "7", "--out", "x.svg")
+    assert "sms_in of 1 square of the Milan grid" in done.output
+    assert "Open Database License (ODbL) 1.0" in done.output
+    done = qkan("data", "show", "milan", "--square", "8")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("Error: there is no series '8' in 'milan-sms_in-10min'; it has 2 series")
 
 
 def test_a_gap_within_the_files_is_noted(qkan, daily):

@@ -336,6 +336,41 @@ def test_milan_names_the_import_in_the_default_place(folder, tmp_path, monkeypat
         resolve_series("milan", id_col="unique_id")
 
 
+def test_squares_of_an_import_are_chosen_by_name(folder, out):
+    import_milan([folder], out)
+    series = resolve_series(out, series=("77", "10000"))
+    assert (series.name, series.ids, series.licence) == ("out", ("10000", "77"), "Open Database License (ODbL) 1.0")
+    wanted = truth(DAYS, "sms_in", 600_000).fillna(0).loc[[10000, 77]].to_numpy()
+    np.testing.assert_allclose(series.values.reshape(2, 288), wanted, rtol=1e-13)
+    assert resolve_series(out).fingerprint() == read_series(out).fingerprint()
+    with pytest.raises(DataError, match=r"there is no series '516' in 'out' \(did you mean '5161'\?\); it has 4"):
+        resolve_series(out, series=("1", "516"))
+
+
+def test_missing_values_are_refused_only_in_squares_that_are_used(tmp_path, out):
+    rows = sample_rows(DAYS[0], [1, 2])
+    first = day_bounds(DAYS[0])[0]
+    full = rows[rows["square_id"] == 1].drop_duplicates("time_ms").iloc[:1].loc[[0] * 144]
+    full["time_ms"] = first + 600_000 * np.arange(144)
+    rows = pd.concat([full, rows[rows["square_id"] == 2].iloc[10:]])
+    rows.to_csv(tmp_path / file_name(DAYS[0]), sep="\t", header=False, index=False)
+    done = import_milan([tmp_path], out, MilanOptions(fill="missing"))
+    absent = done.facts["steps_filled"]
+    assert absent > 0
+    assert len(resolve_series(out, series=("1",)).frame) == 144
+    with pytest.raises(DataError, match=rf"has {absent} missing values among those asked for; import it"):
+        resolve_series(out)
+
+
+def test_a_damaged_import_is_explained(folder, out):
+    import_milan([folder], out)
+    data = bytearray(out.read_bytes())
+    data[20:2000] = bytes(1980)
+    out.write_bytes(data)
+    with pytest.raises(DataError, match=r"out.parquet' cannot be read \(.*; import it again"):
+        resolve_series(out)
+
+
 def test_a_default_place_that_cannot_be_made_is_explained(folder, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("QKAN_DATA", str(tmp_path / "file" / "data"))
