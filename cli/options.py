@@ -18,6 +18,7 @@ HELP: dict[str, str] = {
     "time_col": "Column of the file that holds the time.  [default: ds if there is one, else the order of the rows]",
     "target_col": "Column of the file to forecast.  [default: y, or the only numeric column]",
     "id_col": "Column that tells the series of the file apart.  [default: unique_id if there is one]",
+    "series": "Series to keep of many, by their names, separated by commas.",
     "cell": "Recurrent cell. lowrank is hqkan without its circuits, gr-kan with rational functions in their "
     "place, qlstm the published quantum LSTM.",
     "cells": "Recurrent cells to compare, separated by commas.",
@@ -79,7 +80,11 @@ class GroupType(click.ParamType):
         return int(value) if str(value).isdecimal() else value
 
 
+ALIASES: dict[str, tuple[str, ...]] = {"series": ("--square",)}
+"""Further flags of an option, by field."""
+
 TYPES: dict[str, click.ParamType] = {
+    "series": ListType(str, "name", "5161,5162"),
     "cell": click.Choice(CELLS),
     "scaler": click.Choice(SCALERS),
     "cells": ListType(str, "cell", "qkan,lstm"),
@@ -116,7 +121,7 @@ def _declaration(name: str, default: Any) -> tuple[tuple[str, ...], dict[str, An
     if isinstance(default, bool):
         flag = f"{flag}/--no-{flag[2:]}"
     settings: dict[str, Any] = {"help": HELP[name], "default": None if default is MISSING else default}
-    settings["show_default"] = settings["default"] is not None
+    settings["show_default"] = settings["default"] not in (None, ())
     if name in TYPES:
         settings["type"] = TYPES[name]
     elif name in LIMITS:
@@ -126,4 +131,4 @@ def _declaration(name: str, default: Any) -> tuple[tuple[str, ...], dict[str, An
         settings["type"], settings["metavar"] = float, "X"
     elif not isinstance(default, bool):
         settings["type"], settings["metavar"] = str, name.rpartition("_")[2].upper()
-    return (flag, name), settings
+    return (flag, *ALIASES.get(name, ()), name), settings

@@ -111,6 +111,7 @@ class DataAndTrainingOptions:
     Args:
         data: Name of a built-in series or path of a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
         time_col, target_col, id_col: Columns of such a file; ``None`` lets ``qkan.datasets`` find them.
+        series: Names of the series to keep of many; all if empty.
         num_layers: Stacked recurrent layers.
         reps: Re-uploading repetitions of each circuit (``qkan``, ``hqkan``).
         ansatz: Name of the circuit (``qkan``, ``hqkan``).
@@ -141,6 +142,7 @@ class DataAndTrainingOptions:
     time_col: str | None = None
     target_col: str | None = None
     id_col: str | None = None
+    series: tuple[str, ...] = ()
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -176,6 +178,10 @@ class DataAndTrainingOptions:
             )
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             _check_text(name, getattr(self, name), optional=True)
+        if not isinstance(self.series, tuple) or len(set(self.series)) != len(self.series):
+            raise ValueError(f"series must be a tuple of names, each of them once, got {self.series!r}")
+        for name in self.series:
+            _check_text("every name of series", name)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
         if not (self.group in ("edge", "input") or number):
             raise ValueError(f"group must be 'edge', 'input' or a positive integer, got {self.group!r}")

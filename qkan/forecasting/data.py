@@ -27,7 +27,13 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
     from qkan.datasets import resolve_series
 
     source = config.data if data is None else data
-    return resolve_series(source, time_col=config.time_col, target_col=config.target_col, id_col=config.id_col)
+    return resolve_series(
+        source,
+        time_col=config.time_col,
+        target_col=config.target_col,
+        id_col=config.id_col,
+        series=config.series,
+    )
 
 
 def with_whole_path(config: TrainConfig) -> TrainConfig:
