@@ -19,8 +19,11 @@ import torch
 from torch import Tensor, nn
 
 TRAINING, VALIDATION, TEST = 1000, 500, 1000
-ADAM_RATE = 1e-2
+HISTORY = 200  # of LBFGS: no fewer than the networks have parameters, so that none is cut short
 DTYPE = torch.float64
+
+
+Box = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Function:
     """A target: what it computes from columns of x, and the interval of each column."""
 
     formula: Callable[..., Tensor]
-    box: tuple[tuple[float, float], ...]
+    box: Box
 
 
 def _j0(x: Tensor) -> Tensor:
@@ -72,59 +75,57 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
-def make_data(name: str) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Training, validation and test part: x (n, inputs) uniform in [-1, 1], y (n, 1) with mean 0 and deviation 1.
+def make_data(name: str, scaled: bool) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Training, validation and test part: x (n, inputs) uniform in the box, y (n, 1) with mean 0 and deviation 1.
 
-    Every network sees the box of a function as [-1, 1]; y is scaled by the training part. The same for all runs.
+    ``scaled`` maps the box to [-1, 1]. y is scaled by the training part. The same points for all runs.
     """
     function = FUNCTIONS[name]
     generator = torch.Generator().manual_seed(20260914)
     low, high = torch.tensor(function.box, dtype=DTYPE).T
     sizes = (TRAINING, VALIDATION, TEST)
-    x = 2 * torch.rand(sum(sizes), len(function.box), generator=generator, dtype=DTYPE) - 1
-    y = function.formula(*(low + (high - low) * (x + 1) / 2).T)[:, None]
+    unit = 2 * torch.rand(sum(sizes), len(function.box), generator=generator, dtype=DTYPE) - 1
+    x = low + (high - low) * (unit + 1) / 2
+    y = function.formula(*x.T)[:, None]
     mean, deviation = y[:TRAINING].mean(), y[:TRAINING].std()
-    return tuple(zip(x.split(sizes), ((y - mean) / deviation).split(sizes), strict=True))
+    inputs = unit if scaled else x
+    return tuple(zip(inputs.split(sizes), ((y - mean) / deviation).split(sizes), strict=True))
 
 
-def mlp(inputs: int, hidden: int, *, depth: int, activation: str) -> nn.Module:
+def mlp(box: Box, hidden: int, *, depth: int, activation: str) -> nn.Module:
     """Hidden layers of one width, then a linear map."""
     made: list[nn.Module] = []
-    for size in [inputs, *[hidden] * (depth - 1)]:
+    for size in [len(box), *[hidden] * (depth - 1)]:
         made += [nn.Linear(size, hidden), {"tanh": nn.Tanh, "silu": nn.SiLU}[activation]()]
     return nn.Sequential(*made, nn.Linear(hidden, 1))
 
 
-def qkan(inputs: int, hidden: int, *, reps: int, preact: bool, base: bool) -> nn.Module:
-    """Two layers of circuits with weights behind them."""
-    return import_module("qkan").QKAN(
-        [inputs, hidden, 1],
-        reps=reps,
-        preact_trainable=preact,
-        postact_weight_trainable=True,
-        postact_bias_trainable=True,
-        base_activation="silu" if base else None,
-    )
+def qkan(box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: str) -> nn.Module:
+    """Two layers of circuits, with a base branch."""
+    widths = [len(box), hidden, 1]
+    options = {"reps": reps, "ansatz": ansatz, "preact_trainable": preact, "base_activation": base}
+    return import_module("qkan").QKAN(widths, **options)
 
 
-def original(inputs: int, hidden: int, *, reps: int, preact: bool, base: bool) -> nn.Module:
-    """The same network of the original authors, whose layers cannot leave out the base branch."""
+def original(box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: str) -> nn.Module:
+    """The same network of the original authors."""
     return import_module("qkan").QKAN(
-        [inputs, hidden, 1],
+        [len(box), hidden, 1],
         reps=reps,
+        ansatz=f"{ansatz}_encoding",
         preact_trainable=preact,
-        postact_weight_trainable=True,
-        postact_bias_trainable=True,
-        ba_trainable=base,
+        base_activation=nn.Tanh() if base == "tanh" else base,
+        ba_trainable=True,
         p_dtype=DTYPE,
         c_dtype=torch.complex128,
     )
 
 
-def spline(inputs: int, hidden: int, *, grid: int) -> nn.Module:
+def spline(box: Box, hidden: int, *, grid: int) -> nn.Module:
     """Two layers of cubic splines: efficient-kan's KANLinear as the original package carries it."""
     layer = import_module("qkan.kan").KANLinear
-    return nn.Sequential(layer(inputs, hidden, grid_size=grid), layer(hidden, 1, grid_size=grid))
+    ends = [min(low for low, _ in box), max(high for _, high in box)]
+    return nn.Sequential(layer(len(box), hidden, grid_size=grid, grid_range=ends), layer(hidden, 1, grid_size=grid))
 
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "qkan": qkan, "original": original, "spline": spline}
@@ -132,11 +133,12 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "qkan": qkan, "orig
 
 def build(request: Mapping[str, Any]) -> nn.Module:
     """The widest network of a kind with at most so many trained parameters, at least 1 wide."""
-    inputs, make = len(FUNCTIONS[request["function"]].box), BUILDERS[request["kind"]]
+    box, make = FUNCTIONS[request["function"]].box, BUILDERS[request["kind"]]
+    seen = (_UNIT,) * len(box) if request["scaled"] else box
 
     def of_width(width: int) -> nn.Module:
         torch.manual_seed(request["seed"])
-        return make(inputs, width, **request["options"])
+        return make(seen, width, **request["options"])
 
     width = 1
     while size(of_width(width + 1)) <= request["parameters"]:
@@ -149,8 +151,8 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], adam: int, lbfgs: int) -> dict[str, Any]:
-    """Adam with a falling rate, then LBFGS with a strong Wolfe search, both on all points.
+def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], iterations: int) -> dict[str, Any]:
+    """LBFGS with a strong Wolfe search, on all points.
 
     Returns:
         root mean squared errors of the validation and the test part in deviations of y: those of the weights with the
@@ -159,27 +161,22 @@ def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], adam: int,
     (x, y), *others = parts
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
 
-    def loss_of() -> Tensor:
+    def closure() -> Tensor:
         nonlocal best
+        optimizer.zero_grad()
         loss = (model(x) - y).square().mean()
         value = float(loss.detach())
         if value < best[0]:
             best = value, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return loss
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = loss_of()
         loss.backward()
         return loss
 
-    optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), ADAM_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, adam))
-    for _ in range(adam):
-        optimizer.step(closure)  # type: ignore[arg-type]
-        schedule.step()
     optimizer = torch.optim.LBFGS(
-        model.parameters(), max_iter=lbfgs, history_size=20, line_search_fn="strong_wolfe", tolerance_change=0.0
+        model.parameters(),
+        max_iter=iterations,
+        history_size=HISTORY,
+        line_search_fn="strong_wolfe",
+        tolerance_change=0.0,
     )
     optimizer.step(closure)  # type: ignore[arg-type]
     if best[1]:
@@ -191,9 +188,9 @@ def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], adam: int,
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Train what a request names: function, kind, options, parameters, seed, adam, lbfgs."""
+    """Train what a request names: function, scaled, kind, options, parameters, seed, iterations."""
     torch.set_num_threads(1)
-    return train(build(request), make_data(request["function"]), request["adam"], request["lbfgs"])
+    return train(build(request), make_data(request["function"], request["scaled"]), request["iterations"])
 
 
 if __name__ == "__main__":
