@@ -28,7 +28,7 @@ test: $(STAMP) ## run all tests; less than 95 % coverage fails
 # timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
 # `make test`.
-test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm or transformers, in .venv-ecosystem (5.7 GB)
+test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm or transformers, in .venv-ecosystem (6.5 GB)
 	$(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
