@@ -13,6 +13,7 @@ from qkan.block_trace import Trace, numbers, same, trace, trace_tokens
 from qkan.blocks import NEW, Block, Change, Places, kind, linear_sizes, places_of, search, slow_path, swap
 
 _NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm)
+_ENDS = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.Softmin, nn.LogSoftmax)  # no activations within an MLP
 _TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
@@ -101,7 +102,9 @@ def _between(child: nn.Module, features: int) -> bool | None:
     """Whether what stands between linear maps is an activation, or None if it does not belong between them."""
     if isinstance(child, (*_NORMS, _DropoutNd, nn.Identity)):
         return False
-    if type(child).__module__ == "torch.nn.modules.activation" and not isinstance(child, nn.MultiheadAttention):
+    if isinstance(child, _ENDS):
+        return None
+    if type(child).__module__ == "torch.nn.modules.activation":
         return True
     if next(child.children(), None) is not None or next(child.parameters(), None) is not None:
         return None

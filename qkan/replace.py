@@ -90,7 +90,8 @@ def replace_linear(
     Args:
         model: any module.
         replacement: ``"qkan"`` (:class:`qkan.QKANLayer`, a circuit for each pair of input and output, whose constant
-            terms take the place of the bias), ``"hqkan"`` (:class:`qkan.HQKAN`), or a function from a block to a module.
+            terms take the place of the bias), ``"hqkan"`` (:class:`qkan.HQKAN`), or a function from a block to a
+            module.
         select: a function of name and module, which tells whether to replace it.
         latent_features, parameters: of HQKAN, as in :func:`replace_mlp`.
         options: keyword options of the replacement.
@@ -228,8 +229,8 @@ def _widest(block: Block, replacement: str, room: int, options: dict[str, Any]) 
     if not fits(1):
         least = parameters_of(_build(block, replacement, step, meta))
         raise ValueError(
-            f"{block.name} may have {room:,} parameters, but the smallest {replacement} there, of inner width {step}, has "
-            f"{least:,}; raise parameters"
+            f"{block.name} may have {room:,} parameters, but the smallest {replacement} there, of inner width {step}, "
+            f"has {least:,}; raise parameters"
         )
     low, high = 1, 2
     while fits(high):

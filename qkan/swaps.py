@@ -37,9 +37,19 @@ class Replaced:
     new_parameters: int
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """A change that was made: the value before, the value set, and the training mode of a module that was set."""
+
+    change: Change
+    old: Any
+    new: Any
+    training: bool | None
+
+
 @dataclass
 class Replacements:
-    """What was replaced in a model; ``print`` shows a table, :meth:`undo` takes it back, and so does leaving a ``with``.
+    """What was replaced in a model: a table when printed; :meth:`undo` takes it back, and so does leaving a ``with``.
 
     Attributes:
         replaced: the blocks, in the order of the model's modules.
@@ -49,7 +59,7 @@ class Replacements:
     replaced: tuple[Replaced, ...]
     model_before: int
     model_after: int
-    _settings: list[tuple[Change, Any, Any]] = field(repr=False)  # with the value before and the value set
+    _settings: list[_Setting] = field(repr=False)
     _undone: bool = field(default=False, repr=False)
 
     @property
@@ -63,7 +73,7 @@ class Replacements:
         return self.model_after - self.model_before
 
     def undo(self) -> None:
-        """Put back the very modules that stood there, in the training mode of their replacements.
+        """Put back the very modules that stood there; if the training mode was changed meanwhile, in the new one.
 
         They were not touched since: a model that moved to another device meanwhile must be moved again.
 
@@ -72,17 +82,16 @@ class Replacements:
         """
         if self._undone:
             raise RuntimeError("these replacements are undone already; call replace_mlp or its like again")
-        for change, _, new in self._settings:
-            if _get(change) is not new and _get(change) != new:
+        for each in self._settings:
+            if _get(each.change) != each.new:
+                what = f"{each.change.attribute} of {type(each.change.owner).__name__}"
                 raise RuntimeError(
-                    f"{change.attribute} of {type(change.owner).__name__} holds something else by now, so it cannot be put "
-                    "back; undo later replacements first"
+                    f"{what} holds something else by now, so it cannot be put back; undo later replacements first"
                 )
-        mode = {id(change.owner): change.owner.training for change, _, _ in self._settings}
-        for change, old, new in reversed(self._settings):
-            _set(change.owner, change.attribute, old)
-            if isinstance(old, nn.Module):
-                old.train(new.training if isinstance(new, nn.Module) else mode[id(change.owner)])
+        for each in reversed(self._settings):
+            _set(each.change.owner, each.change.attribute, each.old)
+            if isinstance(each.old, nn.Module) and each.new.training != each.training:
+                each.old.train(each.new.training)
         self._undone = True
 
     def __enter__(self) -> Replacements:
@@ -161,17 +170,13 @@ def _owners(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
 def _reason(block: Block, places: Places, owners: dict[int, list[tuple[nn.Module, str]]]) -> str | None:
     """Why a block cannot be replaced, with the fix; None if it can."""
     if not any(change.value is NEW for change in block.changes):
-        return (
-            "it is the whole model and has no parent to be replaced in; build qkan.HQKAN or another module in its place"
-        )
+        return "it is the whole model and has no parent to be replaced in; build qkan.HQKAN or another module instead"
     inside = {id(each): each for part in block.parts for each in part.modules()}
     for each in inside.values():
         reason = _reason_of_module(each)
         if reason is not None:
             return reason
-    tensors = [
-        parameter for each in inside.values() for parameter in each._parameters.values() if parameter is not None
-    ]
+    tensors = [tensor for each in inside.values() for tensor in each._parameters.values() if tensor is not None]
     if len({(tensor.device, tensor.dtype) for tensor in tensors if tensor.is_floating_point()}) > 1:
         return "its parameters are of several dtypes or on several devices; convert them to one first"
     for tensor in tensors:
@@ -181,10 +186,12 @@ def _reason(block: Block, places: Places, owners: dict[int, list[tuple[nn.Module
             return f"its parameter {own} is tied to {names[0]}; untie them, or leave one out by select"
     changed = {(id(change.owner), change.attribute) for change in block.changes}
     for each in inside.values():
+        if next(each.parameters(), None) is None:
+            continue
         for owner, name in places[id(each)]:
-            holds = next(each.parameters(), None) is not None
-            if holds and id(owner) not in inside and (id(owner), name) not in changed:
-                return f"its part {type(each).__name__} also stands in {type(owner).__name__} as {name!r}; give each its own"
+            if id(owner) not in inside and (id(owner), name) not in changed:
+                where = f"{type(owner).__name__} as {name!r}"
+                return f"its part {type(each).__name__} also stands in {where}; give each its own"
     return None
 
 
@@ -230,13 +237,13 @@ def swap_all(
             new.requires_grad_(False)
         made.append(new.train(block.parts[0].training))
     before = parameters_of(model)
-    settings: list[tuple[Change, Any, Any]] = []
+    settings: list[_Setting] = []
     for block, new in zip(blocks, made, strict=True):
         for change in block.changes:
             value = new if change.value is NEW else change.value
             if isinstance(value, nn.Identity) and value is not new:
                 value.train(change.owner.training)
-            settings.append((change, _get(change), value))
+            settings.append(_Setting(change, _get(change), value, getattr(value, "training", None)))
             _set(change.owner, change.attribute, value)
     replaced = tuple(
         Replaced(block.name, block.kind, new, parameters_of(*block.parts), parameters_of(new))
