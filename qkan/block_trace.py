@@ -93,10 +93,11 @@ def trace_tokens(module: nn.Module, features: int, like: Tensor) -> tuple[Trace,
     """
     for shape in ((1, 3, features), (3, features)):  # a batch norm takes rows only
         x = numbers(shape, like)
-        whole, first = trace(module, x), trace(module, x[..., :1, :])
-        if whole is None or first is None or whole.output.shape[:-1] != x.shape[:-1]:
+        # The middle row: what comes before and what comes after it must not count.
+        whole, alone = trace(module, x), trace(module, x[..., 1:2, :])
+        if whole is None or alone is None or whole.output.shape[:-1] != x.shape[:-1]:
             continue
-        a, b = whole.output[..., :1, :], first.output
+        a, b = whole.output[..., 1:2, :], alone.output
         if a.shape != b.shape:
             continue
         slack = 100 * torch.finfo(a.dtype).eps

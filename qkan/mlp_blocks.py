@@ -222,15 +222,14 @@ def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
         if fits not in (wide, wide / 2, 0):
             return None
     else:
-        done = trace_tokens(module, inputs, linears[0].weight)  # type: ignore[arg-type]
-        found = None if done is None else _ends(done[0], done[1], linears)
-        if done is None or found is None:
+        done, ends = _run_mlp(module, linears)
+        if done is None or ends is None:
             return None
-        wide, outputs = linear_sizes(found[1])  # type: ignore[misc]
-        front, *drops = _dropouts(done[0], *found)
+        inputs, (wide, outputs) = linear_sizes(ends[0])[0], linear_sizes(ends[1])  # type: ignore[index, misc]
+        front, inside, behind = _dropouts(done, *ends)
         if front:
             return None
-        drop, activation = (drops[0], drops[1]), _activation(done[0])
+        drop, activation = (inside, behind), _activation(done)
     return Block(
         name=name,
         kind=kind(module),
@@ -244,6 +243,19 @@ def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
         drop=drop,
         activation=activation,
     )
+
+
+def _run_mlp(
+    module: nn.Module, linears: Sequence[nn.Module]
+) -> tuple[Trace | None, tuple[nn.Module, nn.Module] | None]:
+    """What a module did with an input, and the ends of the MLP that it is; None for what it is not."""
+    sizes = [size[0] for size in map(linear_sizes, linears) if size is not None]
+    for inputs in dict.fromkeys(sizes):  # whichever of the maps is the first
+        done = trace_tokens(module, inputs, linears[0].weight)  # type: ignore[arg-type]
+        ends = None if done is None else _ends(done[0], done[1], linears)
+        if done is not None and ends is not None:
+            return done[0], ends
+    return None, None
 
 
 def _ends(done: Trace, x: Tensor, linears: Sequence[nn.Module]) -> tuple[nn.Module, nn.Module] | None:

@@ -258,10 +258,9 @@ def check_output(new: nn.Module, block: Block, like: Tensor) -> None:
     Raises:
         ValueError: it does not, or fails.
     """
-    x = numbers((1, 3, block.in_features), like)
+    x, want = numbers((3, block.in_features), like), (3, block.out_features)
     with evaluating(new):
         found = new(x)
-    want = (1, 3, block.out_features)
     if not isinstance(found, Tensor) or tuple(found.shape) != want:
         got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
@@ -280,4 +279,7 @@ def _set(owner: nn.Module, name: str, value: Any) -> None:
     if value is _ABSENT:
         owner.__dict__.pop(name, None)
         return
-    setattr(owner, name, value)
+    if name in owner._modules:
+        owner._modules[name] = value
+    else:
+        setattr(owner, name, value)
