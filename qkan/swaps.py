@@ -149,7 +149,11 @@ def choose(
 
 
 def _listing(found: Sequence[Block]) -> str:
-    return _shortened([f"{block.name or 'the model itself'} ({block.kind})" for block in found])
+    return _shortened([_described(block.name, block.kind) for block in found])
+
+
+def _described(name: str, kind: str) -> str:
+    return f"{name or 'the model itself'} ({kind})"
 
 
 def _shortened(texts: Sequence[str]) -> str:
