@@ -137,7 +137,7 @@ def choose(
     if not chosen:
         if found:
             raise ValueError(f"select wants none of the {what} found: {_listing(found)}; change select")
-        linears = [f"{name} ({type(each).__name__})" for name, each in model.named_modules() if linear_sizes(each)]
+        linears = [_described(name, type(each).__name__) for name, each in model.named_modules() if linear_sizes(each)]
         rest = f"its linear maps are {_shortened(linears)}" if linears else "it has no linear maps either"
         raise ValueError(f"found no {what} in {type(model).__name__}; {rest}")
     places, owners = places_of(model), _owners(model)
