@@ -9,9 +9,16 @@ from typing import Any
 
 from torch import nn
 
+from qkan.hybrid import JHCGNet
+from qkan.layers import QKANLayer
+from qkan.network import QKAN
+from qkan.rational import GRKAN
+from qkan.recurrent import Recurrent
+
 #: Stands for the replacement among the values of :class:`Change`.
 NEW = object()
 
+_OURS = (JHCGNet, GRKAN, QKAN, QKANLayer, Recurrent)
 _RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
 Places = dict[int, list[tuple[nn.Module, str]]]
 
@@ -78,10 +85,10 @@ def places_of(model: nn.Module) -> Places:
 
 
 def search(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """As ``model.named_modules()``, but for modules of this package and all within them: they are replacements."""
+    """As ``model.named_modules()``, but for layers of this package and all within them: they are replacements."""
     ours: set[int] = set()
     for name, module in model.named_modules():
-        if id(module) not in ours and type(module).__module__.partition(".")[0] == "qkan":
+        if id(module) not in ours and isinstance(module, _OURS):
             ours |= {id(each) for each in module.modules()}
         if id(module) not in ours:
             yield name, module
