@@ -35,8 +35,8 @@ def _blocks_at(name: str, module: nn.Module, places: Places) -> list[Block]:
         return _transformer_layer(name, module, places)
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         children = list(module._modules.items())
-        runs = _runs([child for _, child in children])  # type: ignore[misc]
-        return [_part_of_sequential(name, module, children[run[0] : run[-1] + 1]) for run in runs]  # type: ignore[arg-type]
+        runs = _runs([child for _, child in children])
+        return [_part_of_sequential(name, module, children[run[0] : run[-1] + 1]) for run in runs]
     found = _intermediate_and_output(name, module, places) or _mlp(name, module, places)
     return [] if found is None else [found]
 

@@ -202,7 +202,9 @@ def _reason(block: Block, places: Places, owners: dict[int, list[tuple[nn.Module
 def _reason_of_module(module: nn.Module) -> str | None:
     kind = type(module).__name__
     weight = getattr(module, "weight", None)
-    if isinstance(module, LazyModuleMixin) or any(is_lazy(each) for each in module._parameters.values()):
+    if isinstance(module, LazyModuleMixin) or any(
+        each is not None and is_lazy(each) for each in module._parameters.values()
+    ):
         return f"{kind} is not initialised yet; run the model on one batch first"
     if parametrize.is_parametrized(module):
         return f"{kind} has parametrizations; remove them with torch.nn.utils.parametrize.remove_parametrizations"

@@ -18,13 +18,12 @@ from qkan.bench.measure import Step
 from qkan.bench.work import Work, against_aim, gradient_error, seeded, trained
 from qkan.replace import replace_mlp
 
-#: What HQKANs are measured: the paper's latent, and latents by their share of the MLP's parameters.
-LATENTS: Mapping[str, dict[str, float]] = MappingProxyType(
-    {"log2": {}, "quarter": {"parameters": 0.25}, "equal": {"parameters": 1.0}}
-)
+#: What HQKANs are measured: the paper's latent, and latents by the share of the MLP's parameters.
+LATENTS: Mapping[str, float | None] = MappingProxyType({"log2": None, "quarter": 0.25, "equal": 1.0})
 MLP_BLOCK, MLP_ALONE = "block, MLP", "MLP alone"
-#: Largest errors by dtype: of an output, and of a gradient over its largest entry. About ten times what is reached.
-TOLERANCES = {"float64": (2e-13, 2e-11), "float32": (5e-5, 5e-4), "bfloat16": (0.5, 0.5)}
+#: Largest errors by dtype: of an output, and of a gradient over its largest entry. About ten times what is reached
+#: at a width of 256.
+TOLERANCES = {"float64": (6e-13, 3e-14), "float32": (1e-4, 1e-5), "bfloat16": (0.5, 0.1)}
 #: Tokens that are compared with double precision: circuits of the reference hold complex states of every edge.
 CHECKED_TOKENS = 4
 _RATIO = 1.2  # to reach on two CPU cores in float32, of time and of memory
@@ -123,7 +122,8 @@ class BlockWork(Work):
         with seeded(self.options.seed):
             block = GPTBlock(self.size.channels, self.heads)
             if latent is not None:
-                replace_mlp(block, reps=self.reps, backend=backend, ansatz=self.options.ansatz, **LATENTS[latent])
+                options: dict[str, Any] = {"reps": self.reps, "ansatz": self.options.ansatz, "backend": backend}
+                replace_mlp(block, parameters=LATENTS[latent], **options)
         return block.to(self.options.device, self.options.torch_dtype)
 
     def contestants(self) -> list[Contestant]:
