@@ -8,8 +8,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_model
+from timm.layers import GluMlp
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 from transformers import (
+    BartConfig,
+    BartModel,
     BertConfig,
     BertModel,
     GPT2Config,
@@ -75,7 +79,15 @@ def timm_eva() -> tuple[nn.Module, dict[str, Tensor], int]:
     return model, {"x": torch.randn(2, 3, 8, 8)}, 2 * sum(each.numel() for each in mlp.parameters())
 
 
-MODELS = [gpt, bert, llama, t5, vit, timm_vit, timm_eva]
+def torchvision_vit() -> tuple[nn.Module, dict[str, Tensor], int]:
+    """MLPBlock: a Sequential with a dropout behind its last linear map, which stays."""
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 40, "num_classes": 5, "dropout": 0.1}
+    model = VisionTransformer(image_size=8, patch_size=4, **sizes)
+    nn.init.normal_(model.heads.head.weight)  # zero at the start
+    return model, {"x": torch.randn(2, 3, 8, 8)}, 2 * (2 * 16 * 40 + 40 + 16)
+
+
+MODELS = [gpt, bert, llama, t5, vit, timm_vit, timm_eva, torchvision_vit]
 
 
 def outputs(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -86,7 +98,7 @@ def outputs(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 
 def twin(block: Block) -> nn.Module:
     """A copy of what a block computes."""
-    if block.kind == "BertLayer":
+    if block.kind in ("BertLayer", "MLPBlock"):
         return copy.deepcopy(nn.Sequential(*block.parts))
     return copy.deepcopy(block.module)
 
@@ -120,6 +132,23 @@ def test_hqkans_train_in_their_places(make: Callable[[], tuple[nn.Module, dict[s
     outputs(model, inputs).square().mean().backward()
     for new in found.modules:
         assert all(float(parameter.grad.abs().max()) > 0 for parameter in new.parameters())
+
+
+@pytest.mark.parametrize("gate_last", [True, False])
+def test_a_gate_from_one_linear_map_is_found(gate_last: bool) -> None:
+    model, x = nn.ModuleDict({"mlp": GluMlp(6, 20, 5, drop=0.1, gate_last=gate_last)}), torch.randn(3, 6)
+    want = model["mlp"].eval()(x)
+    with replace_mlp(model, twin):
+        assert torch.equal(model["mlp"](x), want)
+    new = replace_mlp(model).modules[0]
+    assert (new.in_features, new.out_features, new.drop.p, new.out_drop.p) == (6, 5, 0.1, 0.1)
+
+
+def test_linear_maps_beside_an_attention_are_not_found() -> None:
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 31}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 40, "decoder_ffn_dim": 40}
+    with pytest.raises(ValueError, match=r"no MLP blocks in BartModel; its linear maps are encoder\.layers\.0\.self"):
+        replace_mlp(BartModel(BartConfig(**sizes, **heads)))
 
 
 def test_dropouts_of_gpt2_and_bert() -> None:
