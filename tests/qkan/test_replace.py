@@ -1,74 +1,14 @@
-"""replace_mlp, replace_linear and replace_recurrent in plain PyTorch models."""
+"""replace_mlp in plain PyTorch modules: what is found, sizes, undoing, the report."""
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import torch
+from replacing import MLP, Residual, count, outputs, trained_step, transformer, twin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qkan import GRKAN, HQKAN, HQKANLSTM, QKANGRU, QKANLSTM, QKANLayer, replace_linear, replace_mlp, replace_recurrent
-from qkan.blocks import Block
-
-
-class MLP(nn.Module):
-    """As most write it; ``form`` says how."""
-
-    def __init__(self, form: str = "plain", d: int = 6, h: int = 14, out: int = 6) -> None:
-        super().__init__()
-        self.form = form
-        first = {"packed": 2 * h}.get(form, h)
-        self.down = nn.Linear(h, out)  # not in the order of the forward pass
-        self.drop_out = nn.Dropout(0.2)
-        self.up = nn.Linear(d, first, bias=form != "no bias")
-        if form == "gated":
-            self.gate = nn.Linear(d, h)
-        self.drop = nn.Dropout(0.3)
-        self.act = nn.SiLU()
-        self.norm = nn.LayerNorm(h) if form == "norm" else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.form == "gated":
-            hidden = self.act(self.gate(x)) * self.up(x)
-        elif self.form == "packed":
-            a, b = self.up(x).chunk(2, -1)
-            hidden = self.act(a) * b
-        else:
-            hidden = F.gelu(self.up(x)) if self.form == "function" else self.act(self.up(x))
-        return self.drop_out(self.down(self.norm(self.drop(hidden))))
-
-
-class Residual(nn.Module):
-    """An MLP with a residual and a norm around it."""
-
-    def __init__(self, mlp: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.mlp = nn.LayerNorm(6), mlp
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.mlp(self.norm(x))
-
-
-def twin(block: Block) -> nn.Module:
-    """A copy of what a block computes, to be put in its place."""
-    module = block.module
-    if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
-        act = {F.relu: nn.ReLU(), F.gelu: nn.GELU()}[module.activation]
-        return copy.deepcopy(nn.Sequential(module.linear1, act, module.dropout, module.linear2))
-    if isinstance(module, nn.Sequential):
-        return copy.deepcopy(nn.Sequential(*block.parts))
-    return copy.deepcopy(module)
-
-
-def outputs(model: nn.Module, *inputs: Tensor, **options: Tensor) -> Tensor:
-    torch.manual_seed(5)  # of dropouts
-    return model(*inputs, **options)
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
+from qkan import GRKAN, HQKAN, replace_mlp
 
 FORMS = ["plain", "no bias", "gated", "packed", "function", "norm"]
 
@@ -202,58 +142,28 @@ def test_a_sequential_keeps_its_length_and_its_ends() -> None:
     assert all(parameter.requires_grad for parameter in new.parameters())
 
 
-def transformer(activation: str, norm_first: bool, decoder: bool = False) -> nn.Module:
-    torch.manual_seed(3)
-    options = {"dropout": 0.2, "activation": activation, "batch_first": True, "norm_first": norm_first}
-    if decoder:
-        return nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 20, **options), 2)
-    return nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(8, 2, 20, **options), 2, enable_nested_tensor=not norm_first
+class Squaring(nn.Module):
+    """An activation of one's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
+
+
+class Pooling(nn.Module):
+    """Halves the width, so it stands between no linear maps of an MLP."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., ::2]
+
+
+def test_activations_of_ones_own_belong_to_an_mlp_and_poolings_do_not() -> None:
+    model = nn.Sequential(
+        nn.Linear(6, 8), Squaring(), nn.Linear(8, 6), Pooling(), nn.Linear(3, 8), nn.Unflatten(-1, (2, 4))
     )
-
-
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-@pytest.mark.parametrize("norm_first", [True, False])
-def test_transformer_encoder_layers_keep_all_around_the_mlp(activation: str, norm_first: bool) -> None:
-    model, x = transformer(activation, norm_first), torch.randn(3, 5, 8)
-    padded = torch.arange(5) >= torch.tensor([[5], [3], [2]])
-    want = outputs(model, x, src_key_padding_mask=padded)
-    with torch.no_grad():
-        fused = model.eval()(x, src_key_padding_mask=padded)
-        plain = model(x)
-    model.train()
-    found = replace_mlp(model, twin)
-    assert [each.name for each in found.replaced] == ["layers.0.linear1", "layers.1.linear1"]
-    torch.testing.assert_close(outputs(model, x, src_key_padding_mask=padded), want, rtol=0, atol=1e-6)
-    model.eval()
-    with torch.no_grad():
-        torch.testing.assert_close(model(x), plain, rtol=0, atol=2e-6)
-        got = model(x, src_key_padding_mask=padded)
-    torch.testing.assert_close(got[~padded], fused[~padded], rtol=0, atol=2e-6)
-
-
-def test_the_fused_evaluation_does_not_bypass_a_replacement() -> None:
-    model, x = transformer("relu", False).eval(), torch.randn(3, 5, 8)
-    padded = torch.arange(5) >= torch.tensor([[5], [3], [2]])
-    # Of the second layer alone: the encoder looks at the first one when it chooses nested tensors.
-    found = replace_mlp(model, reps=1, select=lambda name, module: name == "layers.1.linear1")
-    by_autograd = model(x, src_key_padding_mask=padded).detach()
-    with torch.no_grad():
-        torch.testing.assert_close(model(x, src_key_padding_mask=padded), by_autograd, rtol=0, atol=2e-6)
-        found.modules[0].decoder.weight.zero_()
-        assert float((model(x, src_key_padding_mask=padded) - by_autograd).abs().max()) > 0.01
-    found.undo()
-    assert (model.use_nested_tensor, model.layers[1].activation_relu_or_gelu) == (True, 1)
-
-
-def test_decoder_layers_and_their_dropouts() -> None:
-    model, x, memory = transformer("gelu", True, decoder=True), torch.randn(2, 4, 8), torch.randn(2, 3, 8)
-    want = outputs(model, x, memory)
-    with replace_mlp(model, twin):
-        torch.testing.assert_close(outputs(model, x, memory), want, rtol=0, atol=1e-6)
-    with replace_mlp(model) as found:
-        assert all((new.drop.p, new.out_drop.p) == (0.2, 0.0) for new in found.modules)
-        assert model(x, memory).shape == (2, 4, 8)
+    found = replace_mlp(model, "grkan", num_groups=2)
+    assert [each.name for each in found.replaced] == ["0"]
+    assert found.modules[0].act2.init == "gelu"
+    assert [type(each) for each in model[1:]] == [nn.Identity, nn.Identity, Pooling, nn.Linear, nn.Unflatten]
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
@@ -319,12 +229,6 @@ def test_replacements_are_found_no_second_time() -> None:
         replace_mlp(model)
 
 
-def trained_step(model: nn.Module, x: Tensor) -> list[Tensor]:
-    model.zero_grad()
-    model(x).square().mean().backward()
-    return [parameter.grad for parameter in model.parameters()]
-
-
 def test_gradients_deepcopy_and_state_dict() -> None:
     model, x = transformer("relu", False), torch.randn(3, 5, 8)
     replace_mlp(model, latent_features=3)
@@ -359,66 +263,3 @@ def test_meta_models_are_replaced_without_numbers() -> None:
     replace_mlp(model, parameters=1.0)
     assert all(parameter.is_meta for parameter in model.parameters())
     assert model[0].mlp.drop.p == 0.3
-
-
-@pytest.mark.parametrize(
-    ("replacement", "kind"), [("qkan", QKANLayer), ("hqkan", HQKAN), (lambda block: nn.Linear(6, 3), nn.Linear)]
-)
-def test_linear_maps_are_swapped_by_a_predicate(replacement: str | Callable[[Block], nn.Module], kind: type) -> None:
-    model = nn.ModuleDict({"body": Residual(MLP()), "head": nn.Linear(6, 3).double()}).eval()
-    old = model["head"]
-    found = replace_linear(model, replacement, select=lambda name, module: name == "head")
-    assert type(model["head"]) is kind
-    assert model["head"](torch.randn(2, 6).double()).shape == (2, 3)
-    assert [(each.name, each.kind, each.old_parameters) for each in found.replaced] == [("head", "Linear", 21)]
-    assert not model["head"].training
-    found.undo()
-    assert model["head"] is old
-
-
-def test_a_swapped_linear1_is_not_bypassed() -> None:
-    model, x = transformer("gelu", False).eval(), torch.randn(2, 3, 8)
-    replace_linear(model, reps=1, select=lambda name, module: name.endswith("linear1"))
-    want = model(x).detach()
-    with torch.no_grad():
-        torch.testing.assert_close(model(x), want, rtol=0, atol=2e-6)
-
-
-class Forecaster(nn.Module):
-    """A recurrent net with a head."""
-
-    def __init__(self, kind: type[nn.Module], **options: int | bool | float) -> None:
-        super().__init__()
-        self.rnn = kind(3, 4, batch_first=True, **options)
-        width = (2 if options.get("bidirectional") else 1) * (options.get("proj_size") or 4)
-        self.head = nn.Sequential(nn.Linear(width, 8), nn.ReLU(), nn.Linear(8, 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        output, _ = self.rnn(x)
-        return self.head(output[:, -1])
-
-
-@pytest.mark.parametrize(
-    ("kind", "replacement", "ours", "options"),
-    [
-        (nn.LSTM, "qkan", QKANLSTM, {"num_layers": 2, "bidirectional": True, "dropout": 0.1}),
-        (nn.LSTM, "hqkan", HQKANLSTM, {"proj_size": 3, "bias": False}),
-        (nn.GRU, "qkan", QKANGRU, {"num_layers": 2}),
-    ],
-)
-def test_recurrent_nets_and_their_heads(
-    kind: type[nn.Module], replacement: str, ours: type, options: dict[str, int | bool | float]
-) -> None:
-    model, x = Forecaster(kind, **options).double(), torch.randn(2, 5, 3).double()
-    plain = copy.deepcopy(model)
-    recurrent, head = replace_recurrent(model, replacement), replace_mlp(model)
-    new = model.rnn
-    assert type(new) is ours
-    for name in ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"):
-        assert getattr(new, name) == getattr(plain.rnn, name)
-    assert (head.replaced[0].name, recurrent.replaced[0].kind) == ("head.0", kind.__name__)
-    assert model(x).shape == (2, 2)
-    assert all(float(grad.abs().max()) > 0 for grad in trained_step(model, x))
-    head.undo()
-    recurrent.undo()
-    assert torch.equal(outputs(model, x), outputs(plain, x))
