@@ -60,7 +60,8 @@ def replace_mlp(
         latent_features: inner width; default ceil(log2 in_features) for HQKAN, the block's own for GRKAN.
         parameters: in place of ``latent_features``, a share of the block's parameters: the inner width becomes the
             largest with which the replacement has at most so many; 1.0 for as many, 0.25 for a quarter.
-        options: keyword options of :class:`qkan.HQKAN` (``reps``, ``group``, ...) or :class:`qkan.GRKAN`.
+        options: keyword options of :class:`qkan.HQKAN` (``reps``, ``group``, ...) or :class:`qkan.GRKAN`, in place of
+            what would be taken over.
 
     Returns:
         what was replaced: print it for a table; ``.undo()``, or leaving it as a context, takes it back.
@@ -247,11 +248,12 @@ def _build(block: Block, replacement: str, width: int | None, options: dict[str,
         return QKANLayer(inputs, outputs, **options)
     if replacement == "hqkan":
         latent = default_latent_features(inputs) if width is None else width
-        return HQKAN(inputs, latent, outputs, bias=block.bias, drop=block.drop, **options)
+        return HQKAN(inputs, latent, outputs, **{"bias": block.bias, "drop": block.drop, **options})
     inside, behind = block.drop
-    options = {"act_layer": _STARTS.get(block.activation or "", "gelu"), **options}
+    start = _STARTS.get(block.activation or "", "gelu")
+    options = {"act_layer": start, "bias": block.bias, "drop": (0.0, inside), **options}
     width = block.hidden_features if width is None else width
-    new = GRKAN(inputs, width, outputs, bias=block.bias, drop=(0.0, inside), **options)
+    new = GRKAN(inputs, width, outputs, **options)
     return nn.Sequential(OrderedDict(block=new, drop=nn.Dropout(behind))) if behind else new
 
 

@@ -70,6 +70,12 @@ def test_grkan_starts_as_the_activation_and_keeps_dropouts() -> None:
     assert model["mlp"](torch.randn(2, 8)).shape == (2, 8)
 
 
+def test_options_win_over_what_is_taken_over() -> None:
+    model = nn.ModuleDict({"mlp": MLP()})
+    new = replace_mlp(model, bias=False, drop=0.4).modules[0]
+    assert (new.encoder.bias, new.drop.p, new.out_drop.p) == (None, 0.4, 0.4)
+
+
 class Adding(MLP):
     """Adds its input within."""
 
