@@ -78,7 +78,7 @@ def contest(ask: Ask, function: str, kind: str, options: argparse.Namespace) -> 
     place = min(range(len(requests)), key=lambda index: tried[index]["validation_loss"])
     more = [ask({**requests[place], "seed": seed}) for seed in range(1, options.seeds)]
     errors = [found["error"] for found in (tried[place], *more)]
-    return {"parameters": tried[place]["parameters"], "errors": errors, **requests[place]}
+    return {**requests[place], "parameters": tried[place]["parameters"], "errors": errors}
 
 
 def row(function: str, found: dict[str, Answer]) -> str:
