@@ -59,11 +59,12 @@ class _Model:
         backend: str = "auto",
         engine: str = "auto",
         checkpoint_steps: int | None = None,
+        scaler_type: str = "minmax",
         **arguments: Any,
     ) -> None:
         _check_names(type(self), arguments)
         _check_sizes({"h": h, **arguments}, projected=isinstance(self, LSTM))
-        super().__init__(h=h, input_size=input_size, **arguments)  # type: ignore[call-arg]
+        super().__init__(h=h, input_size=input_size, scaler_type=scaler_type, **arguments)  # type: ignore[call-arg]
         theirs = self.hist_encoder
         names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
         if isinstance(theirs, nn.LSTM):
@@ -90,10 +91,12 @@ class QKANLSTM(_Model, LSTM):
             or None, a circuit per edge as in arXiv 2512.05049.
         postact_weight_trainable: weights behind the circuits; None, where circuits are shared.
         engine, checkpoint_steps: as of :class:`qkan.QKANLSTM`.
+        scaler_type: how neuralforecast scales each window. Theirs is ``"robust"``, which leaves values of several units;
+            a circuit is periodic and near-linear only below 1, so ours is ``"minmax"``, to [0, 1].
         arguments: all others of ``neuralforecast.models.LSTM`` with its defaults (``recurrent``, ``h_train``,
             ``encoder_n_layers``, ``encoder_hidden_size``, ``encoder_bias``, ``encoder_dropout``, sizes of the decoder,
-            ``futr_exog_list``, ``hist_exog_list``, ``stat_exog_list``, ``loss``, ``max_steps``, ``scaler_type`` ...),
-            and those of Lightning's trainer.
+            ``futr_exog_list``, ``hist_exog_list``, ``stat_exog_list``, ``loss``, ``max_steps`` ...), and
+            those of Lightning's trainer.
 
     Raises:
         TypeError: an argument that nothing here knows, or a size that is no int.
@@ -156,7 +159,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 _DEFAULTS = {
     parameter.name: parameter.default
     for parameter in _parameters(_Model.__init__)
-    if parameter.kind is parameter.KEYWORD_ONLY
+    if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "scaler_type"
 }
 
 
