@@ -59,7 +59,7 @@ class _Model:
         backend: str = "auto",
         engine: str = "auto",
         checkpoint_steps: int | None = None,
-        scaler_type: str = "minmax",
+        scaler_type: str = "minmax1",
         **arguments: Any,
     ) -> None:
         _check_names(type(self), arguments)
@@ -92,7 +92,7 @@ class QKANLSTM(_Model, LSTM):
         postact_weight_trainable: weights behind the circuits; None, where circuits are shared.
         engine, checkpoint_steps: as of :class:`qkan.QKANLSTM`.
         scaler_type: how neuralforecast scales each window. Theirs is ``"robust"``, which leaves values of several units;
-            a circuit is periodic and near-linear only below 1, so ours is ``"minmax"``, to [0, 1].
+            a circuit is periodic and starts near-linear around 0, so ours is ``"minmax1"``, to [-1, 1].
         arguments: all others of ``neuralforecast.models.LSTM`` with its defaults (``recurrent``, ``h_train``,
             ``encoder_n_layers``, ``encoder_hidden_size``, ``encoder_bias``, ``encoder_dropout``, sizes of the decoder,
             ``futr_exog_list``, ``hist_exog_list``, ``stat_exog_list``, ``loss``, ``max_steps`` ...), and

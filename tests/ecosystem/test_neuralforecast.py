@@ -21,6 +21,7 @@ pytest.importorskip("neuralforecast", reason="needs neuralforecast: pip install 
 from neuralforecast import NeuralForecast
 from neuralforecast.auto import BaseAuto
 from neuralforecast.losses.pytorch import MAE, DistributionLoss, HuberMQLoss, IQLoss, MQLoss
+from neuralforecast.models import LSTM
 from neuralforecast.utils import PredictionIntervals
 
 from qkan.adapters.neuralforecast import HQKANLSTM, QKANGRU, QKANLSTM
@@ -140,6 +141,17 @@ def test_a_recursive_forecast_feeds_itself_back(kind: type) -> None:
         expected.append(step)
         y = torch.cat([y, step], 1)
     np.testing.assert_allclose(numbers(forecast).reshape(3, 4), torch.cat(expected, 1)[..., 0].detach(), rtol=0, atol=2e-6)
+
+
+def test_defaults_are_those_of_neuralforecast_apart_from_the_scaler() -> None:
+    theirs, model = LSTM(h=3), QKANLSTM(h=3)
+    for name, value in theirs.hparams.items():
+        if name not in ("scaler_type", "loss", "valid_loss"):
+            assert model.hparams.get(name, value) == value, name
+    assert (theirs.hparams["scaler_type"], model.hparams["scaler_type"]) == ("robust", "minmax1")
+    encoder = model.hist_encoder
+    assert (encoder.num_layers, encoder.hidden_size) == (2, theirs.encoder_hidden_size)
+    assert encoder.directions[1].gates.hidden.theta.shape == (1, 128, 2, 2)  # one circuit an input
 
 
 def test_encoder_arguments_arrive() -> None:
@@ -267,7 +279,7 @@ import sys, numpy, pandas
 from neuralforecast import NeuralForecast
 try:
     NeuralForecast.load(sys.argv[1] + "/models")
-except ValueError as error:
+except (ValueError, KeyError) as error:  # KeyError in 3.1
     print(error)
 import qkan.adapters.neuralforecast
 order = pandas.read_csv(sys.argv[1] + "/forecast.csv").columns
@@ -276,7 +288,7 @@ numpy.save(sys.argv[1] + "/again.npy", forecast.iloc[:, 2:].to_numpy())
 """
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "is not a known model" in done.stdout
+    assert "hqkanlstm'" in done.stdout
     np.testing.assert_array_equal(np.load(folder / "again.npy"), before)
 
 
@@ -298,16 +310,16 @@ def test_assigned_tensors_are_used_and_trained(kind: type) -> None:
 
 
 def test_training_beats_the_seasonal_naive_forecast() -> None:
-    frame = panel(0.05)
-    options = {**TINY, "input_size": 16, "max_steps": 120, "learning_rate": 0.02, "encoder_hidden_size": 8}
+    frame = panel(0.3)
+    options = {**TINY, "input_size": 16, "encoder_hidden_size": 8, "decoder_hidden_size": 16}
+    options |= {"max_steps": 150, "learning_rate": 0.02, "num_lr_decays": 2, "windows_batch_size": 32}
     models = [kind(**options, latent_features=4) if kind is HQKANLSTM else kind(**options) for kind in MODELS]
     folds = NeuralForecast(models, freq=1).cross_validation(frame, n_windows=3, step_size=4, refit=False)
     truth = frame.set_index(["unique_id", "ds"]).y
     ago = truth.reindex(pd.MultiIndex.from_arrays([folds.unique_id, folds.ds - SEASON])).to_numpy()
     naive = abs(folds.y - ago).mean()
     errors = {kind.__name__: abs(folds.y - folds[kind.__name__]).mean() for kind in MODELS}
-    print(naive, errors)
-    assert max(errors.values()) < naive, (errors, naive)
+    assert max(errors.values()) < 0.95 * naive, (errors, naive)
 
 
 def test_cross_validation_without_refitting() -> None:
@@ -337,17 +349,16 @@ def test_training_stops_early() -> None:
     assert len(model.train_trajectories) == 9  # the first check sets the mark, two more do not better it
 
 
-def test_a_search_over_our_options_runs_on_optuna(tmp_path: Path) -> None:
+def test_a_search_over_our_options_runs_on_optuna() -> None:
     def space(trial: Any) -> dict[str, Any]:
         return {**{k: v for k, v in TINY.items() if k != "h"}, "reps": trial.suggest_int("reps", 2, 3)}
 
     auto = BaseAuto(
-        QKANLSTM, h=4, loss=MAE(), valid_loss=MAE(), config=space, search_alg=None, num_samples=1, backend="optuna",
-        cpus=1, gpus=0, refit_with_val=False, verbose=False, alias=None,
-    )  # fmt: skip
+        QKANLSTM, h=4, loss=MAE(), valid_loss=MAE(), config=space, search_alg=None, num_samples=1, backend="optuna"
+    )
     fitted_auto = NeuralForecast([auto], freq=1)
     fitted_auto.fit(panel(), val_size=8)
-    assert auto.model.hist_encoder.directions[0].gates.hidden.reps in (2, 3)
+    assert fitted_auto.models[0].model.hist_encoder.directions[0].gates.hidden.reps in (2, 3)
     assert fitted_auto.predict().shape == (12, 3)
 
 
@@ -363,8 +374,8 @@ def test_a_search_over_our_options_runs_on_optuna(tmp_path: Path) -> None:
         (QKANGRU, {"latent": "qkan"}, TypeError, "neither QKANGRU nor Lightning's Trainer has an argument 'latent'"),
         (QKANLSTM, {"h": 0}, ValueError, "h 0 is outside [1, 1048576]"),
         (QKANLSTM, {"encoder_hidden_size": 2.0}, TypeError, "encoder_hidden_size must be an int, got float"),
-        (QKANLSTM, {"reps": 0}, ValueError, "reps must be a whole number in [1, 1024], got 0"),
-        (QKANLSTM, {"group": "edge"}, ValueError, "group 'edge' must be 'input', a number in [1, 5], or None"),
+        (QKANLSTM, {"reps": 0}, ValueError, "reps 0 is outside [1, 1024]"),
+        (QKANLSTM, {"group": "edge"}, ValueError, "group 'edge' must be 'input'"),
         (QKANLSTM, {"engine": "fast"}, ValueError, "unknown engine 'fast'; use one of"),
         (HQKANLSTM, {"latent": "linear", "reps": 2}, ValueError, "latent 'linear' has no circuit, so it cannot take reps"),
         (
