@@ -91,8 +91,8 @@ class QKANLSTM(_Model, LSTM):
             or None, a circuit per edge as in arXiv 2512.05049.
         postact_weight_trainable: weights behind the circuits; None, where circuits are shared.
         engine, checkpoint_steps: as of :class:`qkan.QKANLSTM`.
-        scaler_type: how neuralforecast scales each window. Theirs is ``"robust"``, which leaves values of several units;
-            a circuit is periodic and starts near-linear around 0, so ours is ``"minmax1"``, to [-1, 1].
+        scaler_type: how neuralforecast scales each window. Theirs is ``"robust"``, which leaves values of several
+            units; a circuit is periodic and starts near-linear around 0, so ours is ``"minmax1"``, to [-1, 1].
         arguments: all others of ``neuralforecast.models.LSTM`` with its defaults (``recurrent``, ``h_train``,
             ``encoder_n_layers``, ``encoder_hidden_size``, ``encoder_bias``, ``encoder_dropout``, sizes of the decoder,
             ``futr_exog_list``, ``hist_exog_list``, ``stat_exog_list``, ``loss``, ``max_steps`` ...), and

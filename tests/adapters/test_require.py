@@ -29,9 +29,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
         ("0+unknown", "3.1", False),
     ],
 )
-def test_releases_are_compared_as_numbers(
-    found: str, oldest: str, fits: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_releases_are_compared_as_numbers(found: str, oldest: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qkan.adapters.require.version", lambda package: found)
     if fits:
         require("forecaster", oldest, extra="some")
