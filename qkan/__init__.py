@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
+    from qkan.replace import replace_linear as replace_linear
+    from qkan.replace import replace_mlp as replace_mlp
+    from qkan.replace import replace_recurrent as replace_recurrent
     from qkan.selector import QKANSelector as QKANSelector
     from qkan.symbolic_library import SymbolicFunction as SymbolicFunction
     from qkan.symbolic_network import SymbolicQKAN as SymbolicQKAN
@@ -60,6 +63,9 @@ _EXPORTS: dict[str, str] = {
     "fit": "qkan.fitting",
     "largest_difference": "qkan.compiling",
     "load_kat_state_dict": "qkan.kat",
+    "replace_linear": "qkan.replace",
+    "replace_mlp": "qkan.replace",
+    "replace_recurrent": "qkan.replace",
 }
 
 #: names that need an extra; they are no part of ``from qkan import *``, which works without it

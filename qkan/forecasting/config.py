@@ -92,6 +92,7 @@ class DataAndTrainingOptions:
         future_cols: Covariate columns whose values are known in advance.
         calendar: Keys of :data:`CALENDAR`: features of the time that the model sees for the next step.
         missing: One of :data:`TREATMENTS`: what to do about missing values and gaps in time.
+        series: Names of the series to keep of many; all if empty.
         num_layers: Stacked recurrent layers.
         reps: Re-uploading repetitions of each circuit (``qkan``, ``hqkan``).
         ansatz: Name of the circuit (``qkan``, ``hqkan``).
@@ -130,6 +131,7 @@ class DataAndTrainingOptions:
     future_cols: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
+    series: tuple[str, ...] = ()
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -168,6 +170,10 @@ class DataAndTrainingOptions:
             )
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             check_text(name, getattr(self, name), optional=True)
+        if not isinstance(self.series, tuple) or len(set(self.series)) != len(self.series):
+            raise ValueError(f"series must be a tuple of names, each of them once, got {self.series!r}")
+        for name in self.series:
+            check_text("every name of series", name)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
         if not (self.group in ("edge", "input") or number):
             raise ValueError(f"group must be 'edge', 'input' or a positive integer, got {self.group!r}")

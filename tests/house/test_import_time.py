@@ -55,6 +55,8 @@ def test_public_names_load_without_the_heavy_packages() -> None:
         ["bench", "layer", "--help"],
         ["bench", "lstm", "--help"],
         ["data", "--help"],
+        ["data", "fetch", "milan", "--help"],
+        ["data", "import", "milan", "--help"],
     ],
     ids=" ".join,
 )
