@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 from qkan.datasets.frames import MIN_POINTS, future_frame, series_from_frame
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.series import DataError, Series, shortened
 
+_LONGEST_REASON = 160  # characters of what another package says
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None")
 
@@ -90,23 +92,34 @@ def _suffix(name: str) -> str | None:
 
 def _read(path: Path, id_col: str | None) -> pd.DataFrame:
     suffix = _suffix(path.name)
-    if not path.exists():
-        raise DataError(f"there is no file {str(path)!r}; check the path, or give the name of a built-in series")
-    if path.is_dir():
-        raise DataError(f"{str(path)!r} is a folder; give the path of one {', '.join(_SUFFIXES)} file")
+    shown = shortened(path)
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a zero byte in the name
+        raise DataError(f"there is no file {shown}; check the path, or give the name of a built-in series") from None
+    except OSError as error:
+        raise DataError(f"cannot read {shown}: {error.strerror}; check the path") from error
+    if stat.S_ISDIR(facts.st_mode):
+        raise DataError(f"{shown} is a folder; give the path of one {', '.join(_SUFFIXES)} file")
+    if not stat.S_ISREG(facts.st_mode):  # a device may be endless, and a pipe may never begin
+        raise DataError(f"{shown} is no regular file, but a pipe or a device; write its values to a file first")
     if suffix is None:
-        raise DataError(f"{str(path)!r} is none of {', '.join(_SUFFIXES)}; convert it to one of these")
-    if path.stat().st_size == 0:
-        raise DataError(f"{str(path)!r} is empty; it needs a header line and one row a value")
+        raise DataError(f"{shown} is none of {', '.join(_SUFFIXES)}; convert it to one of these")
+    if facts.st_size == 0:
+        raise DataError(f"{shown} is empty; it needs a header line and one row a value")
     try:
         frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(f"{shown} is no UTF-8 text (it has the byte 0x{byte:02x}); save it as UTF-8 or Parquet") from error
     except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
         raise DataError(
-            f"{str(path)!r} cannot be read as {suffix} ({reason}); is it damaged or of another type?"
+            f"{shown} cannot be read as {suffix} ({reason}); check whether it is damaged or of another type"
         ) from error
     if len(frame) == 0:
-        raise DataError(f"{str(path)!r} has no rows below its header; a series needs at least {MIN_POINTS} values")
+        raise DataError(f"{shown} has no rows below its header; a series needs at least {MIN_POINTS} values")
     return frame
 
 
@@ -117,7 +130,10 @@ def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
         "skip_blank_lines": False,  # in a file of one column a blank line is a missing value
     }
     ids = id_col or "unique_id"
-    others = [column for column in pd.read_csv(path, nrows=0, **form).columns if column != ids]
+    header = pd.read_csv(path, nrows=0, **form).columns
+    if any("\0" in str(column) for column in header):
+        raise ValueError("its first line has zero bytes, as text in UTF-16 does")
+    others = [column for column in header if column != ids]
     form |= {"low_memory": False, "index_col": False, "dtype": {ids: str}}
     form |= {"keep_default_na": False, "na_values": dict.fromkeys(others, _MISSING)}  # an id "NA" is no missing one
     with warnings.catch_warnings():

@@ -85,6 +85,10 @@ def _files_of(path: Path) -> list[Path]:
             raise DataError(f"there is no file or folder {str(path)!r}; check the path")
         if not path.is_dir():
             _check_type(path.name, repr(str(path)), (*PACKED, ".zip"))
+            if not path.is_file():  # a device may be endless, and a pipe may never begin
+                raise DataError(
+                    f"{str(path)!r} is no regular file, but a pipe or a device; write its lines to a file first"
+                )
             return [path]
         entries = sorted(path.iterdir())
     except OSError as error:

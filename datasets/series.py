@@ -23,6 +23,17 @@ class DataError(ValueError):
     """Every complaint about data: unknown names, unreadable files, values or times that cannot be used."""
 
 
+_LONGEST_SHOWN = 80
+
+
+def shortened(value: object) -> str:
+    """The text of a value for a message, quoted, the middle of a long one left out."""
+    text = str(value)
+    if len(text) > _LONGEST_SHOWN:
+        text = f"{text[: _LONGEST_SHOWN // 2]}...{text[-_LONGEST_SHOWN // 2 :]}"
+    return repr(text)
+
+
 @dataclass(frozen=True)
 class Session:
     """Daily hours of a series that is observed on working days (Monday to Friday) only.

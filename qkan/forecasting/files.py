@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +45,24 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file of a run folder.
+
+    Raises:
+        RunError: the file is missing, unreadable, or no regular file.
+    """
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{path} is missing; give a run folder, or restore the file") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"cannot read {path}: {reason}; restore the file, or train again in another folder") from error
+    # A run folder from elsewhere may hold a link to an endless device, or a pipe that never begins.
+    raise RunError(f"{path} is no regular file; restore it, or train again in another folder")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file of a run folder holds.
 
@@ -50,10 +70,10 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: the file is missing, unreadable or no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; give a run folder, or restore the file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        value = json.loads(read_bytes(path).decode())
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of too many digits; nested too deep
+        if isinstance(error, RunError):
+            raise
         raise RunError(f"cannot read {path}: {error}; restore the file, or train again in another folder") from error
     if not isinstance(value, dict):
         raise RunError(f"{path} must hold a JSON object, got {type(value).__name__}; restore the file or train again")

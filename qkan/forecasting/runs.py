@@ -19,7 +19,7 @@ import torch
 from qkan.forecasting.cells import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_whole_path
-from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_atomic, write_json, write_text
+from qkan.forecasting.files import RunError, read_bytes, read_json, remove_leftovers, write_atomic, write_json, write_text
 from qkan.forecasting.progress import Progress
 
 if TYPE_CHECKING:
@@ -199,10 +199,7 @@ def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> Non
     import safetensors
     import safetensors.torch
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}; restore the file or train again") from error
+    content = read_bytes(path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise RunError(
             f"{path} is not the file that the run wrote (its sha256 differs): it is damaged or was changed; "
