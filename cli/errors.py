@@ -9,6 +9,10 @@ from typing import IO, Any
 import click
 
 
+LONGEST = 380
+"""Characters of a message; of a longer one, which quotes what is in a file, the middle is left out."""
+
+
 class UserError(click.ClickException):
     """Something the user can mend: one line, exit code 2."""
 
@@ -27,6 +31,13 @@ class Interrupted(click.ClickException):
 
 def explain(error: Exception) -> str | None:
     """Return the sentence for an error that the user can mend, or ``None`` for one that only a developer can."""
+    sentence = _sentence(error)
+    if sentence is None or len(sentence) <= LONGEST:
+        return sentence
+    return f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"  # what is wrong, and how to mend it
+
+
+def _sentence(error: Exception) -> str | None:
     if _ran_out_of_memory(error):
         return "not enough memory for this; choose a smaller --hidden-size, --batch-size or --window"
     if isinstance(error, RuntimeError):

@@ -133,6 +133,10 @@ def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0, **form).columns
     if any("\0" in str(column) for column in header):
         raise ValueError("its first line has zero bytes, as text in UTF-16 does")
+    written = pd.read_csv(path, nrows=1, header=None, dtype=str, **form).iloc[0].dropna()
+    twice = written[written.duplicated()]  # pandas would rename the second one
+    if len(twice):
+        raise ValueError(f"its first line has more than one column {shortened(twice.iloc[0])}")
     others = [column for column in header if column != ids]
     form |= {"low_memory": False, "index_col": False, "dtype": {ids: str}}
     form |= {"keep_default_na": False, "na_values": dict.fromkeys(others, _MISSING)}  # an id "NA" is no missing one

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 
 from qkan.datasets.frequency import Timeline, find_frequency, grid_of, natural_season
 from qkan.datasets.missing import Rows, fill, last_known, without_gaps
-from qkan.datasets.series import COLUMNS, MAX_MAGNITUDE, TREATMENTS, DataError, Series
+from qkan.datasets.series import COLUMNS, MAX_MAGNITUDE, TREATMENTS, DataError, Series, shortened
 
 MIN_POINTS = 3  # fewer show no regular step
 _YEARS = "1678 to 2261"  # of datetime64[ns]
@@ -68,6 +70,7 @@ def series_from_frame(
     id_col = _column(frame, label, "id", id_col, default="unique_id")
     names = _covariates(frame, label, past_cols, future_cols)
     target_col = _target(frame, label, target_col, taken=(time_col, id_col, *names))
+    _check_roles({"time": time_col, "id": id_col, "target": target_col})
     _check_covariate_names(names, (time_col, id_col, target_col))
     lenient = missing != "refuse" or bool(future_cols) or until is not None
     y = _numbers(frame[target_col], f"target column {target_col!r}", "choose another --target-col", missing=lenient)
@@ -160,6 +163,13 @@ def _covariates(frame: pd.DataFrame, label: str, past: Sequence[str], future: Se
     return (*past, *future)
 
 
+def _check_roles(columns: dict[str, str | None]) -> None:
+    for role, name in columns.items():
+        other = next(first for first, column in columns.items() if column == name)
+        if name is not None and other != role:
+            raise DataError(f"column {name!r} cannot be both the {other} and the {role}; choose another --{role}-col")
+
+
 def _check_covariate_names(names: tuple[str, ...], others: tuple[str | None, ...]) -> None:
     for name in names:
         if name in others:
@@ -233,7 +243,7 @@ def _target(frame: pd.DataFrame, label: str, given: str | None, *, taken: tuple[
 
 
 def _listed(names: pd.Index | list[str]) -> str:
-    shown = ", ".join(repr(str(name)) for name in names[:8])
+    shown = ", ".join(shortened(name) for name in names[:8])
     return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
@@ -244,14 +254,14 @@ def _first(mask: np.ndarray) -> int | None:
 
 def _numbers(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.ndarray:
     name = column.name
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+    if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
     absent = column.isna().to_numpy(dtype=bool)
+    numbers = _as_floats(column)
     row = _first(np.isnan(numbers) & ~absent)
     if row is not None:
         raise DataError(
-            f"row {row + 1} of column {name!r} is {str(column.iloc[row])!r}, not a number; correct or drop it"
+            f"row {row + 1} of column {name!r} is {shortened(column.iloc[row])}, not a number; correct or drop it"
         )
     row = None if missing else _first(absent)
     if row is not None:
@@ -270,6 +280,24 @@ def _numbers(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.nda
     return numbers
 
 
+def _as_floats(column: pd.Series) -> np.ndarray:
+    """The numbers of a column, NaN where there is none."""
+    if column.dtype == object:  # text of numbers is fine; bytes, True or a time of day would become numbers by chance
+        column = column.where(column.map(lambda value: isinstance(value, str | Real | Decimal) and value is not True))
+        column = column.where(column.map(lambda value: value is not False))
+    numbers = pd.to_numeric(column, errors="coerce")
+    if numbers.dtype == object:  # whole numbers beyond 64 bits
+        numbers = numbers.map(_as_float)
+    return numbers.to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _as_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
 def _ids(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
     if id_col is None:
         return np.full(len(frame), name, dtype=object)
@@ -278,6 +306,8 @@ def _ids(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
         raise DataError(
             f"row {row + 1} of id column {id_col!r} is missing; every row must say which series it belongs to"
         )
+    if isinstance(frame[id_col].iloc[0], list | dict | np.ndarray):
+        raise DataError(f"id column {id_col!r} holds lists or records, not names; choose another --id-col")
     return frame[id_col].astype(str).to_numpy(dtype=object)
 
 
@@ -285,7 +315,7 @@ def _check_counts(names: np.ndarray, counts: np.ndarray) -> None:
     short = _first(counts < MIN_POINTS)
     if short is not None:
         raise DataError(
-            f"series {str(names[short])!r} has {counts[short]} points; every series needs at least {MIN_POINTS}, so "
+            f"series {shortened(names[short])} has {counts[short]} points; every series needs at least {MIN_POINTS}, so "
             "drop it or check the id column"
         )
 
@@ -322,14 +352,15 @@ def _parse(texts: pd.Series, name: str) -> np.ndarray:
     row = _first((zones != zones.iloc[0]).to_numpy(dtype=bool)[codes])
     if row is not None:
         raise DataError(
-            f"time column {name!r} mixes time zones: row 1 is {texts.iloc[0]!r}, but row {row + 1} is "
-            f"{texts.iloc[row]!r}; write all times in UTC"
+            f"time column {name!r} mixes time zones: row 1 is {shortened(texts.iloc[0])}, but row {row + 1} is "
+            f"{shortened(texts.iloc[row])}; write all times in UTC"
         )
-    times = pd.to_datetime(different, format="ISO8601", errors="coerce", utc=True)
+    written = different.where(different.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
+    times = pd.to_datetime(written, format="ISO8601", errors="coerce", utc=True)
     row = _first(times.isna().to_numpy(dtype=bool)[codes])
     if row is not None:
         raise DataError(
-            f"row {row + 1} of time column {name!r} is {texts.iloc[row]!r}, not an ISO 8601 time such as 2024-01-31 or "
+            f"row {row + 1} of time column {name!r} is {shortened(texts.iloc[row])}, not an ISO 8601 time such as 2024-01-31 or "
             f"2024-01-31 07:05 in the years {_YEARS}; rewrite it, or {_fix(name)}"
         )
     return _naive_utc(times.rename(name))[codes]

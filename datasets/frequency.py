@@ -167,6 +167,11 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
     if wrong.size == 0:
         return
     position = int(later[wrong[0]])
+    if timeline.times[position] > timeline.times[position - 1]:  # the difference overflowed
+        raise DataError(
+            f"{timeline.place(position)} is {_shown(timeline, position)}, more than 292 years after "
+            f"{_shown(timeline, position - 1)}; correct the times, or use whole-number steps"
+        )
     if steps[wrong[0]] == 0:
         what, fix = (
             "repeats the time before it",

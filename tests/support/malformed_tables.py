@@ -47,15 +47,15 @@ SEPARATORS = {
     "a quote that never closes": (with_value('"5'), "EOF inside string"),
     "fewer names than fields": (SOUND.replace(b"ds,y", b"y"), "more fields than"),
     "more fields in every row": (SOUND.replace(b":00,", b":00,7,"), "more fields"),
-    "a separator line of a spreadsheet": (b"sep=,\n" + SOUND, "more fields"),
+    "a separator line of a spreadsheet": (b"sep=,\n" + SOUND, "'sep='"),
     "a comment above the header": (b"# measured by me\n" + SOUND, "more fields"),
     "the header once more in the middle": (SOUND + SOUND, "row 41 .*'y'"),
     "a name that comes twice": (SOUND.replace(b"ds,y", b"y,y"), "more than one column 'y'"),
     "blank lines in the middle": (with_value("5\n"), "row 8 .*missing"),
-    "json": (b'[{"ds": "2024-01-01", "y": 1},\n {"ds": "2024-01-02", "y": 2}]\n', "more fields|no numeric"),
+    "json": (b'[{"ds": "2024-01-01", "y": 1},\n {"ds": "2024-01-02", "y": 2}]\n', "row 1|more fields|no numeric"),
     "a web page": (b"<!DOCTYPE html>\n<html><body>\n<h1>404 Not Found</h1>\n</body></html>\n", "no numeric column"),
-    "a pickle": (b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x02ds\x94K\x01u.\n1\n2\n3\n", "cannot be read"),
-    "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00" + bytes(range(256)), "cannot be read"),
+    "a pickle called csv": (b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x02ds\x94K\x01u.\n1\n2\n3\n", "UTF-8"),
+    "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00" + bytes(range(256)), "UTF-8|cannot be read"),
 }
 
 TIMES = {
@@ -222,15 +222,16 @@ def table_cases() -> list[Case]:
     """Data files that can be opened but not used."""
     texts: list[tuple[str, bytes, str, str]] = [
         *((name, *found, "") for group in (ENCODINGS, SEPARATORS) for name, found in group.items()),
-        *((f"time: {name}", with_time(text), "row 7|mixes", "") for name, text in TIMES.items()),
+        *((f"time: {name}", with_time(text), "row 7|mixes|leaves the years 1678", "") for name, text in TIMES.items()),
         *((f"times: {name}", *found, "") for name, found in TIME_SETS.items()),
         *((f"value {text[:20]!r}", with_value(text), says, "") for text, says in VALUES.items()),
         *((name, *found, "") for name, found in sizes().items()),
         *((f"columns: {options}", TABLE, says, options) for options, says in COLUMN_OPTIONS.items()),
         ("times off every step, to be filled", with_time("2024-01-01 05:30:01"), "row 7|missing", "--missing mask"),
-        ("a gap of centuries", with_times("1700-01-01 00:00:00", *hours(9)), "missing between", "--missing mask"),
-        ("all values missing", with_times(*hours(9)).replace(b",", b",NA"), "no observed|0 points|missing", "--missing mask"),
-        ("too short for a window", with_times(*hours(6)), "too short|window", "--past-cols y2"),
+        ("a gap of centuries", with_times("1700-01-01 00:00:00", *hours(9)), "292 years", "--missing mask"),
+        ("a gap of a century", with_times("1900-01-01 00:00:00", *hours(9)), "missing between", "--missing mask"),
+        ("all values missing", lines("ds,y", *(f"{ds},NA" for ds in hours(9))), "no observed|0 points|missing", "--missing mask"),
+        ("too short for a window", with_times(*hours(6)), "too short|window", "--calendar hour"),
     ]
     cases = [
         data_case(place, name, "x.csv", _writer(content), says, options)
