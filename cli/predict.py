@@ -53,6 +53,9 @@ def predict(
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out.parent}: {error.strerror}; choose another --out") from error
     write_text(out, table.to_csv(index=False))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

@@ -81,7 +81,7 @@ def read_future(path: str | Path, series: Series, *, time_col: str | None, id_co
     """
     path = Path(path)
     if not series.future:
-        raise DataError(f"{str(path)!r} was given for the future, but the model uses no covariate known in advance")
+        raise DataError(f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out")
     id_col = id_col or "unique_id"
     return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col or "ds", id_col=id_col)
 

@@ -282,20 +282,18 @@ def _numbers(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.nda
 
 def _as_floats(column: pd.Series) -> np.ndarray:
     """The numbers of a column, NaN where there is none."""
-    if column.dtype == object:  # text of numbers is fine; bytes, True or a time of day would become numbers by chance
-        column = column.where(column.map(lambda value: isinstance(value, str | Real | Decimal) and value is not True))
-        column = column.where(column.map(lambda value: value is not False))
-    numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.dtype == object:  # whole numbers beyond 64 bits
-        numbers = numbers.map(_as_float)
-    return numbers.to_numpy(dtype="float64", na_value=np.nan)
+    if column.dtype == object:
+        column = column.map(_as_number)
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
 
 
-def _as_float(number: Any) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf") if number > 0 else float("-inf")
+def _as_number(value: Any) -> Any:
+    """A number or its text; None for bytes, True or a time of day, which would become numbers by chance."""
+    if isinstance(value, bool) or not isinstance(value, str | Real | Decimal):
+        return None
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return float(value) if abs(value) < 2**1023 else (np.inf if value > 0 else -np.inf)
+    return value
 
 
 def _ids(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:

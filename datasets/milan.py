@@ -252,7 +252,7 @@ def is_import(path: str | Path) -> bool:
     """Whether a file is a Parquet file that an import wrote."""
     path = Path(path)
     try:
-        return path.suffix.lower() == ".parquet" and bool(read_facts(path))
+        return path.suffix.lower() == ".parquet" and path.is_file() and bool(read_facts(path))
     except DataError:
         return False
 
@@ -317,4 +317,13 @@ def read_facts(path: Path) -> dict:
         raise DataError(f"{str(path)!r} cannot be read as Parquet ({error}); import it again") from error
     if raw is None:
         raise DataError(f"{str(path)!r} was not written by `qkan data import milan`; import it again")
-    return json.loads(raw)
+    try:
+        facts = json.loads(raw)
+    except (ValueError, RecursionError):
+        facts = None
+    texts = ("signal", "source", "licence", "days")
+    if not isinstance(facts, dict) or facts.get("freq") not in FREQS or not all(
+        isinstance(facts.get(name), str) for name in texts
+    ):
+        raise DataError(f"what {str(path)!r} records of its import was changed; import it again")
+    return facts

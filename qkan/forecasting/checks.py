@@ -61,9 +61,14 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}")
 
 
+def has_twins(values: tuple[object, ...]) -> bool:
+    """Tell whether a value comes twice; values of a damaged file may have no hash."""
+    return any(value in values[:place] for place, value in enumerate(values))
+
+
 def check_names(name: str, values: object, known: Mapping[str, object] | None = None) -> None:
     """Refuse what is no tuple of different names, or names outside ``known``."""
-    if not isinstance(values, tuple) or len(set(values)) != len(values):
+    if not isinstance(values, tuple) or has_twins(values):
         raise ValueError(f"{name} must be a tuple of names, each of them once, got {values!r}")
     for value in values:
         check_text(f"every name of {name}", value)
@@ -73,7 +78,7 @@ def check_names(name: str, values: object, known: Mapping[str, object] | None = 
 
 def check_levels(levels: object, loss: str) -> None:
     """Refuse what are no different percentages, and any without the quantile loss."""
-    if not isinstance(levels, tuple) or len(set(levels)) != len(levels):
+    if not isinstance(levels, tuple) or has_twins(levels):
         raise ValueError(f"levels must be a tuple of percentages, each of them once, got {levels!r}")
     for level in levels:
         if not 0 < check_number("every level", level) < 100:

@@ -153,7 +153,7 @@ def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
     if not points:
         least = min(skip.smallest for skip in skipped)
         raise ValueError(
-            f"no cell fits budget_params={config.budget_params}; the smallest model has {least} parameters"
+            f"no cell fits budget_params={config.budget_params}; the smallest model has {least} parameters, so raise it"
         )
     return points, skipped
 
@@ -231,10 +231,10 @@ def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite
 
 
 def _first_difference(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> str | None:
-    if "compare" not in found:
+    if not isinstance(found.get("compare"), dict):
         raise RunError(f"{out} exists and holds no comparison; choose another folder")
     version = found.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if isinstance(version, bool) or not isinstance(version, int) or version > FORMAT_VERSION:
         raise RunError(
             f"the comparison in {out} has format version {version}, this version of qkan reads up to "
             f"{FORMAT_VERSION}; update qkan or choose another folder"

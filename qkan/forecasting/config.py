@@ -170,10 +170,7 @@ class DataAndTrainingOptions:
             )
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             check_text(name, getattr(self, name), optional=True)
-        if not isinstance(self.series, tuple) or len(set(self.series)) != len(self.series):
-            raise ValueError(f"series must be a tuple of names, each of them once, got {self.series!r}")
-        for name in self.series:
-            check_text("every name of series", name)
+        check_names("series", self.series)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
         if not (self.group in ("edge", "input") or number):
             raise ValueError(f"group must be 'edge', 'input' or a positive integer, got {self.group!r}")
@@ -313,7 +310,7 @@ class CompareConfig(DataAndTrainingOptions):
         if self.workers is not None:
             check_int("workers", self.workers)
         if self.split[1] == 0:
-            raise ValueError(f"a comparison tunes on the validation part, which split={self.split} leaves empty")
+            raise ValueError(f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share")
         for name in ("cells", "budget_params"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or not values or len(set(values)) != len(values):

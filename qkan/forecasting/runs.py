@@ -174,8 +174,8 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _check_version(path: Path, content: dict[str, Any]) -> None:
     found = content.get("format_version")
-    if not isinstance(found, int):
-        raise RunError(f"{path} has no format_version; {path.parent} is not a run folder")
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise RunError(f"{path} has no format_version; {path.parent} is not a run folder, so give one")
     if found > FORMAT_VERSION:
         raise RunError(
             f"{path} has format version {found}, this version of qkan reads up to {FORMAT_VERSION}; "
@@ -189,6 +189,8 @@ def _parse_record(path: Path, record: dict[str, Any]) -> tuple[TrainConfig, Scal
     wanted = {"format_version", "config", "data", "scaler"}
     if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
         raise RunError(f"{path / _CONFIG} must hold exactly {sorted(wanted)}, got {sorted(record)}; train again")
+    if not isinstance(record["data"].get("fingerprint"), str) or "frequency" not in record["data"]:
+        raise RunError(f"{path / _CONFIG} has no fingerprint and frequency of its data; restore the file or train again")
     try:
         return TrainConfig.from_dict(record["config"]), Scaler.from_dict(record["scaler"])
     except ValueError as error:

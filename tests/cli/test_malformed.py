@@ -17,7 +17,7 @@ LONGEST = 400
 SECONDS = 60
 FIXES = re.compile(
     r"\b(allow|check|choose|convert|correct|did you mean|drop|fill|finish|get|give|install|leave out|make|name|pass|"
-    r"its columns are|it has|save|rename|repeat|resume|restore|rewrite|sort|start|train|update|use|write|lower|needs?|must|raise|download)\b"
+    r"its columns are|it has|their names|only|requires|save|swap|unpack|create|rename|repeat|resume|restore|rewrite|sort|start|train|update|use|write|lower|needs?|must|raise|download)\b"
 )
 
 

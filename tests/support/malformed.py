@@ -6,6 +6,8 @@ The cases are in ``malformed_tables`` (contents of data files), ``malformed_file
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +70,19 @@ def data_case(place: int, name: str, file: str, write: Callable[[Path], object],
 
 def write_run_folder(folder: Path, **options: object) -> None:
     """Write a finished run with the weights it starts with: no training is needed to be refused."""
+    folder.mkdir()
+    for name, content in _run_files(**options).items():
+        (folder / name).write_bytes(content)
+
+
+@functools.cache
+def _run_files(**options: object) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        _write_run(Path(folder), options)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _write_run(folder: Path, options: dict[str, object]) -> None:
     from qkan.forecasting.cells import build_forecaster
     from qkan.forecasting.data import cut_windows, load_series_of, with_whole_path
     from qkan.forecasting.runs import Run, claim_folder, write_run

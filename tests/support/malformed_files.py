@@ -95,7 +95,7 @@ SPECIAL: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "an endless device called gzip": ("x.csv.gz", _link("/dev/zero"), "x.csv.gz.*no regular file"),
     "an endless device called parquet": ("x.parquet", _link("/dev/zero"), "x.parquet.*no regular file"),
     "the null device": ("x.csv", _link("/dev/null"), "x.csv.*no regular file"),
-    "a link to itself": ("x.csv", _link("x.csv"), "no file 'x.csv'"),
+    "a link to itself": ("x.csv", _link("x.csv"), "'x.csv': Too many levels"),
     "a link to nothing": ("x.csv", _link("nowhere.csv"), "no file 'x.csv'"),
     "a link to a folder": ("x.csv", _link("."), "'x.csv' is a folder"),
     "a folder": ("x.csv", lambda path: path.mkdir(), "'x.csv' is a folder"),

@@ -104,7 +104,7 @@ OTHER = {
     "compare lstm": "--data",
     "predict": "RUN",
     "evaluate": "RUN",
-    "data show": "NAME_OR_PATH",
+    "data show": "NAME",
     "data shew telecom": "'shew'",
     "data show damped-shm --out picture.docx": "docx",
     "data show damped-shm --out nowhere/x.png": "nowhere",

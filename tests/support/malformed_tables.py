@@ -140,7 +140,7 @@ COLUMN_OPTIONS = {
     "--target-col ds": "target column 'ds'|'ds'",
     "--target-col name": "'a'",
     "--time-col name": "row 1 .*'a'",
-    "--id-col ds": "1 point",
+    "--id-col ds": "time and the id",
     "--time-col y --target-col y": "'y'",
     "--id-col y --target-col y": "'y'",
     "--time-col ds --id-col ds": "'ds'",
