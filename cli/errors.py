@@ -8,7 +8,6 @@ from typing import IO, Any
 
 import click
 
-
 LONGEST = 380
 """Characters of a message; of a longer one, which quotes what is in a file, the middle is left out."""
 

@@ -81,7 +81,9 @@ def read_future(path: str | Path, series: Series, *, time_col: str | None, id_co
     """
     path = Path(path)
     if not series.future:
-        raise DataError(f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out")
+        raise DataError(
+            f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
+        )
     id_col = id_col or "unique_id"
     return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col or "ds", id_col=id_col)
 
@@ -111,7 +113,9 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
         frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        raise DataError(f"{shown} is no UTF-8 text (it has the byte 0x{byte:02x}); save it as UTF-8 or Parquet") from error
+        raise DataError(
+            f"{shown} is no UTF-8 text (it has the byte 0x{byte:02x}); save it as UTF-8 or Parquet"
+        ) from error
     except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."

@@ -281,6 +281,8 @@ def read_import(path: Path, squares: Sequence[str] = ()) -> Series:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{str(path)!r} cannot be read ({error}); import it again") from error
+    if not len(frame):
+        raise DataError(f"{str(path)!r} has no rows; import it again")
     absent = int(frame["y"].isna().sum())
     if absent:
         raise DataError(
@@ -322,8 +324,10 @@ def read_facts(path: Path) -> dict:
     except (ValueError, RecursionError):
         facts = None
     texts = ("signal", "source", "licence", "days")
-    if not isinstance(facts, dict) or facts.get("freq") not in FREQS or not all(
-        isinstance(facts.get(name), str) for name in texts
+    if (
+        not isinstance(facts, dict)
+        or facts.get("freq") not in FREQS
+        or not all(isinstance(facts.get(name), str) for name in texts)
     ):
         raise DataError(f"what {str(path)!r} records of its import was changed; import it again")
     return facts

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -48,7 +49,8 @@ def only_process(lock: Path, doing: str) -> Iterator[None]:
     """Hold the lock file ``lock``, which names this process, until the end of the block; then remove it.
 
     The operating system gives the lock back when its process ends, however it ends. So a file that a killed process
-    left behind is no obstacle.
+    left behind is no obstacle. Where the system (Windows) or the disk has no such locks, a warning says so and the block
+    runs all the same.
 
     Args:
         lock: path of the lock file; its folder must exist.
@@ -69,8 +71,6 @@ def only_process(lock: Path, doing: str) -> Iterator[None]:
 
 
 def _open_locked(lock: Path, doing: str) -> int:
-    import fcntl  # POSIX only
-
     while True:
         try:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
@@ -79,21 +79,30 @@ def _open_locked(lock: Path, doing: str) -> int:
                 f"cannot write {str(lock)!r}: {error.strerror}; allow writing there or choose another place"
             ) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except BlockingIOError:
             holder = os.pread(handle, 1000, 0).decode(errors="replace")
             os.close(handle)
             raise DataError(
                 f"{_told(holder)} is {doing} already ({str(lock)!r}); wait for it or choose another place"
             ) from None
-        except OSError as error:
-            os.close(handle)
-            raise DataError(f"cannot lock {str(lock)!r}: {error.strerror}; choose a place on another disk") from error
+        except (OSError, ModuleNotFoundError) as error:
+            reason = getattr(error, "strerror", None) or "this system has no such locks"
+            warnings.warn(
+                f"cannot lock {str(lock)!r} ({reason}): see to it that no second process writes there", stacklevel=5
+            )
+            return handle
         # Its last holder may have removed the file between the two calls; then this lock is one on nothing.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), os.stat(lock)):
                 return handle
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    import fcntl  # POSIX only
+
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _told(holder: str) -> str:

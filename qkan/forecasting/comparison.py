@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting import workers
 from qkan.forecasting.config import LEARNING_RATES, CompareConfig, TrainConfig
-from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_json, write_text
+from qkan.forecasting.files import RunError, holds_nothing, only_writer, read_json, write_json, write_text
 from qkan.forecasting.progress import CompareProgress, SilentCompare
 
 if TYPE_CHECKING:
@@ -106,9 +106,27 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
     device = resolve_device(config.device)
     data = cut_windows(load_series_of(config), config)
     points, skipped = plan_points(config)
-    records = _open_folder(out, config, data, overwrite)
-    if not records:
-        write_json(out / _ENVIRONMENT, describe_environment(device))
+    with only_writer(out):
+        records = _open_folder(out, config, data, overwrite)
+        if not records:
+            write_json(out / _ENVIRONMENT, describe_environment(device))
+        _train_missing(out, config, data, points, records, progress)
+        forecasts = baseline_forecasts(data)
+        baselines = {name: forecast_metrics(data, values) for name, values in forecasts.items()}
+        comparison = write_comparison(config, data.series, points, skipped, records, baselines)
+    progress.finish()
+    return comparison
+
+
+def _train_missing(
+    out: Path,
+    config: CompareConfig,
+    data: ForecastData,
+    points: list[Point],
+    records: list[Record],
+    progress: CompareProgress,
+) -> None:
+    """Train what is not among the records, add it to them and put them in the order of the plan."""
     runs_each = config.trials * config.tuning_seeds + config.seeds - config.tuning_seeds
     progress.start(len(points) * runs_each, len(records))
     with _trainer(config, data) as train_all:
@@ -121,11 +139,6 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
     order = {key: place for place, key in enumerate(_keys(_all_runs(config, points, records)))}
     records.sort(key=lambda record: order[_key_of(record)])
     _write_runs(out, records)
-    forecasts = baseline_forecasts(data)
-    baselines = {name: forecast_metrics(data, values) for name, values in forecasts.items()}
-    comparison = write_comparison(config, data.series, points, skipped, records, baselines)
-    progress.finish()
-    return comparison
 
 
 def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
@@ -206,14 +219,9 @@ def _missing(wanted: list[TrainConfig], records: list[Record]) -> list[TrainConf
 
 
 def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite: bool) -> list[Record]:
-    """Make the folder, or check that it holds this very comparison; return the runs that are done."""
+    """Check that a folder is empty or holds this very comparison; return the runs that are done."""
     options = {name: value for name, value in config.to_dict().items() if name not in _NOT_COMPARED}
     record = {"format_version": FORMAT_VERSION, "compare": options, "data": data.series.describe()}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {out}: {error.strerror or error}; choose another one") from error
-    remove_leftovers(out)
     if (out / _CONFIG).exists():
         difference = _first_difference(read_json(out / _CONFIG), record, out)
         if difference is None:
@@ -224,7 +232,7 @@ def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite
                 "(--overwrite) to start anew"
             )
         (out / _RUNS).unlink(missing_ok=True)
-    elif any(out.iterdir()):
+    elif not holds_nothing(out):
         raise RunError(f"{out} exists and holds no comparison; choose another folder")
     write_json(out / _CONFIG, record)
     return []

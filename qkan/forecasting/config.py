@@ -310,7 +310,9 @@ class CompareConfig(DataAndTrainingOptions):
         if self.workers is not None:
             check_int("workers", self.workers)
         if self.split[1] == 0:
-            raise ValueError(f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share")
+            raise ValueError(
+                f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share"
+            )
         for name in ("cells", "budget_params"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or not values or len(set(values)) != len(values):

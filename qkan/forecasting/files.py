@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from qkan.atomic import write_in_one_step
+
+_LOCK = ".lock"
 
 
 class RunError(ValueError):
@@ -78,6 +81,36 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunError(f"{path} must hold a JSON object, got {type(value).__name__}; restore the file or train again")
     return value
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make a folder and be the only process that writes to it, until the end of the block.
+
+    What a killed process left there, half-written files and its lock, is removed.
+
+    Raises:
+        RunError: another process is writing to the folder, or the folder cannot be made or written to.
+    """
+    from qkan.datasets import DataError
+    from qkan.datasets.work_files import only_process
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(only_process(folder / _LOCK, f"writing to {str(folder)!r}"))
+        except DataError as error:
+            raise RunError(str(error)) from error
+        remove_leftovers(folder)
+        yield
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Tell whether a folder holds no file but a lock."""
+    return all(path.name == _LOCK for path in folder.iterdir())
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from qkan.forecasting.cells import build_forecaster
 from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
 from qkan.forecasting.data import cut_windows, tensors
-from qkan.forecasting.files import RunError, write_json
+from qkan.forecasting.files import RunError, only_writer, write_json
 from qkan.forecasting.inference import predict
 from qkan.forecasting.progress import Progress
 from qkan.forecasting.runs import (
@@ -208,9 +208,10 @@ class Forecaster:
         run, folder = self.run, Path(folder)
         if not self._history:
             raise RunError(f"this forecaster was loaded from {run.path} and not fitted since; copy that folder instead")
-        claim_folder(folder, overwrite)
-        write_json(folder / "environment.json", describe_environment(torch.device("cpu")))
-        write_run(folder, run, self._history)
+        with only_writer(folder):
+            claim_folder(folder, overwrite)
+            write_json(folder / "environment.json", describe_environment(torch.device("cpu")))
+            write_run(folder, run, self._history)
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:

@@ -19,7 +19,17 @@ import torch
 from qkan.forecasting.cells import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_whole_path
-from qkan.forecasting.files import RunError, read_bytes, read_json, remove_leftovers, write_atomic, write_json, write_text
+from qkan.forecasting.files import (
+    RunError,
+    holds_nothing,
+    only_writer,
+    read_bytes,
+    read_json,
+    remove_leftovers,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from qkan.forecasting.progress import Progress
 
 if TYPE_CHECKING:
@@ -104,26 +114,29 @@ def train(
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     device = resolve_device(config.device)
     record = _record(config, data.series.describe(), data.scaler)
-    if resume:
-        if _check_resumable(out, record):
-            return load_run(out)
-    else:
-        claim_folder(out, overwrite)
-    write_json(out / _CONFIG, record)
-    _make_folder((out / _CHECKPOINT).parent)
-    write_json(out / "environment.json", describe_environment(device))
-    compile_kernels(config)  # before the clock of the training runs
-    result = fit(
-        model.to(device),
-        tensors(data.train),
-        tensors(data.validation),
-        config,
-        checkpoint=out / _CHECKPOINT,
-        progress=progress,
-    )
-    check_converged(result, config)
-    _write_results(out, config, model.cpu().eval(), data, result)
-    return load_run(out)
+    if resume and not out.is_dir():
+        raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
+    with only_writer(out):
+        if resume:
+            if _check_resumable(out, record):
+                return load_run(out)
+        else:
+            claim_folder(out, overwrite)
+        write_json(out / _CONFIG, record)
+        _make_checkpoint_folder(out)
+        write_json(out / "environment.json", describe_environment(device))
+        compile_kernels(config)  # before the clock of the training runs
+        result = fit(
+            model.to(device),
+            tensors(data.train),
+            tensors(data.validation),
+            config,
+            checkpoint=out / _CHECKPOINT,
+            progress=progress,
+        )
+        check_converged(result, config)
+        _write_results(out, config, model.cpu().eval(), data, result)
+        return load_run(out)
 
 
 def _record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
@@ -190,7 +203,9 @@ def _parse_record(path: Path, record: dict[str, Any]) -> tuple[TrainConfig, Scal
     if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
         raise RunError(f"{path / _CONFIG} must hold exactly {sorted(wanted)}, got {sorted(record)}; train again")
     if not isinstance(record["data"].get("fingerprint"), str) or "frequency" not in record["data"]:
-        raise RunError(f"{path / _CONFIG} has no fingerprint and frequency of its data; restore the file or train again")
+        raise RunError(
+            f"{path / _CONFIG} has no fingerprint and frequency of its data; restore the file or train again"
+        )
     try:
         return TrainConfig.from_dict(record["config"]), Scaler.from_dict(record["scaler"])
     except ValueError as error:
@@ -214,13 +229,12 @@ def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> Non
 
 
 def claim_folder(out: Path, overwrite: bool) -> None:
-    """Make the folder, or empty an old run of what would make the new one look finished or resumable.
+    """Empty a folder that :func:`only_writer` gave of what would make a new run look finished or resumable.
 
     Raises:
-        RunError: the folder cannot be made, or holds something else, or a run that is not to be overwritten.
+        RunError: the folder holds something else, or a run that is not to be overwritten.
     """
-    _make_folder(out)
-    if _holds_nothing(out):
+    if holds_nothing(out):
         return
     if not (out / _CONFIG).exists() or "format_version" not in read_json(out / _CONFIG):
         raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
@@ -233,25 +247,21 @@ def claim_folder(out: Path, overwrite: bool) -> None:
     (out / _CHECKPOINT).unlink(missing_ok=True)
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder, or clear the one that is there of what a killed process left half-written."""
+def _make_checkpoint_folder(out: Path) -> None:
+    """Make the folder of the checkpoint, or clear the one that is there of what a killed process left half-written."""
+    folder = (out / _CHECKPOINT).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
     remove_leftovers(folder)
 
 
-def _holds_nothing(out: Path) -> bool:
-    return not any(out.iterdir())
-
-
 def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
     """Refuse to resume another run than the one asked for; return whether the run is finished."""
-    if not out.is_dir():
-        raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
-    _make_folder(out)
-    if _holds_nothing(out):  # killed before it had written anything
+    from qkan.forecasting.checkpoints import read_checkpoint
+
+    if holds_nothing(out):  # killed before it had written anything
         return False
     found = _read_record(out)
     _parse_record(out, found)
@@ -266,7 +276,10 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
             f"the data {record['config']['data']!r} has changed since the run in {out} was started; "
             "restore it or start a new run in another folder"
         )
-    return (out / _MANIFEST).exists()
+    finished = (out / _MANIFEST).exists()
+    if not finished and (out / _CHECKPOINT).exists():
+        read_checkpoint(out / _CHECKPOINT)  # before anything is written
+    return finished
 
 
 def check_converged(result: FitResult, config: TrainConfig) -> None:

@@ -29,8 +29,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from qkan.forecasting.batches import Batch, WindowTensors, in_order
 from qkan.forecasting.cells import count_parameters
-from qkan.forecasting.checkpoints import AtomicCheckpointIO
+from qkan.forecasting.checkpoints import AtomicCheckpointIO, does_not_fit
 from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.files import RunError
 from qkan.forecasting.losses import loss_of
 from qkan.forecasting.progress import Progress, Silent
 
@@ -141,7 +142,7 @@ def fit(
         train_loader = _loader(train_data, batches)
         validation_loader = _loader(validation_data, in_order(len(validation_data)))
         resume_from = checkpoint if checkpoint is not None and checkpoint.exists() else None
-        with _keyboard_interrupts_pass():
+        with _keyboard_interrupts_pass(), _fitting_checkpoint(resume_from, recorder):
             trainer.fit(
                 module,
                 train_loader,
@@ -239,6 +240,28 @@ class _Module(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+_RECORDED: dict[str, Any] = {
+    "history": list,
+    "best_epoch": int,
+    "best_loss": float,
+    "best_weights": dict,
+    "stopped": bool,
+    "seconds": float,
+}
+"""What a checkpoint keeps of a recorder, and of which type."""
+
+
+@contextlib.contextmanager
+def _fitting_checkpoint(path: Path | None, recorder: _Recorder) -> Iterator[None]:
+    """Turn what goes wrong before the first step, when a checkpoint is taken over, into a RunError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if path is None or recorder.started or isinstance(error, RunError):
+            raise
+        raise does_not_fit(path) from error
+
+
 class _Recorder(Checkpoint):
     """Keeps the history and the best weights, reports progress and saves a checkpoint at the end of an epoch.
 
@@ -256,12 +279,14 @@ class _Recorder(Checkpoint):
         self.seconds, self.clock = 0.0, time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("history", "best_epoch", "best_loss", "best_weights", "stopped", "seconds")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _RECORDED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        # Nothing else is taken from a file that may come from elsewhere, such as the path to write to.
+        for name, kind in _RECORDED.items():
+            if not isinstance(state_dict[name], kind):
+                raise TypeError(f"{name} must be {kind}")
+            setattr(self, name, state_dict[name])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.stopped  # a run killed after its last epoch has no next one

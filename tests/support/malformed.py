@@ -85,15 +85,16 @@ def _run_files(**options: object) -> dict[str, bytes]:
 def _write_run(folder: Path, options: dict[str, object]) -> None:
     from qkan.forecasting.cells import build_forecaster
     from qkan.forecasting.data import cut_windows, load_series_of, with_whole_path
-    from qkan.forecasting.runs import Run, claim_folder, write_run
+    from qkan.forecasting.runs import Run, write_run
 
     chosen: dict[str, object] = {"data": "damped-shm", "cell": "lstm", "hidden_size": 2, "window": 4, "device": "cpu"}
     config = with_whole_path(TrainConfig(**(chosen | options)))
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(0))
-    claim_folder(folder, overwrite=False)
     metrics = {"parameters": 1, "epochs": 1, "best_epoch": 1, "train_seconds": 0.0, "mase_season": 1, "test": {}}
-    write_run(folder, Run(folder, config, model, data.scaler, data.series.describe(), metrics), "epoch,train_loss\n1,1\n")
+    write_run(
+        folder, Run(folder, config, model, data.scaler, data.series.describe(), metrics), "epoch,train_loss\n1,1\n"
+    )
 
 
 def hours(count: int, start: str = "2024-01-01") -> list[str]:

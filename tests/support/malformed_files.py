@@ -19,9 +19,9 @@ from malformed_tables import SOUND
 
 def _parquet() -> bytes:
     buffer = io.BytesIO()
-    pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=500, freq="h"), "y": [n**0.5 for n in range(500)]}).to_parquet(
-        buffer
-    )
+    pd.DataFrame(
+        {"ds": pd.date_range("2024-01-01", periods=500, freq="h"), "y": [n**0.5 for n in range(500)]}
+    ).to_parquet(buffer)
     return buffer.getvalue()
 
 

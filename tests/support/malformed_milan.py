@@ -9,9 +9,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from malformed import Arguments, Case
 
-from qkan.datasets.milan import STEP_MS, day_bounds
+from qkan.datasets.milan import METADATA_KEY, STEP_MS, day_bounds
 
 DAY = dt.date(2013, 11, 1)
 FIRST = day_bounds(DAY)[0]
@@ -100,7 +103,11 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "gzip that is plain": (_write(f"{NAME}.gz", day_with(row(step=4))), f"{NAME}.gz", "damaged or of another type"),
     "bzip2 that is plain": (_write(f"{NAME}.bz2", day_with(row(step=4))), f"{NAME}.bz2", "damaged or of another type"),
     "xz that is plain": (_write(f"{NAME}.xz", day_with(row(step=4))), f"{NAME}.xz", "damaged"),
-    "a name of another day": (_write("2013-11-02.txt", day_with(row(step=4))), "2013-11-02.txt", "named after 2013-11-02"),
+    "a name of another day": (
+        _write("2013-11-02.txt", day_with(row(step=4))),
+        "2013-11-02.txt",
+        "named after 2013-11-02",
+    ),
     "another ending": (_write("2013-11-01.parquet", b"PAR1"), "2013-11-01.parquet", "no type"),
     "a folder without daily files": (_write("notes.txt", b"hello"), ".", "no daily file"),
     "no such file": (_write("notes.txt", b"hello"), "nowhere.txt", "nowhere.txt"),
@@ -143,6 +150,39 @@ OPTIONS = {
 }
 
 
+def _forged(facts: bytes, rows: int = 9) -> Callable[[Path], None]:
+    """A Parquet file that claims to be an import."""
+
+    def build(folder: Path) -> None:
+        ds = pa.array(np.datetime64("2013-11-01", "ns") + np.arange(rows) * np.timedelta64(1, "h"))
+        table = pa.table({"unique_id": ["1"] * rows, "ds": ds, "y": [1.0] * rows})
+        (folder / "cache").mkdir()
+        pq.write_table(
+            table.replace_schema_metadata({METADATA_KEY: facts}), folder / "cache" / "milan-internet-1h.parquet"
+        )
+
+    return build
+
+
+FACTS = b'{"freq": "1h", "signal": "internet", "source": "x", "licence": "x", "days": "x"}'
+FORGED = {
+    "facts that are no JSON": (_forged(b"{"), "was changed"),
+    "facts that are a list": (_forged(b"[1]"), "was changed"),
+    "facts without a step": (_forged(b'{"signal": "internet"}'), "was changed"),
+    "facts of no kind of step": (_forged(FACTS.replace(b"1h", b"2h")), "was changed"),
+    "facts that are a number": (_forged(FACTS.replace(b'"internet"', b"5")), "was changed"),
+    "no rows": (_forged(FACTS, rows=0), "no rows|no values"),
+}
+
+
+def _data(write: Callable[[Path], object]) -> Callable[[Path], Arguments]:
+    def build(folder: Path) -> Arguments:
+        write(folder)
+        return ["train", "lstm", "--data", "milan-internet-1h"]
+
+    return build
+
+
 def milan_cases() -> list[Case]:
     """What `qkan data import milan` and `qkan data fetch milan` refuse."""
     command = ("data", "import", "milan")
@@ -160,10 +200,15 @@ def milan_cases() -> list[Case]:
         (folder / "folder.parquet").mkdir()
 
     out = ("--out", "x.parquet")
-    malformed = [Case(f"milan: {name}", build(_write(NAME, day_with(line)), NAME, *out), says) for name, (line, says) in LINES.items()]
+    malformed = [
+        Case(f"milan: {name}", build(_write(NAME, day_with(line)), NAME, *out), says)
+        for name, (line, says) in LINES.items()
+    ]
     files = [Case(f"milan: {name}", build(write, path, *out), says) for name, (write, path, says) in FILES.items()]
     options = [
-        Case(f"milan: {options}", build(sound, "sound.txt", *(() if "--out" in options else out), *options.split()), says)
+        Case(
+            f"milan: {options}", build(sound, "sound.txt", *(() if "--out" in options else out), *options.split()), says
+        )
         for options, says in OPTIONS.items()
     ]
     fetch = {"--days 2013-13-01": "2013-13-01", "--days 2012-01-01": "2012-01-01", "--base-url ftp://x": "ftp://x"}
@@ -171,4 +216,12 @@ def milan_cases() -> list[Case]:
         Case(f"fetch: {words}", lambda folder, words=words: ["data", "fetch", "milan", *words.split()], says)
         for words, says in fetch.items()
     ]
-    return [*malformed, *files, *options, Case("milan: no file", lambda folder: [*command], "Missing argument 'PATH"), *fetched]
+    forged = [Case(f"import with {name}", _data(write), says) for name, (write, says) in FORGED.items()]
+    return [
+        *forged,
+        *malformed,
+        *files,
+        *options,
+        Case("milan: no file", lambda folder: [*command], "Missing argument 'PATH"),
+        *fetched,
+    ]

@@ -118,8 +118,14 @@ OTHER = {
 
 def option_cases() -> list[Case]:
     """Command lines that no file can make right."""
-    cases = [Case(f"train lstm {words}", _words("train lstm --data damped-shm", words), says) for words, says in TRAIN.items()]
-    cases += [Case(f"compare lstm {words}", _words("compare lstm --data damped-shm", words), says) for words, says in COMPARE.items()]
+    cases = [
+        Case(f"train lstm {words}", _words("train lstm --data damped-shm", words), says)
+        for words, says in TRAIN.items()
+    ]
+    cases += [
+        Case(f"compare lstm {words}", _words("compare lstm --data damped-shm", words), says)
+        for words, says in COMPARE.items()
+    ]
     cases += [Case(f"predict {words}", _run(words), says) for words, says in PREDICT.items()]
     return cases + [Case(words, _words(words, ""), says) for words, says in OTHER.items() if says]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+import torch
 from malformed import Arguments, Case, lines, write_run_folder
 
 MARK = "HACKED"
@@ -87,19 +90,32 @@ def _endless(path: Path) -> None:
 ATTACK = pickle.dumps(_Attack())
 DEEP = b"[" * 200_000
 FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    **{f"no {name}": (lambda folder, name=name: (folder / name).unlink(), f"{name}|unfinished") for name in
-       ("config.json", "manifest.json", "metrics.json", "model.safetensors")},
-    **{f"{name} of half its bytes": (lambda folder, name=name: os.truncate(folder / name, 30), name) for name in
-       ("config.json", "manifest.json", "metrics.json", "model.safetensors")},
-    **{f"{name} is a list": (put(name, b"[1]"), f"{name}.*list") for name in ("config.json", "manifest.json", "metrics.json")},
+    **{
+        f"no {name}": (lambda folder, name=name: (folder / name).unlink(), f"{name}|unfinished")
+        for name in ("config.json", "manifest.json", "metrics.json", "model.safetensors")
+    },
+    **{
+        f"{name} of half its bytes": (lambda folder, name=name: os.truncate(folder / name, 30), name)
+        for name in ("config.json", "manifest.json", "metrics.json", "model.safetensors")
+    },
+    **{
+        f"{name} is a list": (put(name, b"[1]"), f"{name}.*list")
+        for name in ("config.json", "manifest.json", "metrics.json")
+    },
     **{f"{name} in utf-16": (put(name, "{}".encode("utf-16")), name) for name in ("config.json", "manifest.json")},
     **{f"{name} nested too deep": (put(name, DEEP), name) for name in ("config.json", "manifest.json", "metrics.json")},
-    **{f"{name} is a pipe": (special(name, os.mkfifo), f"{name}.*no regular file") for name in
-       ("config.json", "manifest.json", "metrics.json", "model.safetensors")},
-    **{f"{name} is endless": (special(name, _endless), f"{name}.*no regular file") for name in
-       ("config.json", "model.safetensors")},
-    **{f"{name} is a folder": (special(name, os.mkdir), name) for name in
-       ("config.json", "manifest.json", "metrics.json", "model.safetensors")},
+    **{
+        f"{name} is a pipe": (special(name, os.mkfifo), f"{name}.*no regular file")
+        for name in ("config.json", "manifest.json", "metrics.json", "model.safetensors")
+    },
+    **{
+        f"{name} is endless": (special(name, _endless), f"{name}.*no regular file")
+        for name in ("config.json", "model.safetensors")
+    },
+    **{
+        f"{name} is a folder": (special(name, os.mkdir), name)
+        for name in ("config.json", "manifest.json", "metrics.json", "model.safetensors")
+    },
     "a number of 5,000 digits": (put("config.json", b'{"format_version": ' + b"9" * 5000 + b"}"), "config.json"),
     "config.json is empty": (put("config.json", b""), "config.json"),
     "version 99": (edit("config.json", lambda record: record.update(format_version=99)), "version 99"),
@@ -111,7 +127,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another key": (edit("config.json", lambda record: record.update(hook="os.system")), "'hook'"),
     "config is a list": (edit("config.json", lambda record: record.update(config=[])), "config.json"),
     "no data": (edit("config.json", lambda record: record["config"].pop("data")), "'data'"),
-    "data has no fingerprint": (edit("config.json", lambda record: record.update(data={})), "config.json.*fingerprint|fingerprint"),
+    "data has no fingerprint": (
+        edit("config.json", lambda record: record.update(data={})),
+        "config.json.*fingerprint|fingerprint",
+    ),
     "an unknown option": (option(plugin="evil"), "'plugin'"),
     "window in words": (option(window="twelve"), "'twelve'"),
     "window as text": (option(window="4"), "'4'"),
@@ -168,7 +187,17 @@ def _unfinished(folder: Path) -> None:
     (folder / "checkpoint").mkdir()
 
 
+def _saved(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+STATE = {"state_dict": {}, "epoch": 0, "global_step": 0, "pytorch-lightning_version": "2.5.0"}
 CHECKPOINTS: dict[str, tuple[bytes, str]] = {
+    "a list of numbers": (_saved([1, 2]), "checkpoint/last.ckpt holds list"),
+    "a record of something else": (_saved({"a": 1}), "does not fit"),
+    "of another model": (_saved(STATE), "does not fit"),
     "a pickle that runs a command": (ATTACK, "checkpoint"),
     "junk": (b"junk" * 100, "checkpoint"),
     "nothing": (b"", "checkpoint"),
@@ -206,7 +235,7 @@ def run_cases() -> list[Case]:
         command = ("predict", "evaluate")[place % 2]
         cases.append(Case(f"{command}: run with {name}", _damaged(damage, command, "run"), says))
     for name, (content, says) in CHECKPOINTS.items():
-        resume = _damaged(lambda run, content=content: _checkpoint(run, content), "train", "lstm", "--out", "run", "--resume")
+        resume = _resumed(lambda run, content=content: _checkpoint(run, content))
         cases.append(Case(f"resume: a checkpoint that is {name}", resume, says))
     for command in ("predict", "evaluate"):
         for name, (write, path, says) in PLACES.items():
@@ -214,16 +243,32 @@ def run_cases() -> list[Case]:
     for name, (content, says) in COMPARISONS.items():
         words = ("compare", "lstm", "--data", "damped-shm", "--out", "there")
         cases.append(Case(f"compare: folder with {name}", _built(_comparison(content), *words), says))
+    cases.append(Case("resume: a checkpoint that names a file to write", _resumed(_stealing), "does not fit"))
+    cases.append(Case("resume: a checkpoint that is a pipe", _resumed(_piped), "no regular file|damaged"))
     words = ("train", "lstm", "--data", "damped-shm", "--out", "there")
     cases.append(Case("train: folder of something else", _built(_notes, *words, "--overwrite"), "not a run folder"))
     cases.append(Case("train: folder is a file", _built(lambda folder: (folder / "there").touch(), *words), "there"))
-    cases.append(Case("train: a run is there", _built(lambda folder: write_run_folder(folder / "there"), *words), "there already"))
-    cases.append(Case("resume: another window", _damaged(_unfinished, *"train lstm --out run --resume --window 9".split()), "window"))
-    cases.append(Case("resume: nothing", _built(lambda folder: None, *"train lstm --out run --resume".split()), "run"))
+    cases.append(
+        Case(
+            "train: a run is there", _built(lambda folder: write_run_folder(folder / "there"), *words), "there already"
+        )
+    )
+    cases.append(
+        Case(
+            "resume: another window",
+            _damaged(_unfinished, *["train", "lstm", "--out", "run", "--resume", "--window", "9"]),
+            "window",
+        )
+    )
+    cases.append(
+        Case("resume: nothing", _built(lambda folder: None, *["train", "lstm", "--out", "run", "--resume"]), "run")
+    )
     sound = ("predict", "run")
     cases += [
         Case("predict: future for no covariates", _damaged(_future, *sound, "--future", "future.csv"), "no covariate"),
-        Case("predict: no such future", _damaged(_future, *sound, "--future", "nowhere.csv"), "nowhere.csv|no covariate"),
+        Case(
+            "predict: no such future", _damaged(_future, *sound, "--future", "nowhere.csv"), "nowhere.csv|no covariate"
+        ),
         Case("predict: file is there", _damaged(_future, *sound, "--out", "future.csv"), "future.csv exists"),
         Case("predict: into a folder", _damaged(_future, *sound, "--out", "run", "--overwrite"), "run"),
         Case("predict: below a file", _damaged(_future, *sound, "--out", "future.csv/x.csv"), "future.csv"),
@@ -250,6 +295,23 @@ def _built(write: Callable[[Path], object], *words: str) -> Callable[[Path], Arg
     return build
 
 
+def _resumed(damage: Callable[[Path], object]) -> Callable[[Path], Arguments]:
+    return _damaged(damage, *["train", "lstm", "--out", "run", "--resume"])
+
+
+def _stealing(run: Path) -> None:
+    """A state of the right model whose recorder would write its next checkpoint to a file of the attacker's choice."""
+    weights = safetensors.torch.load((run / "model.safetensors").read_bytes())
+    state = STATE | {"state_dict": {f"model.{name}": value for name, value in weights.items()}}
+    recorder = {"history": [], "best_epoch": 0, "best_loss": 1.0, "best_weights": {}, "stopped": False}
+    _checkpoint(run, _saved(state | {"callbacks": {"_Recorder": recorder | {"checkpoint": "stolen.txt"}}}))
+
+
+def _piped(run: Path) -> None:
+    _unfinished(run)
+    os.mkfifo(run / "checkpoint" / "last.ckpt")
+
+
 def _checkpoint(run: Path, content: bytes) -> None:
     _unfinished(run)
     (run / "checkpoint" / "last.ckpt").write_bytes(content)
@@ -270,4 +332,6 @@ def _notes(folder: Path) -> None:
 
 def _future(run: Path) -> None:
     (run.parent / "future.csv").write_bytes(lines("ds,x", "240,1", "241,2", "242,3"))
-    (run.parent / "two.csv").write_bytes(lines("unique_id,ds,y", *(f"{name},{n},{n}" for name in "ab" for n in range(60))))
+    (run.parent / "two.csv").write_bytes(
+        lines("unique_id,ds,y", *(f"{name},{n},{n}" for name in "ab" for n in range(60)))
+    )

@@ -54,7 +54,10 @@ SEPARATORS = {
     "blank lines in the middle": (with_value("5\n"), "row 8 .*missing"),
     "json": (b'[{"ds": "2024-01-01", "y": 1},\n {"ds": "2024-01-02", "y": 2}]\n', "row 1|more fields|no numeric"),
     "a web page": (b"<!DOCTYPE html>\n<html><body>\n<h1>404 Not Found</h1>\n</body></html>\n", "no numeric column"),
-    "a pickle called csv": (b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x02ds\x94K\x01u.\n1\n2\n3\n", "UTF-8"),
+    "a pickle called csv": (
+        b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x02ds\x94K\x01u.\n1\n2\n3\n",
+        "UTF-8",
+    ),
     "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00" + bytes(range(256)), "UTF-8|cannot be read"),
 }
 
@@ -93,7 +96,9 @@ TIMES = {
 
 TIME_SETS = {
     "epoch seconds and then milliseconds": (
-        with_times(*(str(1704067200 + 60 * n) for n in range(9)), *(str((1704067740 + 60 * n) * 1000) for n in range(9))),
+        with_times(
+            *(str(1704067200 + 60 * n) for n in range(9)), *(str((1704067740 + 60 * n) * 1000) for n in range(9))
+        ),
         "row 10",
     ),
     "epoch nanoseconds": (with_times(*(str(1704067200 * 10**9 + n) for n in range(20))), "below 2\\^53"),
@@ -103,7 +108,10 @@ TIME_SETS = {
     "an empty time": (with_time(""), "row 7 .*missing"),
     "NaT": (with_time("NaT"), "row 7"),
     "one zone for some": (with_time("2024-01-01 06:00:00Z"), "mixes time zones: .*row 7"),
-    "two zones": (with_times(*(f"2024-01-01T{n:02}:00:00+01:00" for n in range(9)), "2024-01-01T09:00:00+02:00"), "row 10"),
+    "two zones": (
+        with_times(*(f"2024-01-01T{n:02}:00:00+01:00" for n in range(9)), "2024-01-01T09:00:00+02:00"),
+        "row 10",
+    ),
     "the same time twice": (with_time("2024-01-01 05:00:00"), "row 7 .*repeats"),
     "the whole file twice": (SOUND + SOUND.removeprefix(b"ds,y\n"), "row 41 .*comes after"),
     "newest first": (with_times(*reversed(hours(30))), "row 2 .*comes after"),
@@ -111,15 +119,27 @@ TIME_SETS = {
     "a time between": (with_time("2024-01-01 05:30:00"), "row 7"),
     "seconds that drift": (with_times(*(f"2024-01-01 00:{n:02}:{n * n % 60:02}" for n in range(40))), "irregular"),
     "no two steps alike": (with_times(*(str(n**3) for n in range(30))), "irregular"),
-    "Rome's missing hour": (with_times(*hours(2, "2024-03-31"), *hours(9, "2024-03-31T03")), "row 3 .*2024-03-31 03:00"),
-    "Rome's repeated hour": (with_times(*hours(3, "2024-10-27"), *hours(9, "2024-10-27T02")), "row 4 .*02:00:00 and repeats"),
-    "months and then days": (with_times(*(f"2024-{n:02}-01" for n in range(1, 13)), "2024-12-02", "2024-12-03"), "row 13"),
+    "Rome's missing hour": (
+        with_times(*hours(2, "2024-03-31"), *hours(9, "2024-03-31T03")),
+        "row 3 .*2024-03-31 03:00",
+    ),
+    "Rome's repeated hour": (
+        with_times(*hours(3, "2024-10-27"), *hours(9, "2024-10-27T02")),
+        "row 4 .*02:00:00 and repeats",
+    ),
+    "months and then days": (
+        with_times(*(f"2024-{n:02}-01" for n in range(1, 13)), "2024-12-02", "2024-12-03"),
+        "row 13",
+    ),
 }
 
 VALUES = {
-    **{text: f"row 7 .*{text}" for text in ("five", "yes", "1e", "--5", "1/2", "1_000", "#DIV/0!", "1.2.3", "∞", "1e5e5")},
-    **{text: "row 7 .*finite" for text in ("inf", "-inf", "Infinity", "1e400")},
-    **{text: "row 7 .*missing" for text in ("", "NaN", "NA", "null", "None")},
+    **{
+        text: f"row 7 .*{text}"
+        for text in ("five", "yes", "1e", "--5", "1/2", "1_000", "#DIV/0!", "1.2.3", "∞", "1e5e5")
+    },
+    **dict.fromkeys(("inf", "-inf", "Infinity", "1e400"), "row 7 .*finite"),
+    **dict.fromkeys(("", "NaN", "NA", "null", "None"), "row 7 .*missing"),
     "1e101": "row 7 .*1e\\+101",
     "9" * 400: "row 7",
     "-": "row 7 .*'-'",
@@ -213,7 +233,10 @@ def sizes() -> dict[str, tuple[bytes, str]]:
         "a name of a million characters": (b"ds," + b"y" * 1_000_000 + b",b\n1,2,3\n2,3,4\n3,4,5\n", "several numeric"),
         "a line of five million characters": (with_value("z" * 5_000_000), "row 7"),
         "a line of five million commas": (b"ds,y\n1,2\n" + b"," * 5_000_000 + b"\n", "fields"),
-        "many series of one point": (lines("unique_id,ds,y", *(f"s{n},{n},1" for n in range(500))), "series 's0' has 1 point"),
+        "many series of one point": (
+            lines("unique_id,ds,y", *(f"s{n},{n},1" for n in range(500))),
+            "series 's0' has 1 point",
+        ),
         "a file as if of no numbers": (lines("a,b", *["x,y"] * 9), "no numeric column"),
     }
 
@@ -230,7 +253,12 @@ def table_cases() -> list[Case]:
         ("times off every step, to be filled", with_time("2024-01-01 05:30:01"), "row 7|missing", "--missing mask"),
         ("a gap of centuries", with_times("1700-01-01 00:00:00", *hours(9)), "292 years", "--missing mask"),
         ("a gap of a century", with_times("1900-01-01 00:00:00", *hours(9)), "missing between", "--missing mask"),
-        ("all values missing", lines("ds,y", *(f"{ds},NA" for ds in hours(9))), "no observed|0 points|missing", "--missing mask"),
+        (
+            "all values missing",
+            lines("ds,y", *(f"{ds},NA" for ds in hours(9))),
+            "no observed|0 points|missing",
+            "--missing mask",
+        ),
         ("too short for a window", with_times(*hours(6)), "too short|window", "--calendar hour"),
     ]
     cases = [
