@@ -313,8 +313,8 @@ def _check_counts(names: np.ndarray, counts: np.ndarray) -> None:
     short = _first(counts < MIN_POINTS)
     if short is not None:
         raise DataError(
-            f"series {shortened(names[short])} has {counts[short]} points; every series needs at least {MIN_POINTS}, so "
-            "drop it or check the id column"
+            f"series {shortened(names[short])} has {counts[short]} points; every series needs at least {MIN_POINTS}, "
+            "so drop it or check the id column"
         )
 
 
@@ -358,8 +358,8 @@ def _parse(texts: pd.Series, name: str) -> np.ndarray:
     row = _first(times.isna().to_numpy(dtype=bool)[codes])
     if row is not None:
         raise DataError(
-            f"row {row + 1} of time column {name!r} is {shortened(texts.iloc[row])}, not an ISO 8601 time such as 2024-01-31 or "
-            f"2024-01-31 07:05 in the years {_YEARS}; rewrite it, or {_fix(name)}"
+            f"row {row + 1} of time column {name!r} is {shortened(texts.iloc[row])}, not an ISO 8601 time such as "
+            f"2024-01-31 or 2024-01-31 07:05 in the years {_YEARS}; rewrite it, or {_fix(name)}"
         )
     return _naive_utc(times.rename(name))[codes]
 

@@ -49,8 +49,8 @@ def only_process(lock: Path, doing: str) -> Iterator[None]:
     """Hold the lock file ``lock``, which names this process, until the end of the block; then remove it.
 
     The operating system gives the lock back when its process ends, however it ends. So a file that a killed process
-    left behind is no obstacle. Where the system (Windows) or the disk has no such locks, a warning says so and the block
-    runs all the same.
+    left behind is no obstacle. Where the system (Windows) or the disk has no such locks, a warning says so and the
+    block runs all the same.
 
     Args:
         lock: path of the lock file; its folder must exist.

@@ -17,8 +17,9 @@ CASES = every_case()
 LONGEST = 400
 SECONDS = 60
 FIXES = re.compile(
-    r"\b(allow|check|choose|convert|correct|did you mean|drop|fill|finish|get|give|install|leave (it )?out|make|name|pass|"
-    r"its columns are|it has|their names|only|requires|save|swap|unpack|create|rename|repeat|resume|restore|rewrite|sort|start|train|update|use|write|lower|needs?|must|raise|download)\b"
+    r"\b(allow|check|choose|convert|correct|create|did you mean|download|drop|fill|finish|get|give|import|it has|"
+    r"its columns are|leave (it )?out|lower|make|must|name|needs?|only|pass|raise|rename|repeat|requires|restore|"
+    r"resume|rewrite|save|sort|start|swap|their names|train|unpack|update|use|write)\b"
 )
 
 
@@ -84,4 +85,6 @@ def test_malformed_input_is_answered_with_one_sentence(case: Case, tmp_path, mon
     assert len(errors[0]) <= LONGEST, errors[0]
     assert re.search(case.says, errors[0]), f"{case.says!r} is not in {errors[0]!r}"
     assert done.stderr.startswith("Usage:") or FIXES.search(errors[0]), errors[0]
-    assert everything(tmp_path) == before
+    after = everything(tmp_path)
+    assert {path: found for path, found in after.items() if path in before} == before
+    assert {os.path.relpath(path, tmp_path) for path in set(after) - set(before)} == set(case.adds)

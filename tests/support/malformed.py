@@ -30,12 +30,14 @@ class Case:
             relative to that folder.
         says: Pattern that the error message contains: the offending value, row or file.
         code: The exit status.
+        adds: Files that are there afterwards and were not before.
     """
 
     name: str
     build: Callable[[Path], Arguments]
     says: str
     code: int = 2
+    adds: tuple[str, ...] = ()
 
 
 READERS: tuple[tuple[str, ...], ...] = (

@@ -236,14 +236,21 @@ def run_cases() -> list[Case]:
         cases.append(Case(f"{command}: run with {name}", _damaged(damage, command, "run"), says))
     for name, (content, says) in CHECKPOINTS.items():
         resume = _resumed(lambda run, content=content: _checkpoint(run, content))
-        cases.append(Case(f"resume: a checkpoint that is {name}", resume, says))
+        cases.append(Case(f"resume: a checkpoint that is {name}", resume, says, adds=_adds(says)))
     for command in ("predict", "evaluate"):
         for name, (write, path, says) in PLACES.items():
             cases.append(Case(f"{command}: {name}", _built(write, command, path), says))
     for name, (content, says) in COMPARISONS.items():
         words = ("compare", "lstm", "--data", "damped-shm", "--out", "there")
         cases.append(Case(f"compare: folder with {name}", _built(_comparison(content), *words), says))
-    cases.append(Case("resume: a checkpoint that names a file to write", _resumed(_stealing), "does not fit"))
+    cases.append(
+        Case(
+            "resume: a checkpoint that names a file to write",
+            _resumed(_stealing),
+            "does not fit",
+            adds=_adds("does not fit"),
+        )
+    )
     cases.append(Case("resume: a checkpoint that is a pipe", _resumed(_piped), "no regular file|damaged"))
     words = ("train", "lstm", "--data", "damped-shm", "--out", "there")
     cases.append(Case("train: folder of something else", _built(_notes, *words, "--overwrite"), "not a run folder"))
@@ -293,6 +300,11 @@ def _built(write: Callable[[Path], object], *words: str) -> Callable[[Path], Arg
         return list(words)
 
     return build
+
+
+def _adds(says: str) -> tuple[str, ...]:
+    """A checkpoint whose state does not fit is found out when the training is set up and its environment written."""
+    return ("run/environment.json",) if "does not fit" in says else ()
 
 
 def _resumed(damage: Callable[[Path], object]) -> Callable[[Path], Arguments]:

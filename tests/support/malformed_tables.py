@@ -91,7 +91,7 @@ TIMES = {
     "question marks": "????-??-??",
     "unix seconds among dates": "1704067200",
     "negative year": "-2024-01-01",
-    "full-width digits": "２０２４-01-01 06:00:00",
+    "full-width digits": "\uff12\uff10\uff12\uff14-01-01 06:00:00",
 }
 
 TIME_SETS = {
