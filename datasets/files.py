@@ -112,9 +112,10 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
     try:
         frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
+        byte = f"0x{error.object[error.start]:02x}"
         raise DataError(
-            f"{shown} is no UTF-8 text (it has the byte 0x{byte:02x}); save it as UTF-8 or Parquet"
+            f"{shown} cannot be read as {suffix} (its byte {byte} is no UTF-8 text); save it as UTF-8 or Parquet, or "
+            "get it again if it is damaged"
         ) from error
     except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]

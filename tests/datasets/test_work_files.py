@@ -57,6 +57,21 @@ with only_process(Path({str(lock)!r}), "x"):
     assert not lock.exists()
 
 
+def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch):
+    def cannot(handle, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", cannot)
+    ran = []
+    with (
+        pytest.warns(UserWarning, match=r"cannot lock '.*lock' \(No locks available\): see to it that no second"),
+        only_process(tmp_path / ".lock", "x"),
+    ):
+        ran.append(True)
+    assert ran == [True]
+    assert not (tmp_path / ".lock").exists()
+
+
 def test_the_lock_is_given_back_after_an_error(tmp_path):
     with pytest.raises(KeyError), only_process(tmp_path / ".lock", "x"):
         raise KeyError

@@ -290,7 +290,7 @@ def test_damaged_weights_are_refused(copied, damage):
 
 def test_missing_weights_are_refused(copied):
     (copied / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"cannot read .*model\.safetensors: No such file"):
+    with pytest.raises(RunError, match=r"model\.safetensors is missing; give a run folder, or restore"):
         load_run(copied)
 
 
@@ -307,7 +307,9 @@ def test_weights_that_are_no_safetensors_are_refused(copied):
         load_run(copied)
 
 
-@pytest.mark.parametrize("victim", ["config.json", "last.ckpt", "model.safetensors", "metrics.json", "loss.png"])
+@pytest.mark.parametrize(
+    "victim", ["config.json", "last.ckpt", "model.safetensors", "metrics_by_series.csv", "metrics.json", "loss.png"]
+)
 def test_full_disk_is_reported_and_the_run_resumes_exactly(tmp_path, monkeypatch, finished_run, victim):
     replace = os.replace
 
