@@ -109,8 +109,17 @@ def load_original(
 def _built(shape: _Shape, state: dict[str, Tensor], options: dict[str, Any]) -> QKANLayer:
     """A layer with copies of those tensors of ``state`` that its options ask for."""
     dtype = reduce(torch.promote_types, (tensor.dtype for name, tensor in state.items() if name != "edge_mask"))
-    # On the meta device no initial values are drawn.
-    layer = QKANLayer(shape.inputs, shape.outputs, shape.reps, group=shape.group, device="meta", dtype=dtype, **options)
+    # Drawn from a source of their own, the initial values that are replaced below leave torch's as it is.
+    layer = QKANLayer(
+        shape.inputs,
+        shape.outputs,
+        shape.reps,
+        group=shape.group,
+        generator=torch.Generator(),
+        device="cpu",
+        dtype=dtype,
+        **options,
+    )
     names = set(layer.state_dict()) | (set() if state["edge_mask"].all() else {"edge_mask"})
     device = state["theta"].device
     own = {
@@ -130,9 +139,9 @@ def _layers(tensors: dict[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], b
     if not tensors:
         raise ValueError("the state dict is empty; pass what state_dict() of the original's QKAN returns")
     for pattern, what, remedy in REFUSED:
-        found = [name for name in tensors if re.fullmatch(pattern, name)]
-        if found:
-            raise ValueError(f"the model has {what} ({', '.join(found)}), which cannot be loaded: {remedy}")
+        names = [name for name in tensors if re.fullmatch(pattern, name)]
+        if names:
+            raise ValueError(f"the model has {what} ({', '.join(names)}), which cannot be loaded: {remedy}")
     single = any(name in tensors for name in (*CIRCUIT, *PER_EDGE))
     numbers = [int(found[1]) for name in tensors if (found := re.fullmatch(r"layers\.(\d{1,6})\.\w+", name))]
     # Of numbers far apart every missing layer would be listed.
@@ -215,7 +224,7 @@ def _shapes(layers: dict[str, dict[str, Tensor]], ansatz: Ansatz, width: list[in
             problems.append(f"{prefix}base_weight and its like are {shape} instead of {wanted}")
         sizes.append(edges)
     if not problems:
-        shared = flat and _any_shared(layers, sizes)
+        shared = _any_shared(layers, sizes) if flat else None
         shapes = [
             _shape(prefix, layer, edges, shared, ansatz, problems)
             for (prefix, layer), edges in zip(layers.items(), sizes, strict=True)
@@ -233,10 +242,15 @@ def _any_shared(layers: dict[str, dict[str, Tensor]], sizes: list[tuple[int, ...
 
 
 def _shape(
-    prefix: str, layer: dict[str, Tensor], edges: tuple[int, ...], shared: bool, ansatz: Ansatz, problems: list[str]
+    prefix: str,
+    layer: dict[str, Tensor],
+    edges: tuple[int, ...],
+    shared: bool | None,
+    ansatz: Ansatz,
+    problems: list[str],
 ) -> _Shape:
-    """The sizes of one layer; what does not fit is added to ``problems``."""
-    flat = layer["base_weight"].dim() == 1
+    """The sizes of one layer. ``problems`` gets what does not fit; ``shared`` is None if tensors are not flat."""
+    flat = shared is not None
     found = {name: tuple(tensor.shape) for name, tensor in layer.items()}
     lead = _common([found["theta"][: -1 if flat else -2], *(found[name][:-1] for name in CIRCUIT[1:])])
     reps = found["preacts_weight"][-1] if found["preacts_weight"] else 0

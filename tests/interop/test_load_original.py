@@ -18,6 +18,7 @@ from torch import Tensor
 import qkan
 from qkan import QKAN, QKANLayer
 from qkan.interop import load_original
+from qkan.kernels.ansatz import get_ansatz
 
 HERE = Path(__file__).parent
 FIXTURES = json.loads((HERE / "original.json").read_text())
@@ -120,7 +121,7 @@ def test_options_are_read_from_the_tensors(name: str) -> None:
 
 def test_options_can_be_said_where_tensors_do_not() -> None:
     name = "pz, theta only"
-    model = load(name, preact_trainable=True)
+    model = load(name, preact_trainable=True, ansatz=get_ansatz("pz"))
     assert all(layer.preact_weight.requires_grad for layer in model.layers)
     torch.testing.assert_close(model(inputs(name)), expected(name, "amplitude, float64"), rtol=0, atol=1e-11)
     assert (load("preactivations drawn, pz", preact_trainable=None).layers[0].preact_weight != 1).all()
