@@ -24,7 +24,7 @@ from qkan.kernels.ansatz import ANSATZE, Ansatz, get_ansatz
 from qkan.kernels.dispatch import check_readout
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
-from qkan.options import BaseActivation, base_function
+from qkan.options import BaseActivation, base_function, positive_int
 
 CIRCUIT = ("theta", "preacts_weight", "preacts_bias")
 PER_EDGE = ("base_weight", "postact_weights", "postact_bias", "mask")
@@ -99,7 +99,7 @@ def load_original(
     held = read(state_dict) if isinstance(state_dict, str | os.PathLike) else state_dict
     layers, single = _layers(tensors_of(held))
     _check_values(layers)
-    shapes = _shapes(layers, ansatz, None if width is None else list(width))
+    shapes = _shapes(layers, ansatz, None if width is None else [positive_int("width", size) for size in width])
     states = [_state(layer, shape, ansatz) for layer, shape in zip(layers.values(), shapes, strict=True)]
     options = _trained(states, shapes, ansatz, preact_trainable, base) | {"ansatz": ansatz, "readout": readout}
     built = [_built(shape, state, options) for shape, state in zip(shapes, states, strict=True)]
@@ -237,7 +237,8 @@ def _shapes(layers: dict[str, dict[str, Tensor]], ansatz: Ansatz, width: list[in
 def _any_shared(layers: dict[str, dict[str, Tensor]], sizes: list[tuple[int, ...]]) -> bool:
     """Whether any layer has another number of circuits than edges: all layers of the original have one group."""
     return any(
-        len(layer["preacts_weight"]) != edges[0] * edges[1] for layer, edges in zip(layers.values(), sizes, strict=True)
+        tuple(layer["preacts_weight"].shape[:1]) != (edges[0] * edges[1],)
+        for layer, edges in zip(layers.values(), sizes, strict=True)
     )
 
 

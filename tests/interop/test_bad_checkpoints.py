@@ -123,6 +123,10 @@ def test_widths_of_flat_tensors() -> None:
         load_original(state(), width=[4, 3, 2])
     with pytest.raises(ValueError, match=r"are \(12,\) instead of \(out, in\)"):
         load_original({k: v.flatten() if k[7] == "0" else v for k, v in state().items()})
+    with pytest.raises(ValueError, match=r"width 0 is outside \[1, "):
+        load_original(flat, width=[3, 0, 2])
+    with pytest.raises(ValueError, match=r"layers\.0\.preacts_weight is \(\) instead of \(circuits, reps\)"):
+        load_original(flat | {"layers.0.preacts_weight": torch.tensor(1.0)}, width=[3, 4, 2])
     cut = flat | {"layers.0.preacts_weight": torch.ones(2, 6, 2)}
     with pytest.raises(ValueError, match=r"layers\.0\.preacts_weight is \(2, 6, 2\) instead of \(12, 2\)"):
         load_original(cut, width=[3, 4, 2])
