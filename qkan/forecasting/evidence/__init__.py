@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qkan.forecasting.evidence.accuracy import Accuracy, accuracy, mase_scales
     from qkan.forecasting.evidence.baselines import BASELINES, BaselineForecasts, baseline_forecasts
     from qkan.forecasting.evidence.comparison import DieboldMariano, compare_models, diebold_mariano
     from qkan.forecasting.evidence.conformal import Conformal, fit_conformal
@@ -17,21 +16,22 @@ if TYPE_CHECKING:
     from qkan.forecasting.evidence.report import write_report
     from qkan.forecasting.evidence.residuals import residual_acf, residual_diagnostics
     from qkan.forecasting.evidence.run_report import report_run
+    from qkan.forecasting.evidence.scores import Accuracy, accuracy, mase_scales
 
 _HOME = {
-    "Accuracy": "accuracy",
+    "Accuracy": "scores",
     "BASELINES": "baselines",
     "BaselineForecasts": "baselines",
     "Conformal": "conformal",
     "DieboldMariano": "comparison",
-    "accuracy": "accuracy",
+    "accuracy": "scores",
     "baseline_forecasts": "baselines",
     "check_frame": "frames",
     "compare_models": "comparison",
     "diebold_mariano": "comparison",
     "fit_conformal": "conformal",
     "join_forecasts": "frames",
-    "mase_scales": "accuracy",
+    "mase_scales": "scores",
     "model_columns": "frames",
     "report_run": "run_report",
     "residual_acf": "residuals",

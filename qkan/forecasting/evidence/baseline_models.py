@@ -2,8 +2,9 @@
 
 Each takes values without gaps, the number of them that may be used for fitting, and the rows of the first targets; each
 returns point forecasts and standard errors. statsmodels estimates all parameters. What follows from them at an origin
-(a state moved forward) is linear algebra for all origins at once: refitting or refiltering at each of hundreds of origins
-would cost hundreds of times as much. The tests hold every number against statsmodels' own forecast at that origin.
+(a state moved forward) is linear algebra for all origins at once: refitting or refiltering at each of hundreds of
+origins would cost hundreds of times as much. The tests hold every number against statsmodels' own forecast at that
+origin.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statistical baselines over rolling origins, in the shape of every other forecast.
 
-Parameters are estimated once per series, on what comes before its first origin; every later origin sees the values up to
-it and the same parameters, as a trained network does.
+Parameters are estimated once per series, on what comes before its first origin; every later origin sees the values up
+to it and the same parameters, as a trained network does.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def baseline_forecasts(
 
     Raises:
         TypeError: ``df`` is not a data frame.
-        ValueError: ``df`` is empty, lacks a column or repeats a time, a cutoff is not one of its times or leaves too few
-            values, or an argument is out of range.
+        ValueError: ``df`` is empty, lacks a column or repeats a time, a cutoff is not one of its times or leaves too
+            few values, or an argument is out of range.
     """
     import pandas as pd
 

@@ -2,9 +2,9 @@
 
 Columns: ``unique_id`` (str), ``ds`` (datetime64 or int64), ``cutoff`` (the last time that the models knew, type of
 ``ds``), ``y`` (float64), one column per model with its point forecast, and for a model ``M`` optional columns
-``M-lo-90`` and ``M-hi-90`` with the ends of its central 90 % interval. A column ``step`` (1 is the first value after the
-cutoff) is optional: without it, the rows of an origin are numbered in the order of time, which is right only if none
-of them is missing. All values have the unit of ``y``.
+``M-lo-90`` and ``M-hi-90`` with the ends of its central 90 % interval. A column ``step`` (1 is the first value after
+the cutoff) is optional: without it, the rows of an origin are numbered in the order of time, which is right only if
+none of them is missing. All values have the unit of ``y``.
 """
 
 from __future__ import annotations
