@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -69,17 +70,22 @@ def exponential_smoothing(values: np.ndarray, known: int, first: np.ndarray, hor
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
     begin = _fitting_part(known, max(10, 2 * season + 1), season)
-    options = {
-        "error": "add",
-        "seasonal": "add" if season > 1 else None,
-        "seasonal_periods": season if season > 1 else None,
-        "initialization_method": "estimated" if season <= MAX_ESTIMATED_SEASON else "heuristic",
-    }
-    trends = ({"trend": None}, {"trend": "add", "damped_trend": True})
+    options: dict[str, Any] = {"error": "add"}
+    if season > 1:
+        options.update(seasonal="add", seasonal_periods=season)
+    initial = "estimated" if season <= MAX_ESTIMATED_SEASON else "heuristic"
+    trends: tuple[dict[str, Any], ...] = ({"trend": None}, {"trend": "add", "damped_trend": True})
     with _quietly():
-        fits = [ETSModel(values[begin:known], **options, **trend).fit(disp=False) for trend in trends]
+        fits = [
+            ETSModel(values[begin:known], initialization_method=initial, **options, **trend).fit(disp=False)
+            for trend in trends
+        ]
         best = min(range(2), key=lambda index: np.nan_to_num(fits[index].aic, nan=np.inf, posinf=np.inf))
-        rolled = ETSModel(values[begin:], **options, **trends[best]).smooth(np.asarray(fits[best].params))
+        # The heuristic would look at later values for its first state, so the first state is given.
+        names = ("level", *(["trend"] if best == 1 else []), *(["seasonal"] if season > 1 else []))
+        start = {f"initial_{name}": getattr(fits[best], f"initial_{name}") for name in names}
+        moved = ETSModel(values[begin:], initialization_method="known", **start, **options, **trends[best])
+        rolled = moved.smooth(np.asarray(fits[best].params)[: len(moved.param_names)])
     origin = first - begin - 1
     damped = best == 1
     phi, alpha = (rolled.phi if damped else 0.0), rolled.alpha
@@ -168,7 +174,7 @@ def theta(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seaso
     for :func:`exponential_smoothing`.
 
     Raises:
-        CannotFit: fewer than two seasons, or 5 values, are known.
+        CannotFit: fewer than two seasons, or 5 values, are known, or they are constant.
     """
     from scipy.signal import lfilter
     from statsmodels.tsa.forecasting.theta import ThetaModel
@@ -183,6 +189,8 @@ def theta(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seaso
     rows = np.arange(begin, len(values))
     index = seasonal[(rows - known) % len(seasonal)]
     clean = values[begin:] / index if multiplies else values[begin:] - index
+    if np.ptp(clean[: known - begin]) == 0:  # statsmodels' slope is wrong then
+        raise CannotFit("the known values are constant without their season")
     level = lfilter([alpha], [1.0, alpha - 1.0], clean, zi=[(1 - alpha) * clean[0]])[0]
     origin = first - begin  # values seen so far
     shift = np.divide(1 - (1 - alpha) ** origin, alpha) if alpha > 0 else np.zeros(len(origin))
