@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit
     """
     own = _without_overlap(frame[frame["unique_id"] == series])
     shown = [name for name in models if own[name].notna().all()][:2]
-    with _axes(unit or "value", height=3.2) as (axes, picture):
+    with _axes(clean(unit or "value"), height=3.2) as (axes, picture):
         times = own["ds"].to_numpy()
         axes.plot(times, own["y"], color=_INK, lw=1.2, label="observed")
         for index, name in enumerate(shown):
@@ -77,7 +78,7 @@ def draw_step_errors(frame: pd.DataFrame, models: Sequence[str], unit: str) -> P
     """Draw the mean absolute error of every model against the steps ahead."""
     shown = models[:_MOST_MODELS]
     errors = {name: (frame["y"] - frame[name]).abs().groupby(frame["step"]).mean() for name in shown}
-    with _axes(f"MAE{f' [{unit}]' if unit else ''}") as (axes, picture):
+    with _axes(f"MAE [{clean(unit)}]" if unit else "MAE") as (axes, picture):
         for name, colour in zip(shown, _COLOURS, strict=False):
             axes.plot(errors[name].index, errors[name], color=colour, marker="o", ms=3, lw=1.2, label=clean(name))
         axes.set_xlabel("steps ahead")
@@ -183,7 +184,9 @@ def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0) -> Iterator[Any]:
 
 def _as_source(figure: Any) -> str:
     content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a letter that Matplotlib cannot measure: the reader's screen can
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = content.getvalue().decode()
     text = re.sub(r"<\?xml.*?(?=<svg)", "", text, flags=re.DOTALL)  # the document type names an address
     text = re.sub(r"(<svg[^>]*>)", rf"\1{_STYLE}", text, count=1).replace(_INK, "var(--ink)")

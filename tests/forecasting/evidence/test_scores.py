@@ -65,7 +65,9 @@ def test_quantile_loss_tends_to_the_crps() -> None:
         for side, sign in (("lo", -1), ("hi", 1))
     }
     crps, _ = quad(lambda x: (norm.cdf(x) - (x >= 0.7)) ** 2, -12, 12, points=[0.7])
-    assert accuracy(pd.concat([frame, pd.DataFrame(ends, index=[0])], axis=1)).pooled["quantile_loss"][0] == pytest.approx(crps, rel=0.01)
+    assert accuracy(pd.concat([frame, pd.DataFrame(ends, index=[0])], axis=1)).pooled["quantile_loss"][
+        0
+    ] == pytest.approx(crps, rel=0.01)
 
 
 def test_levels_can_be_chosen_and_a_model_without_them_has_no_quantile_loss() -> None:
