@@ -22,12 +22,15 @@ from qkan.forecasting.baselines import repeat_season
 MAX_FIT = 2000
 """A model is fitted on at most this many values, the last ones before the first origin."""
 MAX_SARIMA_SEASON = 60
-"""Longest season of SARIMA: its state has a number for every step of the season, and time grows with its square."""
+"""Longest season with seasonal terms in SARIMA: its state has a number for every step of it, and time grows with the
+square. Longer seasons are differenced only."""
 MAX_ESTIMATED_SEASON = 24
 """Up to this season exponential smoothing estimates its initial season; beyond, statsmodels' heuristic sets it."""
 
 SEASONAL_ORDERS = (((1, 0, 1), (0, 1, 1)), ((2, 0, 0), (0, 1, 1)), ((1, 0, 1), (1, 1, 0)))
 """Orders (p, d, q), (P, D, Q) of SARIMA for a seasonal series; all difference alike, so that their AICs compare."""
+LONG_ORDERS = (((1, 0, 1), (0, 1, 0)), ((2, 0, 0), (0, 1, 0)), ((2, 0, 1), (0, 1, 0)))
+"""Orders for a season beyond :data:`MAX_SARIMA_SEASON`."""
 PLAIN_ORDERS = ((0, 1, 1), (1, 1, 1), (2, 1, 0))
 """Orders (p, d, q) for a series without season."""
 
@@ -109,26 +112,21 @@ def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seas
     Time Series Analysis, ch. 5. Arguments as for :func:`exponential_smoothing`.
 
     Raises:
-        CannotFit: fewer than three seasons, or 20 values, are known, the season is beyond
-            :data:`MAX_SARIMA_SEASON`, or the values are constant once differenced.
+        CannotFit: fewer than three seasons, or 20 values, are known, or they are constant once differenced.
     """
     from statsmodels.tsa.arima_process import arma2ma
     from statsmodels.tsa.statespace.sarimax import SARIMAX
 
-    if season > MAX_SARIMA_SEASON:
-        raise CannotFit(f"season {season} is beyond {MAX_SARIMA_SEASON}, up to which the state stays small")
     begin = _fitting_part(known, max(20, 3 * season), season)
     lag = season if season > 1 else 1
     changes = values[begin + lag :] - values[begin:-lag]
     fitted = changes[: known - begin - lag]
     if np.ptp(fitted) == 0:
         raise CannotFit("the known values are constant once differenced")
-    plain = [((p, 0, q), (0, 0, 0, 0)) for p, _, q in PLAIN_ORDERS]
-    seasonal = [((p, d, q), (P, 0, Q, season)) for (p, d, q), (P, _, Q) in SEASONAL_ORDERS]
     unit = float(np.sqrt(np.mean(np.square(fitted))))  # the optimiser wants numbers near 1
     best = None
     with _quietly():
-        for order, seasonal_order in seasonal if season > 1 else plain:
+        for order, seasonal_order in _orders_once_differenced(season):
             model = SARIMAX(fitted / unit, order=order, seasonal_order=seasonal_order)
             result = model.fit(disp=False, maxiter=100)
             if np.isfinite(result.aic) and (best is None or result.aic < best[0]):
@@ -146,7 +144,16 @@ def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seas
     ar = np.convolve(filtered.polynomial_reduced_ar, differenced)
     psi = arma2ma(ar, filtered.polynomial_reduced_ma, horizon)
     variance = unit**2 * params[-1] * np.cumsum(np.square(psi))
-    return Rolled(mean, np.sqrt(variance), _order_name(order, seasonal_order))
+    return Rolled(mean, np.sqrt(variance), _order_name(order, seasonal_order, season))
+
+
+def _orders_once_differenced(season: int) -> list[tuple[tuple[int, int, int], tuple[int, int, int, int]]]:
+    """Return the orders to try, of values that were differenced already."""
+    if season == 1:
+        return [((p, 0, q), (0, 0, 0, 0)) for p, _, q in PLAIN_ORDERS]
+    if season > MAX_SARIMA_SEASON:
+        return [(order, (0, 0, 0, 0)) for order, _ in LONG_ORDERS]
+    return [(order, (P, 0, Q, season)) for order, (P, _, Q) in SEASONAL_ORDERS]
 
 
 def _state_forecasts(filtered: object, first: np.ndarray, horizon: int) -> np.ndarray:
@@ -160,10 +167,10 @@ def _state_forecasts(filtered: object, first: np.ndarray, horizon: int) -> np.nd
     return mean
 
 
-def _order_name(order: tuple[int, ...], seasonal: tuple[int, ...]) -> str:
-    if seasonal[3] == 0:
+def _order_name(order: tuple[int, ...], seasonal: tuple[int, ...], season: int) -> str:
+    if season == 1:
         return f"({order[0]},1,{order[2]})"
-    return f"({order[0]},0,{order[2]})({seasonal[0]},1,{seasonal[2]})[{seasonal[3]}]"
+    return f"({order[0]},0,{order[2]})({seasonal[0]},1,{seasonal[2]})[{season}]"
 
 
 def theta(values: np.ndarray, known: int, first: np.ndarray, horizon: int, season: int) -> Rolled:

@@ -66,7 +66,7 @@ def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit
             axes.fill_between(times, low, high, color=_COLOURS[0], alpha=0.2, lw=0, label=f"{levels[-1]:g} % interval")
         axes.set_title(clean(series), fontsize=10)
         if np.issubdtype(times.dtype, np.datetime64):
-            axes.figure.autofmt_xdate(rotation=30)  # type: ignore[union-attr]
+            axes.figure.autofmt_xdate(rotation=30)
         else:
             axes.set_xlabel("step")
         _legend_below(axes)
@@ -156,7 +156,7 @@ def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0) -> Iterator[Any]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",  # text stays text: it can be found, and any script of the world shows
         "svg.hashsalt": "qkan",  # the same data gives the same bytes
         "text.parse_math": False,  # a dollar sign in a name is a dollar sign
@@ -194,4 +194,4 @@ def _as_source(figure: Any) -> str:
 
 
 def _legend_below(axes: Axes) -> None:
-    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)  # type: ignore[union-attr]
+    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)

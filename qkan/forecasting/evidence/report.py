@@ -90,6 +90,7 @@ def write_report(
         "commands": commands,
         "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
         "reference": reference,
+        "overlaps": bool(checked["step"].max() > 1),
         "bandwidth": f"bandwidth {checked['step'].max() - 1}, the horizon less one",
         "accuracy": tables.accuracy_table(found.pooled, "Over all forecasts"),
         "median": tables.accuracy_table(found.median, "Median over the series") if several else None,

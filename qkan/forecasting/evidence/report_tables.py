@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.evidence.comparison import LOSSES
+from qkan.forecasting.evidence.comparison import LOSSES, Loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def series_table(per_series: pd.DataFrame, models: Sequence[str]) -> Table:
     return Table(f"MAE of every series{some}", ("series", *models), rows)
 
 
-def comparison_table(tests: dict[str, pd.DataFrame], reference: str) -> Table:
+def comparison_table(tests: Mapping[Loss, pd.DataFrame], reference: str) -> Table:
     """Return the tests of :func:`qkan.forecasting.evidence.compare_models`, for each loss, in one table."""
     rows = [
         [

@@ -83,6 +83,7 @@ def report_run(
     validation, made = frames.validation, None
     if chosen:
         test, validation, made = _beside_baselines(frames, test, chosen, wanted, workers)
+        notes += _unfitted(made)
     test, more = _with_intervals(test, validation, frames, wanted)
     notes += more
     found = write_report(
@@ -168,6 +169,14 @@ def _with_intervals(
         how = f"from the errors of all series, in units of their mean change ({pooled:,} for each step)"
     note = f"Intervals of {', '.join(needing)} are split-conformal, {how} on the validation part."
     return fitted.apply(test), [note]
+
+
+def _unfitted(made: BaselineForecasts) -> list[str]:
+    """Say which baselines are missing; the page has the reasons for every series."""
+    return [
+        f"{model} could not be fitted to {len(own):,} series, for example: {own['reason'].iloc[0]}."
+        for model, own in made.failures.groupby("model", sort=False)
+    ]
 
 
 def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:

@@ -45,14 +45,17 @@ def test_a_damped_trend_is_chosen_where_there_is_one(wavy) -> None:
     assert exponential_smoothing(values, KNOWN, FIRST, HORIZON, 6).choice == "damped trend"
 
 
-@pytest.mark.parametrize("season", [6, 1])
-def test_sarima_is_that_of_statsmodels(season: int, wavy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("season", "longest"), [(6, 60), (6, 5), (1, 60)])
+def test_sarima_is_that_of_statsmodels(season: int, longest: int, wavy, monkeypatch: pytest.MonkeyPatch) -> None:
     values = wavy()
+    monkeypatch.setattr(baseline_models, "MAX_SARIMA_SEASON", longest)
+    monkeypatch.setattr(baseline_models, "LONG_ORDERS", (((1, 0, 1), (0, 1, 0)),))
     monkeypatch.setattr(baseline_models, "SEASONAL_ORDERS", (((1, 0, 1), (0, 1, 1)),))
     monkeypatch.setattr(baseline_models, "PLAIN_ORDERS", ((2, 1, 0),))
     rolled = sarima(values, KNOWN, FIRST, HORIZON, season)
-    order, seasonal = ((1, 0, 1), (0, 1, 1, 6)) if season > 1 else ((2, 1, 0), (0, 0, 0, 0))
-    assert rolled.choice == ("(1,0,1)(0,1,1)[6]" if season > 1 else "(2,1,0)")
+    moving = int(season <= longest)
+    order, seasonal = ((1, 0, 1), (0, 1, moving, 6)) if season > 1 else ((2, 1, 0), (0, 0, 0, 0))
+    assert rolled.choice == (f"(1,0,1)(0,1,{moving})[6]" if season > 1 else "(2,1,0)")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = SARIMAX(values[:KNOWN], order=order, seasonal_order=seasonal, simple_differencing=True).fit(disp=False)
@@ -119,7 +122,6 @@ def test_only_the_last_values_are_fitted(model, wavy, monkeypatch: pytest.Monkey
         (exponential_smoothing, 12, 6, "only 12 values before the first origin, at least 13 needed for season 6"),
         (exponential_smoothing, 9, 1, "only 9 values before the first origin, at least 10 needed for season 1"),
         (sarima, 17, 6, "only 17 values before the first origin, at least 20 needed for season 6"),
-        (sarima, 140, 61, "season 61 is beyond 60"),
         (theta, 12, 6, "only 12 values before the first origin, at least 13 needed for season 6"),
     ],
 )
