@@ -1,5 +1,6 @@
 """``qkan report``."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pandas as pd
 import pytest
 from tiny_runs import tiny_config
 
+from qkan.cli import report
 from qkan.forecasting import load_run, train
 from qkan.forecasting.evidence import accuracy, check_frame, fit_conformal, report_run
-from qkan.forecasting.evidence.run_frame import frames_of
+from qkan.forecasting.evidence.run_frame import frames_of, training_command
+from qkan.forecasting.evidence.run_report import MAX_ORIGINS
 
 FAST = "naive,seasonal-naive,theta"
 
@@ -68,6 +71,8 @@ def test_a_report_of_two_series(two_series: Path, qkan) -> None:
     assert "<h1>LSTM on two</h1>" in text
     assert f"--out {path} --levels 80,90 --baselines {FAST} --overwrite" in text
     assert "<td>west</td>" in text
+    assert f"qkan train lstm --data {two_series.parent / 'two.csv'} --window 4 --horizon 2 --split 0.6,0.2,0.2" in text
+    assert '<tr><th scope="row">split</th><td>0.6,0.2,0.2</td></tr>' in text
 
 
 def test_numbers_come_from_calibration_on_the_validation_part(two_series: Path, tmp_path: Path) -> None:
@@ -144,6 +149,19 @@ def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, trained:
     done = qkan("report", *(word.format(trained=trained) for word in arguments))
     assert done.exit_code == 2
     assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_the_training_command_makes_the_same_run(two_series: Path, tmp_path: Path, qkan) -> None:
+    words = shlex.split(training_command(load_run(two_series)))
+    assert words[:3] == ["qkan", "train", "lstm"]
+    done = qkan(*words[1:-1], tmp_path / "again")
+    assert done.exit_code == 0, done.output
+    assert load_run(tmp_path / "again").config == load_run(two_series).config
+    assert (tmp_path / "again" / "predictions.csv").read_bytes() == (two_series / "predictions.csv").read_bytes()
+
+
+def test_the_default_of_origins_is_that_of_the_library() -> None:
+    assert report._ORIGINS == MAX_ORIGINS
 
 
 def test_data_that_changed_is_said(two_series: Path, tmp_path: Path, qkan) -> None:

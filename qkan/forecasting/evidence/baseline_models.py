@@ -23,16 +23,16 @@ MAX_FIT = 2000
 """A model is fitted on at most this many values, the last ones before the first origin."""
 MAX_SARIMA_SEASON = 60
 """Longest season with seasonal terms in SARIMA: its state has a number for every step of it, and time grows with the
-square. Longer seasons are differenced only."""
+square. Longer seasons are a sum of harmonics."""
 MAX_ESTIMATED_SEASON = 24
 """Up to this season exponential smoothing estimates its initial season; beyond, statsmodels' heuristic sets it."""
 
 SEASONAL_ORDERS = (((1, 0, 1), (0, 1, 1)), ((2, 0, 0), (0, 1, 1)), ((1, 0, 1), (1, 1, 0)))
 """Orders (p, d, q), (P, D, Q) of SARIMA for a seasonal series; all difference alike, so that their AICs compare."""
-LONG_ORDERS = (((1, 0, 1), (0, 1, 0)), ((2, 0, 0), (0, 1, 0)), ((2, 0, 1), (0, 1, 0)))
-"""Orders for a season beyond :data:`MAX_SARIMA_SEASON`."""
+HARMONICS = 10
+"""Sines and cosines that stand for a season beyond :data:`MAX_SARIMA_SEASON`."""
 PLAIN_ORDERS = ((0, 1, 1), (1, 1, 1), (2, 1, 0))
-"""Orders (p, d, q) for a series without season."""
+"""Orders (p, d, q) for a series without season, or whose harmonics were taken away."""
 
 
 class CannotFit(ValueError):  # noqa: N818  (it is an answer to report, not a fault)
@@ -108,6 +108,9 @@ def exponential_smoothing(values: np.ndarray, known: int, first: np.ndarray, hor
 def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, season: int) -> Rolled:
     """Seasonal ARIMA of the order in a short list that has the smallest AIC (statsmodels SARIMAX).
 
+    A season beyond :data:`MAX_SARIMA_SEASON` is taken away first, as the least-squares sum of harmonics in the known
+    part (harmonic regression, in two steps: Hyndman and Athanasopoulos, section 10.5), and added again.
+
     Standard errors are those of a long known past, sigma^2 (1 + psi_1^2 + ... + psi_(h-1)^2): Box and Jenkins (1976),
     Time Series Analysis, ch. 5. Arguments as for :func:`exponential_smoothing`.
 
@@ -118,6 +121,11 @@ def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seas
     from statsmodels.tsa.statespace.sarimax import SARIMAX
 
     begin = _fitting_part(known, max(20, 3 * season), season)
+    if season > MAX_SARIMA_SEASON:
+        wave = _harmonics(values, begin, known, season)
+        rest = sarima(values - wave, known, first, horizon, 1)
+        mean = rest.mean + wave[first[:, None] + np.arange(horizon)]
+        return Rolled(mean, rest.error, f"{rest.choice} after {HARMONICS} harmonics of [{season}]")
     lag = season if season > 1 else 1
     changes = values[begin + lag :] - values[begin:-lag]
     fitted = changes[: known - begin - lag]
@@ -147,12 +155,19 @@ def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seas
     return Rolled(mean, np.sqrt(variance), _order_name(order, seasonal_order, season))
 
 
+def _harmonics(values: np.ndarray, begin: int, known: int, season: int) -> np.ndarray:
+    """Return the seasonal sum of sines and cosines for all rows, fitted to the rows from ``begin`` to ``known``."""
+    angle = 2 * np.pi * np.outer(np.arange(len(values)), np.arange(1, HARMONICS + 1)) / season
+    terms = np.hstack([np.cos(angle), np.sin(angle)])
+    constant = np.ones((known - begin, 1))
+    weights = np.linalg.lstsq(np.hstack([terms[begin:known], constant]), values[begin:known], rcond=None)[0]
+    return terms @ weights[:-1]
+
+
 def _orders_once_differenced(season: int) -> list[tuple[tuple[int, int, int], tuple[int, int, int, int]]]:
     """Return the orders to try, of values that were differenced already."""
     if season == 1:
         return [((p, 0, q), (0, 0, 0, 0)) for p, _, q in PLAIN_ORDERS]
-    if season > MAX_SARIMA_SEASON:
-        return [(order, (0, 0, 0, 0)) for order, _ in LONG_ORDERS]
     return [(order, (P, 0, Q, season)) for order, (P, _, Q) in SEASONAL_ORDERS]
 
 

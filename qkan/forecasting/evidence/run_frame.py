@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +77,37 @@ def frames_of(run: Run) -> RunFrames:
         unit=data.series.unit,
         horizon=data.horizon,
     )
+
+
+def settings_of(run: Run) -> dict[str, str]:
+    """Return what a run was made with, in words: its results in numbers first, then every option."""
+    options = {
+        name.replace("_", " "): _as_word(value) for name, value in run.config.to_dict().items() if value is not None
+    }
+    return {
+        "trained parameters": f"{run.metrics['parameters']:,}",
+        "trained epochs": f"{run.metrics['epochs']}, best {run.metrics['best_epoch']}",
+        "fingerprint of the data": run.data["fingerprint"][:16],
+        **options,
+    }
+
+
+def training_command(run: Run) -> str:
+    """Return the command that trains the run again: all options that are not the default."""
+    words = ["qkan", "train", "lstm"]
+    for option in fields(run.config):
+        value = getattr(run.config, option.name)
+        flag = option.name.replace("_", "-")
+        if value == option.default:
+            continue
+        words += (
+            [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", _as_word(value)]
+        )
+    return shlex.join([*words, "--out", str(run.path)])
+
+
+def _as_word(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:

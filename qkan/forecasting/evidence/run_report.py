@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from qkan.forecasting.evidence.baselines import BASELINES, BaselineForecasts, ba
 from qkan.forecasting.evidence.conformal import fewest_scores, fit_conformal
 from qkan.forecasting.evidence.frames import check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evidence.report import check_target, write_report
-from qkan.forecasting.evidence.run_frame import RunFrames, frames_of
+from qkan.forecasting.evidence.run_frame import RunFrames, frames_of, settings_of, training_command
 from qkan.forecasting.evidence.scores import Accuracy, mase_scales
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def report_run(
     out = run.path / "report.html" if out is None else Path(out)
     check_target(out, overwrite)
     wanted = check_levels(levels)
+    if not wanted:
+        raise ValueError("levels is empty; give at least one level in percent, such as 90")
     if isinstance(origins, bool) or not isinstance(origins, int) or origins < 1:
         raise ValueError(f"origins must be a whole number of at least 1, got {origins!r}")
     frames = frames_of(run)
@@ -147,7 +150,7 @@ def _with_intervals(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Give split-conformal intervals to the models that have none, per series if its errors are enough."""
     needing = [name for name in model_columns(test) if not interval_levels(test, name) and test[name].notna().any()]
-    if not levels or not needing:
+    if not needing:
         return test, []
     if not len(validation):
         return test, [
@@ -182,20 +185,10 @@ def _unfitted(made: BaselineForecasts) -> list[str]:
 def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:
     from qkan import __version__
 
-    shown = {
-        "cell": run.config.cell,
-        "trained parameters": f"{run.metrics['parameters']:,}",
-        **{
-            name.replace("_", " "): str(getattr(run.config, name))
-            for name in ("hidden_size", "num_layers", "window", "horizon", "split", "scaler", "lr", "seed")
-        },
-        "epochs": f"{run.metrics['epochs']}, best {run.metrics['best_epoch']}",
-        "baselines": "fitted once on the training part, then moved forward with fixed parameters",
-        "version of qkan": __version__,
-    }
+    shown = {"version of qkan": __version__, **settings_of(run)}
     if made is None:
-        del shown["baselines"]
         return shown
+    shown["baselines"] = "fitted once on the training part, then moved forward with fixed parameters"
     for model, own in made.choices.groupby("model", sort=False):
         counts = own["choice"].value_counts()
         shown[str(model)] = ", ".join(f"{name} ({count} series)" for name, count in counts.items())
@@ -203,10 +196,8 @@ def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:
 
 
 def _commands(run: Run, out: Path, chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
-    import shlex
-
-    options = [f"--levels {','.join(f'{level:g}' for level in levels)}"] if levels else []
-    options.append(f"--baselines {','.join(chosen) or 'none'}")
+    options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
     if origins != MAX_ORIGINS:
-        options.append(f"--origins {origins}")
-    return [f"qkan report {shlex.quote(str(run.path))} --out {shlex.quote(str(out))} {' '.join(options)} --overwrite"]
+        options += ["--origins", str(origins)]
+    words = ["qkan", "report", str(run.path), "--out", str(out), *options, "--overwrite"]
+    return [training_command(run), shlex.join(words)]
