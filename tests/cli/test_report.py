@@ -101,6 +101,10 @@ def test_few_validation_errors_are_pooled_or_give_no_interval(two_series: Path, 
         "Intervals of LSTM are split-conformal, from the errors of all series, in units of their mean change "
         "(50 for each step) on the validation part.",
     )
+    with pytest.raises(ValueError, match="levels is empty"):
+        report_run(run, tmp_path / "b", levels=())
+    with pytest.raises(ValueError, match="origins must be a whole number of at least 1, got 0"):
+        report_run(run, tmp_path / "b", origins=0)
     none = report_run(run, tmp_path / "b", baselines=(), levels=(99.5,))
     assert none.notes == ("LSTM: no intervals, the validation part has too few errors for 99.5 %.",)
 

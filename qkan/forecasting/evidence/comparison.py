@@ -157,21 +157,20 @@ def compare_models(
     rows = []
     for name in others:
         differences = _differences(checked, reference, name, loss, scales)
-        if per_series:
-            for series, own in differences.groupby("unique_id", sort=True):
-                rows.append((name, series, 1, diebold_mariano(own["d"], horizon=horizon, bandwidth=bandwidth)))
-        else:
-            averaged = differences.groupby("cutoff", sort=True)["d"].mean()
-            test = diebold_mariano(averaged, horizon=horizon, bandwidth=bandwidth)
-            rows.append((name, POOLED, differences["unique_id"].nunique(), test))
-    table = pd.DataFrame(
-        [
-            (name, reference, series, count, t.n, t.difference, t.statistic, t.p_value)
-            for name, series, count, t in rows
-        ],
-        columns=["model", "reference", "unique_id", "series", "n", "difference", "statistic", "p_value"],
-    )
+        for series, count, own in _groups(differences, per_series):
+            test = diebold_mariano(own, horizon=horizon, bandwidth=bandwidth)
+            rows.append((name, reference, series, count, test.n, test.difference, test.statistic, test.p_value))
+    names = ["model", "reference", "unique_id", "series", "n", "difference", "statistic", "p_value"]
+    table = pd.DataFrame(rows, columns=names)
     return table.assign(p_holm=holm(table["p_value"]))
+
+
+def _groups(differences: pd.DataFrame, per_series: bool) -> list[tuple[str, int, np.ndarray]]:
+    """Return name, number of series and differences in the order of time for every test."""
+    if per_series:
+        return [(str(name), 1, own["d"].to_numpy()) for name, own in differences.groupby("unique_id", sort=True)]
+    averaged = differences.groupby("cutoff", sort=True)["d"].mean().to_numpy()
+    return [(POOLED, differences["unique_id"].nunique(), averaged)]
 
 
 def holm(p_values: npt.ArrayLike) -> np.ndarray:

@@ -38,6 +38,11 @@ def interval_levels(frame: pd.DataFrame, model: str) -> tuple[float, ...]:
     return tuple(sorted(level for level, sides in found.items() if len(sides) == 2))
 
 
+def interval_levels_of_all(frame: pd.DataFrame) -> tuple[float, ...]:
+    """Return the levels in percent, ascending, that any model of a frame has."""
+    return tuple(sorted({level for model in model_columns(frame) for level in interval_levels(frame, model)}))
+
+
 def bounds(model: str, level: float) -> tuple[str, str]:
     """Return the names of the columns with the lower and the upper end of an interval."""
     return f"{model}-lo-{level:g}", f"{model}-hi-{level:g}"

@@ -11,7 +11,13 @@ import numpy as np
 from qkan.forecasting.evidence import pictures
 from qkan.forecasting.evidence import report_tables as tables
 from qkan.forecasting.evidence.comparison import LOSSES, compare_models
-from qkan.forecasting.evidence.frames import check_frame, check_levels, interval_levels, model_columns
+from qkan.forecasting.evidence.frames import (
+    check_frame,
+    check_levels,
+    check_models,
+    interval_levels_of_all,
+    model_columns,
+)
 from qkan.forecasting.evidence.residuals import residual_acf, residual_diagnostics
 from qkan.forecasting.evidence.scores import Accuracy, accuracy, mase_scales
 from qkan.forecasting.files import RunError, write_text
@@ -71,37 +77,42 @@ def write_report(
     path = Path(path)
     check_target(path, overwrite)
     checked = check_frame(frame)
-    names = model_columns(checked)
-    reference = names[0] if reference is None else reference
-    if reference not in names:
-        raise ValueError(f"there is no model {reference!r} in the frame; it has {', '.join(names)}")
-    every = {level for name in names for level in interval_levels(checked, name)}
-    wanted = check_levels(every if levels is None else levels)
+    reference = model_columns(checked)[0] if reference is None else check_models(checked, (reference,))[0]
+    wanted = interval_levels_of_all(checked) if levels is None else check_levels(levels)
     scales = None if training is None else mase_scales(training, season)
     found = accuracy(checked, scales=scales, levels=wanted)
-    several = checked["unique_id"].nunique() > 1
-    shown = [name for name in names if name in set(found.pooled["model"])]
     page = {
         "title": title,
-        "verdict": _verdict(found.pooled, reference),
         "notes": notes,
         "facts": [*(facts or {}).items(), *_facts(checked)],
         "settings": list((settings or {}).items()),
         "commands": commands,
-        "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
-        "reference": reference,
-        "overlaps": bool(checked["step"].max() > 1),
-        "bandwidth": f"bandwidth {checked['step'].max() - 1}, the horizon less one",
-        "accuracy": tables.accuracy_table(found.pooled, "Over all forecasts"),
-        "median": tables.accuracy_table(found.median, "Median over the series") if several else None,
-        "per_series": tables.series_table(found.per_series, shown) if several else None,
-        "comparison": _comparison(checked, reference, shown, scales if several else None),
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
+        **_results(checked, found, reference, scales, unit),
         **_residuals(checked, season),
-        **_pictures(checked, found, shown, reference, wanted, unit),
+        **_pictures(checked, found, reference, wanted, unit),
     }
     _write(path, _render(page))
     return found
+
+
+def _results(
+    frame: pd.DataFrame, found: Accuracy, reference: str, scales: Mapping[str, float] | None, unit: str
+) -> dict[str, Any]:
+    """Return the tables of errors and tests, and what the text around them says."""
+    several = frame["unique_id"].nunique() > 1
+    shown = list(found.pooled["model"])
+    return {
+        "verdict": _verdict(found.pooled, reference),
+        "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
+        "reference": reference,
+        "overlaps": bool(frame["step"].max() > 1),
+        "bandwidth": f"bandwidth {frame['step'].max() - 1}, the horizon less one",
+        "accuracy": tables.accuracy_table(found.pooled, "Over all forecasts"),
+        "median": tables.accuracy_table(found.median, "Median over the series") if several else None,
+        "per_series": tables.series_table(found.per_series, shown) if several else None,
+        "comparison": _comparison(frame, reference, shown, scales if several else None),
+    }
 
 
 def check_target(path: Path, overwrite: bool) -> None:
@@ -134,8 +145,6 @@ def _render(page: dict[str, Any]) -> str:
 
 def _verdict(pooled: pd.DataFrame, reference: str) -> str:
     whole = pooled[pooled["series"] == pooled["series"].max()]
-    if len(whole) == 0:
-        return "No model has a forecast."
     best = whole.loc[whole["mae"].idxmin()]
     if len(pooled) == 1:
         return f"The mean absolute error of {best['model']} is {tables.number(best['mae'])}."
@@ -183,8 +192,9 @@ def _residuals(frame: pd.DataFrame, season: int) -> dict[str, Any]:
 
 
 def _pictures(
-    frame: pd.DataFrame, found: Accuracy, shown: Sequence[str], reference: str, levels: Sequence[float], unit: str
+    frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str
 ) -> dict[str, Any]:
+    shown = list(found.pooled["model"])
     best = found.pooled.sort_values("mae")["model"]
     pair = [reference, *(name for name in best if name != reference)]
     series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]

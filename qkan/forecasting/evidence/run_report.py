@@ -72,14 +72,9 @@ def report_run(
     """
     out = run.path / "report.html" if out is None else Path(out)
     check_target(out, overwrite)
-    wanted = check_levels(levels)
-    if not wanted:
-        raise ValueError("levels is empty; give at least one level in percent, such as 90")
-    if isinstance(origins, bool) or not isinstance(origins, int) or origins < 1:
-        raise ValueError(f"origins must be a whole number of at least 1, got {origins!r}")
+    wanted = _check_options(levels, origins)
     frames = frames_of(run)
-    count = frames.test["unique_id"].nunique()
-    chosen, notes = _choose(baselines, count)
+    chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
     test = _last_origins(frames.test, origins)
     if len(test) < len(frames.test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
@@ -106,6 +101,15 @@ def report_run(
         overwrite=overwrite,
     )
     return ReportResult(out, found, tuple(notes))
+
+
+def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:
+    wanted = check_levels(levels)
+    if not wanted:
+        raise ValueError("levels is empty; give at least one level in percent, such as 90")
+    if isinstance(origins, bool) or not isinstance(origins, int) or origins < 1:
+        raise ValueError(f"origins must be a whole number of at least 1, got {origins!r}")
+    return wanted
 
 
 def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ...], list[str]]:

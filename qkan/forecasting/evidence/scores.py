@@ -13,7 +13,7 @@ from qkan.forecasting.evidence.frames import (
     check_frame,
     check_levels,
     check_models,
-    interval_levels,
+    interval_levels_of_all,
     require_columns,
 )
 
@@ -91,20 +91,21 @@ def accuracy(
             one of them has no ``quantile_loss``: means over different quantiles do not compare.
 
     Raises:
-        TypeError, ValueError: as :func:`check_frame`; or a level is out of range.
+        TypeError, ValueError: as :func:`check_frame`; a level is out of range, or no model has a forecast.
     """
     import pandas as pd
 
     checked = check_frame(frame, models)
     names = check_models(checked, models)
-    every = {level for name in names for level in interval_levels(checked, name)}
-    wanted = check_levels(every if levels is None else levels)
+    wanted = interval_levels_of_all(checked) if levels is None else check_levels(levels)
     scale = checked["unique_id"].map(dict(scales or {})).to_numpy(np.float64, na_value=np.nan)
     losses = pd.concat(
         [_losses(checked, name, scale, wanted).assign(unique_id=checked["unique_id"], model=name) for name in names],
         ignore_index=True,
     )
     losses = losses[losses["mae"].notna()]
+    if len(losses) == 0:
+        raise ValueError("no model of the frame has a forecast of any series; leave out the models that have none")
     order = {name: place for place, name in enumerate(names)}
     per_series, pooled = _means(losses, ["unique_id", "model"]), _means(losses, ["model"])
     for table, by in ((per_series, ["unique_id", "model"]), (pooled, ["model"])):

@@ -249,4 +249,6 @@ def test_a_failed_write_leaves_the_old_file(small, tmp_path: Path, monkeypatch: 
 def test_bad_arguments_write_nothing(arguments, sentence: str, small, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
         write_report(tmp_path / "r.html", small, title="x", **arguments)
+    with pytest.raises(ValueError, match="no model of the frame has a forecast of any series"):
+        write_report(tmp_path / "r.html", small.assign(only=np.nan), title="x")
     assert not list(tmp_path.iterdir())
