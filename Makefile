@@ -6,12 +6,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
-TIMM_VENV ?= .venv-timm
-TIMM_BIN := $(abspath $(TIMM_VENV))/bin
-TIMM_STAMP := $(TIMM_VENV)/.installed
+ECOSYSTEM_VENV ?= .venv-ecosystem
+ECOSYSTEM_BIN := $(abspath $(ECOSYSTEM_VENV))/bin
+ECOSYSTEM_STAMP := $(ECOSYSTEM_VENV)/.installed
 LINT_TREE := build/lint-tree
 
-.PHONY: help demo test test-timm lint clean
+.PHONY: help demo test test-ecosystem lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,13 +21,15 @@ demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom serie
 	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
 	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
 
+# Every process gets a run of files, so that few kernels are compiled by two of them.
 test: $(STAMP) ## run all tests; less than 95 % coverage fails
-	$(BIN)/pytest --numprocesses auto --cov --cov-report term:skip-covered --cov-fail-under 95
+	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report term:skip-covered --cov-fail-under 95
 
-# timm imports torchvision, which fits one build of torch only: so these tests have an environment of their own. Without
-# the conftest of tests/, which needs what only .venv has and keeps this folder out of `make test`.
-test-timm: $(TIMM_STAMP) ## run the tests that need timm, in .venv-timm (5.6 GB)
-	$(TIMM_BIN)/pytest --confcutdir tests/timm tests/timm
+# timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an
+# environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
+# `make test`.
+test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers or neuralforecast, in .venv-ecosystem (6.6 GB)
+	$(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
 # and cli/ into qkan.* that an editable install sets up. So they get a freshly installed copy, and their paths are
@@ -42,7 +44,7 @@ lint: $(STAMP) ## check style, format, types and layering
 	cd $(LINT_TREE) && PYTHONPATH=. $(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 
 clean: ## remove the virtual environments, build outputs and caches; keep runs/
-	rm -rf $(VENV) $(TIMM_VENV) build dist *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(ECOSYSTEM_VENV) build dist *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Build tools come from the constraints as well, so building needs no environment (and no download) of its own.
@@ -53,9 +55,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --no-build-isolation --group test --group lint --editable '.[pennylane,onnx,sklearn]'
 	touch $@
 
-$(TIMM_STAMP): pyproject.toml constraints-timm.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-timm needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-timm PYTHON=python3.12")'
-	$(PYTHON) -m venv $(TIMM_VENV)
-	$(TIMM_BIN)/python -m pip install --constraint constraints-timm.txt --upgrade pip setuptools
-	$(TIMM_BIN)/python -m pip install --constraint constraints-timm.txt --no-build-isolation torch torchvision timm pytest --editable .
+$(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
+	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
+	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --upgrade pip setuptools
+	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast]'
 	touch $@

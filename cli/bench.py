@@ -11,7 +11,7 @@ import click
 from qkan.cli.bench_run import SizeType, check_names, measure, sizes_of
 from qkan.cli.groups import LazyGroup
 from qkan.cli.options import Command, ListType
-from qkan.kernels.ansatz import ANSATZE
+from qkan.kernels.ansatz import ANSATZE, MAX_REPS
 from qkan.kernels.rational_types import DENOMINATORS
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 LAYER_SIZES, LAYER_BASE = ("256,64,64,3", "1024,32,32,3", "4096,128,128,3", "64,8,20,3"), "64,16,16,2"
 LSTM_SIZES, LSTM_BASE = ("64,12,4,2", "64,12,16,2", "256,24,64,2", "64,512,32,2"), "64,12,16,2"
 RATIONAL_SIZES, RATIONAL_BASE = ("64,197,768",), "1,197,192"
+BLOCK_SIZES, BLOCK_BASE = ("8,128,256",), "1,16,64"
 PREACTS = {"fixed": ("fixed",), "trained": ("trained",), "both": ("fixed", "trained")}
 
 
 LAYER_SIZE, LSTM_SIZE = SizeType("B,I,O,R", LAYER_SIZES[0]), SizeType("B,T,H,R", LSTM_SIZES[1])
 RATIONAL_SIZE = SizeType("B,T,C", RATIONAL_SIZES[0])
+BLOCK_SIZE = SizeType("B,T,C", BLOCK_SIZES[0])
 
 
 def _size_options(
@@ -97,7 +99,7 @@ def _with(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
-@click.group(cls=LazyGroup, lazy={name: f"qkan.cli.bench:{name}" for name in ("layer", "lstm", "rational")})
+@click.group(cls=LazyGroup, lazy={name: f"qkan.cli.bench:{name}" for name in ("block", "layer", "lstm", "rational")})
 def bench() -> None:
     """Measure this machine: errors first, then time and memory."""
 
@@ -276,3 +278,53 @@ def rational(
         return [RationalWork(size, options, spec) for size in found]
 
     measure("rational", works, growth, False, backends=ways, ansatz="", **chosen)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  qkan bench block --threads 2
+  qkan bench block --size 4,64,384 --heads 6 --latents equal --reps 1"""
+)
+@_with(
+    *_size_options(BLOCK_SIZE, "Batch, tokens, width of the model", BLOCK_SIZES, "B, T and C"),
+    click.option("--heads", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Of attention."),
+    click.option(
+        "--reps", type=click.IntRange(1, MAX_REPS), default=3, show_default=True, metavar="R",
+        help="Repetitions of the circuits.",
+    ),
+    click.option(
+        "--latents", type=ListType(str, "latent", "log2,equal"), metavar="NAME,...",
+        help="Latents of the HQKANs: log2 (of the width, as in the paper), quarter and equal (parameters of the MLP).  "
+        "[default: all]",
+    ),
+    *_options_of_all("block", "normal"),
+)  # fmt: skip
+def block(
+    sizes: tuple[tuple[int, ...], ...],
+    heads: int,
+    reps: int,
+    latents: tuple[str, ...] | None,
+    growth: bool,
+    **chosen: Any,
+) -> None:
+    """Measure a GPT block with an MLP against the same block with HQKANs in its place.
+
+    The block is causal attention and an MLP four times as wide with GELU, each behind a norm and beside a residual.
+    Every contestant is compared with itself in double precision, circuits on the reference, on the first tokens of the
+    first sequence, outputs and all gradients; then it is timed, in turns with all others. A training step is forward
+    and backward, to inputs and parameters, without an optimizer. Memory is the peak of one step beyond parameters,
+    inputs and gradients. If an error is too large, its row says WRONG and the command ends with exit code 1.
+
+    Figures, tables and picture are written to the folder: block.json, .md and .png, or growth.json, .md and .png.
+    """
+    from qkan.bench.block import LATENTS, BlockWork, Size
+
+    names = tuple(LATENTS) if latents is None else latents
+    check_names("--latents", "latent", names, tuple(LATENTS))
+    found = [Size(*size) for size in sizes_of(sizes, growth, BLOCK_SIZE, BLOCK_SIZES, BLOCK_BASE)]
+
+    def works(options: Options) -> list[Work]:
+        return [BlockWork(size, options, heads, reps, names) for size in found]
+
+    measure("block", works, growth, False, backends=("auto",), ansatz="pz", **chosen)

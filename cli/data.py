@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qkan.cli.groups import LazyGroup
 from qkan.cli.options import HELP, TYPES
 
 if TYPE_CHECKING:
@@ -15,12 +16,20 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "list": "qkan.cli.data:list_series",
+        "show": "qkan.cli.data:show",
+        "fetch": "qkan.cli.data_milan:fetch",
+        "import": "qkan.cli.data_milan:import_data",
+    },
+)
 def data() -> None:
-    """List the built-in series, or look at one of them or at a file."""
+    """List the built-in series, look at a series, download or import a public data set."""
 
 
-@data.command("list")
+@click.command("list")
 def list_series() -> None:
     """List the built-in series."""
     from rich.box import SIMPLE_HEAD
@@ -40,9 +49,10 @@ def list_series() -> None:
         text = f"{escape(spec.summary)} [dim]({escape(spec.source)})[/dim]"
         table.add_row(spec.name, f"{spec.points:,}", spec.frequency or "1", seasons, text)
     make_console().print(table)
+    click.echo("milan: the squares of the Milan grid, after `qkan data import milan` (see its --help).")
 
 
-@data.command(
+@click.command(
     epilog="""\b
 Examples:
   qkan data show telecom
@@ -53,11 +63,18 @@ Examples:
 @click.option("--target-col", metavar="COL", help=HELP["target_col"])
 @click.option("--id-col", metavar="COL", help=HELP["id_col"])
 @click.option("--missing", type=TYPES["missing"], default="refuse", show_default=True, help=HELP["missing"])
+@click.option("--series", "--square", "kept", type=TYPES["series"], default=(), help=HELP["series"])
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )
 def show(
-    name_or_path: str, time_col: str | None, target_col: str | None, id_col: str | None, missing: str, out: Path | None
+    name_or_path: str,
+    time_col: str | None,
+    target_col: str | None,
+    id_col: str | None,
+    kept: tuple[str, ...],
+    missing: str,
+    out: Path | None,
 ) -> None:
     """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
 
@@ -67,7 +84,8 @@ def show(
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
-    series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col, missing=missing)
+    columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    series = resolve_series(name_or_path, **columns, series=kept, missing=missing)  # type: ignore[arg-type]
     out = Path(f"{series.name}-series.png") if out is None else out
     plot_series(series, out)
     console = make_console()

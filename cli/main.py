@@ -12,6 +12,7 @@ COMMANDS = {
     "compare": "qkan.cli.compare:compare",
     "predict": "qkan.cli.predict:predict",
     "evaluate": "qkan.cli.evaluate:evaluate",
+    "report": "qkan.cli.report:report",
     "validate": "qkan.cli.validate:validate",
     "circuit": "qkan.cli.circuit:circuit",
     "data": "qkan.cli.data:data",

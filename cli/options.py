@@ -25,6 +25,7 @@ HELP: dict[str, str] = {
     "calendar": "Features of the time, known in advance, separated by commas: " + ", ".join(CALENDAR) + ".",
     "missing": "Missing values and gaps: refuse them; mask (repeat the last value and tell the model), interpolate, "
     "or zero.",
+    "series": "Series to keep of many, by their names, separated by commas.",
     "cell": "Recurrent cell. lowrank is hqkan without its circuits, gr-kan with rational functions in their "
     "place, qlstm the published quantum LSTM.",
     "cells": "Recurrent cells to compare, separated by commas.",
@@ -89,7 +90,11 @@ class GroupType(click.ParamType):
         return int(value) if str(value).isdecimal() else value
 
 
+ALIASES: dict[str, tuple[str, ...]] = {"series": ("--square",)}
+"""Further flags of an option, by field."""
+
 TYPES: dict[str, click.ParamType] = {
+    "series": ListType(str, "name", "5161,5162"),
     "cell": click.Choice(CELLS),
     "scaler": click.Choice(SCALERS),
     "missing": click.Choice(TREATMENTS),
@@ -143,4 +148,4 @@ def _declaration(name: str, default: Any) -> tuple[tuple[str, ...], dict[str, An
         settings["type"], settings["metavar"] = float, "X"
     elif not isinstance(default, bool):
         settings["type"], settings["metavar"] = str, name.rpartition("_")[2].upper()
-    return (flag, name), settings
+    return (flag, *ALIASES.get(name, ()), name), settings

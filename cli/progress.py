@@ -119,3 +119,59 @@ class ComparisonDisplay(_Display):
         """Take the bar down."""
         if self.bar is not None:
             self.bar.stop()
+
+
+class ImportDisplay(_Display):
+    """Shows an import; a context manager that implements :class:`qkan.datasets.milan_import.ImportProgress`."""
+
+    def start(self, days: int, done: int) -> None:
+        """Show the empty bar, or the days that are there from an interrupted import."""
+        self.days, self.days_done, self.done_before, self.rows_read = days, done, done, 0
+        self.open("day {task.completed:.0f}/{task.total:.0f}  {task.fields[rows]:,} rows")
+        if self.bar is not None:
+            self.task = self.bar.add_task("importing", total=days, completed=done, rows=0)
+        if done:
+            click.echo(f"{done} of {days} days are on disk already")
+
+    def rows(self, count: int) -> None:
+        """Count rows."""
+        self.rows_read += count
+        if self.bar is not None:
+            self.bar.update(self.task, rows=self.rows_read)
+
+    def day(self, day: str, rows: int) -> None:
+        """Move the bar, or print a line."""
+        self.days_done += 1
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1)
+        else:
+            click.echo(
+                f"day {self.days_done}/{self.days}  {day}  {rows:,} rows  left {self.left(self.days_done, self.days)}"
+            )
+
+
+class FetchDisplay(_Display):
+    """Shows a download; a context manager that implements :class:`qkan.datasets.milan_fetch.FetchProgress`."""
+
+    def start(self, files: int, size: int) -> None:
+        """Show the empty bar."""
+        self.files, self.files_done = files, 0
+        self.sizes: dict[str, int] = {}
+        self.open("{task.completed:,.0f} of {task.total:,.0f} bytes  {task.fields[name]}")
+        if self.bar is not None:
+            self.task = self.bar.add_task("downloading", total=size, name="")
+        else:
+            click.echo(f"{files} {'file' if files == 1 else 'files'}, {size:,} bytes")
+
+    def at(self, name: str, done: int) -> None:
+        """Move the bar to what is on disk of all files."""
+        self.sizes[name] = done
+        if self.bar is not None:
+            self.bar.update(self.task, completed=sum(self.sizes.values()), name=name)
+
+    def complete(self, name: str, fetched: bool) -> None:
+        """Without a terminal, print a line."""
+        self.files_done += 1
+        if self.bar is None:
+            how = "downloaded and verified" if fetched else "there already, verified"
+            click.echo(f"file {self.files_done}/{self.files}  {name}  {how}")

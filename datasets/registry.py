@@ -13,6 +13,8 @@ import pandas as pd
 
 from qkan.datasets import oscillators
 from qkan.datasets.files import is_data_path, read_series
+from qkan.datasets.milan import is_import, load_milan, names_milan, read_import
+from qkan.datasets.selection import keep_series
 from qkan.datasets.series import DataError, Series, Session, step_frame
 from qkan.datasets.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 
@@ -105,7 +107,7 @@ def load_series(name: str) -> Series:
         DataError: no series has that name; the message lists the known ones and the closest match.
     """
     if name not in SPECS:
-        close = difflib.get_close_matches(name, SPECS, n=1)
+        close = difflib.get_close_matches(name, [*SPECS, "milan"], n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise DataError(
             f"unknown data {name!r}{hint}; choose one of {', '.join(SPECS)}, "
@@ -116,7 +118,7 @@ def load_series(name: str) -> Series:
 
 def names_file(name_or_path: str | Path) -> bool:
     """Whether `resolve_series` would read a file, there or not, rather than take a series of the package."""
-    return str(name_or_path) not in SPECS and is_data_path(name_or_path)
+    return str(name_or_path) not in SPECS and not names_milan(name_or_path) and is_data_path(name_or_path)
 
 
 def resolve_series(
@@ -128,21 +130,29 @@ def resolve_series(
     past_cols: Sequence[str] = (),
     future_cols: Sequence[str] = (),
     missing: str = "refuse",
+    series: Sequence[str] = (),
 ) -> Series:
     """The series called ``name_or_path``, or the one in the file at that path.
 
-    A name of `available_series` always wins; write ``./telecom`` for a file of that name. The columns are those of
-    `read_series` and make sense for files only; a built-in series has no missing values to treat.
+    A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
+    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `load_milan`. The columns are those of
+    `read_series` and make sense for files only. ``series`` names those to keep of many, all if it is empty.
+    A built-in series has no missing values; ``missing`` treats those of files and imports.
 
     Raises:
-        DataError: neither a known name nor a readable file, or columns were named for a built-in series.
+        DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
+            keep is not there.
     """
     text = str(name_or_path)
     columns: dict[str, Any] = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
     columns |= {"past_cols": tuple(past_cols), "future_cols": tuple(future_cols)}
     if names_file(name_or_path):
-        return read_series(name_or_path, **columns, missing=missing)
+        if not any(columns.values()) and is_import(name_or_path):
+            return read_import(Path(name_or_path), series, missing=missing)
+        return keep_series(read_series(name_or_path, **columns, missing=missing), series)
     given = [f"{option}={value!r}" for option, value in columns.items() if value]
-    if text in SPECS and given:
+    if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
-    return replace(load_series(text), missing=missing)
+    if names_milan(text):
+        return load_milan(text, series, missing=missing)
+    return replace(keep_series(load_series(text), series), missing=missing)

@@ -12,12 +12,11 @@ than an nn.Linear; the second MLP, which starts like a GR-KAN, tells that apart 
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import equal_tuning
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -168,14 +167,9 @@ def run(make_mlp: MakeMLP, parts: tuple[Part, Part, Part], *, seed: int, rate: f
 
 def main(arguments: list[str] | None = None) -> None:
     """Tune, train and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])  # type: ignore[union-attr]
-    parser.add_argument("--seeds", type=int, default=5, help="runs with the chosen rate (default 5)")
-    parser.add_argument("--tuning-seeds", type=int, default=2, help="runs of every rate (default 2)")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--rates", type=float, nargs="+", default=[3e-3, 1e-2, 3e-2], help="learning rates tried")
-    options = parser.parse_args(arguments)
-    if not 1 <= options.tuning_seeds <= options.seeds:
-        parser.error(f"--tuning-seeds must be between 1 and --seeds {options.seeds}, got {options.tuning_seeds}")
+    made = equal_tuning.parser(str(__doc__).partition("\n")[0], seeds=5, tuning_seeds=2, rates=[3e-3, 1e-2, 3e-2])
+    made.add_argument("--epochs", type=int, default=40)
+    options = equal_tuning.parse(made, arguments)
     torch.set_num_threads(1)
     parts = load_parts()
     hidden = hidden_of_size(size(gr_kan(HIDDEN)))
@@ -184,18 +178,13 @@ def main(arguments: list[str] | None = None) -> None:
     print("|---|---|---|---|---|---|")
     for name, make_mlp in kinds.items():
 
-        def trained(rate: float, seeds: range, make_mlp: MakeMLP = make_mlp) -> list[Result]:
-            return [run(make_mlp, parts, seed=seed, rate=rate, epochs=options.epochs) for seed in seeds]
+        def train(rate: float, seed: int, make_mlp: MakeMLP = make_mlp) -> Result:
+            return run(make_mlp, parts, seed=seed, rate=rate, epochs=options.epochs)
 
-        tried = {rate: trained(rate, range(options.tuning_seeds)) for rate in options.rates}
-        rate = min(tried, key=lambda rate: statistics.median(found.validation_loss for found in tried[rate]))
-        results = tried[rate] + trained(rate, range(options.tuning_seeds, options.seeds))
-        accuracy, loss = ([getattr(r, key) for r in results] for key in ("accuracy", "test_loss"))
+        tuned = equal_tuning.tune(train, options.rates, options.tuning_seeds, options.seeds)
         print(
-            f"| {name} | {size(make_mlp):,} | {rate:g} "
-            f"| {statistics.median(accuracy):.2%} ({min(accuracy):.2%} to {max(accuracy):.2%}) "
-            f"| {statistics.median(loss):.4f} ({min(loss):.4f} to {max(loss):.4f}) "
-            f"| {statistics.median(r.step_ms for r in results):.1f} |",
+            f"| {name} | {size(make_mlp):,} | {tuned.choice:g} | {tuned.spread('accuracy', '.2%')} "
+            f"| {tuned.spread('test_loss', '.4f')} | {tuned.median('step_ms'):.1f} |",
             flush=True,
         )
 

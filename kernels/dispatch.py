@@ -305,12 +305,17 @@ class Circuits:
             mine, others = getattr(self, name), getattr(other, name)
             return None if mine is None else torch.cat((mine, others), dim)
 
+        mix = None
+        if self.mix is not None or other.mix is not None:  # only one of two layers may be pruned
+            mix = torch.cat(
+                [c.theta.new_ones(c.theta.shape[-4:-2]) if c.mix is None else c.mix for c in (self, other)], 1
+            )
         offsets = [offset for offset in (self.offset, other.offset) if offset is not None]
         return Circuits(
             both("theta", -3),  # type: ignore[arg-type]
             both("weight", 1),
             both("bias", 1),
-            both("mix", 1),
+            mix,
             ansatz=self.ansatz,
             reps=self.reps,
             readout=self.readout,

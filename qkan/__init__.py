@@ -14,6 +14,7 @@ check_no_conflict()
 from qkan._version import __version__  # noqa: E402  (the check must come before anything else of the package)
 
 if TYPE_CHECKING:
+    from qkan import interop as interop
     from qkan.cells import QKANLSTMCell as QKANLSTMCell
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from qkan.recurrent import HQKANLSTM as HQKANLSTM
     from qkan.recurrent import QKANGRU as QKANGRU
     from qkan.recurrent import QKANLSTM as QKANLSTM
+    from qkan.replace import replace_linear as replace_linear
+    from qkan.replace import replace_mlp as replace_mlp
+    from qkan.replace import replace_recurrent as replace_recurrent
     from qkan.selector import QKANSelector as QKANSelector
     from qkan.symbolic_library import SymbolicFunction as SymbolicFunction
     from qkan.symbolic_network import SymbolicQKAN as SymbolicQKAN
@@ -60,15 +64,22 @@ _EXPORTS: dict[str, str] = {
     "fit": "qkan.fitting",
     "largest_difference": "qkan.compiling",
     "load_kat_state_dict": "qkan.kat",
+    "replace_linear": "qkan.replace",
+    "replace_mlp": "qkan.replace",
+    "replace_recurrent": "qkan.replace",
 }
 
 #: names that need an extra; they are no part of ``from qkan import *``, which works without it
 _WITH_EXTRA: dict[str, str] = {"QKANSelector": "qkan.selector"}
+#: Modules whose functions are used under the module's name, such as ``qkan.interop.load_original``.
+_MODULES = ("interop",)
 
 __all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     module = _EXPORTS.get(name) or _WITH_EXTRA.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -76,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+    return sorted({*globals(), *_EXPORTS, *_MODULES})

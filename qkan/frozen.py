@@ -138,6 +138,8 @@ class FrozenLayer(nn.Module):
         circuits: those of the layer.
         base: base activation and its weights (out_features, in_features), or None.
         domain: largest |x|, see :meth:`qkan.QKANLayer.compile_spectral`.
+        reads: bool (in_features,), False for inputs that are not read because all their edges are pruned; None reads
+            all. Kept as a buffer of that name.
 
     Raises:
         ValueError: trained pre-activations without a domain, or one that is not positive.
@@ -146,8 +148,15 @@ class FrozenLayer(nn.Module):
     weight: Tensor | None
     bias: Tensor
     mix: Tensor | None
+    reads: Tensor | None
 
-    def __init__(self, circuits: Circuits, base: tuple[BaseActivation, Tensor] | None, domain: float | None) -> None:
+    def __init__(
+        self,
+        circuits: Circuits,
+        base: tuple[BaseActivation, Tensor] | None,
+        domain: float | None,
+        reads: Tensor | None = None,
+    ) -> None:
         super().__init__()
         theta, mix = circuits.theta.detach(), circuits.mix
         shared = mix is not None and mix.shape[0] > theta.shape[-4]
@@ -179,6 +188,7 @@ class FrozenLayer(nn.Module):
         buffer("weight", torch.cat([part.to(bias) for part in columns], -1) if columns else None)
         buffer("bias", bias)
         buffer("mix", theta.new_ones(()) if summed and mix is None else mix if summed else None)
+        self.register_buffer("reads", reads)
 
     def prepare(self, radius: Radius = None) -> FrozenLayer:
         """Itself, because nothing is left to compute in advance; recurrent modules ask their layers for this."""
@@ -216,6 +226,8 @@ class FrozenLayer(nn.Module):
         """
         check_input(x, self.in_features, type(self).__name__)
         dtype = self.bias.dtype
+        if self.reads is not None:
+            x = torch.where(self.reads, x, 0)
         phi = self.phi(_precise(x, dtype))
         columns = []
         if self.mix is None:

@@ -98,7 +98,12 @@ class QKANGates(Gates):
         return self.hidden.prepare(bound)
 
     def joined(self, x: Tensor, bound: Bound) -> Operands | None:
-        """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|."""
+        """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|.
+
+        For the CPU: a mask is read. An input without edges may be NaN, which only its own layer leaves out.
+        """
+        if not _reads_all(self.input):
+            return None
         if isinstance(self.hidden, FrozenLayer) and isinstance(self.input, FrozenLayer):
             parts = (self.input.operands(), self.hidden.operands())
             if isinstance(parts[0], str) or isinstance(parts[1], str) or parts[0].basis != parts[1].basis:
@@ -121,6 +126,13 @@ class QKANGates(Gates):
             return self.hidden.operands(bound)
         # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.
         return self.hidden.operands(1.0, UNREAD_BANDWIDTH * self.hidden.reps)
+
+
+def _reads_all(layer: nn.Module) -> bool:
+    """Whether no input of a layer has lost all of its edges."""
+    if isinstance(layer, QKANLayer):
+        return layer.edge_mask is None or bool(layer.edge_mask.any(0).all())
+    return not isinstance(layer, FrozenLayer) or layer.reads is None or bool(layer.reads.all())
 
 
 class HybridGates(Gates):

@@ -16,7 +16,7 @@ from qkan.init import uniform_
 from qkan.layers import QKANLayer
 from qkan.network import QKAN
 from qkan.options import LayerOptions, check_input, positive_int
-from qkan.rational import GRKAN
+from qkan.rational import GRKAN, pair
 
 Latent = str | Callable[[int], nn.Module]
 #: Named latents. ``linear`` is no network at all: what is left is a low-rank affine map, the ablation of the circuit.
@@ -168,7 +168,7 @@ class HQKAN(JHCGNet):
         act_layer: has no effect, since the circuits are the activations; here because timm passes one to every MLP.
         norm_layer: a function from the latent width to a module in front of the decoder, or None.
         bias: whether encoder and decoder have one.
-        drop: dropout probability behind the latent and behind the decoder.
+        drop: dropout probability behind the latent and behind the decoder, or one for each.
         options: keyword options of :class:`qkan.QKANLayer`.
 
     Raises:
@@ -183,16 +183,17 @@ class HQKAN(JHCGNet):
         act_layer: Callable[..., nn.Module] | None = None,
         norm_layer: Callable[..., nn.Module] | None = None,
         bias: bool = True,
-        drop: float = 0.0,
+        drop: float | tuple[float, float] = 0.0,
         **options: Unpack[LayerOptions],
     ) -> None:
         out_features = in_features if out_features is None else out_features
         super().__init__(in_features, out_features, latent_features=hidden_features, bias=bias, **options)
         self.norm = nn.Identity() if norm_layer is None else norm_layer(self.latent_features)
         self.norm.to(device=options.get("device"), dtype=options.get("dtype"))
-        self.drop = nn.Dropout(drop)
+        behind_latent, behind_decoder = pair(drop)
+        self.drop, self.out_drop = nn.Dropout(behind_latent), nn.Dropout(behind_decoder)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
         check_input(x, self.in_features, type(self).__name__)
-        return self.drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))
+        return self.out_drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))

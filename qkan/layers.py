@@ -16,6 +16,7 @@ from qkan.kernels import dispatch
 from qkan.kernels.ansatz import Ansatz, get_ansatz
 from qkan.kernels.choice import Choice, Radius
 from qkan.kernels.recurrence_types import Operands
+from qkan.masking import EdgeMasked
 from qkan.options import (
     BaseActivation,
     base_function,
@@ -30,9 +31,10 @@ from qkan.quantum import PennyLane
 from qkan.quantum.edges import Edge
 from qkan.quantum.settings import check_measurable
 from qkan.quantum.spectrum import Spectrum, spectrum_of
+from qkan.refining import Refinable
 
 
-class QKANLayer(nn.Module):
+class QKANLayer(EdgeMasked, Refinable):
     r"""A layer of DARUAN edges: y_o = sum_i [ v_oi (phi_oi(x_i) + c_oi) + u_oi base(x_i) ].
 
     Every phi_oi is the expectation of a single-qubit data re-uploading circuit (arXiv 2509.14026, section on QKAN);
@@ -42,7 +44,8 @@ class QKANLayer(nn.Module):
     ``theta`` (out, in, rows, angles) in radians, rows = reps + 1 where the ansatz ends with trained gates, else reps;
     ``preact_weight`` and ``preact_bias`` (out, in, reps); ``postact_weight``, ``postact_bias`` and ``base_weight``
     (out, in). A parameter whose option is off is None. With ``group``, theta and pre-activations are (1, group, ...);
-    with ``preact_trainable="input"`` pre-activations are (1, in, reps).
+    with ``preact_trainable="input"`` pre-activations are (1, in, reps). Buffer ``edge_mask``, (out, in) bool: see
+    :class:`qkan.masking.EdgeMasked`, which also has ``prune`` and ``restore``.
 
     Args:
         in_features, out_features: sizes of the last dimension.
@@ -188,6 +191,8 @@ class QKANLayer(nn.Module):
         mix: Tensor | None = self.postact_weight
         if mix is None and self.group is not None:
             mix = self.theta.new_ones(self.out_features, self.in_features)
+        if self.edge_mask is not None:
+            mix = self.edge_mask.to(self.theta.dtype) if mix is None else self._kept(mix)
         bias, base = self._edge_bias(), self.base_activation
         if bias is not None:
             offset = bias.sum(-1) if offset is None else bias.sum(-1) + offset
@@ -201,7 +206,7 @@ class QKANLayer(nn.Module):
             reps=self.reps,
             readout=self.readout,
             backend=self.backend,
-            base=(base, self.base_weight) if isinstance(base, str) else None,  # type: ignore[arg-type]
+            base=(base, self._kept(self.base_weight)) if isinstance(base, str) else None,  # type: ignore[arg-type]
             offset=offset,
         )
 
@@ -234,6 +239,7 @@ class QKANLayer(nn.Module):
         check_input(x, self.in_features, type(self).__name__, self.theta.device)
         if theta is not None:
             self._check_theta(x, theta)
+        x = self._read(x)
         return self._with_callable_base(x, self._circuits(theta, offset)(x))
 
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
@@ -246,7 +252,12 @@ class QKANLayer(nn.Module):
                 one is known: with it trained pre-activations, too, become one matrix product per call.
         """
         circuits = self._circuits().prepare(radius)
-        return lambda x: self._with_callable_base(x, circuits(x))
+
+        def run(x: Tensor) -> Tensor:
+            x = self._read(x)
+            return self._with_callable_base(x, circuits(x))
+
+        return run
 
     def operands(
         self,
@@ -271,6 +282,8 @@ class QKANLayer(nn.Module):
             return "its base activation is a function that kernels do not know by name"
         circuits = self._circuits(offset=offset)
         if beside is not None:
+            if beside.reps != self.reps:
+                return f"its circuits have {self.reps} repetitions, those beside it {beside.reps}"
             circuits = circuits.beside(beside._circuits())
         return circuits.operands(radius, bandwidth)
 
@@ -291,22 +304,23 @@ class QKANLayer(nn.Module):
             ValueError: a missing domain, or one that is not positive.
             TypeError: a domain that is not a number.
         """
-        base = None if self.base_activation is None else (self.base_activation, self.base_weight)
-        frozen = FrozenLayer(self._circuits(), base, domain)  # type: ignore[arg-type]
+        base = None if self.base_activation is None else (self.base_activation, self._kept(self.base_weight))  # type: ignore[arg-type]
+        reads = None if self.edge_mask is None else self.edge_mask.any(0)
+        frozen = FrozenLayer(self._circuits(), base, domain, reads)
         frozen.training = self.training  # not train(), which would reach into the base activation
         return frozen
 
     def _edge_bias(self) -> Tensor | None:
         """v c of every edge, (out, in), or None."""
-        if self.postact_bias is None or self.postact_weight is None:
-            return self.postact_bias
-        return self.postact_bias * self.postact_weight
+        if self.postact_bias is None:
+            return None
+        return self._kept(self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight)
 
     def _with_callable_base(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch to the circuits' sum where it is not one that kernels know by name."""
         if self.base_activation is None or isinstance(self.base_activation, str):
             return y
-        return y + F.linear(self.base_activation(x.to(self.theta.dtype)), self.base_weight)  # type: ignore[arg-type]
+        return y + F.linear(self.base_activation(x.to(self.theta.dtype)), self._kept(self.base_weight))  # type: ignore[arg-type]
 
     def explain_backend(self, x: Tensor) -> Choice:
         """Print which backend runs for inputs like ``x`` (..., in_features), the estimates of all, and why.
@@ -322,13 +336,14 @@ class QKANLayer(nn.Module):
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output: (..., out_features, in_features); summed over the last it is forward."""
         check_input(x, self.in_features, type(self).__name__, self.theta.device)
+        x = self._read(x)
         y = self._circuits().edges(x)
         bias = self._edge_bias()
         if bias is not None:
             y = y + bias
         base = base_function(self.base_activation)
         if base is not None:
-            y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self.base_weight  # type: ignore[operator]
+            y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self._kept(self.base_weight)  # type: ignore[arg-type]
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
 
     def edge(self, output: int, input: int, settings: PennyLane | None = None) -> Edge:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Generator, Tensor, nn
-from typing_extensions import Unpack
+from typing_extensions import Self, Unpack
 
+from qkan import pruning, saving
 from qkan.checks import Loss
 from qkan.fit_history import FitHistory
 from qkan.fitting import Callback, fit
@@ -17,6 +20,8 @@ from qkan.kernels.choice import Radius
 from qkan.kernels.recurrence_types import Operands
 from qkan.layers import QKANLayer
 from qkan.options import LayerOptions
+from qkan.pruning import Pruned
+from qkan.refining import extend
 from qkan.regularization import regularization
 
 if TYPE_CHECKING:
@@ -196,3 +201,143 @@ class QKAN(nn.Module):
         from qkan.plotting import plot_edge
 
         return plot_edge(self, layer_index, output, input, x)
+
+    @classmethod
+    def from_layers(cls, layers: Iterable[QKANLayer]) -> Self:
+        """A network of given layers, which it takes as they are; they may differ in their options.
+
+        Raises:
+            ValueError: no layer, or one that does not take as many inputs as the one in front has outputs.
+        """
+        layers = list(layers)
+        for index, (first, second) in enumerate(pairwise(layers)):
+            if first.out_features != second.in_features:
+                raise ValueError(
+                    f"layer {index + 1} takes {second.in_features} inputs, but layer {index} has {first.out_features} "
+                    "outputs; they must be equal"
+                )
+        if not layers:
+            raise ValueError("a network needs at least one layer, got none")
+        network = cls.__new__(cls)
+        nn.Module.__init__(network)
+        network.width = [layers[0].in_features, *(layer.out_features for layer in layers)]
+        network.layers = nn.ModuleList(layers)
+        return network
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """``width``, and ``layers``: the :attr:`QKANLayer.config` of each."""
+        return {"width": list(self.width), "layers": [layer.config for layer in self._qkan_layers()]}
+
+    def prune(
+        self,
+        x: Tensor,
+        *,
+        edge_threshold: float | None = 0.03,
+        node_threshold: float | None = 0.01,
+        input_threshold: float | None = None,
+    ) -> Pruned:
+        """Remove in place what does little on data ``x`` (..., width[0]); KAN paper (arXiv 2404.19756), section 2.5.1.
+
+        The measure is :func:`qkan.activity.edge_activity`, in units of the layer's outputs. Removed are edges below
+        ``edge_threshold``; inputs all of whose edges are below ``input_threshold``; and hidden nodes whose largest
+        activity on the way in, or on the way out, is below ``node_threshold``. None leaves that kind alone, except for
+        hidden nodes that have no edge on one side any more: they always go. What was pruned before stays pruned.
+
+        Activity does not count constants: an output keeps the mean of what it loses, in the post-activation bias of a
+        kept edge. A layer without such biases gets them, so build the optimizer after this.
+
+        Returns:
+            what went, and by how much that moved the outputs on ``x``.
+
+        Raises:
+            ValueError: an output would have no input left (nothing is removed then); a threshold below 0; no sample, or
+                NaN or infinite edges.
+            TypeError: a threshold that is not a number.
+        """
+        return pruning.prune(self, x, edge_threshold, node_threshold, input_threshold)
+
+    def prune_edges(self, edges: Iterable[tuple[int, int, int]] | Sequence[Tensor], x: Tensor | None = None) -> Pruned:
+        """Remove edges in place.
+
+        Args:
+            edges: (layer, output, input) of each, or a bool tensor (out, in) for every layer, True to remove.
+            x: data (..., width[0]) on which outputs keep the means of their removed edges, as in :meth:`prune`; None
+                removes these, too.
+
+        Raises:
+            ValueError, TypeError: as of :meth:`prune`, or no such edge.
+        """
+        return pruning.prune_edges(self, edges, x)
+
+    def prune_nodes(self, nodes: Iterable[tuple[int, int]], x: Tensor | None = None) -> Pruned:
+        """Remove all edges to and from hidden nodes (level, node) in place; level l are the outputs of layer l - 1.
+
+        ``x`` as of :meth:`prune_edges`.
+
+        Raises:
+            ValueError, TypeError: as of :meth:`prune`, or no such hidden node.
+        """
+        return pruning.prune_nodes(self, nodes, x)
+
+    def prune_inputs(self, inputs: Iterable[int], x: Tensor | None = None) -> Pruned:
+        """Remove all edges of inputs in place; their values are not read any more and may be NaN.
+
+        ``x`` as of :meth:`prune_edges`.
+
+        Raises:
+            ValueError, TypeError: as of :meth:`prune`, or no such input.
+        """
+        return pruning.prune_inputs(self, inputs, x)
+
+    def restore(self) -> int:
+        """Bring back all pruned edges, with the parameters that they have kept; returns how many.
+
+        Means that :meth:`prune` moved to other edges stay there.
+        """
+        return sum(layer.restore() for layer in self._qkan_layers())
+
+    def compact(self) -> Self:
+        """A smaller copy with the same function, without hidden nodes that no output depends on.
+
+        Hidden nodes without inputs stay where outputs use them: they are constants. Inputs stay, so that calls do. In a
+        layer that loses inputs, circuits that a number of inputs shared (``group``) become one per input. A module as
+        base activation is shared with the original.
+
+        Raises:
+            ValueError: an output without any input.
+        """
+        return pruning.compact(self)  # type: ignore[return-value]
+
+    def refine(self, reps: int) -> Self:
+        """Extend every circuit to ``reps`` repetitions in place, without changing the function; the network itself.
+
+        Build the optimizer after this: circuit parameters are new tensors. See :meth:`QKANLayer.refine`.
+
+        Raises:
+            ValueError, TypeError: as of :meth:`QKANLayer.refine`; no layer changes then.
+        """
+        extend(self._qkan_layers(), reps)
+        return self
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write values, pruned edges and all options as one safetensors file, which :meth:`load` reads.
+
+        A crash leaves either the old file or the new one.
+
+        Raises:
+            FileExistsError: there is a file already, and overwrite is not True.
+            ValueError: a base activation or backend that is an object: a file cannot hold it.
+            OSError: the file cannot be written.
+        """
+        saving.save(self, path, overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | int = "cpu") -> Self:
+        """The network that :meth:`save` wrote, on a device; nothing in the file is executed.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a damaged file, another kind of file, or tensors that are missing, unknown or misshapen.
+        """
+        return saving.load(cls, path, device)  # type: ignore[return-value]

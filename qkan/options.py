@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,18 @@ def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | No
             f"unknown base_activation {activation!r}; use one of {known}, a callable, or None to leave it out"
         )
     return BASES[activation][0]
+
+
+def config_of(layer: Any) -> dict[str, Any]:
+    """The arguments of a QKANLayer, without the source and place of its values."""
+    group = "input" if layer.group == layer.in_features else layer.group
+    given = ("in_features", "out_features", "reps", "ansatz", "preact_trainable", "base_activation", "base_trainable")
+    return {name: getattr(layer, name) for name in (*given, "readout", "init", "backend")} | {
+        "group": group,
+        "postact_weight_trainable": layer.postact_weight is not None,
+        "postact_bias_trainable": layer.postact_bias is not None,
+        "dtype": layer.theta.dtype,
+    }
 
 
 def check_dtype(dtype: torch.dtype | None) -> None:

@@ -194,7 +194,7 @@ class GRKAN(nn.Module):
                 return nn.Conv2d(into, to, 1, bias=with_bias, **factory)
             return nn.Linear(into, to, with_bias, **factory)
 
-        biases, drops = _pair(bias), _pair(drop)
+        biases, drops = pair(bias), pair(drop)
         self.act1, self.drop1 = activation(in_features, init[0]), nn.Dropout(drops[0])
         self.fc1 = linear(in_features, hidden, biases[0])
         self.act2, self.drop2 = activation(hidden, second), nn.Dropout(drops[1])
@@ -233,7 +233,8 @@ class GRKAN(nn.Module):
         return self.fc2(self.norm(self.drop2(self.act2(hidden))))
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def pair(value: Any) -> tuple[Any, Any]:
+    """Two values from one for both, or from a pair."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 

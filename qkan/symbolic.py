@@ -279,13 +279,13 @@ def edge_form(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> _E
 
 def edge_is_kept(layer: QKANLayer, output: int, input: int) -> bool:
     """False for an edge that pruning has set to zero."""
-    mask = getattr(layer, "edge_mask", None)
+    mask = layer.edge_mask
     return mask is None or bool(mask[output, input])
 
 
 def kept_edges(layer: QKANLayer) -> list[tuple[int, int]]:
     """(output, input) of every edge that is not pruned, by output."""
-    mask = getattr(layer, "edge_mask", None)
+    mask = layer.edge_mask
     if mask is None:
         return list(itertools.product(range(layer.out_features), range(layer.in_features)))
     return [(o, i) for o, i in mask.nonzero().tolist()]

@@ -151,9 +151,7 @@ def pick_layer(network: QKAN, index: int) -> QKANLayer:
 def edge_curves(layer: QKANLayer, x: Tensor) -> Tensor:
     """What every edge adds, (N, out, in) float64, zero where it is pruned."""
     with torch.no_grad():
-        curves = layer.edge_outputs(x.to(layer.theta)).double()
-    mask = getattr(layer, "edge_mask", None)
-    return curves if mask is None else torch.where(mask, curves, 0.0)
+        return layer.edge_outputs(x.to(layer.theta)).double()
 
 
 def auto_symbolic(

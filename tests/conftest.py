@@ -5,8 +5,8 @@ import os
 import torch
 from hypothesis import settings
 
-# These run in an environment of their own: `make test-timm`.
-collect_ignore = ["timm"]
+# These run in an environment of their own: `make test-ecosystem`.
+collect_ignore = ["ecosystem"]
 
 # Without a GPU the Triton kernels are interpreted. Triton asks when it is imported, which nothing above does.
 if not torch.cuda.is_available():

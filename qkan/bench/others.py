@@ -42,7 +42,7 @@ def _spline(name: str, builder: str) -> PeerModule:
     return PeerModule(name, contest.SPLINES, {"builder": builder})
 
 
-_ORIGINAL = Peer("qkan-0.2.3", ("qkan==0.2.3",), build_tools=("setuptools", "wheel", "ninja", "numpy"))
+ORIGINAL = Peer("qkan-0.2.3", ("qkan==0.2.3",), build_tools=("setuptools", "wheel", "ninja", "numpy"))
 #: What the names of the contestants do not say, by the name of the work.
 NOTES = {
     "layer": (
@@ -57,7 +57,7 @@ NOTES = {
 }
 PEERS: dict[str, tuple[tuple[Peer, tuple[PeerModule, ...]], ...]] = {
     "layer": (
-        (_ORIGINAL, (*_original("original"), _spline("KANLinear of original 0.2.3", "kan-linear-of-original"))),
+        (ORIGINAL, (*_original("original"), _spline("KANLinear of original 0.2.3", "kan-linear-of-original"))),
         (
             # pykan names no requirements of its own.
             Peer(
@@ -74,7 +74,7 @@ PEERS: dict[str, tuple[tuple[Peer, tuple[PeerModule, ...]], ...]] = {
             (_spline("efficient-kan 0.1.0, KANLinear", "efficient-kan"),),
         ),
     ),
-    "lstm": ((_ORIGINAL, _original("original-lstm")),),
+    "lstm": ((ORIGINAL, _original("original-lstm")),),
 }
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from qkan.bench import contest
 from qkan.bench.contest import Contestant, Entry, Errors, Prepared
 from qkan.bench.measure import Step
-from qkan.bench.work import Work, trained
+from qkan.bench.work import Work, against_aim, trained
 from qkan.kernels.rational_torch import ENGINE as PLAIN
 from qkan.kernels.rational_torch import gradients as formula_gradients
 from qkan.kernels.rational_types import Gradients, Spec
@@ -202,23 +202,18 @@ class RationalWork(Work):
                 f"{moved:.3g} GB/s, {both:.0%} of the bandwidth of a copy (forward alone {forward:.0%})",
             )
         if eager.median:
-            texts.append(_against(eager.median / median, f"times as fast as {EAGER}", "at least", _FASTER))
+            texts.append(against_aim(eager.median / median, f"times as fast as {EAGER}", "at least", _FASTER))
         if gelu.median:
-            texts.append(_against(median / gelu.median, f"times the time of {GELU}", "at most", _SLOWER))
+            texts.append(against_aim(median / gelu.median, f"times the time of {GELU}", "at most", _SLOWER))
         if gelu.extra_bytes and ours.extra_bytes is not None:
             ratio = ours.extra_bytes / gelu.extra_bytes
-            texts.append(_against(ratio, f"times the extra memory of {GELU}", "at most", _MEMORY))
+            texts.append(against_aim(ratio, f"times the extra memory of {GELU}", "at most", _MEMORY))
         if isinstance(ours.errors, CoefficientErrors) and ours.errors.naive > 0:
             share = ours.errors.coefficients / ours.errors.naive
             made = f"{ours.errors.coefficients:.1e} against {ours.errors.naive:.1e}"
             what = f"times the error of a running sum in the coefficients' gradients ({made})"
-            texts.append(_against(share, what, "at most", _ROUNDING))
+            texts.append(against_aim(share, what, "at most", _ROUNDING))
         return texts
-
-
-def _against(value: float, what: str, way: str, bar: float) -> str:
-    met = value >= bar if way == "at least" else value <= bar
-    return f"{value:.3g} {what} ({way} {bar:g} is the aim{'' if met else ': MISSED'})"
 
 
 def _once(make: Callable[[], Any]) -> Callable[[], Any]:

@@ -169,6 +169,12 @@ def state_of(module: nn.Module, seed: int) -> dict[str, Tensor]:
     return state
 
 
+def against_aim(value: float, what: str, way: str, bar: float) -> str:
+    """A figure beside what it should be: ``way`` is "at least" or "at most"."""
+    met = value >= bar if way == "at least" else value <= bar
+    return f"{value:.3g} {what} ({way} {bar:g} is the aim{'' if met else ': MISSED'})"
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw initial values from ``seed`` and leave PyTorch's own stream as it was."""

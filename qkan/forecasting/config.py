@@ -88,6 +88,7 @@ class DataAndTrainingOptions:
     Args:
         data: Name of a built-in series or path of a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
         time_col, target_col, id_col: Columns of such a file; ``None`` lets ``qkan.datasets`` find them.
+        series: Names of the series to keep of many; all if empty.
         past_cols: Covariate columns whose values are known up to now.
         future_cols: Covariate columns whose values are known in advance.
         calendar: Keys of :data:`CALENDAR`: features of the time that the model sees for the next step.
@@ -126,6 +127,7 @@ class DataAndTrainingOptions:
     time_col: str | None = None
     target_col: str | None = None
     id_col: str | None = None
+    series: tuple[str, ...] = ()
     past_cols: tuple[str, ...] = ()
     future_cols: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
@@ -168,6 +170,7 @@ class DataAndTrainingOptions:
             )
         for name in ("time_col", "target_col", "id_col", "base_activation"):
             check_text(name, getattr(self, name), optional=True)
+        check_names("series", self.series)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
         if not (self.group in ("edge", "input") or number):
             raise ValueError(f"group must be 'edge', 'input' or a positive integer, got {self.group!r}")

@@ -36,6 +36,7 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
         past_cols=config.past_cols,
         future_cols=config.future_cols,
         missing=config.missing,
+        series=config.series,
     )
 
 

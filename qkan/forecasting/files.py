@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+from qkan.atomic import write_in_one_step
 
 
 class RunError(ValueError):
@@ -16,10 +15,7 @@ class RunError(ValueError):
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in the place of ``path`` in one step.
-
-    Whatever happens, ``path`` holds either its old content or all of the new, and no temporary file stays behind
-    (unless the process is killed: then one named ``.NAME.*.tmp`` may stay, which :func:`remove_leftovers` removes).
+    """:func:`qkan.atomic.write_in_one_step` with a RunError; :func:`remove_leftovers` removes what a kill leaves.
 
     Args:
         path: The file to write; its folder must exist.
@@ -29,13 +25,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         RunError: the operating system refused (no space left, no permission, ...).
     """
     try:
-        with _temporary_beside(path) as temporary:
-            with open(temporary, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        _sync_folder(path.parent)
+        write_in_one_step(path, write)
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror or error}; nothing was lost: "
@@ -74,30 +64,3 @@ def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left in a folder."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _temporary_beside(path: Path) -> Iterator[str]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    try:
-        # mkstemp makes private files; a run folder is as readable as the user's umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        yield name
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; only POSIX lets a folder be opened for that."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -58,10 +58,15 @@ def start(config: CompareConfig) -> None:
     from qkan.forecasting.data import cut_windows, load_series_of
 
     global _data
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start_alone()
     torch.set_num_threads(1)
     _data = cut_windows(load_series_of(config), config)
+
+
+def start_alone() -> None:
+    """Prepare any worker process: Ctrl-C left to the parent, no life after it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def work(config: TrainConfig) -> dict[str, Any]:

@@ -55,8 +55,8 @@ def test_unknown_name_is_answered_with_the_closest_one():
 
 
 def test_unknown_name_without_a_close_one_lists_what_there_is():
-    with pytest.raises(DataError, match=r"unknown data 'milk'; choose one of telecom, .*henon-map, or give the path"):
-        resolve_series("milk")
+    with pytest.raises(DataError, match=r"unknown data 'xyzzy'; choose one of telecom, .*henon-map, or give the path"):
+        resolve_series("xyzzy")
 
 
 def test_resolve_loads_a_built_in_series_by_name():

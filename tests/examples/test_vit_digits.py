@@ -81,10 +81,3 @@ def test_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         assert row[2] in ("0.001", "0.01")
         median, low, high = (float(number) for number in re.findall(r"([\d.]+)%", row[3]))
         assert 0 <= low <= median <= high <= 100
-
-
-def test_more_tuning_seeds_than_seeds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as error:
-        example.main(["--seeds", "2", "--tuning-seeds", "3"])
-    assert error.value.code == 2
-    assert "--tuning-seeds must be between 1 and --seeds 2, got 3" in capsys.readouterr().err

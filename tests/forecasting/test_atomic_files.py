@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from qkan.forecasting import files
+from qkan.atomic import sync_folder
 from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_atomic, write_json, write_text
 
 
@@ -30,7 +30,7 @@ def test_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if call != "write":
-        monkeypatch.setattr(files.os, call, full)
+        monkeypatch.setattr(os, call, full)
     with pytest.raises(RunError, match=r"cannot write .*a\.txt: No space left on device; nothing was lost: make room"):
         write_atomic(tmp_path / "a.txt", full if call == "write" else lambda file: file.write(b"new"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
@@ -86,7 +86,7 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
 
 def test_folders_are_not_synced_where_they_cannot_be_opened(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(files.os, "name", "nt")
-    monkeypatch.setattr(files.os, "open", lambda *a: opened.append(a))
-    files._sync_folder(tmp_path)
+    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(os, "open", lambda *a: opened.append(a))
+    sync_folder(tmp_path)
     assert opened == []

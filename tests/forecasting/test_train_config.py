@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -131,3 +132,21 @@ def test_some_cells_are_compared_only_when_asked_for():
 def test_comparison_configuration_survives_json():
     config = CompareConfig(data="x", out="o", cells=("gru",), budget_params=(10, 20))
     assert CompareConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ("5161", "series must be a tuple of names, each of them once, got '5161'"),
+        (("1", "1"), "series must be a tuple of names, each of them once, got"),
+        (("",), "every name of series must be a non-empty string, got ''"),
+    ],
+)
+def test_series_to_keep_are_different_names(series, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TrainConfig(data="milan", series=series)
+
+
+def test_series_to_keep_survive_json():
+    config = TrainConfig(data="milan", series=("7", "8"))
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

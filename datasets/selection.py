@@ -1,0 +1,46 @@
+"""Keeping some of many series."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from qkan.datasets.series import DataError, Series
+
+
+def keep_series(series: Series, names: Sequence[str]) -> Series:
+    """Only the series of these names, in the order of the ids; all if there is no name.
+
+    Args:
+        series: one or many series.
+        names: values of ``unique_id``.
+
+    Raises:
+        DataError: there is no series of a name.
+    """
+    if not names:
+        return series
+    check_names(names, series.ids, series.name)
+    kept = series.frame["unique_id"].isin(names).to_numpy(dtype=bool)
+    observed = None if series.observed is None else series.observed[kept]
+    ahead = series.ahead
+    if ahead is not None:
+        ahead = ahead[ahead["unique_id"].isin(names)].reset_index(drop=True)
+    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, ahead=ahead)
+
+
+def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:
+    """Refuse the first of ``names`` that is not among ``ids``, which ``where`` holds.
+
+    Raises:
+        DataError: with the closest name there is, and how many there are.
+    """
+    known = set(ids)
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is None:
+        return
+    close = difflib.get_close_matches(unknown, ids, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    some = f"{len(ids):,} series, {ids[0]!r} to {ids[-1]!r}" if len(ids) > 1 else f"the series {ids[0]!r} only"
+    raise DataError(f"there is no series {unknown!r} in {where!r}{hint}; it has {some}")
