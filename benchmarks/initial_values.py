@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from qkan import HQKANLSTM, QKANLSTM
+from qkan.forecasting.batches import predict_windows
 from qkan.forecasting.cells import RecurrentForecaster, count_parameters
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data import cut_windows, load_series_of, tensors
-from qkan.forecasting.training import fit, predict_windows
+from qkan.forecasting.training import fit
 
 Make = Callable[[str, torch.Generator], nn.Module]
 
@@ -61,8 +62,8 @@ def errors(
     torch.manual_seed(seed)  # the head
     model = RecurrentForecaster(make(init, torch.Generator().manual_seed(seed)), hidden, 1)
     fitted = fit(model, tensors(windows.train), tensors(windows.validation), config)
-    inputs, targets = tensors(windows.test)
-    return fitted.best_loss, (predict_windows(model, inputs) - targets).square().mean().item(), count_parameters(model)
+    error = (predict_windows(model, tensors(windows.test))[:, :, 0] - torch.from_numpy(windows.test.targets)).square()
+    return fitted.best_loss, error.mean().item(), count_parameters(model)
 
 
 @click.command()

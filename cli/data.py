@@ -62,6 +62,7 @@ Examples:
 @click.option("--time-col", metavar="COL", help=HELP["time_col"])
 @click.option("--target-col", metavar="COL", help=HELP["target_col"])
 @click.option("--id-col", metavar="COL", help=HELP["id_col"])
+@click.option("--missing", type=TYPES["missing"], default="refuse", show_default=True, help=HELP["missing"])
 @click.option("--series", "--square", "kept", type=TYPES["series"], default=(), help=HELP["series"])
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write (.png, .pdf, .svg).  [default: NAME-series.png]"
@@ -72,6 +73,7 @@ def show(
     target_col: str | None,
     id_col: str | None,
     kept: tuple[str, ...],
+    missing: str,
     out: Path | None,
 ) -> None:
     """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
@@ -82,7 +84,8 @@ def show(
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
-    series = resolve_series(name_or_path, time_col=time_col, target_col=target_col, id_col=id_col, series=kept)
+    columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    series = resolve_series(name_or_path, **columns, series=kept, missing=missing)  # type: ignore[arg-type]
     out = Path(f"{series.name}-series.png") if out is None else out
     plot_series(series, out)
     console = make_console()
@@ -125,7 +128,9 @@ def _numbers(series: Series) -> list[tuple[str, str]]:
     values = series.values
     statistics = {"mean": values.mean(), "standard deviation": values.std(), "min": values.min(), "max": values.max()}
     rows = [(name, f"{number:.6g}") for name, number in statistics.items()]
-    rows.append(("missing", "0 (a series with missing values is refused)"))
+    filled = 0 if series.observed is None else int((~series.observed).sum())
+    none = "0 (a series with missing values is refused)" if series.missing == "refuse" else "0"
+    rows.append(("missing", f"{filled:,}, filled" if filled else none))
     lags = [(1, "1 step"), *((season, f"season {season}") for season in series.season)]
     for lag, name in lags:
         rows.append((f"autocorrelation, {name}", _number(autocorrelation(series, lag), ".3f")))

@@ -26,6 +26,11 @@ def evaluate(run: Path, data: str | None) -> None:
     """
     from qkan import forecasting
     from qkan.cli.tables import print_scores
+    from qkan.forecasting.inference import forecast_windows, median_scores, score, score_series, windows_for
 
     loaded = forecasting.load_run(run)
-    print_scores(forecasting.evaluate(loaded, data), loaded)
+    windows = windows_for(loaded, data)
+    predictions = forecast_windows(loaded.model, windows)
+    several = len(windows.ids) > 1
+    medians = median_scores(score_series(windows, predictions)) if several else None
+    print_scores(score(windows, predictions), loaded, medians)

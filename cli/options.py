@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from qkan.forecasting.config import CELLS, LIMITS, SCALERS, CompareConfig, TrainConfig
+from qkan.forecasting.checks import LIMITS
+from qkan.forecasting.config import CALENDAR, CELLS, LOSSES, SCALERS, STRATEGIES, TREATMENTS, CompareConfig, TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,6 +19,12 @@ HELP: dict[str, str] = {
     "time_col": "Column of the file that holds the time.  [default: ds if there is one, else the order of the rows]",
     "target_col": "Column of the file to forecast.  [default: y, or the only numeric column]",
     "id_col": "Column that tells the series of the file apart.  [default: unique_id if there is one]",
+    "past_cols": "Covariates of the file known up to now only, separated by commas.",
+    "future_cols": "Covariates of the file known in advance; for the steps to predict, the file goes on with rows "
+    "without a value.",
+    "calendar": "Features of the time, known in advance, separated by commas: " + ", ".join(CALENDAR) + ".",
+    "missing": "Missing values and gaps: refuse them; mask (repeat the last value and tell the model), interpolate, "
+    "or zero.",
     "series": "Series to keep of many, by their names, separated by commas.",
     "cell": "Recurrent cell. lowrank is hqkan without its circuits, gr-kan with rational functions in their "
     "place, qlstm the published quantum LSTM.",
@@ -34,11 +41,14 @@ HELP: dict[str, str] = {
     "circuit_layers": "Entangling layers of each gate's circuit (qlstm).",
     "bias": "Bias of the gates.",
     "window": "Past values that the model sees, in steps.",
-    "horizon": "Future values that it predicts at once, in steps.",
+    "horizon": "Future values to predict, in steps.",
+    "strategy": "direct predicts the horizon at once, recursive step by step, feeding predictions back.",
     "split": "Training, validation and test fractions of each series, in the order of time.",
     "scaler": "Scaling, fitted on the training part.",
+    "loss": "What training minimises; quantile gives prediction intervals.",
+    "levels": "Intervals in percent, separated by commas, of the quantile loss.  [default: 80,90]",
     "epochs": "Passes over the training windows, at most.",
-    "batch_size": "Windows per training step.  [default: enough for about 32 steps an epoch]",
+    "batch_size": "Windows per training step.  [default: by the number of windows, 8 to 1024]",
     "lr": "Peak learning rate of the one-cycle schedule.",
     "patience": "Stop after this many epochs without a lower validation loss.",
     "seed": "Seed of the initial weights and of the order of the windows.",
@@ -87,6 +97,13 @@ TYPES: dict[str, click.ParamType] = {
     "series": ListType(str, "name", "5161,5162"),
     "cell": click.Choice(CELLS),
     "scaler": click.Choice(SCALERS),
+    "missing": click.Choice(TREATMENTS),
+    "strategy": click.Choice(STRATEGIES),
+    "loss": click.Choice(LOSSES),
+    "past_cols": ListType(str, "column", "price,visitors"),
+    "future_cols": ListType(str, "column", "holiday,discount"),
+    "calendar": ListType(str, "name", "hour,weekday"),
+    "levels": ListType(float, "percentage", "80,90"),
     "cells": ListType(str, "cell", "qkan,lstm"),
     "budget_params": ListType(int, "whole number", "50,125,375"),
     "split": ListType(float, "number", "0.7,0.1,0.2"),

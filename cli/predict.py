@@ -8,7 +8,7 @@ import click
 
 from qkan.cli.errors import UserError
 from qkan.cli.options import HELP
-from qkan.forecasting.config import LIMITS
+from qkan.forecasting.checks import LIMITS
 
 
 @click.command(
@@ -21,6 +21,12 @@ Examples:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
 @click.option(
+    "--future",
+    metavar="FILE",
+    help="File with the covariates that are known in advance, one row for every step to forecast.  [default: the rows "
+    "without a value at the end of the data]",
+)
+@click.option(
     "--horizon",
     type=click.IntRange(*LIMITS["horizon"]),
     metavar="N",
@@ -28,10 +34,13 @@ Examples:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file for the forecast.  [default: the terminal]")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
-def predict(run: Path, data: str | None, horizon: int | None, out: Path | None, overwrite: bool) -> None:
+def predict(
+    run: Path, data: str | None, future: str | None, horizon: int | None, out: Path | None, overwrite: bool
+) -> None:
     """Forecast what follows the last values, with the trained forecaster in the folder RUN.
 
-    The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series).
+    The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
+    yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
     """
     if out is not None and out.exists() and not overwrite:
         raise UserError(f"{out} exists already; choose another file, or replace it with --overwrite")
@@ -40,7 +49,7 @@ def predict(run: Path, data: str | None, horizon: int | None, out: Path | None, 
     from qkan.cli.tables import count
     from qkan.forecasting.files import write_text
 
-    table = forecasting.predict(forecasting.load_run(run), data=data, horizon=horizon)
+    table = forecasting.predict(forecasting.load_run(run), data=data, horizon=horizon, future=future)
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return

@@ -64,16 +64,26 @@ def _groups_of_columns(widths: Sequence[int], space: int) -> list[list[int]]:
     return groups
 
 
-def print_scores(scores: Scores, run: Run) -> None:
-    """Print the errors on the test part: the trained cell first, then the forecasts that need no training."""
+def print_scores(scores: Scores, run: Run, medians: Scores | None = None) -> None:
+    """Print the errors on the test part: the trained cell first, then the forecasts that need no training.
+
+    With several series, all their errors together come first, then the median over the series.
+    """
+    unit = run.data.get("unit") or "the unit of the series"
+    together = "" if medians is None else ", all series together"
+    _score_table(scores, run, f"Test part{together}, errors in {unit}")
+    if medians is not None:
+        _score_table(medians, run, f"Test part, median over the series, errors in {unit}")
+    click.echo(_verdict(scores, run.config.cell))
+
+
+def _score_table(scores: Scores, run: Run, title: str) -> None:
     head = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
     rows = [
         [run.config.cell if name == "model" else name, *(number(values[metric]) for metric in head)]
         for name, values in scores.items()
     ]
-    unit = run.data.get("unit")
-    print_rows(["forecast", *head.values()], rows, title=f"Test part, errors in {unit or 'the unit of the series'}")
-    click.echo(_verdict(scores, run.config.cell))
+    print_rows(["forecast", *head.values()], rows, title=title)
 
 
 def _verdict(scores: Scores, cell: str) -> str:

@@ -96,6 +96,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
             "values": f"{len(series.frame):,}{of}, {series.frame['ds'].min()} to {series.frame['ds'].max()}",
             "windows": f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test; "
             f"{config.window} steps in, {config.horizon} out",
+            **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{parameters:,}",
             "training": f"at most {count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
@@ -103,6 +104,17 @@ def print_plan(config: TrainConfig, out: Path) -> None:
             "run folder": str(out),
         }
     )
+
+
+def _channels(config: TrainConfig) -> str:
+    """Name the input channels beside the value itself."""
+    named = {
+        "observed or not": config.missing == "mask",
+        f"past {', '.join(config.past_cols)}": config.past_cols,
+        f"future {', '.join(config.future_cols)}": config.future_cols,
+        f"calendar {', '.join(config.calendar)}": config.calendar,
+    }
+    return f"{config.channels}: " + "; ".join(["value", *(name for name, there in named.items() if there)])
 
 
 def print_result(run: Any) -> None:
@@ -114,6 +126,6 @@ def print_result(run: Any) -> None:
         f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
         f"the weights are those of epoch {metrics['best_epoch']}\n"
     )
-    print_scores(metrics["test"], run)
+    print_scores(metrics["test"], run, metrics.get("test_median"))
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
     click.echo(f"next: qkan predict {shlex.quote(str(run.path))} --horizon 12")

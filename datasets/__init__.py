@@ -4,19 +4,23 @@ The way of the data: `resolve_series` (a name or a file) gives a `Series`, `make
 scales it by its training part and cuts it into windows. See docs/data.md.
 """
 
-from qkan.datasets.files import read_series
+from qkan.datasets.calendar import CALENDAR
+from qkan.datasets.files import read_future, read_series
+from qkan.datasets.frames import future_frame, series_from_frame
 from qkan.datasets.plots import plot_series
 from qkan.datasets.registry import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.scalers import Scaler
 from qkan.datasets.series import DataError, Series, Session
-from qkan.datasets.splits import SplitFractions
+from qkan.datasets.splits import LastSteps, SplitFractions
 from qkan.datasets.statistics import autocorrelation, naive_test_mae
-from qkan.datasets.windows import ForecastData, Windows, make_forecast_data
+from qkan.datasets.windows import ForecastData, Windows, last_windows, make_forecast_data
 
 __all__ = [
+    "CALENDAR",
     "SPECS",
     "DataError",
     "ForecastData",
+    "LastSteps",
     "Scaler",
     "Series",
     "SeriesSpec",
@@ -25,11 +29,15 @@ __all__ = [
     "Windows",
     "autocorrelation",
     "available_series",
+    "future_frame",
+    "last_windows",
     "load_series",
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
     "plot_series",
+    "read_future",
     "read_series",
     "resolve_series",
+    "series_from_frame",
 ]

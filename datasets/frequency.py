@@ -1,4 +1,4 @@
-"""Finding the regular step of a set of timelines, or the first place that breaks it."""
+"""Finding the regular step of a set of timelines, or the first place that breaks it; and the times without gaps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pandas.tseries.frequencies import to_offset
 
 from qkan.datasets.series import DataError
 
+_MOST_MISSING = 10  # times as many rows as a file has may be missing from it; more is a mistake in the times
 _PROBE = 12  # points at an end of a series from which a calendar frequency is guessed when the whole is irregular
 
 
@@ -47,34 +48,116 @@ class Timeline:
         return f"{text} (series {self.names[np.searchsorted(self.starts, position, side='right') - 1]!r})"
 
 
-def find_frequency(timeline: Timeline) -> str | None:
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The regular times that a timeline lies on.
+
+    Args:
+        number: place of every row among the regular times, int64, shape (rows,); -1 for a time that is none of them.
+            Counted from the first row of the series for a fixed step, from the first time of all for a calendar.
+        step: ticks between two times, or None for a calendar.
+        dates: the times of the calendar, or None for a fixed step.
+    """
+
+    number: np.ndarray
+    step: int | None
+    dates: np.ndarray | None
+
+    def times(self, first: np.ndarray, number: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        """The times ``offset`` steps after those that are ``first`` and have the place ``number``; all shape (N,)."""
+        if self.dates is not None:
+            return self.dates[number + offset]
+        return (first.astype("int64") + (self.step or 0) * offset).astype(first.dtype)
+
+
+def grid_of(timeline: Timeline, alias: str | None) -> Grid:
+    """The regular times of frequency ``alias``; None stands for whole-number steps of the most common size."""
+    ticks = timeline.times.astype("int64")
+    step = _most_common(timeline.steps(ticks)[0]) if alias is None else _fixed_step(alias)
+    if step is not None:
+        lengths = np.diff(np.append(timeline.starts, len(ticks)))
+        since = ticks - np.repeat(ticks[timeline.starts], lengths)
+        return Grid(np.where(since % step == 0, since // step, -1), step, None)
+    dates = pd.date_range(timeline.times.min(), timeline.times.max(), freq=alias).as_unit("ns")
+    return Grid(dates.get_indexer(pd.DatetimeIndex(timeline.times)).astype(np.int64), None, dates.to_numpy())
+
+
+def find_frequency(timeline: Timeline, *, gaps: bool = False, frequency: str | int | None = None) -> str | None:
     """The pandas alias of the step that all series share; None for whole-number steps.
 
     A fixed step (5 minutes, 7 days) or a calendar one (working days, month ends, quarters: whatever `pandas.infer_freq`
     knows) is regular.
 
+    Args:
+        timeline: the times.
+        gaps: whether times may be missing in between. Of the steps that would do, the one that misses fewest is taken.
+        frequency: the step that it must be, as a pandas alias or a whole number; None finds it.
+
     Raises:
         DataError: a time equals the one before it, lies before it, or breaks the regular step.
     """
-    ticks = timeline.times.astype("int64")
-    steps, later = timeline.steps(ticks)
+    steps, later = timeline.steps(timeline.times.astype("int64"))
     _check_order(timeline, steps, later)
     usual = _most_common(steps)
-    breaks = later[steps != usual]
     dated = timeline.times.dtype.kind == "M"
+    if frequency is not None:
+        return _check_given(timeline, frequency, gaps, usual if not dated else None)
+    breaks = later[steps != usual]
+    fixed = _fixed_alias(pd.Timedelta(usual, unit="ns")) if dated else None
     if breaks.size == 0:
-        return _fixed_alias(pd.Timedelta(usual, unit="ns")) if dated else None
+        return fixed
     step = str(pd.Timedelta(usual, unit="ns")) if dated else str(usual)
-    for alias in _calendar_guesses(timeline) if dated else ():
-        others = _calendar_breaks(timeline, alias)
+    guesses = _calendar_guesses(timeline) if dated else []
+    for alias in guesses:
+        others = _breaks(timeline, alias)
         if others.size == 0:
             return alias
         if others.size < breaks.size:
             breaks, step = others, f"one of frequency {alias!r}"
-    first = int(breaks[0])
-    raise DataError(
+    fitting = [alias for alias in (fixed, *guesses) if _breaks(timeline, alias, gaps=True).size == 0] if gaps else []
+    if fitting:
+        return _fewest_missing(timeline, fitting)
+    raise _irregular(timeline, int(breaks[0]), f"while the usual step is {step}", gaps)
+
+
+def _check_given(timeline: Timeline, frequency: str | int, gaps: bool, usual: int | None) -> str | None:
+    if isinstance(frequency, int) or usual is not None:
+        if frequency != usual:
+            kind = "dates" if usual is None else f"whole-number steps of {usual}"
+            raise DataError(f"freq={frequency!r} was given, but time column {timeline.column!r} holds {kind}")
+        alias = None
+    else:
+        try:
+            alias = to_offset(frequency).freqstr
+        except ValueError as error:
+            raise DataError(f"freq={frequency!r} is no frequency that pandas knows, such as 'h' or '5min'") from error
+    breaks = _breaks(timeline, alias, gaps=gaps)
+    if breaks.size:
+        raise _irregular(timeline, int(breaks[0]), f"which is no step of freq={frequency!r}", gaps)
+    return _fewest_missing(timeline, [alias])
+
+
+def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None:
+    """Of frequencies on which all times lie, the one with the fewest times that are not there."""
+
+    def missing(alias: str | None) -> int:
+        steps, _ = timeline.steps(grid_of(timeline, alias).number)
+        return int((steps - 1).sum())
+
+    best = min(aliases, key=missing)
+    if missing(best) > _MOST_MISSING * len(timeline.times):
+        raise DataError(
+            f"time column {timeline.column!r} has {len(timeline.times):,} times and {missing(best):,} are missing "
+            "between them; correct the times, or resample the data to a longer step"
+        )
+    return best
+
+
+def _irregular(timeline: Timeline, first: int, reason: str, gaps: bool) -> DataError:
+    fill = "" if gaps else ", or say how to fill gaps with --missing (mask, interpolate or zero)"
+    return DataError(
         f"the times are irregular: {timeline.place(first)} is {_shown(timeline, first)} after "
-        f"{_shown(timeline, first - 1)}, while the usual step is {step}; resample the data, or leave out --time-col "
+        f"{_shown(timeline, first - 1)}, {reason}; resample the data{fill}, or leave out --time-col "
         "(or drop the column) to use the row order as time"
     )
 
@@ -124,13 +207,19 @@ def _fixed_alias(step: pd.Timedelta) -> str:
     return to_offset(step).freqstr
 
 
-def _calendar_breaks(timeline: Timeline, alias: str) -> np.ndarray:
-    """Positions of the points that are not the next one of the calendar after their predecessor."""
-    first, last = timeline.times.min(), timeline.times.max()
-    calendar = pd.date_range(first, last, freq=alias)
-    number = calendar.as_unit("ns").get_indexer(pd.DatetimeIndex(timeline.times))
+def _breaks(timeline: Timeline, alias: str | None, *, gaps: bool = False) -> np.ndarray:
+    """Positions of the points that are not the next one of the frequency (or a later one) after their predecessor."""
+    number = grid_of(timeline, alias).number
     steps, later = timeline.steps(number)
-    return later[(steps != 1) | (number[later] < 0) | (number[later - 1] < 0)]
+    return later[((steps < 1) if gaps else (steps != 1)) | (number[later] < 0) | (number[later - 1] < 0)]
+
+
+def _fixed_step(alias: str) -> int | None:
+    """Nanoseconds of a fixed step; None for a step of the calendar."""
+    offset = to_offset(alias)
+    if isinstance(offset, pd.tseries.offsets.Day):
+        return pd.Timedelta(days=offset.n).value
+    return pd.Timedelta(offset).value if isinstance(offset, pd.tseries.offsets.Tick) else None
 
 
 def natural_season(frequency: str | None, points: int) -> tuple[int, ...]:
@@ -142,9 +231,9 @@ def natural_season(frequency: str | None, points: int) -> tuple[int, ...]:
     """
     if frequency is None:
         return ()
-    offset = to_offset(frequency)
-    if isinstance(offset, pd.tseries.offsets.Tick | pd.tseries.offsets.Day):
-        step = pd.Timedelta(days=offset.n) if isinstance(offset, pd.tseries.offsets.Day) else pd.Timedelta(offset)
+    offset, fixed = to_offset(frequency), _fixed_step(frequency)
+    if fixed is not None:
+        step = pd.Timedelta(fixed, unit="ns")
         weekly = step == pd.Timedelta(days=7)
         spans = [pd.Timedelta(days=days) for days in (1, 7)]
         periods = [52] if weekly else [int(span // step) for span in spans if span % step == pd.Timedelta(0)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -126,6 +127,9 @@ def resolve_series(
     time_col: str | None = None,
     target_col: str | None = None,
     id_col: str | None = None,
+    past_cols: Sequence[str] = (),
+    future_cols: Sequence[str] = (),
+    missing: str = "refuse",
     series: Sequence[str] = (),
 ) -> Series:
     """The series called ``name_or_path``, or the one in the file at that path.
@@ -133,20 +137,22 @@ def resolve_series(
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
     ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `load_milan`. The columns are those of
     `read_series` and make sense for files only. ``series`` names those to keep of many, all if it is empty.
+    A built-in series has no missing values; ``missing`` treats those of files and imports.
 
     Raises:
         DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
             keep is not there.
     """
     text = str(name_or_path)
-    columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    columns: dict[str, Any] = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    columns |= {"past_cols": tuple(past_cols), "future_cols": tuple(future_cols)}
     if names_file(name_or_path):
         if not any(columns.values()) and is_import(name_or_path):
-            return read_import(Path(name_or_path), series)
-        return keep_series(read_series(name_or_path, **columns), series)
-    given = [f"{option}={value!r}" for option, value in columns.items() if value is not None]
+            return read_import(Path(name_or_path), series, missing=missing)
+        return keep_series(read_series(name_or_path, **columns, missing=missing), series)
+    given = [f"{option}={value!r}" for option, value in columns.items() if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
     if names_milan(text):
-        return load_milan(text, series)
-    return keep_series(load_series(text), series)
+        return load_milan(text, series, missing=missing)
+    return replace(keep_series(load_series(text), series), missing=missing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from qkan.datasets.series import DataError
 
+_SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
 KINDS = ("minmax", "standard", "none")
 
 
@@ -26,6 +27,7 @@ class Scaler:
         ids: names of the series.
         offset: one finite number per series, in the unit of the values.
         scale: one positive finite number per series, in the unit of the values.
+        covariates: a scaler of the same kind and series for every covariate, by its name.
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
@@ -35,6 +37,7 @@ class Scaler:
     ids: tuple[str, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    covariates: Mapping[str, Scaler] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -93,9 +96,19 @@ class Scaler:
         shape = index.shape + (1,) * (ndim - index.ndim)
         return np.asarray(self.offset)[index].reshape(shape), np.asarray(self.scale)[index].reshape(shape)
 
+    def pick(self, chosen: Sequence[int], ids: Sequence[str]) -> Scaler:
+        """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
+        offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
+        covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
+        return Scaler(self.kind, tuple(ids), offset, scale, covariates)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""
-        return {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}
+        state = {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}
+        if not self.covariates:
+            return state
+        own = {name: {"offset": list(s.offset), "scale": list(s.scale)} for name, s in self.covariates.items()}
+        return {**state, "covariates": own}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Scaler:
@@ -105,13 +118,20 @@ class Scaler:
             DataError: a key is missing or unknown, or a value is not what `to_dict` writes.
         """
         wanted = {"kind", "ids", "offset", "scale"}
-        if set(state) != wanted:
+        if set(state) - {"covariates"} != wanted:
             raise DataError(f"a scaler has the keys {sorted(wanted)}, not {sorted(state)}; write it with to_dict")
         try:
-            offset, scale = tuple(map(float, state["offset"])), tuple(map(float, state["scale"]))
-        except (TypeError, ValueError) as error:
+            kind, ids = str(state["kind"]), tuple(map(str, state["ids"]))
+            offset, scale = (tuple(map(float, state[name])) for name in ("offset", "scale"))
+            covariates = {
+                str(name): cls(kind, ids, tuple(map(float, own["offset"])), tuple(map(float, own["scale"])))
+                for name, own in dict(state.get("covariates", {})).items()
+            }
+        except DataError:
+            raise
+        except (TypeError, KeyError, ValueError) as error:
             raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
-        return cls(str(state["kind"]), tuple(map(str, state["ids"])), offset, scale)
+        return cls(kind, ids, offset, scale, covariates)
 
 
 def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
@@ -120,7 +140,7 @@ def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     half_range = high / 2 - low / 2
-    if half_range < np.finfo(np.float64).tiny:  # constant, or so nearly that dividing by the range would overflow
+    if half_range < _SMALLEST_RANGE:
         return low, 1.0
     if kind == "minmax":
         return low + half_range, half_range

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("unique_id", "ds", "y")
+TREATMENTS = ("refuse", "mask", "interpolate", "zero")
+"""What can be done about missing values; see `qkan.datasets.missing`."""
 MAX_MAGNITUDE = 1e100
 """Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
 
@@ -66,7 +69,7 @@ class Series:
         name: how the series is called in tables, plots and run folders.
         frame: columns ``unique_id`` (str), ``ds`` (``datetime64[ns]`` or ``int64`` steps) and ``y`` (``float64``),
             sorted by ``unique_id`` then ``ds``, without missing or infinite values and without duplicated times; no
-            value is beyond :data:`MAX_MAGNITUDE`.
+            value is beyond :data:`MAX_MAGNITUDE`. Covariates are further ``float64`` columns under the same rules.
         frequency: pandas alias of the step between two rows of a series (``"5min"``, ``"MS"``), or None if ``ds``
             holds integer steps.
         season: seasonal periods in steps, shortest first; empty if there are none.
@@ -76,6 +79,12 @@ class Series:
         summary: one line for lists.
         session: daily hours of a series that pauses over nights and weekends: then ``frequency`` is the step within
             a day, and a row follows its predecessor by one *trading* step, whatever the clock says in between.
+        past: covariate columns whose values are known up to now.
+        future: covariate columns whose values are known in advance.
+        missing: one of :data:`TREATMENTS`: how values that nobody observed were filled.
+        observed: which values of ``y`` were observed rather than filled, bool, shape (rows,); None if all were.
+        ahead: covariates known in advance at the times right after the last row of a series: columns ``unique_id``,
+            ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
 
     Raises:
         DataError: the frame breaks one of the rules above.
@@ -90,10 +99,18 @@ class Series:
     licence: str = ""
     summary: str = ""
     session: Session | None = None
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    missing: str = "refuse"
+    observed: np.ndarray | None = None
+    ahead: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         self._check_columns()
         self._check_rows()
+        self._check_covariates()
+        if self.missing not in TREATMENTS:
+            raise DataError(f"missing={self.missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
         if list(self.season) != sorted({s for s in self.season if s > 1}):
             raise DataError(
                 f"season {self.season} of {self.name!r} must be ascending whole numbers above 1, e.g. (7, 364)"
@@ -118,17 +135,7 @@ class Series:
             )
 
     def _check_rows(self) -> None:
-        bad = np.flatnonzero(~np.isfinite(self.values))
-        if bad.size:
-            raise DataError(
-                f"value {self.values[bad[0]]} in row {bad[0]} of {self.name!r} is not finite; fill or drop it first"
-            )
-        bad = np.flatnonzero(np.abs(self.values) > MAX_MAGNITUDE)
-        if bad.size:
-            raise DataError(
-                f"value {self.values[bad[0]]} in row {bad[0]} of {self.name!r} is outside +-{MAX_MAGNITUDE:g}; "
-                "choose a larger unit"
-            )
+        self._check_numbers(self.values, "value")
         within = np.ones(len(self.frame), dtype=bool)
         within[self.starts[:-1]] = False
         ticks = self.times.astype("int64")
@@ -141,6 +148,52 @@ class Series:
             )
         if list(self.ids) != sorted(set(self.ids)):
             raise DataError(f"the rows of {self.name!r} are not sorted by 'unique_id'; sort by unique_id and ds")
+
+    def _check_numbers(self, values: np.ndarray, what: str) -> None:
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise DataError(
+                f"{what} {values[bad[0]]} in row {bad[0]} of {self.name!r} is not finite; fill or drop it first"
+            )
+        bad = np.flatnonzero(np.abs(values) > MAX_MAGNITUDE)
+        if bad.size:
+            raise DataError(
+                f"{what} {values[bad[0]]} in row {bad[0]} of {self.name!r} is outside +-{MAX_MAGNITUDE:g}; "
+                "choose a larger unit"
+            )
+
+    def _check_covariates(self) -> None:
+        for name in (*self.past, *self.future):
+            if name not in self.frame.columns or self.frame[name].dtype != np.float64:
+                raise DataError(f"covariate {name!r} of {self.name!r} must be a float64 column of the frame")
+            self._check_numbers(self.frame[name].to_numpy(), f"{name} =")
+        if self.observed is not None and (self.observed.shape, self.observed.dtype) != (self.values.shape, bool):
+            raise DataError(f"observed of {self.name!r} must be {len(self.frame)} truth values, one for every row")
+        if self.ahead is not None:
+            self._check_ahead(self.ahead)
+
+    def _check_ahead(self, ahead: pd.DataFrame) -> None:
+        """Future rows must follow each series without a gap; ids without a series may stay and are not looked at."""
+        place = dict(zip(self.ids, range(len(self.ids)), strict=True))
+        for name, rows in ahead.groupby("unique_id", sort=False):
+            if name not in place:
+                continue
+            found, wanted = rows["ds"].to_numpy(), self.future_times(place[str(name)], len(rows))
+            wrong = np.flatnonzero(found != wanted)
+            if wrong.size:
+                at = int(wrong[0])
+                raise DataError(
+                    f"future row {at + 1} of series {name!r} has the time {shown(found[at])}, but "
+                    f"{shown(wanted[at])} comes there; give one row for every time after the last value, in order"
+                )
+            values = rows[list(self.future)].to_numpy(dtype=np.float64)
+            bad = np.argwhere(~(np.abs(values) <= MAX_MAGNITUDE))
+            if len(bad):
+                row, column = bad[0]
+                raise DataError(
+                    f"the future value of {self.future[column]!r} of series {name!r} at {shown(found[row])} is "
+                    f"{values[row, column]}; give a number for every future time"
+                )
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -177,12 +230,29 @@ class Series:
         """Times of the series ``ids[index]``, shape (length,)."""
         return self.times[self.starts[index] : self.starts[index + 1]]
 
+    def covariates(self, names: Sequence[str]) -> np.ndarray:
+        """Values of covariate columns, float64, shape (rows, names)."""
+        return self.frame[list(names)].to_numpy(dtype=np.float64).reshape(len(self.frame), len(names))
+
+    def with_ahead(self, ahead: pd.DataFrame | None) -> Series:
+        """The same series with other future rows."""
+        return replace(self, ahead=ahead)
+
     def fingerprint(self) -> str:
-        """Sha256 (hex) of ids, times and values; name, source and other descriptions do not count."""
-        header = {"ids": self.ids, "lengths": self.lengths.tolist(), "times": str(self.times.dtype)}
+        """Sha256 (hex) of ids, times, values, covariates and which values were observed.
+
+        Name, source and other descriptions do not count, nor do future rows, which no training sees.
+        """
+        header: dict[str, Any] = {"ids": self.ids, "lengths": self.lengths.tolist(), "times": str(self.times.dtype)}
+        if self.past or self.future:
+            header |= {"past": self.past, "future": self.future}
         digest = hashlib.sha256(json.dumps(header).encode())
         digest.update(np.ascontiguousarray(self.times.astype("<i8")).tobytes())
         digest.update(np.ascontiguousarray(self.values.astype("<f8")).tobytes())
+        if self.past or self.future:
+            digest.update(self.covariates((*self.past, *self.future)).astype("<f8").tobytes())
+        if self.observed is not None:
+            digest.update(np.packbits(self.observed).tobytes())
         return digest.hexdigest()
 
     def future_times(self, index: int, steps: int) -> np.ndarray:
@@ -212,6 +282,20 @@ class Series:
             following = _session_times(self.session, self.frequency, last, steps)
         return following.as_unit("ns").to_numpy()
 
+    def all_future_times(self, steps: int) -> np.ndarray:
+        """`future_times` of every series, shape (series, steps); series that end together share the work."""
+        found: dict[Any, np.ndarray] = {}
+        times = []
+        for index in range(len(self.ids)):
+            last = self.times[self.starts[index + 1] - 1]
+            if self.frequency is None:  # the step may be that of the series alone
+                times.append(self.future_times(index, steps))
+                continue
+            if last not in found:
+                found[last] = self.future_times(index, steps)
+            times.append(found[last])
+        return np.stack(times)
+
     def describe(self) -> dict[str, Any]:
         """What a run folder should remember of the data: name, size, frequency, seasons, unit, fingerprint."""
         return {
@@ -230,6 +314,11 @@ def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: 
     days = pd.bdate_range(last.normalize(), periods=steps // len(hours) + 2)
     times = pd.DatetimeIndex((days.to_numpy()[:, None] + hours.to_numpy()[None, :]).ravel())
     return times[times > last][:steps]
+
+
+def shown(time: Any) -> str:
+    """A time of a series for a message: ``2024-01-31 07:05:00``, or a number of steps."""
+    return str(pd.Timestamp(time)) if isinstance(time, np.datetime64) else str(time)
 
 
 def step_frame(values: np.ndarray, unique_id: str) -> pd.DataFrame:

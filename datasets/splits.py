@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from qkan.datasets.series import DataError
+
+
+class Split(Protocol):
+    """Where the parts of a series end, and which parts there are at all."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether series have a validation part."""
+        ...
+
+    @property
+    def has_test(self) -> bool:
+        """Whether series have a test part."""
+        ...
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        """End of the training part and of the validation part of a series of ``length`` values; the rest tests."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +55,47 @@ class SplitFractions:
                 f"the split {self.train}, {self.validation}, {self.test} sums to {total:g}; it must sum to 1"
             )
 
+    has_test = True
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether series have a validation part."""
+        return self.validation > 0
+
     def boundaries(self, length: int) -> tuple[int, int]:
         """End of the training part and of the validation part of a series of ``length`` values; the rest tests.
 
         Both are the whole number nearest to the exact share.
         """
         return round(length * self.train), round(length * (self.train + self.validation))
+
+
+@dataclass(frozen=True)
+class LastSteps:
+    """The newest values of every series validate, all others train, none test: how a forecaster is fitted for use.
+
+    Args:
+        validation: number of the newest values, at least 0; None takes a tenth of every series.
+        at_least: the fewest values that a tenth may be.
+
+    Raises:
+        DataError: a negative number.
+    """
+
+    validation: int | None = None
+    at_least: int = 0
+    has_test = False
+
+    def __post_init__(self) -> None:
+        if self.validation is not None and self.validation < 0:
+            raise DataError(f"val_size is {self.validation}; it must be at least 0")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether series have a validation part."""
+        return self.validation != 0
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        """End of the training part and of the validation part, which is the end of the series."""
+        size = max(round(length / 10), self.at_least) if self.validation is None else self.validation
+        return max(length - size, 0), length

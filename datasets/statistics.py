@@ -35,7 +35,8 @@ def autocorrelation(series: Series, lag: int) -> float | None:
 def naive_test_mae(series: Series, lag: int = 1, split: SplitFractions | None = None) -> float | None:
     """Mean absolute error, on the test parts, of the forecast "as ``lag`` steps before".
 
-    A lag of 1 is the naive forecast of the next step, a season the seasonal naive one. Errors of all series are pooled.
+    A lag of 1 is the naive forecast of the next step, a season the seasonal naive one. Errors of all series are pooled;
+    values that were filled are not forecast.
 
     Args:
         series: the data.
@@ -56,8 +57,12 @@ def naive_test_mae(series: Series, lag: int = 1, split: SplitFractions | None = 
         _, begin = split.boundaries(len(values))
         if begin < lag or begin == len(values):
             return None
-        errors.append(np.abs(values[begin:] - values[begin - lag : len(values) - lag]))
-    return float(np.concatenate(errors).mean())
+        own = np.abs(values[begin:] - values[begin - lag : len(values) - lag])
+        if series.observed is not None:
+            own = own[series.observed[series.starts[index] + begin : series.starts[index + 1]]]
+        errors.append(own)
+    pooled = np.concatenate(errors)
+    return float(pooled.mean()) if len(pooled) else None
 
 
 def _check_lag(lag: int) -> None:

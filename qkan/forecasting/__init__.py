@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.comparison import Comparison, compare
     from qkan.forecasting.config import CELLS, CompareConfig, TrainConfig
     from qkan.forecasting.files import RunError
+    from qkan.forecasting.forecaster import Forecaster
     from qkan.forecasting.inference import evaluate, predict
     from qkan.forecasting.progress import CompareProgress, Progress
     from qkan.forecasting.runs import Run, load_run, read_config, train
@@ -20,6 +21,7 @@ _HOME = {
     "CompareConfig": "config",
     "CompareProgress": "progress",
     "Comparison": "comparison",
+    "Forecaster": "forecaster",
     "Progress": "progress",
     "RecurrentForecaster": "cells",
     "Run": "runs",
@@ -39,6 +41,7 @@ __all__ = [
     "CompareConfig",
     "CompareProgress",
     "Comparison",
+    "Forecaster",
     "Progress",
     "RecurrentForecaster",
     "Run",

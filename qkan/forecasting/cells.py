@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan.forecasting.config import LIMITS, TrainConfig
+from qkan.forecasting.checks import LIMITS
+from qkan.forecasting.config import TrainConfig
 
 MAX_PARAMETERS = 100_000_000
 """Models with more trained parameters are refused before they are built."""
@@ -77,31 +78,65 @@ _BUILDERS: dict[str, _Build] = {
 class RecurrentForecaster(nn.Module):
     """A recurrent cell that reads the window and a linear head on its last output.
 
+    What is known in advance of the target steps is mapped linearly, by the same weights for every step, and added.
+
     Args:
         cell: Module with the call contract of ``nn.LSTM(batch_first=True)``: (B, window, channels) ->
             ((B, window, hidden_size), state).
         hidden_size: Width of the cell's output.
         horizon: Steps to predict.
+        known_channels: Channels known in advance of every target step; 0 if there are none.
+        quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
     """
 
-    def __init__(self, cell: nn.Module, hidden_size: int, horizon: int) -> None:
+    def __init__(
+        self, cell: nn.Module, hidden_size: int, horizon: int, *, known_channels: int = 0, quantiles: int = 1
+    ) -> None:
         super().__init__()
-        self.cell = cell
-        self.head = nn.Linear(hidden_size, horizon)
+        self.cell, self.horizon, self.quantiles = cell, horizon, quantiles
+        self.head = nn.Linear(hidden_size, horizon * quantiles)
+        self.known = nn.Linear(known_channels, quantiles, bias=False) if known_channels else None
+        if self.known is not None:
+            nn.init.zeros_(self.known.weight)  # training starts from the forecast of the window alone
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map scaled windows (B, window, channels) to scaled predictions (B, horizon)."""
+    @property
+    def channels(self) -> int:
+        """Input channels."""
+        return int(self.cell.input_size)  # type: ignore[arg-type]
+
+    def example(self, batch: int, window: int) -> tuple[Tensor, ...]:
+        """Arguments of zeros: what :meth:`forward` takes for ``batch`` windows of ``window`` steps."""
+        inputs = torch.zeros(batch, window, self.channels)
+        return (inputs,) if self.known is None else (inputs, torch.zeros(batch, self.horizon, self.known.in_features))
+
+    def forward(self, inputs: Tensor, ahead: Tensor | None = None) -> Tensor:
+        """Map scaled windows to scaled predictions.
+
+        Args:
+            inputs: (B, window, channels).
+            ahead: What is known in advance of the target steps, (B, horizon, known channels).
+
+        Returns:
+            (B, horizon), or with several quantiles (B, horizon, quantiles), not sorted.
+        """
         output, _ = self.cell(inputs)
-        return self.head(output[:, -1])
+        predicted = self.head(output[:, -1])
+        if self.quantiles > 1:
+            predicted = predicted.unflatten(1, (self.horizon, self.quantiles))
+        if self.known is None:
+            return predicted
+        added = self.known(ahead)
+        return predicted + (added if self.quantiles > 1 else added.squeeze(2))
 
 
 def build_forecaster(config: TrainConfig, generator: torch.Generator) -> RecurrentForecaster:
     """Build the model that a configuration asks for, with weights drawn from ``generator``.
 
-    The global random state stays as it is. Inputs have one channel: the series itself.
+    The global random state stays as it is.
 
     Args:
-        config: ``cell``, ``hidden_size``, ``num_layers``, ``bias``, ``horizon`` and the cell's own options are used.
+        config: Sizes, the cell's own options, and what decides on inputs and outputs: covariates, calendar, missing
+            values, horizon, strategy and loss.
         generator: A CPU generator; it moves on, so two calls give two different models.
 
     Raises:
@@ -121,13 +156,19 @@ def build_forecaster(config: TrainConfig, generator: torch.Generator) -> Recurre
 
 def _assemble(config: TrainConfig) -> RecurrentForecaster:
     shared = {
-        "input_size": 1,
+        "input_size": config.channels,
         "hidden_size": config.hidden_size,
         "num_layers": config.num_layers,
         "bias": config.bias,
         "batch_first": True,
     }
-    return RecurrentForecaster(_BUILDERS[config.cell](config, shared), config.hidden_size, config.horizon)
+    return RecurrentForecaster(
+        _BUILDERS[config.cell](config, shared),
+        config.hidden_size,
+        config.trained_horizon,
+        known_channels=config.known_channels,
+        quantiles=len(config.quantiles),
+    )
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -168,7 +168,7 @@ def choose_learning_rate(config: CompareConfig, point: Point, records: list[Reco
     ]
 
     def error(lr: float) -> float:
-        errors = [record["validation_mse"] for record in tuning if record["lr"] == lr]
+        errors = [record["validation_loss"] for record in tuning if record["lr"] == lr]
         return statistics.median(errors) if errors else math.inf
 
     return min(LEARNING_RATES[: config.trials], key=error)

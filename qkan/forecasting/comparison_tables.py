@@ -63,7 +63,7 @@ def _point_row(config: CompareConfig, point: Point, records: list[Record]) -> di
         "lr_at_edge": lr in (min(tried), max(tried)),
         "seeds": len(own),
         "diverged": sum(bool(r["diverged"]) for r in own),
-        "validation_mse": float(np.median([r["validation_mse"] for r in own])),
+        "validation_loss": float(np.median([r["validation_loss"] for r in own])),
         "seconds": float(np.median([r["seconds"] for r in own])),
     }
     for metric in _SPREAD_METRICS:
@@ -80,7 +80,7 @@ def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
     """
     import pandas as pd
 
-    best = points.loc[points.groupby("cell", sort=False)["validation_mse"].idxmin()]
+    best = points.loc[points.groupby("cell", sort=False)["validation_loss"].idxmin()]
     naive_rows = [
         {"cell": name, "parameters": 0, **{f"{metric}_median": scores[metric] for metric in _SPREAD_METRICS}}
         for name, scores in baselines.items()

@@ -5,20 +5,57 @@ Nothing heavy is imported here, so the command line can read defaults and refuse
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
+from qkan.forecasting.checks import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_levels,
+    check_names,
+    check_number,
+    check_split,
+    check_text,
+)
+
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
 """Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit;
 ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
+
+CELL_NAMES: dict[str, str] = {
+    "qkan": "QKAN-LSTM",
+    "hqkan": "HQKAN-LSTM",
+    "lowrank": "LowRank-LSTM",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "qlstm": "QLSTM",
+    "gr-kan": "GR-KAN-LSTM",
+}
+"""What the columns of forecasts are called, by cell."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
 SCALERS: tuple[str, ...] = ("minmax", "standard", "none")
+
+TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
+"""What can be done about missing values; see :mod:`qkan.datasets.missing`."""
+
+CALENDAR: dict[str, int] = {"minute": 2, "hour": 2, "weekday": 2, "monthday": 2, "month": 2, "yearday": 2, "weekend": 1}
+"""Input channels of every calendar feature; see :mod:`qkan.datasets.calendar`."""
+
+FRAME = "<data frame>"
+"""The ``data`` of a model that was trained on a data frame in memory."""
+
+LOSSES: tuple[str, ...] = ("mse", "mae", "huber", "quantile")
+
+STRATEGIES: tuple[str, ...] = ("direct", "recursive")
+
+DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
+"""Percentages of the intervals that the quantile loss trains unless asked for others."""
 
 CELL_OPTIONS: dict[str, frozenset[str]] = {
     "qkan": frozenset({"reps", "ansatz", "preact_trainable", "base_activation", "group"}),
@@ -34,27 +71,6 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
 
-LIMITS: dict[str, tuple[int, int]] = {
-    "hidden_size": (1, 4096),
-    "num_layers": (1, 32),
-    "reps": (1, 64),
-    "latent_features": (1, 1024),
-    "qubits": (1, 12),
-    "circuit_layers": (1, 64),
-    "window": (1, 100_000),
-    "horizon": (1, 10_000),
-    "epochs": (1, 100_000),
-    "batch_size": (1, 1_000_000),
-    "patience": (1, 100_000),
-    "seed": (0, 2**32 - 1),
-    "seeds": (1, 100),
-    "tuning_seeds": (1, 100),
-    "trials": (1, len(LEARNING_RATES)),
-    "budget_params": (1, 100_000_000),
-    "workers": (1, 256),
-}
-"""Smallest and largest value of every integer option."""
-
 _SHARED_INTEGERS = (
     *("num_layers", "reps", "latent_features", "qubits", "circuit_layers"),
     *("window", "horizon", "epochs", "patience"),
@@ -65,45 +81,6 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
 
 
-def _check_int(name: str, value: object) -> None:
-    low, high = LIMITS[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} must be an integer between {low} and {high}, got {value!r}")
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
-
-
-def _check_text(name: str, value: object, *, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be a non-empty string, got {value!r}")
-
-
-def _check_number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
-
-
-def _check_cell(value: object) -> None:
-    if value not in CELLS:
-        raise ValueError(f"unknown cell {value!r}; choose one of {', '.join(CELLS)}")
-
-
-def _check_split(split: object) -> None:
-    if not isinstance(split, tuple) or len(split) != 3:
-        raise ValueError(f"split must be three fractions (train, validation, test), got {split!r}")
-    train, validation, test = (_check_number("every fraction of split", part) for part in split)
-    if train <= 0 or test <= 0 or validation < 0 or abs(train + validation + test - 1) > 1e-9:
-        raise ValueError(
-            f"split must be three fractions that sum to 1 with train > 0, validation >= 0 and test > 0, got {split!r}"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataAndTrainingOptions:
     """The options that one training run and a comparison share.
@@ -112,6 +89,10 @@ class DataAndTrainingOptions:
         data: Name of a built-in series or path of a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
         time_col, target_col, id_col: Columns of such a file; ``None`` lets ``qkan.datasets`` find them.
         series: Names of the series to keep of many; all if empty.
+        past_cols: Covariate columns whose values are known up to now.
+        future_cols: Covariate columns whose values are known in advance.
+        calendar: Keys of :data:`CALENDAR`: features of the time that the model sees for the next step.
+        missing: One of :data:`TREATMENTS`: what to do about missing values and gaps in time.
         num_layers: Stacked recurrent layers.
         reps: Re-uploading repetitions of each circuit (``qkan``, ``hqkan``).
         ansatz: Name of the circuit (``qkan``, ``hqkan``).
@@ -124,12 +105,16 @@ class DataAndTrainingOptions:
         circuit_layers: Entangling layers of each gate's circuit (``qlstm``).
         bias: Whether the gates have a bias.
         window: Past values that the model sees, in steps.
-        horizon: Future values that it predicts at once, in steps.
+        horizon: Future values to predict, in steps.
+        strategy: ``"direct"``, the model predicts the whole horizon at once; ``"recursive"``, it is trained for the
+            next step, and its predictions become inputs until the horizon is reached.
         split: Fractions (train, validation, test) of each series, in the order of time.
         scaler: ``"minmax"`` (to [-1, 1]), ``"standard"`` or ``"none"``, fitted on the training part.
+        loss: One of :data:`LOSSES`, of scaled values; ``"huber"`` turns linear at 1.
+        levels: With the quantile loss, the intervals to predict, in percent: 90 is the 5 % and the 95 % quantile. None
+            given are :data:`DEFAULT_LEVELS`. The forecast itself is the median.
         epochs: Passes over the training windows, at most.
-        batch_size: Windows per step; ``None`` takes the power of two that gives at least 32 steps an epoch,
-            but never fewer than 8 or more than 128 windows.
+        batch_size: Windows per step; ``None`` takes :func:`qkan.forecasting.training.resolve_batch_size`'s choice.
         patience: Epochs without a lower validation loss after which training stops. The one-cycle schedule raises the
             validation loss while the rate is high, so a small patience stops before the rate comes down.
         device: ``"auto"`` (a CUDA device if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
@@ -143,6 +128,10 @@ class DataAndTrainingOptions:
     target_col: str | None = None
     id_col: str | None = None
     series: tuple[str, ...] = ()
+    past_cols: tuple[str, ...] = ()
+    future_cols: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    missing: str = "refuse"
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -155,8 +144,11 @@ class DataAndTrainingOptions:
     bias: bool = True
     window: int = 12
     horizon: int = 1
+    strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"
+    loss: str = "mse"
+    levels: tuple[float, ...] = ()
     epochs: int = 30
     batch_size: int | None = None
     patience: int = 20
@@ -164,32 +156,65 @@ class DataAndTrainingOptions:
 
     def __post_init__(self) -> None:
         for name in _SHARED_INTEGERS:
-            _check_int(name, getattr(self, name))
+            check_int(name, getattr(self, name))
         if self.batch_size is not None:
-            _check_int("batch_size", self.batch_size)
+            check_int("batch_size", self.batch_size)
         for name in ("preact_trainable", "bias"):
-            _check_bool(name, getattr(self, name))
+            check_bool(name, getattr(self, name))
         for name in ("data", "ansatz", "device"):
-            _check_text(name, getattr(self, name))
+            check_text(name, getattr(self, name))
         if self.ansatz == "px":
             raise ValueError(
                 "ansatz 'px' encodes acos(x), which has no value beyond the training range and no slope at its ends; "
                 "choose pz, rpz, real or mix"
             )
         for name in ("time_col", "target_col", "id_col", "base_activation"):
-            _check_text(name, getattr(self, name), optional=True)
-        if not isinstance(self.series, tuple) or len(set(self.series)) != len(self.series):
-            raise ValueError(f"series must be a tuple of names, each of them once, got {self.series!r}")
-        for name in self.series:
-            _check_text("every name of series", name)
+            check_text(name, getattr(self, name), optional=True)
+        check_names("series", self.series)
         number = isinstance(self.group, int) and not isinstance(self.group, bool) and self.group >= 1
         if not (self.group in ("edge", "input") or number):
             raise ValueError(f"group must be 'edge', 'input' or a positive integer, got {self.group!r}")
-        if self.scaler not in SCALERS:
-            raise ValueError(f"unknown scaler {self.scaler!r}; choose one of {', '.join(SCALERS)}")
+        choices = {"scaler": SCALERS, "missing": TREATMENTS, "loss": LOSSES, "strategy": STRATEGIES}
+        for name, known in choices.items():
+            check_choice(name, getattr(self, name), known)
+        for name in ("past_cols", "future_cols"):
+            check_names(name, getattr(self, name))
+        check_names("calendar", self.calendar, CALENDAR)
+        check_levels(self.levels, self.loss)
+        if self.loss == "quantile" and self.strategy == "recursive" and self.horizon > 1:
+            raise ValueError(
+                "loss='quantile' with strategy='recursive' would give intervals that ignore the uncertainty of the "
+                "steps before; use strategy='direct' or another loss"
+            )
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
-        _check_split(self.split)
+        check_split(self.split)
+
+    @property
+    def interval_levels(self) -> tuple[float, ...]:
+        """Percentages of the intervals that the model predicts, ascending; none without the quantile loss."""
+        return tuple(sorted(self.levels or DEFAULT_LEVELS)) if self.loss == "quantile" else ()
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Quantiles that the model predicts, ascending: the ends of every interval around the median."""
+        tails = [(100 - level) / 200 for level in reversed(self.interval_levels)]
+        return (*tails, 0.5, *(1 - tail for tail in reversed(tails)))
+
+    @property
+    def known_channels(self) -> int:
+        """Input channels that are known in advance: future covariates and calendar features."""
+        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar)
+
+    @property
+    def channels(self) -> int:
+        """All input channels: value, observed or not (with ``missing="mask"``), past covariates, known ones."""
+        return 1 + (self.missing == "mask") + len(self.past_cols) + self.known_channels
+
+    @property
+    def trained_horizon(self) -> int:
+        """Steps that the model itself predicts."""
+        return self.horizon if self.strategy == "direct" else 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-able values; tuples become lists."""
@@ -233,10 +258,10 @@ class TrainConfig(DataAndTrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_cell(self.cell)
-        _check_int("hidden_size", self.hidden_size)
-        _check_int("seed", self.seed)
-        if not 0 < _check_number("lr", self.lr) <= _LARGEST_LEARNING_RATE:
+        check_choice("cell", self.cell, CELLS)
+        check_int("hidden_size", self.hidden_size)
+        check_int("seed", self.seed)
+        if not 0 < check_number("lr", self.lr) <= _LARGEST_LEARNING_RATE:
             raise ValueError(f"lr must be above 0 and at most {_LARGEST_LEARNING_RATE:g}, got {self.lr!r}")
         for name in sorted(_ALL_CELL_OPTIONS - CELL_OPTIONS[self.cell]):
             if getattr(self, name) != getattr(type(self), name):
@@ -277,13 +302,13 @@ class CompareConfig(DataAndTrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_text("out", self.out)
+        check_text("out", self.out)
         for name in ("seeds", "tuning_seeds", "trials"):
-            _check_int(name, getattr(self, name))
+            check_int(name, getattr(self, name))
         if self.tuning_seeds > self.seeds:
             raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
         if self.workers is not None:
-            _check_int("workers", self.workers)
+            check_int("workers", self.workers)
         if self.split[1] == 0:
             raise ValueError(f"a comparison tunes on the validation part, which split={self.split} leaves empty")
         for name in ("cells", "budget_params"):
@@ -291,9 +316,9 @@ class CompareConfig(DataAndTrainingOptions):
             if not isinstance(values, tuple) or not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must be a tuple of one or more values, each named once, got {values!r}")
         for cell in self.cells:
-            _check_cell(cell)
+            check_choice("cell", cell, CELLS)
         for budget in self.budget_params:
-            _check_int("budget_params", budget)
+            check_int("budget_params", budget)
 
     def tuning_seeds_in_words(self) -> str:
         """Return the seeds that learning rates are tried with, as a table or a plan names them."""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from qkan.forecasting.batches import WindowTensors
 from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
+    from qkan.datasets.splits import Split
     from qkan.datasets.windows import Windows
 
 
@@ -32,6 +33,9 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
         time_col=config.time_col,
         target_col=config.target_col,
         id_col=config.id_col,
+        past_cols=config.past_cols,
+        future_cols=config.future_cols,
+        missing=config.missing,
         series=config.series,
     )
 
@@ -43,8 +47,16 @@ def with_whole_path(config: TrainConfig) -> TrainConfig:
     return replace(config, data=os.path.abspath(config.data)) if names_file(config.data) else config
 
 
-def cut_windows(series: Series, config: DataAndTrainingOptions, scaler: Scaler | None = None) -> ForecastData:
+def cut_windows(
+    series: Series, config: DataAndTrainingOptions, scaler: Scaler | None = None, split: Split | None = None
+) -> ForecastData:
     """Split, scale and window a series as a configuration says, or with ``scaler``, the one a model was trained with.
+
+    Args:
+        series: The data.
+        config: How.
+        scaler: ``None`` fits one on the training parts.
+        split: ``None`` takes the fractions of the configuration.
 
     Raises:
         DataError: the series is too short for a window in every part.
@@ -55,20 +67,28 @@ def cut_windows(series: Series, config: DataAndTrainingOptions, scaler: Scaler |
         series,
         window=config.window,
         horizon=config.horizon,
-        split=SplitFractions(*config.split),
+        split=SplitFractions(*config.split) if split is None else split,
         scaler=config.scaler if scaler is None else scaler,
+        calendar=config.calendar,
+        trained_horizon=config.trained_horizon,
     )
 
 
-def tensors(windows: Windows) -> tuple[Tensor, Tensor]:
-    """Return scaled float32 inputs (N, window, 1) and targets (N, horizon)."""
-    inputs, targets = windows.batch(slice(None))
-    return torch.from_numpy(inputs), torch.from_numpy(targets)
+def tensors(windows: Windows) -> WindowTensors:
+    """Return windows as tensors on the CPU that share their memory."""
+    observed = windows.observed
+    return WindowTensors(
+        values=torch.from_numpy(windows.values),
+        known=torch.from_numpy(windows.known),
+        weights=None if observed is None else torch.from_numpy(observed).float(),
+        first=torch.from_numpy(windows.first),
+        window=windows.window,
+        horizon=windows.horizon,
+        masked=windows.masked,
+    )
 
 
 def some_windows(data: ForecastData, count: int) -> ForecastData:
     """The data with at most ``count`` windows of the test part, evenly spread."""
-    test = data.test
-    rows = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).round().astype(np.int64))
-    kept = {name: getattr(test, name)[rows] for name in ("first", "series", "target_index")}
-    return replace(data, test=replace(test, **kept))
+    rows = np.unique(np.linspace(0, len(data.test) - 1, min(count, len(data.test))).round().astype(np.int64))
+    return replace(data, test=data.test.pick(rows))

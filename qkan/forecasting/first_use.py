@@ -27,4 +27,4 @@ def compile_kernels(config: TrainConfig) -> None:
         return
     logging.getLogger(__name__).warning("compiling kernels for this CPU, once per installation: about half a minute")
     model = build_forecaster(config, torch.Generator().manual_seed(0))
-    model(torch.zeros(2, config.window, 1)).sum().backward()
+    model(*model.example(2, config.window)).sum().backward()

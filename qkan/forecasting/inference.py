@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,12 @@ import torch
 
 from qkan.forecasting.baselines import baseline_forecasts
 from qkan.forecasting.cells import RecurrentForecaster
-from qkan.forecasting.config import LIMITS
+from qkan.forecasting.checks import check_int
+from qkan.forecasting.config import FRAME
 from qkan.forecasting.data import cut_windows, load_series_of, tensors
 from qkan.forecasting.files import RunError
-from qkan.forecasting.metrics import forecast_metrics
+from qkan.forecasting.intervals import interval_columns, median
+from qkan.forecasting.metrics import METRICS, forecast_metrics, series_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,18 +30,50 @@ Scores = dict[str, dict[str, float | None]]
 """Metrics by forecast: ``"model"`` first, then the baselines."""
 
 
-def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Return the model's forecast of every target of a part; float64 (N, horizon), original units."""
-    from qkan.forecasting.training import predict_windows
+def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
+    """Return the quantiles that the model forecasts of every target of a part, original units.
 
-    inputs, _ = tensors(data.part(part))
-    return data.inverse(predict_windows(model, inputs).numpy(), data.part(part).series)
+    Returns:
+        float64 (N, horizon, quantiles), ascending; a single one for a model of the value alone.
+    """
+    from qkan.forecasting.batches import predict_windows
+
+    return data.inverse(predict_windows(model, tensors(data.part(part))).numpy(), data.part(part).series)
+
+
+def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
+    """Return the model's forecast of every target of a part, its median; float64 (N, horizon), original units."""
+    return median(forecast_quantiles(model, data, part))
 
 
 def score(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> Scores:
     """Return the metrics of a model's predictions (original units) and of every baseline on the same targets."""
-    forecasts = {"model": predictions, **baseline_forecasts(data, part)}
-    return {name: forecast_metrics(data, values, part) for name, values in forecasts.items()}
+    return {name: forecast_metrics(data, values, part) for name, values in _all(data, predictions, part).items()}
+
+
+def score_series(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> pd.DataFrame:
+    """Return the same metrics for every series: ``unique_id``, ``forecast`` (``"model"`` or a baseline), metrics."""
+    import pandas as pd
+
+    tables = []
+    for name, values in _all(data, predictions, part).items():
+        table = series_metrics(data, values, part)
+        table.insert(1, "forecast", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def median_scores(table: pd.DataFrame) -> Scores:
+    """Return the median over series of the table of :func:`score_series`; ``None`` where no series has the metric."""
+    medians = table.groupby("forecast", sort=False)[list(METRICS)].median()
+    return {
+        str(name): {metric: None if math.isnan(value) else float(value) for metric, value in row.items()}
+        for name, row in medians.to_dict("index").items()
+    }
+
+
+def _all(data: ForecastData, predictions: np.ndarray, part: Part) -> dict[str, np.ndarray]:
+    return {"model": predictions, **baseline_forecasts(data, part)}
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
@@ -61,69 +97,84 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
 
 def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
     """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
-    series = _series_for(run, data)
+    series = series_of(run, data)
     return cut_windows(series, run.config, _scaler_for(run, series))
 
 
-def predict(run: Run, *, data: str | Path | Series | None = None, horizon: int | None = None) -> pd.DataFrame:
+def predict(
+    run: Run,
+    *,
+    data: str | Path | Series | None = None,
+    horizon: int | None = None,
+    future: str | Path | None = None,
+    level: Sequence[float] | None = None,
+) -> pd.DataFrame:
     """Forecast what follows the last value of every series.
 
-    A horizon beyond the trained one is reached recursively: predictions become inputs. Times go on as
+    A horizon beyond the one that the model predicts is reached recursively: predictions become inputs. Times go on as
     ``Series.future_times`` says, so a series with daily sessions goes on in the next session.
 
     Args:
         run: A loaded run.
         data: Name or file of other data with the same series, at least one window long; ``None`` takes the data that
-            the run was trained on.
+            the run was trained on. Rows without a value at the end of a series hold its future covariates.
         horizon: Steps to predict; ``None`` takes the trained horizon.
+        future: File with future covariates, instead of those in the data.
+        level: Intervals in percent, of those that the model was trained for; ``None`` takes them all.
 
     Returns:
-        Columns ``unique_id``, ``ds``, ``yhat`` (original units), sorted by series and time.
+        Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
+        ``yhat-hi-LEVEL``, sorted by series and time. Intervals of steps that were reached recursively would ignore
+        the uncertainty of the steps before, so they are NaN.
 
     Raises:
-        DataError: the data cannot be used.
-        RunError: the run's data has changed since, or other data holds series that the run does not know or that are
-            shorter than the window.
-        ValueError: the horizon is out of range.
+        DataError: the data cannot be used, a series is shorter than the window, or future covariates are missing.
+        RunError: the run's data has changed since, or other data holds series that the run does not know.
+        ValueError: the horizon is out of range, or the model was not trained for a level.
     """
     import pandas as pd
 
-    steps = run.config.horizon if horizon is None else horizon
-    low, high = LIMITS["horizon"]
-    if isinstance(steps, bool) or not isinstance(steps, int) or not low <= steps <= high:
-        raise ValueError(f"horizon must be an integer between {low} and {high}, got {steps!r}")
-    series = _series_for(run, data)
+    from qkan.datasets import last_windows, read_future
+    from qkan.forecasting.batches import roll
+
+    config = run.config
+    steps = config.horizon if horizon is None else horizon
+    check_int("horizon", steps)
+    columns = interval_columns(config, level)
+    series = series_of(run, data)
+    if future is not None:
+        series = series.with_ahead(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
     scaler = _scaler_for(run, series)
-    window = run.config.window
-    for name, length in zip(series.ids, series.lengths, strict=True):
-        if length < window:
-            raise RunError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
-    index = range(len(series.ids))
-    last = np.stack([series.values_of(i)[-window:] for i in index])
-    yhat = scaler.inverse_transform(_roll(run.model, scaler.transform(last, np.array(index)), steps), np.array(index))
-    frames = [
-        pd.DataFrame({"unique_id": series.ids[i], "ds": series.future_times(i, steps), "yhat": yhat[i]}) for i in index
-    ]
-    return pd.concat(frames, ignore_index=True)
+    values, known = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
+    with torch.inference_mode():
+        given = torch.from_numpy(values), torch.from_numpy(known)
+        scaled = roll(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
+    forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
+    forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
+    names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
+    return pd.DataFrame(
+        {
+            "unique_id": [name for name in series.ids for _ in range(steps)],
+            "ds": series.all_future_times(steps).ravel(),
+            **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
+        }
+    )
 
 
-def _roll(model: RecurrentForecaster, scaled: np.ndarray, steps: int) -> np.ndarray:
-    """Predict ``steps`` scaled values (series, steps) after scaled windows (series, window), block by block."""
-    from qkan.forecasting.training import predict_windows
+def series_of(run: Run, data: str | Path | Series | None) -> Series:
+    """Return the series to forecast: the given one, the one that is named, or that of the run.
 
-    window = scaled.shape[1]
-    values = torch.from_numpy(scaled.astype(np.float32))
-    while values.shape[1] < window + steps:
-        values = torch.cat([values, predict_windows(model, values[:, -window:, None])], dim=1)
-    return values[:, window : window + steps].numpy()
-
-
-def _series_for(run: Run, data: str | Path | Series | None) -> Series:
+    Raises:
+        DataError: the data cannot be used.
+        RunError: the run's data has changed since, or is not there any more.
+    """
     from qkan.datasets import Series, names_file
 
     if isinstance(data, Series):
         return data
     own = run.config.data
+    if data is None and own == FRAME:
+        raise RunError(f"{run.path} was trained on a data frame, which it does not hold; give the data to go on from")
     if data is None and names_file(own) and not Path(own).exists():
         raise RunError(
             f"the file {own!r} that {run.path} was trained on is not there any more; "
@@ -140,11 +191,9 @@ def _series_for(run: Run, data: str | Path | Series | None) -> Series:
 
 def _scaler_for(run: Run, series: Series) -> Scaler:
     """Return the run's scaler in the order of the series' ids. One series alone may have any name."""
-    from qkan.datasets import Scaler
-
     known = run.scaler
     if len(known.ids) == len(series.ids) == 1:
-        return Scaler(known.kind, series.ids, known.offset, known.scale)
+        return known.pick([0], series.ids)
     place = {name: index for index, name in enumerate(known.ids)}
     unknown = [name for name in series.ids if name not in place]
     if unknown:
@@ -152,6 +201,4 @@ def _scaler_for(run: Run, series: Series) -> Scaler:
             f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
             f"{known.ids[0]!r} the first of them: leave out the others or train on them"
         )
-    chosen = [place[name] for name in series.ids]
-    offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (known.offset, known.scale))
-    return Scaler(known.kind, series.ids, offset, scale)
+    return known.pick([place[name] for name in series.ids], series.ids)

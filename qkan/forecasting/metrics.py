@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from qkan.datasets import ForecastData
     from qkan.datasets.windows import Part
 
@@ -27,15 +29,24 @@ def mase_season(data: ForecastData) -> int:
 def mase_scale(data: ForecastData) -> np.ndarray:
     """Return, per series, the mean absolute seasonal difference of its training part; float64 (series,).
 
+    Filled values do not count; a series that has no two observed values one season apart gets 0.
     Hyndman and Koehler (2006), "Another look at measures of forecast accuracy", eq. for q_t.
     """
     season = mase_season(data)
-    training = (data.series.values_of(index)[:end] for index, end in enumerate(data.boundaries[:, 0]))
-    return np.array([np.abs(values[season:] - values[:-season]).mean() for values in training])
+    observed = data.series.observed
+    scales = []
+    for index, end in enumerate(data.boundaries[:, 0]):
+        values = data.series.values_of(index)[:end]
+        differences = np.abs(values[season:] - values[:-season])
+        if observed is not None:
+            seen = observed[data.series.starts[index] :][:end]
+            differences = differences[seen[season:] & seen[:-season]]
+        scales.append(differences.mean() if differences.size else 0.0)
+    return np.array(scales)
 
 
 def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> dict[str, float | None]:
-    """Return the errors of a forecast of all targets of a part, pooled over series, windows and steps.
+    """Return the errors of a forecast of all observed targets of a part, pooled over series, windows and steps.
 
     Args:
         data: The windows.
@@ -44,21 +55,50 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
 
     Returns:
         ``mae``, ``rmse`` in the unit of the series, ``mse`` in its square, ``r2``, ``smape`` in percent (0 to 200),
-        ``mase`` (against the seasonal naive forecast of the training part), ``scaled_mse`` (of scaled values, the
-        training loss). ``None`` where one is not defined: ``r2`` of constant targets or ones whose squares are
+        ``mase`` (against the seasonal naive forecast of the training part), ``scaled_mse`` (of scaled values).
+        ``None`` where one is not defined: ``r2`` of constant targets or ones whose squares are
         too small for a float64, ``mase`` of a series whose training part repeats itself.
 
     Raises:
         ValueError: the shape of the predictions is not that of the targets.
     """
+    return _errors(*_compared(data, predictions, part)[1:])
+
+
+def series_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> pd.DataFrame:
+    """Return the metrics of :func:`forecast_metrics` for every series: ``unique_id``, then one column a metric.
+
+    A metric that is not defined is NaN. Series without an observed target in the part have no row.
+    """
+    import pandas as pd
+
+    series, *compared = _compared(data, predictions, part)
+    edges = np.searchsorted(series, np.arange(len(data.ids) + 1))  # windows come series by series
+    rows = [
+        {"unique_id": name, **_errors(*(values[begin:end] for values in compared))}
+        for name, begin, end in zip(data.ids, edges[:-1], edges[1:], strict=True)
+        if end > begin
+    ]
+    return pd.DataFrame(rows, columns=["unique_id", *METRICS]).astype(dict.fromkeys(METRICS, "float64"))
+
+
+def _compared(data: ForecastData, predictions: np.ndarray, part: Part) -> tuple[np.ndarray, ...]:
+    """Per observed target: series, target, prediction, both scaled, MASE's scale; each of shape (targets,)."""
     targets = data.target_values(part)
     if predictions.shape != targets.shape:
         raise ValueError(f"predictions must have the shape of the targets {targets.shape}, got {predictions.shape}")
-    series = data.part(part).series
-    errors = np.asarray(predictions, dtype=np.float64) - targets
-    scaled_errors = data.scaler.transform(predictions, series) - data.scaler.transform(targets, series)
+    series, seen = data.part(part).series, data.target_observed(part)
+    owner = np.repeat(series[:, None], targets.shape[1], axis=1)
+    scaled = (data.scaler.transform(values, series) for values in (targets, predictions))
+    predictions = np.asarray(predictions, dtype=np.float64)
+    return tuple(values[seen] for values in (owner, targets, predictions, *scaled, mase_scale(data)[owner]))
+
+
+def _errors(
+    targets: np.ndarray, predictions: np.ndarray, scaled: np.ndarray, scaled_predictions: np.ndarray, scale: np.ndarray
+) -> dict[str, float | None]:
+    errors = predictions - targets
     sizes = np.abs(targets) + np.abs(predictions)
-    scale = mase_scale(data)[series][:, None]
     mse, variance = float(np.square(errors).mean()), float(targets.var())
     return {
         "mae": float(np.abs(errors).mean()),
@@ -67,5 +107,5 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
         "r2": 1 - mse / variance if np.ptp(targets) > 0 and variance > 0 else None,
         "smape": float(200 * np.divide(np.abs(errors), sizes, out=np.zeros_like(errors), where=sizes > 0).mean()),
         "mase": float((np.abs(errors) / scale).mean()) if (scale > 0).all() else None,
-        "scaled_mse": float(np.square(scaled_errors).mean()),
+        "scaled_mse": float(np.square(scaled_predictions - scaled).mean()),
     }

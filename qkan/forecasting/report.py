@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData
     from qkan.forecasting.inference import Scores
 
+_LOSSES = {
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "huber": "Huber loss",
+    "quantile": "pinball loss",
+}
 _SHOWN_STEPS = 200  # of the end of the test part
 _BLACK, _BLUE, _ORANGE, _GREY = "#222222", "#0072b2", "#d55e00", "#999999"
 
@@ -38,7 +44,7 @@ def _save(figure: Figure, path: Path) -> None:
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=130))
 
 
-def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int) -> None:
+def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int, *, loss: str = "mse") -> None:
     """Draw training and validation loss over the epochs, on a log scale, and mark the epoch whose weights were kept."""
     from matplotlib.ticker import MaxNLocator
 
@@ -49,14 +55,14 @@ def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoc
     if "val_loss" in history[-1]:
         axes.plot(epochs, [row["val_loss"] for row in history], label="validation", color=_BLUE, marker=marker, ms=4)
     axes.axvline(best_epoch, color=_ORANGE, linestyle="--", label=f"kept weights (epoch {best_epoch})")
-    axes.set(xlabel="epoch", ylabel="mean squared error (scaled values)", yscale="log", title="Loss")
+    axes.set(xlabel="epoch", ylabel=f"{_LOSSES[loss]} (scaled values)", yscale="log", title="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     _save(figure, path)
 
 
 def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) -> None:
-    """Draw the end of the first series' test part with the model's and the naive forecast of it.
+    """Draw the end of the test part of the first series that has one with the model's and the naive forecast of it.
 
     With a horizon above 1, windows are taken so that their forecasts follow each other without overlap.
 
@@ -67,7 +73,8 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     """
     from qkan.forecasting.baselines import naive
 
-    own = np.flatnonzero(data.test.series == 0)
+    name = data.ids[data.test.series[0]]
+    own = np.flatnonzero(data.test.series == data.test.series[0])
     chosen = own[:: -data.horizon][: max(1, _SHOWN_STEPS // data.horizon)][::-1]
     position = (data.test.target_index[chosen][:, None] + np.arange(data.horizon)).ravel()
     figure, axes = _figure()
@@ -78,7 +85,7 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     axes.set(
         xlabel=_time_label(data, times),
         ylabel=data.series.unit or "value",
-        title=f"{data.ids[0]}: end of the test part, {data.horizon} step{'s' * (data.horizon > 1)} ahead",
+        title=f"{name}: end of the test part, {data.horizon} step{'s' * (data.horizon > 1)} ahead",
     )
     axes.legend(frameon=False, ncols=3, loc="upper right")
     axes.margins(x=0.01, y=0.15)

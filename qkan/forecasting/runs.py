@@ -1,8 +1,9 @@
 """The run folder: what one training run leaves behind, written so that a crash never leaves half a file.
 
-``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming
-needs), ``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``loss.png``, ``forecast.png``
-and, last of all, ``manifest.json``: a folder without it is an unfinished run. Nothing in it is executed when loaded.
+``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming needs),
+``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``metrics_by_series.csv``, ``loss.png``,
+``forecast.png`` and, last of all, ``manifest.json``: a folder without it is an unfinished run. Nothing in it is
+executed when loaded.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Run:
         model: The forecaster with its best weights, in eval mode, on the CPU.
         scaler: Scales every series as in training.
         data: What is known of the data: name, size, frequency, season, unit, fingerprint.
-        metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_mse``, ``train_seconds``, ``mase_season``
-            and, under ``test``, the metrics of the model and of the baselines.
+        metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_loss``, ``train_seconds``; with a test
+            part also ``mase_season``, under ``test`` the metrics of the model and of the baselines, and under
+            ``test_median`` their medians over several series.
     """
 
     path: Path
@@ -62,7 +64,8 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Every target of the test part: unique_id, ds, step (1 to horizon), y, yhat in original units."""
+        """Every target of the test part: unique_id, ds, step (1 to horizon), y (NaN if nobody observed it), yhat and
+        the ends of intervals (yhat-lo-90, yhat-hi-90, ...), in original units."""
         import pandas as pd
 
         return pd.read_csv(self.path / "predictions.csv")
@@ -100,17 +103,12 @@ def train(
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     device = resolve_device(config.device)
-    record = {
-        "format_version": FORMAT_VERSION,
-        "config": config.to_dict(),
-        "data": data.series.describe(),
-        "scaler": data.scaler.to_dict(),
-    }
+    record = _record(config, data.series.describe(), data.scaler)
     if resume:
         if _check_resumable(out, record):
             return load_run(out)
     else:
-        _claim_folder(out, overwrite)
+        claim_folder(out, overwrite)
     write_json(out / _CONFIG, record)
     _make_folder((out / _CHECKPOINT).parent)
     write_json(out / "environment.json", describe_environment(device))
@@ -123,9 +121,19 @@ def train(
         checkpoint=out / _CHECKPOINT,
         progress=progress,
     )
-    _check_converged(result, config)
-    _write_results(out, model.cpu().eval(), data, result)
+    check_converged(result, config)
+    _write_results(out, config, model.cpu().eval(), data, result)
     return load_run(out)
+
+
+def _record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
+    """Return what ``config.json`` holds: options, data and scaler."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "config": config.to_dict(),
+        "data": data,
+        "scaler": scaler.to_dict(),
+    }
 
 
 def load_run(path: str | Path) -> Run:
@@ -206,8 +214,12 @@ def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> Non
         raise RunError(f"the weights in {path} do not fit the model of config.json; train again") from error
 
 
-def _claim_folder(out: Path, overwrite: bool) -> None:
-    """Make the folder, or empty an old run of what would make the new one look finished or resumable."""
+def claim_folder(out: Path, overwrite: bool) -> None:
+    """Make the folder, or empty an old run of what would make the new one look finished or resumable.
+
+    Raises:
+        RunError: the folder cannot be made, or holds something else, or a run that is not to be overwritten.
+    """
     _make_folder(out)
     if _holds_nothing(out):
         return
@@ -258,7 +270,12 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
     return (out / _MANIFEST).exists()
 
 
-def _check_converged(result: FitResult, config: TrainConfig) -> None:
+def check_converged(result: FitResult, config: TrainConfig) -> None:
+    """Refuse a training whose loss stopped being finite.
+
+    Raises:
+        RunError: it did.
+    """
     if result.diverged:
         unscaled = " or another scaler than 'none'" if config.scaler == "none" else ""
         raise RunError(
@@ -267,56 +284,98 @@ def _check_converged(result: FitResult, config: TrainConfig) -> None:
         )
 
 
-def _write_results(out: Path, model: RecurrentForecaster, data: ForecastData, result: FitResult) -> None:
-    import safetensors.torch
-
-    from qkan.forecasting.inference import forecast_windows, score
-    from qkan.forecasting.metrics import mase_season
-    from qkan.forecasting.report import save_forecast_plot, save_loss_plot
-
-    write_text(out / "history.csv", _to_csv(result.history))
-    weights = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
-    write_atomic(out / _WEIGHTS, lambda file: file.write(weights))
-    predictions = forecast_windows(model, data)
-    write_text(out / "predictions.csv", _predictions_frame(data, predictions).to_csv(index=False))
-    metrics = {
+def training_metrics(model: RecurrentForecaster, result: FitResult, data: ForecastData) -> dict[str, Any]:
+    """Return the part of ``metrics.json`` that tells of the training."""
+    return {
         "parameters": count_parameters(model),
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
-        "best_validation_mse": result.best_loss if len(data.validation) else None,
+        "best_validation_loss": result.best_loss if len(data.validation) else None,
         "train_seconds": round(result.seconds, 3),
-        "mase_season": mase_season(data),
-        "test": score(data, predictions),
     }
+
+
+def write_run(out: Path, run: Run, history: str) -> None:
+    """Write a trained model that is in memory as a finished run into a folder that :func:`claim_folder` gave.
+
+    Args:
+        out: The folder.
+        run: The model and what is known of it.
+        history: Text of ``history.csv``.
+    """
+    write_json(out / _CONFIG, _record(run.config, run.data, run.scaler))
+    write_text(out / "history.csv", history)
+    digest = _write_weights(out, run.model)
+    write_json(out / "metrics.json", run.metrics)
+    _write_manifest(out, digest)
+
+
+def _write_results(
+    out: Path, config: TrainConfig, model: RecurrentForecaster, data: ForecastData, result: FitResult
+) -> None:
+    from qkan.forecasting.inference import forecast_quantiles, median_scores, score, score_series
+    from qkan.forecasting.intervals import median
+    from qkan.forecasting.metrics import mase_season
+    from qkan.forecasting.report import save_forecast_plot, save_loss_plot
+
+    write_text(out / "history.csv", history_csv(result.history))
+    digest = _write_weights(out, model)
+    quantiles = forecast_quantiles(model, data)
+    predictions = median(quantiles)
+    write_text(out / "predictions.csv", _predictions_frame(config, data, quantiles).to_csv(index=False))
+    by_series = score_series(data, predictions)
+    write_text(out / "metrics_by_series.csv", by_series.to_csv(index=False))
+    metrics = training_metrics(model, result, data)
+    metrics |= {"mase_season": mase_season(data), "test": score(data, predictions)}
+    if len(data.ids) > 1:
+        metrics["test_median"] = median_scores(by_series)
     write_json(out / "metrics.json", metrics)
-    save_loss_plot(out / "loss.png", result.history, result.best_epoch)
+    save_loss_plot(out / "loss.png", result.history, result.best_epoch, loss=config.loss)
     save_forecast_plot(out / "forecast.png", data, predictions)
+    _write_manifest(out, digest)
+
+
+def _write_weights(out: Path, model: RecurrentForecaster) -> str:
+    """Write the weights and return their sha256."""
+    import safetensors.torch
+
+    weights = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
+    write_atomic(out / _WEIGHTS, lambda file: file.write(weights))
+    return hashlib.sha256(weights).hexdigest()
+
+
+def _write_manifest(out: Path, digest: str) -> None:
     manifest = {
         "format_version": FORMAT_VERSION,
         "status": "complete",
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "sha256": hashlib.sha256(weights).hexdigest(),
+        "sha256": digest,
     }
     write_json(out / _MANIFEST, manifest)
 
 
-def _to_csv(rows: list[dict[str, float]]) -> str:
+def history_csv(rows: list[dict[str, float]]) -> str:
+    """Return the text of ``history.csv``."""
     import pandas as pd
 
     return pd.DataFrame(rows).to_csv(index=False)
 
 
-def _predictions_frame(data: ForecastData, predictions: Any) -> pd.DataFrame:
+def _predictions_frame(config: TrainConfig, data: ForecastData, quantiles: Any) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
+    from qkan.forecasting.intervals import interval_columns, median
+
     windows, horizon = data.test, data.horizon
+    ends = interval_columns(config)
     return pd.DataFrame(
         {
             "unique_id": np.repeat(np.array(data.ids, dtype=object)[windows.series], horizon),
             "ds": data.target_times("test").ravel(),
             "step": np.tile(np.arange(1, horizon + 1), len(windows)),
-            "y": data.target_values("test").ravel(),
-            "yhat": predictions.ravel(),
+            "y": np.where(data.target_observed("test"), data.target_values("test"), np.nan).ravel(),
+            "yhat": median(quantiles).ravel(),
+            **{f"yhat{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},
         }
     )

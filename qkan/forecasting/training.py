@@ -1,4 +1,4 @@
-"""The one training loop: any forecaster, mean squared error on scaled values, Adam with a one-cycle schedule.
+"""The one training loop: any forecaster, a loss of scaled values, Adam with a one-cycle schedule.
 
 Lightning runs the loop, stops early, writes checkpoints and resumes from them. A resumed run repeats an uninterrupted
 one bit for bit: the order of the windows and every random number depend only on (seed, epoch).
@@ -27,13 +27,14 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from qkan.forecasting.batches import Batch, WindowTensors, in_order
 from qkan.forecasting.cells import count_parameters
 from qkan.forecasting.checkpoints import AtomicCheckpointIO
 from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.losses import loss_of
 from qkan.forecasting.progress import Progress, Silent
 
 _GRADIENT_NORM = 1.0
-_EVALUATION_BATCH = 4096
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
 _PROGRESS_SECONDS = 0.1
 # Below this size a second thread costs more in waiting than it saves in work (a telecom epoch on a busy machine: 0.8 s
@@ -47,7 +48,7 @@ class FitResult:
 
     Attributes:
         history: One row per epoch: epoch (from 1), train_loss, val_loss (if there is a validation part), lr.
-            Losses are mean squared errors of scaled values; train_loss is the mean over the epoch's steps.
+            Losses are those of scaled values that the configuration names; train_loss is the mean over the steps.
         best_epoch: The epoch (from 1) whose weights the model now has: the one with the lowest validation loss,
             or the last one without a validation part; 0 if no epoch ended with finite losses.
         best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
@@ -63,13 +64,18 @@ class FitResult:
 
 
 def resolve_batch_size(batch_size: int | None, windows: int) -> int:
-    """Return the batch size to use: the given one, or the power of two that gives 32 steps an epoch.
+    """Return the batch size to use: the given one, or a power of two.
 
-    Never fewer than 8 or more than 128 windows, and never more than there are.
+    It gives 32 steps an epoch, but is never below 8, and above 128 only where it gives more than 512 steps an epoch;
+    never above 1024, and never more than there are windows.
     """
     if batch_size is not None:
         return min(batch_size, windows)
-    return min(max(8, min(128, 2 ** int(math.log2(max(1, windows / 32))))), windows)
+
+    def power(steps: int) -> int:
+        return int(2 ** int(math.log2(max(1, windows / steps))))
+
+    return min(max(8, min(128, power(32)), min(1024, power(512))), windows)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -92,21 +98,10 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def predict_windows(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the model's predictions (N, horizon) for inputs (N, window, channels), on the model's device."""
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        parts = [model(part.to(device)).cpu() for part in inputs.split(_EVALUATION_BATCH)]
-    model.train(was_training)
-    return torch.cat(parts)
-
-
 def fit(
     model: nn.Module,
-    train: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
+    train: WindowTensors,
+    validation: WindowTensors,
     config: TrainConfig,
     *,
     checkpoint: Path | None = None,
@@ -115,10 +110,10 @@ def fit(
     """Train ``model`` in place and leave it with its best weights.
 
     Args:
-        model: (B, window, channels) -> (B, horizon).
-        train: Scaled inputs (N, window, channels) and targets (N, horizon) of the training windows.
-        validation: The same for the validation windows; with none of them, all epochs are trained.
-        config: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed`` and ``device`` are used.
+        model: as of :func:`qkan.forecasting.batches.roll`, with the horizon of the windows.
+        train: The training windows.
+        validation: The validation windows; with none of them, all epochs are trained.
+        config: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed``, ``device`` and the loss are used.
         checkpoint: File to save the state of the training in; if it exists, training goes on from there.
         progress: Told about every epoch and, a few times a second, about steps.
 
@@ -144,7 +139,7 @@ def fit(
     with _quiet_lightning(), _reproducible(device), one_thread() if small else contextlib.nullcontext():
         trainer = _trainer(config, device, callbacks)
         train_loader = _loader(train_data, batches)
-        validation_loader = _loader(validation_data, _in_order(len(validation_data)))
+        validation_loader = _loader(validation_data, in_order(len(validation_data)))
         resume_from = checkpoint if checkpoint is not None and checkpoint.exists() else None
         with _keyboard_interrupts_pass():
             trainer.fit(
@@ -177,17 +172,17 @@ def _trainer(config: TrainConfig, device: torch.device, callbacks: list[Callback
     )
 
 
-class _WindowSet(Dataset[tuple[Tensor, Tensor]]):
-    """Windows in memory, on the training device; a batch is one indexing operation, not a collation of samples."""
+class _WindowSet(Dataset[Batch]):
+    """Windows on the training device; a batch is gathered in a few indexing operations, not collated of samples."""
 
-    def __init__(self, windows: tuple[Tensor, Tensor], device: torch.device) -> None:
-        self.inputs, self.targets = (part.to(device) for part in windows)
+    def __init__(self, windows: WindowTensors, device: torch.device) -> None:
+        self.windows = windows.to(device)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.windows)
 
-    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inputs[index], self.targets[index]
+    def __getitem__(self, index: Tensor) -> Batch:
+        return self.windows.batch(index)
 
 
 class _ShuffledBatches(Sampler[Tensor]):
@@ -207,14 +202,10 @@ class _ShuffledBatches(Sampler[Tensor]):
         return -(-self.windows // self.batch_size)
 
 
-def _loader(data: _WindowSet, batches: Iterable[Tensor]) -> DataLoader[tuple[Tensor, Tensor]]:
+def _loader(data: _WindowSet, batches: Iterable[Tensor]) -> DataLoader[Batch]:
     # Every iterator of a loader draws a seed. From the global state, that would shift the random numbers of a resumed
     # run, which makes its iterators at other moments than an uninterrupted one.
     return DataLoader(data, sampler=batches, batch_size=None, generator=torch.Generator())
-
-
-def _in_order(windows: int) -> list[Tensor]:
-    return list(torch.arange(windows).split(_EVALUATION_BATCH))
 
 
 class _Module(pl.LightningModule):
@@ -222,7 +213,7 @@ class _Module(pl.LightningModule):
 
     def __init__(self, model: nn.Module, config: TrainConfig, total_steps: int) -> None:
         super().__init__()
-        self.model, self.config, self.total_steps = model, config, total_steps
+        self.model, self.config, self.total_steps, self.loss = model, config, total_steps, loss_of(config)
         self.loss_sum, self.steps = torch.zeros(()), 0
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -232,14 +223,15 @@ class _Module(pl.LightningModule):
         torch.manual_seed(epoch_seed(self.config.seed, self.trainer.current_epoch))
         self.loss_sum, self.steps = torch.zeros((), device=self.device), 0
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = nn.functional.mse_loss(self.model(batch[0]), batch[1])
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.loss(self.model(*batch.arguments), batch.targets, batch.weights)
         self.loss_sum, self.steps = self.loss_sum + loss.detach(), self.steps + 1
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        loss = nn.functional.mse_loss(self.model(batch[0]), batch[1])
-        self.log("val_loss", loss, batch_size=len(batch[0]))
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        loss = self.loss(self.model(*batch.arguments), batch.targets, batch.weights)
+        counted = len(batch.targets) if batch.weights is None else int(batch.weights.sum())
+        self.log("val_loss", loss, batch_size=counted)  # so that the mean is over all observed targets
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True)

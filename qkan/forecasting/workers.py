@@ -46,9 +46,9 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     }
     if result.diverged:
         errors = {name: -math.inf if name == "r2" else math.inf for name in _TEST_METRICS}
-        return {**record, "validation_mse": math.inf, **{f"test_{name}": errors[name] for name in _TEST_METRICS}}
+        return {**record, "validation_loss": math.inf, **{f"test_{name}": errors[name] for name in _TEST_METRICS}}
     scores = forecast_metrics(data, forecast_windows(model, data))
-    return {**record, "validation_mse": result.best_loss, **{f"test_{name}": scores[name] for name in _TEST_METRICS}}
+    return {**record, "validation_loss": result.best_loss, **{f"test_{name}": scores[name] for name in _TEST_METRICS}}
 
 
 def start(config: CompareConfig) -> None:

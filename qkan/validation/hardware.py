@@ -52,7 +52,7 @@ def demand(model: RecurrentForecaster, window: int, precision: float = 0.01) -> 
     counted = with_backend(copy.deepcopy(model), tally)
     like = next(model.parameters())
     with torch.inference_mode():
-        counted(torch.zeros(1, window, 1, dtype=like.dtype, device=like.device))
+        counted(*(zeros.to(like) for zeros in model.example(1, window)))
     # Rounded first: 1 / 0.01^2 is a hair above 10,000.
     shots = math.ceil(round(precision**-2, 6))
     return Demand(tally.circuits, tally.gates, count_parameters(model), shots)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from qkan.forecasting.baselines import naive
-from qkan.forecasting.data import some_windows
+from qkan.forecasting.batches import predict_windows
+from qkan.forecasting.data import some_windows, tensors
 from qkan.forecasting.inference import forecast_windows, windows_for
+from qkan.forecasting.intervals import median
 from qkan.forecasting.metrics import forecast_metrics
-from qkan.forecasting.training import predict_windows
 from qkan.kernels.dispatch import Backend
 from qkan.layers import QKANLayer
 from qkan.quantum import Noise, PennyLane, workload
@@ -78,16 +79,16 @@ def validate_run(
         ModuleNotFoundError: PennyLane is not installed.
     """
     settings, names = exact(settings), checked_backends(backends)
-    inputs = torch.from_numpy(some_windows(windows_for(run), windows).test.inputs)
+    arguments = _arguments(run, windows)
     model = with_backend(copy.deepcopy(run.model).double(), settings)
     trained = any(layer.preact_weight is not None for layer in circuit_layers(model).values())
-    expected = _results(model, inputs.double())
+    expected = _results(model, arguments, torch.float64)
     differences = []
     for dtype in (torch.float32, torch.float64):
         # The rounding of time steps adds up. Double precision has digits to spare for that.
         steps = run.config.window * TOLERANCES[dtype] if dtype == torch.float32 else 0.0
         for name in names:
-            found = _results(with_backend(copy.deepcopy(run.model).to(dtype), name), inputs.to(dtype))
+            found = _results(with_backend(copy.deepcopy(run.model).to(dtype), name), arguments, dtype)
             case = f"{run.path.name}, {str(dtype).removeprefix('torch.')}"
             differences += [
                 Difference(
@@ -98,8 +99,15 @@ def validate_run(
     return differences
 
 
-def _results(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    y = model(inputs)
+def _arguments(run: Run, windows: int) -> tuple[Tensor, ...]:
+    """What the model of a run takes for a few windows of the test part."""
+    part = tensors(some_windows(windows_for(run), windows).test)
+    inputs, *ahead = part.batch(torch.arange(len(part))).arguments
+    return inputs, *(known[:, : run.model.horizon] for known in ahead)
+
+
+def _results(model: nn.Module, arguments: tuple[Tensor, ...], dtype: torch.dtype) -> dict[str, Tensor]:
+    y = model(*(argument.to(dtype) for argument in arguments))
     y.square().sum().backward()
     gradients = {f"d {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {"output": y.detach(), **gradients}
@@ -232,6 +240,8 @@ def execute_edges(run: Run, *, settings: PennyLane | None = None, windows: int =
         ValueError: a cell without circuits.
         ModuleNotFoundError: PennyLane is not installed.
     """
-    inputs = torch.from_numpy(some_windows(windows_for(run), windows).test.inputs)
+    data = some_windows(windows_for(run), windows)
     model = with_backend(copy.deepcopy(run.model), EdgeByEdge(settings))
-    return predict_windows(model, inputs), predict_windows(run.model, inputs)
+    part = tensors(data.test)
+    edges, whole = (median(predict_windows(each, part)) for each in (model, run.model))
+    return edges, whole

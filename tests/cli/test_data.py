@@ -112,3 +112,9 @@ def test_help_gives_examples(run):
     output = run("show", "--help").output
     assert "qkan data show telecom" in output
     assert "NAME|FILE" in output
+
+
+def test_show_counts_what_was_filled(run, tmp_path):
+    pd.DataFrame({"y": [1.0, 2, np.nan, 4, 5, 6, 7, 8, np.nan, 9]}).to_csv(tmp_path / "mine.csv", index=False)
+    facts = told(run("show", "mine.csv", "--missing", "mask", "--out", "x.svg"))
+    assert (facts["missing"], facts["points"], facts["naive test MAE"]) == ("2, filled", "10", "1")

@@ -53,7 +53,7 @@ def test_every_command_shows_an_example(command: str, qkan) -> None:
     [
         (["trian"], "Error: No such command 'trian'. Did you mean 'train'?"),
         (["train", "lsmt"], "Error: No such command 'lsmt'. Did you mean 'lstm'?"),
-        (["train", "lstm", "--ansats", "pz"], "Error: No such option '--ansats'. Did you mean '--ansatz'?"),
+        (["train", "lstm", "--ansatx", "pz"], "Error: No such option '--ansatx'. Did you mean '--ansatz'?"),
         (["predict"], "Error: Missing argument 'RUN'."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -8,7 +8,8 @@ import pytest
 from qkan.cli.compare import lstm as compare_lstm
 from qkan.cli.options import GroupType, ListType, data_stem
 from qkan.cli.train import lstm as train_lstm
-from qkan.forecasting.config import LIMITS, CompareConfig, TrainConfig
+from qkan.forecasting.checks import LIMITS
+from qkan.forecasting.config import CompareConfig, TrainConfig
 
 
 def parameters(command: click.Command) -> dict[str, click.Parameter]:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from qkan.datasets import DataError, make_forecast_data, read_series
 
+MISSING = "missing or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -265,8 +267,14 @@ def test_no_numeric_column(write):
     [
         ("abc", "'abc', not a number; correct or drop it"),
         ('"1,5"', "'1,5', not a number; correct or drop it"),
-        ("", "missing or NaN; fill the gap, e.g. by interpolation, first"),
-        ("NaN", "missing or NaN; fill the gap, e.g. by interpolation, first"),
+        (
+            "",
+            MISSING,
+        ),
+        (
+            "NaN",
+            MISSING,
+        ),
         ("inf", "inf; every value must be finite, so correct it"),
         ("-inf", "-inf; every value must be finite, so correct it"),
         ("-1e101", "-1e+101, outside +-1e+100; correct it, or choose a larger unit"),

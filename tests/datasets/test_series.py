@@ -149,3 +149,26 @@ def test_session_refuses_a_malformed_time(text):
 def test_session_refuses_to_end_before_it_starts():
     with pytest.raises(DataError, match="session ends at '07:00' before it starts at '21:00'"):
         Session("21:00", "07:00")
+
+
+def test_future_times_of_all_series_are_those_of_each():
+    steps = Series("two", two_series())
+    assert steps.all_future_times(2).tolist() == [[3, 4], [7, 8]]
+    frames = [hourly(count=count).frame.assign(unique_id=name) for name, count in (("a", 3), ("b", 3), ("c", 2))]
+    hours = Series("three", pd.concat(frames, ignore_index=True), frequency="h")
+    expected = [hours.future_times(index, 3).tolist() for index in range(3)]
+    assert hours.all_future_times(3).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"past": ("z",)}, "covariate 'z' of 'bad' must be a float64 column of the frame"),
+        ({"future": ("x",)}, "x = inf in row 2 of 'bad' is not finite"),
+        ({"missing": "skip"}, "missing='skip' is unknown; choose one of refuse, mask, interpolate, zero"),
+        ({"observed": np.ones(4, dtype=bool)}, "observed of 'bad' must be 5 truth values, one for every row"),
+    ],
+)
+def test_series_refuses_covariates_that_break_the_rules(options, message):
+    with pytest.raises(DataError, match=message):
+        Series("bad", two_series(x=[0.0, 1, np.inf, 2, 3]), **options)

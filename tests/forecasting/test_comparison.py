@@ -53,7 +53,7 @@ def test_learning_rate_is_chosen_by_validation_of_seed_zero(small):
     found, _ = small
     for _, point in found.points.iterrows():
         tried = found.runs[(found.runs["cell"] == point["cell"]) & (found.runs["seed"] == 0)]
-        assert point["lr"] == tried.loc[tried["validation_mse"].idxmin(), "lr"]
+        assert point["lr"] == tried.loc[tried["validation_loss"].idxmin(), "lr"]
 
 
 def test_points_are_medians_and_spreads_over_seeds(small):
@@ -214,7 +214,7 @@ def test_first_of_equal_learning_rates_wins():
     config = tiny_comparison(out="o", trials=3)
     point = Point("lstm", 50, 2, 43)
     records = [
-        {"cell": "lstm", "hidden_size": 2, "seed": 0, "lr": lr, "validation_mse": error}
+        {"cell": "lstm", "hidden_size": 2, "seed": 0, "lr": lr, "validation_loss": error}
         for lr, error in ((0.1, 1.0), (0.03, 1.0), (0.01, math.inf))
     ]
     assert choose_learning_rate(config, point, records) == 0.03
@@ -228,7 +228,7 @@ def test_learning_rates_can_be_tried_with_several_seeds(tmp_path):
     sizes = found.runs["hidden_size"].nunique()
     assert watcher.started == (sizes * (2 * 2 + 1), 0)
     for _, own in found.runs.groupby("hidden_size"):
-        median = own[own["seed"] < 2].groupby("lr")["validation_mse"].median()
+        median = own[own["seed"] < 2].groupby("lr")["validation_loss"].median()
         assert set(own[own["seed"] == 2]["lr"]) == {median.idxmin()}
     assert "with seeds 0 to 1;" in (tmp_path / "c" / "comparison.md").read_text()
 
@@ -237,7 +237,7 @@ def test_diverged_training_is_recorded_as_infinitely_bad(make_data):
     data = make_data({"a": [(-1.0) ** i * 3e19 for i in range(100)]}, window=4, scaler="none")
     record = train_and_score(tiny_config(scaler="none"), data)
     assert record["diverged"] is True
-    assert (record["validation_mse"], record["test_mae"], record["test_r2"]) == (math.inf, math.inf, -math.inf)
+    assert (record["validation_loss"], record["test_mae"], record["test_r2"]) == (math.inf, math.inf, -math.inf)
 
 
 def test_worker_processes_give_the_same_results_and_end(small, tmp_path):

@@ -17,7 +17,7 @@ POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50,
 
 def record(cell, hidden, lr, seed, validation, mae):
     return {
-        "cell": cell, "hidden_size": hidden, "lr": lr, "seed": seed, "validation_mse": validation, "diverged": False,
+        "cell": cell, "hidden_size": hidden, "lr": lr, "seed": seed, "validation_loss": validation, "diverged": False,
         "seconds": 2.0, "test_mae": mae, "test_mse": mae**2, "test_r2": 0.9, "test_scaled_mse": mae / 10,
     }  # fmt: skip
 
@@ -44,7 +44,7 @@ def points() -> pd.DataFrame:
 
 def test_point_holds_median_and_spread_of_its_chosen_rate(points):
     row = points.iloc[0]
-    assert (row["lr"], row["seeds"], row["validation_mse"]) == (0.03, 3, 6.0)
+    assert (row["lr"], row["seeds"], row["validation_loss"]) == (0.03, 3, 6.0)
     assert (row["mae_median"], row["mae_min"], row["mae_max"]) == (2.5, 2.0, 4.0)
     assert (row["mse_median"], row["parameters"], row["seconds"]) == (6.25, 43, 2.0)
 
@@ -53,7 +53,7 @@ def test_rates_at_the_edge_are_marked():
     three = tiny_comparison(out="o", trials=3)  # 0.01, 0.03, 0.1
     records = [record("lstm", 2, lr, 0, validation, 1.0) for lr, validation in ((0.01, 3.0), (0.03, 1.0), (0.1, 2.0))]
     assert points_table(three, POINTS[:1], records)["lr_at_edge"].tolist() == [False]
-    records[2]["validation_mse"] = 0.5
+    records[2]["validation_loss"] = 0.5
     assert points_table(three, POINTS[:1], records)["lr_at_edge"].tolist() == [True]
 
 

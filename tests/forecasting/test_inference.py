@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_runs import tiny_config
 
-from qkan.datasets import Series, load_series
+from qkan.datasets import DataError, Series, load_series
 from qkan.forecasting import RunError, evaluate, predict, train
 from qkan.forecasting.inference import forecast_windows, windows_for
 
@@ -122,7 +122,9 @@ def test_series_that_the_run_does_not_know_is_refused(two_series_run, two_series
 
 
 def test_series_shorter_than_the_window_is_refused(finished_run):
-    with pytest.raises(RunError, match=r"series 'damped-shm' has 3 values, the model needs the last 4; give more data"):
+    with pytest.raises(
+        DataError, match=r"series 'damped-shm' has 3 values, the model needs the last 4; give more data"
+    ):
         predict(finished_run, data=series_of([1.0, 2, 3]))
 
 

@@ -18,7 +18,7 @@ from qkan.forecasting import Run, RunError, files, load_run, read_config, train
 
 FILES = {
     "checkpoint", "config.json", "environment.json", "forecast.png", "history.csv", "loss.png", "manifest.json",
-    "metrics.json", "model.safetensors", "predictions.csv",
+    "metrics.json", "metrics_by_series.csv", "model.safetensors", "predictions.csv",
 }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_history_has_a_row_per_epoch(finished_run):
     history = finished_run.history
     assert list(history.columns) == ["epoch", "train_loss", "val_loss", "lr"]
     assert history["epoch"].tolist() == [1, 2]
-    assert history["val_loss"].min() == finished_run.metrics["best_validation_mse"]
+    assert history["val_loss"].min() == finished_run.metrics["best_validation_loss"]
 
 
 def test_predictions_explain_the_metrics(finished_run):
@@ -107,7 +107,7 @@ def test_predictions_of_a_longer_horizon_are_numbered_by_step(tmp_path):
 
 def test_run_without_validation_part_has_no_validation_error(tmp_path):
     run = train(tiny_config(split=(0.8, 0.0, 0.2), epochs=1), tmp_path / "run")
-    assert run.metrics["best_validation_mse"] is None
+    assert run.metrics["best_validation_loss"] is None
     assert "val_loss" not in run.history
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkan.forecasting import CELLS, CompareConfig, TrainConfig
-from qkan.forecasting.config import LIMITS
+from qkan.forecasting.checks import LIMITS
 
 
 def test_default_configuration_is_valid():

@@ -9,22 +9,28 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.forecasting import RunError, build_forecaster
+from qkan.forecasting.batches import WindowTensors, predict_windows
 from qkan.forecasting.checkpoints import AtomicCheckpointIO
 from qkan.forecasting.training import (
     FitResult,
     epoch_seed,
     fit,
-    predict_windows,
     resolve_batch_size,
     resolve_device,
 )
 
-_NO_WINDOWS = (torch.zeros(0, 4, 1), torch.zeros(0, 1))
+
+def windows(count: int, offset: float = 0.0) -> WindowTensors:
+    wave = torch.sin(0.4 * torch.arange(count + 5, dtype=torch.float32) + offset)
+    return WindowTensors(wave[:, None], torch.zeros(count + 5, 0), None, torch.arange(count), window=4, horizon=1)
 
 
-def windows(count: int, offset: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    wave = torch.sin(0.4 * torch.arange(count + 5, dtype=torch.float32) + offset).unfold(0, 5, 1)
-    return wave[:count, :4, None].clone(), wave[:count, 4:].clone()
+def pairs(data: WindowTensors) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = data.batch(torch.arange(len(data)))
+    return batch.arguments[0], batch.targets
+
+
+_NO_WINDOWS = windows(0)
 
 
 def run(config=None, validation=None, model=None, **options) -> tuple[torch.nn.Module, FitResult]:
@@ -67,7 +73,7 @@ def test_training_equals_a_plain_loop():
     config = tiny_config(epochs=2, batch_size=16, lr=0.03)
     trained, result = run(config, _NO_WINDOWS)
     plain = build_forecaster(config, torch.Generator().manual_seed(0))
-    inputs, targets = windows(60)
+    inputs, targets = pairs(windows(60))
     optimizer = torch.optim.Adam(plain.parameters(), lr=config.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=8)
     means = []
@@ -91,8 +97,8 @@ def test_best_validation_weights_are_kept():
     losses = [row["val_loss"] for row in result.history]
     assert result.best_epoch == int(np.argmin(losses)) + 1
     assert result.best_epoch < len(losses)  # a learning rate of 1 does not end at its best
-    inputs, targets = windows(20, 0.3)
-    loss = torch.nn.functional.mse_loss(predict_windows(model, inputs), targets).item()
+    data = windows(20, 0.3)
+    loss = torch.nn.functional.mse_loss(predict_windows(model, data)[:, :, 0], pairs(data)[1]).item()
     assert loss == pytest.approx(result.best_loss, rel=1e-6)
 
 
@@ -267,7 +273,11 @@ def test_checkpoints_that_take_long_are_written_less_often(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("given", "count", "expected"),
-    [(None, 164, 8), (None, 600, 16), (None, 1100, 32), (None, 19_400, 128), (None, 5, 5), (64, 1000, 64), (64, 7, 7)],
+    [
+        *((None, 164, 8), (None, 600, 16), (None, 1100, 32), (None, 19_400, 128), (None, 5, 5)),
+        *((None, 131_071, 128), (None, 131_072, 256), (None, 1_018_000, 1024), (None, 10**8, 1024)),
+        *((64, 1000, 64), (64, 7, 7)),
+    ],
 )
 def test_batch_size(given, count, expected):
     assert resolve_batch_size(given, count) == expected
@@ -295,8 +305,7 @@ def test_devices(monkeypatch):
 
 def test_predictions_do_not_depend_on_the_mode_and_keep_it():
     model = dropping().train()
-    inputs, _ = windows(10)
-    first, second = predict_windows(model, inputs), predict_windows(model, inputs)
+    first, second = predict_windows(model, windows(10)), predict_windows(model, windows(10))
     assert model.training
     assert torch.equal(first, second)
 

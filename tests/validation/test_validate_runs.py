@@ -10,10 +10,10 @@ import torch
 from qkan import Noise, PennyLane
 from qkan.forecasting import Run
 from qkan.forecasting.baselines import naive
-from qkan.forecasting.data import some_windows
+from qkan.forecasting.batches import predict_windows
+from qkan.forecasting.data import some_windows, tensors
 from qkan.forecasting.inference import windows_for
 from qkan.forecasting.report import save_noise_plot
-from qkan.forecasting.training import predict_windows
 from qkan.quantum import workload
 from qkan.validation import demand, noise_curve, shot_errors, validate_run, with_backend
 from qkan.validation.runs import circuit_layers, execute_edges
@@ -67,14 +67,14 @@ def test_noise_degrades_the_forecast_as_far_as_it_goes(circuit_run: Run) -> None
     forecasts, naive_error = noise_curve(circuit_run, Noise(readout=0.5), windows=10, strengths=(0.0, 0.5, 1.0))
     data = some_windows(windows_for(circuit_run), 10)
     assert naive_error == pytest.approx(float(np.abs(naive(data) - data.target_values("test")).mean()))
-    exact = predict_windows(circuit_run.model, torch.from_numpy(data.test.inputs)).numpy()
+    exact = predict_windows(circuit_run.model, tensors(data.test))[:, :, 0].numpy()
     errors = np.abs(data.inverse(exact, data.test.series) - data.target_values("test"))
     assert forecasts[0].metrics["mae"] == pytest.approx(float(errors.mean()), rel=1e-5)
     assert [forecast.noise.readout for forecast in forecasts] == [0.0, 0.25, 0.5]
     # At 0.5 every <Z> is 0, so the forecast is the same for all windows.
     blind = with_backend(circuit_run.model, PennyLane(noise=Noise(readout=0.5)))
     try:
-        values = predict_windows(blind, torch.from_numpy(data.test.inputs))
+        values = predict_windows(blind, tensors(data.test))[:, :, 0]
     finally:
         with_backend(circuit_run.model, "auto")
     assert float(values.std()) < 1e-6

@@ -1,0 +1,149 @@
+"""Windows on the training device: positions in shared arrays, gathered a batch at a time and never all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+_EVALUATION_BATCH = 4096
+
+
+class Batch(NamedTuple):
+    """Some windows, B of them.
+
+    Args:
+        arguments: of the model: inputs (B, window, channels) and, where something is known in advance, that of the
+            target steps, (B, horizon, known channels). Known channels of an input step are those of the step after.
+        targets: scaled values (B, horizon).
+        weights: 1 for an observed target, 0 for a filled one, (B, horizon); None if all were observed.
+    """
+
+    arguments: tuple[Tensor, ...]
+    targets: Tensor
+    weights: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTensors:
+    """The windows of one part; see :class:`qkan.datasets.Windows` for the arrays behind them.
+
+    Args:
+        values: Channels known up to now, the scaled value first, float32 (rows, channels).
+        known: Channels known in advance, at their own times, float32 (rows, known channels); none is (rows, 0).
+        weights: 1 for observed values, 0 for filled ones, float32 (rows,); None if all were observed.
+        first: Row of the first input of every window, int64 (N,).
+        window: Input steps.
+        horizon: Target steps, right after the inputs.
+        masked: Whether the second channel of ``values`` says if a value was observed.
+    """
+
+    values: Tensor
+    known: Tensor
+    weights: Tensor | None
+    first: Tensor
+    window: int
+    horizon: int
+    masked: bool = False
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def to(self, device: torch.device) -> WindowTensors:
+        """The same windows on another device."""
+        weights = None if self.weights is None else self.weights.to(device)
+        values, known, first = (own.to(device) for own in (self.values, self.known, self.first))
+        return replace(self, values=values, known=known, weights=weights, first=first)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Gather the windows ``index``, int64 (B,) on any device."""
+        past, future = self._rows(index)
+        targets = self.values[:, 0][future]
+        weights = None if self.weights is None else self.weights[future]
+        if self.known.shape[1] == 0:
+            return Batch((self.values[past],), targets, weights)
+        inputs = torch.cat([self.values[past], self.known[past + 1]], dim=2)
+        return Batch((inputs, self.known[future]), targets, weights)
+
+    def stretches(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Gather what forecasts of the windows ``index`` may see, for :func:`roll`.
+
+        Returns:
+            ``values`` of the input steps, (B, window, channels), and ``known`` of input and target steps,
+            (B, window + horizon, known channels).
+        """
+        past, future = self._rows(index)
+        return self.values[past], self.known[torch.cat([past, future], dim=1)]
+
+    def _rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.first[index.to(self.first.device)][:, None]
+        steps = torch.arange(self.window + self.horizon, device=first.device)
+        return first + steps[: self.window], first + steps[self.window :]
+
+
+def roll(model: nn.Module, values: Tensor, known: Tensor, steps: int, *, masked: bool = False) -> Tensor:
+    """Forecast ``steps`` steps; beyond the model's own horizon, forecasts become inputs, block by block.
+
+    The middle quantile is fed back. A forecast that is fed back counts as observed, and past covariates keep their last
+    value.
+
+    Args:
+        model: inputs (B, window, channels), then, if anything is known in advance, (B, horizon, known channels) ->
+            (B, horizon), or (B, horizon, quantiles) with an odd number of them.
+        values: Channels known up to now, (B, window, channels).
+        known: Channels known in advance, at their own times, (B, window + steps, known channels).
+        steps: How many steps to forecast.
+        masked: Whether the second channel says if a value was observed.
+
+    Returns:
+        Scaled quantiles in ascending order, (B, steps, quantiles); a single one for a model without quantiles. They
+        are sorted: quantiles that cross are estimates of one distribution in the wrong order (Chernozhukov,
+        Fernandez-Val and Galichon 2010, "Quantile and probability curves without crossing").
+    """
+    window, blocks, done = values.shape[1], [], 0
+    while done < steps:
+        arguments = [torch.cat([values[:, -window:], known[:, done + 1 : done + window + 1]], dim=2)]
+        if known.shape[2]:
+            arguments.append(_padded(known[:, done + window :], model.horizon))  # type: ignore[arg-type]
+        output = model(*arguments)
+        block = output.unsqueeze(2) if output.dim() == 2 else output.sort(dim=2).values
+        blocks.append(block)
+        done += block.shape[1]
+        following = values[:, -1:].repeat(1, block.shape[1], 1)
+        following[:, :, 0] = block[:, :, block.shape[2] // 2]
+        if masked:
+            following[:, :, 1] = 1
+        values = torch.cat([values, following], dim=1)
+    return torch.cat(blocks, dim=1)[:, :steps]
+
+
+def _padded(ahead: Tensor, horizon: int) -> Tensor:
+    """The first ``horizon`` steps; zeros for those beyond the end, whose forecasts nobody asked for."""
+    missing = horizon - ahead.shape[1]
+    return nn.functional.pad(ahead, (0, 0, 0, missing)) if missing > 0 else ahead[:, :horizon]
+
+
+def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
+    """Return the model's predictions for all windows, computed on the model's device.
+
+    Returns:
+        Scaled quantiles, ascending, (N, horizon, quantiles) on the CPU, as of :func:`roll`.
+    """
+    device = next(model.parameters()).device
+    was_training, windows = model.training, windows.to(device)
+    model.eval()
+    with torch.inference_mode():
+        parts = [
+            roll(model, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()
+            for index in in_order(len(windows))
+        ]
+    model.train(was_training)
+    return torch.cat(parts)
+
+
+def in_order(windows: int) -> Sequence[Tensor]:
+    """Index batches of all windows in their order, for evaluation."""
+    return torch.arange(windows).split(_EVALUATION_BATCH)
