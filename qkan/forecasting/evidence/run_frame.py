@@ -62,7 +62,7 @@ def frames_of(run: Run) -> RunFrames:
 
     from qkan.forecasting.inference import windows_for
 
-    data = windows_for(run)
+    data = windows_for(run, whole_horizon=True)
     name = _NAMES.get(run.config.cell, run.config.cell)
     values = data.series.frame[["unique_id", "ds", "y"]]
     position = values.groupby("unique_id", sort=False).cumcount().to_numpy()
@@ -111,7 +111,10 @@ def _as_word(value: object) -> str:
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
-    """Return the cross-validation frame of one part; the cutoff is the last time that a window shows."""
+    """Return the cross-validation frame of one part; the cutoff is the last time that a window shows.
+
+    Targets that nobody observed are left out.
+    """
     import pandas as pd
 
     from qkan.forecasting.inference import forecast_windows
@@ -126,4 +129,4 @@ def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
             "y": data.target_values(part).ravel(),
             name: forecast_windows(run.model, data, part).ravel(),
         }
-    )
+    )[data.target_observed(part).ravel()].reset_index(drop=True)
