@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.config import CELL_NAMES
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData
     from qkan.datasets.windows import Part
     from qkan.forecasting.runs import Run
-
-_NAMES = {
-    "qkan": "QKAN-LSTM",
-    "hqkan": "HQKAN-LSTM",
-    "lowrank": "low-rank LSTM",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "qlstm": "QLSTM",
-    "gr-kan": "GR-KAN-LSTM",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +55,7 @@ def frames_of(run: Run) -> RunFrames:
     from qkan.forecasting.inference import windows_for
 
     data = windows_for(run, whole_horizon=True)
-    name = _NAMES.get(run.config.cell, run.config.cell)
+    name = CELL_NAMES[run.config.cell]
     values = data.series.frame[["unique_id", "ds", "y"]]
     position = values.groupby("unique_id", sort=False).cumcount().to_numpy()
     training = values[position < np.repeat(data.boundaries[:, 0], data.series.lengths)]
