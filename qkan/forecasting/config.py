@@ -28,7 +28,7 @@ CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "g
 CELL_NAMES: dict[str, str] = {
     "qkan": "QKAN-LSTM",
     "hqkan": "HQKAN-LSTM",
-    "lowrank": "LowRank-LSTM",
+    "lowrank": "low-rank LSTM",
     "lstm": "LSTM",
     "gru": "GRU",
     "qlstm": "QLSTM",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,10 +96,17 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
     return score(windows, forecast_windows(run.model, windows))
 
 
-def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
-    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
+def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:
+    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`.
+
+    Args:
+        run, data: As of :func:`evaluate`.
+        whole_horizon: Give windows for training and validation the horizon of the test too, where the strategy is
+            recursive and they have one step.
+    """
     series = series_of(run, data)
-    return cut_windows(series, run.config, _scaler_for(run, series))
+    config = replace(run.config, strategy="direct") if whole_horizon else run.config
+    return cut_windows(series, config, _scaler_for(run, series))
 
 
 def predict(

@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.config import CELL_NAMES
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData
     from qkan.datasets.windows import Part
     from qkan.forecasting.runs import Run
-
-_NAMES = {
-    "qkan": "QKAN-LSTM",
-    "hqkan": "HQKAN-LSTM",
-    "lowrank": "low-rank LSTM",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "qlstm": "QLSTM",
-    "gr-kan": "GR-KAN-LSTM",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +54,8 @@ def frames_of(run: Run) -> RunFrames:
 
     from qkan.forecasting.inference import windows_for
 
-    data = windows_for(run)
-    name = _NAMES.get(run.config.cell, run.config.cell)
+    data = windows_for(run, whole_horizon=True)
+    name = CELL_NAMES[run.config.cell]
     values = data.series.frame[["unique_id", "ds", "y"]]
     position = values.groupby("unique_id", sort=False).cumcount().to_numpy()
     training = values[position < np.repeat(data.boundaries[:, 0], data.series.lengths)]
@@ -111,7 +103,10 @@ def _as_word(value: object) -> str:
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
-    """Return the cross-validation frame of one part; the cutoff is the last time that a window shows."""
+    """Return the cross-validation frame of one part; the cutoff is the last time that a window shows.
+
+    Targets that nobody observed are left out.
+    """
     import pandas as pd
 
     from qkan.forecasting.inference import forecast_windows
@@ -126,4 +121,4 @@ def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
             "y": data.target_values(part).ravel(),
             name: forecast_windows(run.model, data, part).ravel(),
         }
-    )
+    )[data.target_observed(part).ravel()].reset_index(drop=True)
