@@ -68,6 +68,9 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
 }
 """The options that shape one cell only, by cell. All other options apply to every cell."""
 
+STATISTICAL_BASELINES: tuple[str, ...] = ("ets", "sarima", "theta")
+"""Exponential smoothing, seasonal ARIMA and the theta method, which ``compare`` fits when asked to."""
+
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
 
@@ -285,6 +288,7 @@ class CompareConfig(DataAndTrainingOptions):
         tuning_seeds: With how many of the seeds learning rates are tried; the median validation error chooses.
         trials: Learning rates tried for every cell and size: the first ones of :data:`LEARNING_RATES`.
         budget_params: Parameter budgets; a cell takes the largest hidden size that fits each.
+        baselines: Statistical baselines beside the naive ones, some of :data:`STATISTICAL_BASELINES`.
         workers: Processes that train at the same time, with one thread each; ``None`` takes one per core, at most 8.
             The results do not depend on it.
 
@@ -298,6 +302,7 @@ class CompareConfig(DataAndTrainingOptions):
     tuning_seeds: int = 1
     trials: int = 3
     budget_params: tuple[int, ...] = (50, 125, 375, 1250)
+    baselines: tuple[str, ...] = ()
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -317,6 +322,8 @@ class CompareConfig(DataAndTrainingOptions):
                 raise ValueError(f"{name} must be a tuple of one or more values, each named once, got {values!r}")
         for cell in self.cells:
             check_choice("cell", cell, CELLS)
+        for name in self.baselines:
+            check_choice("baseline", name, STATISTICAL_BASELINES)
         for budget in self.budget_params:
             check_int("budget_params", budget)
 

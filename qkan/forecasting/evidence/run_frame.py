@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkan.forecasting.config import CELL_NAMES
+from qkan.forecasting.evidence.window_frame import values_of, window_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ def frames_of(run: Run) -> RunFrames:
 
     data = windows_for(run, whole_horizon=True)
     name = CELL_NAMES[run.config.cell]
-    values = data.series.frame[["unique_id", "ds", "y"]]
+    values = values_of(data)
     position = values.groupby("unique_id", sort=False).cumcount().to_numpy()
     training = values[position < np.repeat(data.boundaries[:, 0], data.series.lengths)]
     return RunFrames(
@@ -103,22 +104,6 @@ def _as_word(value: object) -> str:
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
-    """Return the cross-validation frame of one part; the cutoff is the last time that a window shows.
-
-    Targets that nobody observed are left out.
-    """
-    import pandas as pd
-
     from qkan.forecasting.inference import forecast_windows
 
-    rows = data.target_rows(part)
-    return pd.DataFrame(
-        {
-            "unique_id": np.repeat(np.array(data.ids, dtype=object)[data.part(part).series], data.horizon),
-            "ds": data.target_times(part).ravel(),
-            "cutoff": np.repeat(data.series.times[rows[:, 0] - 1], data.horizon),
-            "step": np.tile(np.arange(1, data.horizon + 1, dtype=np.int64), len(rows)),
-            "y": data.target_values(part).ravel(),
-            name: forecast_windows(run.model, data, part).ravel(),
-        }
-    )[data.target_observed(part).ravel()].reset_index(drop=True)
+    return window_frame(data, part, {name: forecast_windows(run.model, data, part)})
