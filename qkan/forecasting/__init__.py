@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qkan.forecasting.cells import RecurrentForecaster, build_forecaster
     from qkan.forecasting.comparison import Comparison, compare
-    from qkan.forecasting.config import CELLS, CompareConfig, TrainConfig
+    from qkan.forecasting.config import CELLS, EXPORT_FORMATS, CompareConfig, TrainConfig
+    from qkan.forecasting.exported import Exported, load_exported
+    from qkan.forecasting.exporting import Export, export
     from qkan.forecasting.files import RunError
     from qkan.forecasting.forecaster import Forecaster
     from qkan.forecasting.inference import evaluate, predict
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CELLS": "config",
+    "EXPORT_FORMATS": "config",
+    "Export": "exporting",
+    "Exported": "exported",
     "CompareConfig": "config",
     "CompareProgress": "progress",
     "Comparison": "comparison",
@@ -30,6 +35,8 @@ _HOME = {
     "build_forecaster": "cells",
     "compare": "comparison",
     "evaluate": "inference",
+    "export": "exporting",
+    "load_exported": "exported",
     "load_run": "runs",
     "predict": "inference",
     "read_config": "runs",
@@ -38,6 +45,9 @@ _HOME = {
 
 __all__ = [
     "CELLS",
+    "EXPORT_FORMATS",
+    "Export",
+    "Exported",
     "CompareConfig",
     "CompareProgress",
     "Comparison",
@@ -50,6 +60,8 @@ __all__ = [
     "build_forecaster",
     "compare",
     "evaluate",
+    "export",
+    "load_exported",
     "load_run",
     "predict",
     "read_config",
