@@ -63,9 +63,9 @@ def export(
 ) -> Export:
     """Write a run as one file that onnxruntime or PyTorch runs without this package's layers.
 
-    The circuits are compiled (:func:`qkan.compile`). Before the file is written, the program in it forecasts up to 1,024
-    windows of the data, those with the largest and smallest values among them, and must agree with the run to 1e-5 of
-    the largest scaled forecast.
+    The circuits are compiled (:func:`qkan.compile`). Before the file is written, the program in it forecasts about
+    1,024 windows of the data, those with the largest and smallest values among them, and must agree with the run to
+    1e-5 of the largest scaled forecast.
 
     Args:
         run: What to export.
@@ -99,9 +99,9 @@ def export(
     difference = _difference(read_exported(content, path, format).model, windows, truth)
     if not difference <= TOLERANCE:
         raise RunError(
-            f"the exported program differs from {run.path} by {difference:.1e} of the largest scaled forecast on windows "
-            f"of its data, more than {TOLERANCE:g}; nothing was written: export with another format"
-            + (" or margin" if bounded else "")
+            f"on windows of the data, the exported program differs from {run.path} by {difference:.1e} of the largest "
+            f"scaled forecast, more than {TOLERANCE:g}, so nothing was written; try another format"
+            + (" or a smaller margin" if bounded else "")
         )
     write_atomic(path, lambda file: file.write(content))
     return Export(path, len(content), len(truth), difference, kept_margin)

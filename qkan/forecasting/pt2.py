@@ -1,7 +1,7 @@
 """What a ``.pt2`` file may hold before torch.export reads it.
 
-A ``.pt2`` file is a zip archive that describes a program, and torch.export.load trusts it: it unpickles what the archive
-calls pickled, evaluates the texts of shapes and guards as Python, and calls whatever function a node names. A
+A ``.pt2`` file is a zip archive that describes a program, and torch.export.load trusts it: it unpickles what the
+archive calls pickled, evaluates the texts of shapes and guards as Python, and calls whatever function a node names. A
 forecaster needs none of that. So an archive is refused unless its files have known names, nothing is pickled (in files
 of old releases: nothing but tensors), shapes and guards are arithmetic, and every node is an operation of torch on
 tensors and numbers that takes no text, so none that could open a file.
