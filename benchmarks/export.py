@@ -3,9 +3,9 @@
     python benchmarks/export.py                         # a QKAN-LSTM on the telecom series, window 24
     python benchmarks/export.py --cell lstm --window 168
 
-The weights are those of one short epoch: neither time nor size depends on them. Latency is the median over repeated calls
-on one thread, after warming up; the run itself (PyTorch, this package's engines) and both programs take turns in every
-round, so that a busy machine slows all of them alike.
+The weights are those of one short epoch: neither time nor size depends on them. Latency is the median over repeated
+calls on one thread, after warming up; the run itself (PyTorch, this package's engines) and both programs take turns in
+every round, so that a busy machine slows all of them alike.
 """
 
 import json
