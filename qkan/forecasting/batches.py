@@ -151,7 +151,7 @@ def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
     model.eval()
     with torch.inference_mode():
         parts = [
-            roll(model, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()
+            roll(model, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()  # type: ignore[arg-type]
             for index in in_order(len(windows))
         ]
     model.train(was_training)

@@ -33,7 +33,7 @@ CASES = {
     ("hqkan", "torch-export"): {"preact_trainable": True, "base_activation": "silu"},
     ("lowrank", "torch-export"): {"future_cols": ("off",), "past_cols": ("price",), "scaler": "standard"},
     ("gru", "onnx"): {"num_layers": 2, "horizon": 2},
-    ("qlstm", "onnx"): {"qubits": 2},
+    ("qlstm", "torch-export"): {"qubits": 2},
     ("gr-kan", "torch-export"): {},
 }
 
