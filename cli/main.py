@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "qkan.cli.predict:predict",
     "evaluate": "qkan.cli.evaluate:evaluate",
     "report": "qkan.cli.report:report",
+    "export": "qkan.cli.export:export",
     "validate": "qkan.cli.validate:validate",
     "circuit": "qkan.cli.circuit:circuit",
     "data": "qkan.cli.data:data",

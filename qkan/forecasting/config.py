@@ -52,6 +52,9 @@ FRAME = "<data frame>"
 
 LOSSES: tuple[str, ...] = ("mse", "mae", "huber", "quantile")
 
+EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
+"""What a run can be exported to, with the ending of the file."""
+
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
 DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)

@@ -60,6 +60,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def check_version(path: Path, found: int, newest: int) -> None:
+    """Refuse what a newer version of this package wrote.
+
+    Raises:
+        RunError: ``found``, the format version in ``path``, is above ``newest``.
+    """
+    if found > newest:
+        raise RunError(
+            f"{path} has format version {found}, this version of qkan reads up to {newest}; "
+            "update qkan (pip install --upgrade qkan-seq)"
+        )
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left in a folder."""
     for leftover in folder.glob(".*.tmp"):

@@ -12,14 +12,22 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from qkan.forecasting.cells import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_whole_path
-from qkan.forecasting.files import RunError, read_json, remove_leftovers, write_atomic, write_json, write_text
+from qkan.forecasting.files import (
+    RunError,
+    check_version,
+    read_json,
+    remove_leftovers,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from qkan.forecasting.progress import Progress
 
 if TYPE_CHECKING:
@@ -54,6 +62,7 @@ class Run:
     scaler: Scaler = field(repr=False)
     data: dict[str, Any]
     metrics: dict[str, Any]
+    margin: ClassVar[None] = None  # holds for inputs of any size, unlike some exported programs
 
     @property
     def history(self) -> pd.DataFrame:
@@ -103,7 +112,7 @@ def train(
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     device = resolve_device(config.device)
-    record = _record(config, data.series.describe(), data.scaler)
+    record = run_record(config, data.series.describe(), data.scaler)
     if resume:
         if _check_resumable(out, record):
             return load_run(out)
@@ -126,8 +135,8 @@ def train(
     return load_run(out)
 
 
-def _record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
-    """Return what ``config.json`` holds: options, data and scaler."""
+def run_record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
+    """Return what ``config.json`` holds and :func:`parse_record` reads: options, data and scaler."""
     return {
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
@@ -150,7 +159,7 @@ def load_run(path: str | Path) -> Run:
         raise RunError(f"the run {path} is unfinished; finish it with resume=True (--resume on the command line)")
     manifest = read_json(path / _MANIFEST)
     _check_version(path / _MANIFEST, manifest)
-    config, scaler = _parse_record(path, record)
+    config, scaler = parse_record(path / _CONFIG, record)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     _load_weights(path / _WEIGHTS, model, manifest.get("sha256"))
     return Run(path, config, model.eval(), scaler, record["data"], read_json(path / "metrics.json"))
@@ -163,7 +172,7 @@ def read_config(path: str | Path) -> TrainConfig:
         RunError: the folder is no run folder, or its ``config.json`` is damaged or from a newer version.
     """
     path = Path(path)
-    return _parse_record(path, _read_record(path))[0]
+    return parse_record(path / _CONFIG, _read_record(path))[0]
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -173,26 +182,31 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _check_version(path: Path, content: dict[str, Any]) -> None:
-    found = content.get("format_version")
-    if not isinstance(found, int):
+    if not isinstance(content.get("format_version"), int):
         raise RunError(f"{path} has no format_version; {path.parent} is not a run folder")
-    if found > FORMAT_VERSION:
-        raise RunError(
-            f"{path} has format version {found}, this version of qkan reads up to {FORMAT_VERSION}; "
-            "update qkan (pip install --upgrade qkan-seq)"
-        )
+    check_version(path, content["format_version"], FORMAT_VERSION)
 
 
-def _parse_record(path: Path, record: dict[str, Any]) -> tuple[TrainConfig, Scaler]:
+def parse_record(source: Path, record: dict[str, Any], again: str = "train again") -> tuple[TrainConfig, Scaler]:
+    """Return options and scaler of what :func:`run_record` described.
+
+    Args:
+        source: The file that holds it.
+        record: What it holds.
+        again: How to get a new one, for the message.
+
+    Raises:
+        RunError: a key is missing or unknown, or a value out of its range.
+    """
     from qkan.datasets import Scaler
 
     wanted = {"format_version", "config", "data", "scaler"}
     if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
-        raise RunError(f"{path / _CONFIG} must hold exactly {sorted(wanted)}, got {sorted(record)}; train again")
+        raise RunError(f"{source} must hold exactly {sorted(wanted)}, got {sorted(record)}; {again}")
     try:
         return TrainConfig.from_dict(record["config"]), Scaler.from_dict(record["scaler"])
     except ValueError as error:
-        raise RunError(f"{path / _CONFIG} cannot be used: {error}; restore the file or train again") from error
+        raise RunError(f"{source} cannot be used: {error}; restore the file or {again}") from error
 
 
 def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> None:
@@ -255,7 +269,7 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
     if _holds_nothing(out):  # killed before it had written anything
         return False
     found = _read_record(out)
-    _parse_record(out, found)
+    parse_record(out / _CONFIG, found)
     for name, value in record["config"].items():
         if found["config"].get(name, value) != value:
             raise RunError(
@@ -303,7 +317,7 @@ def write_run(out: Path, run: Run, history: str) -> None:
         run: The model and what is known of it.
         history: Text of ``history.csv``.
     """
-    write_json(out / _CONFIG, _record(run.config, run.data, run.scaler))
+    write_json(out / _CONFIG, run_record(run.config, run.data, run.scaler))
     write_text(out / "history.csv", history)
     digest = _write_weights(out, run.model)
     write_json(out / "metrics.json", run.metrics)
