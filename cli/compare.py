@@ -15,7 +15,10 @@ from qkan.forecasting.config import LEARNING_RATES, CompareConfig
 if TYPE_CHECKING:
     from qkan.forecasting import Comparison
 
-_SHOWN = ("cell", "parameters", "MAE", "MSE", "R2", "seconds", "parameters vs lstm", "MAE vs lstm", "MSE vs lstm")
+_SHOWN = (
+    *("cell", "parameters", "MAE", "MSE", "R2", "median MAE", "coverage of 90 %", "seconds"),
+    *("parameters vs lstm", "MAE vs lstm", "MSE vs lstm"),
+)
 
 
 @click.group(cls=LazyGroup, lazy={"lstm": "qkan.cli.compare:lstm"})

@@ -72,8 +72,8 @@ def show(
     time_col: str | None,
     target_col: str | None,
     id_col: str | None,
-    missing: str,
     kept: tuple[str, ...],
+    missing: str,
     out: Path | None,
 ) -> None:
     """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
@@ -84,9 +84,8 @@ def show(
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
-    series = resolve_series(
-        name_or_path, time_col=time_col, target_col=target_col, id_col=id_col, missing=missing, series=kept
-    )
+    columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    series = resolve_series(name_or_path, **columns, series=kept, missing=missing)  # type: ignore[arg-type]
     out = Path(f"{series.name}-series.png") if out is None else out
     plot_series(series, out)
     console = make_console()

@@ -12,6 +12,8 @@ COMMANDS = {
     "compare": "qkan.cli.compare:compare",
     "predict": "qkan.cli.predict:predict",
     "evaluate": "qkan.cli.evaluate:evaluate",
+    "report": "qkan.cli.report:report",
+    "export": "qkan.cli.export:export",
     "validate": "qkan.cli.validate:validate",
     "circuit": "qkan.cli.circuit:circuit",
     "data": "qkan.cli.data:data",

@@ -57,6 +57,7 @@ HELP: dict[str, str] = {
     "tuning_seeds": "Seeds that every learning rate is tried with.",
     "trials": "Learning rates tried for every cell and size.",
     "budget_params": "Sizes, as numbers of trained parameters, separated by commas.",
+    "baselines": "Statistical baselines to fit beside the naive ones: ets, sarima, theta, separated by commas.",
     "workers": "Processes that train at the same time.  [default: one per core, at most 8]",
 }
 
@@ -105,6 +106,7 @@ TYPES: dict[str, click.ParamType] = {
     "calendar": ListType(str, "name", "hour,weekday"),
     "levels": ListType(float, "percentage", "80,90"),
     "cells": ListType(str, "cell", "qkan,lstm"),
+    "baselines": ListType(str, "baseline", "ets,sarima"),
     "budget_params": ListType(int, "whole number", "50,125,375"),
     "split": ListType(float, "number", "0.7,0.1,0.2"),
     "group": GroupType(),

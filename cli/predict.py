@@ -16,7 +16,8 @@ from qkan.forecasting.checks import LIMITS
     epilog="""\b
 Examples:
   qkan predict runs/telecom-qkan-seed0 --horizon 12
-  qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv""",
+  qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv
+  qkan predict telecom.onnx --data new-calls.csv""",
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
@@ -39,6 +40,8 @@ def predict(
 ) -> None:
     """Forecast what follows the last values, with the trained forecaster in the folder RUN.
 
+    RUN may also be a file that `qkan export` wrote.
+
     The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
     yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
     """
@@ -49,7 +52,9 @@ def predict(
     from qkan.cli.tables import count
     from qkan.forecasting.files import write_text
 
-    table = forecasting.predict(forecasting.load_run(run), data=data, horizon=horizon, future=future)
+    is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
+    trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
+    table = forecasting.predict(trained, data=data, horizon=horizon, future=future)
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return

@@ -13,12 +13,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from qkan.datasets.frames import series_from_frame
 from qkan.datasets.frequency import natural_season
 from qkan.datasets.selection import check_names
 from qkan.datasets.series import DataError, Series
@@ -235,17 +236,18 @@ def find_milan(name: str) -> Path:
     return found[0]
 
 
-def load_milan(name: str, squares: Sequence[str] = ()) -> Series:
+def load_milan(name: str, squares: Sequence[str] = (), *, missing: str = "refuse") -> Series:
     """The squares of an import in the default place, with the source and licence that it records.
 
     Args:
         name: ``milan`` or ``milan-SIGNAL-FREQ``, see `find_milan`.
         squares: names of the squares to keep; all if empty.
+        missing: what to do about missing values, see `qkan.datasets.missing`.
 
     Raises:
         DataError: there is no such import, or its file cannot be used.
     """
-    return read_import(find_milan(name), squares)
+    return read_import(find_milan(name), squares, missing=missing)
 
 
 def is_import(path: str | Path) -> bool:
@@ -257,15 +259,16 @@ def is_import(path: str | Path) -> bool:
         return False
 
 
-def read_import(path: Path, squares: Sequence[str] = ()) -> Series:
+def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refuse") -> Series:
     """The series of a file that an import wrote; of a file with many squares only those asked for are read.
 
     Args:
         path: the Parquet file.
         squares: names of the squares to keep; all if empty.
+        missing: what to do about missing values, see `qkan.datasets.missing`.
 
     Raises:
-        DataError: the file cannot be read, lacks a square, or has missing values.
+        DataError: the file cannot be read, lacks a square, or has missing values that are refused.
     """
     import pyarrow as pa
 
@@ -284,19 +287,21 @@ def read_import(path: Path, squares: Sequence[str] = ()) -> Series:
     if not len(frame):
         raise DataError(f"{str(path)!r} has no rows; import it again")
     absent = int(frame["y"].isna().sum())
-    if absent:
+    if absent and missing == "refuse":
         raise DataError(
-            f"{str(path)!r} has {absent:,} missing values among those asked for; import it with --fill zero, or choose "
-            "squares without any"
+            f"{str(path)!r} has {absent:,} missing values among those asked for; import it with --fill zero, choose "
+            "squares without any, or say how to treat missing values with --missing (mask, interpolate or zero)"
         )
     step = {"10min": "10 minutes", "1h": "hour"}[facts["freq"]]
     frequency = {"10min": "10min", "1h": "h"}[facts["freq"]]
     count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"
-    return Series(
-        name=path.stem,
-        frame=frame,
-        frequency=frequency,
-        season=natural_season(frequency, len(frame) // len(ids)),
+    series = (
+        series_from_frame(frame, name=path.stem, label=path.name, missing=missing, frequency=frequency)
+        if absent
+        else Series(path.stem, frame, frequency, natural_season(frequency, len(frame) // len(ids)), missing=missing)
+    )
+    return replace(
+        series,
         unit=f"{facts['signal']} activity per {step}",
         source=facts["source"],
         licence=facts["licence"],

@@ -136,8 +136,8 @@ def resolve_series(
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
     ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `load_milan`. The columns are those of
-    `read_series` and make sense for files only; a built-in series has no missing values to treat. ``series`` names
-    those to keep of many, all if it is empty.
+    `read_series` and make sense for files only. ``series`` names those to keep of many, all if it is empty.
+    A built-in series has no missing values; ``missing`` treats those of files and imports.
 
     Raises:
         DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
@@ -148,11 +148,11 @@ def resolve_series(
     columns |= {"past_cols": tuple(past_cols), "future_cols": tuple(future_cols)}
     if names_file(name_or_path):
         if not any(columns.values()) and is_import(name_or_path):
-            return replace(read_import(Path(name_or_path), series), missing=missing)
+            return read_import(Path(name_or_path), series, missing=missing)
         return keep_series(read_series(name_or_path, **columns, missing=missing), series)
     given = [f"{option}={value!r}" for option, value in columns.items() if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
     if names_milan(text):
-        return replace(load_milan(text, series), missing=missing)
+        return load_milan(text, series, missing=missing)
     return replace(keep_series(load_series(text), series), missing=missing)

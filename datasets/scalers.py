@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from qkan.datasets.series import DataError
 
+_SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
 KINDS = ("minmax", "standard", "none")
 
 
@@ -139,7 +140,7 @@ def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     half_range = high / 2 - low / 2
-    if half_range < np.finfo(np.float64).tiny:  # constant, or so nearly that dividing by the range would overflow
+    if half_range < _SMALLEST_RANGE:
         return low, 1.0
     if kind == "minmax":
         return low + half_range, half_range

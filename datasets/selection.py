@@ -23,7 +23,11 @@ def keep_series(series: Series, names: Sequence[str]) -> Series:
         return series
     check_names(names, series.ids, series.name)
     kept = series.frame["unique_id"].isin(names).to_numpy(dtype=bool)
-    return replace(series, frame=series.frame[kept].reset_index(drop=True))
+    observed = None if series.observed is None else series.observed[kept]
+    ahead = series.ahead
+    if ahead is not None:
+        ahead = ahead[ahead["unique_id"].isin(names)].reset_index(drop=True)
+    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, ahead=ahead)
 
 
 def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:

@@ -31,7 +31,7 @@ Ask = Callable[[Answer], Answer]
 _CIRCUITS: list[Answer] = [
     {"reps": 3, "ansatz": "pz", "preact": False, "base": "silu"},  # the default of both packages
     {"reps": 3, "ansatz": "rpz", "preact": False, "base": "tanh"},
-    {"reps": 2, "ansatz": "pz", "preact": True, "base": "silu"},
+    {"reps": 2, "ansatz": "rpz", "preact": False, "base": "tanh"},
     {"reps": 8, "ansatz": "rpz", "preact": True, "base": "tanh"},
 ]
 #: For every kind: its builder, and four forms to choose from.
@@ -101,7 +101,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--parameters", type=int, default=200, help="trained numbers, at most (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of the chosen form (default %(default)s)")
-    parser.add_argument("--iterations", type=int, default=500, help="of LBFGS (default %(default)s)")
+    parser.add_argument("--iterations", type=int, default=400, help="of LBFGS (default %(default)s)")
     parser.add_argument("--peers", type=Path, help="folder of the original package's environment (build/peers)")
     options = parser.parse_args(arguments)
     last = len(worker.FUNCTIONS) - 1

@@ -9,7 +9,7 @@ Engines (see :mod:`qkan.kernels.rational_types` for what they compute):
 * ``reference``: the formula in differentiable operations; what the others are compared with.
 
 An engine reads x and the upstream gradient once and keeps nothing but x. Second derivatives and transforms of
-torch.func go through the formula; a compiler sees one opaque operation.
+torch.func go through the formula; a compiler sees one opaque operation, torch.export the formula.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 from qkan.kernels import rational_numba, rational_torch, rational_triton
 from qkan.kernels.rational_op import operation
 from qkan.kernels.rational_types import Engine, Spec, compute_dtype
+from qkan.kernels.reading import exporting
 
 #: Engines in the order in which ``auto`` tries them.
 _ENGINES: tuple[Engine, ...] = (rational_numba.ENGINE, rational_triton.ENGINE, rational_torch.ENGINE)
@@ -78,8 +79,8 @@ def group_rational(
     dense, order = _dense(x, dim)
     at = order.index(dim)
     shape = dense.shape
-    rows, inner = shape[:at].numel(), shape[at + 1 :].numel()
-    blocked = dense.reshape(rows, spec.groups, shape[at] // spec.groups * inner)
+    rows = dense.flatten(0, at - 1) if at else dense.unsqueeze(0)  # Size.numel would fix a symbol
+    blocked = rows.reshape(rows.shape[0], spec.groups, shape[at] // spec.groups * shape[at + 1 :].numel())
     dtype = compute_dtype(x.dtype)
     a, b = (c.to(dtype).expand(spec.groups, -1).contiguous() for c in (numerator, denominator))
     y = _run(spec, engine, blocked, a, b).view(shape)
@@ -129,7 +130,7 @@ def _run(spec: Spec, name: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         if name not in ENGINES:
             engine_for(name, spec, x)  # refuses it
         return rational_torch.value(spec, x, a, b)
-    if x.numel() == 0:
+    if exporting() or x.numel() == 0:
         return rational_torch.value(spec, x, a, b)
     engine = engine_for(name, spec, x)
     if torch.compiler.is_compiling():

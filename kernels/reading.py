@@ -14,6 +14,11 @@ def unreadable(x: Tensor) -> bool:
     return torch.compiler.is_compiling() or (x.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
 
+def exporting() -> bool:
+    """Whether torch.export follows the code, in releases that tell; in others, whether any compiler does."""
+    return torch.compiler.is_compiling() and getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+
+
 def largest(x: Tensor, *, finite: bool = True) -> float | None:
     """The largest (``finite``) |x|, or None where it cannot be read: in a CUDA graph, under vmap, without data."""
     if unreadable(x):

@@ -14,6 +14,7 @@ check_no_conflict()
 from qkan._version import __version__  # noqa: E402  (the check must come before anything else of the package)
 
 if TYPE_CHECKING:
+    from qkan import interop as interop
     from qkan.cells import QKANLSTMCell as QKANLSTMCell
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
@@ -70,11 +71,15 @@ _EXPORTS: dict[str, str] = {
 
 #: names that need an extra; they are no part of ``from qkan import *``, which works without it
 _WITH_EXTRA: dict[str, str] = {"QKANSelector": "qkan.selector"}
+#: Modules whose functions are used under the module's name, such as ``qkan.interop.load_original``.
+_MODULES = ("interop",)
 
 __all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     module = _EXPORTS.get(name) or _WITH_EXTRA.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -82,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+    return sorted({*globals(), *_EXPORTS, *_MODULES})

@@ -16,7 +16,7 @@ from qkan.hybrid import affine, reset_affine
 from qkan.kernels import recurrence
 from qkan.kernels.bloch_numba import usable
 from qkan.kernels.dispatch import narrow, without_autocast
-from qkan.kernels.reading import unreadable
+from qkan.kernels.reading import exporting, unreadable
 from qkan.kernels.recurrence_reference import gru_step, lstm_step, scan
 from qkan.kernels.recurrence_types import Layout, Operands, Spec, Weights
 from qkan.layers import QKANLayer
@@ -106,7 +106,7 @@ class Direction(nn.Module):
     def _operands(self, steps: Tensor, h_0: Tensor, engine: str) -> Operands | str:
         if engine == "loop":
             return "its gates are asked for step by step"
-        if torch.compiler.is_compiling() and _exporting():
+        if exporting():
             return "an exported program holds plain operations"
         hidden = getattr(self.gates, "hidden", None)
         trained = isinstance(hidden, QKANLayer) and hidden.preact_weight is not None
@@ -178,8 +178,3 @@ class Direction(nn.Module):
             return (h if self.projection is None else F.linear(h, self.projection.weight)), c
 
         return step
-
-
-def _exporting() -> bool:
-    """Whether torch.export follows the code, in releases that tell."""
-    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()

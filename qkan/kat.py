@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from qkan.foreign import tensors_of
 from qkan.rational import GroupRational
 from qkan.rational_fits import check_coefficients
 
@@ -14,8 +15,6 @@ from qkan.rational_fits import check_coefficients
 KAT_NAMES = {"weight_numerator": "numerator", "weight_denominator": "denominator"}
 #: The form that KAT's kernels compute and so its checkpoints are trained with: Q = 1 + sum_j |b_j| |x|^j.
 KAT_DENOMINATOR = "abs_terms"
-#: Under which key training scripts store weights beside other things, and the prefix of data-parallel training.
-_INSIDE, _PREFIX = ("state_dict", "model"), "module."
 
 
 def load_kat_state_dict(module: nn.Module, state_dict: Mapping[str, Any], *, strict: bool = True) -> Any:
@@ -29,9 +28,10 @@ def load_kat_state_dict(module: nn.Module, state_dict: Mapping[str, Any], *, str
     Args:
         module: its :class:`qkan.GroupRational` modules stand where the checkpoint's activations do. Those with a
             numerator for each group get the shared one in every group.
-        state_dict: name to tensor, or the whole dictionary of a training script, with them under ``state_dict`` or
-            ``model``. For averaged weights pass ``checkpoint["state_dict_ema"]``. A prefix ``module.`` of all
-            names is left out. It is not changed; tensors may have another dtype or device.
+        state_dict: name to tensor, or the whole dictionary of a training script, with them under ``state_dict``,
+            ``model_state_dict`` or ``model``. For averaged weights pass ``checkpoint["state_dict_ema"]``. A prefix
+            ``module.`` or ``_orig_mod.`` of all names is left out. It is not changed; tensors may have another dtype
+            or device.
         strict: whether every tensor of either side must have a partner.
 
     Returns:
@@ -44,7 +44,7 @@ def load_kat_state_dict(module: nn.Module, state_dict: Mapping[str, Any], *, str
             put a pole on the real line, as NaN and infinity do. Nothing is loaded then.
         RuntimeError: missing or unexpected names, or other shapes, as load_state_dict raises them.
     """
-    tensors = _tensors(state_dict)
+    tensors = tensors_of(state_dict)
     rationals = {name: found for name, found in module.named_modules() if isinstance(found, GroupRational)}
     if not rationals:
         raise ValueError(f"{type(module).__name__} has no GroupRational; build it with GRKAN as its MLP")
@@ -62,24 +62,6 @@ def load_kat_state_dict(module: nn.Module, state_dict: Mapping[str, Any], *, str
             tensor = _fitted(owner, rationals[owner], last, tensor)
         translated[f"{owner}.{ours}" if owner else ours] = tensor
     return module.load_state_dict(translated, strict=strict)
-
-
-def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Name to tensor, out of whatever is around them."""
-    found: Any = state_dict
-    if isinstance(found, Mapping):
-        found = next((found[key] for key in _INSIDE if isinstance(found.get(key), Mapping)), found)
-    if not isinstance(found, Mapping):
-        raise TypeError(f"state_dict must be a mapping of names to tensors, got {type(found).__name__}")
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            keys = " or ".join(repr(key) for key in _INSIDE)
-            raise TypeError(
-                f"state_dict must map names to tensors, but has {type(tensor).__name__} under {name!r}; pass the "
-                f"weights themselves, or a dictionary with them under {keys}"
-            )
-    prefix = _PREFIX if all(name.startswith(_PREFIX) for name in found) else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
 def _fitted(owner: str, rational: GroupRational, name: str, tensor: Tensor) -> Tensor:

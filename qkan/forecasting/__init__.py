@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qkan.forecasting.cells import RecurrentForecaster, build_forecaster
     from qkan.forecasting.comparison import Comparison, compare
-    from qkan.forecasting.config import CELLS, CompareConfig, TrainConfig
+    from qkan.forecasting.config import CELLS, EXPORT_FORMATS, CompareConfig, TrainConfig
+    from qkan.forecasting.exported import Exported, load_exported
+    from qkan.forecasting.exporting import Export, export
     from qkan.forecasting.files import RunError
     from qkan.forecasting.forecaster import Forecaster
     from qkan.forecasting.inference import evaluate, predict
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CELLS": "config",
+    "EXPORT_FORMATS": "config",
     "CompareConfig": "config",
     "CompareProgress": "progress",
     "Comparison": "comparison",
+    "Export": "exporting",
+    "Exported": "exported",
     "Forecaster": "forecaster",
     "Progress": "progress",
     "RecurrentForecaster": "cells",
@@ -30,6 +35,8 @@ _HOME = {
     "build_forecaster": "cells",
     "compare": "comparison",
     "evaluate": "inference",
+    "export": "exporting",
+    "load_exported": "exported",
     "load_run": "runs",
     "predict": "inference",
     "read_config": "runs",
@@ -38,9 +45,12 @@ _HOME = {
 
 __all__ = [
     "CELLS",
+    "EXPORT_FORMATS",
     "CompareConfig",
     "CompareProgress",
     "Comparison",
+    "Export",
+    "Exported",
     "Forecaster",
     "Progress",
     "RecurrentForecaster",
@@ -50,6 +60,8 @@ __all__ = [
     "build_forecaster",
     "compare",
     "evaluate",
+    "export",
+    "load_exported",
     "load_run",
     "predict",
     "read_config",

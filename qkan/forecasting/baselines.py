@@ -11,10 +11,22 @@ if TYPE_CHECKING:
     from qkan.datasets.windows import Part
 
 
+def repeat_season(values: np.ndarray, first: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """Repeat the whole season before each first target; (N, horizon), dtype of the values.
+
+    Args:
+        values: Known values and targets, oldest first, (points,).
+        first: Row of the first target of every forecast, at least ``season``; integers (N,).
+        season: Period in steps; 1 repeats the last value.
+        horizon: Steps to forecast.
+    """
+    steps = np.arange(horizon)
+    return values[first[:, None] + steps - season * (steps // season + 1)]
+
+
 def naive(data: ForecastData, part: Part = "test") -> np.ndarray:
     """Repeat the last value that the window shows; float64 (N, horizon), original units."""
-    rows = data.target_rows(part)
-    return np.repeat(data.series.values[rows[:, :1] - 1], data.horizon, axis=1)
+    return repeat_season(data.series.values, data.target_rows(part)[:, 0], 1, data.horizon)
 
 
 def seasonal_naive(data: ForecastData, season: int, part: Part = "test") -> np.ndarray:
@@ -34,8 +46,7 @@ def seasonal_naive(data: ForecastData, season: int, part: Part = "test") -> np.n
             f"season {season} is longer than the {int(first.min())} values before the first {part} target; "
             "use a shorter season"
         )
-    seasons_back = np.arange(data.horizon) // season + 1
-    return data.series.values[data.target_rows(part) - season * seasons_back]
+    return repeat_season(data.series.values, data.target_rows(part)[:, 0], season, data.horizon)
 
 
 def drift(data: ForecastData, part: Part = "test") -> np.ndarray:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 _EVALUATION_BATCH = 4096
+
+
+class Forward(Protocol):
+    """What :func:`roll` needs of a model, a :class:`RecurrentForecaster` or an exported program.
+
+    Called with inputs (B, window, channels) and, if anything is known in advance, (B, horizon, known channels), it
+    returns (B, horizon), or (B, horizon, quantiles) with an odd number of them.
+    """
+
+    @property
+    def horizon(self) -> int:
+        """Steps that it predicts."""
+
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """Scaled forecasts of scaled windows."""
 
 
 class Batch(NamedTuple):
@@ -84,15 +99,14 @@ class WindowTensors:
         return first + steps[: self.window], first + steps[self.window :]
 
 
-def roll(model: nn.Module, values: Tensor, known: Tensor, steps: int, *, masked: bool = False) -> Tensor:
+def roll(model: Forward, values: Tensor, known: Tensor, steps: int, *, masked: bool = False) -> Tensor:
     """Forecast ``steps`` steps; beyond the model's own horizon, forecasts become inputs, block by block.
 
     The middle quantile is fed back. A forecast that is fed back counts as observed, and past covariates keep their last
     value.
 
     Args:
-        model: inputs (B, window, channels), then, if anything is known in advance, (B, horizon, known channels) ->
-            (B, horizon), or (B, horizon, quantiles) with an odd number of them.
+        model: What forecasts.
         values: Channels known up to now, (B, window, channels).
         known: Channels known in advance, at their own times, (B, window + steps, known channels).
         steps: How many steps to forecast.
@@ -107,7 +121,7 @@ def roll(model: nn.Module, values: Tensor, known: Tensor, steps: int, *, masked:
     while done < steps:
         arguments = [torch.cat([values[:, -window:], known[:, done + 1 : done + window + 1]], dim=2)]
         if known.shape[2]:
-            arguments.append(_padded(known[:, done + window :], model.horizon))  # type: ignore[arg-type]
+            arguments.append(_padded(known[:, done + window :], model.horizon))
         output = model(*arguments)
         block = output.unsqueeze(2) if output.dim() == 2 else output.sort(dim=2).values
         blocks.append(block)
@@ -137,7 +151,7 @@ def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
     model.eval()
     with torch.inference_mode():
         parts = [
-            roll(model, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()
+            roll(model, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()  # type: ignore[arg-type]
             for index in in_order(len(windows))
         ]
     model.train(was_training)

@@ -94,11 +94,10 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
     """
-    from qkan.forecasting.baselines import baseline_forecasts
     from qkan.forecasting.comparison_tables import write_comparison
     from qkan.forecasting.data import cut_windows, load_series_of
     from qkan.forecasting.environment import describe_environment
-    from qkan.forecasting.metrics import forecast_metrics
+    from qkan.forecasting.panel_scores import score_baselines
     from qkan.forecasting.training import resolve_device
 
     out = Path(config.out)
@@ -111,9 +110,9 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
         if not records:
             write_json(out / _ENVIRONMENT, describe_environment(device))
         _train_missing(out, config, data, points, records, progress)
-        forecasts = baseline_forecasts(data)
-        baselines = {name: forecast_metrics(data, values) for name, values in forecasts.items()}
-        comparison = write_comparison(config, data.series, points, skipped, records, baselines)
+        processes = config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
+        baselines, failures = score_baselines(data, config.baselines, processes)
+        comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures)
     progress.finish()
     return comparison
 
@@ -279,7 +278,7 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
     """Give a function that trains a list of runs, here or in worker processes, and yields records as they come."""
     import multiprocessing
 
-    processes = config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
+    processes = _processes(config)
     if processes == 1:
         from qkan.forecasting.training import one_thread
 
@@ -298,6 +297,10 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
         pool.shutdown(cancel_futures=True)  # its own thread reaps the workers, so the pool is what to wait for
         raise
     pool.shutdown()
+
+
+def _processes(config: CompareConfig) -> int:
+    return config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
 
 
 def _cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from qkan.forecasting.inference import Scores
 
 REFERENCE = "lstm"
-_SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse")
+_PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
+_SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse", "median_mae", "coverage", "width")
 
 
 def write_comparison(
@@ -29,6 +31,7 @@ def write_comparison(
     skipped: list[Skipped],
     records: list[Record],
     baselines: Scores,
+    failures: Sequence[Mapping[str, Any]] = (),
 ) -> Comparison:
     """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
     import pandas as pd
@@ -38,7 +41,7 @@ def write_comparison(
     table = main_table(all_points, baselines)
     write_text(out / "points.csv", all_points.to_csv(index=False))
     write_text(out / "comparison.csv", table.to_csv(index=False))
-    write_text(out / "comparison.md", _markdown(config, series, table, all_points, skipped))
+    write_text(out / "comparison.md", _markdown(config, series, table, all_points, skipped, failures))
     save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
     return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))
 
@@ -67,6 +70,8 @@ def _point_row(config: CompareConfig, point: Point, records: list[Record]) -> di
         "seconds": float(np.median([r["seconds"] for r in own])),
     }
     for metric in _SPREAD_METRICS:
+        if f"test_{metric}" not in own[0]:  # of several series only
+            continue
         values = np.array([r[f"test_{metric}"] for r in own], dtype=float)
         for name, statistic in (("median", np.median), ("min", np.min), ("max", np.max)):
             row[f"{metric}_{name}"] = float(statistic(values))
@@ -82,7 +87,11 @@ def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
 
     best = points.loc[points.groupby("cell", sort=False)["validation_loss"].idxmin()]
     naive_rows = [
-        {"cell": name, "parameters": 0, **{f"{metric}_median": scores[metric] for metric in _SPREAD_METRICS}}
+        {
+            "cell": name,
+            "parameters": 0,
+            **{f"{metric}_median": scores[metric] for metric in _SPREAD_METRICS if metric in scores},
+        }
         for name, scores in baselines.items()
     ]
     table = pd.concat([best, pd.DataFrame(naive_rows)], ignore_index=True)
@@ -127,6 +136,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "MSE": spread(row, "mse"),
             "R2": spread(row, "r2"),
             "scaled MSE": spread(row, "scaled_mse"),
+            **{title: spread(row, metric) for metric, title in _PANEL_TITLES.items() if f"{metric}_median" in table},
             "lr": optional(row, "lr", "g") + ("*" if row.get("lr_at_edge") is True else ""),
             "seconds": optional(row, "seconds", ".1f"),
         }
@@ -138,6 +148,14 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_PANEL_WORDS = (
+    "MAE, MSE and R2 are pooled over all series; median MAE is the median over the series of their mean absolute "
+    "errors. Coverage counts the test targets inside 90 % intervals that are made alike for every row: "
+    "split-conformal, per series and step, from the errors on the validation part. Statistical baselines see the "
+    "values up to each origin with parameters that were fitted on the training part.\n"
+)
+
+
 def _circuit_options(config: CompareConfig) -> str:
     """The options of the circuit cells, for the page that a comparison leaves."""
     shown = ", ".join(f"{name} {getattr(config, name)}" for name in sorted(set().union(*CELL_OPTIONS.values())))
@@ -145,7 +163,12 @@ def _circuit_options(config: CompareConfig) -> str:
 
 
 def _markdown(
-    config: CompareConfig, series: Series, table: pd.DataFrame, points: pd.DataFrame, skipped: list[Skipped]
+    config: CompareConfig,
+    series: Series,
+    table: pd.DataFrame,
+    points: pd.DataFrame,
+    skipped: list[Skipped],
+    failures: Sequence[Mapping[str, Any]],
 ) -> str:
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     lines = [
@@ -159,14 +182,16 @@ def _markdown(
         "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test "
         "errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
+        *([_PANEL_WORDS] if len(series.ids) > 1 else []),
         "## Each cell at its best size (by validation error)\n",
         markdown_table(readable(table)),
         "## All sizes\n",
         markdown_table(readable(points)),
     ]
-    if skipped:
+    if skipped or failures:
         lines.append("## Left out\n")
         lines += [
             f"- `{skip.cell}` at {skip.budget} parameters: its smallest model has {skip.smallest}." for skip in skipped
         ]
+    lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
     return "\n".join(lines).rstrip() + "\n"

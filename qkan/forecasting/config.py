@@ -28,7 +28,7 @@ CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "g
 CELL_NAMES: dict[str, str] = {
     "qkan": "QKAN-LSTM",
     "hqkan": "HQKAN-LSTM",
-    "lowrank": "LowRank-LSTM",
+    "lowrank": "low-rank LSTM",
     "lstm": "LSTM",
     "gru": "GRU",
     "qlstm": "QLSTM",
@@ -52,6 +52,9 @@ FRAME = "<data frame>"
 
 LOSSES: tuple[str, ...] = ("mse", "mae", "huber", "quantile")
 
+EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
+"""What a run can be exported to, with the ending of the file."""
+
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
 DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
@@ -67,6 +70,9 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
     "gr-kan": frozenset({"latent_features"}),
 }
 """The options that shape one cell only, by cell. All other options apply to every cell."""
+
+STATISTICAL_BASELINES: tuple[str, ...] = ("ets", "sarima", "theta")
+"""Exponential smoothing, seasonal ARIMA and the theta method, which ``compare`` fits when asked to."""
 
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
@@ -88,11 +94,11 @@ class DataAndTrainingOptions:
     Args:
         data: Name of a built-in series or path of a ``.csv``, ``.csv.gz`` or ``.parquet`` file.
         time_col, target_col, id_col: Columns of such a file; ``None`` lets ``qkan.datasets`` find them.
+        series: Names of the series to keep of many; all if empty.
         past_cols: Covariate columns whose values are known up to now.
         future_cols: Covariate columns whose values are known in advance.
         calendar: Keys of :data:`CALENDAR`: features of the time that the model sees for the next step.
         missing: One of :data:`TREATMENTS`: what to do about missing values and gaps in time.
-        series: Names of the series to keep of many; all if empty.
         num_layers: Stacked recurrent layers.
         reps: Re-uploading repetitions of each circuit (``qkan``, ``hqkan``).
         ansatz: Name of the circuit (``qkan``, ``hqkan``).
@@ -127,11 +133,11 @@ class DataAndTrainingOptions:
     time_col: str | None = None
     target_col: str | None = None
     id_col: str | None = None
+    series: tuple[str, ...] = ()
     past_cols: tuple[str, ...] = ()
     future_cols: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
-    series: tuple[str, ...] = ()
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -285,6 +291,7 @@ class CompareConfig(DataAndTrainingOptions):
         tuning_seeds: With how many of the seeds learning rates are tried; the median validation error chooses.
         trials: Learning rates tried for every cell and size: the first ones of :data:`LEARNING_RATES`.
         budget_params: Parameter budgets; a cell takes the largest hidden size that fits each.
+        baselines: Statistical baselines beside the naive ones, some of :data:`STATISTICAL_BASELINES`.
         workers: Processes that train at the same time, with one thread each; ``None`` takes one per core, at most 8.
             The results do not depend on it.
 
@@ -298,6 +305,7 @@ class CompareConfig(DataAndTrainingOptions):
     tuning_seeds: int = 1
     trials: int = 3
     budget_params: tuple[int, ...] = (50, 125, 375, 1250)
+    baselines: tuple[str, ...] = ()
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -319,6 +327,8 @@ class CompareConfig(DataAndTrainingOptions):
                 raise ValueError(f"{name} must be a tuple of one or more values, each named once, got {values!r}")
         for cell in self.cells:
             check_choice("cell", cell, CELLS)
+        for name in self.baselines:
+            check_choice("baseline", name, STATISTICAL_BASELINES)
         for budget in self.budget_params:
             check_int("budget_params", budget)
 

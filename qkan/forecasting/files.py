@@ -113,6 +113,19 @@ def holds_nothing(folder: Path) -> bool:
     return all(path.name == _LOCK for path in folder.iterdir())
 
 
+def check_version(path: Path, found: int, newest: int) -> None:
+    """Refuse what a newer version of this package wrote.
+
+    Raises:
+        RunError: ``found``, the format version in ``path``, is above ``newest``.
+    """
+    if found > newest:
+        raise RunError(
+            f"{path} has format version {found}, this version of qkan reads up to {newest}; "
+            "update qkan (pip install --upgrade qkan-seq)"
+        )
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left in a folder."""
     for leftover in folder.glob(".*.tmp"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 _IN_MEMORY = Path("(in memory)")
-_FROM_FRAMES = ("data", "time_col", "target_col", "id_col", "split")
+_FROM_FRAMES = ("data", "time_col", "target_col", "id_col", "series", "split")
 """Options of files and of the test part of a run, which a data frame of fixed columns has no use for."""
 
 
@@ -50,7 +50,7 @@ class Forecaster:
         freq: Step between two times, as a pandas alias such as ``"h"`` (a whole number for whole-number times);
             ``None`` finds it in the data.
         options: Any other option of :class:`qkan.forecasting.TrainConfig` but ``data``, ``time_col``, ``target_col``,
-            ``id_col`` and ``split``.
+            ``id_col``, ``series`` and ``split``.
 
     Raises:
         TypeError: an option is unknown.
@@ -223,7 +223,7 @@ class Forecaster:
         run = load_run(folder)
         loaded = cls.__new__(cls)
         given = {name: None for name in _FROM_FRAMES if name.endswith("_col")}
-        loaded.config = replace(run.config, data=FRAME, **given)  # type: ignore[arg-type]
+        loaded.config = replace(run.config, data=FRAME, series=(), **given)  # type: ignore[arg-type]
         loaded.freq = run.data["frequency"]
         loaded._run, loaded._series, loaded._history = run, None, ""
         return loaded

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -24,10 +25,38 @@ if TYPE_CHECKING:
 
     from qkan.datasets import ForecastData, Scaler, Series
     from qkan.datasets.windows import Part
+    from qkan.forecasting.batches import Forward
+    from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.runs import Run
 
 Scores = dict[str, dict[str, float | None]]
 """Metrics by forecast: ``"model"`` first, then the baselines."""
+
+
+class Trained(Protocol):
+    """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
+
+    Attributes:
+        path: Where it was read from.
+        config: The options it was trained with.
+        model: The forecaster itself.
+        scaler: Scales every series as in training.
+        data: What is known of the data that it was trained on, with its ``fingerprint``.
+        margin: Up to how many times the largest values of that data the model holds; ``None`` for any.
+    """
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+    @property
+    def config(self) -> TrainConfig: ...  # noqa: D102
+    @property
+    def model(self) -> Forward: ...  # noqa: D102
+    @property
+    def scaler(self) -> Scaler: ...  # noqa: D102
+    @property
+    def data(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def margin(self) -> float | None: ...  # noqa: D102
 
 
 def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
@@ -95,14 +124,21 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
     return score(windows, forecast_windows(run.model, windows))
 
 
-def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
-    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
+def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:
+    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`.
+
+    Args:
+        run, data: As of :func:`evaluate`.
+        whole_horizon: Give windows for training and validation the horizon of the test too, where the strategy is
+            recursive and they have one step.
+    """
     series = series_of(run, data)
-    return cut_windows(series, run.config, _scaler_for(run, series))
+    config = replace(run.config, strategy="direct") if whole_horizon else run.config
+    return cut_windows(series, config, scaler_for(run, series))
 
 
 def predict(
-    run: Run,
+    run: Trained,
     *,
     data: str | Path | Series | None = None,
     horizon: int | None = None,
@@ -115,7 +151,7 @@ def predict(
     ``Series.future_times`` says, so a series with daily sessions goes on in the next session.
 
     Args:
-        run: A loaded run.
+        run: A loaded run or exported program.
         data: Name or file of other data with the same series, at least one window long; ``None`` takes the data that
             the run was trained on. Rows without a value at the end of a series hold its future covariates.
         horizon: Steps to predict; ``None`` takes the trained horizon.
@@ -128,7 +164,8 @@ def predict(
         the uncertainty of the steps before, so they are NaN.
 
     Raises:
-        DataError: the data cannot be used, a series is shorter than the window, or future covariates are missing.
+        DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
+            forecast is not a finite number.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
         ValueError: the horizon is out of range, or the model was not trained for a level.
     """
@@ -144,11 +181,12 @@ def predict(
     series = series_of(run, data)
     if future is not None:
         series = series.with_ahead(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
-    scaler = _scaler_for(run, series)
+    scaler = scaler_for(run, series)
     values, known = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(known)
         scaled = roll(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
+    _check_finite(run, series, scaled)
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
     forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
     names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
@@ -161,7 +199,7 @@ def predict(
     )
 
 
-def series_of(run: Run, data: str | Path | Series | None) -> Series:
+def series_of(run: Trained, data: str | Path | Series | None) -> Series:
     """Return the series to forecast: the given one, the one that is named, or that of the run.
 
     Raises:
@@ -189,8 +227,32 @@ def series_of(run: Run, data: str | Path | Series | None) -> Series:
     return series
 
 
-def _scaler_for(run: Run, series: Series) -> Scaler:
-    """Return the run's scaler in the order of the series' ids. One series alone may have any name."""
+def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
+    """Refuse forecasts (series, steps, quantiles) that are no numbers; programs give NaN beyond their domain."""
+    from qkan.datasets import DataError
+
+    series_index, steps, _ = np.nonzero(~np.isfinite(scaled))
+    if not series_index.size:
+        return
+    first = f"the forecast of series {series.ids[series_index[0]]!r} is not a finite number at step {steps[0] + 1}"
+    if run.margin is None:
+        raise DataError(
+            f"{first}: the numbers inside the model overflow; check whether the last {run.config.window} values of "
+            "the series are like those that the model was trained on, or train on newer data"
+        )
+    raise DataError(
+        f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
+        f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
+        "with a larger margin (--margin), or predict with the run itself"
+    )
+
+
+def scaler_for(run: Trained, series: Series) -> Scaler:
+    """Return the run's scaler in the order of the series' ids. One series alone may have any name.
+
+    Raises:
+        RunError: the run does not know a series.
+    """
     known = run.scaler
     if len(known.ids) == len(series.ids) == 1:
         return known.pick([0], series.ids)

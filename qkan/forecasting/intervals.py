@@ -28,6 +28,8 @@ def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | No
     Raises:
         ValueError: the model was not trained for a level.
     """
+    if isinstance(level, int | float):
+        raise ValueError(f"level must be a list of percentages, such as [{level}], got {level!r}")
     trained = config.interval_levels
     for wanted in level or ():
         if wanted not in trained:

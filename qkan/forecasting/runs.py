@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -21,6 +21,7 @@ from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_whole_path
 from qkan.forecasting.files import (
     RunError,
+    check_version,
     holds_nothing,
     only_writer,
     read_bytes,
@@ -64,6 +65,7 @@ class Run:
     scaler: Scaler = field(repr=False)
     data: dict[str, Any]
     metrics: dict[str, Any]
+    margin: ClassVar[None] = None  # holds for inputs of any size, unlike some exported programs
 
     @property
     def history(self) -> pd.DataFrame:
@@ -113,7 +115,7 @@ def train(
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     device = resolve_device(config.device)
-    record = _record(config, data.series.describe(), data.scaler)
+    record = run_record(config, data.series.describe(), data.scaler)
     if resume and not out.is_dir():
         raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
     with only_writer(out):
@@ -139,8 +141,8 @@ def train(
         return load_run(out)
 
 
-def _record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
-    """Return what ``config.json`` holds: options, data and scaler."""
+def run_record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
+    """Return what ``config.json`` holds and :func:`parse_record` reads: options, data and scaler."""
     return {
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
@@ -163,7 +165,7 @@ def load_run(path: str | Path) -> Run:
         raise RunError(f"the run {path} is unfinished; finish it with resume=True (--resume on the command line)")
     manifest = read_json(path / _MANIFEST)
     _check_version(path / _MANIFEST, manifest)
-    config, scaler = _parse_record(path, record)
+    config, scaler = parse_record(path / _CONFIG, record)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
     _load_weights(path / _WEIGHTS, model, manifest.get("sha256"))
     return Run(path, config, model.eval(), scaler, record["data"], read_json(path / "metrics.json"))
@@ -176,7 +178,7 @@ def read_config(path: str | Path) -> TrainConfig:
         RunError: the folder is no run folder, or its ``config.json`` is damaged or from a newer version.
     """
     path = Path(path)
-    return _parse_record(path, _read_record(path))[0]
+    return parse_record(path / _CONFIG, _read_record(path))[0]
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -189,27 +191,31 @@ def _check_version(path: Path, content: dict[str, Any]) -> None:
     found = content.get("format_version")
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise RunError(f"{path} has no format_version; {path.parent} is not a run folder, so give one")
-    if found > FORMAT_VERSION:
-        raise RunError(
-            f"{path} has format version {found}, this version of qkan reads up to {FORMAT_VERSION}; "
-            "update qkan (pip install --upgrade qkan-seq)"
-        )
+    check_version(path, found, FORMAT_VERSION)
 
 
-def _parse_record(path: Path, record: dict[str, Any]) -> tuple[TrainConfig, Scaler]:
+def parse_record(source: Path, record: dict[str, Any], again: str = "train again") -> tuple[TrainConfig, Scaler]:
+    """Return options and scaler of what :func:`run_record` described.
+
+    Args:
+        source: The file that holds it.
+        record: What it holds.
+        again: How to get a new one, for the message.
+
+    Raises:
+        RunError: a key is missing or unknown, or a value out of its range.
+    """
     from qkan.datasets import Scaler
 
     wanted = {"format_version", "config", "data", "scaler"}
     if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
-        raise RunError(f"{path / _CONFIG} must hold exactly {sorted(wanted)}, got {sorted(record)}; train again")
+        raise RunError(f"{source} must hold exactly {sorted(wanted)}, got {sorted(record)}; {again}")
     if not isinstance(record["data"].get("fingerprint"), str) or "frequency" not in record["data"]:
-        raise RunError(
-            f"{path / _CONFIG} has no fingerprint and frequency of its data; restore the file or train again"
-        )
+        raise RunError(f"{source} lacks fingerprint or frequency of its data; restore the file or {again}")
     try:
         return TrainConfig.from_dict(record["config"]), Scaler.from_dict(record["scaler"])
     except ValueError as error:
-        raise RunError(f"{path / _CONFIG} cannot be used: {error}; restore the file or train again") from error
+        raise RunError(f"{source} cannot be used: {error}; restore the file or {again}") from error
 
 
 def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> None:
@@ -264,7 +270,7 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
     if holds_nothing(out):  # killed before it had written anything
         return False
     found = _read_record(out)
-    _parse_record(out, found)
+    parse_record(out / _CONFIG, found)
     for name, value in record["config"].items():
         if found["config"].get(name, value) != value:
             raise RunError(
@@ -315,7 +321,7 @@ def write_run(out: Path, run: Run, history: str) -> None:
         run: The model and what is known of it.
         history: Text of ``history.csv``.
     """
-    write_json(out / _CONFIG, _record(run.config, run.data, run.scaler))
+    write_json(out / _CONFIG, run_record(run.config, run.data, run.scaler))
     write_text(out / "history.csv", history)
     digest = _write_weights(out, run.model)
     write_json(out / "metrics.json", run.metrics)

@@ -29,6 +29,7 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     from qkan.forecasting.data import tensors
     from qkan.forecasting.inference import forecast_windows
     from qkan.forecasting.metrics import forecast_metrics
+    from qkan.forecasting.panel_scores import METRICS, panel_scores
     from qkan.forecasting.training import fit, resolve_device
 
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(resolve_device(config.device))
@@ -44,11 +45,19 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
         "diverged": result.diverged,
         "seconds": round(result.seconds, 3),
     }
+    panel = METRICS if len(data.ids) > 1 else ()
     if result.diverged:
-        errors = {name: -math.inf if name == "r2" else math.inf for name in _TEST_METRICS}
-        return {**record, "validation_loss": math.inf, **{f"test_{name}": errors[name] for name in _TEST_METRICS}}
-    scores = forecast_metrics(data, forecast_windows(model, data))
-    return {**record, "validation_loss": result.best_loss, **{f"test_{name}": scores[name] for name in _TEST_METRICS}}
+        errors = dict.fromkeys((*_TEST_METRICS, *panel), math.inf) | {
+            "r2": -math.inf,
+            **dict.fromkeys(panel[1:], math.nan),
+        }
+        return {**record, "validation_loss": math.inf, **{f"test_{name}": value for name, value in errors.items()}}
+    forecasts = forecast_windows(model, data)
+    errors = forecast_metrics(data, forecasts)
+    scores: dict[str, Any] = {name: errors[name] for name in _TEST_METRICS}
+    if panel:
+        scores |= panel_scores(data, {"model": (forecast_windows(model, data, "validation"), forecasts)})["model"]
+    return {**record, "validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}
 
 
 def start(config: CompareConfig) -> None:
@@ -58,10 +67,15 @@ def start(config: CompareConfig) -> None:
     from qkan.forecasting.data import cut_windows, load_series_of
 
     global _data
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start_alone()
     torch.set_num_threads(1)
     _data = cut_windows(load_series_of(config), config)
+
+
+def start_alone() -> None:
+    """Prepare any worker process: Ctrl-C left to the parent, no life after it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def work(config: TrainConfig) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_version_names_the_program(qkan) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train lstm", "compare lstm", "predict", "evaluate", "data show", "bench layer", "info"],
+    ["train lstm", "compare lstm", "predict", "evaluate", "report", "data show", "bench layer", "info"],
 )
 def test_every_command_shows_an_example(command: str, qkan) -> None:
     output = qkan(*command.split(), "--help").output

@@ -360,6 +360,11 @@ def test_missing_values_are_refused_only_in_squares_that_are_used(tmp_path, out)
     assert len(resolve_series(out, series=("1",)).frame) == 144
     with pytest.raises(DataError, match=rf"has {absent} missing values among those asked for; import it"):
         resolve_series(out)
+    masked = resolve_series(out, missing="mask")
+    assert masked.missing == "mask"
+    assert (masked.ids, masked.frequency) == (("1", "2"), "10min")
+    assert 0 < (~masked.observed).sum() <= absent  # those before the first value of a square are dropped
+    assert "activity per 10 minutes" in masked.unit
 
 
 def test_a_damaged_import_is_explained(folder, out):

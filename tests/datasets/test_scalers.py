@@ -106,3 +106,22 @@ def test_an_unknown_kind_is_refused_when_fitting():
 def test_an_empty_training_part_is_refused():
     with pytest.raises(DataError, match="the training part of series 'b' is empty; raise the train share"):
         Scaler.fit([np.ones(2), np.ones(0)], ["a", "b"])
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard"])
+def test_a_range_that_would_blow_up_other_values_counts_as_constant(kind):
+    scaler = Scaler.fit([np.array([0.0, 1.7e-298])], ["a"], kind)
+    assert scaler.inverse_transform(scaler.transform([1.5e10])).tolist() == [1.5e10]
+
+
+def test_scalers_of_covariates_survive_as_json_and_by_choice():
+    ids = ("a", "b")
+    inner = Scaler.fit([np.array([0.0, 4.0]), np.array([1.0, 1.0])], ids)
+    scaler = Scaler("minmax", ids, (0.0, 1.0), (2.0, 3.0), {"price": inner})
+    again = Scaler.from_dict(json.loads(json.dumps(scaler.to_dict())))
+    assert again == scaler
+    picked = scaler.pick([1, 0], ("x", "y"))
+    assert (picked.ids, picked.offset, picked.covariates["price"].scale) == (("x", "y"), (1.0, 0.0), (1.0, 2.0))
+    broken = {**scaler.to_dict(), "covariates": {"price": {"offset": [0.0, 0.0]}}}
+    with pytest.raises(DataError, match="the numbers of the scaler cannot be read"):
+        Scaler.from_dict(broken)

@@ -220,6 +220,8 @@ def test_what_a_model_cannot_do_is_said(fitted):
         fitted.predict(futr_df=following(frame, steps=2))
     with pytest.raises(RunError, match="was not trained on series 'c'"):
         fitted.predict(panel((60, 60, 60)), following(panel((60, 60, 60))))
+    with pytest.raises(ValueError, match=r"level must be a list of percentages, such as \[80\], got 80"):
+        fitted.predict(futr_df=following(frame), level=80)
     plain = Forecaster("lstm", **TINY).fit(frame)
     with pytest.raises(ValueError, match="level 90 was asked for, but the model was trained for no intervals"):
         plain.predict(level=[90])
@@ -230,3 +232,17 @@ def test_what_a_model_cannot_do_is_said(fitted):
     for name in ("n_windows", "step_size"):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got 0"):
             plain.cross_validate(frame, **{name: 0})
+
+
+def test_what_is_known_in_advance_explains_what_nothing_else_can():
+    rng = np.random.default_rng(1)
+    coin = rng.integers(0, 2, 400).astype(float)
+    frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(400), "y": 5 * coin, "coin": coin})
+    options = {**TINY, "horizon": 2, "epochs": 8, "batch_size": 32, "lr": 0.1}
+    errors = {}
+    for name, known in (("blind", {}), ("past", {"past_cols": ("coin",)}), ("future", {"future_cols": ("coin",)})):
+        table = Forecaster("qkan", **options, **known).cross_validate(frame, n_windows=16)
+        column = table.columns[-1]
+        errors[name] = [(own[column] - own["y"]).abs().mean() for _, own in table.groupby(table.index % 2)]
+    assert max(errors["future"]) < 0.5  # at both steps
+    assert min(errors["blind"] + errors["past"]) > 1.5

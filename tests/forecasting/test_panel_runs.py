@@ -1,5 +1,7 @@
 """Run folders of models with more than one channel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.forecasting import Forecaster, evaluate, load_run, predict, train
+from qkan.forecasting.evidence.run_frame import frames_of
 from qkan.forecasting.inference import median_scores, score_series
 
 
@@ -68,3 +71,13 @@ def test_errors_by_series_and_their_median_by_hand(make_data):
     medians = median_scores(table)
     assert (medians["model"]["mae"], medians["model"]["mase"]) == (pytest.approx(2), pytest.approx(1.25))
     assert medians["naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
+
+
+def test_evidence_of_a_recursive_run_has_every_step_and_no_missing_target(config, tmp_path):
+    run = train(replace(config, strategy="recursive", epochs=1), tmp_path / "run")
+    frames = frames_of(run)
+    for part in (frames.validation, frames.test):
+        assert set(part["step"]) == {1, 2}
+        assert part[["y", frames.model]].notna().all(axis=None)
+    assert pd.Timestamp("2024-01-03 20:00") not in set(frames.test["ds"])
+    assert len(frames.test) == run.predictions["y"].notna().sum()

@@ -14,7 +14,7 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.datasets import DataError, load_series
-from qkan.forecasting import Run, RunError, files, load_run, read_config, train
+from qkan.forecasting import Run, RunError, load_run, read_config, train
 
 FILES = {
     "checkpoint", "config.json", "environment.json", "forecast.png", "history.csv", "loss.png", "manifest.json",
@@ -318,7 +318,7 @@ def test_full_disk_is_reported_and_the_run_resumes_exactly(tmp_path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(RunError, match=rf"cannot write .*{victim}: No space left on device"):
         train(tiny_config(), tmp_path / "run")
     monkeypatch.undo()

@@ -129,7 +129,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no data": (edit("config.json", lambda record: record["config"].pop("data")), "'data'"),
     "data has no fingerprint": (
         edit("config.json", lambda record: record.update(data={})),
-        "config.json.*fingerprint|fingerprint",
+        "config.json lacks fingerprint",
     ),
     "an unknown option": (option(plugin="evil"), "'plugin'"),
     "window in words": (option(window="twelve"), "'twelve'"),

@@ -1,0 +1,18 @@
+"""Runs in memory whose weights are as drawn: what does not depend on training needs none."""
+
+from pathlib import Path
+
+import torch
+
+from qkan.forecasting import Run, TrainConfig, build_forecaster
+from qkan.forecasting.data import cut_windows, load_series_of
+
+
+def untrained_run(config: TrainConfig, path: str = "untrained") -> Run:
+    """The run of a model that was built and never trained, on the data of its configuration."""
+    data = cut_windows(load_series_of(config), config)
+    model = build_forecaster(config, torch.Generator().manual_seed(1)).eval()
+    if model.known is not None:
+        with torch.no_grad():  # it starts at zero, which would hide whether it is read
+            model.known.weight.copy_(torch.linspace(-0.5, 0.5, model.known.weight.numel()).view_as(model.known.weight))
+    return Run(Path(path), config, model, data.scaler, data.series.describe(), {})
