@@ -226,9 +226,7 @@ def _base_expression(name: str) -> Callable[[Expr], Any]:
 
 
 def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> list[_Term]:
-    theta, weight, bias = (
-        None if p is None else p[min(output, p.shape[0] - 1), input].detach().cpu() for p in layer.circuit_parameters()
-    )
+    theta, weight, bias = (None if p is None else p.cpu() for p in layer.circuit_of(output, input))
     if layer.ansatz.encoding_map == "identity":
         return _waves(layer.ansatz, layer.reps, theta, weight, bias, numbers)  # type: ignore[arg-type]
     if weight is None and bias is None:
