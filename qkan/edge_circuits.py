@@ -97,4 +97,4 @@ class EdgeCircuits(nn.Module):
         """
         from qkan.symbolic import edge_to_sympy
 
-        return edge_to_sympy(self, output, input, x, **options)
+        return edge_to_sympy(self, output, input, x, **options)  # type: ignore[arg-type]
