@@ -129,7 +129,8 @@ def _add_constants(layer: QKANLayer, constants: Tensor) -> None:
     if not bias.any():
         return
     if layer.postact_bias is None:
-        layer.postact_bias = nn.Parameter(layer.theta.new_zeros(layer.out_features, layer.in_features))
+        zeros = layer.theta.new_zeros(layer.out_features, layer.in_features)
+        layer.postact_bias = nn.Parameter(zeros, requires_grad=layer.theta.requires_grad)  # frozen layers stay frozen
     layer.postact_bias.scatter_add_(1, receiver, bias)
 
 
