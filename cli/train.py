@@ -80,7 +80,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
     from qkan.cli.tables import count, print_facts
     from qkan.forecasting.cells import build_forecaster, count_parameters
     from qkan.forecasting.data import cut_windows, load_series_of
-    from qkan.forecasting.training import resolve_batch_size, resolve_device
+    from qkan.forecasting.training import resolve_batch_size
 
     data = cut_windows(load_series_of(config), config)
     series = data.series
