@@ -60,7 +60,8 @@ def training_device(config: TrainConfig) -> torch.device:
         )
     if config.distributed == "fsdp" and device.type != "cuda":
         raise ValueError(
-            f"distributed='fsdp' needs CUDA devices, and device={config.device!r} is the CPU here; use distributed='ddp'"
+            f"distributed='fsdp' needs CUDA devices, and device={config.device!r} is the CPU here; "
+            "use distributed='ddp'"
         )
     environment = _environment(config)
     return torch.device("cuda", environment.local_rank()) if device.type == "cuda" else device

@@ -199,7 +199,8 @@ class Forecaster:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model as a run folder, which :meth:`load` and the command line read.
 
-        Of several processes that trained it, the first one writes. The data is not saved; a loaded forecaster is given some to go on from.
+        Of several processes that trained it, the first one writes. The data is not saved; a loaded forecaster is given
+        some to go on from.
 
         Raises:
             RunError: nothing was fitted, or the folder holds something already or cannot be written.

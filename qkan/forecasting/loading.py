@@ -76,6 +76,7 @@ class ShuffledBatches(Sampler[Tensor]):
         self.rank, self.processes = rank, processes
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of an epoch, from 0."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -103,6 +104,7 @@ class ShardedBatches(Sampler[Tensor]):
         self.steps, self.seed, self.epoch = steps, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of an epoch, from 0."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -242,7 +242,7 @@ def claim_folder(out: Path, overwrite: bool) -> None:
         RunError: the folder cannot be made, or holds something else, or a run that is not to be overwritten.
     """
     _make_folder(out)
-    if _holds_nothing(out):
+    if not any(out.iterdir()):
         return
     if not (out / _CONFIG).exists() or "format_version" not in read_json(out / _CONFIG):
         raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
@@ -264,17 +264,13 @@ def _make_folder(folder: Path) -> None:
     remove_leftovers(folder)
 
 
-def _holds_nothing(out: Path) -> bool:
-    return not any(out.iterdir())
-
-
 def _check_resumable(out: Path, record: dict[str, Any], rank: int) -> bool:
     """Refuse to resume another run than the one asked for; return whether the run is finished."""
     if not out.is_dir():
         raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
     if rank == 0:
         _make_folder(out)
-    if _holds_nothing(out):  # killed before it had written anything
+    if not any(out.iterdir()):  # killed before it had written anything
         return False
     found = _read_record(out)
     _parse_record(out, found)

@@ -266,7 +266,7 @@ class _Recorder(Checkpoint):
         epochs = trainer.strategy.broadcast(len(self.history))
         if len(self.history) != epochs:
             raise RunError(
-                f"process {self.module.rank} finds {len(self.history)} trained epochs in {self.checkpoint} and the first "
+                f"process {self.module.rank} finds {len(self.history)} trained epochs in {self.checkpoint}, the first "
                 f"process {epochs}; put the run folder on a file system that all nodes share"
             )
 
@@ -340,15 +340,17 @@ class _Recorder(Checkpoint):
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Silence Lightning's hints about loggers, workers and devices, which say nothing about these small runs."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = {name: logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
-        logger.setLevel(level)
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])
 
 
 @contextlib.contextmanager
