@@ -273,7 +273,7 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
 
     processes = _processes(config)
     if processes == 1:
-        from qkan.forecasting.training import one_thread
+        from qkan.forecasting.surroundings import one_thread
 
         with one_thread():
             yield lambda runs: (workers.train_and_score(run, data) for run in runs)

@@ -124,6 +124,11 @@ def _environment(config: TrainConfig) -> ClusterEnvironment:
     if TorchElasticEnvironment.detect():
         environment = TorchElasticEnvironment()
     elif "SLURM_NTASKS" in os.environ and os.environ["SLURM_NTASKS"] != "1" and SLURMEnvironment.detect():
+        if "SLURM_NTASKS_PER_NODE" not in os.environ:
+            raise ValueError(
+                f"SLURM must know where the processes go: use --nodes={config.num_nodes} "
+                f"--ntasks-per-node={config.devices} instead of --ntasks={os.environ['SLURM_NTASKS']}"
+            )
         environment = SLURMEnvironment(auto_requeue=False)
     else:
         environment = LightningEnvironment()

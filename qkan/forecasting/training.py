@@ -8,15 +8,9 @@ This module imports lightning; import it inside functions.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
 import math
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +18,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
 
 from qkan.forecasting.batches import Batch, WindowTensors
@@ -37,6 +30,13 @@ from qkan.forecasting.loading import epoch_seed, training_loader
 from qkan.forecasting.loading import validation_loader as validation_shares
 from qkan.forecasting.losses import loss_of
 from qkan.forecasting.progress import Progress, Silent
+from qkan.forecasting.surroundings import (
+    children_end_with,
+    keyboard_interrupts_pass,
+    one_thread,
+    own_random_state,
+    quiet_lightning,
+)
 
 _GRADIENT_NORM = 1.0
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
@@ -132,11 +132,11 @@ def fit(
         )
         callbacks.append(stopper)
     resume_from = checkpoint if resume and checkpoint is not None and checkpoint.exists() else None
-    with _quiet_lightning(), _reproducible(device), one_thread(module.one_thread):
+    with quiet_lightning(), own_random_state(device), one_thread(module.one_thread):
         trainer = _trainer(config, device, callbacks)
         if resume_from is not None and config.distributed == "fsdp":
             AtomicCheckpointIO().load_checkpoint(resume_from)  # Lightning would read it without this one's care
-        with _keyboard_interrupts_pass(), _children_end_with(trainer):
+        with keyboard_interrupts_pass(), children_end_with(trainer):
             trainer.fit(module, train_loader, validation_loader, ckpt_path=resume_from, weights_only=True)
     recorder.start()  # Lightning starts nothing where the checkpoint holds the last epoch already
     recorder.restore_best(model)
@@ -335,67 +335,3 @@ class _Recorder(Checkpoint):
         last = self.history[-1]
         diverged = not all(math.isfinite(value) for value in last.values())
         return FitResult(self.history, self.best_epoch, self.best_loss, diverged, self.seconds)
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's hints about loggers, workers and devices, which say nothing about these small runs."""
-    loggers = {name: logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")}
-    levels = {name: logger.level for name, logger in loggers.items()}
-    for logger in loggers.values():
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        for name, logger in loggers.items():
-            logger.setLevel(levels[name])
-
-
-@contextlib.contextmanager
-def _reproducible(device: torch.device) -> Iterator[None]:
-    """Give the training its own random state and leave the caller's as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
-@contextlib.contextmanager
-def one_thread(wanted: bool = True) -> Iterator[None]:
-    """Compute with one thread: small models gain nothing from more, and sums do not depend on the machine.
-
-    If that is not ``wanted``, see only to it that the number of threads is as before in the end.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if wanted else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _children_end_with(trainer: pl.Trainer) -> Iterator[None]:
-    """End the processes that Lightning started if the training fails here: they would wait for this one."""
-    try:
-        yield
-    except BaseException:
-        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-            trainer.strategy.launcher.kill(signal.SIGTERM)
-        raise
-
-
-@contextlib.contextmanager
-def _keyboard_interrupts_pass() -> Iterator[None]:
-    """Turn Lightning's answer to Ctrl-C (ignore further signals, exit the process) back into KeyboardInterrupt."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt("training was interrupted; resume it from its last checkpoint") from error
-        raise
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)

@@ -50,7 +50,7 @@ class Keeping(Silent):
     def epoch(self, metrics) -> None:
         """Copy before the checkpoint of this epoch replaces it."""
         if metrics["epoch"] == 2:
-            shutil.copy(self.checkpoint, self.checkpoint.with_suffix(".first"))
+            shutil.copy(self.checkpoint, f"{self.checkpoint}.first")
 
 
 def trained(config: TrainConfig, checkpoint: Path) -> dict:
@@ -64,9 +64,9 @@ def trained(config: TrainConfig, checkpoint: Path) -> dict:
 def main(folder: Path) -> None:
     """Do every case in two processes, one of them from a checkpoint of a single one too."""
     torch.set_num_threads(1)
-    results = {name: trained(replace(c, devices=2), folder / f"{name}.two") for name, c in CASES.items()}
+    results = {name: trained(replace(c, devices=2), folder / f"two-{name}") for name, c in CASES.items()}
     resumed = replace(CASES["masked"], devices=2)
-    results["resumed"] = trained(resumed, folder / "masked.single")
+    results["resumed"] = trained(resumed, folder / "two-resumed")
     torch.save(results, folder / f"results{rank_of(resumed)}.pt")
 
 
