@@ -4,10 +4,9 @@
     python benchmarks/scale.py --windows 50000 --devices 1
 
 Windows a second of training alone, at hidden size 16, window 24, horizon 1 and batches of 1,024 windows of all
-processes
-together: by the clock, and by the time that the processes (one thread each) had a core, which says more on a busy
-machine. Of the epochs, the best counts: other work only takes away. Then what the second number makes of an epoch of
-larger panels, if every process has a core. Every measurement is a script of its own.
+processes together: by the clock, and by the time that the processes (one thread each) had a core, which says more on a
+busy machine. Of the epochs, the best counts: other work only takes away. Then what the second number makes of an epoch
+of larger panels, if every process has a core. Every measurement is a script of its own.
 """
 
 import json
@@ -30,7 +29,6 @@ from qkan.forecasting.progress import Silent
 from qkan.forecasting.training import fit
 
 PANELS = {"10,000 series of 8,928 points": 10_000 * 8_928, "1,000,000 series of 8,928 points": 1_000_000 * 8_928}
-BYTES_A_VALUE = 4 + 3 * 8  # float32; first row, series and place of the window that ends there
 POINTS = 1_488
 
 
@@ -102,8 +100,7 @@ def main(cells: str, devices: str, windows: int, epochs: int, precision: str, al
         click.echo(json.dumps(report))
         for name, values in PANELS.items():
             hours = 0.7 * values / (report["windows_per_core_second"] * count) / 3600
-            memory = values * BYTES_A_VALUE / 2**30
-            click.echo(f"  {name}: {hours:,.1f} hours an epoch of 70 % of them; {memory:,.1f} GiB")
+            click.echo(f"  {name}: {hours:,.1f} hours an epoch of 70 % of them")
 
 
 if __name__ == "__main__":

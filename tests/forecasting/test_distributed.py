@@ -14,6 +14,7 @@ from several_processes import CASES, panel, trained
 from tiny_runs import tiny_config
 
 from qkan.forecasting import build_forecaster, train
+from qkan.forecasting.config import DISTRIBUTED, PRECISIONS
 from qkan.forecasting.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training import fit
 
@@ -212,3 +213,9 @@ def test_slurm_without_tasks_per_node_is_told_what_to_use(monkeypatch: pytest.Mo
     sentence = "SLURM must know where the processes go: use --nodes=2 --ntasks-per-node=3 instead of --ntasks=6"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         rank_of(tiny_config(devices=3, num_nodes=2))
+
+
+def test_every_choice_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    for name in (*PRECISIONS, *(f"--distributed {name}" for name in DISTRIBUTED)):
+        assert f"`{name}`" in page, name
