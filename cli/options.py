@@ -10,7 +10,18 @@ from typing import Any, TypeVar
 import click
 
 from qkan.forecasting.checks import LIMITS
-from qkan.forecasting.config import CALENDAR, CELLS, LOSSES, SCALERS, STRATEGIES, TREATMENTS, CompareConfig, TrainConfig
+from qkan.forecasting.config import (
+    CALENDAR,
+    CELLS,
+    DISTRIBUTED,
+    LOSSES,
+    PRECISIONS,
+    SCALERS,
+    STRATEGIES,
+    TREATMENTS,
+    CompareConfig,
+    TrainConfig,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +63,12 @@ HELP: dict[str, str] = {
     "lr": "Peak learning rate of the one-cycle schedule.",
     "patience": "Stop after this many epochs without a lower validation loss.",
     "seed": "Seed of the initial weights and of the order of the windows.",
+    "precision": "What training computes in; bf16-mixed and 16-mixed keep weights in 32 bits, 16-mixed needs CUDA.",
+    "devices": "Processes that train together on every node, one per CUDA device or core.",
+    "num_nodes": "Machines that train together.",
+    "distributed": "Copies of the model (ddp) or parts of it (fsdp, CUDA only) in each of several processes.  "
+    "[default: ddp]",
+    "shards": "Groups of series that batches take equal shares of; each process holds its own groups only.",
     "device": "auto, cpu, cuda or cuda:N. auto takes a CUDA device if there is one.",
     "seeds": "Training runs of every cell and size, with seeds 0, 1, ...",
     "tuning_seeds": "Seeds that every learning rate is tried with.",
@@ -100,6 +117,8 @@ TYPES: dict[str, click.ParamType] = {
     "scaler": click.Choice(SCALERS),
     "missing": click.Choice(TREATMENTS),
     "strategy": click.Choice(STRATEGIES),
+    "precision": click.Choice(PRECISIONS),
+    "distributed": click.Choice(DISTRIBUTED),
     "loss": click.Choice(LOSSES),
     "past_cols": ListType(str, "column", "price,visitors"),
     "future_cols": ListType(str, "column", "holiday,discount"),

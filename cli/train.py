@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,11 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
+    from qkan.forecasting.distributed import rank_of
 
+    if rank := rank_of(config):
+        _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
+        return
     print_plan(config, out)
     try:
         with TrainingDisplay() as display:
@@ -60,6 +65,16 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
     print_result(run)
 
 
+def _follow(rank: int, train: Callable[[], object]) -> None:
+    """Train in one of the further processes, which say nothing but what went wrong."""
+    try:
+        train()
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(Interrupted.exit_code) from None
+    except ValueError as error:
+        raise ValueError(f"process {rank} of the training: {error}") from error
+
+
 def _config_and_folder(
     ctx: click.Context, out: Path | None, resume: bool, options: dict[str, Any]
 ) -> tuple[TrainConfig, Path]:
@@ -68,6 +83,8 @@ def _config_and_folder(
         from qkan.forecasting import read_config
 
         given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+        if given & {"devices", "num_nodes"}:
+            given |= {"distributed"}  # what the other number of processes needed
         return replace(read_config(out), **{name: options[name] for name in given}), out
     config = TrainConfig(**options)
     return config, out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
@@ -80,8 +97,12 @@ def print_plan(config: TrainConfig, out: Path) -> None:
     from qkan.cli.tables import count, print_facts
     from qkan.forecasting.cells import build_forecaster, count_parameters
     from qkan.forecasting.data import cut_windows, load_series_of
-    from qkan.forecasting.training import resolve_batch_size, resolve_device
+    from qkan.forecasting.distributed import training_device
+    from qkan.forecasting.training import resolve_batch_size
 
+    device = str(training_device(config))
+    if config.processes > 1:
+        device = f"{device.partition(':')[0]} with {config.processes} processes"
     data = cut_windows(load_series_of(config), config)
     series = data.series
     parameters = count_parameters(build_forecaster(config, torch.Generator().manual_seed(config.seed)))
@@ -100,7 +121,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{parameters:,}",
             "training": f"at most {count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
-            f"patience {config.patience}, seed {config.seed}, on {resolve_device(config.device)}",
+            f"patience {config.patience}, seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )

@@ -7,6 +7,12 @@ from torch import Tensor
 from qkan.layers import QKANLayer
 
 
+def edge_samples(layer: QKANLayer, x: Tensor) -> Tensor:
+    """What every edge adds for ``x`` (..., in_features): (samples, out_features, in_features)."""
+    edges = layer.edge_outputs(x)
+    return edges.flatten(0, -3) if edges.dim() > 2 else edges.unsqueeze(0)
+
+
 def edge_activity(layer: QKANLayer, x: Tensor) -> Tensor:
     """Mean absolute deviation of every edge from its mean over the samples.
 
@@ -23,7 +29,7 @@ def edge_activity(layer: QKANLayer, x: Tensor) -> Tensor:
     Raises:
         ValueError, TypeError: an ``x`` that the layer refuses, or one without samples.
     """
-    edges = layer.edge_outputs(x).flatten(0, -3) if x.dim() > 1 else layer.edge_outputs(x).unsqueeze(0)
+    edges = edge_samples(layer, x)
     if edges.shape[0] == 0:
         raise ValueError(f"x of shape {tuple(x.shape)} holds no samples; the activity of an edge needs one or more")
     return (edges - edges.mean(0)).abs().mean(0)

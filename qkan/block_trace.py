@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qkan.modes import modes_kept
+
 
 @dataclass(frozen=True)
 class Call:
@@ -52,15 +54,10 @@ def numbers(shape: tuple[int, ...], like: Tensor) -> Tensor:
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode for a module and all within, without gradients; then every mode as it was."""
-    modes = [(each, each.training) for each in module.modules()]
-    try:
-        for each, _ in modes:
+    with modes_kept(module), torch.no_grad():
+        for each in module.modules():
             each.training = False
-        with torch.no_grad():
-            yield
-    finally:
-        for each, mode in modes:
-            each.training = mode
+        yield
 
 
 def trace(module: nn.Module, *inputs: Tensor) -> Trace | None:

@@ -1,4 +1,4 @@
-"""Checks of the data and the numbers that fitting, regularisation and importance take."""
+"""Checks of the data and the numbers that the toolbox of QKAN takes."""
 
 from __future__ import annotations
 
@@ -85,15 +85,16 @@ def loss_function(loss: str | Loss) -> Loss:
     return loss
 
 
-def real(name: str, value: Any, *, positive: bool = False) -> float:
+def real(name: str, value: Any, *, positive: bool = False, fix: str = "") -> float:
     """``value`` as a float if it is a finite number of 0 or more, with ``positive`` above 0.
 
     Raises:
-        TypeError: not a number.
+        TypeError: not a number; messages end with ``fix``.
         ValueError: outside that range.
     """
+    fix = f"; {fix}" if fix else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}{fix}")
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name} {value} must be a finite number {'above 0' if positive else 'of 0 or more'}")
+        raise ValueError(f"{name} {value} must be a finite number {'above 0' if positive else 'of 0 or more'}{fix}")
     return float(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch.nn.utils import parameters_to_vector
 from qkan import checks
 from qkan.checks import Loss
 from qkan.fit_history import FitHistory, FitRow
+from qkan.modes import modes_kept
 from qkan.options import positive_int
 
 OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
@@ -86,7 +86,7 @@ def fit(
         )
     function = checks.loss_function(loss)
     run = _Fit(model, data, validation, function, weights, callback)
-    with _modes_kept(model), torch.enable_grad():
+    with modes_kept(model), torch.enable_grad():
         _probe(model, data, function, exact=isinstance(loss, str))
         if validation is not None:
             _probe(model, validation, function, exact=isinstance(loss, str), where="validation ")
@@ -138,17 +138,6 @@ def _probe(model: nn.Module, pair: Pair, loss: Loss, *, exact: bool, where: str 
     if not isinstance(value, Tensor) or value.dim():
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"loss must give a scalar tensor, got {shape}; take the mean over the samples")
-
-
-@contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    """Give every part of the model its mode, training or evaluation, back in the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class _Values(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qkan.edge_circuits import EdgeCircuits
 from qkan.frozen import FrozenLayer
 from qkan.init import circuit_angles_, uniform_
 from qkan.kernels import dispatch
@@ -21,20 +22,15 @@ from qkan.options import (
     BaseActivation,
     base_function,
     check_dtype,
-    check_edge,
     check_input,
     check_memory,
     group_size,
     positive_int,
 )
-from qkan.quantum import PennyLane
-from qkan.quantum.edges import Edge
-from qkan.quantum.settings import check_measurable
-from qkan.quantum.spectrum import Spectrum, spectrum_of
 from qkan.refining import Refinable
 
 
-class QKANLayer(EdgeMasked, Refinable):
+class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
     r"""A layer of DARUAN edges: y_o = sum_i [ v_oi (phi_oi(x_i) + c_oi) + u_oi base(x_i) ].
 
     Every phi_oi is the expectation of a single-qubit data re-uploading circuit (arXiv 2509.14026, section on QKAN);
@@ -132,7 +128,6 @@ class QKANLayer(EdgeMasked, Refinable):
             return nn.Parameter(torch.empty(shape, **factory), requires_grad=trained) if present else None  # type: ignore[arg-type]
 
         check_memory(f"QKANLayer({in_features}, {out_features}, reps={reps})", self._numbers(reps), device, dtype)
-
         if preact_trainable not in (False, True, "input"):
             raise ValueError(f"preact_trainable {preact_trainable!r} must be True, False or 'input' (one per input)")
         preact_bias = bool(preact_trainable) or self.ansatz.trains_preact_bias
@@ -172,20 +167,6 @@ class QKANLayer(EdgeMasked, Refinable):
             for tensor, value in ((self.preact_weight, 1.0), (self.preact_bias, 0.0), (self.postact_bias, 0.0)):
                 if tensor is not None:
                     tensor.fill_(value)
-
-    def _per_input(self, parameter: Tensor | None) -> Tensor | None:
-        """Circuit parameters of a group laid out per input: (1, in, ...)."""
-        if parameter is None or self.group in (None, self.in_features):
-            return parameter
-        return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
-
-    def circuit_parameters(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Angles, pre-activation weights and biases laid out per input: (out, in, ...), 1 for out where outputs share.
-
-        What is not trained is None.
-        """
-        theta, weight, bias = (self._per_input(p) for p in (self.theta, self.preact_weight, self.preact_bias))
-        return theta, weight, bias  # type: ignore[return-value]
 
     def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.Circuits:
         mix: Tensor | None = self.postact_weight
@@ -345,55 +326,6 @@ class QKANLayer(EdgeMasked, Refinable):
         if base is not None:
             y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self._kept(self.base_weight)  # type: ignore[arg-type]
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
-
-    def edge(self, output: int, input: int, settings: PennyLane | None = None) -> Edge:
-        """The circuit from one input to one output, to run, draw or export; see :class:`qkan.quantum.edges.Edge`.
-
-        It holds copies of the values of now, without the weights behind the circuit and the base branch.
-
-        Raises:
-            ValueError: the layer has no such edge, or its readout is ``"amplitude"``, which no circuit measures.
-        """
-        check_edge(output, input, self.out_features, self.in_features)
-        check_measurable(self.readout)
-
-        theta, weight, bias = (
-            None if p is None else p[min(output, p.shape[0] - 1), input].detach().clone()
-            for p in self.circuit_parameters()
-        )
-        settings = PennyLane() if settings is None else settings
-        return Edge(self.ansatz, self.reps, theta, weight, bias, settings)  # type: ignore[arg-type]
-
-    def circuit(self, output: int, input: int, settings: PennyLane | None = None) -> Callable[[Any], Any]:
-        """The PennyLane QNode of one edge, from x (a number or a batch) to <Z>; arguments and errors of :meth:`edge`.
-
-        Raises:
-            ModuleNotFoundError: PennyLane is not installed.
-        """
-        return self.edge(output, input, settings).qnode
-
-    def spectrum(self, output: int, input: int) -> Spectrum:
-        """The exact Fourier frequencies and coefficients of the circuit of one edge; errors of :meth:`edge`.
-
-        Raises:
-            ValueError: the ansatz encodes acos(x), or there are more than 3^12 frequencies.
-        """
-        edge = self.edge(output, input)
-        return spectrum_of(edge.ansatz, edge.reps, edge.theta, edge.weight, edge.bias)
-
-    def to_sympy(self, output: int, input: int, x: Any = None, **options: Any) -> Any:
-        """The exact closed form of one edge with all its weights, and its base branch; :meth:`QKAN.to_sympy`'s options.
-
-        Args:
-            output, input: the edge.
-            x: a SymPy symbol or expression to put in; default the symbol ``x``.
-
-        Raises:
-            ValueError, TypeError: no such edge, a bad option, more than 20,000 terms, or a callable base activation.
-        """
-        from qkan.symbolic import edge_to_sympy
-
-        return edge_to_sympy(self, output, input, x, **options)
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""

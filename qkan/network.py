@@ -46,6 +46,8 @@ class QKAN(nn.Module):
 
     def __init__(self, width: Sequence[int], **options: Unpack[LayerOptions]) -> None:
         super().__init__()
+        if not isinstance(width, Iterable):
+            raise TypeError(f"width must be a sequence of sizes such as [2, 5, 1], got {width!r}")
         width = list(width)
         if len(width) < 2:
             raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
@@ -208,8 +210,12 @@ class QKAN(nn.Module):
 
         Raises:
             ValueError: no layer, or one that does not take as many inputs as the one in front has outputs.
+            TypeError: something else than a QKANLayer.
         """
         layers = list(layers)
+        for layer in layers:
+            if not isinstance(layer, QKANLayer):
+                raise TypeError(f"layers must be QKANLayers, got {type(layer).__name__}")
         for index, (first, second) in enumerate(pairwise(layers)):
             if first.out_features != second.in_features:
                 raise ValueError(
@@ -251,9 +257,9 @@ class QKAN(nn.Module):
             what went, and by how much that moved the outputs on ``x``.
 
         Raises:
-            ValueError: an output would have no input left (nothing is removed then); a threshold below 0; no sample, or
-                NaN or infinite edges.
-            TypeError: a threshold that is not a number.
+            ValueError: an output would have no input left (nothing is removed then); a threshold below 0; fewer than
+                two samples, or NaN or infinite edges.
+            TypeError: a threshold that is not a number, or an ``x`` that is no floating-point tensor.
         """
         return pruning.prune(self, x, edge_threshold, node_threshold, input_threshold)
 
@@ -281,7 +287,9 @@ class QKAN(nn.Module):
         return pruning.prune_nodes(self, nodes, x)
 
     def prune_inputs(self, inputs: Iterable[int], x: Tensor | None = None) -> Pruned:
-        """Remove all edges of inputs in place; their values are not read any more and may be NaN.
+        """Remove all edges of inputs in place; forward does not read their values any more, so they may be NaN there.
+
+        Fitting, importance and pictures still refuse data that are not finite.
 
         ``x`` as of :meth:`prune_edges`.
 

@@ -129,9 +129,11 @@ def check_input(x: Tensor, features: int, owner: str, device: torch.device | Non
     """Check that ``x`` is real floating point with ``features`` as its last size, and on ``device`` if that is given.
 
     Raises:
-        TypeError: another dtype.
+        TypeError: no tensor, or another dtype.
         ValueError: another last size or device.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{owner} needs a torch.Tensor, got {type(x).__name__}; convert it with torch.as_tensor")
     if not x.is_floating_point():
         raise TypeError(f"{owner} needs a floating-point input, got {x.dtype}; convert it with x.float()")
     if x.dim() == 0 or x.shape[-1] != features:

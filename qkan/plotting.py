@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkan import checks
 from qkan.activity import edge_activity
 from qkan.options import base_function, check_edge
 from qkan.symbolic import edge_is_kept, kept_edges
@@ -145,8 +146,7 @@ def plot_network(
     names = [_names(input_names, network.width[0], "x", "input_names")]
     names += [[f"h{depth}_{i + 1}" for i in range(n)] for depth, n in enumerate(network.width[1:-1], start=1)]
     names.append(_names(output_names, network.width[-1], "y", "output_names"))
-    if not 0 < beta < math.inf:
-        raise ValueError(f"beta {beta} must be a finite number above 0")
+    checks.real("beta", beta, positive=True)
     if isinstance(max_edges, bool) or not isinstance(max_edges, int) or max_edges < 0:
         raise ValueError(f"max_edges {max_edges!r} must be an int of 0 or more")
     drawn = _layers(network, x, max_edges)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qkan.activity import edge_activity
+from qkan import checks
+from qkan.activity import edge_activity, edge_samples
 from qkan.layers import QKANLayer
+from qkan.options import check_input
 
 if TYPE_CHECKING:
     from qkan.network import QKAN
@@ -107,7 +109,7 @@ def _means(model: QKAN, x: Tensor) -> list[Tensor]:
     """The mean over samples of every edge, (out, in) for every layer."""
     means = []
     for layer in _layers(model):
-        means.append(layer.edge_outputs(x).flatten(0, -3).mean(0) if x.dim() > 1 else layer.edge_outputs(x))
+        means.append(edge_samples(layer, x).mean(0))
         x = layer(x)
     return means
 
@@ -127,7 +129,8 @@ def _add_constants(layer: QKANLayer, constants: Tensor) -> None:
     if not bias.any():
         return
     if layer.postact_bias is None:
-        layer.postact_bias = nn.Parameter(layer.theta.new_zeros(layer.out_features, layer.in_features))
+        zeros = layer.theta.new_zeros(layer.out_features, layer.in_features)
+        layer.postact_bias = nn.Parameter(zeros, requires_grad=layer.theta.requires_grad)  # frozen layers stay frozen
     layer.postact_bias.scatter_add_(1, receiver, bias)
 
 
@@ -156,11 +159,12 @@ def prune(
     """See :meth:`qkan.QKAN.prune`."""
     thresholds = {"edge": edge_threshold, "node": node_threshold, "input": input_threshold}
     for name, value in thresholds.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise TypeError(f"{name}_threshold must be a number or None, got {type(value).__name__}")
-        if value is not None and not value >= 0:
-            raise ValueError(f"{name}_threshold {value} must be 0 or more, or None to keep every {name}")
+        if value is not None:
+            checks.real(f"{name}_threshold", value, fix=f"None keeps every {name}")
     activity, inputs = [], x
+    check_input(x, model.width[0], type(model).__name__)
+    if x.dim() < 2 or x.shape[:-1].numel() < 2:
+        raise ValueError(f"x of shape {tuple(x.shape)} must hold two or more samples: what varies is what counts")
     with torch.no_grad():
         for layer in _layers(model):
             activity.append(edge_activity(layer, inputs).cpu())

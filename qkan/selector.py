@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -152,13 +153,14 @@ class QKANSelector(SelectorMixin, BaseEstimator):
                 raise ValueError(
                     f"n_features_to_select {count} and threshold {threshold!r} exclude each other; give one"
                 )
-            if isinstance(threshold, str) and threshold not in ("mean", "median"):
-                raise ValueError(f"threshold {threshold!r} must be a number, 'mean' or 'median'")
+            number = isinstance(threshold, Real) and not isinstance(threshold, bool) and np.isfinite(threshold)
+            if not number and (not isinstance(threshold, str) or threshold not in ("mean", "median")):
+                raise ValueError(f"threshold {threshold!r} must be a finite number, 'mean' or 'median'")
             return
         whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
         if whole and not 1 <= count <= features:  # type: ignore[operator]
             raise ValueError(f"n_features_to_select {count} is outside [1, {features}], the number of features of X")
-        if count is not None and not whole and not (isinstance(count, float) and 0 < count < 1):
+        if count is not None and not whole and not (isinstance(count, float | np.floating) and 0 < count < 1):
             raise ValueError(f"n_features_to_select {count!r} must be an int, a share in (0, 1), or None for half")
 
     def _choose(self, scores: np.ndarray) -> np.ndarray:
@@ -166,7 +168,7 @@ class QKANSelector(SelectorMixin, BaseEstimator):
             limits = {"mean": scores.mean(), "median": np.median(scores)}
             return scores >= (limits[self.threshold] if isinstance(self.threshold, str) else self.threshold)
         count = 0.5 if self.n_features_to_select is None else self.n_features_to_select
-        kept = max(1, int(count * len(scores))) if isinstance(count, float) else count
+        kept = max(1, int(count * len(scores))) if isinstance(count, float | np.floating) else count
         support = np.zeros(len(scores), dtype=bool)
         support[np.argsort(-scores, kind="stable")[:kept]] = True
         return support

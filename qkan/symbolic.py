@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from qkan import checks
 from qkan.kernels.ansatz import Ansatz
-from qkan.options import check_edge
+from qkan.options import check_edge, positive_int
 from qkan.quantum.spectrum import spectrum_of
 
 if TYPE_CHECKING:
@@ -54,12 +55,9 @@ class Numbers:
     digits: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < float("inf"):
-            raise ValueError(f"tolerance {self.tolerance} must be a finite number of 0 or more; 0 drops nothing")
-        if self.digits is not None and (isinstance(self.digits, bool) or not isinstance(self.digits, int)):
-            raise TypeError(f"digits must be an int or None, got {type(self.digits).__name__}")
-        if self.digits is not None and not 1 <= self.digits <= 15:
-            raise ValueError(f"digits {self.digits} is outside [1, 15]; None keeps all")
+        checks.real("tolerance", self.tolerance, fix="0 drops nothing")
+        if self.digits is not None:
+            positive_int("digits", self.digits, 15)
 
     def keeps(self, value: float) -> bool:
         """Whether a coefficient is large enough to stay."""
@@ -226,9 +224,7 @@ def _base_expression(name: str) -> Callable[[Expr], Any]:
 
 
 def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> list[_Term]:
-    theta, weight, bias = (
-        None if p is None else p[min(output, p.shape[0] - 1), input].detach().cpu() for p in layer.circuit_parameters()
-    )
+    theta, weight, bias = (None if p is None else p.cpu() for p in layer.circuit_of(output, input))
     if layer.ansatz.encoding_map == "identity":
         return _waves(layer.ansatz, layer.reps, theta, weight, bias, numbers)  # type: ignore[arg-type]
     if weight is None and bias is None:

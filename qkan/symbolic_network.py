@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qkan.options import check_edge, check_input
+from qkan import checks
+from qkan.options import check_edge, check_input, positive_int
 from qkan.symbolic import Numbers, compose, edge_form, edge_is_kept
 from qkan.symbolic_library import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
 
@@ -83,11 +84,6 @@ def _ranked(library: dict[str, SymbolicFunction], x: Tensor, y: Tensor, penalty:
     return [sorted(fits, key=lambda s: (round(s.score, 6), abs(s.b))) for fits in found]
 
 
-def _check_penalty(penalty: float) -> None:
-    if not 0 <= penalty < math.inf:
-        raise ValueError(f"penalty {penalty} must be a finite number of 0 or more; 0 ranks by R^2 alone")
-
-
 def layer_inputs(network: QKAN, x: Tensor) -> list[Tensor]:
     """What every layer of a network gets for inputs x (..., in): float64, (N, in_features) each, and the outputs.
 
@@ -122,11 +118,10 @@ def suggest_symbolic(
 ) -> Suggestions:
     """What :meth:`qkan.QKAN.suggest_symbolic` gives; see there."""
     functions = chosen(library)
-    _check_penalty(penalty)
+    checks.real("penalty", penalty, fix="0 ranks by R^2 alone")
     layer = pick_layer(network, layer_index)
     check_edge(output, input, layer.out_features, layer.in_features)
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"k {k!r} must be an int of 1 or more: how many functions to list")
+    positive_int("k", k)
     values = layer_inputs(network, x)[layer_index]
     curve = edge_curves(layer, values)[:, output, input]
     return Suggestions(tuple(_ranked(functions, values[None, :, input], curve[None], penalty)[0][:k]))
@@ -159,7 +154,7 @@ def auto_symbolic(
 ) -> SymbolicQKAN:
     """What :meth:`qkan.QKAN.auto_symbolic` gives; see there."""
     functions = chosen(library)
-    _check_penalty(penalty)
+    checks.real("penalty", penalty, fix="0 ranks by R^2 alone")
     if not r2 <= 1:
         raise ValueError(f"r2 {r2} must be at most 1: an edge is snapped where its fit reaches it")
     edges = sum(layer.in_features * layer.out_features for layer in network.layers)  # type: ignore[operator, misc]
@@ -312,8 +307,7 @@ class SymbolicQKAN(nn.Module):
         check_input(x, self.width[0], type(self).__name__)
         if y.shape != (*x.shape[:-1], self.width[-1]):
             raise ValueError(f"y of shape {tuple(y.shape)} does not fit; x needs {(*x.shape[:-1], self.width[-1])}")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps {steps!r} must be an int of 1 or more")
+        positive_int("steps", steps)
         affine = [layer.affine for layer in self._stack]
         kept = [parameter.detach().clone() for parameter in affine]
         optimizer = torch.optim.LBFGS(

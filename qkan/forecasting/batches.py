@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-_EVALUATION_BATCH = 4096
+EVALUATION_BATCH = 4096
+"""Windows of a batch that is not trained on."""
 
 
 class Forward(Protocol):
@@ -35,11 +36,21 @@ class Batch(NamedTuple):
             target steps, (B, horizon, known channels). Known channels of an input step are those of the step after.
         targets: scaled values (B, horizon).
         weights: 1 for an observed target, 0 for a filled one, (B, horizon); None if all were observed.
+        counts: False for a stand-in: the process that holds it has no share of a batch of several processes.
     """
 
     arguments: tuple[Tensor, ...]
     targets: Tensor
     weights: Tensor | None
+    counts: bool = True
+
+    def observed(self) -> Tensor:
+        """How many targets count in the loss: float64, of shape (), on the device of the targets."""
+        if not self.counts:
+            return self.targets.new_zeros((), dtype=torch.float64)
+        if self.weights is None:
+            return self.targets.new_full((), self.targets.numel(), dtype=torch.float64)
+        return self.weights.sum(dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +65,7 @@ class WindowTensors:
         window: Input steps.
         horizon: Target steps, right after the inputs.
         masked: Whether the second channel of ``values`` says if a value was observed.
+        series: Number of the series of every window, int64 (N,); None if nobody will ask.
     """
 
     values: Tensor
@@ -63,6 +75,7 @@ class WindowTensors:
     window: int
     horizon: int
     masked: bool = False
+    series: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -72,6 +85,24 @@ class WindowTensors:
         weights = None if self.weights is None else self.weights.to(device)
         values, known, first = (own.to(device) for own in (self.values, self.known, self.first))
         return replace(self, values=values, known=known, weights=weights, first=first)
+
+    def keep(self, chosen: Tensor) -> WindowTensors:
+        """Some of the windows, with copies of the rows that they read and no others.
+
+        Args:
+            chosen: bool (N,).
+        """
+        first = self.first[chosen]
+        length = self.window + self.horizon
+        # The windows that have begun before a row, less those that have ended: above zero where one reads the row.
+        starts = torch.bincount(first, minlength=len(self.values) + 1)
+        ends = torch.bincount(first + length, minlength=len(self.values) + 1)
+        read = (starts - ends).cumsum(0)[:-1] > 0
+        place = read.cumsum(0) - 1
+        values, known = self.values[read], self.known[read]
+        weights = None if self.weights is None else self.weights[read]
+        series = None if self.series is None else self.series[chosen]
+        return replace(self, values=values, known=known, weights=weights, first=place[first], series=series)
 
     def batch(self, index: Tensor) -> Batch:
         """Gather the windows ``index``, int64 (B,) on any device."""
@@ -160,4 +191,4 @@ def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
 
 def in_order(windows: int) -> Sequence[Tensor]:
     """Index batches of all windows in their order, for evaluation."""
-    return torch.arange(windows).split(_EVALUATION_BATCH)
+    return torch.arange(windows).split(EVALUATION_BATCH)

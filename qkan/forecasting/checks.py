@@ -18,6 +18,9 @@ LIMITS: dict[str, tuple[int, int]] = {
     "batch_size": (1, 1_000_000),
     "patience": (1, 100_000),
     "seed": (0, 2**32 - 1),
+    "devices": (1, 1024),
+    "num_nodes": (1, 10_000),
+    "shards": (1, 1_000_000),
     "seeds": (1, 100),
     "tuning_seeds": (1, 100),
     "trials": (1, 8),  # config.LEARNING_RATES has as many

@@ -96,9 +96,9 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
     """
     from qkan.forecasting.comparison_tables import write_comparison
     from qkan.forecasting.data import cut_windows, load_series_of
+    from qkan.forecasting.distributed import resolve_device
     from qkan.forecasting.environment import describe_environment
     from qkan.forecasting.panel_scores import score_baselines
-    from qkan.forecasting.training import resolve_device
 
     out = Path(config.out)
     progress = progress or SilentCompare()
@@ -280,7 +280,7 @@ def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
 
     processes = _processes(config)
     if processes == 1:
-        from qkan.forecasting.training import one_thread
+        from qkan.forecasting.surroundings import one_thread
 
         with one_thread():
             yield lambda runs: (workers.train_and_score(run, data) for run in runs)

@@ -57,6 +57,15 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
+DISTRIBUTED: tuple[str, ...] = ("ddp", "fsdp")
+"""How several processes share a training: copies of the model, or parts of it (CUDA devices only)."""
+
+PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+"""Lightning's names of what training computes in; weights are kept in the wider of the two."""
+
+PROCESSES: tuple[str, ...] = ("devices", "num_nodes", "distributed")
+"""Options that a run may be resumed with other values of: they do not change what is computed."""
+
 DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
 """Percentages of the intervals that the quantile loss trains unless asked for others."""
 
@@ -252,6 +261,14 @@ class TrainConfig(DataAndTrainingOptions):
         hidden_size: Width of the recurrent state.
         lr: Peak learning rate of the one-cycle schedule.
         seed: Seed of the initial weights and of the order of the windows.
+        precision: One of :data:`PRECISIONS`.
+        devices: Processes that train together on every node, one per CUDA device or CPU core. ``batch_size`` is that
+            of all processes together.
+        num_nodes: Machines that train together.
+        distributed: One of :data:`DISTRIBUTED`; ``None`` is ``"ddp"`` where there are several processes.
+        shards: Groups of neighbouring series that a batch takes its windows from in equal shares, a multiple of the
+            processes; each process holds only the windows of its own groups. With 1, batches are drawn from all
+            windows alike, and every process holds all of them.
 
     Raises:
         ValueError: a value is out of its range, or an option is set that the cell does not have.
@@ -261,12 +278,30 @@ class TrainConfig(DataAndTrainingOptions):
     hidden_size: int = 4
     lr: float = 3e-2
     seed: int = 0
+    precision: str = "32-true"
+    devices: int = 1
+    num_nodes: int = 1
+    distributed: str | None = None
+    shards: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("cell", self.cell, CELLS)
-        check_int("hidden_size", self.hidden_size)
-        check_int("seed", self.seed)
+        for name in ("hidden_size", "seed", "devices", "num_nodes", "shards"):
+            check_int(name, getattr(self, name))
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.distributed is not None:
+            check_choice("distributed", self.distributed, DISTRIBUTED)
+            if self.processes == 1:
+                raise ValueError(
+                    f"distributed={self.distributed!r} needs several processes, and devices=1 with num_nodes=1 is one; "
+                    "use devices=2 or more, or leave distributed out"
+                )
+        if self.shards > 1 and self.shards % self.processes:
+            raise ValueError(
+                f"shards must be 1 or a multiple of the {self.processes} processes, got {self.shards}; "
+                f"use shards={-(-self.shards // self.processes) * self.processes}"
+            )
         if not 0 < check_number("lr", self.lr) <= _LARGEST_LEARNING_RATE:
             raise ValueError(f"lr must be above 0 and at most {_LARGEST_LEARNING_RATE:g}, got {self.lr!r}")
         for name in sorted(_ALL_CELL_OPTIONS - CELL_OPTIONS[self.cell]):
@@ -276,6 +311,11 @@ class TrainConfig(DataAndTrainingOptions):
                     f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
                     f"leave it out or choose one of the cells {takers}"
                 )
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.num_nodes
 
 
 @dataclass(frozen=True, kw_only=True)

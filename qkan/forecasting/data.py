@@ -85,6 +85,7 @@ def tensors(windows: Windows) -> WindowTensors:
         window=windows.window,
         horizon=windows.horizon,
         masked=windows.masked,
+        series=torch.from_numpy(windows.series),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 
 from qkan.forecasting.cells import build_forecaster
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.training import resolve_device
+from qkan.forecasting.distributed import resolve_device
 
 #: Cells that train on kernels of ours.
 COMPILED = ("qkan", "hqkan", "lowrank")

@@ -13,6 +13,7 @@ import torch
 from qkan.forecasting.cells import build_forecaster
 from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
 from qkan.forecasting.data import cut_windows, tensors
+from qkan.forecasting.distributed import rank_of, training_device
 from qkan.forecasting.files import RunError, only_writer, write_json
 from qkan.forecasting.inference import predict
 from qkan.forecasting.progress import Progress
@@ -198,7 +199,8 @@ class Forecaster:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model as a run folder, which :meth:`load` and the command line read.
 
-        The data is not saved; a loaded forecaster is given some to go on from.
+        Of several processes that trained it, the first one writes. The data is not saved; a loaded forecaster is given
+        some to go on from.
 
         Raises:
             RunError: nothing was fitted, or the folder holds something already or cannot be written.
@@ -206,6 +208,8 @@ class Forecaster:
         from qkan.forecasting.environment import describe_environment
 
         run, folder = self.run, Path(folder)
+        if rank_of(run.config):
+            return
         if not self._history:
             raise RunError(f"this forecaster was loaded from {run.path} and not fitted since; copy that folder instead")
         with only_writer(folder):
@@ -246,11 +250,12 @@ class Forecaster:
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
         from qkan.forecasting.first_use import compile_kernels
-        from qkan.forecasting.training import fit, resolve_device
+        from qkan.forecasting.training import fit
 
         config = self.config
+        device = training_device(config)
         data = cut_windows(series, config, split=LastSteps(val_size, at_least=config.trained_horizon))
-        model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(resolve_device(config.device))
+        model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(device)
         compile_kernels(config)
         result = fit(model, tensors(data.train), tensors(data.validation), config, progress=progress)
         check_converged(result, config)

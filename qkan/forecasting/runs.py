@@ -8,6 +8,7 @@ executed when loaded.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from qkan.forecasting.cells import RecurrentForecaster, build_forecaster, count_parameters
-from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.config import PROCESSES, TrainConfig
 from qkan.forecasting.data import cut_windows, load_series_of, tensors, with_whole_path
+from qkan.forecasting.distributed import rank_of, training_device, wait_for_first
 from qkan.forecasting.files import (
     RunError,
     check_version,
@@ -93,10 +95,15 @@ def train(
 ) -> Run:
     """Train one forecaster, evaluate it on the test part and leave a run folder.
 
+    With ``devices`` above 1, Lightning runs the calling script again in every further process, so the script must keep
+    what is to run once under ``if __name__ == "__main__":`` and expect the same run in every process. The first process
+    alone writes the folder.
+
     Args:
         config: What to train, on what.
         out: The run folder; made if missing.
-        resume: Go on with the unfinished run in ``out`` (same options, same data); a finished one is just loaded.
+        resume: Go on with the unfinished run in ``out`` (same data, same options but for those of processes); a
+            finished one is just loaded.
         overwrite: Replace the run in ``out``, finished or not. A folder that is not a run folder is never replaced.
         progress: Told about every epoch and, a few times a second, about steps.
 
@@ -105,28 +112,22 @@ def train(
         KeyboardInterrupt: the user pressed Ctrl-C; ``resume=True`` goes on from the last saved epoch.
         RunError: the folder holds something already, cannot be written or does not fit to ``resume``, or the training
             diverged.
-        ValueError: an option's value is unknown to the cell, or the device is not there.
+        ValueError: an option's value is unknown to the cell, the device is not there, or the processes cannot be
+            started; see :func:`qkan.forecasting.distributed.training_device`.
     """
-    from qkan.forecasting.environment import describe_environment
     from qkan.forecasting.first_use import compile_kernels
-    from qkan.forecasting.training import fit, resolve_device
+    from qkan.forecasting.training import fit
 
     out, config = Path(out), with_whole_path(config)
+    device, rank = training_device(config), rank_of(config)
     data = cut_windows(load_series_of(config), config)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
-    device = resolve_device(config.device)
-    record = run_record(config, data.series.describe(), data.scaler)
     if resume and not out.is_dir():
         raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
-    with only_writer(out):
-        if resume:
-            if _check_resumable(out, record):
-                return load_run(out)
-        else:
-            claim_folder(out, overwrite)
-        write_json(out / _CONFIG, record)
-        _make_checkpoint_folder(out)
-        write_json(out / "environment.json", describe_environment(device))
+    record = run_record(config, data.series.describe(), data.scaler)
+    with only_writer(out) if rank == 0 else contextlib.nullcontext():
+        if _open_folder(out, record, device, rank, resume, overwrite):
+            return load_run(out)
         compile_kernels(config)  # before the clock of the training runs
         result = fit(
             model.to(device),
@@ -134,11 +135,33 @@ def train(
             tensors(data.validation),
             config,
             checkpoint=out / _CHECKPOINT,
+            resume=resume,
             progress=progress,
         )
         check_converged(result, config)
-        _write_results(out, config, model.cpu().eval(), data, result)
+        if rank == 0:
+            _write_results(out, config, model.cpu().eval(), data, result)
+        if config.processes > 1:
+            wait_for_first()
         return load_run(out)
+
+
+def _open_folder(
+    out: Path, record: dict[str, Any], device: torch.device, rank: int, resume: bool, overwrite: bool
+) -> bool:
+    """Let the first process make the folder ready for training; return whether it holds the finished run already."""
+    from qkan.forecasting.environment import describe_environment
+
+    if resume:
+        if _check_resumable(out, record):
+            return True
+    elif rank == 0:
+        claim_folder(out, overwrite)
+    if rank == 0:
+        write_json(out / _CONFIG, record)
+        _make_checkpoint_folder(out)
+        write_json(out / "environment.json", describe_environment(device))
+    return False
 
 
 def run_record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
@@ -272,7 +295,7 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
     found = _read_record(out)
     parse_record(out / _CONFIG, found)
     for name, value in record["config"].items():
-        if found["config"].get(name, value) != value:
+        if name not in PROCESSES and found["config"].get(name, value) != value:
             raise RunError(
                 f"the run in {out} was started with {name}={found['config'][name]!r}, not {value!r}; "
                 "resume it with its own options or choose another folder"

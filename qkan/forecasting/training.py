@@ -8,32 +8,35 @@ This module imports lightning; import it inside functions.
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import copy
 import math
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from qkan.forecasting.batches import Batch, WindowTensors, in_order
+from qkan.forecasting.batches import Batch, WindowTensors
 from qkan.forecasting.cells import count_parameters
 from qkan.forecasting.checkpoints import AtomicCheckpointIO, does_not_fit
 from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.files import RunError
+from qkan.forecasting.loading import epoch_seed, training_loader
+from qkan.forecasting.loading import validation_loader as validation_shares
 from qkan.forecasting.losses import loss_of
 from qkan.forecasting.progress import Progress, Silent
+from qkan.forecasting.surroundings import (
+    children_end_with,
+    keyboard_interrupts_pass,
+    one_thread,
+    own_random_state,
+    quiet_lightning,
+)
 
 _GRADIENT_NORM = 1.0
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
@@ -79,26 +82,6 @@ def resolve_batch_size(batch_size: int | None, windows: int) -> int:
     return min(max(8, min(128, power(32)), min(1024, power(512))), windows)
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device for ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-
-    Raises:
-        ValueError: this CUDA device is not there.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda", 0) if count else torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(f"device {name!r} is not available: PyTorch sees {count} CUDA devices here; use device='cpu'")
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
-
-
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Return the seed of one epoch: unrelated for neighbouring seeds and epochs, the same on every machine."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def fit(
     model: nn.Module,
     train: WindowTensors,
@@ -106,63 +89,65 @@ def fit(
     config: TrainConfig,
     *,
     checkpoint: Path | None = None,
+    resume: bool = True,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Train ``model`` in place and leave it with its best weights.
+    """Train ``model`` in place and leave it with its best weights, in all processes alike.
 
     Args:
         model: as of :func:`qkan.forecasting.batches.roll`, with the horizon of the windows.
         train: The training windows.
         validation: The validation windows; with none of them, all epochs are trained.
-        config: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed``, ``device`` and the loss are used.
-        checkpoint: File to save the state of the training in; if it exists, training goes on from there.
-        progress: Told about every epoch and, a few times a second, about steps.
+        config: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed``, ``device``, ``precision``, the loss and the
+            options of several processes are used.
+        checkpoint: File to save the state of the training in. All processes must see it.
+        resume: Whether to go on from the checkpoint if there is one.
+        progress: Told about every epoch and, a few times a second, about steps; in the first process only.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C; the checkpoint holds the last saved epoch.
         RunError: the checkpoint cannot be read or written.
-        ValueError: the device is not there.
+        ValueError: the device is not there, or the processes cannot be started; see :func:`training_device`.
     """
-    progress = progress or Silent()
-    device = resolve_device(config.device)
-    train_data, validation_data = _WindowSet(train, device), _WindowSet(validation, device)
-    batches = _ShuffledBatches(len(train_data), resolve_batch_size(config.batch_size, len(train_data)), config.seed)
-    watched = "val_loss" if len(validation_data) else "train_loss"
-    module = _Module(model, config, total_steps=config.epochs * len(batches))
+    device, rank = training_device(config), rank_of(config)
+    progress = Silent() if progress is None or rank else progress
+    shares = {"shards": config.shards, "rank": rank, "processes": config.processes}
+    batch_size = resolve_batch_size(config.batch_size, len(train))
+    train_loader = training_loader(train, batch_size, device, seed=config.seed, **shares)
+    validation_loader = validation_shares(validation, device, **shares) if len(validation) else None
+    # Lightning leaves only parts of a model that it shards, so it trains a copy then.
+    module = _Module(
+        copy.deepcopy(model) if config.distributed == "fsdp" else model,
+        config,
+        total_steps=config.epochs * len(train_loader),
+        rank=rank,
+        one_thread=device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS,
+    )
+    watched = "train_loss" if validation_loader is None else "val_loss"
     recorder = _Recorder(module, watched, checkpoint, progress)
     callbacks: list[Callback] = [recorder]  # Lightning calls it last
-    if len(validation_data):
+    if validation_loader is not None:
         stopper = EarlyStopping(
             watched, min_delta=0.0, patience=config.patience, check_on_train_epoch_end=True, verbose=False
         )
         callbacks.append(stopper)
-    small = device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS
-    with _quiet_lightning(), _reproducible(device), one_thread() if small else contextlib.nullcontext():
+    resume_from = checkpoint if resume and checkpoint is not None and checkpoint.exists() else None
+    with quiet_lightning(), own_random_state(device), one_thread(module.one_thread):
         trainer = _trainer(config, device, callbacks)
-        train_loader = _loader(train_data, batches)
-        validation_loader = _loader(validation_data, in_order(len(validation_data)))
-        resume_from = checkpoint if checkpoint is not None and checkpoint.exists() else None
-        with _keyboard_interrupts_pass(), _fitting_checkpoint(resume_from, recorder):
-            trainer.fit(
-                module,
-                train_loader,
-                validation_loader if len(validation_data) else None,
-                ckpt_path=resume_from,
-                weights_only=True,
-            )
+        if resume_from is not None and config.distributed == "fsdp":
+            AtomicCheckpointIO().load_checkpoint(resume_from)  # Lightning would read it without this one's care
+        with keyboard_interrupts_pass(), children_end_with(trainer), _fitting_checkpoint(resume_from, recorder):
+            trainer.fit(module, train_loader, validation_loader, ckpt_path=resume_from, weights_only=True)
     recorder.start()  # Lightning starts nothing where the checkpoint holds the last epoch already
-    recorder.restore_best()
+    recorder.restore_best(model)
     progress.finish()
     return recorder.result()
 
 
 def _trainer(config: TrainConfig, device: torch.device, callbacks: list[Callback]) -> pl.Trainer:
     return pl.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index] if device.type == "cuda" else 1,
         max_epochs=config.epochs,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
         gradient_clip_val=_GRADIENT_NORM,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -170,74 +155,87 @@ def _trainer(config: TrainConfig, device: torch.device, callbacks: list[Callback
         enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **trainer_options(config, device),
     )
 
 
-class _WindowSet(Dataset[Batch]):
-    """Windows on the training device; a batch is gathered in a few indexing operations, not collated of samples."""
-
-    def __init__(self, windows: WindowTensors, device: torch.device) -> None:
-        self.windows = windows.to(device)
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def __getitem__(self, index: Tensor) -> Batch:
-        return self.windows.batch(index)
-
-
-class _ShuffledBatches(Sampler[Tensor]):
-    """Index batches of a permutation that depends on (seed, epoch) alone; Lightning calls ``set_epoch``."""
-
-    def __init__(self, windows: int, batch_size: int, seed: int) -> None:
-        self.windows, self.batch_size, self.seed, self.epoch = windows, batch_size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
-        yield from torch.randperm(self.windows, generator=generator).split(self.batch_size)
-
-    def __len__(self) -> int:
-        return -(-self.windows // self.batch_size)
-
-
-def _loader(data: _WindowSet, batches: Iterable[Tensor]) -> DataLoader[Batch]:
-    # Every iterator of a loader draws a seed. From the global state, that would shift the random numbers of a resumed
-    # run, which makes its iterators at other moments than an uninterrupted one.
-    return DataLoader(data, sampler=batches, batch_size=None, generator=torch.Generator())
-
-
 class _Module(pl.LightningModule):
-    """The training step and the optimizer of every cell."""
+    """The training step and the optimizer of every cell.
 
-    def __init__(self, model: nn.Module, config: TrainConfig, total_steps: int) -> None:
+    The loss of a batch is the mean over its observed targets in all processes. Lightning averages the gradients of the
+    processes, so each of them scales its own mean by its part of these targets times the number of processes.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: TrainConfig, total_steps: int, *, rank: int = 0, one_thread: bool = False
+    ) -> None:
         super().__init__()
         self.model, self.config, self.total_steps, self.loss = model, config, total_steps, loss_of(config)
-        self.loss_sum, self.steps = torch.zeros(()), 0
+        self.rank, self.one_thread = rank, one_thread
+        self.loss_sum, self.steps, self.validation = torch.zeros(()), 0, torch.zeros(2, dtype=torch.float64)
+
+    def setup(self, stage: str) -> None:
+        if self.one_thread:  # Lightning has just given every process its part of the cores
+            torch.set_num_threads(1)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the data set lies on the device already; Lightning's walk through the batch would cost time
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(epoch_seed(self.config.seed, self.trainer.current_epoch))
+        torch.manual_seed(epoch_seed(self.config.seed, self.trainer.current_epoch, self.rank))
         self.loss_sum, self.steps = torch.zeros((), device=self.device), 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.loss(self.model(*batch.arguments), batch.targets, batch.weights)
-        self.loss_sum, self.steps = self.loss_sum + loss.detach(), self.steps + 1
-        return loss
+        loss, self.steps = self._loss(batch), self.steps + 1
+        if self.config.processes > 1:
+            observed = batch.observed()
+            loss = loss * (observed / self.over_processes(observed)).to(loss.dtype)
+        self.loss_sum = self.loss_sum + loss.detach()
+        return loss * self.config.processes if self.config.processes > 1 else loss
+
+    def mean_loss(self) -> float:
+        """The mean over the steps of the epoch of the losses of whole batches."""
+        return float(self.over_processes(self.loss_sum)) / self.steps
+
+    def on_validation_epoch_start(self) -> None:
+        self.validation = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        loss = self.loss(self.model(*batch.arguments), batch.targets, batch.weights)
-        counted = len(batch.targets) if batch.weights is None else int(batch.weights.sum())
-        self.log("val_loss", loss, batch_size=counted)  # so that the mean is over all observed targets
+        observed = batch.observed()  # so that the mean is over all observed targets
+        self.validation += torch.stack([self._loss(batch) * observed, observed])
+
+    def on_validation_epoch_end(self) -> None:
+        loss, observed = self.over_processes(self.validation)
+        self.log("val_loss", loss / observed)
+
+    def over_processes(self, values: Tensor) -> Tensor:
+        """Add up what the processes have; all of them must come here."""
+        if self.config.processes > 1:
+            values = values.clone()
+            torch.distributed.all_reduce(values)
+        return values
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True)
+        # A fused step would undo the scaling of 16-bit gradients by itself, after they were clipped.
+        fused = not self.config.precision.endswith("mixed")
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if self.config.distributed == "fsdp":  # the norm is that of all parts, which only the sharded model knows
+            self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val)  # type: ignore[operator, union-attr]
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        predictions = self.model(*batch.arguments)
+        return self.loss(predictions.to(batch.targets.dtype), batch.targets, batch.weights)
 
 
 _RECORDED: dict[str, Any] = {
@@ -288,6 +286,14 @@ class _Recorder(Checkpoint):
                 raise TypeError(f"{name} must be {kind}")
             setattr(self, name, state_dict[name])
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epochs = trainer.strategy.broadcast(len(self.history))
+        if len(self.history) != epochs:
+            raise RunError(
+                f"process {self.module.rank} finds {len(self.history)} trained epochs in {self.checkpoint}, the first "
+                f"process {epochs}; put the run folder on a file system that all nodes share"
+            )
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.stopped  # a run killed after its last epoch has no next one
         self.start()
@@ -309,7 +315,7 @@ class _Recorder(Checkpoint):
             self.steps_to_report, self.reported_at = 0, now
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        row = {"epoch": trainer.current_epoch + 1, "train_loss": float(self.module.loss_sum) / self.module.steps}
+        row = {"epoch": trainer.current_epoch + 1, "train_loss": self.module.mean_loss()}
         if "val_loss" in trainer.callback_metrics:
             row["val_loss"] = float(trainer.callback_metrics["val_loss"])
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -323,7 +329,8 @@ class _Recorder(Checkpoint):
         finite = math.isfinite(row["train_loss"]) and math.isfinite(row[self.watched])
         if finite and (row[self.watched] < self.best_loss or self.watched == "train_loss"):
             self.best_epoch, self.best_loss = len(self.history), row[self.watched]
-            self.best_weights = {name: value.detach().clone() for name, value in self.module.model.state_dict().items()}
+            weights = trainer.strategy.lightning_module_state_dict()  # with parts of a model, the first process has all
+            self.best_weights = {name.removeprefix("model."): value.clone() for name, value in weights.items()}
         trainer.should_stop = self.stopped = trainer.should_stop or not finite
         self._save(trainer)
 
@@ -333,64 +340,22 @@ class _Recorder(Checkpoint):
             return
         start = time.perf_counter()
         last = self.stopped or len(self.history) == trainer.max_epochs
-        if last or (start - self.saved_at) * _CHECKPOINT_SHARE >= self.saving_took:
+        due = last or (start - self.saved_at) * _CHECKPOINT_SHARE >= self.saving_took
+        if trainer.strategy.broadcast(due):  # all processes save together, and their clocks differ
             trainer.save_checkpoint(self.checkpoint)
             self.saved_at = time.perf_counter()
             self.saving_took = self.saved_at - start
 
-    def restore_best(self) -> None:
-        if self.best_weights:
-            self.module.model.load_state_dict(self.best_weights)
+    def restore_best(self, model: nn.Module) -> None:
+        weights = self.best_weights
+        if self.module.config.distributed == "fsdp":
+            weights = self.module.trainer.strategy.broadcast(weights)
+        if self.module.config.precision == "64-true":
+            model.float()
+        if weights:
+            model.load_state_dict(weights)
 
     def result(self) -> FitResult:
         last = self.history[-1]
         diverged = not all(math.isfinite(value) for value in last.values())
         return FitResult(self.history, self.best_epoch, self.best_loss, diverged, self.seconds)
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's hints about loggers, workers and devices, which say nothing about these small runs."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _reproducible(device: torch.device) -> Iterator[None]:
-    """Give the training its own random state and leave the caller's as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: small models gain nothing from more, and sums do not depend on the machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _keyboard_interrupts_pass() -> Iterator[None]:
-    """Turn Lightning's answer to Ctrl-C (ignore further signals, exit the process) back into KeyboardInterrupt."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt("training was interrupted; resume it from its last checkpoint") from error
-        raise
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)

@@ -27,10 +27,11 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
 
     from qkan.forecasting.cells import build_forecaster, count_parameters
     from qkan.forecasting.data import tensors
+    from qkan.forecasting.distributed import resolve_device
     from qkan.forecasting.inference import forecast_windows
     from qkan.forecasting.metrics import forecast_metrics
     from qkan.forecasting.panel_scores import METRICS, panel_scores
-    from qkan.forecasting.training import fit, resolve_device
+    from qkan.forecasting.training import fit
 
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(resolve_device(config.device))
     result = fit(model, tensors(data.train), tensors(data.validation), config)
@@ -53,8 +54,8 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
         }
         return {**record, "validation_loss": math.inf, **{f"test_{name}": value for name, value in errors.items()}}
     forecasts = forecast_windows(model, data)
-    errors = forecast_metrics(data, forecasts)
-    scores: dict[str, Any] = {name: errors[name] for name in _TEST_METRICS}
+    found = forecast_metrics(data, forecasts)
+    scores: dict[str, Any] = {name: found[name] for name in _TEST_METRICS}
     if panel:
         scores |= panel_scores(data, {"model": (forecast_windows(model, data, "validation"), forecasts)})["model"]
     return {**record, "validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}

@@ -11,7 +11,7 @@ from tiny_runs import tiny_comparison, tiny_config
 from qkan.forecasting import RunError, compare, comparison, workers
 from qkan.forecasting.comparison import Point, choose_learning_rate, plan_points
 from qkan.forecasting.data import cut_windows, load_series_of
-from qkan.forecasting.training import one_thread
+from qkan.forecasting.surroundings import one_thread
 from qkan.forecasting.workers import train_and_score
 
 

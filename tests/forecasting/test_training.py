@@ -11,13 +11,9 @@ from tiny_runs import tiny_config
 from qkan.forecasting import RunError, build_forecaster
 from qkan.forecasting.batches import WindowTensors, predict_windows
 from qkan.forecasting.checkpoints import AtomicCheckpointIO
-from qkan.forecasting.training import (
-    FitResult,
-    epoch_seed,
-    fit,
-    resolve_batch_size,
-    resolve_device,
-)
+from qkan.forecasting.distributed import resolve_device
+from qkan.forecasting.loading import epoch_seed
+from qkan.forecasting.training import FitResult, fit, resolve_batch_size
 
 
 def windows(count: int, offset: float = 0.0) -> WindowTensors:

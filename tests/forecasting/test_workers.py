@@ -9,7 +9,7 @@ import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting import workers
-from qkan.forecasting.training import one_thread
+from qkan.forecasting.surroundings import one_thread
 
 
 def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatch):

@@ -42,6 +42,13 @@ def test_qkan_needs_two_sizes(width: list[int]) -> None:
         QKAN(width)
 
 
+def test_qkan_is_made_of_sizes_or_layers() -> None:
+    with pytest.raises(TypeError, match=r"width must be a sequence of sizes such as \[2, 5, 1\], got 3"):
+        QKAN(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="layers must be QKANLayers, got Linear"):
+        QKAN.from_layers([torch.nn.Linear(2, 1)])  # type: ignore[list-item]
+
+
 def test_qkan_refuses_misspelt_options() -> None:
     with pytest.raises(TypeError, match="rep"):
         QKAN([2, 2], rep=3)

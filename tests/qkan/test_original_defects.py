@@ -177,6 +177,25 @@ def test_defect_8_training_keeps_nothing_of_batch_by_edges(backend: str) -> None
     assert sum(kept) < batch * size * size
 
 
+@pytest.mark.parametrize("group", [None, 2])
+def test_defect_10_angles_may_differ_between_samples(group: int | None) -> None:
+    own = layer(group=group, postact_weight_trainable=True, dtype=torch.float64)
+    own.prune(EDGES)
+    x = inputs(5).double()
+    shape = (5, *own.circuit_parameters()[0].shape)
+    theta = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+    together = own(x, theta)
+    alone = []
+    for row, angles in zip(x, theta.detach(), strict=True):
+        single = layer(group="input" if group else None, postact_weight_trainable=True, dtype=torch.float64)
+        single.load_state_dict({**own.state_dict(), "theta": angles})
+        alone.append(single(row))
+    torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-12)
+    together.sum().backward()
+    assert theta.grad is not None
+    assert theta.grad.abs().amax((0, -2, -1)).min() > 1e-3 if group else (theta.grad[:, 0, 1] == 0).all()
+
+
 def test_defect_9_a_saved_network_holds_its_configuration(tmp_path: Path) -> None:
     model = QKAN([3, 4, 1], reps=2, ansatz="mix", preact_trainable=True, postact_weight_trainable=True)
     model.prune_edges([(0, 1, 2)])

@@ -158,12 +158,19 @@ def test_nothing_is_left_out_in_silence() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m: m.prune(data(), edge_threshold=-1.0), ValueError, "edge_threshold -1.0 must be 0 or more, or None"),
-        (lambda m: m.prune(data(), node_threshold=math.nan), ValueError, "node_threshold nan must be 0 or more"),
+        (
+            lambda m: m.prune(data(), edge_threshold=-1.0),
+            ValueError,
+            "edge_threshold -1.0 must be a finite number",
+        ),
+        (lambda m: m.prune(data(), node_threshold=math.nan), ValueError, "node_threshold nan must be a finite number"),
+        (lambda m: m.prune(data()[:1]), ValueError, r"x of shape \(1, 3\) must hold two or more samples"),
+        (lambda m: m.prune(data()[0]), ValueError, r"x of shape \(3,\) must hold two or more samples"),
+        (lambda m: m.prune(data().numpy()), TypeError, "QKAN needs a torch.Tensor, got ndarray"),
         (
             lambda m: m.prune(data(), input_threshold="a"),
             TypeError,
-            "input_threshold must be a number or None, got str",
+            "input_threshold must be a number, got str; None keeps every input",
         ),
         (lambda m: m.prune(data() * math.nan), ValueError, "edges of layer 0 are NaN or infinite on these data"),
         (lambda m: m.prune_edges([(2, 0, 0)]), ValueError, "layer 2 is outside the network: 0 to 1"),

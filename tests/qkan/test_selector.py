@@ -1,5 +1,6 @@
 """QKANSelector: the contract of scikit-learn, and what it selects."""
 
+import math
 import subprocess
 import sys
 
@@ -94,7 +95,10 @@ def test_several_targets_and_the_task_of_whole_numbers() -> None:
         ({"task": "ranking"}, "unknown task 'ranking'; use one of auto, regression, classification"),
         ({"n_features_to_select": 6}, r"n_features_to_select 6 is outside \[1, 5\], the number of features of X"),
         ({"n_features_to_select": 1.5}, r"n_features_to_select 1.5 must be an int, a share in \(0, 1\), or None"),
-        ({"threshold": "max"}, "threshold 'max' must be a number, 'mean' or 'median'"),
+        ({"threshold": "max"}, "threshold 'max' must be a finite number, 'mean' or 'median'"),
+        ({"threshold": math.nan}, "threshold nan must be a finite number, 'mean' or 'median'"),
+        ({"threshold": [0.1]}, r"threshold \[0.1\] must be a finite number"),
+        ({"threshold": True}, "threshold True must be a finite number"),
         ({"threshold": 0.1, "n_features_to_select": 2}, "n_features_to_select 2 and threshold 0.1 exclude each other"),
         ({"l1": -1.0}, "l1 -1.0 must be a finite number of 0 or more"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),

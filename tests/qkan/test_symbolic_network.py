@@ -184,7 +184,9 @@ def test_gradients_reach_the_inputs_and_the_numbers() -> None:
         (lambda n, x: n.suggest_symbolic(1, 0, 0, x), ValueError, r"layer_index 1 is outside \[0, 0\]"),
         (lambda n, x: n.suggest_symbolic(0.0, 0, 0, x), TypeError, "layer_index must be an int, got float"),
         (lambda n, x: n.suggest_symbolic(0, 0, 2, x), ValueError, r"input 2 is outside \[0, 1\]"),
-        (lambda n, x: n.suggest_symbolic(0, 0, 0, x, k=0), ValueError, "k 0 must be an int of 1 or more"),
+        (lambda n, x: n.suggest_symbolic(0, 0, 0, x, k=0), ValueError, r"k 0 is outside \[1, "),
+        (lambda n, x: n.suggest_symbolic(0, 0, 0, x.numpy()), TypeError, "QKAN needs a torch.Tensor, got nda"),
+        (lambda n, x: n.auto_symbolic(x, penalty="x"), TypeError, "penalty must be a number, got str; 0 ranks by"),
         (lambda n, x: n.suggest_symbolic(0, 0, 0, x, penalty=-1), ValueError, "penalty -1 must be a finite number"),
         (lambda n, x: n.auto_symbolic(x, r2=1.5), ValueError, "r2 1.5 must be at most 1"),
         (
@@ -200,7 +202,7 @@ def test_gradients_reach_the_inputs_and_the_numbers() -> None:
             ValueError,
             r"y of shape \(120, 2\) does not fit; x needs",
         ),
-        (lambda n, x: n.auto_symbolic(x, ["x"]).refit(x, x[:, :1], steps=0), ValueError, "steps 0 must be an int"),
+        (lambda n, x: n.auto_symbolic(x, ["x"]).refit(x, x[:, :1], steps=0), ValueError, r"steps 0 is outside \[1, "),
     ],
 )
 def test_bad_input_is_refused(call: Any, error: type[Exception], message: str) -> None:

@@ -1,0 +1,83 @@
+"""What a training finds around it and leaves as it was: loggers, random numbers, threads, signals, processes.
+
+This module imports lightning; import it inside functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's hints about loggers, workers and devices, which say nothing about these small runs."""
+    loggers = {name: logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            # Of a gradient of one column, whose strides may be written in two ways.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+            yield
+    finally:
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])
+
+
+@contextlib.contextmanager
+def own_random_state(device: torch.device) -> Iterator[None]:
+    """Give the training its own random state and leave the caller's as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextlib.contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Compute with one thread: small models gain nothing from more, and sums do not depend on the machine.
+
+    If that is not ``wanted``, see only to it that the number of threads is as before in the end.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if wanted else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
+    """End the processes that Lightning started if the training fails here: they would wait for this one."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            trainer.strategy.launcher.kill(signal.SIGTERM)
+        raise
+
+
+@contextlib.contextmanager
+def keyboard_interrupts_pass() -> Iterator[None]:
+    """Turn Lightning's answer to Ctrl-C (ignore further signals, exit the process) back into KeyboardInterrupt."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt("training was interrupted; resume it from its last checkpoint") from error
+        raise
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
