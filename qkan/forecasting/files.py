@@ -95,10 +95,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     from qkan.datasets import DataError
     from qkan.datasets.work_files import only_process
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
+    make_folder(folder)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(only_process(folder / _LOCK, f"writing to {str(folder)!r}"))
@@ -106,6 +103,18 @@ def only_writer(folder: Path) -> Iterator[None]:
             raise RunError(str(error)) from error
         remove_leftovers(folder)
         yield
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder unless it is there.
+
+    Raises:
+        RunError: the operating system refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
 
 
 def holds_nothing(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from qkan.forecasting.files import (
     RunError,
     check_version,
     holds_nothing,
+    make_folder,
     only_writer,
     read_bytes,
     read_json,
@@ -159,7 +160,8 @@ def _open_folder(
         claim_folder(out, overwrite)
     if rank == 0:
         write_json(out / _CONFIG, record)
-        _make_checkpoint_folder(out)
+        make_folder((out / _CHECKPOINT).parent)
+        remove_leftovers((out / _CHECKPOINT).parent)
         write_json(out / "environment.json", describe_environment(device))
     return False
 
@@ -274,16 +276,6 @@ def claim_folder(out: Path, overwrite: bool) -> None:
         )
     (out / _MANIFEST).unlink(missing_ok=True)
     (out / _CHECKPOINT).unlink(missing_ok=True)
-
-
-def _make_checkpoint_folder(out: Path) -> None:
-    """Make the folder of the checkpoint, or clear the one that is there of what a killed process left half-written."""
-    folder = (out / _CHECKPOINT).parent
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
-    remove_leftovers(folder)
 
 
 def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
