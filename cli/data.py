@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     },
 )
 def data() -> None:
-    """List the built-in series, look at a series, download or import a public data set."""
+    """List, draw, download or import series and public data sets."""
 
 
 @click.command("list")
