@@ -163,7 +163,7 @@ def test_operations_pass_the_checks_of_torch(name: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recurrence, "_OPERATION", note)
         patch.setattr(torch.compiler, "is_compiling", lambda: True)
-        patch.setattr("qkan.direction._exporting", lambda: False)
+        patch.setattr("qkan.direction.exporting", lambda: False)
         module(torch.randn(3, 2, 2, dtype=torch.float64))
     (spec, layout, engine, keep, tensors), *_ = seen
     from qkan.kernels.recurrence_op import _described
