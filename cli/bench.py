@@ -265,14 +265,15 @@ def rational(
 
     Figures, tables and picture are written to the folder: rational.json, .md and .png, or growth.json, .md and .png.
     """
-    from qkan.bench.rational import RationalWork, Size
+    from qkan.bench.rational import RationalWork
+    from qkan.bench.work import TokenSize
     from qkan.kernels.rational import ENGINES
     from qkan.kernels.rational_types import Spec
 
     ways = ("auto",) if engines is None else engines
     check_names("--engines", "engine", ways, ENGINES)
     spec = Spec(groups, order, denominator)  # type: ignore[arg-type]
-    found = [Size(*size) for size in sizes_of(sizes, growth, RATIONAL_SIZE, RATIONAL_SIZES, RATIONAL_BASE)]
+    found = [TokenSize(*size) for size in sizes_of(sizes, growth, RATIONAL_SIZE, RATIONAL_SIZES, RATIONAL_BASE)]
 
     def works(options: Options) -> list[Work]:
         return [RationalWork(size, options, spec) for size in found]
@@ -318,11 +319,12 @@ def block(
 
     Figures, tables and picture are written to the folder: block.json, .md and .png, or growth.json, .md and .png.
     """
-    from qkan.bench.block import LATENTS, BlockWork, Size
+    from qkan.bench.block import LATENTS, BlockWork
+    from qkan.bench.work import TokenSize
 
     names = tuple(LATENTS) if latents is None else latents
     check_names("--latents", "latent", names, tuple(LATENTS))
-    found = [Size(*size) for size in sizes_of(sizes, growth, BLOCK_SIZE, BLOCK_SIZES, BLOCK_BASE)]
+    found = [TokenSize(*size) for size in sizes_of(sizes, growth, BLOCK_SIZE, BLOCK_SIZES, BLOCK_BASE)]
 
     def works(options: Options) -> list[Work]:
         return [BlockWork(size, options, heads, reps, names) for size in found]

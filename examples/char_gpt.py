@@ -20,6 +20,7 @@ from pathlib import Path
 
 import equal_tuning
 import torch
+from equal_tuning import size, widest
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,19 +78,6 @@ def mlp(hidden: int) -> nn.Module:
 def hqkan(latent: int) -> nn.Module:
     """Affine, a circuit for each latent number and weights that mix them, affine."""
     return HQKAN(WIDTH, latent, reps=1, group="input", postact_weight_trainable=True)
-
-
-def size(block: nn.Module) -> int:
-    """Trained parameters."""
-    return sum(parameter.numel() for parameter in block.parameters())
-
-
-def widest(make: Callable[[int], nn.Module], parameters: int) -> int:
-    """The largest width with at most so many parameters."""
-    width = 1
-    while size(make(width + 1)) <= parameters:
-        width += 1
-    return width
 
 
 def kinds() -> dict[str, MakeBlock]:

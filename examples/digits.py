@@ -24,6 +24,7 @@ from pathlib import Path
 
 import equal_tuning
 import torch
+from equal_tuning import size, widest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
@@ -83,17 +84,8 @@ class Body(nn.Module):
         return F.max_pool2d(F.relu(self.second(F.relu(self.first(images)))), 2).flatten(1)
 
 
-def size(model: nn.Module) -> int:
-    """Trained parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def widest(make: Callable[[int, int, str], nn.Module], features: int, form: str, parameters: int) -> int:
-    """The largest width with at most so many parameters."""
-    width = 1
-    while size(make(features, width + 1, form)) <= parameters:
-        width += 1
-    return width
+def _of_width(make: Callable[[int, int, str], nn.Module], features: int, form: str, width: int) -> nn.Module:
+    return make(features, width, form)
 
 
 def contestants(features: int) -> dict[str, dict[str, Make]]:
@@ -103,8 +95,8 @@ def contestants(features: int) -> dict[str, dict[str, Make]]:
         f"MLP, {HIDDEN} wide": {form: partial(mlp, features, HIDDEN, form) for form in ACTIVATIONS}
     }
     for name, (make, forms) in KINDS.items():
-        widths = {form: widest(make, features, form, limit) for form in forms}
-        found[f"{name}, a quarter"] = {form: partial(make, features, widths[form], form) for form in forms}
+        of_width = {form: partial(_of_width, make, features, form) for form in forms}
+        found[f"{name}, a quarter"] = {form: partial(of_width[form], widest(of_width[form], limit)) for form in forms}
     return found
 
 

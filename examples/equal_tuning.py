@@ -1,4 +1,4 @@
-"""The same tuning budget for every kind of network: what the experiments of this folder share.
+"""The same size and tuning budget for every kind of network: what the experiments of this folder share.
 
 Every learning rate (or whatever else there is to choose) is tried with the first seeds; the lowest median validation
 loss chooses; all seeds are trained with it. Test results choose nothing.
@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from torch import nn
 
 
 class Scored(Protocol):
@@ -59,6 +61,19 @@ def tune(
     place = losses.index(min(losses))
     more = [train(choices[place], seed) for seed in range(tuning_seeds, seeds)]
     return Tuned(choices[place], tried[place] + more)
+
+
+def size(model: nn.Module) -> int:
+    """Trained parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def widest(make: Callable[[int], nn.Module], parameters: int) -> int:
+    """The largest width at which what ``make`` builds has at most so many parameters; at least 1."""
+    width = 1
+    while size(make(width + 1)) <= parameters:
+        width += 1
+    return width
 
 
 def parser(description: str, *, seeds: int, tuning_seeds: int, rates: Sequence[float]) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from qkan.bench import contest
 from qkan.bench.contest import Contestant, Entry, Errors, Prepared
 from qkan.bench.measure import Step
-from qkan.bench.work import Work, against_aim, gradient_error, seeded, trained
+from qkan.bench.work import TokenSize, Work, against_aim, gradient_error, seeded, trained
 from qkan.replace import replace_mlp
 
 #: What HQKANs are measured: the paper's latent, and latents by the share of the MLP's parameters.
@@ -27,17 +27,6 @@ TOLERANCES = {"float64": (6e-13, 3e-14), "float32": (1e-4, 1e-5), "bfloat16": (0
 #: Tokens that are compared with double precision: circuits of the reference hold complex states of every edge.
 CHECKED_TOKENS = 4
 _RATIO = 1.2  # to reach on two CPU cores in float32, of time and of memory
-
-
-class Size(NamedTuple):
-    """Of the block's input, and its width."""
-
-    batch: int
-    tokens: int
-    channels: int
-
-    def __str__(self) -> str:
-        return f"{self.batch} x {self.tokens} x {self.channels}"
 
 
 class GPTBlock(nn.Module):
@@ -76,7 +65,7 @@ class BlockWork(Work):
         ValueError: heads that do not divide the channels.
     """
 
-    size: Size
+    size: TokenSize
     heads: int
     reps: int
     latents: tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from qkan.bench import contest
 from qkan.bench.contest import Contestant, Entry, Errors, Prepared
 from qkan.bench.measure import Step
-from qkan.bench.work import Work, against_aim, trained
+from qkan.bench.work import TokenSize, Work, against_aim, trained
 from qkan.kernels.rational_torch import ENGINE as PLAIN
 from qkan.kernels.rational_torch import gradients as formula_gradients
 from qkan.kernels.rational_types import Gradients, Spec
@@ -25,17 +25,6 @@ OURS, GELU, EAGER, STACKED, COPY = "GroupRational", "nn.GELU", "autograd of the 
 TOLERANCES = {"float64": (1e-13, 1e-12), "float32": (2e-5, 2e-5), "bfloat16": (5e-2, 1e-2)}
 #: What ours should reach on two CPU cores, in float32.
 _FASTER, _SLOWER, _MEMORY, _ROUNDING = 6.0, 2.2, 1.2, 0.1
-
-
-class Size(NamedTuple):
-    """Of the activation's input."""
-
-    batch: int
-    tokens: int
-    channels: int
-
-    def __str__(self) -> str:
-        return f"{self.batch} x {self.tokens} x {self.channels}"
 
 
 class Formula(nn.Module):
@@ -93,7 +82,7 @@ class RationalWork(Work):
         ValueError: groups that do not divide the channels.
     """
 
-    size: Size
+    size: TokenSize
     spec: Spec
 
     name = "rational"

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,17 @@ from qkan.kernels.ansatz import get_ansatz
 
 _JITTER = 0.1  # of pre-activation weights around 1 and biases around 0, as after some training
 _ACOS_BOUND = 0.8  # with the jitter, arguments of acos stay inside [-1, 1]
+
+
+class TokenSize(NamedTuple):
+    """Of inputs (batch, tokens, channels)."""
+
+    batch: int
+    tokens: int
+    channels: int
+
+    def __str__(self) -> str:
+        return f"{self.batch} x {self.tokens} x {self.channels}"
 
 
 @dataclass(frozen=True)

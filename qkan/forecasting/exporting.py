@@ -14,7 +14,7 @@ from qkan.forecasting.checks import check_choice, check_number
 from qkan.forecasting.config import EXPORT_FORMATS
 from qkan.forecasting.data import cut_windows, tensors
 from qkan.forecasting.exported import ProgramModel, describe, format_of, read_exported
-from qkan.forecasting.files import RunError, write_atomic
+from qkan.forecasting.files import RunError, make_folder, write_atomic
 from qkan.forecasting.programs import FORMATS, quiet
 from qkan.frozen import Waves
 
@@ -123,12 +123,7 @@ def _claim(path: Path, overwrite: bool) -> None:
         raise RunError(
             f"{path} exists already; choose another file, or pass overwrite=True (--overwrite) to replace it"
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot make the folder {path.parent}: {error.strerror or error}; choose another one"
-        ) from error
+    make_folder(path.parent)
 
 
 def _all_windows(run: Run, data: str | Path | Series | None) -> WindowTensors:

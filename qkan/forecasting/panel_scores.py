@@ -14,6 +14,7 @@ import pandas as pd
 
 from qkan.forecasting.baselines import baseline_forecasts
 from qkan.forecasting.evidence.conformal import fewest_scores, fit_conformal
+from qkan.forecasting.evidence.frames import KEYS, model_columns
 from qkan.forecasting.evidence.scores import accuracy
 from qkan.forecasting.evidence.window_frame import values_of, window_forecasts, window_frame
 from qkan.forecasting.metrics import forecast_metrics
@@ -53,7 +54,7 @@ def panel_scores(data: ForecastData, forecasts: Forecasts) -> dict[str, dict[str
 def _scores(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict[str, float]:
     if validation[name].isna().any() or test[name].isna().any():
         return dict.fromkeys(METRICS, float("nan"))
-    keys = ["unique_id", "ds", "cutoff", "step", "y", name]
+    keys = [*KEYS, "step", "y", name]
     counts = validation.groupby(["unique_id", "step"]).size()
     missing = len(counts) < test[["unique_id", "step"]].drop_duplicates().shape[0]
     if missing or counts.min() < fewest_scores(LEVEL):
@@ -102,6 +103,8 @@ def _statistical(data: ForecastData, models: Sequence[str], workers: int) -> tup
     origins = {str(name): sorted(set(own)) for name, own in asked.groupby("unique_id")["cutoff"]}
     season = data.series.season
     made = fitted(values_of(data), origins, data.horizon, season, models=models, level=(), workers=workers)
-    columns = [name for name in made.frame if name not in ("unique_id", "ds", "cutoff", "y", "step")]
-    found = {name: tuple(window_forecasts(data, part, made.frame, name) for part in parts) for name in columns}
+    found = {
+        name: tuple(window_forecasts(data, part, made.frame, name) for part in parts)
+        for name in model_columns(made.frame)
+    }
     return found, made.failures.to_dict("records")  # type: ignore[return-value]

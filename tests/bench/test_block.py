@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from qkan.bench.block import MLP_ALONE, MLP_BLOCK, TOLERANCES, BlockWork, GPTBlock, Size, errors
+from qkan.bench.block import MLP_ALONE, MLP_BLOCK, TOLERANCES, BlockWork, GPTBlock, errors
 from qkan.bench.contest import CLASSICAL, OURS, Entry
-from qkan.bench.work import Options
+from qkan.bench.work import Options, TokenSize
 
 OPTIONS = Options("normal", "pz", torch.device("cpu"), "float32", 1, 2, 60.0, ("auto",), 0)
-SMALL = BlockWork(Size(3, 7, 12), OPTIONS, heads=3, reps=2, latents=("log2", "equal"))
+SMALL = BlockWork(TokenSize(3, 7, 12), OPTIONS, heads=3, reps=2, latents=("log2", "equal"))
 
 
 def test_everything_is_measured_and_right() -> None:

@@ -6,15 +6,15 @@ from torch import nn
 
 from qkan.bench import rational
 from qkan.bench.contest import CLASSICAL, OURS, Entry
-from qkan.bench.rational import COPY, EAGER, GELU, STACKED, CoefficientErrors, Formula, RationalWork, Size, Truth
-from qkan.bench.work import Options
+from qkan.bench.rational import COPY, EAGER, GELU, STACKED, CoefficientErrors, Formula, RationalWork, Truth
+from qkan.bench.work import Options, TokenSize
 from qkan.kernels.rational_types import Spec
 
-SMALL = Size(3, 5, 12)
+SMALL = TokenSize(3, 5, 12)
 OPTIONS = Options("normal", "", torch.device("cpu"), "float32", 1, 2, 60.0, ("auto", "torch"), 0)
 
 
-def a_work(form: str = "abs_terms", order: tuple[int, int] = (5, 4), size: Size = SMALL) -> RationalWork:
+def a_work(form: str = "abs_terms", order: tuple[int, int] = (5, 4), size: TokenSize = SMALL) -> RationalWork:
     return RationalWork(size, OPTIONS, Spec(3, order, form))
 
 
@@ -76,7 +76,7 @@ def test_wrong_results_are_found() -> None:
 
 
 def test_a_running_sum_loses_digits() -> None:
-    work = RationalWork(Size(40, 50, 96), OPTIONS, Spec(3))
+    work = RationalWork(TokenSize(40, 50, 96), OPTIONS, Spec(3))
     truth = truth_of(work)
     ours = truth.errors(work.module())
     assert 0 < ours.coefficients < 0.3 * truth.naive

@@ -20,7 +20,7 @@ from qkan.forecasting.evidence.frames import (
 )
 from qkan.forecasting.evidence.residuals import residual_acf, residual_diagnostics
 from qkan.forecasting.evidence.scores import Accuracy, accuracy, mase_scales
-from qkan.forecasting.files import RunError, write_text
+from qkan.forecasting.files import RunError, make_folder, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,8 @@ def write_report(
         **_residuals(checked, season),
         **_pictures(checked, found, reference, wanted, unit),
     }
-    _write(path, _render(page))
+    make_folder(path.parent)
+    write_text(path, _render(page))
     return found
 
 
@@ -121,16 +122,6 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise RunError(f"{path} is a folder; give the name of a file, such as {path / 'report.html'}")
     if path.exists() and not overwrite:
         raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True (--overwrite)")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot make the folder {path.parent}: {error.strerror or error}; choose another one"
-        ) from error
-    write_text(path, text)
 
 
 def _render(page: dict[str, Any]) -> str:

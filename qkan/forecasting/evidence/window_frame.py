@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.evidence.frames import KEYS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,8 +39,7 @@ def window_frame(data: ForecastData, part: Part, forecasts: Mapping[str, np.ndar
 
 def window_forecasts(data: ForecastData, part: Part, frame: pd.DataFrame, model: str) -> np.ndarray:
     """Return a model's forecasts of a frame in order of the windows: float64 (N, horizon), NaN where it has none."""
-    keys = ["unique_id", "ds", "cutoff"]
-    found = _keys(data, part).merge(frame[[*keys, model]], on=keys, how="left", validate="one_to_one")
+    found = _keys(data, part).merge(frame[[*KEYS, model]], on=list(KEYS), how="left", validate="one_to_one")
     return found[model].to_numpy(np.float64).reshape(-1, data.horizon)
 
 
