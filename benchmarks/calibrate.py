@@ -1,4 +1,5 @@
-"""Measure the prices of ``qkan.kernels.cost`` on this machine's CPU: times of layers of many sizes, least squares.
+"""Measure the prices of ``qkan.kernels.backend_cost`` on this machine's CPU: times of layers of many sizes, least
+squares.
 
 Prints one line to copy into ``PRICES``, and how far the estimates are from the measured times. Takes about a minute.
 """
@@ -13,7 +14,7 @@ import torch
 from scipy.optimize import nnls
 
 from qkan import QKANLayer
-from qkan.kernels.cost import PRICES, Prices, Work, seconds
+from qkan.kernels.backend_cost import PRICES, Prices, Work, seconds
 
 SIZES = [(16, 8, 8), (64, 8, 20), (256, 16, 16), (256, 64, 64), (1024, 32, 32), (64, 128, 128), (2048, 96, 96)]
 NAMES = ("step", "fixed", "trained", "feature", "product", "call")

@@ -18,7 +18,7 @@ import click
 import torch
 
 from qkan.forecasting import EXPORT_FORMATS, TrainConfig, export, load_exported, train
-from qkan.forecasting.cells import count_parameters
+from qkan.forecasting.model.build import count_parameters
 
 
 def latencies(models: dict, arguments: tuple, rounds: int) -> dict[str, float]:

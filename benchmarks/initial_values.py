@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from qkan import HQKANLSTM, QKANLSTM
-from qkan.forecasting.batches import predict_windows
-from qkan.forecasting.cells import RecurrentForecaster, count_parameters
-from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.data import cut_windows, load_series_of, tensors
-from qkan.forecasting.training import fit
+from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.data.batches import predict_windows
+from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
+from qkan.forecasting.training.loop import fit
 
 Make = Callable[[str, torch.Generator], nn.Module]
 

@@ -18,9 +18,9 @@ import click
 import numpy as np
 import pandas as pd
 
-from qkan.datasets.milan import FIRST_DAY, SQUARES, MilanOptions
-from qkan.datasets.milan_import import import_milan
-from qkan.datasets.milan_sample import file_name, sample_rows
+from qkan.datasets.milan.grid import FIRST_DAY, SQUARES, MilanOptions
+from qkan.datasets.milan.importer import import_milan
+from qkan.datasets.milan.sample import file_name, sample_rows
 
 GROUP = 500  # squares that are made at a time
 

@@ -59,7 +59,7 @@ def trial(kind: Any, options: dict[str, Any]) -> tuple[float, float]:
 def main(hidden_size: int, steps: int, seeds: int, scaler: str) -> None:
     from neuralforecast.models import LSTM
 
-    from qkan.adapters import neuralforecast as ours
+    from qkan.interop import neuralforecast as ours
 
     torch.set_num_threads(1)
     logging.disable(logging.INFO)

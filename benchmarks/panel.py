@@ -18,12 +18,12 @@ import pandas as pd
 import torch
 
 from qkan.datasets import LastSteps, Series
-from qkan.forecasting.batches import WindowTensors
-from qkan.forecasting.cells import build_forecaster, count_parameters
-from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.data import cut_windows, tensors
-from qkan.forecasting.first_use import compile_kernels
-from qkan.forecasting.training import fit, resolve_batch_size
+from qkan.forecasting.config.options import FRAME, TrainConfig
+from qkan.forecasting.data.batches import WindowTensors
+from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.model.build import build_forecaster, count_parameters
+from qkan.forecasting.model.first_use import compile_kernels
+from qkan.forecasting.training.loop import fit, resolve_batch_size
 
 
 def made_panel(series: int, points: int) -> Series:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan import QLSTM
-from qkan.kernels.entangled import cnots
+from qkan.kernels.multiqubit.circuit import cnots
 
 
 class UsualQLSTM(nn.Module):

@@ -13,10 +13,10 @@ import time
 import click
 import torch
 
+from benchmarks.harness import peers
+from benchmarks.harness.measure import draw
+from benchmarks.harness.peers import Peer, PeerProcess
 from qkan import PennyLane, QKANLayer
-from qkan.bench import peers
-from qkan.bench.measure import draw
-from qkan.bench.peers import Peer, PeerProcess
 from qkan.validation.layers import distance
 
 ORIGINAL = Peer(

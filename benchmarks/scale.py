@@ -20,13 +20,13 @@ import click
 import numpy as np
 import torch
 
-from qkan.forecasting.batches import WindowTensors
-from qkan.forecasting.cells import build_forecaster, count_parameters
-from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.distributed import rank_of, training_device
-from qkan.forecasting.first_use import compile_kernels
-from qkan.forecasting.progress import Silent
-from qkan.forecasting.training import fit
+from qkan.forecasting.config.options import FRAME, TrainConfig
+from qkan.forecasting.data.batches import WindowTensors
+from qkan.forecasting.model.build import build_forecaster, count_parameters
+from qkan.forecasting.model.first_use import compile_kernels
+from qkan.forecasting.training.distributed import rank_of, training_device
+from qkan.forecasting.training.loop import fit
+from qkan.forecasting.training.progress import Silent
 
 PANELS = {"10,000 series of 8,928 points": 10_000 * 8_928, "1,000,000 series of 8,928 points": 1_000_000 * 8_928}
 POINTS = 1_488

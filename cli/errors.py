@@ -51,7 +51,7 @@ def as_options(message: str) -> str:
 
     ``lr=0.1`` becomes ``--lr 0.1``, and ``hidden_size`` becomes ``--hidden-size``.
     """
-    from qkan.forecasting.config import CompareConfig, TrainConfig
+    from qkan.forecasting.config.options import CompareConfig, TrainConfig
 
     names = {field.name for config in (TrainConfig, CompareConfig) for field in fields(config)}
     known = "|".join(sorted(names | {"overwrite", "resume"}))

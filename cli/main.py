@@ -5,20 +5,19 @@ from __future__ import annotations
 import click
 
 from qkan import __version__
-from qkan.cli.groups import RootGroup
+from qkan.cli.lazy_groups import RootGroup
 
 COMMANDS = {
-    "train": "qkan.cli.train:train",
-    "compare": "qkan.cli.compare:compare",
-    "predict": "qkan.cli.predict:predict",
-    "evaluate": "qkan.cli.evaluate:evaluate",
-    "report": "qkan.cli.report:report",
-    "export": "qkan.cli.export:export",
-    "validate": "qkan.cli.validate:validate",
-    "circuit": "qkan.cli.circuit:circuit",
-    "data": "qkan.cli.data:data",
-    "bench": "qkan.cli.bench:bench",
-    "info": "qkan.cli.info:info",
+    "train": "qkan.cli.commands.train:train",
+    "compare": "qkan.cli.commands.compare:compare",
+    "predict": "qkan.cli.commands.predict:predict",
+    "evaluate": "qkan.cli.commands.evaluate:evaluate",
+    "report": "qkan.cli.commands.report:report",
+    "export": "qkan.cli.commands.export:export",
+    "validate": "qkan.cli.commands.validate:validate",
+    "circuit": "qkan.cli.commands.circuit:circuit",
+    "data": "qkan.cli.commands.data:data",
+    "info": "qkan.cli.commands.info:info",
 }
 
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from qkan.forecasting.checks import LIMITS
-from qkan.forecasting.config import (
+from qkan.forecasting.config.checks import LIMITS
+from qkan.forecasting.config.options import (
     CALENDAR,
     CELLS,
     DISTRIBUTED,

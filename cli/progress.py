@@ -122,7 +122,7 @@ class ComparisonDisplay(_Display):
 
 
 class ImportDisplay(_Display):
-    """Shows an import; a context manager that implements :class:`qkan.datasets.milan_import.ImportProgress`."""
+    """Shows an import; a context manager that implements :class:`qkan.datasets.milan.importer.ImportProgress`."""
 
     def start(self, days: int, done: int) -> None:
         """Show the empty bar, or the days that are there from an interrupted import."""
@@ -151,7 +151,7 @@ class ImportDisplay(_Display):
 
 
 class FetchDisplay(_Display):
-    """Shows a download; a context manager that implements :class:`qkan.datasets.milan_fetch.FetchProgress`."""
+    """Shows a download; a context manager that implements :class:`qkan.datasets.milan.fetch.FetchProgress`."""
 
     def start(self, files: int, size: int) -> None:
         """Show the empty bar."""

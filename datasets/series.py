@@ -14,7 +14,7 @@ import pandas as pd
 
 COLUMNS = ("unique_id", "ds", "y")
 TREATMENTS = ("refuse", "mask", "interpolate", "zero")
-"""What can be done about missing values; see `qkan.datasets.missing`."""
+"""What can be done about missing values; see `qkan.datasets.read.missing`."""
 MAX_MAGNITUDE = 1e100
 """Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
 

@@ -22,8 +22,8 @@ from typing import Any
 import regression_worker as worker
 import torch
 
-from qkan.bench.others import ORIGINAL
-from qkan.bench.peers import PeerProcess, prepare
+from benchmarks.harness.others import ORIGINAL
+from benchmarks.harness.peers import PeerProcess, prepare
 
 Answer = dict[str, Any]
 Ask = Callable[[Answer], Answer]

@@ -1,4 +1,4 @@
-"""Freeze whole models for inference: every circuit becomes plain torch operations; see :mod:`qkan.frozen`."""
+"""Freeze whole models for inference: every circuit becomes plain torch operations; see :mod:`qkan.layers.frozen`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from qkan.daruan import DARUAN
-from qkan.frozen import FrozenActivation, FrozenLayer
-from qkan.kernels.choice import Radius
-from qkan.layers import QKANLayer
-from qkan.recurrent import Recurrent
+from qkan.kernels.backend_choice import Radius
+from qkan.layers.daruan import DARUAN
+from qkan.layers.frozen import FrozenActivation, FrozenLayer
+from qkan.layers.qkan_layer import QKANLayer
+from qkan.rnn.lstm import Recurrent
 
 Circuits = QKANLayer | DARUAN
 

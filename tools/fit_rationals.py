@@ -1,4 +1,4 @@
-"""Fit the rational activations that ``qkan.GroupRational`` starts from, and write ``qkan/rational_fits.json``.
+"""Fit the rational activations that ``qkan.GroupRational`` starts from, and write ``qkan/layers/rational_fits.json``.
 
     python tools/fit_rationals.py
 
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.special import erf, expit
 
-TABLE = Path(__file__).parents[1] / "qkan" / "rational_fits.json"
+TABLE = Path(__file__).parents[1] / "qkan" / "layers" / "rational_fits.json"
 FUNCTIONS = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),

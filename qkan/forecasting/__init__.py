@@ -1,79 +1,76 @@
 """Forecasting pipelines: train, compare, predict, evaluate.
 
-Importing this package loads no torch, lightning, pandas or matplotlib: the names below are fetched when first used.
+Importing this package loads no torch, lightning, pandas or matplotlib: its names load when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qkan._util.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from qkan.forecasting.cells import RecurrentForecaster, build_forecaster
-    from qkan.forecasting.comparison import Comparison, compare
-    from qkan.forecasting.config import CELLS, EXPORT_FORMATS, CompareConfig, TrainConfig
-    from qkan.forecasting.exported import Exported, load_exported
-    from qkan.forecasting.exporting import Export, export
-    from qkan.forecasting.files import RunError
-    from qkan.forecasting.forecaster import Forecaster
-    from qkan.forecasting.inference import evaluate, predict
-    from qkan.forecasting.progress import CompareProgress, Progress
-    from qkan.forecasting.runs import Run, load_run, read_config, train
+    from qkan.forecasting.comparison.comparison import Comparison as Comparison
+    from qkan.forecasting.comparison.comparison import compare as compare
+    from qkan.forecasting.config.options import CELLS as CELLS
+    from qkan.forecasting.config.options import EXPORT_FORMATS as EXPORT_FORMATS
+    from qkan.forecasting.config.options import CompareConfig as CompareConfig
+    from qkan.forecasting.config.options import TrainConfig as TrainConfig
+    from qkan.forecasting.exporting.exported import Exported as Exported
+    from qkan.forecasting.exporting.exported import load_exported as load_exported
+    from qkan.forecasting.exporting.exporter import Export as Export
+    from qkan.forecasting.exporting.exporter import export as export
+    from qkan.forecasting.forecaster import Forecaster as Forecaster
+    from qkan.forecasting.io.files import RunError as RunError
+    from qkan.forecasting.model.build import RecurrentForecaster as RecurrentForecaster
+    from qkan.forecasting.model.build import build_forecaster as build_forecaster
+    from qkan.forecasting.runs.inference import evaluate as evaluate
+    from qkan.forecasting.runs.inference import predict as predict
+    from qkan.forecasting.runs.run import Run as Run
+    from qkan.forecasting.runs.run import load_run as load_run
+    from qkan.forecasting.runs.run import read_config as read_config
+    from qkan.forecasting.runs.run import train as train
+    from qkan.forecasting.training.progress import CompareProgress as CompareProgress
+    from qkan.forecasting.training.progress import Progress as Progress
 
-_HOME = {
-    "CELLS": "config",
-    "EXPORT_FORMATS": "config",
-    "CompareConfig": "config",
-    "CompareProgress": "progress",
-    "Comparison": "comparison",
-    "Export": "exporting",
-    "Exported": "exported",
-    "Forecaster": "forecaster",
-    "Progress": "progress",
-    "RecurrentForecaster": "cells",
-    "Run": "runs",
-    "RunError": "files",
-    "TrainConfig": "config",
-    "build_forecaster": "cells",
-    "compare": "comparison",
-    "evaluate": "inference",
-    "export": "exporting",
-    "load_exported": "exported",
-    "load_run": "runs",
-    "predict": "inference",
-    "read_config": "runs",
-    "train": "runs",
-}
-
-__all__ = [
-    "CELLS",
-    "EXPORT_FORMATS",
-    "CompareConfig",
-    "CompareProgress",
-    "Comparison",
-    "Export",
-    "Exported",
-    "Forecaster",
-    "Progress",
-    "RecurrentForecaster",
-    "Run",
-    "RunError",
-    "TrainConfig",
-    "build_forecaster",
-    "compare",
-    "evaluate",
-    "export",
-    "load_exported",
-    "load_run",
-    "predict",
-    "read_config",
-    "train",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "comparison.comparison": (
+            "Comparison",
+            "compare",
+        ),
+        "config.options": (
+            "CELLS",
+            "EXPORT_FORMATS",
+            "CompareConfig",
+            "TrainConfig",
+        ),
+        "exporting.exporter": (
+            "Export",
+            "export",
+        ),
+        "exporting.exported": (
+            "Exported",
+            "load_exported",
+        ),
+        "forecaster": ("Forecaster",),
+        "io.files": ("RunError",),
+        "model.build": (
+            "RecurrentForecaster",
+            "build_forecaster",
+        ),
+        "runs.inference": (
+            "evaluate",
+            "predict",
+        ),
+        "runs.run": (
+            "Run",
+            "load_run",
+            "read_config",
+            "train",
+        ),
+        "training.progress": (
+            "CompareProgress",
+            "Progress",
+        ),
+    },
+)

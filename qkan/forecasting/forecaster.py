@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from qkan.forecasting.cells import build_forecaster
-from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
-from qkan.forecasting.data import cut_windows, tensors
-from qkan.forecasting.distributed import rank_of, training_device
-from qkan.forecasting.files import RunError, only_writer, write_json
-from qkan.forecasting.inference import predict
-from qkan.forecasting.progress import Progress
-from qkan.forecasting.runs import (
+from qkan.forecasting.config.options import CELL_NAMES, FRAME, TrainConfig
+from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.io.files import RunError, only_writer, write_json
+from qkan.forecasting.model.build import build_forecaster
+from qkan.forecasting.runs.inference import predict
+from qkan.forecasting.runs.run import (
     Run,
     check_converged,
     claim_folder,
@@ -26,6 +24,8 @@ from qkan.forecasting.runs import (
     training_metrics,
     write_run,
 )
+from qkan.forecasting.training.distributed import rank_of, training_device
+from qkan.forecasting.training.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,7 @@ class Forecaster:
         Raises:
             RunError: nothing was fitted, or the folder holds something already or cannot be written.
         """
-        from qkan.forecasting.environment import describe_environment
+        from qkan.forecasting.runs.environment import describe_environment
 
         run, folder = self.run, Path(folder)
         if rank_of(run.config):
@@ -249,8 +249,8 @@ class Forecaster:
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
-        from qkan.forecasting.first_use import compile_kernels
-        from qkan.forecasting.training import fit
+        from qkan.forecasting.model.first_use import compile_kernels
+        from qkan.forecasting.training.loop import fit
 
         config = self.config
         device = training_device(config)
@@ -265,7 +265,7 @@ class Forecaster:
 
     def _with_future(self, series: Series | None, futr_df: pd.DataFrame) -> Series:
         from qkan.datasets import DataError, future_frame
-        from qkan.forecasting.inference import series_of
+        from qkan.forecasting.runs.inference import series_of
 
         if not self.config.future_cols:
             raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")

@@ -4,6 +4,6 @@
 """
 
 from qkan.quantum.noise import Noise as Noise
-from qkan.quantum.settings import PennyLane as PennyLane
+from qkan.quantum.pennylane import PennyLane as PennyLane
 
 __all__ = ["Noise", "PennyLane"]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from qkan.kernels.ansatz import PAULIS, Ansatz
-from qkan.quantum import workload
+from qkan._util.optional import require_pennylane
+from qkan.kernels.circuits.ansatz import PAULIS, Ansatz
+from qkan.quantum import runtime_estimate as workload
 from qkan.quantum.noise import Noise
-from qkan.quantum.require import require_pennylane
 
 if TYPE_CHECKING:
-    from qkan.quantum.settings import PennyLane
+    from qkan.quantum.pennylane import PennyLane
 
 #: Circuits of one execution, and numbers that an execution with shots may sample: both bound its memory.
 PIECE_CIRCUITS = 2**15
@@ -87,7 +87,8 @@ def preparation(initial: tuple[float, float, float]) -> list[tuple[str, float | 
 def gate_angles(
     x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, *, ansatz: Ansatz, reps: int
 ) -> list[Tensor]:
-    """The angle of every rotation in order, float64, differentiable; arguments as :func:`qkan.kernels.reference.phi`.
+    """The angle of every rotation in order, float64, differentiable; arguments as
+    :func:`qkan.kernels.circuits.statevector.phi`.
 
     An encoding rotation turns by w_l x + b_l or, for the map ``"acos"``, by its arc cosine (arXiv 2509.14026).
     """

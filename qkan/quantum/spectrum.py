@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qkan.kernels.ansatz import PAULIS, ROTATIONS, Ansatz
+from qkan.kernels.circuits.ansatz import PAULIS, ROTATIONS, Ansatz
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,42 +1,40 @@
 """Proof that the fast path equals the circuit: backends against PennyLane, the price of shots and noise.
 
-Importing this package loads neither torch nor PennyLane: the names below are fetched when first used.
+Importing this package loads neither torch nor PennyLane: its names load when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qkan._util.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from qkan.validation.hardware import Demand, demand
-    from qkan.validation.layers import Case, Difference, validate_layers
-    from qkan.validation.runs import noise_curve, shot_errors, validate_run, with_backend
+    from qkan.validation.hardware_demand import Demand as Demand
+    from qkan.validation.hardware_demand import demand as demand
+    from qkan.validation.layers import Case as Case
+    from qkan.validation.layers import Difference as Difference
+    from qkan.validation.layers import validate_layers as validate_layers
+    from qkan.validation.runs import noise_curve as noise_curve
+    from qkan.validation.runs import shot_errors as shot_errors
+    from qkan.validation.runs import validate_run as validate_run
+    from qkan.validation.runs import with_backend as with_backend
 
-_HOME = {
-    "Case": "layers",
-    "Demand": "hardware",
-    "Difference": "layers",
-    "demand": "hardware",
-    "noise_curve": "runs",
-    "shot_errors": "runs",
-    "validate_layers": "layers",
-    "validate_run": "runs",
-    "with_backend": "runs",
-}
-
-__all__ = [
-    "Case",
-    "Demand",
-    "Difference",
-    "demand",
-    "noise_curve",
-    "shot_errors",
-    "validate_layers",
-    "validate_run",
-    "with_backend",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "hardware_demand": (
+            "Demand",
+            "demand",
+        ),
+        "layers": (
+            "Case",
+            "Difference",
+            "validate_layers",
+        ),
+        "runs": (
+            "noise_curve",
+            "shot_errors",
+            "validate_run",
+            "with_backend",
+        ),
+    },
+)

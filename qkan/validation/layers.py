@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from qkan.kernels.ansatz import ANSATZE, Ansatz
-from qkan.kernels.dispatch import Backend, available_backends, check_backend
-from qkan.layers import QKANLayer
-from qkan.options import positive_int
+from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
+from qkan.kernels.layer import Backend, available_backends, check_backend
+from qkan.layers.options import positive_int
+from qkan.layers.qkan_layer import QKANLayer
 from qkan.quantum import PennyLane
 
 #: The largest difference allowed, by dtype, relative to the largest entry of the tensor where that is above 1.

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qkan.forecasting.baselines import naive
-from qkan.forecasting.batches import predict_windows
-from qkan.forecasting.data import some_windows, tensors
-from qkan.forecasting.inference import forecast_windows, windows_for
-from qkan.forecasting.intervals import median
-from qkan.forecasting.metrics import forecast_metrics
-from qkan.kernels.dispatch import Backend
-from qkan.layers import QKANLayer
-from qkan.quantum import Noise, PennyLane, workload
-from qkan.quantum.edges import EdgeByEdge
+from qkan.forecasting.baselines.simple import naive
+from qkan.forecasting.data.batches import predict_windows
+from qkan.forecasting.data.load import some_windows, tensors
+from qkan.forecasting.evaluation.intervals import median
+from qkan.forecasting.evaluation.metrics import forecast_metrics
+from qkan.forecasting.runs.inference import forecast_windows, windows_for
+from qkan.kernels.layer import Backend
+from qkan.layers.qkan_layer import QKANLayer
+from qkan.quantum import Noise, PennyLane
+from qkan.quantum import runtime_estimate as workload
+from qkan.quantum.edge_circuit import EdgeByEdge
 from qkan.validation.layers import (
     TOLERANCES,
     Case,
@@ -34,7 +35,7 @@ from qkan.validation.layers import (
 )
 
 if TYPE_CHECKING:
-    from qkan.forecasting.runs import Run
+    from qkan.forecasting.runs.run import Run
 
 Module = TypeVar("Module", bound=nn.Module)
 #: Parts of the noise that was asked for, at which :func:`noise_curve` evaluates.
@@ -182,7 +183,7 @@ class NoisyForecast:
     Attributes:
         strength: the part of the noise asked for.
         noise: the noise itself.
-        metrics: of :func:`qkan.forecasting.metrics.forecast_metrics`.
+        metrics: of :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
     """
 
     strength: float
@@ -209,7 +210,7 @@ def noise_curve(
         ValueError: a cell without circuits, or circuits that would take too long.
         ModuleNotFoundError: PennyLane is not installed.
     """
-    from qkan.validation.hardware import demand  # which imports this module
+    from qkan.validation.hardware_demand import demand  # which imports this module
 
     data = some_windows(windows_for(run), windows)
     needed = demand(run.model, run.config.window)

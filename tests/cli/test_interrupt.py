@@ -83,7 +83,7 @@ def test_interrupt_before_training_leaves_nothing(tmp_path: Path, monkeypatch: p
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qkan.forecasting.runs.train", interrupted)
+    monkeypatch.setattr("qkan.forecasting.runs.run.train", interrupted)
     done = qkan("train", "lstm", *LONG, "--out", tmp_path / "run")
     assert (done.exit_code, done.stderr) == (130, "\nInterrupted. Nothing was trained yet.\n")
 
@@ -92,7 +92,7 @@ def test_interrupted_comparison_says_how_to_go_on(tmp_path: Path, monkeypatch: p
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qkan.forecasting.comparison.compare", interrupted)
+    monkeypatch.setattr("qkan.forecasting.comparison.comparison.compare", interrupted)
     done = qkan("compare", "lstm", "--data", "damped-shm", "--out", tmp_path)
     assert (done.exit_code, done.stderr) == (
         130,

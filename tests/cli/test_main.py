@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from qkan import __version__
-from qkan.cli.groups import RootGroup
+from qkan.cli.lazy_groups import RootGroup
 from qkan.cli.main import COMMANDS, main
 
 
@@ -41,7 +41,7 @@ def test_version_names_the_program(qkan) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train lstm", "compare lstm", "predict", "evaluate", "report", "data show", "bench layer", "info"],
+    ["train lstm", "compare lstm", "predict", "evaluate", "report", "data show", "info"],
 )
 def test_every_command_shows_an_example(command: str, qkan) -> None:
     output = qkan(*command.split(), "--help").output

@@ -5,11 +5,11 @@ from dataclasses import MISSING, fields
 import click
 import pytest
 
-from qkan.cli.compare import lstm as compare_lstm
+from qkan.cli.commands.compare import lstm as compare_lstm
+from qkan.cli.commands.train import lstm as train_lstm
 from qkan.cli.options import GroupType, ListType, data_stem
-from qkan.cli.train import lstm as train_lstm
-from qkan.forecasting.checks import LIMITS
-from qkan.forecasting.config import CompareConfig, TrainConfig
+from qkan.forecasting.config.checks import LIMITS
+from qkan.forecasting.config.options import CompareConfig, TrainConfig
 
 
 def parameters(command: click.Command) -> dict[str, click.Parameter]:

@@ -24,7 +24,7 @@ from neuralforecast.losses.pytorch import MAE, DistributionLoss, HuberMQLoss, IQ
 from neuralforecast.models import LSTM
 from neuralforecast.utils import PredictionIntervals
 
-from qkan.adapters.neuralforecast import HQKANLSTM, QKANGRU, QKANLSTM
+from qkan.interop.neuralforecast import HQKANLSTM, QKANGRU, QKANLSTM
 
 MODELS = [QKANLSTM, HQKANLSTM, QKANGRU]
 SEASON = 8
@@ -282,7 +282,7 @@ try:
     NeuralForecast.load(sys.argv[1] + "/models")
 except (ValueError, KeyError) as error:  # KeyError in 3.1
     print(error)
-import qkan.adapters.neuralforecast
+import qkan.interop.neuralforecast
 order = pandas.read_csv(sys.argv[1] + "/forecast.csv").columns
 forecast = NeuralForecast.load(sys.argv[1] + "/models").predict()[order]
 numpy.save(sys.argv[1] + "/again.npy", forecast.iloc[:, 2:].to_numpy())

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from qkan import HQKAN, replace_linear, replace_mlp
-from qkan.blocks import Block
+from qkan.replace.find_layers import Block
 
 SMALL = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 40, "num_attention_heads": 2}
 

@@ -31,7 +31,8 @@ def loaded_by(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["qkan", "qkan.forecasting", "qkan.forecasting.evidence", "qkan.bench", "qkan.quantum", "qkan.validation"]
+    "module",
+    ["qkan", "qkan.forecasting", "qkan.forecasting.evaluation", "qkan.quantum", "qkan.validation"],
 )
 def test_import_stays_light(module: str) -> None:
     assert loaded_by(f"import {module}") & HEAVY == set()

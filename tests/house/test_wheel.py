@@ -53,7 +53,7 @@ def test_every_module_of_the_four_folders_is_packaged(folder: str, names: set[st
 def test_data_and_type_marker_are_packaged(names: set[str]) -> None:
     data = [path.name for path in (ROOT / "datasets" / "data").iterdir()]
     assert data
-    own = {"qkan/py.typed", "qkan/forecasting/evidence/report.html.jinja"}
+    own = {"qkan/py.typed", "qkan/forecasting/report/report.html.jinja"}
     assert own | {*(f"qkan/datasets/data/{name}" for name in data)} <= names
 
 
@@ -71,8 +71,7 @@ def test_no_folder_is_importable_at_the_top_level(folder: str, installed: Path) 
         "qkan.datasets",
         "qkan.cli",
         "qkan.forecasting",
-        "qkan.forecasting.evidence",
-        "qkan.bench",
+        "qkan.forecasting.evaluation",
     ],
 )
 def test_packages_are_imported_from_the_wheel(package: str, installed: Path) -> None:

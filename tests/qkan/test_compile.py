@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import qkan
 from qkan import DARUAN, HQKANLSTM, QKAN, QKANLSTM, QKANLayer, QKANLSTMCell
-from qkan.frozen import BlochCircuits, FrozenActivation, FrozenLayer, Waves
+from qkan.layers.frozen import BlochCircuits, FrozenActivation, FrozenLayer, Waves
 
 #: Of layers with a handful of inputs and weights of about 1.
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}

@@ -85,9 +85,9 @@ def _run_files(**options: object) -> dict[str, bytes]:
 
 
 def _write_run(folder: Path, options: dict[str, object]) -> None:
-    from qkan.forecasting.cells import build_forecaster
-    from qkan.forecasting.data import cut_windows, load_series_of, with_whole_path
-    from qkan.forecasting.runs import Run, write_run
+    from qkan.forecasting.data.load import cut_windows, load_series_of, with_whole_path
+    from qkan.forecasting.model.build import build_forecaster
+    from qkan.forecasting.runs.run import Run, write_run
 
     chosen: dict[str, object] = {"data": "damped-shm", "cell": "lstm", "hidden_size": 2, "window": 4, "device": "cpu"}
     config = with_whole_path(TrainConfig(**(chosen | options)))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from malformed import Arguments, Case
 
-from qkan.datasets.milan import METADATA_KEY, STEP_MS, day_bounds
+from qkan.datasets.milan.grid import METADATA_KEY, STEP_MS, day_bounds
 
 DAY = dt.date(2013, 11, 1)
 FIRST = day_bounds(DAY)[0]

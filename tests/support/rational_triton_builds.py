@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from triton_resources import TARGETS, compiled, recorded, resources
 
-from qkan.kernels import rational_triton, rational_triton_jit
-from qkan.kernels.rational_types import Spec
+from qkan.kernels.rational import triton_gpu as rational_triton
+from qkan.kernels.rational import triton_kernels as rational_triton_jit
+from qkan.kernels.rational.types import Spec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -13,8 +13,10 @@ import torch
 from recurrences import Kind, make
 from triton_resources import TARGETS, compiled, recorded, resources
 
-from qkan.kernels import recurrence, recurrence_triton, recurrence_triton_jit
-from qkan.kernels.features import Basis
+from qkan.kernels.recurrence import api as recurrence
+from qkan.kernels.recurrence import triton_gpu as recurrence_triton
+from qkan.kernels.recurrence import triton_kernels as recurrence_triton_jit
+from qkan.kernels.spectral.basis import Basis
 
 KINDS = {
     "classical": Kind(basis=Basis("fourier", 0, base="identity")),

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qkan.kernels import recurrence
-from qkan.kernels.features import Basis
-from qkan.kernels.recurrence_types import GATES, Layout, Spec, Weights
+from qkan.kernels.recurrence import api as recurrence
+from qkan.kernels.recurrence.types import GATES, Layout, Spec, Weights
+from qkan.kernels.spectral.basis import Basis
 
 
 @dataclass(frozen=True)
 class Case:
-    """A recurrence with numbers: what :func:`qkan.kernels.recurrence.run` takes."""
+    """A recurrence with numbers: what :func:`qkan.kernels.recurrence.api.run` takes."""
 
     spec: Spec
     layout: Layout

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qkan.blocks import Block
+from qkan.replace.find_layers import Block
 
 
 class MLP(nn.Module):

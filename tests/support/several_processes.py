@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qkan.forecasting.batches import WindowTensors
-from qkan.forecasting.cells import build_forecaster
-from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.distributed import rank_of
-from qkan.forecasting.progress import Silent
-from qkan.forecasting.training import FitResult, fit
+from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.data.batches import WindowTensors
+from qkan.forecasting.model.build import build_forecaster
+from qkan.forecasting.training.distributed import rank_of
+from qkan.forecasting.training.loop import FitResult, fit
+from qkan.forecasting.training.progress import Silent
 
 _TINY = {"data": "(made)", "window": 4, "epochs": 3, "lr": 0.03, "device": "cpu", "hidden_size": 2}
 

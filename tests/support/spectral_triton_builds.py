@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from qkan.kernels import spectral_triton
+from qkan.kernels.spectral import triton_gpu as spectral_triton
 
 #: What a launch passes as pointers (of the dtype of the products unless it is named here) and as numbers.
 POINTERS = {"x": None, "g": None, "y": None, "dx": None, "matrix": None, "slopes": None, "slope0": None}
@@ -25,7 +25,7 @@ def build(kernel: str, target: tuple[str, Any, int], dtype: str, kind: str, base
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from qkan.kernels import spectral_triton_jit
+    from qkan.kernels.spectral import triton_kernels as spectral_triton_jit
 
     inputs = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
     blocks = spectral_triton.tile(kernel, inputs, extent, extent)

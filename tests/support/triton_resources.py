@@ -26,8 +26,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from qkan.kernels import bloch_triton, bloch_triton_kernels
-from qkan.kernels.ansatz import ANSATZE
+from qkan.kernels.circuits.ansatz import ANSATZE
+from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
+from qkan.kernels.circuits.bloch import triton_kernels as bloch_triton_kernels
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),

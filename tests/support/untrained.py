@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from qkan.forecasting import Run, TrainConfig, build_forecaster
-from qkan.forecasting.data import cut_windows, load_series_of
+from qkan.forecasting.data.load import cut_windows, load_series_of
 
 
 def untrained_run(config: TrainConfig, path: str = "untrained") -> Run:

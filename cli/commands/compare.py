@@ -1,0 +1,97 @@
+"""``qkan compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qkan.cli.errors import Interrupted
+from qkan.cli.lazy_groups import LazyGroup
+from qkan.cli.options import config_options, data_stem
+from qkan.forecasting.config.options import LEARNING_RATES, CompareConfig
+
+if TYPE_CHECKING:
+    from qkan.forecasting import Comparison
+
+_SHOWN = (
+    *("cell", "parameters", "MAE", "MSE", "R2", "median MAE", "coverage of 90 %", "seconds"),
+    *("parameters vs lstm", "MAE vs lstm", "MSE vs lstm"),
+)
+
+
+@click.group(cls=LazyGroup, lazy={"lstm": "qkan.cli.commands.compare:lstm"})
+def compare() -> None:
+    """Compare forecasters on a series under one tuning budget."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  qkan compare lstm --data damped-shm --seeds 5
+  qkan compare lstm --data telecom --cells qkan,lowrank,lstm --budget-params 125,375 --trials 2"""
+)
+@config_options(CompareConfig, leave_out=["out"])
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: runs/compare-DATA]")
+@click.option("--overwrite", is_flag=True, help="Start anew where the folder holds a comparison with other options.")
+def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
+    """Compare QKAN-LSTM with classical recurrent cells on a series.
+
+    Every cell gets the same budget: for each number of parameters the largest size that fits, the same learning
+    rates, chosen by the validation error, and the same seeds. The table gives the errors on the test part in the unit
+    of the series, as median and range over the seeds; it is saved as CSV and Markdown, with a picture of error against
+    parameters. An interrupted comparison goes on when the same command is given again.
+    """
+    if options["data"] is None:
+        raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.")
+    folder = out or Path("runs") / f"compare-{data_stem(options['data'])}"
+    config = CompareConfig(**options, out=str(folder))
+    print_plan(config)
+
+    from qkan import forecasting
+    from qkan.cli.progress import ComparisonDisplay
+
+    try:
+        with ComparisonDisplay() as display:
+            comparison = forecasting.compare(config, overwrite=overwrite, progress=display)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted. The finished runs are in {folder}: the same command goes on there.") from None
+    print_comparison(comparison)
+
+
+def print_plan(config: CompareConfig) -> None:
+    """Print what will run: data, cells, sizes and the tuning budget."""
+    from qkan.cli.tables import count, print_facts
+    from qkan.forecasting.data.load import load_series_of
+
+    series = load_series_of(config)
+    more = config.seeds - config.tuning_seeds
+    tuning = config.tuning_seeds_in_words()
+    rates = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
+    print_facts(
+        {
+            "data": f"{series.name}: {series.summary}",
+            "cells": ", ".join(config.cells),
+            "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
+            "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
+            "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}",
+            "folder": config.out,
+        }
+    )
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print each cell at its best size beside the forecasts that need no training, and where the rest is."""
+    from qkan.cli.tables import print_rows
+    from qkan.forecasting.comparison.tables import readable
+
+    table = readable(comparison.table)
+    shown = [name for name in _SHOWN if name in table]
+    click.echo()
+    title = "Each cell at its best size: test errors in original units, median (minimum to maximum) over the seeds"
+    print_rows(shown, table[shown].itertuples(index=False), title=title)
+    for skip in comparison.skipped:
+        click.echo(f"left out: {skip.cell} at {skip.budget} parameters, as its smallest model has {skip.smallest}")
+    click.echo(f"picture: {comparison.path / 'comparison.png'}")
+    click.echo(f"all sizes: {comparison.path / 'comparison.md'}, points.csv; all runs: runs.csv")

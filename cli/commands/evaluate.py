@@ -1,0 +1,36 @@
+"""``qkan evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qkan.cli.options import HELP
+
+
+@click.command(
+    short_help="Compute the errors of a trained forecaster.",
+    epilog="""\b
+Examples:
+  qkan evaluate runs/telecom-qkan-seed0
+  qkan evaluate runs/telecom-qkan-seed0 --data new-calls.csv""",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help=f"Other data with the same columns. {HELP['data']}  [default: the data of the run]")
+def evaluate(run: Path, data: str | None) -> None:
+    """Compute the errors of the trained forecaster in the folder RUN on the test part of its data.
+
+    The errors are given in the unit of the series, next to those of forecasts that need no training. Other data is
+    split like the data of the run and scaled as in training.
+    """
+    from qkan import forecasting
+    from qkan.cli.tables import print_scores
+    from qkan.forecasting.runs.inference import forecast_windows, median_scores, score, score_series, windows_for
+
+    loaded = forecasting.load_run(run)
+    windows = windows_for(loaded, data)
+    predictions = forecast_windows(loaded.model, windows)
+    several = len(windows.ids) > 1
+    medians = median_scores(score_series(windows, predictions)) if several else None
+    print_scores(score(windows, predictions), loaded, medians)

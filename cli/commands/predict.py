@@ -1,0 +1,66 @@
+"""``qkan predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qkan.cli.errors import UserError
+from qkan.cli.options import HELP
+from qkan.forecasting.config.checks import LIMITS
+
+
+@click.command(
+    short_help="Forecast what follows the last values of the data.",
+    epilog="""\b
+Examples:
+  qkan predict runs/telecom-qkan-seed0 --horizon 12
+  qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv
+  qkan predict telecom.onnx --data new-calls.csv""",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
+@click.option(
+    "--future",
+    metavar="FILE",
+    help="File with the covariates that are known in advance, one row for every step to forecast.  [default: the rows "
+    "without a value at the end of the data]",
+)
+@click.option(
+    "--horizon",
+    type=click.IntRange(*LIMITS["horizon"]),
+    metavar="N",
+    help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file for the forecast.  [default: the terminal]")
+@click.option("--overwrite", is_flag=True, help="Replace the file.")
+def predict(
+    run: Path, data: str | None, future: str | None, horizon: int | None, out: Path | None, overwrite: bool
+) -> None:
+    """Forecast what follows the last values, with the trained forecaster in the folder RUN.
+
+    RUN may also be a file that `qkan export` wrote.
+
+    The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
+    yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
+    """
+    if out is not None and out.exists() and not overwrite:
+        raise UserError(f"{out} exists already; choose another file, or replace it with --overwrite")
+
+    from qkan import forecasting
+    from qkan.cli.tables import count
+    from qkan.forecasting.io.files import write_text
+
+    is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
+    trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
+    table = forecasting.predict(trained, data=data, horizon=horizon, future=future)
+    if out is None:
+        click.echo(table.to_csv(index=False), nl=False)
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out.parent}: {error.strerror}; choose another --out") from error
+    write_text(out, table.to_csv(index=False))
+    click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

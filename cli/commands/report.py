@@ -1,0 +1,92 @@
+"""``qkan report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qkan.cli.options import ListType
+
+_ORIGINS = 1000
+
+
+@click.command(
+    short_help="Write a page with the evidence about a trained forecaster.",
+    epilog="""\b
+Examples:
+  qkan report runs/telecom-qkan-seed0
+  qkan report runs/telecom-qkan-seed0 --baselines naive,ets --levels 50,80,95 --out report.html""",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="File for the page.  [default: report.html in RUN]")
+@click.option(
+    "--baselines",
+    type=ListType(str, "baseline", "naive,ets"),
+    help="Some of naive, seasonal-naive, ets, sarima, theta, or none.  [default: all; sarima for up to 100 series]",
+)
+@click.option(
+    "--levels",
+    type=ListType(float, "level", "80,90"),
+    default="80,90",
+    show_default=True,
+    help="Levels of the prediction intervals in percent.",
+)
+@click.option(
+    "--origins",
+    type=click.IntRange(1),
+    default=_ORIGINS,
+    show_default=True,
+    metavar="N",
+    help="Cover at most the last N origins of the test part of each series.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that fit baselines.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file.")
+def report(
+    run: Path,
+    out: Path | None,
+    baselines: tuple[str, ...] | None,
+    levels: tuple[float, ...],
+    origins: int,
+    workers: int,
+    overwrite: bool,
+) -> None:
+    """Write a page about the forecaster in the folder RUN that needs no network and is readable on a phone.
+
+    It shows errors on the test part beside those of statistical baselines from the same origins, tests of whether the
+    differences are more than chance, prediction intervals with their measured coverage, and what the residuals hold.
+    """
+    from qkan import forecasting
+    from qkan.cli.tables import number, print_rows
+    from qkan.forecasting.report import report_run
+
+    chosen = () if baselines == ("none",) else baselines
+    made = report_run(
+        forecasting.load_run(run),
+        out,
+        baselines=chosen,
+        levels=levels,
+        origins=origins,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    pooled = made.accuracy.pooled
+    names = [name for name in pooled if name in ("mae", "rmse", "mase") or str(name).startswith("coverage-")]
+    heads = [
+        str(name).replace("coverage-", "inside % of ") if "-" in str(name) else str(name).upper() for name in names
+    ]
+    rows = [
+        [str(row["model"]), *(number(None if row[name] != row[name] else row[name]) for name in names)]
+        for row in pooled.to_dict("records")
+    ]
+    print_rows(["forecast", *heads], rows, title="Test part")
+    for note in made.notes:
+        click.echo(note)
+    click.echo(f"Report written to {made.path}")

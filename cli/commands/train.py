@@ -1,0 +1,152 @@
+"""``qkan train``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from qkan.cli.errors import Interrupted
+from qkan.cli.lazy_groups import LazyGroup
+from qkan.cli.options import config_options, data_stem
+from qkan.forecasting.config.options import CELL_OPTIONS, TrainConfig
+
+
+@click.group(cls=LazyGroup, lazy={"lstm": "qkan.cli.commands.train:lstm"})
+def train() -> None:
+    """Train a forecaster on a series and report its errors."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  qkan train lstm --data telecom
+  qkan train lstm --data calls.csv --time-col hour --target-col calls --horizon 24
+  qkan train lstm --out runs/telecom-qkan-seed0 --resume"""
+)
+@config_options(TrainConfig)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-CELL-seedSEED]")
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run in the folder, with its options.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@click.pass_context
+def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
+    """Train a QKAN-LSTM or another recurrent cell on a series.
+
+    Training stops early when the validation loss no longer falls, and the weights of the best epoch are kept. The
+    errors on the test part are given in the unit of the series, next to those of forecasts that need no training.
+    Options, weights, history, metrics, predictions and plots go to the run folder.
+    """
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other: go on with the run, or replace it.", ctx)
+    if options["data"] is None and not (resume and out):
+        raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.", ctx)
+    config, out = _config_and_folder(ctx, out, resume, options)
+
+    from qkan import forecasting
+    from qkan.cli.progress import TrainingDisplay
+    from qkan.forecasting.training.distributed import rank_of
+
+    if rank := rank_of(config):
+        _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
+        return
+    print_plan(config, out)
+    try:
+        with TrainingDisplay() as display:
+            run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display)
+    except KeyboardInterrupt:
+        command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
+        hint = f"Go on with: {command}" if (out / "config.json").exists() else "Nothing was trained yet."
+        raise Interrupted(f"Interrupted. {hint}") from None
+    print_result(run)
+
+
+def _follow(rank: int, train: Callable[[], object]) -> None:
+    """Train in one of the further processes, which say nothing but what went wrong."""
+    try:
+        train()
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(Interrupted.exit_code) from None
+    except ValueError as error:
+        raise ValueError(f"process {rank} of the training: {error}") from error
+
+
+def _config_and_folder(
+    ctx: click.Context, out: Path | None, resume: bool, options: dict[str, Any]
+) -> tuple[TrainConfig, Path]:
+    """Return the options to train with and the run folder; a resumed run keeps those it was started with."""
+    if resume and out is not None and (options["data"] is None or (out / "config.json").exists()):
+        from qkan.forecasting import read_config
+
+        given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+        if given & {"devices", "num_nodes"}:
+            given |= {"distributed"}  # what the other number of processes needed
+        return replace(read_config(out), **{name: options[name] for name in given}), out
+    config = TrainConfig(**options)
+    return config, out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
+
+
+def print_plan(config: TrainConfig, out: Path) -> None:
+    """Print what will run: data, split, cell, parameters, training and run folder."""
+    import torch
+
+    from qkan.cli.tables import count, print_facts
+    from qkan.forecasting.data.load import cut_windows, load_series_of
+    from qkan.forecasting.model.build import build_forecaster, count_parameters
+    from qkan.forecasting.training.distributed import training_device
+    from qkan.forecasting.training.loop import resolve_batch_size
+
+    device = str(training_device(config))
+    if config.processes > 1:
+        device = f"{device.partition(':')[0]} with {config.processes} processes"
+    data = cut_windows(load_series_of(config), config)
+    series = data.series
+    parameters = count_parameters(build_forecaster(config, torch.Generator().manual_seed(config.seed)))
+    batch_size = resolve_batch_size(config.batch_size, len(data.train))
+    shape = {"hidden size": config.hidden_size, "layers": config.num_layers}
+    chosen = {name: getattr(config, name) for name in sorted(CELL_OPTIONS[config.cell])}
+    own = {name.replace("_", " "): value for name, value in chosen.items() if value not in (None, False)}
+    of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
+    print_facts(
+        {
+            "data": f"{series.name}: {series.summary}",
+            "values": f"{len(series.frame):,}{of}, {series.frame['ds'].min()} to {series.frame['ds'].max()}",
+            "windows": f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test; "
+            f"{config.window} steps in, {config.horizon} out",
+            **({"channels": _channels(config)} if config.channels > 1 else {}),
+            "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
+            "parameters": f"{parameters:,}",
+            "training": f"at most {count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
+            f"patience {config.patience}, seed {config.seed}, on {device}",
+            "run folder": str(out),
+        }
+    )
+
+
+def _channels(config: TrainConfig) -> str:
+    """Name the input channels beside the value itself."""
+    named = {
+        "observed or not": config.missing == "mask",
+        f"past {', '.join(config.past_cols)}": config.past_cols,
+        f"future {', '.join(config.future_cols)}": config.future_cols,
+        f"calendar {', '.join(config.calendar)}": config.calendar,
+    }
+    return f"{config.channels}: " + "; ".join(["value", *(name for name, there in named.items() if there)])
+
+
+def print_result(run: Any) -> None:
+    """Print the errors on the test part, and what can be done with the run."""
+    from qkan.cli.tables import count, print_scores
+
+    metrics = run.metrics
+    click.echo(
+        f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
+        f"the weights are those of epoch {metrics['best_epoch']}\n"
+    )
+    print_scores(metrics["test"], run, metrics.get("test_median"))
+    click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
+    click.echo(f"next: qkan predict {shlex.quote(str(run.path))} --horizon 12")

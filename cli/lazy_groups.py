@@ -1,0 +1,57 @@
+"""Command groups that import a command only when it is used, and that answer a user's mistakes with one sentence."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+from click.exceptions import NoSuchCommand
+
+from qkan.cli.errors import Interrupted, UserError, explain
+
+
+class LazyGroup(click.Group):
+    """A group that is told where its commands live, ``{"train": "qkan.cli.commands.train:train"}``."""
+
+    def __init__(self, *args: Any, lazy: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which they were given, which is the order of a user's work."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command, or ``None`` if there is none of this name."""
+        if cmd_name not in self.lazy:
+            return None
+        module, _, name = self.lazy[cmd_name].partition(":")
+        return getattr(import_module(module), name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown one is answered with the closest names, loaded or not."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(args[0], possibilities=self.lazy, ctx=ctx) from error
+
+
+class RootGroup(LazyGroup):
+    """The outermost group: whatever a user can get wrong ends in one line and exit code 2, Ctrl-C in 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; ``--traceback`` lets errors through as they are."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("Interrupted.") from None
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except (ValueError, OSError, MemoryError, RuntimeError, ModuleNotFoundError) as error:
+            sentence = explain(error)
+            if sentence is None or ctx.params["traceback"]:
+                raise
+            raise UserError(sentence) from error

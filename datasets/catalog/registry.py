@@ -1,0 +1,158 @@
+"""The series that come with the package, by name, and the one entry point that accepts a name or a file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from qkan.datasets.catalog import synthetic as oscillators
+from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
+from qkan.datasets.milan.grid import is_import, load_milan, names_milan, read_import
+from qkan.datasets.read.file import is_data_path, read_series
+from qkan.datasets.read.select import keep_series
+from qkan.datasets.series import DataError, Series, Session, step_frame
+
+_COMPUTED = "computed"
+_FREE = "Apache-2.0 (computed by this package)"
+
+
+@dataclass(frozen=True)
+class SeriesSpec:
+    """What is known of a series without loading it; ``build`` makes its frame. The other fields are those of Series."""
+
+    name: str
+    points: int
+    summary: str
+    build: Callable[[], pd.DataFrame]
+    frequency: str | None = None
+    season: tuple[int, ...] = ()
+    unit: str = ""
+    source: str = _COMPUTED
+    licence: str = _FREE
+    session: Session | None = None
+
+    def load(self) -> Series:
+        """Build the frame and give the whole series."""
+        return Series(
+            name=self.name,
+            frame=self.build(),
+            frequency=self.frequency,
+            season=self.season,
+            unit=self.unit,
+            source=self.source,
+            licence=self.licence,
+            summary=self.summary,
+            session=self.session,
+        )
+
+
+def _computed(
+    name: str, points: int, values: Callable, summary: str, *, unit: str = "", season: tuple[int, ...] = ()
+) -> SeriesSpec:
+    def build() -> pd.DataFrame:
+        return step_frame(values(), name)
+
+    return SeriesSpec(name, points, summary, build, unit=unit, season=season)
+
+
+_SPECS = (
+    SeriesSpec(
+        "telecom",
+        27_716,
+        "calls handled by a bank's call centre, 164 working days of 2003, 07:00 to 21:00",
+        telecom,
+        frequency="5min",
+        season=(STEPS_A_DAY, STEPS_A_WEEK),
+        unit="calls per 5 minutes",
+        source="Weinberg, Brown and Stroud (2007), JASA 102; R package fpp3",
+        licence="published with fpp3 (GPL-3); no separate licence of the values is known",
+        session=SESSION,
+    ),
+    _computed("damped-shm", 240, oscillators.damped_shm, "angular velocity of a damped pendulum", unit="rad/s"),
+    _computed("bessel-j2", 256, oscillators.bessel_j2, "Bessel function J2 on [2, 100]"),
+    _computed(
+        "delayed-quantum-control",
+        2_200,
+        oscillators.delayed_quantum_control,
+        "decaying train of Gaussian pulses, one every 200 steps",
+        season=(200,),
+    ),
+    _computed("narma-5", 300, partial(oscillators.narma, 5), "nonlinear autoregressive moving average of order 5"),
+    _computed("narma-10", 300, partial(oscillators.narma, 10), "nonlinear autoregressive moving average of order 10"),
+    _computed("duffing", 2_000, oscillators.duffing, "position of a driven Duffing oscillator, chaotic"),
+    _computed("logistic-map", 1_500, oscillators.logistic_map, "every third iterate of a logistic map, chaotic"),
+    _computed("henon-map", 1_100, oscillators.henon_map, "first coordinate of the Hénon map, chaotic"),
+)
+SPECS: dict[str, SeriesSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def available_series() -> dict[str, str]:
+    """Name and one-line summary of every series that comes with the package; loads no data."""
+    return {name: spec.summary for name, spec in SPECS.items()}
+
+
+def load_series(name: str) -> Series:
+    """One of the series that come with the package.
+
+    Args:
+        name: a key of `available_series`.
+
+    Raises:
+        DataError: no series has that name; the message lists the known ones and the closest match.
+    """
+    if name not in SPECS:
+        close = difflib.get_close_matches(name, [*SPECS, "milan"], n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise DataError(
+            f"unknown data {name!r}{hint}; choose one of {', '.join(SPECS)}, "
+            "or give the path of a .csv, .csv.gz or .parquet file"
+        )
+    return SPECS[name].load()
+
+
+def names_file(name_or_path: str | Path) -> bool:
+    """Whether `resolve_series` would read a file, there or not, rather than take a series of the package."""
+    return str(name_or_path) not in SPECS and not names_milan(name_or_path) and is_data_path(name_or_path)
+
+
+def resolve_series(
+    name_or_path: str | Path,
+    *,
+    time_col: str | None = None,
+    target_col: str | None = None,
+    id_col: str | None = None,
+    past_cols: Sequence[str] = (),
+    future_cols: Sequence[str] = (),
+    missing: str = "refuse",
+    series: Sequence[str] = (),
+) -> Series:
+    """The series called ``name_or_path``, or the one in the file at that path.
+
+    A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
+    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `load_milan`. The columns are those of
+    `read_series` and make sense for files only. ``series`` names those to keep of many, all if it is empty.
+    A built-in series has no missing values; ``missing`` treats those of files and imports.
+
+    Raises:
+        DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
+            keep is not there.
+    """
+    text = str(name_or_path)
+    columns: dict[str, Any] = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
+    columns |= {"past_cols": tuple(past_cols), "future_cols": tuple(future_cols)}
+    if names_file(name_or_path):
+        if not any(columns.values()) and is_import(name_or_path):
+            return read_import(Path(name_or_path), series, missing=missing)
+        return keep_series(read_series(name_or_path, **columns, missing=missing), series)
+    given = [f"{option}={value!r}" for option, value in columns.items() if value]
+    if given and (text in SPECS or names_milan(text)):
+        raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
+    if names_milan(text):
+        return load_milan(text, series, missing=missing)
+    return replace(keep_series(load_series(text), series), missing=missing)

@@ -1,0 +1,1 @@
+"""The Milan grid: download, import, sample."""

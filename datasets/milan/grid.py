@@ -1,0 +1,338 @@
+"""The Milan grid of the Telecom Italia Big Data Challenge: what its files hold, its clock, its place on disk.
+
+62 daily files from 2013-11-01 to 2014-01-01, 10,000 squares, 10-minute intervals (doi 10.7910/DVN/EGZHFV, Barlacchi et
+al. 2015, Scientific Data 2:150055). `milan_import` turns them into one Parquet file, `milan_fetch` downloads them. See
+docs/milan.md.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from qkan.datasets.read.frequency import natural_season
+from qkan.datasets.read.select import check_names
+from qkan.datasets.read.table import series_from_frame
+from qkan.datasets.series import DataError, Series
+
+SIGNALS = ("sms_in", "sms_out", "call_in", "call_out", "internet")
+"""The activity columns of a daily file, in their order after square, time and country code."""
+
+FREQS = {"10min": 1, "1h": 6}
+"""Steps that can be written, with the number of 10-minute intervals that each sums."""
+
+FILLS = ("zero", "missing")
+SQUARES = 10_000
+STEP_MS = 600_000
+FIRST_DAY, LAST_DAY = dt.date(2013, 11, 1), dt.date(2014, 1, 1)
+DOI = "10.7910/DVN/EGZHFV"
+SOURCE = f"Telecom Italia, Open Big Data Challenge 2013, Milan grid, doi {DOI}"
+LICENCE = "Open Database License (ODbL) 1.0"
+ZONE = ZoneInfo("Europe/Rome")
+UTC_OFFSET = dt.timedelta(hours=1)
+"""What `ds` adds to UTC: Italian standard time all the year round, so that every step lasts 10 minutes or 1 hour."""
+
+METADATA_KEY = b"qkan.milan"
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_NAME = re.compile(r"milan(?:-(?P<signal>[a-z_]+)-(?P<freq>10min|1h))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MilanOptions:
+    """What an import writes.
+
+    Args:
+        signal: one of :data:`SIGNALS`.
+        freq: ``"10min"``, or ``"1h"`` for sums of six intervals.
+        fill: what an interval becomes for which the files have no row of the square: ``"zero"`` or ``"missing"``
+            (null). An hour is absent if all its six intervals are.
+        squares: numbers of the squares to keep, ascending, 1 to 10,000; None keeps all.
+
+    Raises:
+        DataError: an option is none of these.
+    """
+
+    signal: str = "sms_in"
+    freq: str = "10min"
+    fill: str = "zero"
+    squares: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("signal", SIGNALS), ("freq", tuple(FREQS)), ("fill", FILLS)):
+            if getattr(self, name) not in allowed:
+                raise DataError(f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        if self.squares is not None:
+            if not self.squares:
+                raise DataError(f"squares is empty; name at least one of 1 to {SQUARES}, or leave it out for all")
+            for square in self.squares:
+                _check_square(square, repr(square))
+            if list(self.squares) != sorted(set(self.squares)):
+                raise DataError(f"squares {self.squares[:5]} must ascend without repeats; sort them")
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The numbers of the squares to keep, ascending."""
+        return tuple(range(1, SQUARES + 1)) if self.squares is None else self.squares
+
+
+def parse_squares(text: str) -> tuple[int, ...]:
+    """The squares that ``"1,2,5000-5060"`` names, ascending.
+
+    Raises:
+        DataError: a part is no number or range of 1 to 10,000, a range runs backwards, or a square is named twice.
+    """
+    squares: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+        if match is None:
+            raise DataError(
+                f"squares {text!r} has the part {part.strip()!r}, which is neither a number nor a range; write numbers "
+                f"and ranges of 1 to {SQUARES} separated by commas, such as 1,2,5000-5060"
+            )
+        first = int(match[1])
+        last = first if match[2] is None else int(match[2])
+        _check_square(first, repr(text))
+        _check_square(last, repr(text))
+        if last < first:
+            raise DataError(f"squares {text!r} has the range {first}-{last}, which runs backwards; swap its ends")
+        squares.extend(range(first, last + 1))
+    ordered = sorted(set(squares))
+    if len(ordered) < len(squares):
+        twice = Counter(squares).most_common(1)[0][0]
+        raise DataError(f"squares {text!r} names {twice} twice; name every square once")
+    return tuple(ordered)
+
+
+def _check_square(square: int, shown: str) -> None:
+    if isinstance(square, bool) or not isinstance(square, int) or not 1 <= square <= SQUARES:
+        raise DataError(f"squares {shown} has {square!r}, outside 1 to {SQUARES}; name squares of the Milan grid")
+
+
+def parse_days(text: str) -> tuple[dt.date, ...]:
+    """The days that ``"2013-11-01..2013-11-03,2013-12-24"`` names, ascending; both ends of a range count.
+
+    Raises:
+        DataError: a part is no day or range, lies outside the data set, runs backwards, or names a day twice.
+    """
+    days: list[dt.date] = []
+    for part in text.split(","):
+        ends = [_day(end.strip(), text) for end in part.split("..")]
+        if len(ends) > 2:
+            raise DataError(f"days {text!r} has the part {part.strip()!r} with more than two ends; write FIRST..LAST")
+        first, last = ends[0], ends[-1]
+        if last < first:
+            raise DataError(f"days {text!r} has the range {part.strip()}, which runs backwards; swap its ends")
+        days.extend(first + dt.timedelta(days=n) for n in range((last - first).days + 1))
+    ordered = sorted(set(days))
+    if len(ordered) < len(days):
+        twice = Counter(days).most_common(1)[0][0]
+        raise DataError(f"days {text!r} names {twice} twice; name every day once")
+    return tuple(ordered)
+
+
+def _day(text: str, whole: str) -> dt.date:
+    try:
+        day = dt.date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        day = None
+    if day is None or not FIRST_DAY <= day <= LAST_DAY:
+        raise DataError(
+            f"days {whole!r} has {text!r}, which is no day of {FIRST_DAY} to {LAST_DAY}; write days and ranges "
+            f"separated by commas, such as {FIRST_DAY}..2013-11-03"
+        )
+    return day
+
+
+def local_day(time_ms: int) -> dt.date:
+    """The day in Milan of a moment, given as milliseconds since 1970 in UTC.
+
+    Raises:
+        DataError: the moment lies outside the years 1970 to 2261.
+    """
+    if not 0 <= time_ms < 9_200_000_000_000:
+        raise DataError(f"time {time_ms} is outside the years 1970 to 2261; times are milliseconds since 1970 in UTC")
+    return (_EPOCH + dt.timedelta(milliseconds=time_ms)).astimezone(ZONE).date()
+
+
+def day_bounds(day: dt.date) -> tuple[int, int]:
+    """First moment of a day in Milan and of the next, in UTC milliseconds: 23 or 25 hours apart at a clock change."""
+    ends = (dt.datetime.combine(d, dt.time(), ZONE) for d in (day, day + dt.timedelta(days=1)))
+    first, last = (round((end - _EPOCH) / dt.timedelta(milliseconds=1)) for end in ends)
+    return first, last
+
+
+def wall_clock(ds: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """What the clocks in Milan showed at the times of an imported file.
+
+    ``ds`` is Italian standard time (UTC+1) throughout. From the last Sunday of March to that of October clocks are an
+    hour ahead of it: at the spring change the wall clock skips 02:00 to 03:00, at the autumn change it shows 02:00 to
+    03:00 twice, told apart by their offset from UTC. All of the official period is standard time.
+
+    Args:
+        ds: naive times, shape (n,).
+
+    Returns:
+        the same moments in zone Europe/Rome, shape (n,).
+
+    Raises:
+        DataError: ``ds`` has a zone already.
+    """
+    if ds.tz is not None:
+        raise DataError(f"ds has the zone {ds.tz}; give the naive times of an imported file")
+    return (ds - UTC_OFFSET).tz_localize("UTC").tz_convert(str(ZONE))
+
+
+def data_folder() -> Path:
+    """Where imports go by default: the folder in QKAN_DATA, or else the user's cache folder of this package."""
+    import pooch
+
+    return Path(os.environ.get("QKAN_DATA") or pooch.os_cache("qkan"))
+
+
+def default_path(signal: str, freq: str) -> Path:
+    """The file in which `--data milan` looks for a signal at a step."""
+    return data_folder() / f"milan-{signal}-{freq}.parquet"
+
+
+def names_milan(name: str | Path) -> bool:
+    """Whether ``name`` means an import in the default place: ``milan``, or ``milan-SIGNAL-FREQ``."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def find_milan(name: str) -> Path:
+    """The imported file that ``milan`` or ``milan-SIGNAL-FREQ`` means; plain ``milan`` is the only one there is.
+
+    Raises:
+        DataError: there is none, or ``milan`` could mean several.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise DataError(f"{name!r} is no Milan import; write milan, or milan-SIGNAL-FREQ such as milan-internet-1h")
+    if match["signal"] is None:
+        found = [path for signal in SIGNALS for freq in FREQS if (path := default_path(signal, freq)).exists()]
+        options = ""
+    else:
+        chosen = MilanOptions(signal=match["signal"], freq=match["freq"])
+        path = default_path(chosen.signal, chosen.freq)
+        found = [path] if path.exists() else []
+        options = f" --signal {chosen.signal} --freq {chosen.freq}"
+    if not found:
+        raise DataError(
+            f"there is no {name!r} in {str(data_folder())!r} yet; download the daily files with `qkan data fetch milan "
+            f"--out milan`, then run `qkan data import milan milan{options}` (QKAN_DATA names another folder)"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.stem for path in found)
+        raise DataError(f"'milan' could mean {len(found)} imports in {str(data_folder())!r}; name one of {names}")
+    return found[0]
+
+
+def load_milan(name: str, squares: Sequence[str] = (), *, missing: str = "refuse") -> Series:
+    """The squares of an import in the default place, with the source and licence that it records.
+
+    Args:
+        name: ``milan`` or ``milan-SIGNAL-FREQ``, see `find_milan`.
+        squares: names of the squares to keep; all if empty.
+        missing: what to do about missing values, see `qkan.datasets.read.missing`.
+
+    Raises:
+        DataError: there is no such import, or its file cannot be used.
+    """
+    return read_import(find_milan(name), squares, missing=missing)
+
+
+def is_import(path: str | Path) -> bool:
+    """Whether a file is a Parquet file that an import wrote."""
+    path = Path(path)
+    try:
+        return path.suffix.lower() == ".parquet" and path.is_file() and bool(read_facts(path))
+    except DataError:
+        return False
+
+
+def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refuse") -> Series:
+    """The series of a file that an import wrote; of a file with many squares only those asked for are read.
+
+    Args:
+        path: the Parquet file.
+        squares: names of the squares to keep; all if empty.
+        missing: what to do about missing values, see `qkan.datasets.read.missing`.
+
+    Raises:
+        DataError: the file cannot be read, lacks a square, or has missing values that are refused.
+    """
+    import pyarrow as pa
+
+    facts = read_facts(path)
+    try:
+        frame = pd.read_parquet(path, filters=[("unique_id", "in", list(squares))] if squares else None)
+        ids = sorted(set(frame["unique_id"]))
+        if len(ids) < len(set(squares)):
+            every = pd.read_parquet(path, columns=["unique_id"])["unique_id"].unique()
+            check_names(squares, sorted(map(str, every)), path.stem)
+        frame = frame.astype({"ds": "datetime64[ns]", "y": "float64"})
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{str(path)!r} cannot be read ({error}); import it again") from error
+    if not len(frame):
+        raise DataError(f"{str(path)!r} has no rows; import it again")
+    absent = int(frame["y"].isna().sum())
+    if absent and missing == "refuse":
+        raise DataError(
+            f"{str(path)!r} has {absent:,} missing values among those asked for; import it with --fill zero, choose "
+            "squares without any, or say how to treat missing values with --missing (mask, interpolate or zero)"
+        )
+    step = {"10min": "10 minutes", "1h": "hour"}[facts["freq"]]
+    frequency = {"10min": "10min", "1h": "h"}[facts["freq"]]
+    count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"
+    series = (
+        series_from_frame(frame, name=path.stem, label=path.name, missing=missing, frequency=frequency)
+        if absent
+        else Series(path.stem, frame, frequency, natural_season(frequency, len(frame) // len(ids)), missing=missing)
+    )
+    return replace(
+        series,
+        unit=f"{facts['signal']} activity per {step}",
+        source=facts["source"],
+        licence=facts["licence"],
+        summary=f"{facts['signal']} of {count} of the Milan grid, {facts['days']}",
+    )
+
+
+def read_facts(path: Path) -> dict:
+    """What an import recorded in the metadata of its Parquet file: source, licence, signal, freq, fill, zone, days ...
+
+    Raises:
+        DataError: the file is no Parquet file, or none that an import wrote.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{str(path)!r} cannot be read as Parquet ({error}); import it again") from error
+    if raw is None:
+        raise DataError(f"{str(path)!r} was not written by `qkan data import milan`; import it again")
+    try:
+        facts = json.loads(raw)
+    except (ValueError, RecursionError):
+        facts = None
+    texts = ("signal", "source", "licence", "days")
+    if (
+        not isinstance(facts, dict)
+        or facts.get("freq") not in FREQS
+        or not all(isinstance(facts.get(name), str) for name in texts)
+    ):
+        raise DataError(f"what {str(path)!r} records of its import was changed; import it again")
+    return facts

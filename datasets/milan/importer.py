@@ -1,0 +1,360 @@
+"""From daily Milan files to one Parquet file of regular series, in one pass and in little memory.
+
+Every day becomes a part file in a work folder beside the output; when all are there, they are joined by blocks of
+squares. A killed import therefore goes on with the days that it lacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from qkan.datasets.milan.grid import (
+    DOI,
+    FREQS,
+    LICENCE,
+    METADATA_KEY,
+    SOURCE,
+    SQUARES,
+    STEP_MS,
+    UTC_OFFSET,
+    ZONE,
+    MilanOptions,
+    day_bounds,
+    default_path,
+)
+from qkan.datasets.milan.lines import Block, read_blocks
+from qkan.datasets.milan.sources import Source, find_sources, open_source
+from qkan.datasets.milan.work_files import only_process, write_whole
+from qkan.datasets.series import DataError
+
+FORMAT = 1
+MOST_ROWS = 25_000_000
+"""A day has about 5 million rows; a file with more than this is refused, so that memory stays bounded."""
+
+ROW_GROUP = 1_000_000
+"""About so many rows are written to Parquet at a time."""
+
+
+class ImportProgress(Protocol):
+    """Told how an import goes on."""
+
+    def start(self, days: int, done: int) -> None:
+        """So many days will be read, of which so many are there from an interrupted import."""
+
+    def rows(self, count: int) -> None:
+        """So many rows more of the present day were read."""
+
+    def day(self, day: str, rows: int) -> None:
+        """A day is complete."""
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import wrote.
+
+    Args:
+        path: the Parquet file.
+        facts: the metadata recorded in it; see docs/milan.md.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+
+
+def import_milan(
+    paths: Sequence[str | Path],
+    out: str | Path | None = None,
+    options: MilanOptions | None = None,
+    *,
+    overwrite: bool = False,
+    progress: ImportProgress | None = None,
+) -> ImportSummary:
+    """Read daily files and write one Parquet file ``unique_id`` (square), ``ds``, ``y``, sorted by both.
+
+    Activity is summed over country codes. ``ds`` is Italian standard time (UTC+1), regular through clock changes; see
+    `qkan.datasets.milan.grid.wall_clock`. Squares without a single row are left out.
+
+    Args:
+        paths: files, archives and folders; see `qkan.datasets.milan.sources.find_sources`.
+        out: the ``.parquet`` file to write, in a folder that exists; by default the place where ``--data milan`` looks.
+        options: signal, step, filling and squares.
+        overwrite: whether an existing ``out`` may be replaced.
+        progress: told about rows and days.
+
+    Raises:
+        DataError: an input is missing, malformed or damaged, days are missing between others (with ``fill="zero"``),
+            ``out`` exists or cannot be written, or another process imports to it. Then ``out`` is as it was, and the
+            days that were complete are kept for the next attempt.
+    """
+    options = options or MilanOptions()
+    target = _target(out, options)
+    with only_process(target.with_name(f".{target.name}.lock"), f"importing to {str(target)!r}"):
+        _check_target(target, overwrite)
+        sources = find_sources([Path(path) for path in paths])
+        _check_gaps(sources, options)
+        work = target.with_name(f".{target.name}.import")
+        parts = [_Part(work, source, options) for source in sources]
+        try:
+            _make_parts(work, parts, options, progress)
+            facts = _join(target, parts, options)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                work.rmdir()  # if it is empty
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+    return ImportSummary(target, facts)
+
+
+def _target(out: str | Path | None, options: MilanOptions) -> Path:
+    if out is None:
+        target = default_path(options.signal, options.freq)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"cannot make the folder {str(target.parent)!r}: {error.strerror}; name another in QKAN_DATA, or a "
+                "file with --out"
+            ) from error
+        return target
+    target = Path(out)
+    if target.suffix.lower() != ".parquet":
+        raise DataError(f"cannot write {str(target)!r}: the name must end in .parquet")
+    if not target.parent.is_dir():
+        raise DataError(f"the folder {str(target.parent)!r} of {target.name!r} does not exist; make it first")
+    return target
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if target.is_dir():
+        raise DataError(f"cannot write {str(target)!r}: it is a folder; choose another name")
+    if target.exists() and not overwrite:
+        raise DataError(f"{str(target)!r} exists already; replace it with --overwrite, or choose another --out")
+
+
+def _check_gaps(sources: list[Source], options: MilanOptions) -> None:
+    if options.fill == "missing":
+        return
+    for before, after in pairwise(sources):
+        if after.day - before.day > dt.timedelta(days=1):
+            raise DataError(
+                f"no file holds {before.day + dt.timedelta(days=1)}, the day after {before.shown}, though "
+                f"{after.shown} is later; zeros would be invented for it: add that day, or use --fill missing"
+            )
+
+
+class _Part:
+    """The sums of one day: a float64 array (squares, steps), NaN where no row is, and a few facts, on disk."""
+
+    def __init__(self, work: Path, source: Source, options: MilanOptions) -> None:
+        first, last = day_bounds(source.day)
+        self.source = source
+        self.first_ms = first
+        self.intervals = (last - first) // STEP_MS
+        key = json.dumps([FORMAT, source.identity(), asdict(options)])
+        self.array = work / f"{source.day}.{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
+        self.facts = self.array.with_suffix(".json")  # written last: with it the part is complete
+
+    def complete(self) -> bool:
+        return self.facts.exists() and self.array.exists()
+
+    def load(self) -> np.ndarray:
+        return np.load(self.array, mmap_mode="r", allow_pickle=False)
+
+
+def _make_parts(work: Path, parts: list[_Part], options: MilanOptions, progress: ImportProgress | None) -> None:
+    try:
+        work.mkdir(exist_ok=True)
+        wanted = {path.name for part in parts for path in (part.array, part.facts)}
+        for path in work.iterdir():  # of other files, other options, or half written
+            if path.name not in wanted:
+                path.unlink()
+    except OSError as error:
+        raise DataError(f"cannot use the work folder {str(work)!r}: {error.strerror}; remove it") from error
+    left = [part for part in parts if not part.complete()]
+    if progress is not None:
+        progress.start(len(parts), len(parts) - len(left))
+    for part in left:
+        rows = _make_part(part, options, progress, f"the days done so far are kept in {str(work)!r}")
+        if progress is not None:
+            progress.day(str(part.source.day), rows)
+
+
+def _make_part(part: _Part, options: MilanOptions, progress: ImportProgress | None, kept: str) -> int:
+    """Read one file and write its part; the number of its rows."""
+    place = np.full(SQUARES + 1, -1, dtype=np.int64)
+    place[list(options.kept)] = np.arange(len(options.kept))
+    sums = np.zeros((len(options.kept), part.intervals))
+    present = np.zeros(sums.shape, dtype=bool)
+    per_interval = np.zeros(part.intervals, dtype=np.int64)
+    keys = _Keys(part.intervals)
+    with open_source(part.source.path, part.source.member) as file:
+        for block in read_blocks(file, part.source.day, options.signal, part.source.shown):
+            keys.add(block, part.source)
+            per_interval += np.bincount(block.intervals, minlength=part.intervals)
+            kept_rows = place[block.squares] >= 0
+            where = place[block.squares[kept_rows]] * part.intervals + block.intervals[kept_rows]
+            # One row after the other, so the sums do not depend on where a block ends.
+            np.add.at(sums.reshape(-1), where, block.activity[kept_rows])
+            present.reshape(-1)[where] = True
+            if progress is not None:
+                progress.rows(len(block.squares))
+    keys.check_unique(part)
+    values = _sum_steps(sums, present, FREQS[options.freq])
+    empty = int((per_interval == 0).sum())
+    write_whole(part.array, lambda out: np.lib.format.write_array(out, values, allow_pickle=False), kept=kept)
+    facts = json.dumps({"rows": keys.count, "intervals_without_rows": empty}).encode()
+    write_whole(part.facts, lambda out: out.write(facts), kept=kept)
+    return keys.count
+
+
+def _sum_steps(sums: np.ndarray, present: np.ndarray, every: int) -> np.ndarray:
+    """Sums of ``every`` intervals (squares, intervals / every), NaN where none of them is present."""
+    shape = (sums.shape[0], -1, every)
+    return np.where(present.reshape(shape).any(axis=2), sums.reshape(shape).sum(axis=2), np.nan)
+
+
+class _Keys:
+    """Square, interval and country code of every row of a day as one number, to find rows that come twice."""
+
+    def __init__(self, intervals: int) -> None:
+        self.intervals = intervals
+        self.numbers = np.empty(1 << 20, dtype=np.int64)
+        self.count = 0
+
+    def add(self, block: Block, source: Source) -> None:
+        count = self.count + len(block.squares)
+        if count > MOST_ROWS:
+            raise DataError(
+                f"{source.shown} has more than {MOST_ROWS:,} rows, while a day of the Milan grid has about 5 million; "
+                "give the official daily files"
+            )
+        if count > len(self.numbers):
+            self.numbers = np.concatenate([self.numbers[: self.count], np.empty(count, dtype=np.int64)])
+        keys = (block.squares * self.intervals + block.intervals) << 20 | block.codes
+        self.numbers[self.count : count] = keys
+        self.count = count
+
+    def check_unique(self, part: _Part) -> None:
+        keys = self.numbers[: self.count]
+        if len(keys) < 2 or (keys[1:] > keys[:-1]).all():
+            return
+        keys.sort()
+        twice = np.flatnonzero(keys[1:] == keys[:-1])
+        if twice.size == 0:
+            return
+        cell, code = divmod(int(keys[twice[0]]), 1 << 20)
+        square, interval = divmod(cell, self.intervals)
+        raise DataError(
+            f"{part.source.shown} has square {square} at time_ms {part.first_ms + interval * STEP_MS} with country "
+            f"code {code} more than once ({twice.size:,} such rows); a daily file has each once, so get it again"
+        )
+
+
+def _join(target: Path, parts: list[_Part], options: MilanOptions) -> dict[str, Any]:
+    """Write the Parquet file from the parts of all days; its metadata."""
+    every, kept = FREQS[options.freq], options.kept
+    first = parts[0].first_ms
+    steps = (parts[-1].first_ms - first) // STEP_MS // every + parts[-1].intervals // every
+    days = [((part.first_ms - first) // STEP_MS // every, part) for part in parts]
+    seen = np.zeros(len(kept), dtype=bool)
+    counted = 0
+    for part in parts:
+        missing = np.isnan(part.load())
+        seen |= ~missing.all(axis=1)
+        counted += missing.size - int(missing.sum())
+    names = {str(kept[row]): row for row in np.flatnonzero(seen).tolist()}
+    if not names:
+        shutil.rmtree(parts[0].array.parent, ignore_errors=True)  # no other attempt has a use for these parts
+        raise DataError(
+            f"no row is of the squares asked for ({len(kept)}, from {kept[0]} to {kept[-1]}); "
+            "choose others with --squares"
+        )
+    absent = len(names) * steps - counted
+    facts = _facts(parts, options, names, steps, absent, [kept[row] for row in np.flatnonzero(~seen)])
+    rows = [names[name] for name in sorted(names)]  # the order of text, in which a Series has them
+
+    def write(file: IO[bytes]) -> None:
+        _write_table(file, days, rows, [str(kept[row]) for row in rows], steps, first, options, facts)
+
+    write_whole(target, write, kept="the days that were read are kept for the next attempt")
+    return facts
+
+
+def _write_table(
+    file: IO[bytes],
+    days: list[tuple[int, _Part]],
+    rows: list[int],
+    names: list[str],
+    steps: int,
+    first_ms: int,
+    options: MilanOptions,
+    facts: dict[str, Any],
+) -> None:
+    """Write blocks of squares, each with all its steps, as row groups: a reader of one square skips the others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("unique_id", pa.string()), ("ds", pa.timestamp("ns")), ("y", pa.float64())])
+    schema = schema.with_metadata({METADATA_KEY: json.dumps(facts).encode()})
+    offset = round(UTC_OFFSET.total_seconds() * 1000)
+    times = first_ms + offset + STEP_MS * FREQS[options.freq] * np.arange(steps, dtype=np.int64)
+    ds = times.astype("datetime64[ms]").astype("datetime64[ns]")
+    size = max(1, ROW_GROUP // steps)
+    with pq.ParquetWriter(file, schema, use_dictionary=["unique_id", "ds"]) as writer:
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
+            values = np.full((len(chosen), steps), np.nan)
+            for place, part in days:
+                day = part.load()  # anew for every block: pages of a map that stays open count as memory in use
+                values[:, place : place + day.shape[1]] = day[chosen]
+            if options.fill == "zero":
+                values[np.isnan(values)] = 0.0
+            ids = pa.DictionaryArray.from_arrays(
+                np.repeat(np.arange(len(chosen), dtype=np.int32), steps), names[start : start + size]
+            ).cast(pa.string())
+            y = pa.array(values.reshape(-1), from_pandas=True)  # NaN becomes null
+            columns = [ids, pa.array(np.tile(ds, len(chosen))), y]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _facts(
+    parts: list[_Part],
+    options: MilanOptions,
+    names: dict[str, int],
+    steps: int,
+    absent: int,
+    silent: list[int],
+) -> dict[str, Any]:
+    """What the Parquet file says of itself."""
+    told = [json.loads(part.facts.read_bytes()) for part in parts]
+    days = [part.source.day for part in parts]
+    return {
+        "format": FORMAT,
+        "source": SOURCE,
+        "doi": DOI,
+        "licence": LICENCE,
+        "signal": options.signal,
+        "freq": options.freq,
+        "fill": options.fill,
+        "zone": str(ZONE),
+        "utc_offset": "+01:00",
+        "days": f"{days[0]} to {days[-1]}",
+        "days_missing": (days[-1] - days[0]).days + 1 - len(days),
+        "squares": len(names),
+        "squares_without_rows": silent if options.squares is not None else len(silent),
+        "steps": steps,
+        "rows_read": sum(facts["rows"] for facts in told),
+        "steps_filled": absent,
+        "intervals_without_rows": sum(facts["intervals_without_rows"] for facts in told),
+    }

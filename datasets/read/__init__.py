@@ -1,0 +1,1 @@
+"""Series from tables and files, every value and time checked."""

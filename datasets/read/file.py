@@ -1,0 +1,163 @@
+"""Series from a user's own file: every value and every time is checked before anything is computed with it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from qkan.datasets.read.table import MIN_POINTS, future_frame, series_from_frame
+from qkan.datasets.series import DataError, Series, shortened
+
+_LONGEST_REASON = 160  # characters of what another package says
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None")
+
+
+def is_data_path(name: str | Path) -> bool:
+    """Whether ``name`` can only mean a file: it has one of the known endings, names a folder, or exists."""
+    text = str(name)
+    return isinstance(name, Path) or "/" in text or "\\" in text or _suffix(text) is not None or os.path.exists(text)
+
+
+def read_series(
+    path: str | Path,
+    *,
+    time_col: str | None = None,
+    target_col: str | None = None,
+    id_col: str | None = None,
+    past_cols: Sequence[str] = (),
+    future_cols: Sequence[str] = (),
+    missing: str = "refuse",
+) -> Series:
+    """One or many series from a ``.csv``, ``.csv.gz`` or ``.parquet`` file in long form, one row a value.
+
+    Args:
+        path: the file. A CSV file is comma-separated UTF-8 text whose first line names the columns.
+        time_col, target_col, id_col, past_cols, future_cols, missing: as of
+            :func:`qkan.datasets.read.table.series_from_frame`; without an id column there is one series, named after
+            the file.
+
+    Returns:
+        a series named after the file, with the frequency found in its times and the seasons usual for that frequency.
+
+    Raises:
+        DataError: the file cannot be read, or :func:`qkan.datasets.read.table.series_from_frame` refuses what is in it.
+            The message names the first offending row, counted from 1 below the header.
+    """
+    path = Path(path)
+    return series_from_frame(
+        _read(path, id_col),
+        name=path.name[: -len(_suffix(path.name) or "")],
+        label=path.name,
+        source=str(path),
+        time_col=time_col,
+        target_col=target_col,
+        id_col=id_col,
+        past_cols=past_cols,
+        future_cols=future_cols,
+        missing=missing,
+    )
+
+
+def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:
+    """The future covariates of a series from a file of its own, for `Series.with_ahead`.
+
+    Args:
+        path: a file as of `read_series`, with the columns of times, ids and future covariates.
+        series: whose future it is.
+        time_col, id_col: names of the columns; None stands for ``ds`` and ``unique_id``.
+
+    Raises:
+        DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
+    """
+    path = Path(path)
+    if not series.future:
+        raise DataError(
+            f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
+        )
+    id_col = id_col or "unique_id"
+    return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col or "ds", id_col=id_col)
+
+
+def _suffix(name: str) -> str | None:
+    return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def _read(path: Path, id_col: str | None) -> pd.DataFrame:
+    suffix = _suffix(path.name)
+    shown = shortened(path)
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a zero byte in the name
+        raise DataError(f"there is no file {shown}; check the path, or give the name of a built-in series") from None
+    except OSError as error:
+        raise DataError(f"cannot read {shown}: {error.strerror}; check the path") from error
+    if stat.S_ISDIR(facts.st_mode):
+        raise DataError(f"{shown} is a folder; give the path of one {', '.join(_SUFFIXES)} file")
+    if not stat.S_ISREG(facts.st_mode):  # a device may be endless, and a pipe may never begin
+        raise DataError(f"{shown} is no regular file, but a pipe or a device; write its values to a file first")
+    if suffix is None:
+        raise DataError(f"{shown} is none of {', '.join(_SUFFIXES)}; convert it to one of these")
+    if facts.st_size == 0:
+        raise DataError(f"{shown} is empty; it needs a header line and one row a value")
+    try:
+        frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
+    except UnicodeDecodeError as error:
+        byte = f"0x{error.object[error.start]:02x}"
+        raise DataError(
+            f"{shown} cannot be read as {suffix} (its byte {byte} is no UTF-8 text); save it as UTF-8 or Parquet, or "
+            "get it again if it is damaged"
+        ) from error
+    except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).strip().split("\n")[0]
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
+        raise DataError(
+            f"{shown} cannot be read as {suffix} ({reason}); check whether it is damaged or of another type"
+        ) from error
+    if len(frame) == 0:
+        raise DataError(f"{shown} has no rows below its header; a series needs at least {MIN_POINTS} values")
+    return frame
+
+
+def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
+    form: dict[str, Any] = {
+        "compression": "gzip" if path.name.lower().endswith(".gz") else None,
+        "encoding": "utf-8-sig",
+        "skip_blank_lines": False,  # in a file of one column a blank line is a missing value
+    }
+    ids = id_col or "unique_id"
+    header = pd.read_csv(path, nrows=0, **form).columns
+    if any("\0" in str(column) for column in header):
+        raise ValueError("its first line has zero bytes, as text in UTF-16 does")
+    written = pd.read_csv(path, nrows=1, header=None, dtype=str, **form).iloc[0].dropna()
+    twice = written[written.duplicated()]  # pandas would rename the second one
+    if len(twice):
+        raise ValueError(f"its first line has more than one column {shortened(twice.iloc[0])}")
+    others = [column for column in header if column != ids]
+    form |= {"low_memory": False, "index_col": False, "dtype": {ids: str}}
+    form |= {"keep_default_na": False, "na_values": dict.fromkeys(others, _MISSING)}  # an id "NA" is no missing one
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(path, **form)
+        except pd.errors.ParserWarning as warning:
+            raise ValueError("its rows have more fields than its first line has names") from warning
+    names = pd.Series(list(map(str, frame.columns)))
+    if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
+        raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
+    filled = np.flatnonzero(~(frame.isna() | (frame == "")).all(axis=1).to_numpy())
+    return frame.iloc[: filled[-1] + 1 if filled.size else 0]  # blank lines at the end are no values
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()

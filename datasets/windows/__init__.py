@@ -1,0 +1,1 @@
+"""Splits, scalers, calendar channels and forecasting windows."""

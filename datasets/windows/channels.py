@@ -1,0 +1,127 @@
+"""What a model sees at a time step: the scaled value and, where asked for, more channels beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from qkan.datasets.series import DataError, Series, shown
+from qkan.datasets.windows.calendar import calendar_features
+from qkan.datasets.windows.scalers import Scaler
+
+
+def fit_scaler(series: Series, train_ends: np.ndarray, kind: str) -> Scaler:
+    """A scaler for values and covariates from the training parts alone; values that were filled do not count.
+
+    Args:
+        series: the data.
+        train_ends: length of the training part of every series, int64, shape (series,).
+        kind: one of ``scalers.KINDS``.
+
+    Raises:
+        DataError: unknown kind, or a training part without an observed value.
+    """
+    heads = [slice(start, start + end) for start, end in zip(series.starts[:-1], train_ends, strict=True)]
+    values = [series.values[head] for head in heads]
+    if series.observed is not None:
+        values = [own[series.observed[head]] for own, head in zip(values, heads, strict=True)]
+    covariates = {
+        name: Scaler.fit([column[head] for head in heads], series.ids, kind)
+        for name in (*series.past, *series.future)
+        for column in (series.frame[name].to_numpy(),)
+    }
+    fitted = Scaler.fit(values, series.ids, kind)
+    return Scaler(kind, fitted.ids, fitted.offset, fitted.scale, covariates)
+
+
+def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
+    """Channels known up to now: the scaled value, with ``mask`` 1 or 0 for observed or filled, past covariates.
+
+    Returns:
+        float32, shape (rows, channels), in the order of ``series.frame``.
+
+    Raises:
+        DataError: a scaled value is beyond float32.
+    """
+    owner = np.repeat(np.arange(len(series.ids)), series.lengths)
+    channels = [_scaled(series, scaler, series.values, owner, "value")]
+    if series.missing == "mask":
+        seen = np.ones(len(owner), dtype=bool) if series.observed is None else series.observed
+        channels.append(seen.astype(np.float32))
+    channels += [_covariate(series, scaler, name, owner) for name in series.past]
+    return np.stack(channels, axis=1)
+
+
+def known_channels(series: Series, scaler: Scaler, calendar: Sequence[str]) -> np.ndarray:
+    """Channels that are known in advance, at their own times: future covariates, then calendar features.
+
+    Returns:
+        float32, shape (rows, channels), in the order of ``series.frame``.
+
+    Raises:
+        DataError: a scaled value is beyond float32, or the times have no calendar.
+    """
+    owner = np.repeat(np.arange(len(series.ids)), series.lengths)
+    covariates = [_covariate(series, scaler, name, owner) for name in series.future]
+    features = calendar_features(series.times, calendar)
+    return np.concatenate([np.stack(covariates, axis=1), features], axis=1) if covariates else features
+
+
+def known_ahead(series: Series, scaler: Scaler, calendar: Sequence[str], steps: int) -> np.ndarray:
+    """The channels of `known_channels` at the ``steps`` times after the end of every series.
+
+    Returns:
+        float32, shape (series, steps, channels).
+
+    Raises:
+        DataError: future rows of a series are missing, or the times have no calendar.
+    """
+    count = len(series.ids)
+    if not series.future and not calendar:
+        return np.zeros((count, steps, 0), dtype=np.float32)
+    parts = [calendar_features(series.all_future_times(steps).ravel(), calendar)]
+    if series.future:
+        given = _future_values(series, steps)
+        columns = [
+            scaler.covariates[name].transform(given[:, :, i], np.arange(count)) for i, name in enumerate(series.future)
+        ]
+        scaled = np.stack(columns, axis=2).astype(np.float32).reshape(count * steps, -1)
+        parts.insert(0, scaled)
+    return np.concatenate(parts, axis=1).reshape(count, steps, -1)
+
+
+def _future_values(series: Series, steps: int) -> np.ndarray:
+    """Future covariates after the end of every series, float64, shape (series, steps, covariates)."""
+    columns = list(series.future)
+    rows = {} if series.ahead is None else dict(iter(series.ahead.groupby("unique_id", sort=False)))
+    found = np.empty((len(series.ids), steps, len(series.future)))
+    for index, name in enumerate(series.ids):
+        have = len(rows[name]) if name in rows else 0
+        if have < steps:
+            needed = shown(series.future_times(index, have + 1)[-1])
+            raise DataError(
+                f"series {name!r} has {have} future rows with {', '.join(series.future)}, but {steps} steps are to be "
+                f"forecast; the next one needed is {needed}: add rows without a "
+                "value at the end of the data, or give them in a table of their own (futr_df, --future)"
+            )
+        found[index] = rows[name][columns].to_numpy(dtype=np.float64)[:steps]
+    return found
+
+
+def _covariate(series: Series, scaler: Scaler, name: str, owner: np.ndarray) -> np.ndarray:
+    return _scaled(series, scaler.covariates[name], series.frame[name].to_numpy(), owner, f"{name} =")
+
+
+def _scaled(series: Series, scaler: Scaler, values: npt.NDArray, owner: np.ndarray, what: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what overflows is reported below, with its place
+        scaled = scaler.transform(values, owner).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(scaled))
+    if bad.size:
+        row = int(bad[0])
+        raise DataError(
+            f"{what} {values[row]:g} of series {series.ids[owner[row]]!r} at {shown(series.times[row])} is beyond "
+            f"float32 after {scaler.kind!r} scaling; remove the outlier or rescale the data"
+        )
+    return scaled

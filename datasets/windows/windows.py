@@ -1,0 +1,297 @@
+"""Forecasting windows: what a model sees and what it must say, part by part, without looking ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from qkan.datasets.series import DataError, Series
+from qkan.datasets.windows.calendar import check_calendar
+from qkan.datasets.windows.channels import fit_scaler, known_ahead, known_channels, observed_channels
+from qkan.datasets.windows.scalers import Scaler
+from qkan.datasets.windows.splits import Split, SplitFractions
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+class Batch(NamedTuple):
+    """Some windows, B of them, with their values copied out.
+
+    Args:
+        inputs: oldest step first, float32, shape (B, window, channels): the value, whether it was observed (with
+            ``mask``), past covariates; then what is known in advance *of the next step*.
+        targets: scaled values, float32, shape (B, horizon).
+        ahead: what is known in advance of every target step, float32, shape (B, horizon, known channels).
+        observed: which targets were observed, bool, shape (B, horizon).
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    ahead: np.ndarray
+    observed: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of one part, as positions in shared arrays of scaled values: they take 24 bytes each.
+
+    `inputs`, `targets` and `batch` gather the values when asked, so keep the array you get instead of asking twice.
+
+    Args:
+        values: channels known up to now of all series, one after the other, float32, shape (rows, channels); the
+            first one is the scaled value; shared by all parts.
+        known: channels known in advance, at their own times, float32, shape (rows, known channels).
+        observed: which values were observed rather than filled, bool, shape (rows,); None if all were.
+        first: row in ``values`` of the first input of every window, int64, shape (N,).
+        series: index into the ids of the data for every window, int64, shape (N,).
+        target_index: position of the first target inside its series, int64, shape (N,).
+        window: input steps.
+        horizon: target steps, right after the inputs.
+        masked: whether the second channel of ``values`` says which were observed.
+    """
+
+    values: np.ndarray
+    known: np.ndarray
+    observed: np.ndarray | None
+    first: np.ndarray
+    series: np.ndarray
+    target_index: np.ndarray
+    window: int
+    horizon: int
+    masked: bool
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """Scaled inputs, oldest step first: a new float32 array of shape (N, window, channels)."""
+        return self.batch(slice(None)).inputs
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Scaled targets: a new float32 array of shape (N, horizon)."""
+        return self.batch(slice(None)).targets
+
+    def batch(self, rows: slice | npt.ArrayLike) -> Batch:
+        """Some windows only.
+
+        Args:
+            rows: slice or integer array that picks windows.
+        """
+        first = self.first[rows if isinstance(rows, slice) else np.asarray(rows)][:, None]
+        past, future = first + np.arange(self.window), first + self.window + np.arange(self.horizon)
+        inputs = np.concatenate([self.values[past], self.known[past + 1]], axis=2)
+        observed = np.ones(future.shape, dtype=bool) if self.observed is None else self.observed[future]
+        return Batch(inputs, self.values[future, 0], self.known[future], observed)
+
+    def pick(self, chosen: np.ndarray) -> Windows:
+        """Some of the windows; ``chosen`` is an index or bool array."""
+        kept = {name: getattr(self, name)[chosen] for name in ("first", "series", "target_index")}
+        return replace(self, **kept)
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastData:
+    """A series ready for forecasting; build it with `make_forecast_data`.
+
+    Args:
+        series: the data in original units.
+        ids: names of the single series.
+        scaler: fitted on the training parts.
+        train: windows whose inputs and targets all lie in the training part of their series.
+        validation: windows whose targets all lie in the validation part; inputs may reach back into the past.
+        test: the same for the test part.
+        window: input steps.
+        horizon: target steps of the test part.
+        boundaries: end of the training and of the validation part of every series, int64, shape (series, 2).
+    """
+
+    series: Series
+    ids: tuple[str, ...]
+    scaler: Scaler
+    train: Windows
+    validation: Windows
+    test: Windows
+    window: int
+    horizon: int
+    boundaries: np.ndarray
+
+    def part(self, name: Part) -> Windows:
+        """The windows of the part called ``train``, ``validation`` or ``test``.
+
+        Raises:
+            DataError: another name.
+        """
+        if name not in PARTS:
+            raise DataError(f"unknown part {name!r}; choose one of {', '.join(PARTS)}")
+        windows: Windows = getattr(self, name)
+        return windows
+
+    def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
+        """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""
+        return self.scaler.inverse_transform(values, series_index)
+
+    def target_rows(self, part: Part) -> np.ndarray:
+        """Row of every target step in ``series.values``: int64, shape (N, horizon)."""
+        windows = self.part(part)
+        return (windows.first + self.window)[:, None] + np.arange(windows.horizon)
+
+    def target_observed(self, part: Part) -> np.ndarray:
+        """Which targets were observed rather than filled, bool, shape (N, horizon); only they count in metrics."""
+        rows = self.target_rows(part)
+        return np.ones(rows.shape, dtype=bool) if self.series.observed is None else self.series.observed[rows]
+
+    def target_values(self, part: Part) -> np.ndarray:
+        """Every target in original units, without the rounding of scaling: float64, shape (N, horizon)."""
+        return self.series.values[self.target_rows(part)]
+
+    def target_times(self, part: Part) -> np.ndarray:
+        """Time of every target step, datetime64[ns] or int64, shape (N, horizon)."""
+        return self.series.times[self.target_rows(part)]
+
+
+def make_forecast_data(
+    series: Series,
+    *,
+    window: int,
+    horizon: int,
+    split: Split | None = None,
+    scaler: str | Scaler = "minmax",
+    calendar: Sequence[str] = (),
+    trained_horizon: int | None = None,
+) -> ForecastData:
+    """Split every series by time, scale it by its training part and cut it into windows.
+
+    A window belongs to the part that all its targets lie in. Windows slide by one step. Two kinds are left out: one
+    without an observed target, and, with ``interpolate``, one whose last input was filled: that value lies on a line to
+    a later one, which may be a target.
+
+    Args:
+        series: the data.
+        window: input steps, at least 1.
+        horizon: target steps right after the inputs, at least 1.
+        split: shares of the parts, 70 / 10 / 20 % by default.
+        scaler: one of ``scalers.KINDS``, fitted here on the training parts; or a fitted scaler of the same series,
+            such as the one a model was trained with.
+        calendar: features of the time that the inputs hold; see `qkan.datasets.windows.calendar`.
+        trained_horizon: target steps of the windows for training and validation; None takes ``horizon``.
+
+    Raises:
+        DataError: window or horizon out of range, a scaler that is unknown or of other series, a series too short for a
+            window in every part, no training window with an observed target, scaled values beyond float32, unknown
+            calendar features, or times without a calendar.
+    """
+    trained = horizon if trained_horizon is None else trained_horizon
+    for option, value in (("window", window), ("horizon", horizon), ("trained_horizon", trained)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise DataError(f"{option} is {value!r}; it must be a whole number of at least 1")
+    split = SplitFractions() if split is None else split
+    check_calendar(calendar)
+    boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
+    _check_lengths(series, boundaries, window, horizon, trained, split)
+    fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
+    _check_scaler(series, fitted)
+    values, known = observed_channels(series, fitted), known_channels(series, fitted, calendar)
+    edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
+    none = np.zeros(0, dtype=np.int64)
+    empty = Windows(values, known, series.observed, none, none, none, window, horizon, series.missing == "mask")
+    train, validation, test = (
+        _cut(series, replace(empty, horizon=steps), edges[:, i], edges[:, i + 1])
+        for i, steps in enumerate((trained, trained, horizon))
+    )
+    for part, windows, wanted in (
+        ("training", train, True),
+        ("validation", validation, split.has_validation),
+        ("test", test, split.has_test),
+    ):
+        if wanted and len(windows) == 0:
+            raise DataError(
+                f"no window in the {part} part of {series.name!r} has an observed target; "
+                "use another split, or give more data"
+            )
+    return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries)
+
+
+def last_windows(
+    series: Series, *, window: int, steps: int, scaler: Scaler, calendar: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is known at the end of every series, to forecast what follows.
+
+    Args:
+        series: every single one at least ``window`` long.
+        window: input steps.
+        steps: future steps.
+        scaler: of the same series.
+        calendar: features of the time.
+
+    Returns:
+        float32 arrays: channels known up to now, shape (series, window, channels), and channels known in advance, at
+        their own times, shape (series, window + steps, known channels).
+
+    Raises:
+        DataError: a series shorter than the window, or missing future rows.
+    """
+    for name, length in zip(series.ids, series.lengths, strict=True):
+        if length < window:
+            raise DataError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
+    _check_scaler(series, scaler)
+    rows = series.starts[1:, None] - window + np.arange(window)
+    known, ahead = known_channels(series, scaler, calendar)[rows], known_ahead(series, scaler, calendar, steps)
+    return observed_channels(series, scaler)[rows], np.concatenate([known, ahead], axis=1)
+
+
+def _check_lengths(
+    series: Series, boundaries: np.ndarray, window: int, horizon: int, trained: int, split: Split
+) -> None:
+    train, validation = boundaries[:, 0], boundaries[:, 1] - boundaries[:, 0]
+    needs = [("training", train, window + trained, "window + horizon")]
+    if split.has_validation:
+        needs.append(("validation", validation, trained, "horizon"))
+    if split.has_test:
+        needs.append(("test", series.lengths - boundaries[:, 1], horizon, "horizon"))
+    for part, sizes, need, what in needs:
+        short = np.flatnonzero(sizes < need)
+        if short.size:
+            index = int(short[0])
+            raise DataError(
+                f"series {series.ids[index]!r} has {series.lengths[index]} points and only {sizes[index]} of them in "
+                f"the {part} part, which needs at least {need} ({what}); use a smaller window or horizon, another "
+                "split, or more data"
+            )
+
+
+def _check_scaler(series: Series, scaler: Scaler) -> None:
+    if scaler.ids != series.ids:
+        strange = sorted(set(scaler.ids) ^ set(series.ids))
+        raise DataError(
+            f"the scaler was fitted on {len(scaler.ids)} series and the data has {len(series.ids)}; {strange[0]!r} is "
+            "in one of them only, so give data with the same ids"
+        )
+    unknown = sorted({*series.past, *series.future} - set(scaler.covariates))
+    if unknown:
+        raise DataError(f"the scaler knows no covariate {unknown[0]!r}; give data with the same covariates")
+
+
+def _cut(series: Series, empty: Windows, begin: np.ndarray, end: np.ndarray) -> Windows:
+    """The windows whose targets lie in rows ``begin`` to ``end`` of their series."""
+    first_target = np.maximum(begin, empty.window)
+    counts = np.maximum(end - empty.horizon + 1 - first_target, 0)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    target_index = first_target[owner] + rank
+    first = series.starts[owner] + target_index - empty.window
+    windows = replace(empty, first=first, series=owner, target_index=target_index)
+    if series.observed is None:
+        return windows
+    before = np.concatenate([[0], np.cumsum(series.observed)])  # observed values before each row
+    targets = first + empty.window
+    useful = before[targets + empty.horizon] > before[targets]
+    if series.missing == "interpolate":
+        useful &= series.observed[targets - 1]
+    return windows.pick(useful)

@@ -1,0 +1,1 @@
+"""Circuits of one qubit: their ansätze, a readable state-vector reference, and the fast simulation as rotations."""

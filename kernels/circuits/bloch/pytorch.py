@@ -1,0 +1,396 @@
+"""DARUAN layers on the Bloch sphere, with a hand-written adjoint backward.
+
+A single-qubit pure state is a unit vector s = (X, Y, Z) and every gate rotates it, so the circuit needs no complex
+numbers and <Z> is simply Z. Nothing but the arguments is kept between the passes: the backward pass runs the circuit
+again. With lambda = d loss / d s behind a rotation about axis a by angle t, turning lambda back by -t gives the one in
+front of it, and d loss / d t = lambda . (a x s) there as well as here.
+
+On CPUs a fused kernel does all this (:mod:`qkan.kernels.circuits.bloch.numba_cpu`). The code in here is for everything
+else: other devices, vmap, derivatives of derivatives, compilers and exporters.
+
+The work is done in pieces of the batch and of the outputs that fit a processor's cache. Beyond arguments, outputs and
+gradients the memory in use is one piece (in the backward pass with the states behind its rotations) and the sine and
+cosine of every trained angle. A piece does not grow with the batch, the outputs or the repetitions, until at very many
+repetitions or inputs it is down to :data:`PIECE_SAMPLES` samples of one output. Under a compiler, which fuses by
+itself, there is one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
+from qkan.kernels.circuits.bloch.evaluate import Circuit, Inputs, Piece
+from qkan.kernels.circuits.bloch.rotations import Adjoint, Vector, minus, read, read_slope
+
+#: Elements (samples x outputs x inputs) of one piece at one repetition: a megabyte in single precision, so that what a
+#: rotation touches stays in the caches and two cores still share the work (docs/decisions.md).
+PIECE_ELEMENTS = 2**18
+#: Fewest samples in a piece (if there are as many): parameters are read once per piece.
+PIECE_SAMPLES = 16
+
+
+def _pieces(samples: int, outputs: int, inputs: int, reps: int) -> Iterator[Piece]:
+    """Cut (samples, outputs, inputs) into cache-sized pieces; one piece under a compiler, which fuses by itself."""
+    if torch.compiler.is_compiling() or samples == 0:
+        yield slice(0, samples), slice(0, outputs)
+        return
+    # The backward pass of a piece keeps the states and the sines and cosines of its encodings.
+    elements = max(1, PIECE_ELEMENTS * 8 // (6 + 2 * reps))
+    rows = max(1, inputs)
+    take = _share(samples, max(PIECE_SAMPLES, elements // (rows * outputs)))
+    wide = _share(outputs, max(1, elements // (rows * take)))
+    for low in range(0, outputs, wide):
+        for first in range(0, samples, take):
+            yield slice(first, min(first + take, samples)), slice(low, min(low + wide, outputs))
+
+
+def _share(total: int, most: int) -> int:
+    """The size of equal parts of ``total`` (but for rounding) of at most ``most``."""
+    return -(-total // -(-total // min(total, most)))
+
+
+def _forward(x: Tensor, circuit: Circuit, mix: Tensor | None, outputs: int, options: Options) -> Tensor:
+    samples, features = x.shape
+    shape = (samples, outputs) if options.reduce else (samples, outputs, features)
+    out = x.new_empty(shape, dtype=circuit.dtype)
+    for piece in _pieces(samples, outputs, features, options.reps):
+        value = read(circuit.run(circuit.inputs(x, piece)), options.readout)
+        if not options.reduce:
+            out[piece] = value
+            continue
+        if mix is not None:
+            value = value * mix[piece[1]]
+        out[piece] = value.expand(piece[0].stop - piece[0].start, -1, features).sum(-1)
+    return out
+
+
+class _Gradients:
+    """Sums of gradients over the pieces, None where none is needed; entries that no rotation feeds stay zero."""
+
+    def __init__(self, needs: Sequence[bool], *tensors: Tensor | None) -> None:
+        x, theta, weight, bias, mix = (t if need else None for t, need in zip(tensors, needs, strict=True))
+        self.x = None if x is None else torch.zeros_like(x)
+        # Parameters first, so that each (outputs, inputs) plane is contiguous while pieces add to it.
+        self.theta = None if theta is None else theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
+        self.weight, self.bias = (
+            None if t is None else t.new_zeros((t.shape[-1], *t.shape[:-1])) for t in (weight, bias)
+        )
+        self.mix = None if mix is None else torch.zeros_like(mix)
+
+    def results(self) -> tuple[Tensor | None, ...]:
+        theta = None if self.theta is None else self.theta.movedim((0, 1), (-2, -1))
+        weight, bias = (None if t is None else t.movedim(0, -1) for t in (self.weight, self.bias))
+        return self.x, theta, weight, bias, self.mix
+
+
+def _add(total: Tensor, circuit: Circuit, piece: Piece, gradient: Tensor) -> None:
+    """Add a (samples, outputs, inputs) gradient to a parameter plane, summed over samples unless the plane has them."""
+    if circuit.per_sample and total.dim() == 3:
+        if total.shape[0] == 1:
+            total[:, piece[1]] += gradient.sum(0, keepdim=True)
+        else:
+            total[piece] += gradient
+    else:
+        total[piece[1]] += gradient if gradient.dim() == 2 else gradient.sum(0)
+
+
+def _backward_piece(
+    circuit: Circuit, inputs: Inputs, states: list[Vector], adjoint: Adjoint, total: _Gradients
+) -> None:
+    piece = inputs.piece
+    for k in reversed(range(circuit.prefix, len(circuit.steps))):
+        circuit.undo(adjoint, k, inputs)
+        _add_angle(circuit, inputs, k, states.pop(), adjoint, total)
+    if not circuit.per_sample:
+        # In front of the first encoding the state is the same for all samples, so lambda may be summed over them.
+        adjoint = [None if part is None else part.sum(0) if part.dim() == 3 else part for part in adjoint]
+    vector: Vector = [circuit.part(component, piece) for component in circuit.start]
+    for k in reversed(range(circuit.prefix)):
+        circuit.undo(adjoint, k, inputs)
+        circuit.undo(vector, k, inputs)  # type: ignore[arg-type]
+        _add_angle(circuit, inputs, k, vector, adjoint, total)
+
+
+def _add_angle(circuit: Circuit, inputs: Inputs, k: int, vector: Vector, adjoint: Adjoint, total: _Gradients) -> None:
+    """Add d loss / d angle of rotation ``k`` to what makes up the angle; both vectors stand in front of it."""
+    step = circuit.steps[k]
+    first, second = (step.axis + 1) % 3, (step.axis + 2) % 3
+    up, down = adjoint[second], adjoint[first]
+    if step.half_turn or (up is None and down is None):
+        return
+    if up is None:
+        gradient = minus(down, vector[second])  # type: ignore[arg-type]
+    elif down is None:
+        gradient = up * vector[first]
+    else:
+        gradient = torch.addcmul(up * vector[first], down, vector[second], value=-1)
+    if total.theta is not None:
+        for row, column in step.thetas:
+            _add(total.theta[row, column], circuit, inputs.piece, gradient)
+    for index in step.encodings:
+        slope = inputs.map_slope(index)
+        _add_encoding(circuit, inputs, index, gradient if slope is None else gradient * slope, total)
+
+
+def _add_encoding(circuit: Circuit, inputs: Inputs, index: int, gradient: Tensor, total: _Gradients) -> None:
+    piece = inputs.piece
+    if total.bias is not None:
+        _add(total.bias[index], circuit, piece, gradient)
+    if total.weight is not None:
+        _add(total.weight[index], circuit, piece, gradient * inputs.x)
+    if total.x is not None:
+        if circuit.weight is not None:
+            gradient = gradient * circuit.part(circuit.weight[..., index], piece)
+        total.x[piece[0]] += gradient.sum(1)
+
+
+@dataclass
+class _Kept:
+    """What a forward pass of one piece leaves for its backward pass."""
+
+    inputs: Inputs
+    states: list[Vector]
+    z: Tensor
+
+
+@dataclass(frozen=True)
+class Options:
+    """What :func:`circuits` is told beside tensors."""
+
+    ansatz: Ansatz
+    reps: int
+    readout: str
+    reduce: bool
+    at_points: bool = False
+
+    def case(self, *tensors: Tensor | None) -> bloch_numba.Case:
+        """The arguments of :func:`circuits` for the fused CPU kernel."""
+        options = {"readout": self.readout, "reduce": self.reduce, "at_points": self.at_points}
+        return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
+
+    def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
+        """The values of :func:`circuits` or :func:`at_points` from the fused kernel."""
+        values = self.case(x, theta, *others).values()
+        return values if self.reduce or self.at_points else values.view(x.shape[0], *theta.shape[-4:-2])
+
+
+def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
+    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
+    if tensor is None:
+        return None
+    last = tuple(range(2, 2 + trailing))
+    planes = tensor.permute(*last, 1, 0).contiguous()
+    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
+
+
+def plain_circuits(
+    options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+) -> Tensor:
+    """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
+    if options.at_points:
+        theta, weight, bias = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)  # type: ignore[assignment]
+    circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
+    value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
+    if options.at_points:
+        return value.squeeze(-1)
+    if options.reduce:
+        value = (value if mix is None else value * mix).expand(-1, -1, theta.shape[-3]).sum(-1)
+    return value
+
+
+class _BlochCircuits(torch.autograd.Function):
+    """phi of every (sample, output, input), summed over inputs with weights ``mix`` if ``reduce``."""
+
+    @staticmethod
+    def forward(x, theta, weight, bias, mix, options: Options, keep: bool):
+        if bloch_numba.usable(x, theta, weight, bias, mix):
+            return options.fused(x, theta, weight, bias, mix), None
+        circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
+        if not keep:
+            return _forward(x, circuit, mix, theta.shape[-4], options), None
+        inputs = circuit.inputs(x, (slice(0, x.shape[0]), slice(0, theta.shape[-4])))
+        states: list[Vector] = []
+        z = circuit.run(inputs, states)
+        return read(z, options.readout).clone(), _Kept(inputs, states, z)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        *tensors, ctx.options, _ = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.kept = output[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: None):
+        needs = ctx.needs_input_grad[:5]
+        return *_BlochGradients.apply(grad, *ctx.saved_tensors, ctx.options, ctx.kept, needs), None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
+        *tensors, options, _ = args
+        run = torch.vmap(lambda *t: plain_circuits(options, *t), in_dims[:5], randomness=info.randomness)
+        return (run(*tensors), None), (0, None)
+
+
+class _FusedCircuits(torch.autograd.Function):
+    """:class:`_BlochCircuits` where the fused kernel takes the tensors.
+
+    A context in ``forward`` keeps PyTorch from binding a signature at every call: that takes longer than a small layer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x, theta, weight, bias, mix, options: Options):
+        ctx.save_for_backward(x, theta, weight, bias, mix)
+        ctx.options = options
+        return options.fused(x, theta, weight, bias, mix)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
+        if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # second derivatives and the like
+            return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None
+        return *ctx.options.case(*tensors).gradients(grad, needs), None
+
+
+class _BlochGradients(torch.autograd.Function):
+    """Gradients of :class:`_BlochCircuits`; those not needed are None."""
+
+    @staticmethod
+    def forward(grad, x, theta, weight, bias, mix, options: Options, kept: _Kept | None, needs: tuple[bool, ...]):
+        if kept is None and bloch_numba.usable(grad, x, theta, weight, bias, mix):
+            return options.case(x, theta, weight, bias, mix).gradients(grad, needs)
+        total = _Gradients(needs, x, theta, weight, bias, mix)
+        if kept is not None:
+            _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
+            return total.results()
+        circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
+        for piece in _pieces(x.shape[0], theta.shape[-4], theta.shape[-3], options.reps):
+            inputs = circuit.inputs(x, piece)
+            states: list[Vector] = []
+            z = circuit.run(inputs, states)
+            _add_piece(circuit, _Kept(inputs, states, z), grad, mix, options, total)
+        return total.results()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        *tensors, ctx.options, _, ctx.needs = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        present = [t is not None for t in ctx.saved_tensors]
+        tensors = [t for t in ctx.saved_tensors if t is not None]
+
+        def first(*given: Tensor) -> tuple[Tensor, ...]:
+            some = iter(given)
+            values = _plain_gradients(ctx.options, [next(some) if there else None for there in present])
+            return tuple(v for v, need in zip(values, ctx.needs, strict=True) if need and v is not None)
+
+        pull = torch.func.vjp(first, *tensors)[1]
+        pulled = iter(pull(tuple(g for g, need in zip(grads, ctx.needs, strict=True) if need)))
+        return *(next(pulled) if there else None for there in present), None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
+        *tensors, options, _, needs = args
+        run = torch.vmap(
+            lambda *t: tuple(v for v, need in zip(_plain_gradients(options, t), needs, strict=True) if need),
+            in_dims[:6],
+            randomness=info.randomness,
+        )
+        values = iter(run(*tensors))
+        return tuple(next(values) if need else None for need in needs), tuple(0 if need else None for need in needs)
+
+
+def _plain_gradients(options: Options, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """From the upstream gradient and the tensors of :func:`plain_circuits` to gradients in those that are there."""
+    grad, *arguments = tensors
+
+    def run(*given: Tensor) -> Tensor:
+        some = iter(given)
+        return plain_circuits(options, *(None if t is None else next(some) for t in arguments))  # type: ignore[arg-type]
+
+    pull = torch.func.vjp(run, *(t for t in arguments if t is not None))[1]
+    pulled = iter(pull(grad))
+    return tuple(None if t is None else next(pulled) for t in arguments)
+
+
+def _add_piece(
+    circuit: Circuit, kept: _Kept, grad: Tensor, mix: Tensor | None, options: Options, total: _Gradients
+) -> None:
+    """Add what one piece contributes to the gradients."""
+    piece, z = kept.inputs.piece, kept.z
+    upstream = grad[piece].unsqueeze(-1) if options.reduce else grad[piece]
+    if total.mix is not None:
+        total.mix[piece[1]] += (upstream * read(z, options.readout)).sum(0)
+    if mix is not None:
+        upstream = upstream * mix[piece[1]]
+    slope = read_slope(z, options.readout)
+    upstream = upstream if slope is None else upstream * slope
+    _backward_piece(circuit, kept.inputs, list(kept.states), [None, None, upstream], total)
+
+
+def circuits(
+    x: Tensor,
+    theta: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mix: Tensor | None,
+    *,
+    ansatz: Ansatz,
+    reps: int,
+    readout: str,
+    reduce: bool,
+    keep: bool = False,
+) -> Tensor:
+    """Evaluate every edge circuit of a layer.
+
+    Args:
+        x: (samples, inputs), real.
+        theta: (outputs, inputs, rows, angles), or (samples or 1, outputs, inputs, rows, angles) for circuits that
+            differ between samples.
+        weight, bias: pre-activation (outputs, inputs, reps), or None for weight 1 and bias 0.
+        mix: (outputs, inputs) weights of the sum over inputs, or None for ones; only with ``reduce``.
+        ansatz, reps: the circuit.
+        readout: ``"z"`` or ``"amplitude"``.
+        reduce: sum over inputs.
+        keep: keep the states of a forward pass for the backward pass instead of running the circuit again: faster,
+            where 6 reps numbers per sample, output and input are affordable. Not with ``reduce``.
+
+    Returns:
+        (samples, outputs) if ``reduce``, else (samples, outputs, inputs); the dtype is that of the arguments, which
+        must agree. First and second derivatives and vmap work.
+    """
+    options = Options(ansatz, reps, readout, reduce)
+    if bloch_numba.usable(x, theta, weight, bias, mix):
+        return _FusedCircuits.apply(x, theta, weight, bias, mix, options)
+    return _BlochCircuits.apply(x, theta, weight, bias, mix, options, keep)[0]
+
+
+def at_points(
+    points: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, *, ansatz: Ansatz, reps: int, keep: bool
+) -> Tensor:
+    """<Z> of every edge circuit of a layer at the same points.
+
+    Args:
+        points: (points,), real, perhaps with more digits than the parameters.
+        theta, weight, bias, ansatz, reps: as in :func:`circuits`, without samples.
+        keep: as in :func:`circuits`.
+
+    Returns:
+        (points, edges) in the dtype of theta, edges in the order (inputs, outputs).
+    """
+    x = points.unsqueeze(-1)
+    if bloch_numba.usable(points, theta, weight, bias):
+        options = Options(ansatz, reps, "z", reduce=False, at_points=True)
+        return _FusedCircuits.apply(x, theta, weight, bias, None, options)
+    # Edges stand where a layer has outputs, and there is one input.
+    planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
+    values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]
+    return values.squeeze(-1)

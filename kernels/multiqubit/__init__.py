@@ -1,0 +1,1 @@
+"""Small circuits of several entangled qubits, simulated exactly."""

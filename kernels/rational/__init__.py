@@ -1,0 +1,1 @@
+"""Rational functions shared by groups of channels (GR-KAN), and their engines."""

@@ -1,0 +1,343 @@
+"""Whole-sequence recurrences: a walk over time with a backward pass of its own, on the engine that fits the device.
+
+Engines (see :mod:`qkan.kernels.recurrence.types` for what they compute):
+
+* ``triton``: CUDA and ROCm kernels in which a block walks all steps with its share of the batch.
+* ``numba``: CPU kernels in which a thread walks all steps with its share of the batch.
+* ``torch``: one product a step and a hand-written backward through time; every device and dtype.
+* ``reference``: plain differentiable operations, step by step; what the others are compared with.
+
+All keep only what :class:`~qkan.kernels.recurrence.types.Tape` holds. Gradients of parameters are formed here, as one
+product over all steps. Second derivatives and vmap go through the reference; a compiler sees one opaque operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.common.vjp import pull_needed
+from qkan.kernels.recurrence import numba_cpu as recurrence_numba
+from qkan.kernels.recurrence import pytorch as recurrence_torch
+from qkan.kernels.recurrence import reference as recurrence_reference
+from qkan.kernels.recurrence import triton_gpu as recurrence_triton
+from qkan.kernels.recurrence.custom_op import Passes, operation
+from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Weights
+from qkan.kernels.spectral.matmul import matrix_gradient, shaped_planes
+
+#: Engines in the order in which ``auto`` tries them.
+_ENGINES = (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE)
+ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
+#: steps, the fields of Weights, h_0, c_0.
+_INPUTS = 1 + len(Weights._fields) + 2
+
+Gradients = tuple[Tensor | None, ...]
+
+
+def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine:
+    """The engine that runs under ``name``, one of :data:`ENGINES` but ``"reference"``.
+
+    Raises:
+        ValueError: an unknown name, or an engine asked for by name that cannot run; the message says why.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
+    for engine in _ENGINES:
+        if name in ("auto", engine.name):
+            reason = _why_not(engine, name, spec, steps, weights)
+            if reason is None:
+                return engine
+            if name != "auto":
+                raise ValueError(f"engine {name!r} cannot run this recurrence: {reason}; use 'auto'")
+    raise ValueError(f"engine {name!r} is no engine of whole sequences; use 'auto'")
+
+
+def _why_not(engine: Engine, name: str, spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+    """None if the engine can run under a name, else the reason why not."""
+    reason = engine.why_not(spec, steps, weights)
+    if reason is None and name == "auto" and engine is recurrence_triton.ENGINE and steps.device.type == "cpu":
+        return "its kernels would be interpreted, slowly, and are only if they are asked for by name"
+    return reason
+
+
+def explain(name: str, spec: Spec, steps: Tensor, weights: Weights) -> str:
+    """Which engine runs under ``name``, and why those before it do not."""
+    if name == "reference":
+        return "reference: asked for by name"
+    chosen = engine_for(name, spec, steps, weights)
+    if name != "auto":
+        return f"{chosen.name}: asked for by name"
+    reasons = []
+    for engine in _ENGINES[: _ENGINES.index(chosen)]:
+        reasons.append(f"{engine.name} cannot run: {_why_not(engine, name, spec, steps, weights)}")
+    return "; ".join([f"{chosen.name}: the first engine that can run", *reasons])
+
+
+def run(
+    spec: Spec,
+    layout: Layout,
+    steps: Tensor,
+    weights: Weights,
+    h_0: Tensor,
+    c_0: Tensor | None = None,
+    *,
+    engine: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Walk a recurrence over time.
+
+    Args:
+        spec: which.
+        layout: of the rows.
+        steps: (rows, G), what the inputs contribute to the gates, or (rows, Z) to the latent, or the inputs themselves,
+            (rows, I), where ``spec`` says so; float32 or float64.
+        weights: parameters, in the dtype of ``steps``.
+        h_0: (B, P), B at least ``layout.sizes[0]``.
+        c_0: (B, H) for lstm, None for gru.
+        engine: one of :data:`ENGINES`.
+
+    Returns:
+        h behind every step (rows, P); the final h (B, P) and c (B, H), None for gru: of every sequence behind its last
+        step, or the initial one if it has none.
+
+    Raises:
+        ValueError: see :func:`engine_for`.
+    """
+    if engine == "reference":
+        return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
+    chosen = engine_for(engine, spec, steps, weights)
+    if spec.inputs and not chosen.takes_inputs:
+        spec, steps, weights = recurrence_reference.without_inputs(spec, steps, weights)
+    tensors = (steps, *weights, h_0, c_0)
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if torch.compiler.is_compiling():
+        return _OPERATION(spec, layout, chosen, keep, tensors)  # type: ignore[return-value]
+    whole = [_contiguous(t) for t in tensors]
+    if not torch._C._are_functorch_transforms_active():
+        return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
+    outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *whole)
+    return outputs, h_n, c_n
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, tensors: Sequence[Tensor | None]):
+    steps, *fields, h_0, c_0 = tensors
+    ran = engine.forward(spec, layout, steps, Weights(*fields), h_0, c_0, keep)  # type: ignore[arg-type]
+    tape = (None, None, None) if ran.tape is None else ran.tape
+    return ran.outputs, ran.h_n, ran.c_n, *tape
+
+
+def _gradients(
+    spec: Spec,
+    layout: Layout,
+    engine: Engine,
+    grads: Sequence[Tensor],
+    kept: Sequence[Tensor | None],
+    tensors: Sequence[Tensor | None],
+    needs: Sequence[bool],
+) -> Gradients:
+    """Gradients of all inputs from those of the results and what the forward pass kept: outputs and tape."""
+    _, *fields, h_0, _ = tensors
+    weights, (outputs, *tape_fields) = Weights(*fields), kept  # type: ignore[arg-type]
+    tape = Tape(*tape_fields)  # type: ignore[arg-type]
+    grad_outputs, grad_h, grad_c = (_contiguous(grad) for grad in (*grads, None)[:3])
+    before = layout.previous(outputs, h_0) if tape.latent is None or needs[4] else None  # type: ignore[arg-type]
+    z = before if tape.latent is None else tape.latent
+    pulled = engine.backward(spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c)  # type: ignore[arg-type]
+    of_matrix: Tensor | None
+    of_bias: Tensor | None
+    if engine.features is not None and (needs[1] or needs[2]):
+        of_matrix, of_bias = engine.features(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
+    else:
+        of_matrix = _matrix_gradient(spec, weights, z, pulled.inner) if needs[1] else None  # type: ignore[arg-type]
+        of_bias = pulled.inner.sum(0) if needs[2] else None
+    of_shape = pulled.shape
+    if of_shape is None and weights.shape is not None and needs[3]:
+        of_shape = _shape_gradient(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
+    of_encoder = pulled.steps.mT @ before if weights.encoder is not None and before is not None else None
+    of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ _units(tape)
+    return (
+        pulled.steps if needs[0] else None,
+        of_matrix if needs[1] else None,
+        of_bias if needs[2] else None,
+        of_shape if needs[3] else None,
+        of_encoder,
+        of_projection,
+        pulled.h_0 if needs[6] else None,
+        pulled.c_0 if needs[7] else None,
+    )
+
+
+def _matrix_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
+    """The gradient of the matrix, as one product over the rows of all steps."""
+    if weights.shape is None:
+        return matrix_gradient(z, weights.matrix, inner, spec.basis, low=spec.low)
+    return torch.stack([plane.mT @ inner for plane in shaped_planes(z, spec.basis, weights.shape)])
+
+
+def _shape_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
+    """The gradient of the activations' coefficients, as one product over the rows of all steps."""
+    grad, waves = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
+    shape = weights.shape[1:].unsqueeze(-1)  # type: ignore[index]
+    return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, shape, grad, waves, diagonal=True).squeeze(-1)))
+
+
+def _units(tape: Tape) -> Tensor:
+    """o tanh(c') of every step, (rows, H)."""
+    i, f, g, o = tape.gates.chunk(4, -1)
+    return torch.addcmul(f * tape.carry, i, g).tanh_().mul_(o)
+
+
+def _reference_gradients(
+    spec: Spec,
+    layout: Layout,
+    grads: Sequence[Tensor],
+    tensors: Sequence[Tensor | None],
+    needs: Sequence[bool],
+) -> Gradients:
+    """As :func:`_gradients`, differentiable, from the inputs alone."""
+
+    def results(steps: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
+        *fields, h_0, c_0 = others
+        found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
+        return tuple(tensor for tensor in found if tensor is not None)
+
+    return tuple(pull_needed(results, tensors, needs, tuple(grads)))
+
+
+def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any], tensors: Sequence[Tensor | None]):
+    """``function`` of those tensors that are there, under vmap."""
+    there = [index for index, tensor in enumerate(tensors) if tensor is not None]
+
+    def call(*values: Tensor) -> Any:
+        filled = list(tensors)
+        for index, value in zip(there, values, strict=True):
+            filled[index] = value
+        return function(filled)
+
+    dims = tuple(in_dims[index] for index in there)
+    return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))  # type: ignore[arg-type]
+
+
+def _arriving(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[list[Tensor], Any, Any, tuple[bool, ...]]:
+    """What a backward pass gets: gradients of all results (zeros for None), what was kept, the inputs, their needs."""
+    saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+    tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
+    filled = [kept[0].new_zeros(s) if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
+    return filled, kept, tensors, tuple(ctx.needs_input_grad[4:])
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors: Tensor | None):
+        return _forward(spec, layout, engine, keep, tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.spec, ctx.layout, ctx.engine, _, *tensors = inputs
+        outputs, _, _, *tape = output
+        ctx.mark_non_differentiable(*(kept for kept in tape if kept is not None))
+        ctx.set_materialize_grads(False)
+        ctx.shapes = [result.shape for result in output[:3] if result is not None]
+        ctx.save_for_backward(*tensors, outputs, *tape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        grads, kept, tensors, needs = _arriving(ctx, grads)  # type: ignore[assignment]
+        found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, len(grads), *grads, *kept, *tensors)
+        return *[None] * 4, *found
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors):
+        gru = tensors[-1] is None
+
+        def function(filled: Sequence[Tensor | None]):
+            steps, *fields, h_0, c_0 = filled
+            found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
+            return found[:2] if gru else found
+
+        found = _over_batch(info, in_dims[4:], function, tensors)
+        return (*found, *[None] * (6 - len(found))), (*[0] * len(found), *[None] * (6 - len(found)))
+
+
+class _PlainRecurrence(torch.autograd.Function):
+    """:class:`_Recurrence` where no transform of torch.func is at work.
+
+    A context in ``forward`` keeps PyTorch from binding a signature at every call, which takes longer than a small cell.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors: Tensor | None):
+        outputs, h_n, c_n, *tape = _forward(spec, layout, engine, keep, tensors)
+        ctx.spec, ctx.layout, ctx.engine = spec, layout, engine
+        ctx.set_materialize_grads(False)
+        ctx.shapes = [result.shape for result in (outputs, h_n, c_n) if result is not None]
+        ctx.save_for_backward(*tensors, outputs, *tape)
+        return outputs, h_n, c_n
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            return _Recurrence.backward(ctx, *grads)
+        given, kept, tensors, needs = _arriving(ctx, grads)
+        return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
+
+
+class _Gradients(torch.autograd.Function):
+    """Gradients of :class:`_Recurrence` in all inputs; those not needed are None."""
+
+    @staticmethod
+    def forward(spec: Spec, layout: Layout, engine: Engine, needs: tuple[bool, ...], results: int, *tensors):
+        grads, kept, inputs = tensors[:results], tensors[results : results + 4], tensors[results + 4 :]
+        if kept[1] is None:  # the forward pass ran under vmap and kept nothing
+            return _reference_gradients(spec, layout, grads, inputs, needs)
+        return _gradients(spec, layout, engine, grads, kept, inputs, needs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.spec, ctx.layout, _, ctx.needs, ctx.results, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        results, saved = ctx.results, ctx.saved_tensors
+        inputs = saved[results + 4 :]
+        there = [index for index, tensor in enumerate(inputs) if tensor is not None]
+
+        def needed(*values: Tensor) -> tuple[Tensor, ...]:
+            filled = list(inputs)
+            for index, value in zip(there, values[results:], strict=True):
+                filled[index] = value
+            found = _reference_gradients(ctx.spec, ctx.layout, values[:results], filled, ctx.needs)
+            return tuple(gradient for gradient in found if gradient is not None)
+
+        values = (*saved[:results], *(inputs[index] for index in there))
+        found, pull = torch.func.vjp(needed, *values)[:2]
+        upstream = [grad for grad, need in zip(grads, ctx.needs, strict=True) if need]
+        filled = tuple(torch.zeros_like(f) if u is None else u for f, u in zip(found, upstream, strict=True))
+        pulled = pull(filled)
+        of_inputs: list[Tensor | None] = [None] * len(inputs)
+        for index, gradient in zip(there, pulled[results:], strict=True):
+            of_inputs[index] = gradient
+        return *[None] * 5, *pulled[:results], *[None] * 4, *of_inputs
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, needs, results, *tensors):
+        chosen = [*range(results), *range(results + 4, len(tensors))]  # not what was kept
+
+        def function(filled: Sequence[Tensor | None]):
+            found = _reference_gradients(spec, layout, filled[:results], filled[results:], needs)  # type: ignore[arg-type]
+            return tuple(gradient for gradient in found if gradient is not None)
+
+        dims = in_dims[5:]
+        found = iter(_over_batch(info, [dims[k] for k in chosen], function, [tensors[k] for k in chosen]))
+        return tuple(next(found) if need else None for need in needs), tuple(0 if need else None for need in needs)
+
+
+_OPERATION = operation(Passes({engine.name: engine for engine in _ENGINES}, _forward, _gradients))

@@ -1,0 +1,228 @@
+"""The recurrence in PyTorch with a hand-written backward through time: an engine for every device and dtype.
+
+Forward, a step is the features of z, one product and the cell. The backward pass first makes the local derivatives of
+all cells at once, then walks back with one product a step. With L the local derivatives and dh, dc what arrives at a
+step of an LSTM, i, f, g, o its gates, c the cell state in front of it and c' the one behind:
+
+    dc += dh o (1 - tanh(c')^2),   da_o = dh L_o,   da_(i,f,g) = dc L_(i,f,g),   dc <- dc f,
+    L_i = g i (1 - i),   L_f = c f (1 - f),   L_g = i (1 - g^2),   L_o = tanh(c') o (1 - o),
+
+and of a GRU, h' = (1 - q) n + q h with n = tanh(s_n + r a_n), dh L for all gates with
+
+    L_n = (1 - q)(1 - n^2),   L_r = L_n a_n r (1 - r),   L_q = (h - n) q (1 - q),   dh <- dh q.
+
+Features of z pull da back: dz_i = sum_k F_k'(z_i) sum_o M_kio da_o. Derivatives of waves are sums of the same waves, so
+weights M' of the derivatives take the place of M there and the waves that of their derivatives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.recurrence.types import Engine, Layout, Pulled, Ran, Spec, Tape, Weights
+from qkan.kernels.spectral.basis import BASES
+
+
+def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+    """None: this engine runs everywhere."""
+    return None
+
+
+class _Forward:
+    """From z to the features' part of the gates, in memory that is used again at every step."""
+
+    def __init__(self, spec: Spec, weights: Weights, rows: int) -> None:
+        self.basis, self.low, self.weights = spec.basis, spec.low, weights
+        matrix = weights.matrix
+        self.room = matrix.new_empty(rows, spec.basis.terms, matrix.shape[1])
+        self.matrix = matrix.flatten(0, 1) if spec.low is None else matrix.flatten(0, 1).to(spec.low)
+
+    def waves(self, z: Tensor) -> Tensor:
+        """(rows, terms, Z)."""
+        room = self.room[: z.shape[0]]
+        self.basis.planes(z, into=room.unbind(1))
+        return room
+
+    def __call__(self, z: Tensor, out: Tensor) -> None:
+        planes, shape = self.waves(z), self.weights.shape
+        if shape is not None:
+            count = len(shape) - 1
+            activation = (planes[:, :count] * shape[1:]).sum(1).add_(shape[0])
+            planes = torch.cat((activation, planes[:, -1]), -1) if self.basis.base else activation
+        flat = planes.flatten(1)
+        if self.low is None:
+            torch.addmm(self.weights.bias, flat, self.matrix, out=out)
+        else:
+            torch.add(flat.to(self.low) @ self.matrix, self.weights.bias, out=out)
+
+
+def forward(
+    spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None, keep: bool
+) -> Ran:
+    """As of :class:`qkan.kernels.recurrence.types.Engine`."""
+    encoder, projection = weights.encoder, weights.projection
+    hidden = (h_0 if c_0 is None else c_0).shape[1]
+    offsets, longest = layout.offsets, layout.sizes[0]
+    kept = offsets[-1] if keep else longest
+    outputs = steps.new_empty(offsets[-1], h_0.shape[1])
+    all_gates, carries = (steps.new_empty(kept, width) for width in (weights.bias.shape[0], hidden))
+    latents = None if encoder is None else steps.new_empty(kept, encoder.shape[0])
+    features = _Forward(spec, weights, longest)
+    h, c = h_0.clone(), None if c_0 is None else c_0.clone()
+    for t in layout.order:
+        rows, size = slice(offsets[t], offsets[t + 1]), layout.sizes[t]
+        part = rows if keep else slice(size)
+        gates, carry, z = all_gates[part], carries[part], h[:size]
+        if latents is not None and encoder is not None:
+            z = torch.addmm(steps[rows], z, encoder.mT, out=latents[part])
+        features(z, gates)
+        if c is None:
+            _gru(steps[rows], gates, carry, h[:size])
+        else:
+            unit = _lstm(gates if encoder is not None else gates.add_(steps[rows]), carry, c[:size])
+            h[:size] = unit if projection is None else unit @ projection.mT
+        outputs[rows] = h[:size]
+    return Ran(outputs, h, c, Tape(all_gates, carries, latents) if keep else None)
+
+
+def _lstm(gates: Tensor, carry: Tensor, c: Tensor) -> Tensor:
+    """Activate the gates and move c on; returns o tanh(c')."""
+    carry.copy_(c)
+    hidden = c.shape[1]
+    gates[:, : 2 * hidden].sigmoid_()
+    gates[:, 2 * hidden : 3 * hidden].tanh_()
+    gates[:, 3 * hidden :].sigmoid_()
+    i, f, g, o = gates.chunk(4, -1)
+    c.mul_(f).addcmul_(i, g)
+    return torch.tanh(c).mul_(o)
+
+
+def _gru(steps: Tensor, gates: Tensor, carry: Tensor, h: Tensor) -> None:
+    """Activate the gates and move h on."""
+    hidden = h.shape[1]
+    carry.copy_(gates[:, 2 * hidden :])
+    gates[:, : 2 * hidden].add_(steps[:, : 2 * hidden]).sigmoid_()
+    r, q, n = gates.chunk(3, -1)
+    torch.addcmul(steps[:, 2 * hidden :], r, carry, out=n).tanh_()
+    h.sub_(n).mul_(q).add_(n)
+
+
+def backward(
+    spec: Spec,
+    layout: Layout,
+    weights: Weights,
+    tape: Tape,
+    z: Tensor,
+    grad_outputs: Tensor,
+    grad_h: Tensor,
+    grad_c: Tensor | None,
+) -> Pulled:
+    """As of :class:`qkan.kernels.recurrence.types.Engine`."""
+    pull = _Backward(spec, weights, layout.sizes[0])
+    if grad_c is None:
+        return _gru_backward(pull, layout, tape, z, grad_outputs, grad_h.clone())
+    encoder, projection, offsets = weights.encoder, weights.projection, layout.offsets
+    inner, through = _lstm_slopes(tape)  # each step's derivatives turn into its gradient in place
+    latents = None if encoder is None else torch.empty_like(z)
+    hidden = None if projection is None else torch.empty_like(grad_outputs)
+    dh, dc = grad_h.clone(), grad_c.clone()
+    for t in reversed(layout.order):
+        rows, size = slice(offsets[t], offsets[t + 1]), layout.sizes[t]
+        total = dh[:size].add_(grad_outputs[rows])
+        if hidden is not None and projection is not None:
+            hidden[rows] = total
+            total = total @ projection
+        units = inner[rows].unflatten(-1, (4, -1))
+        state = dc[:size].addcmul_(total, through[rows])
+        units[:, :3].mul_(state.unsqueeze(1))
+        units[:, 3].mul_(total)
+        state.mul_(tape.gates[rows].unflatten(-1, (4, -1))[:, 1])
+        pulled = pull(z[rows], inner[rows])
+        if latents is not None and encoder is not None:
+            latents[rows] = pulled
+            torch.mm(pulled, encoder, out=dh[:size])
+        else:
+            dh[:size] = pulled
+    return Pulled(inner, inner if latents is None else latents, hidden, dh, dc)
+
+
+def _gru_backward(
+    pull: _Backward, layout: Layout, tape: Tape, h_before: Tensor, grad_outputs: Tensor, dh: Tensor
+) -> Pulled:
+    offsets = layout.offsets
+    local = _gru_slopes(tape, h_before)  # each step's derivatives turn into its gradient in place
+    inner = torch.empty_like(local)
+    for t in reversed(layout.order):
+        rows, size = slice(offsets[t], offsets[t + 1]), layout.sizes[t]
+        total = dh[:size].add_(grad_outputs[rows])
+        r, q, _ = tape.gates[rows].chunk(3, -1)
+        local[rows].unflatten(-1, (3, -1)).mul_(total.unsqueeze(1))
+        inner[rows] = local[rows]
+        inner[rows].chunk(3, -1)[2].mul_(r)
+        total.mul_(q).add_(pull(h_before[rows], inner[rows]))
+    return Pulled(inner, local, None, dh, None)
+
+
+class _Backward:
+    """From the gradient of a step's gates to that of what its features were taken of."""
+
+    def __init__(self, spec: Spec, weights: Weights, rows: int) -> None:
+        self.forward = _Forward(spec, weights, rows)
+        self.basis, self.low = spec.basis, spec.low
+        self.has_shape = weights.shape is not None
+        turned = weights.matrix if weights.shape is None else weights.shape[1:].unsqueeze(-1)
+        if self.has_shape and self.basis.base is not None:  # a last plane of no weight: the base is not in the shape
+            turned = torch.cat((turned, torch.zeros_like(turned[:1])))
+        slopes, constant = self.basis.differentiate(turned)
+        self.count = len(slopes)
+        self.slopes: Tensor | None
+        if self.has_shape:
+            self.slopes, self.constant = slopes.squeeze(-1), None if constant is None else constant.squeeze(-1)
+            through = weights.matrix.flatten(0, 1).mT
+        else:
+            self.slopes, self.constant = None, constant
+            through = slopes.flatten(0, 1).mT
+        self.through = through if self.low is None else through.to(self.low)
+
+    def __call__(self, z: Tensor, grad: Tensor) -> Tensor:
+        """dz (rows, Z) from z and the gradient (rows, G)."""
+        waves = self.forward.waves(z)
+        along = waves[:, : self.count]
+        if self.basis.base is not None:
+            along[:, -1] = BASES[self.basis.base][1](z)
+        pulled = grad @ self.through if self.low is None else (grad.to(self.low) @ self.through).to(grad.dtype)
+        if self.slopes is None:
+            total = pulled.view_as(along).mul_(along).sum(1)
+            return total if self.constant is None else total.addmm_(grad, self.constant.mT)
+        parts = pulled.unflatten(-1, (-1, z.shape[1]))
+        slope = (along * self.slopes).sum(1)
+        total = parts[:, 0] * (slope if self.constant is None else slope.add_(self.constant))
+        return total if self.basis.base is None else total.addcmul_(parts[:, 1], along[:, -1])
+
+
+def _lstm_slopes(tape: Tape) -> tuple[Tensor, Tensor]:
+    """L of all gates, (rows, 4 H), and o (1 - tanh(c')^2), (rows, H)."""
+    i, f, g, o = tape.gates.chunk(4, -1)
+    tanh_c = torch.addcmul(f * tape.carry, i, g).tanh_()
+    slopes = torch.empty_like(tape.gates)
+    of_i, of_f, of_g, of_o = slopes.chunk(4, -1)
+    torch.addcmul(i, i, i, value=-1, out=of_i).mul_(g)
+    torch.addcmul(f, f, f, value=-1, out=of_f).mul_(tape.carry)
+    torch.addcmul(i, i * g, g, value=-1, out=of_g)
+    torch.addcmul(o, o, o, value=-1, out=of_o).mul_(tanh_c)
+    return slopes, o - o * tanh_c.square_()
+
+
+def _gru_slopes(tape: Tape, h_before: Tensor) -> Tensor:
+    """L of all gates, (rows, 3 H)."""
+    r, q, n = tape.gates.chunk(3, -1)
+    slopes = torch.empty_like(tape.gates)
+    of_r, of_q, of_n = slopes.chunk(3, -1)
+    torch.mul(1 - q, 1 - n * n, out=of_n)
+    torch.mul(of_n, tape.carry, out=of_r).mul_(r - r * r)
+    torch.mul(h_before - n, q - q * q, out=of_q)
+    return slopes
+
+
+ENGINE = Engine("torch", why_not, forward, backward)

@@ -1,0 +1,330 @@
+"""The recurrence as persistent Triton kernels, for CUDA and ROCm devices: one launch walks all steps.
+
+A program owns a block of the batch and walks all its steps, forward and then, in a second kernel, back through time;
+weights are streamed from the caches. One pair of kernels (:mod:`qkan.kernels.recurrence.triton_kernels`) serves every
+cell
+and all features: the classical cell, whose only feature is the identity, is the same code as the quantum-inspired ones.
+Keeping the state on chip and walking in one launch are ideas of FlashRNN's fused kernel (arXiv 2412.07752, figure 1);
+there the product is with h itself, here it is with features of h, made in registers.
+
+Where all units fit into one tile (:func:`tiles`), states and gradients of gates stay in registers. Beyond, a program
+hands them from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.
+
+Precision: everything is computed in float32, products too (IEEE, no TF32). With ``Spec.low``, features, gradients of
+gates and the matrix are rounded to it for their product, which is summed in float32.
+
+This module imports without Triton.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from dataclasses import replace
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
+from qkan.kernels.recurrence.types import GATES, Engine, Layout, Pulled, Ran, Spec, Tape, Weights
+from qkan.kernels.spectral.basis import Basis
+
+#: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
+#: the whole batch is better; an estimate, to be replaced by a measurement.
+MAX_MATRIX = 2**19
+#: Most units, latents and outputs.
+MAX_WIDTH = 1024
+
+
+class Tiles(NamedTuple):
+    """Sequences of a program, units, latents and outputs of a tile, whether one tile holds them all, and warps."""
+
+    batch: int
+    units: int
+    latents: int
+    outputs: int
+    resident: bool
+    warps: int
+
+
+def tiles(hidden: int, latents: int, outputs: int, *, low: bool, plain: bool, backward: bool, lanes: int) -> Tiles:
+    """Tiles for a recurrence of these widths, ``plain`` without encoder and projection, on warps of ``lanes``.
+
+    Tensor cores multiply 16 by 16 at least. Products in float32 do without them on NVIDIA: a lane then holds whole rows
+    and columns of what it multiplies, so tiles are 16 deep, and states of more than 16 units cannot stay in registers.
+    With these tiles and warps nothing is spilled to memory (``tests/support/recurrence_triton_resources.py``).
+    """
+    units, z, p = (max(16, 1 << (width - 1).bit_length()) for width in (hidden, latents, outputs))
+    wide, deep = 64 if plain else 32, 32 if low else 16
+    resident = max(units, z, p) <= (wide if low else 16)
+    if not resident:
+        units, z = (min(units, deep), min(z, wide)) if backward else (min(units, 64), min(z, deep))
+        p = min(p, deep)
+    threads = 4 * max(units, z, p) if low else 256
+    return Tiles(16, units, z, p, resident, threads // lanes)
+
+
+def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+    """None if the kernels can run this recurrence, else the reason why not and what would help."""
+    if steps.device.type != "cuda" and not (steps.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
+        return (
+            f"its kernels run on CUDA and ROCm devices, not on {steps.device.type!r}; move the module there, or set "
+            "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
+        )
+    if find_spec("triton") is None:
+        return "Triton is not installed; install it (pip install triton)"
+    if steps.dtype != torch.float32:
+        return f"its kernels compute in float32, not {steps.dtype}; use float32"
+    hidden, latents, outputs = _widths(spec, weights)
+    if max(hidden, latents, outputs) > MAX_WIDTH:
+        return (
+            f"its kernels take at most {MAX_WIDTH} units, latents and outputs, not {hidden}, {latents} and {outputs}; "
+            "use fewer"
+        )
+    if weights.matrix.numel() > MAX_MATRIX:
+        return (
+            f"each of its programs reads the whole matrix at every step, which pays up to {MAX_MATRIX} numbers, not "
+            f"{weights.matrix.numel()}; use fewer features, units or latents"
+        )
+    return None
+
+
+def _widths(spec: Spec, weights: Weights) -> tuple[int, int, int]:
+    """Units, latents (what features are taken of) and outputs."""
+    hidden = weights.bias.shape[0] // GATES[spec.cell]
+    return hidden, weights.matrix.shape[1], hidden if weights.projection is None else weights.projection.shape[0]
+
+
+def forward(
+    spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None, keep: bool
+) -> Ran:
+    """As of :class:`qkan.kernels.recurrence.types.Engine`."""
+    hidden, width, out = _widths(spec, weights)
+    call = _Call(spec, layout, weights, steps.device, backward=False)
+    rows, longest, tile = layout.offsets[-1], layout.sizes[0], call.tile
+    outputs = _empty(steps, rows, out)
+    h_n, c_n = h_0.clone(), None if c_0 is None else c_0.clone()
+    gates, carry = (_empty(steps, rows if keep else 0, n) for n in (weights.bias.shape[0], hidden))
+    encoded = weights.encoder is not None
+    latent = _empty(steps, (rows if keep else 0 if tile.resident else longest) if encoded else 0, width)
+    units = _empty(steps, longest if weights.projection is not None and not tile.resident else 0, hidden)
+    if rows:
+        of, bias = _values(spec, weights, tile), _packed(weights.bias.view(-1, hidden), 1, tile.units)
+        with on_device(steps.device):
+            _device_code().forward_kernel[call.grid](
+                steps,
+                of.planes,
+                bias,
+                bias if of.shape is None else of.shape,
+                bias if weights.encoder is None else _packed(weights.encoder.mT, tile.outputs, tile.latents),
+                bias if weights.projection is None else _packed(weights.projection.mT, tile.units, tile.outputs),
+                h_0,
+                outputs,
+                h_n,
+                h_n if c_n is None else c_n,
+                gates,
+                carry,
+                latent,
+                units,
+                *call.arguments(of),
+                KEEP=keep,
+                **call.constants(of),
+            )
+    return Ran(outputs, h_n, c_n, Tape(gates, carry, latent if encoded else None) if keep else None)
+
+
+def backward(
+    spec: Spec,
+    layout: Layout,
+    weights: Weights,
+    tape: Tape,
+    z: Tensor,
+    grad_outputs: Tensor,
+    grad_h: Tensor,
+    grad_c: Tensor | None,
+) -> Pulled:
+    """As of :class:`qkan.kernels.recurrence.types.Engine`."""
+    call = _Call(spec, layout, weights, z.device, backward=True)
+    tile, encoded = call.tile, weights.encoder is not None
+    inner = _empty(z, *tape.gates.shape)
+    step_grads = inner
+    if encoded or spec.cell == "gru":
+        step_grads = _empty(z, *(z if encoded else inner).shape)
+    hidden = None if weights.projection is None else _empty(z, *grad_outputs.shape)
+    dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
+    if inner.numel():
+        of = _slopes(spec, weights, tile)
+        with on_device(z.device):
+            _device_code().backward_kernel[call.grid](
+                tape.gates,
+                tape.carry,
+                z,
+                of.planes,
+                of.planes if of.shape is None else of.shape,
+                z if weights.encoder is None else _packed(weights.encoder, tile.latents, tile.outputs),
+                z if weights.projection is None else _packed(weights.projection, tile.outputs, tile.units),
+                grad_outputs,
+                inner,
+                step_grads,
+                inner if hidden is None else hidden,
+                dh,
+                dh if dc is None else dc,
+                *call.arguments(of),
+                CONSTANT=of.constant,
+                **call.constants(of),
+            )
+    return Pulled(inner, step_grads, hidden, dh, dc)
+
+
+class _Call:
+    """What both launches of a recurrence share."""
+
+    def __init__(self, spec: Spec, layout: Layout, weights: Weights, device: torch.device, *, backward: bool) -> None:
+        self.spec, self.layout, self.weights, self.device = spec, layout, weights, device
+        self.widths, self.lanes = _widths(spec, weights), lanes(device)
+        plain = weights.encoder is None and weights.projection is None
+        self.tile = tiles(*self.widths, low=spec.low is not None, plain=plain, backward=backward, lanes=self.lanes)
+
+    @property
+    def grid(self) -> tuple[int]:
+        return (-(-self.layout.sizes[0] // self.tile.batch),)
+
+    def arguments(self, of: _Features) -> tuple[Any, ...]:
+        """plan, count, batch, pairs, radius."""
+        sizes = self.layout.sizes
+        plan = _plan(sizes, self.tile.batch, self.device)
+        return plan, len(sizes), sizes[0], -(-of.waves // 2), float(self.spec.basis.radius)
+
+    def constants(self, of: _Features) -> dict[str, Any]:
+        """What is constant when a kernel is compiled."""
+        from triton import language as tl
+
+        spec, tile, weights = self.spec, self.tile, self.weights
+        low = {None: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+        hidden, width, out = self.widths
+        return {
+            "LSTM": spec.cell == "lstm",
+            "KIND": spec.basis.kind,
+            "BASE": spec.basis.base or "none",
+            "WAVES": of.waves > 0,
+            "SHAPED": weights.shape is not None,
+            "ENCODED": weights.encoder is not None,
+            "PROJECTED": weights.projection is not None,
+            "REVERSE": self.layout.reverse,
+            "RESIDENT": tile.resident,
+            "OPERAND": low[spec.low],
+            "PRECISION": "ieee" if self.device.type == "cuda" else "interpreted",
+            "HIDDEN": hidden,
+            "WIDTH": width,
+            "OUT": out,
+            "UNITS": _whole(hidden, tile.units),
+            "LATENTS": _whole(width, tile.latents),
+            "OUTS": _whole(out, tile.outputs),
+            "BLOCK_B": tile.batch,
+            "BLOCK_H": tile.units,
+            "BLOCK_Z": tile.latents,
+            "BLOCK_P": tile.outputs,
+            **self.options(),
+        }
+
+    def options(self) -> dict[str, int]:
+        """How kernels are compiled."""
+        if self.lanes == 64:  # tiles of the next product would not fit into AMD's shared memory
+            return {"num_warps": self.tile.warps, "num_stages": 1}
+        # Without a bound the assembler aims at more programs a multiprocessor, and spills for that.
+        return {"num_warps": self.tile.warps, "num_stages": 2, "maxnreg": 255}
+
+
+@lru_cache(maxsize=64)
+def _plan(sizes: tuple[int, ...], block: int, device: torch.device) -> Tensor:
+    """First rows and sizes of all steps, then how many steps each block of sequences has.
+
+    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph.
+    """
+    falling = [-size for size in sizes]
+    spans = [bisect_left(falling, -first) for first in range(0, sizes[0], block)]
+    with torch.inference_mode(False):
+        return torch.tensor([*Layout(sizes).offsets[:-1], *sizes, *spans], dtype=torch.int64, device=device)
+
+
+class _Features(NamedTuple):
+    """Features as a kernel reads them.
+
+    Attributes:
+        planes: (planes, gates, rows, columns), whole tiles: waves in pairs, base, constant.
+        shape: (1 + waves in pairs, latents), W_0 and the W_k, or None.
+        waves: their number.
+        constant: whether the last plane is a constant's.
+    """
+
+    planes: Tensor
+    shape: Tensor | None
+    waves: int
+    constant: bool
+
+
+def _values(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
+    """The features of the forward pass: planes of latents in rows and units in columns."""
+    basis, matrix, shape = spec.basis, weights.matrix, weights.shape
+    waves = basis.terms - (basis.base is not None)
+    if shape is None:
+        matrix = torch.cat((_paired(matrix[:waves], basis), matrix[waves:]))
+    else:
+        shape = _packed(torch.cat((shape[:1], _paired(shape[1:], basis))), 1, tile.latents)
+    matrix = matrix.unflatten(-1, (GATES[spec.cell], -1)).transpose(1, 2)
+    return _Features(_packed(matrix, tile.latents, tile.units, spec.low), shape, waves, False)
+
+
+def _slopes(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
+    """Their derivatives for the backward pass: planes of units in rows and latents in columns."""
+    basis, matrix, shape = spec.basis, weights.matrix, weights.shape
+    turned, constant = (
+        replace(basis, base=None).differentiate(shape[1:]) if shape is not None else basis.differentiate(matrix)
+    )
+    waves = turned.shape[0]
+    if shape is None:
+        waves -= basis.base is not None
+        parts = [_paired(turned[:waves], basis), turned[waves:]]
+        matrix = torch.cat(parts if constant is None else [*parts, constant.unsqueeze(0)])
+    else:
+        first = torch.zeros_like(shape[0]) if constant is None else constant
+        shape = _packed(torch.cat((first.unsqueeze(0), _paired(turned, basis))), 1, tile.latents)
+    matrix = matrix.unflatten(-1, (GATES[spec.cell], -1)).permute(0, 2, 3, 1)
+    packed = _packed(matrix, tile.units, tile.latents, spec.low)
+    return _Features(packed, shape, waves, shape is None and constant is not None)
+
+
+def _paired(waves: Tensor, basis: Basis) -> Tensor:
+    """Waves in the order in which kernels make them, with a last one of weight zero if they would be odd."""
+    if basis.kind == "fourier":
+        return waves.unflatten(0, (2, waves.shape[0] // 2)).transpose(0, 1).flatten(0, 1)
+    return torch.cat((waves, torch.zeros_like(waves[:1]))) if waves.shape[0] % 2 else waves
+
+
+def _packed(matrix: Tensor, rows: int, columns: int, low: torch.dtype | None = None) -> Tensor:
+    """A matrix in whole tiles, contiguous, rounded for products."""
+    height, width = matrix.shape[-2:]
+    padded = F.pad(matrix, (0, -width % columns, 0, -height % rows)).contiguous()
+    return padded if low is None else padded.to(low)
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
+def _whole(width: int, tile: int) -> int:
+    return -(-width // tile) * tile
+
+
+def _device_code() -> Any:
+    """Imported late, because importing triton takes a while and is not possible everywhere."""
+    from qkan.kernels.recurrence import triton_kernels as recurrence_triton_jit
+
+    return recurrence_triton_jit
+
+
+ENGINE = Engine("triton", why_not, forward, backward)

@@ -1,0 +1,103 @@
+"""One way to name, ask and choose what computes: the engines of layers, recurrences and rational activations.
+
+Users choose by ``backend``. ``"auto"`` takes the first engine that can run and never falls back in silence:
+:meth:`Registry.explain` says why those before it cannot. A backend asked for by name runs or raises an error that says
+why it cannot and what works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+
+class Engine(Protocol):
+    """A way to compute something.
+
+    Attributes:
+        name: the ``backend`` under which users ask for it.
+        unsupported_reason: (spec, tensors) to None if it can run such a computation, else the reason in words.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    @property
+    def unsupported_reason(self) -> Callable[[Any, tuple[Tensor | None, ...]], str | None]:
+        """See above."""
+
+
+E = TypeVar("E", bound=Engine)
+#: Interpreting a kernel takes minutes, so nothing but the engine's own name leads there.
+INTERPRETED = "its kernels would be interpreted, slowly, and are only if they are asked for by name"
+
+
+@dataclass(frozen=True)
+class Registry(Generic[E]):
+    """The engines of one kind of computation.
+
+    Attributes:
+        what: what they compute, as in "backend 'triton' cannot run this recurrence".
+        engines: in the order in which ``auto`` asks them; the last one runs everything.
+        others: further names that are backends, but no engines: ``reference`` and the like.
+    """
+
+    what: str
+    engines: tuple[E, ...]
+    others: tuple[str, ...] = ("reference",)
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", ("auto", *(engine.name for engine in self.engines), *self.others))
+
+    def check(self, name: str) -> str:
+        """Return ``name`` if it is a backend.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if name not in self.names:
+            raise ValueError(f"unknown backend {name!r}; use one of {', '.join(self.names)}")
+        return name
+
+    def unsupported_reason(self, engine: E, name: str, spec: Any, tensors: tuple[Tensor | None, ...]) -> str | None:
+        """None if ``engine`` can run when ``name`` was asked for, else the reason why not."""
+        reason = engine.unsupported_reason(spec, tensors)
+        if reason is None and name == "auto" and engine.name == "triton" and _on_cpu(tensors):
+            return INTERPRETED
+        return reason
+
+    def choose(self, name: str, spec: Any, tensors: tuple[Tensor | None, ...]) -> E:
+        """The engine that runs under ``name``.
+
+        Raises:
+            ValueError: no engine of that name, or one that cannot run; the message says why.
+        """
+        for engine in self.engines:
+            if name in ("auto", engine.name):
+                reason = self.unsupported_reason(engine, name, spec, tensors)
+                if reason is None:
+                    return engine
+                if name != "auto":
+                    raise ValueError(f"backend {name!r} cannot run {self.what}: {reason}; use 'auto'")
+        self.check(name)
+        raise ValueError(f"backend {name!r} has no kernel for {self.what}; use 'auto'")
+
+    def explain(self, name: str, spec: Any, tensors: tuple[Tensor | None, ...]) -> str:
+        """Which engine runs under ``name``, and why those before it do not."""
+        if self.check(name) in self.others:
+            return f"{name}: asked for by name"
+        chosen = self.choose(name, spec, tensors)
+        if name != "auto":
+            return f"{chosen.name}: asked for by name"
+        before = self.engines[: self.engines.index(chosen)]
+        reasons = [f"{e.name} cannot run: {self.unsupported_reason(e, name, spec, tensors)}" for e in before]
+        return "; ".join([f"{chosen.name}: the first backend that can run", *reasons])
+
+
+def _on_cpu(tensors: tuple[Tensor | None, ...]) -> bool:
+    return all(tensor is None or tensor.device.type == "cpu" for tensor in tensors)

@@ -1,0 +1,1 @@
+"""Band-limited circuits as one matrix product: bases, coefficients, the fused product and its engines."""

@@ -1,0 +1,308 @@
+"""A whole QKAN layer as one matrix product: every phi is band-limited, so a few basis functions represent it.
+
+*Fourier*: at fixed pre-activations (w = 1) phi is a real trigonometric polynomial of degree R, the repetitions. Its
+2 R + 1 coefficients follow exactly from the circuit's values at 2 R + 1 equidistant angles.
+
+*Chebyshev*: with trained w, phi is a sum of waves whose frequencies are sums of +-w_l, so at most Omega = sum_l |w_l|,
+and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2 J_k(A Omega), a
+Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nodes errs by at most
+
+    2 J_K(A Omega) + 4 (J_(K+1)(A Omega) + J_(K+2)(A Omega) + ...).
+
+docs/kernels.md proves both; a single wave reaches the first, so there is no better one. The bound is that of one phi: a
+layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
+
+*Sums of pre-activations*: where an input has one w for all its circuits, see
+:mod:`qkan.kernels.spectral.sum_frequencies`.
+
+Each way y_o = sum_i v_oi phi_oi(x_i) is features(x) times a matrix: the circuit runs on a handful of points per
+parameter update instead of on every sample. Gradients of the circuit's parameters flow through the matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
+from qkan.kernels.circuits.bloch import pytorch as bloch
+from qkan.kernels.common.constant_cache import constants, counted, exact_like
+from qkan.kernels.common.vjp import pull_needed
+from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.matmul import weighted_sum
+from qkan.kernels.spectral.sum_frequencies import SumExpansion, frequencies
+
+#: Beyond so many terms single precision no longer holds what the bound promises.
+MAX_TERMS = 512
+#: Numbers (32 MB in single precision) that an expansion may keep so as not to run its circuits twice.
+KEPT_ELEMENTS = 2**23
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A layer frozen into features and a matrix.
+
+    Attributes:
+        basis: which features.
+        matrix: (terms, inputs, outputs).
+        constant: (inputs, outputs), what the features leave out.
+    """
+
+    basis: Basis
+    matrix: Tensor
+    constant: Tensor
+
+    def with_base(self, base: str, weight: Tensor) -> Expansion:
+        """The same layer with a base branch: one more feature, whose weights are (outputs, inputs)."""
+        matrix = torch.cat((self.matrix, weight.mT.unsqueeze(0)))
+        return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
+
+    def prepared(
+        self, offset: Tensor | None = None, low: torch.dtype | None = None, *, fused: bool = False
+    ) -> Callable[[Tensor], Tensor]:
+        """The sum over inputs, (..., inputs) to (..., outputs), with what depends on parameters alone computed once.
+
+        Args:
+            offset: (outputs,) to add, or None.
+            low, fused: see :func:`qkan.kernels.spectral.matmul.weighted_sum`.
+        """
+        constant = self.constant.sum(0)
+        constant = constant if offset is None else constant + offset
+
+        def run(x: Tensor) -> Tensor:
+            y = weighted_sum(x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, low=low, fused=fused)
+            return y.reshape(*x.shape[:-1], y.shape[-1])
+
+        return run
+
+    def activation(self, x: Tensor) -> Tensor:
+        """Every input through the circuit of its own, (..., inputs) to the same shape; only with one output."""
+        flat = x.reshape(-1, x.shape[-1])
+        return weighted_sum(flat, self.matrix, self.constant.squeeze(-1), self.basis, diagonal=True).reshape(x.shape)
+
+    def edges(self, x: Tensor) -> Tensor:
+        """Without the sum: (..., inputs) to (..., outputs, inputs)."""
+        if self.matrix.shape[-1] == 1:
+            return self.activation(x).unsqueeze(-2)
+        features = torch.stack(self.basis.planes(x), -1)
+        return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.mT
+
+
+def why_not(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
+    """None if a layer is band-limited, else the reason why it is not."""
+    if readout != "z":
+        return f"readout {readout!r} is not band-limited (it has square roots); only the expectation 'z' is"
+    if ansatz.encoding_map != "identity":
+        return f"ansatz {ansatz.name!r} encodes {ansatz.encoding_map}(x), which is not band-limited in x"
+    if per_sample:
+        return "theta differs between samples, so there is no common matrix"
+    return None
+
+
+def _fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
+    """Angles (points,) and the matrix (2 reps + 1, points) from values there to a_0, a_1..a_R, b_1..b_R."""
+    points = 2 * reps + 1
+    # Equidistant up to single precision, then taken as they are: an angle rounded later would err by R times as much.
+    angles = (2 * math.pi * (counted(0, points) - reps) / points).float().double()
+    waves = counted(1, reps + 1) * angles.unsqueeze(-1)
+    synthesis = torch.cat((torch.ones_like(angles).unsqueeze(-1), waves.cos(), waves.sin()), -1)
+    return angles, torch.linalg.inv(synthesis)
+
+
+def _chebyshev_angles(terms: int) -> Tensor:
+    return math.pi * (counted(0, terms) + 0.5) / terms
+
+
+def _chebyshev_nodes(terms: int) -> tuple[Tensor]:
+    """Nodes (terms,) in [-1, 1]."""
+    return (torch.cos(_chebyshev_angles(terms)),)
+
+
+def _chebyshev_rule(terms: int) -> tuple[Tensor]:
+    """The matrix (terms, terms) from values at the nodes to coefficients."""
+    analysis = torch.cos(counted(0, terms).unsqueeze(-1) * _chebyshev_angles(terms)) * (2 / terms)
+    analysis[0] /= 2
+    return (analysis,)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How circuits become coefficients: evaluated at ``points``, multiplied with ``analysis`` (terms, points)."""
+
+    points: Tensor
+    analysis: Tensor
+    ansatz: Ansatz
+    reps: int
+
+
+def _coefficients(
+    rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Coefficients of the features, (terms - 1, inputs, outputs), and of the constant, (inputs, outputs)."""
+    numbers = 6 * rule.reps * len(rule.points) * theta.shape[-4] * theta.shape[-3]
+    values = bloch.at_points(
+        rule.points,
+        theta,
+        weight,
+        bias,
+        ansatz=rule.ansatz,
+        reps=rule.reps,
+        keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
+    )
+    coefficients = (rule.analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
+    if mix is not None:
+        coefficients = coefficients * mix.mT
+    return coefficients[1:], coefficients[0]
+
+
+class _FusedCoefficients(torch.autograd.Function):
+    """:func:`_coefficients` where the fused CPU kernel takes the tensors: one node of the graph instead of ten.
+
+    A small layer costs as much as the operations that PyTorch starts and notes for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta, weight, bias, mix, rule: _Rule):
+        options = bloch.Options(rule.ansatz, rule.reps, "z", reduce=False, at_points=True)
+        ctx.case, ctx.rule = options.case(rule.points.unsqueeze(-1), theta, weight, bias, None), rule
+        unmixed = torch.mm(rule.analysis, ctx.case.values()).view(-1, theta.shape[-3], theta.shape[-4])
+        ctx.save_for_backward(theta, weight, bias, mix, None if mix is None else unmixed)
+        coefficients = unmixed if mix is None else unmixed * mix.mT
+        return coefficients[1:], coefficients[0]
+
+    @staticmethod
+    def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
+        *tensors, unmixed = ctx.saved_tensors
+        if torch.is_grad_enabled() or not bloch_numba.usable(of_matrix, of_constant):
+            values = partial(_coefficients, ctx.rule)
+            return *pull_needed(values, tensors, ctx.needs_input_grad[:4], (of_matrix, of_constant)), None
+        grad, of_mix = torch.cat((of_constant.unsqueeze(0), of_matrix)), None
+        if unmixed is not None:
+            of_mix = (grad * unmixed).sum(0).mT if ctx.needs_input_grad[3] else None
+            grad = grad * tensors[3].mT
+        of_values = torch.mm(ctx.rule.analysis.mT, grad.view(len(grad), -1))
+        _, *of_circuits, _ = ctx.case.gradients(of_values, (False, *ctx.needs_input_grad[:3], False))
+        return *of_circuits, of_mix, None
+
+
+def _expand(
+    basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+) -> Expansion:
+    if bloch_numba.usable(theta, weight, bias, mix) and torch.is_grad_enabled():
+        return Expansion(basis, *_FusedCoefficients.apply(theta, weight, bias, mix, rule))
+    return Expansion(basis, *_coefficients(rule, theta, weight, bias, mix))
+
+
+def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
+    """Expand a layer with fixed pre-activation weights, exactly, for inputs of any size.
+
+    Args:
+        theta: (outputs, inputs, rows, angles), or (1, inputs, ...) for one circuit per input.
+        bias: pre-activation phases (outputs, inputs, reps), or None.
+        mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
+        ansatz, reps: the circuit.
+    """
+    angles, analysis = constants(_fourier_rule, reps, theta)
+    return _expand(Basis("fourier", reps), _Rule(angles, analysis, ansatz, reps), theta, None, bias, mix)
+
+
+def shared(
+    theta: Tensor, weight: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int
+) -> SumExpansion:
+    """Expand a layer whose pre-activations are one per input, exactly, for inputs of any size; see :mod:`.sums`.
+
+    Args:
+        theta, mix, ansatz, reps: as in :func:`fourier`.
+        weight, bias: pre-activations (1, inputs, reps); bias may be None.
+    """
+    degree = frequencies(reps)
+    angles, analysis = constants(_fourier_rule, degree, theta)
+    counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
+    basis, places = Basis("fourier", degree), counting.expand(*theta.shape[:2], -1)
+    expansion = _expand(basis, _Rule(angles, analysis, ansatz, reps), theta, places, None, mix)
+    shifts = torch.zeros_like(weight[0]) if bias is None else bias[0]
+    return SumExpansion(weight[0], shifts, expansion.matrix, expansion.constant)
+
+
+def _log_bessel(order: int, z: float) -> float:
+    """Logarithm of a bound on J_order(z): (z / 2)^k / k! exp(-z^2 / 4 (k + 1)), for 0 < z below its first zero.
+
+    J_k(z) is (z / 2)^k / k! times the product of 1 - (z / j)^2 over its zeros j, and 1 / j^2 sums to 1 / 4 (k + 1).
+    """
+    return order * math.log(z / 2) - math.lgamma(order + 1) - z * z / (4 * order + 4)
+
+
+def chebyshev_error(bandwidth: float, radius: float, terms: int) -> float:
+    """Proven largest error of a Chebyshev interpolant of phi on [-radius, radius].
+
+    Args:
+        bandwidth: Omega, at least the largest sum of |w_l| of any edge.
+        radius: A, half the width of the domain.
+        terms: K, Chebyshev nodes and coefficients.
+
+    Returns:
+        a bound on 2 J_K(z) + 4 sum_(k > K) J_k(z) with z = Omega A, see the head of this module; infinity where nothing
+        is proven: at K (K - 1) < z^2.
+    """
+    z = bandwidth * radius
+    if z == 0:
+        return 0.0
+    if not z * z <= terms * (terms - 1):
+        return math.inf
+    # One bound over the one before it, z / 2 (k + 1) exp(z^2 / 4 (k + 1) (k + 2)), falls with k: a geometric series.
+    ratio = z / (2 * terms + 4) * math.exp(z * z / (4 * (terms + 2) * (terms + 3)))
+    tail = math.exp(_log_bessel(terms + 1, z)) / (1 - ratio)
+    return 2 * math.exp(_log_bessel(terms, z)) + 4 * tail
+
+
+@lru_cache(maxsize=1024)
+def _terms_for(span_percent: int, tolerance: float) -> int | None:
+    span = span_percent / 100
+    return next((k for k in range(4, MAX_TERMS + 1) if chebyshev_error(span, 1.0, k) <= tolerance), None)
+
+
+def chebyshev_terms(bandwidth: float, radius: float, tolerance: float) -> int | None:
+    """Fewest terms whose proven error is within ``tolerance``; None if that takes more than :data:`MAX_TERMS`."""
+    span = bandwidth * radius
+    if not math.isfinite(span) or span > MAX_TERMS:
+        return None
+    return _terms_for(math.ceil(100 * span), tolerance)
+
+
+def bandwidth(weight: Tensor) -> float:
+    """Omega of a layer: the largest sum of |w_l| over its edges; reads the value back from the device."""
+    return float(weight.detach().abs().sum(-1).max()) if weight.numel() else 0.0
+
+
+def chebyshev(
+    theta: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mix: Tensor | None,
+    *,
+    ansatz: Ansatz,
+    reps: int,
+    radius: float,
+    terms: int,
+) -> Expansion:
+    """Expand a layer with trained pre-activations on [-radius, radius].
+
+    Args:
+        theta, bias, mix, ansatz, reps: as in :func:`fourier`.
+        weight: pre-activation weights (outputs, inputs, reps).
+        radius: largest |x| that the expansion holds for, > 0; outside it is wrong. Slopes d phi / d x magnify the
+            rounding of coefficients by up to terms^2 / radius, so it should not be needlessly small.
+        terms: Chebyshev terms; see :func:`chebyshev_terms`.
+    """
+    (analysis,) = constants(_chebyshev_rule, terms, theta)
+    # In double precision: a rounded node would err by Omega times as much.
+    points = radius * constants(_chebyshev_nodes, terms, exact_like(theta))[0]
+    basis = Basis("chebyshev", terms, radius)
+    return _expand(basis, _Rule(points, analysis, ansatz, reps), theta, weight, bias, mix)

@@ -1,0 +1,345 @@
+"""A sum of features as one matrix product, with a hand-written backward: y_o = c_o + sum_(t,i) F_t(x_i) M_tio.
+
+Features are made in pieces of the batch that fit a processor's cache, used and forgotten; the backward pass makes them
+again, which costs less than keeping them. A derivative of features is a sum of the same features (see
+:class:`qkan.kernels.spectral.basis.Basis`), so the backward pass needs no others: with M' the weights of the
+derivative,
+
+    dL/dx_i = sum_t F_t(x_i) sum_o M'_tio dL/dy_o,    dL/dM_tio = sum_samples F_t(x_i) dL/dy_o.
+
+Where every input has one activation of its own, y_i = c_i + sum_t F_t(x_i) M_ti0, the same holds without sums over
+inputs and outputs: that is the *diagonal* case below.
+
+Small sums, and all under a compiler, which fuses by itself, are left to autograd. Under vmap and for second derivatives
+the formulas above run without pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.circuits.bloch.numba_cpu import usable
+from qkan.kernels.common.vjp import pull_needed
+from qkan.kernels.recurrence.types import Operands
+from qkan.kernels.spectral import numba_cpu as features_numba
+from qkan.kernels.spectral import triton_gpu as spectral_triton
+from qkan.kernels.spectral.basis import BASES, Basis
+
+#: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
+#: are no faster.
+PIECE_ELEMENTS = 2**20
+#: So few feature values, as a step of a small recurrence has, cost less with autograd's own backward.
+SMALL_ELEMENTS = 2**13
+#: From so many inputs on, the product is added up term by term.
+WIDE_INPUTS = 96
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Which sum: its basis, whether it is diagonal, a narrower dtype for the product or None, whether in Triton."""
+
+    basis: Basis
+    diagonal: bool = False
+    low: torch.dtype | None = None
+    fused: bool = False
+
+    def for_triton(self) -> dict[str, Any]:
+        """The basis as :mod:`qkan.kernels.spectral.triton_gpu` takes it."""
+        basis = self.basis
+        return {"kind": basis.kind, "size": basis.size, "radius": basis.radius, "base": basis.base}
+
+
+def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
+    """:func:`weighted_sum` in a few differentiable operations, without pieces."""
+    planes = kind.basis.planes(x)
+    if kind.diagonal:
+        return (torch.stack(planes, -1) * matrix.squeeze(-1).mT).sum(-1) + constant
+    features, flat = torch.cat(planes, -1), matrix.flatten(0, 1)
+    y = features @ flat if kind.low is None else (features.to(kind.low) @ flat.to(kind.low)).to(x.dtype)
+    return y + constant
+
+
+def plain_gradients(kind: Sum, x: Tensor, matrix: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of :func:`weighted_sum` in x and matrix, by the formulas at the head of this module."""
+    slopes, constant = kind.basis.differentiate(matrix)
+    planes = kind.basis.planes(x)
+    features, along = torch.stack(planes, -2), torch.stack(kind.basis.slope_planes(x, planes), -2)
+    if kind.diagonal:
+        grad_x = (along * slopes.squeeze(-1)).sum(-2) * grad
+        grad_matrix = (features * grad.unsqueeze(-2)).sum(0).unsqueeze(-1)
+        return (grad_x if constant is None else grad_x + grad * constant.squeeze(-1)), grad_matrix
+    grad_x = (torch.einsum("so,tio->sti", grad, slopes) * along).sum(-2)
+    grad_x = grad_x if constant is None else grad_x + grad @ constant.mT
+    return grad_x, torch.einsum("sti,so->tio", features, grad)
+
+
+class _Piece:
+    """Some rows of x and their features, laid out in one of two ways.
+
+    Narrow layers: (terms, inputs, rows), so that all terms are one matrix and one product, and every plane is a
+    contiguous run however few the inputs are. Wide ones: (terms, rows, inputs), which takes no transposing; the product
+    is added up term by term, and the input's gradient needs room for one term only.
+    """
+
+    def __init__(self, x: Tensor, rows: slice, kind: Sum, room: Tensor) -> None:
+        self.rows, self.kind = rows, kind
+        self.wide = not kind.diagonal and x.shape[1] >= WIDE_INPUTS
+        self.x = x[rows] if self.wide else x[rows].mT.contiguous()
+        self.features = room[: kind.basis.terms * self.x.numel()].view(-1, *self.x.shape)
+        self.planes = kind.basis.planes(self.x, into=self.features.unbind(0))
+
+    def times(self, matrix: Tensor, constant: Tensor, out: Tensor) -> None:
+        """Write the product with ``matrix`` to the piece's rows of ``out``."""
+        out, low = out[self.rows], self.kind.low
+        if self.kind.diagonal:
+            torch.add(self.features.mul_(matrix).sum(0).mT, constant, out=out)
+        elif low is not None:
+            features = self.features.flatten(0, 1).mT if not self.wide else self.features.transpose(0, 1).flatten(1)
+            torch.add(features.to(low) @ matrix.flatten(0, 1).to(low), constant, out=out)
+        elif self.wide:
+            torch.addmm(constant, self.planes[0], matrix[0], out=out)
+            for plane, weights in zip(self.planes[1:], matrix[1:], strict=True):
+                out.addmm_(plane, weights)
+        else:
+            torch.addmm(constant, self.features.flatten(0, 1).mT, matrix.flatten(0, 1), out=out)
+
+    def add_matrix_gradient(self, grad: Tensor, total: Tensor) -> None:
+        """Add what the piece contributes to the gradient of the matrix."""
+        grad, low = grad[self.rows], self.kind.low
+        if self.kind.diagonal:
+            total += (self.features * grad.mT).sum(-1, keepdim=True)
+        elif low is not None:
+            features = self.features if not self.wide else self.features.mT
+            total += features.to(low) @ grad.to(low)
+        elif self.wide:
+            for plane, gradient in zip(self.planes, total, strict=True):
+                gradient.addmm_(plane.mT, grad)
+        else:
+            total.flatten(0, 1).addmm_(self.features.flatten(0, 1), grad)
+
+    def pull(self, grad: Tensor, slopes: Tensor, constant: Tensor | None, out: Tensor, room: Tensor) -> None:
+        """Write the piece's rows of the gradient of x to ``out``; overwrites features."""
+        grad, out, low = grad[self.rows], out[self.rows], self.kind.low
+        along = self.kind.basis.slope_planes(self.x, self.planes)
+        if self.wide and low is None:
+            out.zero_() if constant is None else torch.mm(grad, constant.mT, out=out)
+            for plane, weights in zip(along, slopes, strict=True):
+                out.addcmul_(torch.mm(grad, weights.mT, out=room[: out.numel()].view(out.shape)), plane)
+            return
+        if self.wide:
+            pulled = (grad.to(low) @ slopes.to(low).mT).to(grad.dtype)
+        elif self.kind.diagonal:
+            pulled = slopes * grad.mT
+        else:
+            pulled = self._pull_all(slopes, grad, room)
+        features = self.features[: len(along)]
+        if self.kind.basis.base is not None:
+            features[-1] = along[-1]
+        total = pulled.mul_(features).sum(0)
+        out.copy_(total if self.wide else total.mT)
+        if constant is not None and self.kind.diagonal:
+            out.addcmul_(grad, constant.mT)
+        elif constant is not None:
+            out.addmm_(grad, constant.mT)
+
+    def _pull_all(self, slopes: Tensor, grad: Tensor, room: Tensor) -> Tensor:
+        flat, low = slopes.flatten(0, 1), self.kind.low
+        if low is not None:
+            return (flat.to(low) @ grad.mT.to(low)).to(grad.dtype).view(*slopes.shape[:2], -1)
+        room = room[: flat.shape[0] * grad.shape[0]].view(flat.shape[0], -1)
+        return torch.mm(flat, grad.mT, out=room).view(*slopes.shape[:2], -1)
+
+
+def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
+    """The rows of x, cut up; the features of one piece are overwritten by those of the next."""
+    samples, inputs = x.shape
+    terms = kind.basis.terms
+    take = min(max(1, samples), max(64, PIECE_ELEMENTS // max(1, inputs * terms) // 64 * 64))
+    room = x.new_empty(terms * inputs * take)
+    for first in range(0, samples, take):
+        yield _Piece(x, slice(first, min(first + take, samples)), kind, room)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
+        if kind.fused:
+            narrow = x if kind.low is None else x.to(kind.low)
+            return spectral_triton.spectral_sum(narrow, matrix, constant, **kind.for_triton()).to(x.dtype)
+        out = x.new_empty(x.shape if kind.diagonal else (x.shape[0], matrix.shape[-1]))
+        for piece in _pieces(x, kind):
+            piece.times(matrix, constant, out)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, matrix, _, ctx.kind = inputs
+        ctx.save_for_backward(x, matrix)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        x, matrix = ctx.saved_tensors
+        need_x, need_matrix, need_constant, _ = ctx.needs_input_grad
+        grad_x, grad_matrix = _Gradients.apply(x, matrix, grad, ctx.kind, need_x, need_matrix)
+        return grad_x, grad_matrix, grad.sum(0) if need_constant else None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], x, matrix, constant, kind: Sum):
+        def run(*tensors: Tensor) -> Tensor:
+            return plain_sum(kind, *tensors)
+
+        return torch.vmap(run, in_dims[:3], randomness=info.randomness)(x, matrix, constant), 0
+
+
+class _Gradients(torch.autograd.Function):
+    """Gradients of :class:`_Sum` in x and matrix; those not needed are None."""
+
+    @staticmethod
+    def forward(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
+        if kind.fused:
+            return _fused_gradients(x, matrix, grad, kind, need_x, need_matrix)
+        grad_x = x.new_empty(x.shape) if need_x else None
+        grad_matrix = matrix.new_zeros(matrix.shape) if need_matrix else None
+        slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
+        grad, room = grad.contiguous(), x.new_empty(0)
+        for piece in _pieces(x, kind):
+            if grad_matrix is not None:
+                piece.add_matrix_gradient(grad, grad_matrix)
+            if grad_x is not None and slopes is not None:
+                needed = piece.x.numel() * (1 if piece.wide else len(slopes))
+                room = x.new_empty(needed) if room.numel() < needed else room
+                piece.pull(grad, slopes, constant, grad_x, room)
+        return grad_x, grad_matrix
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, matrix, grad, ctx.kind, *ctx.needs = inputs
+        ctx.save_for_backward(x, matrix, grad)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None):
+        def needed(*tensors: Tensor) -> tuple[Tensor, ...]:
+            values = plain_gradients(ctx.kind, *tensors)
+            return tuple(value for value, need in zip(values, ctx.needs, strict=True) if need)
+
+        pull = torch.func.vjp(needed, *ctx.saved_tensors)[1]
+        upstream = tuple(grad for grad, need in zip(grads, ctx.needs, strict=True) if need)
+        return *pull(upstream), None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], x, matrix, grad, kind: Sum, *needs: bool):
+        def run(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+            return plain_gradients(kind, *tensors)
+
+        values = torch.vmap(run, in_dims[:3], randomness=info.randomness)(x, matrix, grad)
+        return tuple(v if need else None for v, need in zip(values, needs, strict=True)), tuple(
+            0 if need else None for need in needs
+        )
+
+
+def matrix_gradient(
+    x: Tensor, matrix: Tensor, grad: Tensor, basis: Basis, *, diagonal: bool = False, low: torch.dtype | None = None
+) -> Tensor:
+    """dL/dM of :func:`weighted_sum` for dL/dy = ``grad``, in pieces; nothing is differentiable."""
+    return _Gradients.apply(x, matrix, grad, Sum(basis, diagonal, low), False, True)[1]
+
+
+def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
+    slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
+    if slopes is not None and len(slopes) < len(matrix):
+        # The kernel has one weight per feature; the highest polynomial is in no derivative.
+        top = kind.basis.size - 2
+        slopes = torch.cat((slopes[:top], torch.zeros_like(matrix[:1]), slopes[top:]))
+    narrow = x if kind.low is None else x.to(kind.low)
+    options = kind.for_triton() | {"need_x": need_x, "need_matrix": need_matrix}
+    grad_x, grad_matrix = spectral_triton.spectral_gradients(grad, narrow, slopes, constant, **options)
+    return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
+
+
+def shaped_planes(x: Tensor, basis: Basis, shape: Tensor) -> list[Tensor]:
+    """The planes of operands with a shape: the activation of every input and, if there is one, the base activation."""
+    planes = [weighted_sum(x, shape[1:].unsqueeze(-1), shape[0], replace(basis, base=None), diagonal=True)]
+    if basis.base is not None:
+        planes.append(BASES[basis.base][0](x))
+    return planes
+
+
+class _NumbaSum(torch.autograd.Function):
+    """A sum of features in the CPU kernels of :mod:`qkan.kernels.spectral.numba_cpu`."""
+
+    @staticmethod
+    def forward(ctx: Any, x, matrix, constant, shape, basis: Basis):
+        ctx.save_for_backward(x, matrix, constant, shape)
+        ctx.basis = basis
+        return features_numba.products(basis, matrix, constant, shape, x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        x, matrix, _, shape = saved = ctx.saved_tensors
+        need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
+        if torch.is_grad_enabled() or not usable(grad):
+            plain = partial(_plain_operands_sum, ctx.basis)
+            return *pull_needed(plain, saved, ctx.needs_input_grad[:4], grad), None
+        grad, of_matrix, of_constant, of_x, of_shape = grad.contiguous(), None, None, None, None
+        if need_matrix or need_constant:
+            of_matrix, of_constant = features_numba.matrix_gradients(ctx.basis, matrix, shape, x, grad)
+        if need_x or need_shape:
+            of_x, of_shape = features_numba.input_gradients(ctx.basis, matrix, shape, x, grad)
+        found = (of_x, of_matrix, of_constant, of_shape)
+        return *(f if need else None for f, need in zip(found, ctx.needs_input_grad, strict=False)), None
+
+
+def _plain_operands_sum(basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, shape: Tensor | None) -> Tensor:
+    """The sum of :class:`_NumbaSum` in a few differentiable operations."""
+    if shape is None:
+        return plain_sum(Sum(basis), x, matrix, constant)
+    return torch.cat(shaped_planes(x, basis, shape), -1) @ matrix.flatten(0, 1) + constant
+
+
+def operands_sum(x: Tensor, operands: Operands) -> Tensor:
+    """Features of x (samples, inputs) times the matrix of ``operands``, (samples, outputs)."""
+    basis, matrix, bias, shape = operands
+    if usable(x, matrix, bias, shape):
+        return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, shape, basis)
+    return _plain_operands_sum(basis, x, matrix, bias, shape)
+
+
+def weighted_sum(
+    x: Tensor,
+    matrix: Tensor,
+    constant: Tensor,
+    basis: Basis,
+    *,
+    diagonal: bool = False,
+    low: torch.dtype | None = None,
+    fused: bool = False,
+) -> Tensor:
+    """Features of x times a matrix.
+
+    Args:
+        x: (samples, inputs), float32 or float64.
+        matrix: (terms, inputs, outputs), the dtype of x; (terms, inputs, 1) if ``diagonal``.
+        constant: (outputs,), or (inputs,) if ``diagonal``.
+        basis: which features.
+        diagonal: y_i depends on x_i alone, with the weights of input i: no sum over inputs.
+        low: bfloat16 or float16 to round features and matrix to for the product, which is added up in float32; None
+            multiplies in the dtype of x. Features are computed in the dtype of x either way.
+        fused: one Triton kernel makes the features where it multiplies them, so that they never reach memory.
+
+    Returns:
+        (samples, outputs), or (samples, inputs) if ``diagonal``, in the dtype of x. First and second derivatives, vmap
+        and compilation work.
+    """
+    kind = Sum(basis, diagonal, low, fused and not diagonal)
+    if not (diagonal or fused or low is not None) and usable(x, matrix, constant):
+        return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
+    small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
+    if small or torch.compiler.is_compiling():
+        return plain_sum(kind, x, matrix, constant)
+    return _Sum.apply(x, matrix, constant, kind)

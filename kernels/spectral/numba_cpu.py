@@ -1,0 +1,149 @@
+"""Sums of features on the CPU in Numba kernels, and what all kernels of features share.
+
+A thread makes the features of some rows, multiplies them with the matrix in the tiles of
+:mod:`qkan.kernels.common.numba_matmul` and forgets them. The backward pass makes them again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.spectral.basis import Basis
+
+#: Fewer multiply-adds than this are not worth waking another thread.
+SHARD_WORK = 2**19
+#: Rows of a tile; columns are at most so many.
+ROWS, COLUMNS = 4, 32
+
+
+def addresses(*tensors: Tensor | None) -> list[int]:
+    """Address and length of every contiguous tensor, zeros for None, as kernels take them."""
+    found: list[int] = []
+    for tensor in tensors:
+        found += (0, 0) if tensor is None else (tensor.data_ptr(), tensor.numel())
+    return found
+
+
+def padded(size: int, unit: int = COLUMNS) -> int:
+    """The smallest multiple of ``unit`` that is at least ``size``."""
+    return (size + unit - 1) // unit * unit
+
+
+def threads_for(work: int, most: int) -> int:
+    """How many threads so many multiply-adds deserve, up to ``most``."""
+    return max(1, min(torch.get_num_threads(), most, work // SHARD_WORK))
+
+
+@lru_cache(maxsize=256)
+def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
+    """The radius as a tensor of that dtype, (1,)."""
+    return torch.tensor([basis.radius], dtype=dtype, device="cpu")
+
+
+@lru_cache(maxsize=256)
+def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
+    """The integers ``how`` of the kernels; ``others`` are those of recurrences."""
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
+    kind = jit.FOURIER if basis.kind == "fourier" else jit.CHEBYSHEV
+    return kind, basis.size, bases.get(basis.base, jit.IDENTITY), int(shaped), width, *others
+
+
+def waves_of(basis: Basis) -> int:
+    """Waves of a basis, without the base activation."""
+    return basis.terms - (basis.base is not None)
+
+
+def turned(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """What pulls gradients back to the inputs.
+
+    Args:
+        basis, matrix, shape: as in :class:`qkan.kernels.recurrence.types.Operands`.
+
+    Returns:
+        the matrix (blocks, inputs, outputs): with a shape the matrix itself, else weights of the constant function
+        (Chebyshev only), of the waves and of the base activation's derivative; and with a shape the weights (waves + 1,
+        inputs) of the activations' slopes, the constant first.
+    """
+    if shape is None:
+        slopes, constant = basis.differentiate(matrix)
+        return (slopes if constant is None else torch.cat((constant.unsqueeze(0), slopes))), None
+    slopes, constant = replace(basis, base=None).differentiate(shape[1:])
+    constant = torch.zeros_like(shape[0]) if constant is None else constant
+    return matrix, torch.cat((constant.unsqueeze(0), slopes))
+
+
+def pack(matrix: Tensor, depth: int, width: int, *, transposed: bool = False) -> Tensor:
+    """A contiguous matrix (depth, width), or (width, depth) if ``transposed``, in panels for the tiles."""
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    out = matrix.new_empty(depth * padded(width))
+    sizes = (depth, width, int(transposed), 0)
+    jit.PACK(matrix.dtype, (*(0,) * jit.HOW_SIZE, *sizes, *addresses(None, None, matrix, out)))
+    return out
+
+
+def matrix_gradients(
+    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of matrix and bias from that of the sum.
+
+    Args:
+        basis, matrix, shape: as in :class:`qkan.kernels.recurrence.types.Operands`.
+        x, grad: (rows, inputs) and (rows, outputs), contiguous.
+    """
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    planes, width, total = matrix.shape
+    rows, high, stride = len(x), padded(width, ROWS), padded(total, jit.COLUMNS)
+    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
+    of_matrix = x.new_zeros(threads, planes, high, stride)
+    of_bias = x.new_zeros(threads, total)
+    room = x.new_zeros(threads, jit.CHUNK * (stride + (waves_of(basis) + 4) * high))
+    arrays = (radius_of(basis, x.dtype), room, shape, x, grad, of_matrix, of_bias)
+    sizes = (rows, total, 0, room.shape[1])
+    integers = how(basis, shape is not None, width)
+    jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
+    whole, bias = (of_matrix[0], of_bias[0]) if threads == 1 else (of_matrix.sum(0), of_bias.sum(0))
+    return whole[:, :width, :total].contiguous(), bias
+
+
+def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x: Tensor) -> Tensor:
+    """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    planes, width, total = matrix.shape
+    rows, packed = len(x), pack(matrix, planes * width, total)
+    out = x.new_empty(rows, total)
+    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
+    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * waves_of(basis) + 4) * width))
+    arrays = (radius_of(basis, x.dtype), room, x, bias, shape, packed, out)
+    sizes = (rows, total, 0, room.shape[1])
+    jit.PRODUCTS(x.dtype, (*how(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads)
+    return out
+
+
+def input_gradients(
+    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of x and of the shape from that of the sum; arguments as of :func:`matrix_gradients`."""
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    pulling, slopes = turned(basis, matrix, shape)
+    total, rows, width = matrix.shape[2], len(x), matrix.shape[1]
+    columns = pulling.shape[0] * width
+    packed = pack(pulling.contiguous(), total, columns, transposed=True)
+    threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
+    dx = torch.zeros_like(x)
+    of_shape = x.new_zeros(threads, 0 if shape is None else shape.numel())
+    room = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (waves_of(basis) + 3) * width))
+    arrays = (radius_of(basis, x.dtype), room, slopes, packed, x, grad, dx, of_shape)
+    sizes = (rows, total, columns, room.shape[1])
+    integers = how(basis, shape is not None, width)
+    jit.INPUT_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
+    return dx, None if shape is None else of_shape.sum(0).view_as(shape)

@@ -1,0 +1,449 @@
+"""Numba code of features: made, multiplied with a matrix, and pulled back, for some rows at a time.
+
+Everything is in flat arrays of one dtype. ``how`` holds integers that say what to compute, ``room`` is scratch memory
+of which a kernel takes what it needs, so that nothing is allocated inside. See :mod:`qkan.kernels.spectral.numba_cpu`
+for what the arguments hold and :mod:`qkan.kernels.spectral.basis` for the functions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from qkan.kernels.common.numba_math import inlined, sigmoid, sincos_arrays, tanh
+from qkan.kernels.common.numba_matmul import COLUMNS, ROWS, add_product, pack, padded, tile
+from qkan.kernels.common.numba_runtime import (
+    ARGUMENTS,
+    DOUBLE,
+    SHARDS,
+    SINGLE,
+    Kernel,
+    as_frame,
+    enrol,
+    next_shard,
+    take,
+)
+
+# Places in ``how``: kind and size of the basis, base activation, whether every input has one activation, inputs.
+KIND, SIZE, BASE, SHAPED, WIDTH = range(5)
+#: Integers in ``how``, with those of recurrences.
+HOW_SIZE = 14
+# Numbers of feature kinds and base activations.
+FOURIER, CHEBYSHEV = 0, 1
+NONE, SILU, GELU, RELU, TANH, IDENTITY = range(6)
+#: Up to so many inputs the planes of a row stand side by side in a product.
+NARROW = 16
+#: Rows whose features are multiplied with gradients at once.
+CHUNK = 64
+
+
+@inlined
+def copy_rows(source: Any, stride: int, target: Any, target_stride: int, rows: int, width: int) -> None:
+    """target[r, :width] = source[r, :width]; Numba's own assignment of slices would look for overlaps row by row."""
+    for r in range(rows):
+        given, row = source[r * stride :], target[r * target_stride :]
+        for j in range(width):
+            row[j] = given[j]
+
+
+@inlined
+def fill(target: Any, count: int, value: Any) -> None:
+    """target[:count] = value."""
+    for j in range(count):
+        target[j] = value
+
+
+@inlined
+def waves_of(how: Any) -> int:
+    """Waves of the basis, without the base activation."""
+    return 2 * how[SIZE] if how[KIND] == FOURIER else how[SIZE] - 1
+
+
+@inlined
+def waves(how: Any, radius: Any, z: Any, count: int, planes: Any, stride: int, spare: Any) -> None:
+    """The waves of z[0:count], wave k at planes[k * stride]; ``spare`` takes 2 * count numbers."""
+    size = how[SIZE]
+    # Loops index slices from zero: an index that might be negative would keep LLVM from vectorising them.
+    if how[KIND] == FOURIER:
+        if size == 0:
+            return
+        first, below = planes[:count], planes[size * stride : size * stride + count]
+        sincos_arrays(z[:count], below, first)
+        for k in range(1, size):
+            c, c_next = planes[(k - 1) * stride :], planes[k * stride :]
+            s, s_next = planes[(size + k - 1) * stride :], planes[(size + k) * stride :]
+            for j in range(count):
+                c_next[j] = first[j] * c[j] - below[j] * s[j]
+                s_next[j] = below[j] * c[j] + first[j] * s[j]
+        return
+    one, steps, tops = z.dtype.type(1), spare[:count], spare[count:]
+    for j in range(count):
+        x = z[j] / radius
+        planes[j] = x
+        steps[j] = abs(x) - one
+        tops[j] = abs(x)
+    for k in range(2, size):
+        plane, odd = planes[(k - 1) * stride :], k % 2 == 1
+        for j in range(count):
+            x = planes[j]
+            near = abs(x) - one
+            step = (near + near) * tops[j] + steps[j]
+            top = tops[j] + step
+            steps[j] = step
+            tops[j] = top
+            plane[j] = -top if odd and x < 0 else top
+
+
+@inlined
+def base(which: int, z: Any, count: int, out: Any) -> None:
+    """The base activation of z[0:count]."""
+    one, half = z.dtype.type(1), z.dtype.type(0.5)
+    root = z.dtype.type(math.sqrt(0.5))
+    if which == SILU:
+        for j in range(count):
+            out[j] = z[j] * sigmoid(z[j])
+    elif which == GELU:
+        for j in range(count):
+            out[j] = half * z[j] * (one + z.dtype.type(math.erf(z[j] * root)))
+    elif which == RELU:
+        for j in range(count):
+            out[j] = z[j] * 0 if z[j] < 0 else z[j]
+    elif which == TANH:
+        for j in range(count):
+            out[j] = tanh(z[j])
+    else:
+        copy_rows(z, 0, out, 0, 1, count)
+
+
+@inlined
+def base_slope(which: int, z: Any, count: int, out: Any) -> None:
+    """The derivative of the base activation at z[0:count]."""
+    one, half = z.dtype.type(1), z.dtype.type(0.5)
+    root, norm = z.dtype.type(math.sqrt(0.5)), z.dtype.type(1 / math.sqrt(2 * math.pi))
+    if which == SILU:
+        for j in range(count):
+            gate = sigmoid(z[j])
+            out[j] = gate * (one + z[j] * (one - gate))
+    elif which == GELU:
+        for j in range(count):
+            normal = norm * z.dtype.type(math.exp(-half * z[j] * z[j]))
+            out[j] = half * (one + z.dtype.type(math.erf(z[j] * root))) + z[j] * normal
+    elif which == RELU:
+        for j in range(count):
+            out[j] = one if z[j] > 0 else one - one
+    elif which == TANH:
+        for j in range(count):
+            t = tanh(z[j])
+            out[j] = one - t * t
+    else:
+        fill(out, count, one)
+
+
+@inlined
+def activation(shape: Any, planes: Any, stride: int, rows: int, width: int, out: Any) -> None:
+    """out[r, i] = shape[0, i] + sum_k shape[k + 1, i] planes[k][r, i]."""
+    for r in range(rows):
+        row = out[r * width : (r + 1) * width]
+        copy_rows(shape, 0, row, 0, 1, width)
+        for k in range(1, len(shape) // width):
+            weights, plane = shape[k * width :], planes[(k - 1) * stride + r * width :]
+            for i in range(width):
+                row[i] += weights[i] * plane[i]
+
+
+@inlined
+def add_features(
+    how: Any, radius: Any, z: Any, rows: int, shape: Any, packed: Any, planes: Any, stride: int, spare: Any,
+    joined: Any, out: Any, out_stride: int,
+) -> None:  # fmt: skip
+    """Add features of z (rows, width) times the packed matrix to ``out``; ``joined`` takes as much as ``planes``."""
+    width, count = how[WIDTH], waves_of(how)
+    waves(how, radius, z, rows * width, planes, stride, spare)
+    total = count + (1 if how[BASE] != NONE else 0)
+    if how[BASE] != NONE:
+        base(how[BASE], z, rows * width, planes[count * stride :])
+    if how[SHAPED]:
+        activation(shape, planes, stride, rows, width, spare)
+        total -= count
+        add_product(spare, 0, rows, packed, (total + 1) * width, 0, width, out, out_stride)
+        if how[BASE] != NONE:
+            add_product(planes, count * stride, rows, packed, 2 * width, width, width, out, out_stride)
+        return
+    if width > NARROW:
+        for k in range(total):
+            add_product(planes, k * stride, rows, packed, total * width, k * width, width, out, out_stride)
+        return
+    # So few inputs would leave a tile little to add up: all planes side by side are one product.
+    for k in range(total):
+        copy_rows(planes[k * stride :], width, joined[k * width :], total * width, rows, width)
+    add_product(joined, 0, rows, packed, total * width, 0, total * width, out, out_stride)
+
+
+@inlined
+def pull(
+    how: Any, radius: Any, z: Any, rows: int, slopes: Any, pulled: Any, stride: int, planes: Any, plane: int,
+    spare: Any, out: Any, of_shape: Any,
+) -> None:  # fmt: skip
+    """out (rows, width) += the gradient of z from ``pulled``, the gradient of the gates times the turned matrix.
+
+    Without shape, ``pulled`` holds a block of ``width`` columns for the constant function (of Chebyshev polynomials
+    only) and every wave, whose weights the turned matrix has; with shape one block for the activation, whose slope
+    ``slopes`` gives weights of. A last block is the base activation's. The gradient of the shape is added to
+    ``of_shape`` on the way.
+    """
+    width, count = how[WIDTH], waves_of(how)
+    waves(how, radius, z, rows * width, planes, plane, spare)
+    if how[SHAPED]:
+        for r in range(rows):
+            part = pulled[r * stride :]
+            for i in range(width):
+                of_shape[i] += part[i]
+            for k in range(count):
+                into, wave = of_shape[(k + 1) * width :], planes[k * plane + r * width :]
+                for i in range(width):
+                    into[i] += part[i] * wave[i]
+    if how[KIND] == CHEBYSHEV:
+        count -= 1  # T_(K-1) is in no derivative
+    if how[SHAPED]:
+        activation(slopes, planes, plane, rows, width, spare)
+    first = 1 if how[KIND] == CHEBYSHEV else 0
+    blocks = 1 if how[SHAPED] else first + count
+    for r in range(rows):
+        row = out[r * width : (r + 1) * width]
+        given = pulled[r * stride :]
+        if how[SHAPED]:
+            slope = spare[r * width :]
+            for i in range(width):
+                row[i] += given[i] * slope[i]
+        else:
+            for i in range(first * width):
+                row[i] += given[i]
+            for k in range(count):
+                part, wave = given[(first + k) * width :], planes[k * plane + r * width :]
+                for i in range(width):
+                    row[i] += part[i] * wave[i]
+    if how[BASE] != NONE:
+        base_slope(how[BASE], z, rows * width, planes)
+        for r in range(rows):
+            row, part, slope = out[r * width :], pulled[r * stride + blocks * width :], planes[r * width :]
+            for i in range(width):
+                row[i] += part[i] * slope[i]
+
+
+@inlined
+def add_turned(left: Any, width: int, packed: Any, rows: int, out: Any, stride: int) -> None:
+    """out[i, :] += sum_r left[i * CHUNK + r] times row r of the packed matrix (rows, ..)."""
+    for column in range(0, stride, COLUMNS):
+        for i in range(0, width, ROWS):
+            tile(left, i * CHUNK, CHUNK, packed, column * rows, rows, out, i * stride + column, stride)
+
+
+@inlined
+def feature_gradients(
+    how: Any, radius: Any, begin: int, end: int, total: int, shape: Any, z: Any, inner: Any, of_matrix: Any,
+    of_bias: Any, room: Any,
+) -> None:  # fmt: skip
+    """Add what the rows begin .. end contribute to the gradients of the matrix and of the bias.
+
+    ``of_matrix`` has rows of padded(total, COLUMNS) numbers and padded(width, ROWS) rows a plane. Features are made of
+    z transposed, for CHUNK rows at a time, so that their product with the gradients is one of tiles.
+    """
+    width, count, stride = how[WIDTH], waves_of(how), padded(total, COLUMNS)
+    high = padded(width, ROWS)
+    plane = high * CHUNK
+    at = 0
+    turned = room[:plane]
+    at += plane
+    planes = room[at : at + (count + 1) * plane]
+    at += (count + 1) * plane
+    spare = room[at : at + 2 * plane]
+    at += 2 * plane
+    packed = room[at : at + CHUNK * stride]
+    for first in range(begin, end, CHUNK):
+        rows = min(CHUNK, end - first)
+        for r in range(rows):
+            row = z[(first + r) * width : (first + r + 1) * width]
+            for i in range(width):
+                turned[i * CHUNK + r] = row[i]
+        arriving = inner[first * total : (first + rows) * total]
+        for r in range(rows):
+            row = arriving[r * total : (r + 1) * total]
+            for j in range(total):
+                of_bias[j] += row[j]
+        pack(arriving, rows, total, False, packed)
+        waves(how, radius, turned, plane, planes, plane, spare)
+        done = 0
+        if how[SHAPED]:
+            for i in range(width):
+                row = spare[i * CHUNK : (i + 1) * CHUNK]
+                fill(row, CHUNK, shape[i])
+                for k in range(count):
+                    weight, wave = shape[(k + 1) * width + i], planes[k * plane + i * CHUNK :]
+                    for r in range(CHUNK):
+                        row[r] += weight * wave[r]
+            add_turned(spare, width, packed, rows, of_matrix, stride)
+            done = 1
+        else:
+            for k in range(count):
+                add_turned(planes[k * plane :], width, packed, rows, of_matrix[k * high * stride :], stride)
+            done = count
+        if how[BASE] != NONE:
+            base(how[BASE], turned, plane, planes)
+            add_turned(planes, width, packed, rows, of_matrix[done * high * stride :], stride)
+
+
+@inlined
+def products(
+    how: Any, radius: Any, begin: int, end: int, total: int, x: Any, bias: Any, shape: Any, packed: Any, out: Any,
+    room: Any,
+) -> None:  # fmt: skip
+    """Features of the rows begin .. end of x (rows, width) times the packed matrix, plus bias, to out (rows, total)."""
+    width, stride = how[WIDTH], padded(total, COLUMNS)
+    plane = CHUNK * width
+    at = 0
+    sums = room[: CHUNK * stride]
+    at += CHUNK * stride
+    planes = room[at : at + (waves_of(how) + 1) * plane]
+    at += (waves_of(how) + 1) * plane
+    spare = room[at : at + 2 * plane]
+    joined = room[at + 2 * plane :]
+    for first in range(begin, end, CHUNK):
+        rows = min(CHUNK, end - first)
+        copy_rows(bias, 0, sums, stride, rows, total)
+        source = x[first * width : (first + rows) * width]
+        add_features(how, radius, source, rows, shape, packed, planes, plane, spare, joined, sums, stride)
+        copy_rows(sums, stride, out[first * total :], total, rows, total)
+
+
+@inlined
+def input_gradients(
+    how: Any, radius: Any, begin: int, end: int, total: int, columns: int, slopes: Any, packed: Any, x: Any, grad: Any,
+    dx: Any, of_shape: Any, room: Any,
+) -> None:  # fmt: skip
+    """dx (rows, width) of the rows begin .. end, zeros before, from grad (rows, total) and the turned matrix."""
+    width, stride, one = how[WIDTH], padded(columns, COLUMNS), x.dtype.type(1)
+    plane = CHUNK * width
+    at = 0
+    given = room[: CHUNK * total]
+    at += CHUNK * total
+    pulled = room[at : at + CHUNK * stride]
+    at += CHUNK * stride
+    planes = room[at : at + (waves_of(how) + 1) * plane]
+    at += (waves_of(how) + 1) * plane
+    spare = room[at : at + 2 * plane]
+    for first in range(begin, end, CHUNK):
+        rows = min(CHUNK, end - first)
+        copy_rows(grad[first * total :], 0, given, 0, 1, rows * total)
+        fill(pulled, rows * stride, one - one)
+        add_product(given, 0, rows, packed, total, 0, total, pulled, stride)
+        source, target = x[first * width : (first + rows) * width], dx[first * width : (first + rows) * width]
+        pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, target, of_shape)
+
+
+# What kernels take from a frame: ``how`` with the places above and those of recurrences, then integers, then arrays.
+HOW = ARGUMENTS
+COUNT, TOTAL, OTHER, ROOM_SIZE = range(HOW + HOW_SIZE, HOW + HOW_SIZE + 4)
+RADIUS, ROOM, *ARRAYS = range(HOW + HOW_SIZE + 4, HOW + HOW_SIZE + 44, 2)
+_0, _1, _2, _3, _4, _5, _6 = ARRAYS[:7]
+
+
+@inlined
+def scratch(frame: Any, one: Any) -> Any:
+    """Scratch memory for this worker alone."""
+    size, worker = frame[ROOM_SIZE], enrol(frame)
+    return take(frame, ROOM, one)[worker * size : (worker + 1) * size]
+
+
+@inlined
+def rows_of(frame: Any, shard: int) -> tuple[int, int]:
+    """First and last row of a shard, of COUNT rows in all."""
+    return frame[COUNT] * shard // frame[SHARDS], frame[COUNT] * (shard + 1) // frame[SHARDS]
+
+
+@inlined
+def _pack(frame: Any, one: Any) -> None:
+    pack(take(frame, _0, one), frame[COUNT], frame[TOTAL], frame[OTHER] != 0, take(frame, _1, one))
+
+
+@inlined
+def _products(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    x, bias, shape = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    packed, out = take(frame, _3, one), take(frame, _4, one)
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin, end = rows_of(frame, shard)
+        products(frame[HOW:], radius, begin, end, frame[TOTAL], x, bias, shape, packed, out, room)
+        shard = next_shard(frame)
+
+
+@inlined
+def _matrix_gradients(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    shape, x, grad = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    of_matrix, of_bias, total = take(frame, _3, one), take(frame, _4, one), frame[TOTAL]
+    size = len(of_matrix) // frame[SHARDS]
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin, end = rows_of(frame, shard)
+        into, into_bias = of_matrix[shard * size :], of_bias[shard * total : (shard + 1) * total]
+        feature_gradients(frame[HOW:], radius, begin, end, total, shape, x, grad, into, into_bias, room)
+        shard = next_shard(frame)
+
+
+@inlined
+def _input_gradients(frame: Any, one: Any) -> None:
+    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    slopes, packed, x = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
+    grad, dx, of_shape = take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
+    size = len(of_shape) // frame[SHARDS]
+    shard = next_shard(frame)
+    while shard >= 0:
+        begin, end = rows_of(frame, shard)
+        into = of_shape[shard * size : (shard + 1) * size]
+        sizes = (frame[TOTAL], frame[OTHER])
+        input_gradients(frame[HOW:], radius, begin, end, sizes[0], sizes[1], slopes, packed, x, grad, dx, into, room)
+        shard = next_shard(frame)
+
+
+def _pack_single(frame: Any) -> None:
+    _pack(as_frame(frame), SINGLE)
+
+
+def _pack_double(frame: Any) -> None:
+    _pack(as_frame(frame), DOUBLE)
+
+
+def _products_single(frame: Any) -> None:
+    _products(as_frame(frame), SINGLE)
+
+
+def _products_double(frame: Any) -> None:
+    _products(as_frame(frame), DOUBLE)
+
+
+def _matrix_gradients_single(frame: Any) -> None:
+    _matrix_gradients(as_frame(frame), SINGLE)
+
+
+def _matrix_gradients_double(frame: Any) -> None:
+    _matrix_gradients(as_frame(frame), DOUBLE)
+
+
+def _input_gradients_single(frame: Any) -> None:
+    _input_gradients(as_frame(frame), SINGLE)
+
+
+def _input_gradients_double(frame: Any) -> None:
+    _input_gradients(as_frame(frame), DOUBLE)
+
+
+#: Matrix (COUNT, TOTAL), transposed if OTHER, to panels: matrix, out.
+PACK = Kernel(_pack_single, _pack_double)
+#: COUNT rows, TOTAL outputs: x, bias, shape, packed matrix, out.
+PRODUCTS = Kernel(_products_single, _products_double)
+#: COUNT rows, TOTAL outputs: shape, x, upstream gradient; gradients of matrix and bias of every shard, zeros before.
+MATRIX_GRADIENTS = Kernel(_matrix_gradients_single, _matrix_gradients_double)
+#: COUNT rows, TOTAL outputs, OTHER columns: slopes, packed matrix, x, upstream gradient; gradients of x, zeros before,
+#: and of the shape, of every shard, zeros before.
+INPUT_GRADIENTS = Kernel(_input_gradients_single, _input_gradients_double)

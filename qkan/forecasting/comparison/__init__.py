@@ -1,0 +1,1 @@
+"""Cells compared with equal tuning."""

@@ -1,0 +1,197 @@
+"""Tables and the picture of a comparison, from the records of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qkan.forecasting.comparison.comparison import Comparison, Point, Record, Skipped, choose_learning_rate
+from qkan.forecasting.config.options import CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.io.files import write_text
+from qkan.forecasting.report.plots import markdown_table, save_comparison_plot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.datasets import Series
+    from qkan.forecasting.runs.inference import Scores
+
+REFERENCE = "lstm"
+_PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
+_SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse", "median_mae", "coverage", "width")
+
+
+def write_comparison(
+    config: CompareConfig,
+    series: Series,
+    points: list[Point],
+    skipped: list[Skipped],
+    records: list[Record],
+    baselines: Scores,
+    failures: Sequence[Mapping[str, Any]] = (),
+) -> Comparison:
+    """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
+    import pandas as pd
+
+    out = Path(config.out)
+    all_points = points_table(config, points, records)
+    table = main_table(all_points, baselines)
+    write_text(out / "points.csv", all_points.to_csv(index=False))
+    write_text(out / "comparison.csv", table.to_csv(index=False))
+    write_text(out / "comparison.md", _markdown(config, series, table, all_points, skipped, failures))
+    save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
+    return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))
+
+
+def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
+    """Return one row per cell and size: size, chosen learning rate, median, minimum and maximum over seeds."""
+    import pandas as pd
+
+    return pd.DataFrame([_point_row(config, point, records) for point in points])
+
+
+def _point_row(config: CompareConfig, point: Point, records: list[Record]) -> dict[str, Any]:
+    lr = choose_learning_rate(config, point, records)
+    own = [r for r in records if (r["cell"], r["hidden_size"], r["lr"]) == (point.cell, point.hidden_size, lr)]
+    tried = LEARNING_RATES[: config.trials]
+    row: dict[str, Any] = {
+        "cell": point.cell,
+        "budget": point.budget,
+        "hidden_size": point.hidden_size,
+        "parameters": point.parameters,
+        "lr": lr,
+        "lr_at_edge": lr in (min(tried), max(tried)),
+        "seeds": len(own),
+        "diverged": sum(bool(r["diverged"]) for r in own),
+        "validation_loss": float(np.median([r["validation_loss"] for r in own])),
+        "seconds": float(np.median([r["seconds"] for r in own])),
+    }
+    for metric in _SPREAD_METRICS:
+        if f"test_{metric}" not in own[0]:  # of several series only
+            continue
+        values = np.array([r[f"test_{metric}"] for r in own], dtype=float)
+        for name, statistic in (("median", np.median), ("min", np.min), ("max", np.max)):
+            row[f"{metric}_{name}"] = float(statistic(values))
+    return row
+
+
+def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
+    """Return one row per cell at its best size (lowest median validation error), then one per baseline.
+
+    ``parameters_change``, ``mae_change`` and ``mse_change`` are percent relative to the row of ``lstm``, if there.
+    """
+    import pandas as pd
+
+    best = points.loc[points.groupby("cell", sort=False)["validation_loss"].idxmin()]
+    naive_rows = [
+        {
+            "cell": name,
+            "parameters": 0,
+            **{f"{metric}_median": scores[metric] for metric in _SPREAD_METRICS if metric in scores},
+        }
+        for name, scores in baselines.items()
+    ]
+    table = pd.concat([best, pd.DataFrame(naive_rows)], ignore_index=True)
+    reference = table[table["cell"] == REFERENCE]
+    if len(reference):
+        for name, column in (("parameters", "parameters"), ("mae", "mae_median"), ("mse", "mse_median")):
+            table[f"{name}_change"] = 100 * (table[column] / reference[column].iloc[0] - 1)
+        table.loc[table["parameters"] == 0, "parameters_change"] = np.nan
+    return table
+
+
+def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Return the indices of the points that no other one beats in both size and error, smallest size first."""
+    front: list[int] = []
+    for index in np.lexsort((errors, parameters)):
+        if np.isfinite(errors[index]) and (not front or errors[index] < errors[front[-1]]):
+            front.append(int(index))
+    return np.array(front, dtype=int)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of results as people read it: text cells, spreads as ``median (min-max)``."""
+    import pandas as pd
+
+    def spread(row: Any, metric: str) -> str:
+        middle, low, high = (row.get(f"{metric}_{name}", np.nan) for name in ("median", "min", "max"))
+        if middle is None or np.isnan(middle):
+            return "-"
+        return f"{middle:.4g}" if np.isnan(low) else f"{middle:.4g} ({low:.4g} to {high:.4g})"
+
+    def optional(row: Any, column: str, form: str) -> str:
+        value = row.get(column, np.nan)
+        return "-" if np.isnan(value) else format(value, form)
+
+    rows = []
+    for _, row in table.iterrows():
+        text = {
+            "cell": row["cell"],
+            "hidden": optional(row, "hidden_size", ".0f"),
+            "parameters": f"{row['parameters']:,.0f}",
+            "MAE": spread(row, "mae"),
+            "MSE": spread(row, "mse"),
+            "R2": spread(row, "r2"),
+            "scaled MSE": spread(row, "scaled_mse"),
+            **{title: spread(row, metric) for metric, title in _PANEL_TITLES.items() if f"{metric}_median" in table},
+            "lr": optional(row, "lr", "g") + ("*" if row.get("lr_at_edge") is True else ""),
+            "seconds": optional(row, "seconds", ".1f"),
+        }
+        for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
+            if f"{name}_change" in table:
+                change = optional(row, f"{name}_change", "+.1f")
+                text[f"{title} vs {REFERENCE}"] = change if change == "-" else f"{change} %"
+        rows.append(text)
+    return pd.DataFrame(rows)
+
+
+_PANEL_WORDS = (
+    "MAE, MSE and R2 are pooled over all series; median MAE is the median over the series of their mean absolute "
+    "errors. Coverage counts the test targets inside 90 % intervals that are made alike for every row: "
+    "split-conformal, per series and step, from the errors on the validation part. Statistical baselines see the "
+    "values up to each origin with parameters that were fitted on the training part.\n"
+)
+
+
+def _circuit_options(config: CompareConfig) -> str:
+    """The options of the circuit cells, for the page that a comparison leaves."""
+    shown = ", ".join(f"{name} {getattr(config, name)}" for name in sorted(set().union(*CELL_OPTIONS.values())))
+    return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
+
+
+def _markdown(
+    config: CompareConfig,
+    series: Series,
+    table: pd.DataFrame,
+    points: pd.DataFrame,
+    skipped: list[Skipped],
+    failures: Sequence[Mapping[str, Any]],
+) -> str:
+    tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
+    lines = [
+        f"# Comparison on {series.name}\n",
+        f"Window {config.window}, horizon {config.horizon}, at most {config.epochs} epochs, "
+        f"split {' / '.join(f'{share:g}' for share in config.split)}. Test errors in original units"
+        f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
+        f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "
+        "validation error chose. "
+        "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
+        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test "
+        "errors and choose nothing.\n",
+        f"{_circuit_options(config)}\n",
+        *([_PANEL_WORDS] if len(series.ids) > 1 else []),
+        "## Each cell at its best size (by validation error)\n",
+        markdown_table(readable(table)),
+        "## All sizes\n",
+        markdown_table(readable(points)),
+    ]
+    if skipped or failures:
+        lines.append("## Left out\n")
+        lines += [
+            f"- `{skip.cell}` at {skip.budget} parameters: its smallest model has {skip.smallest}." for skip in skipped
+        ]
+    lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,1 @@
+"""From options to series, windows and batches."""

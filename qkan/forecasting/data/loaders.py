@@ -1,0 +1,154 @@
+"""Which windows a process trains on, and in what order: a share of every batch that all processes compute together.
+
+The order of the windows depends on (seed, epoch, shards) alone, never on the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from qkan.forecasting.data.batches import EVALUATION_BATCH, Batch, WindowTensors
+
+
+def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
+    """Return the seed of one epoch: unrelated for neighbouring seeds and epochs, the same on every machine.
+
+    Args:
+        seed: Of the run.
+        epoch: From 0.
+        stream: Tells the shards, or the processes, of one epoch apart.
+    """
+    entropy = [seed, epoch, stream] if stream else [seed, epoch]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def training_loader(
+    windows: WindowTensors, batch_size: int, device: torch.device, *, seed: int, shards: int, rank: int, processes: int
+) -> DataLoader[Batch]:
+    """Return this process's shares of the training batches; every process has as many of them.
+
+    Args:
+        windows: All of them, of all processes.
+        batch_size: Windows of a batch of all processes together; with several shards, up to ``shards`` more.
+        device: Where the windows are put: all, or with several shards those of this process.
+        seed: Of the run.
+        shards: Groups of series; 1 or a multiple of the processes.
+        rank: Number of this process, from 0.
+        processes: How many there are.
+
+    Raises:
+        ValueError: there are fewer series than shards, or a shard without a window.
+    """
+    steps = -(-len(windows) // batch_size)
+    if shards == 1:
+        return _loader(windows, ShuffledBatches(len(windows), batch_size, seed, rank, processes), device)
+    labels = _labels(windows, shards)
+    mine = labels // (shards // processes) == rank
+    return _loader(windows.keep(mine), ShardedBatches(labels[mine], steps, seed), device)
+
+
+def validation_loader(
+    windows: WindowTensors, device: torch.device, *, shards: int, rank: int, processes: int
+) -> DataLoader[Batch]:
+    """Return this process's shares of the validation windows; see :func:`training_loader`."""
+    if shards == 1:
+        batches = torch.arange(len(windows)).split(EVALUATION_BATCH * processes)
+        return _loader(windows, [batch.tensor_split(processes)[rank] for batch in batches], device)
+    owners = _labels(windows, shards) // (shards // processes)
+    steps = -(-int(owners.bincount().max()) // EVALUATION_BATCH)
+    mine = windows.keep(owners == rank)
+    return _loader(mine, torch.arange(len(mine)).tensor_split(steps), device)
+
+
+class ShuffledBatches(Sampler[Tensor]):
+    """A process's shares of index batches of a permutation that depends on (seed, epoch) alone.
+
+    Lightning calls ``set_epoch``.
+    """
+
+    def __init__(self, windows: int, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        self.windows, self.batch_size, self.seed, self.epoch = windows, batch_size, seed, 0
+        self.rank, self.processes = rank, processes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of an epoch, from 0."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        for batch in torch.randperm(self.windows, generator=generator).split(self.batch_size):
+            yield batch.tensor_split(self.processes)[self.rank]
+
+    def __len__(self) -> int:
+        return -(-self.windows // self.batch_size)
+
+
+class ShardedBatches(Sampler[Tensor]):
+    """Index batches of the shards that a process holds: every batch takes an equal part of each of them.
+
+    Every shard has a permutation of its own, which depends on (seed, epoch, shard) alone.
+
+    Args:
+        labels: Shard of every window that this process holds, int64 (N,).
+        steps: Batches an epoch, the same in all processes.
+        seed: Of the run.
+    """
+
+    def __init__(self, labels: Tensor, steps: int, seed: int) -> None:
+        self.shards = {int(shard): torch.nonzero(labels == shard)[:, 0] for shard in labels.unique()}
+        self.steps, self.seed, self.epoch = steps, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of an epoch, from 0."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        parts = []
+        for shard, windows in self.shards.items():
+            generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch, 1 + shard))
+            order = torch.randperm(len(windows), generator=generator)
+            parts.append(windows[order].tensor_split(self.steps))
+        yield from (torch.cat(part) for part in zip(*parts, strict=True))
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class _WindowSet(Dataset[Batch]):
+    """Windows on the training device; a batch is gathered in a few indexing operations, not collated of samples."""
+
+    def __init__(self, windows: WindowTensors, device: torch.device) -> None:
+        self.windows = windows.to(device)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        if len(index):
+            return self.windows.batch(index)
+        # All processes must go through forward and backward together, also one that has no share of a small batch.
+        return self.windows.batch(torch.zeros(1, dtype=torch.int64))._replace(counts=False)
+
+
+def _loader(windows: WindowTensors, batches: Iterable[Tensor], device: torch.device) -> DataLoader[Batch]:
+    # Every iterator of a loader draws a seed. From the global state, that would shift the random numbers of a resumed
+    # run, which makes its iterators at other moments than an uninterrupted one.
+    return DataLoader(_WindowSet(windows, device), sampler=batches, batch_size=None, generator=torch.Generator())
+
+
+def _labels(windows: WindowTensors, shards: int) -> Tensor:
+    """The shard of every window: neighbouring series go together, and every shard gets about as many of them."""
+    if windows.series is None:
+        raise ValueError(f"shards={shards} are groups of series, and these windows do not say which they belong to")
+    series = int(windows.series.max()) + 1
+    if series < shards:
+        raise ValueError(f"shards must be at most the number of series, {series}, got {shards}")
+    labels = windows.series * shards // series
+    if not (labels.bincount(minlength=shards) > 0).all():
+        raise ValueError(f"one of shards={shards} groups of series has no window of one part; use fewer shards")
+    return labels

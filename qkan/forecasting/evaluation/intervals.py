@@ -1,0 +1,46 @@
+"""Where the ends of prediction intervals lie among the quantiles of a model, and what their columns are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from qkan.forecasting.config.options import DataAndTrainingOptions
+
+Numbers = TypeVar("Numbers", np.ndarray, Tensor)
+
+
+def median(quantiles: Numbers) -> Numbers:
+    """Return the middle one of an odd number of ascending quantiles: (..., quantiles) -> (...)."""
+    return quantiles[..., quantiles.shape[-1] // 2]
+
+
+def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | None = None) -> dict[str, int]:
+    """Return endings of column names, ``-lo-90`` and the like, and the place of their quantiles in the model's.
+
+    Args:
+        config: Of the model.
+        level: Percentages of the wanted intervals; ``None`` takes all that the model was trained for.
+
+    Raises:
+        ValueError: the model was not trained for a level.
+    """
+    if isinstance(level, int | float):
+        raise ValueError(f"level must be a list of percentages, such as [{level}], got {level!r}")
+    trained = config.interval_levels
+    for wanted in level or ():
+        if wanted not in trained:
+            has = f"the levels {', '.join(f'{one:g}' for one in trained)}" if trained else "no intervals"
+            raise ValueError(
+                f"level {wanted!r} was asked for, but the model was trained for {has}; "
+                "train it with loss='quantile' and the levels you need"
+            )
+    places = {one: place for place, one in enumerate(trained)}
+    columns = {}
+    for one in trained if level is None else level:
+        columns[f"-lo-{one:g}"] = len(trained) - 1 - places[one]
+        columns[f"-hi-{one:g}"] = len(trained) + 1 + places[one]
+    return columns

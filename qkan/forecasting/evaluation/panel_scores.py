@@ -1,0 +1,110 @@
+"""What a comparison says about several series: the error of the middle series, and intervals with their coverage.
+
+Every forecast gets its intervals in the same way, split-conformal from its errors on the validation part, so coverage
+compares networks and statistical baselines alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from qkan.forecasting.baselines.simple import baseline_forecasts
+from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
+from qkan.forecasting.evaluation.frames import KEYS, model_columns
+from qkan.forecasting.evaluation.metrics import forecast_metrics
+from qkan.forecasting.evaluation.scores import accuracy
+from qkan.forecasting.evaluation.window_frame import values_of, window_forecasts, window_frame
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+    from qkan.datasets.windows.windows import Part
+    from qkan.forecasting.runs.inference import Scores
+
+LEVEL = 90
+"""Of the intervals, in percent."""
+
+METRICS: tuple[str, ...] = ("median_mae", "coverage", "width")
+"""What :func:`panel_scores` gives."""
+
+Forecasts = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Forecasts of the validation and of the test part, (N, horizon) each, by name."""
+
+
+def panel_scores(data: ForecastData, forecasts: Forecasts) -> dict[str, dict[str, float]]:
+    """Return, by name, what the targets of several series say about forecasts.
+
+    Args:
+        data: The windows.
+        forecasts: Original units, one row per window of the part.
+
+    Returns:
+        ``median_mae``, the median over series of their mean absolute errors; ``coverage``, the percentage of all test
+        targets inside their 90 % interval; ``width``, the median over series of the intervals' mean width. Coverage
+        and width are NaN where a series has fewer than 9 validation errors of a step; all are NaN where a forecast is.
+    """
+    validation = window_frame(data, "validation", {name: both[0] for name, both in forecasts.items()})
+    test = window_frame(data, "test", {name: both[1] for name, both in forecasts.items()})
+    return {name: _scores(validation, test, name) for name in forecasts}
+
+
+def _scores(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict[str, float]:
+    if validation[name].isna().any() or test[name].isna().any():
+        return dict.fromkeys(METRICS, float("nan"))
+    keys = [*KEYS, "step", "y", name]
+    counts = validation.groupby(["unique_id", "step"]).size()
+    missing = len(counts) < test[["unique_id", "step"]].drop_duplicates().shape[0]
+    if missing or counts.min() < fewest_scores(LEVEL):
+        mae = accuracy(test[keys]).median["mae"].iloc[0]
+        return {"median_mae": float(mae), "coverage": float("nan"), "width": float("nan")}
+    intervals = fit_conformal(validation[keys], levels=(LEVEL,)).apply(test[keys])
+    scored = accuracy(intervals, levels=(LEVEL,))
+    return {
+        "median_mae": float(scored.median["mae"].iloc[0]),
+        "coverage": float(scored.pooled[f"coverage-{LEVEL}"].iloc[0]),
+        "width": float(scored.median[f"width-{LEVEL}"].iloc[0]),
+    }
+
+
+def score_baselines(
+    data: ForecastData, statistical: Sequence[str] = (), workers: int = 1
+) -> tuple[Scores, list[dict[str, Any]]]:
+    """Return the test metrics of all baselines: naive ones, and statistical ones fitted on the training part.
+
+    Args:
+        data: The windows.
+        statistical: Some of :data:`qkan.forecasting.config.options.STATISTICAL_BASELINES`.
+        workers: Processes that fit at the same time.
+
+    Returns:
+        metrics by name, with those of :func:`panel_scores` where there are several series, and what could not be
+        fitted: dictionaries of ``model``, ``unique_id``, ``reason``.
+    """
+    forecasts, failures = _statistical(data, statistical, workers) if statistical else ({}, [])
+    validation, test = baseline_forecasts(data, "validation"), baseline_forecasts(data, "test")
+    unknown = np.full(data.target_values("validation").shape, np.nan)  # a season longer than what comes before
+    naive = {name: (validation.get(name, unknown), values) for name, values in test.items()}
+    forecasts = {**naive, **forecasts}
+    scores: Scores = {name: forecast_metrics(data, both[1]) for name, both in forecasts.items()}
+    if len(data.ids) > 1:
+        for name, more in panel_scores(data, forecasts).items():
+            scores[name] = {**scores[name], **more}
+    return scores, failures
+
+
+def _statistical(data: ForecastData, models: Sequence[str], workers: int) -> tuple[Forecasts, list[dict[str, Any]]]:
+    from qkan.forecasting.baselines.rolling import baseline_forecasts as fitted
+
+    parts: tuple[Part, Part] = ("validation", "test")
+    asked = pd.concat([window_frame(data, part, {}) for part in parts])
+    origins = {str(name): sorted(set(own)) for name, own in asked.groupby("unique_id")["cutoff"]}
+    season = data.series.season
+    made = fitted(values_of(data), origins, data.horizon, season, models=models, level=(), workers=workers)
+    found = {
+        name: tuple(window_forecasts(data, part, made.frame, name) for part in parts)
+        for name in model_columns(made.frame)
+    }
+    return found, made.failures.to_dict("records")  # type: ignore[return-value]

@@ -1,0 +1,168 @@
+"""Exporting a run: compile, write as ONNX or torch.export program, compare with the run, keep if they agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qkan.compiling import compile
+from qkan.forecasting.config.checks import check_choice, check_number
+from qkan.forecasting.config.options import EXPORT_FORMATS
+from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.exporting.exported import ProgramModel, describe, format_of, read_exported
+from qkan.forecasting.exporting.programs import FORMATS, quiet
+from qkan.forecasting.io.files import RunError, make_folder, write_atomic
+from qkan.layers.frozen import Waves
+
+if TYPE_CHECKING:
+    from qkan.datasets import Series
+    from qkan.forecasting.data.batches import WindowTensors
+    from qkan.forecasting.runs.run import Run
+
+TOLERANCE = 1e-5
+"""Largest difference between program and run, as a share of the largest scaled forecast."""
+
+DEFAULT_MARGIN = 2.0
+_COMPARED = 1024
+_EXAMPLE_BATCH = 3  # exporters take sizes 0 and 1 for constants
+
+_Arguments = tuple[Tensor, ...]
+
+
+class Export(NamedTuple):
+    """What an export made.
+
+    Attributes:
+        path: The file.
+        size: Its size in bytes.
+        windows: Windows of the data on which program and run were compared.
+        difference: Their largest difference, as a share of the largest scaled forecast.
+        margin: The program holds for inputs up to so many times the largest of the data, in every layer; ``None`` if it
+            holds for any.
+    """
+
+    path: Path
+    size: int
+    windows: int
+    difference: float
+    margin: float | None
+
+
+def export(
+    run: Run,
+    path: str | Path,
+    format: str = "onnx",
+    *,
+    data: str | Path | Series | None = None,
+    margin: float = DEFAULT_MARGIN,
+    overwrite: bool = False,
+) -> Export:
+    """Write a run as one file that onnxruntime or PyTorch runs without this package's layers.
+
+    The circuits are compiled (:func:`qkan.compile`). Before the file is written, the program in it forecasts about
+    1,024 windows of the data, those with the largest and smallest values among them, and must agree with the run to
+    1e-5 of the largest scaled forecast.
+
+    Args:
+        run: What to export.
+        path: The file, ``.onnx`` or ``.pt2`` as the format wants; its folder is made if it is missing.
+        format: One of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`.
+        data: Name or file of the data to compare on, which also bounds the inputs of compiled circuits; ``None`` takes
+            the data of the run. A run that was trained on a data frame needs some.
+        margin: At least 1. Circuits with trained pre-activations hold for inputs up to so many times the largest that
+            they see in the data, and give NaN beyond, which :func:`qkan.forecasting.predict` makes an error of.
+        overwrite: Replace the file.
+
+    Raises:
+        DataError: the data cannot be used.
+        ModuleNotFoundError: packages of the extra ``onnx`` are missing.
+        RunError: the file exists or cannot be written, the model cannot be exported, or program and run differ.
+        ValueError: an unknown format, another ending of the file's name, or a margin below 1.
+    """
+    path = Path(path)
+    _check_options(path, format, margin)
+    FORMATS[format].require()
+    _claim(path, overwrite)
+    windows = _some_windows(_all_windows(run, data))
+    with torch.inference_mode():
+        truth = run.model(*windows)
+    if not truth.isfinite().all():
+        raise RunError(f"{run.path} itself gives forecasts that are no finite numbers; train again")
+    compiled = compile(run.model, windows if run.config.preact_trainable else None, margin=margin).eval()
+    bounded = any(isinstance(module, Waves) and module.domain is not None for module in compiled.modules())
+    kept_margin = float(margin) if bounded else None
+    content = _write(run, compiled, windows, format, describe(run, format, kept_margin))
+    difference = _difference(read_exported(content, path, format).model, windows, truth)
+    if not difference <= TOLERANCE:
+        raise RunError(
+            f"on windows of the data, the exported program differs from {run.path} by {difference:.1e} of the largest "
+            f"scaled forecast, more than {TOLERANCE:g}, so nothing was written; try another format"
+            + (" or a smaller margin" if bounded else "")
+        )
+    write_atomic(path, lambda file: file.write(content))
+    return Export(path, len(content), len(truth), difference, kept_margin)
+
+
+def _check_options(path: Path, format: str, margin: float) -> None:
+    check_choice("format", format, tuple(EXPORT_FORMATS))
+    if path.suffix.lower() not in EXPORT_FORMATS.values() or format_of(path) != format:
+        raise ValueError(f"the name of a file of format {format!r} must end in {EXPORT_FORMATS[format]}, got {path}")
+    if check_number("margin", margin) < 1:
+        raise ValueError(f"margin must be at least 1, got {margin!r}; 2 is twice the largest inputs of the data")
+
+
+def _claim(path: Path, overwrite: bool) -> None:
+    """Make the folder of a file that may be written."""
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; choose another file")
+    if path.exists() and not overwrite:
+        raise RunError(
+            f"{path} exists already; choose another file, or pass overwrite=True (--overwrite) to replace it"
+        )
+    make_folder(path.parent)
+
+
+def _all_windows(run: Run, data: str | Path | Series | None) -> WindowTensors:
+    """All windows of the data, whatever part they belong to, with the steps that the model itself predicts."""
+    from qkan.datasets import LastSteps
+    from qkan.forecasting.runs.inference import scaler_for, series_of
+
+    series = series_of(run, data)
+    return tensors(cut_windows(series, run.config, scaler_for(run, series), split=LastSteps(0)).train)
+
+
+def _some_windows(windows: WindowTensors) -> _Arguments:
+    """The model's arguments for evenly spread windows and for those with the largest and smallest inputs."""
+    first = windows.first.numpy()
+    spread = np.linspace(0, len(first) - 1, min(_COMPARED, len(first))).round().astype(np.int64)
+    channels = torch.cat([windows.values, windows.known], dim=1).numpy()
+    rows = np.concatenate([channels.argmax(axis=0), channels.argmin(axis=0)])
+    last = np.searchsorted(first, rows, side="right") - 1  # the last window that starts at or before such a row
+    last = last[(last >= 0) & (rows < first[last] + windows.window)]
+    chosen = np.unique(np.concatenate([last, spread]))
+    return windows.batch(torch.from_numpy(chosen)).arguments
+
+
+def _write(run: Run, compiled: nn.Module, windows: _Arguments, format: str, text: str) -> bytes:
+    example = tuple(torch.cat([part[:1]] * _EXAMPLE_BATCH) for part in windows)
+    try:
+        with quiet():
+            return FORMATS[format].write(compiled, example, text)
+    except Exception as error:  # exporters raise errors of many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(
+            f"PyTorch {torch.__version__} cannot export the cell {run.config.cell!r} to {format!r}: {reason}"
+        ) from error
+
+
+def _difference(program: ProgramModel, windows: _Arguments, truth: Tensor) -> float:
+    """The largest difference, all windows at once and the first one alone, as a share of the largest |truth|."""
+    largest = float(truth.abs().max()) or 1.0
+    with torch.inference_mode():
+        alone = program(*(part[:1] for part in windows)) - truth[:1]
+        together = program(*windows) - truth
+    return float(torch.cat([alone, together]).abs().max()) / largest

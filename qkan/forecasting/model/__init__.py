@@ -1,0 +1,1 @@
+"""From a cell's name to a forecaster, and what it minimises."""

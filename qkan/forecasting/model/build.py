@@ -1,0 +1,200 @@
+"""From a cell's name to a forecaster: cell, its last output, a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qkan.forecasting.config.checks import LIMITS
+from qkan.forecasting.config.options import TrainConfig
+
+MAX_PARAMETERS = 100_000_000
+"""Models with more trained parameters are refused before they are built."""
+
+_Build = Callable[[TrainConfig, dict[str, Any]], nn.Module]
+
+
+def _qkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.rnn.lstm import QKANLSTM
+
+    return QKANLSTM(
+        **shared,
+        reps=config.reps,
+        ansatz=config.ansatz,
+        preact_trainable=config.preact_trainable,
+        base_activation=config.base_activation,
+        group=None if config.group == "edge" else config.group,
+        # Gates that share a circuit would be equal without weights of their own.
+        postact_weight_trainable=config.group != "edge",
+    )
+
+
+def _hqkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.rnn.lstm import HQKANLSTM
+
+    return HQKANLSTM(
+        **shared,
+        latent_features=config.latent_features,
+        reps=config.reps,
+        ansatz=config.ansatz,
+        preact_trainable=config.preact_trainable,
+        base_activation=config.base_activation,
+    )
+
+
+def _lowrank(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.rnn.lstm import HQKANLSTM
+
+    return HQKANLSTM(**shared, latent_features=config.latent_features, latent="linear")
+
+
+def _gr_kan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.rnn.lstm import HQKANLSTM
+
+    return HQKANLSTM(**shared, latent_features=config.latent_features, latent="gr-kan")
+
+
+def _qlstm(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.rnn.qlstm import QLSTM
+
+    return QLSTM(**shared, qubits=config.qubits, circuit_layers=config.circuit_layers)
+
+
+_BUILDERS: dict[str, _Build] = {
+    "qkan": _qkan,
+    "hqkan": _hqkan,
+    "lowrank": _lowrank,
+    "lstm": lambda config, shared: nn.LSTM(**shared),
+    "gru": lambda config, shared: nn.GRU(**shared),
+    "qlstm": _qlstm,
+    "gr-kan": _gr_kan,
+}
+
+
+class RecurrentForecaster(nn.Module):
+    """A recurrent cell that reads the window and a linear head on its last output.
+
+    What is known in advance of the target steps is mapped linearly, by the same weights for every step, and added.
+
+    Args:
+        cell: Module with the call contract of ``nn.LSTM(batch_first=True)``: (B, window, channels) ->
+            ((B, window, hidden_size), state).
+        hidden_size: Width of the cell's output.
+        horizon: Steps to predict.
+        known_channels: Channels known in advance of every target step; 0 if there are none.
+        quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
+    """
+
+    def __init__(
+        self, cell: nn.Module, hidden_size: int, horizon: int, *, known_channels: int = 0, quantiles: int = 1
+    ) -> None:
+        super().__init__()
+        self.cell, self.horizon, self.quantiles = cell, horizon, quantiles
+        self.head = nn.Linear(hidden_size, horizon * quantiles)
+        self.known = nn.Linear(known_channels, quantiles, bias=False) if known_channels else None
+        if self.known is not None:
+            nn.init.zeros_(self.known.weight)  # training starts from the forecast of the window alone
+
+    @property
+    def channels(self) -> int:
+        """Input channels."""
+        return int(self.cell.input_size)  # type: ignore[arg-type]
+
+    def example(self, batch: int, window: int) -> tuple[Tensor, ...]:
+        """Arguments of zeros: what :meth:`forward` takes for ``batch`` windows of ``window`` steps."""
+        inputs = torch.zeros(batch, window, self.channels)
+        return (inputs,) if self.known is None else (inputs, torch.zeros(batch, self.horizon, self.known.in_features))
+
+    def forward(self, inputs: Tensor, ahead: Tensor | None = None) -> Tensor:
+        """Map scaled windows to scaled predictions.
+
+        Args:
+            inputs: (B, window, channels).
+            ahead: What is known in advance of the target steps, (B, horizon, known channels).
+
+        Returns:
+            (B, horizon), or with several quantiles (B, horizon, quantiles), not sorted.
+        """
+        output, _ = self.cell(inputs)
+        predicted = self.head(output[:, -1])
+        if self.quantiles > 1:
+            predicted = predicted.unflatten(1, (self.horizon, self.quantiles))
+        if self.known is None:
+            return predicted
+        added = self.known(ahead)
+        return predicted + (added if self.quantiles > 1 else added.squeeze(2))
+
+
+def build_forecaster(config: TrainConfig, generator: torch.Generator) -> RecurrentForecaster:
+    """Build the model that a configuration asks for, with weights drawn from ``generator``.
+
+    The global random state stays as it is.
+
+    Args:
+        config: Sizes, the cell's own options, and what decides on inputs and outputs: covariates, calendar, missing
+            values, horizon, strategy and loss.
+        generator: A CPU generator; it moves on, so two calls give two different models.
+
+    Raises:
+        ValueError: an option's value is unknown to the cell (an ansatz, say), or the model would have more than
+            :data:`MAX_PARAMETERS` parameters.
+    """
+    parameters = parameters_at(config, config.hidden_size)
+    if parameters > MAX_PARAMETERS:
+        raise ValueError(
+            f"a {config.cell!r} cell of hidden_size={config.hidden_size} and num_layers={config.num_layers} would have "
+            f"{parameters:,} parameters, above the limit of {MAX_PARAMETERS:,}; take a smaller hidden_size"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        return _assemble(config)
+
+
+def _assemble(config: TrainConfig) -> RecurrentForecaster:
+    shared = {
+        "input_size": config.channels,
+        "hidden_size": config.hidden_size,
+        "num_layers": config.num_layers,
+        "bias": config.bias,
+        "batch_first": True,
+    }
+    return RecurrentForecaster(
+        _BUILDERS[config.cell](config, shared),
+        config.hidden_size,
+        config.trained_horizon,
+        known_channels=config.known_channels,
+        quantiles=len(config.quantiles),
+    )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trained parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def parameters_at(config: TrainConfig, hidden_size: int) -> int:
+    """Return the number of trained parameters of a model of another hidden size, without storage for it."""
+    with torch.device("meta"):
+        return count_parameters(_assemble(replace(config, hidden_size=hidden_size)))
+
+
+def largest_hidden_size(config: TrainConfig, budget: int) -> int | None:
+    """Return the largest hidden size whose model has at most ``budget`` trained parameters, ``None`` if none has.
+
+    Sizes are found by building models, so the count is what training would train.
+    """
+
+    def fits(hidden_size: int) -> bool:
+        return parameters_at(config, hidden_size) <= budget
+
+    low, high = LIMITS["hidden_size"]
+    if not fits(low):
+        return None
+    while low < high:  # parameters grow with the hidden size, so bisection finds the last size that fits
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

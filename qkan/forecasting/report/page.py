@@ -1,0 +1,197 @@
+"""One page about forecasts that needs nothing else: no network, no scripts, readable on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qkan.forecasting.evaluation.frames import (
+    check_frame,
+    check_levels,
+    check_models,
+    interval_levels_of_all,
+    model_columns,
+)
+from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
+from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
+from qkan.forecasting.evaluation.scores import Accuracy, accuracy, mase_scales
+from qkan.forecasting.io.files import RunError, make_folder, write_text
+from qkan.forecasting.report import page_plots as pictures
+from qkan.forecasting.report import page_tables as tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN_SERIES = 3
+_DEEPEST_LAG = 60
+
+
+def write_report(
+    path: str | Path,
+    frame: pd.DataFrame,
+    *,
+    title: str,
+    season: int = 1,
+    training: pd.DataFrame | None = None,
+    facts: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+    reference: str | None = None,
+    levels: Iterable[float] | None = None,
+    failures: pd.DataFrame | None = None,
+    notes: Sequence[str] = (),
+    commands: Sequence[str] = (),
+    unit: str = "",
+    overwrite: bool = False,
+) -> Accuracy:
+    """Write a page with tables, tests and plots of the forecasts of a cross-validation frame.
+
+    The file holds everything it shows; opening it loads nothing from anywhere. It is written in one step: a crash
+    leaves the old file or the new one.
+
+    Args:
+        path: The file to write; its folder is made if missing.
+        frame: Forecasts and values; see :mod:`qkan.forecasting.evaluation.frames`.
+        title: Heading of the page.
+        season: Period in steps, for MASE and the residuals.
+        training: Columns unique_id, ds, y before the first origin; without it there is no MASE.
+        facts: Names and values to show about the data, beside those that the frame tells.
+        settings: Names and values to show about how the forecasts were made.
+        reference: The model that is tested against the others; ``None`` takes the first column.
+        levels: Levels of intervals in percent; ``None`` takes all of the frame.
+        failures: Columns model, unique_id, reason: what could not be forecast (``BaselineForecasts.failures``).
+        notes: Sentences to show at the top, such as limits of the computation.
+        commands: Lines of a shell or of Python that make the report again.
+        unit: Unit of y.
+        overwrite: Replace an existing file.
+
+    Returns:
+        The errors that the page shows.
+
+    Raises:
+        RunError: the file exists and ``overwrite`` is false, or it cannot be written.
+        TypeError, ValueError: the frame is not valid, or names a model, level or season that it cannot have.
+    """
+    path = Path(path)
+    check_target(path, overwrite)
+    checked = check_frame(frame)
+    reference = model_columns(checked)[0] if reference is None else check_models(checked, (reference,))[0]
+    wanted = interval_levels_of_all(checked) if levels is None else check_levels(levels)
+    scales = None if training is None else mase_scales(training, season)
+    found = accuracy(checked, scales=scales, levels=wanted)
+    page = {
+        "title": title,
+        "notes": notes,
+        "facts": [*(facts or {}).items(), *_facts(checked)],
+        "settings": list((settings or {}).items()),
+        "commands": commands,
+        "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
+        **_results(checked, found, reference, scales, unit),
+        **_residuals(checked, season),
+        **_pictures(checked, found, reference, wanted, unit),
+    }
+    make_folder(path.parent)
+    write_text(path, _render(page))
+    return found
+
+
+def _results(
+    frame: pd.DataFrame, found: Accuracy, reference: str, scales: Mapping[str, float] | None, unit: str
+) -> dict[str, Any]:
+    """Return the tables of errors and tests, and what the text around them says."""
+    several = frame["unique_id"].nunique() > 1
+    shown = list(found.pooled["model"])
+    return {
+        "verdict": _verdict(found.pooled, reference),
+        "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
+        "reference": reference,
+        "overlaps": bool(frame["step"].max() > 1),
+        "bandwidth": f"bandwidth {frame['step'].max() - 1}, the horizon less one",
+        "accuracy": tables.accuracy_table(found.pooled, "Over all forecasts"),
+        "median": tables.accuracy_table(found.median, "Median over the series") if several else None,
+        "per_series": tables.series_table(found.per_series, shown) if several else None,
+        "comparison": _comparison(frame, reference, shown, scales if several else None),
+    }
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Raise a RunError if a file must not be written there: before anything is computed."""
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; give the name of a file, such as {path / 'report.html'}")
+    if path.exists() and not overwrite:
+        raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True (--overwrite)")
+
+
+def _render(page: dict[str, Any]) -> str:
+    from importlib.resources import files
+
+    from jinja2 import Environment, StrictUndefined
+
+    template = files("qkan.forecasting.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    # Whatever a user calls a series or a model is text, never markup.
+    return Environment(autoescape=True, undefined=StrictUndefined).from_string(template).render(page) + "\n"
+
+
+def _verdict(pooled: pd.DataFrame, reference: str) -> str:
+    whole = pooled[pooled["series"] == pooled["series"].max()]
+    best = whole.loc[whole["mae"].idxmin()]
+    if len(pooled) == 1:
+        return f"The mean absolute error of {best['model']} is {tables.number(best['mae'])}."
+    first = f"{best['model']} has the smallest mean absolute error of {len(whole)} models, {tables.number(best['mae'])}"
+    if best["model"] == reference or reference not in set(whole["model"]):
+        return f"{first}."
+    own = float(whole.set_index("model").loc[reference, "mae"])
+    more = "" if best["mae"] == 0 else f", {100 * (own / best['mae'] - 1):.1f} % more"
+    return f"{first}; that of {reference} is {tables.number(own)}{more}."
+
+
+def _facts(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    origins = frame.groupby("unique_id")["cutoff"].nunique()
+    spread = f"{origins.min():,}" if origins.min() == origins.max() else f"{origins.min():,} to {origins.max():,}"
+    return [
+        ("series", f"{len(origins):,}"),
+        ("origins per series", spread),
+        ("steps ahead", str(int(frame["step"].max()))),
+        ("forecasts per model", f"{len(frame):,}"),
+        ("first and last value forecast", f"{frame['ds'].min()} to {frame['ds'].max()}"),
+        ("mean and range of the values", " ".join(_range(frame["y"].to_numpy()))),
+    ]
+
+
+def _range(values: np.ndarray) -> tuple[str, str]:
+    return f"{tables.number(values.mean())},", f"{tables.number(values.min())} to {tables.number(values.max())}"
+
+
+def _comparison(
+    frame: pd.DataFrame, reference: str, shown: Sequence[str], scales: Mapping[str, float] | None
+) -> tables.Table | None:
+    """Return the tests; errors of several series are in units of their scales, where there are any."""
+    if len(shown) < 2 or reference not in shown:
+        return None
+    usable = scales if scales is not None and any(np.isfinite(value) for value in scales.values()) else None
+    tests = {loss: compare_models(frame, reference, models=shown, loss=loss, scales=usable) for loss in LOSSES}
+    return tables.comparison_table(tests, reference)
+
+
+def _residuals(frame: pd.DataFrame, season: int) -> dict[str, Any]:
+    diagnostics = residual_diagnostics(frame, season=season)
+    acf = residual_acf(frame, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
+    drawn = pictures.draw_residual_acf(acf) if len(acf) else None
+    return {"residuals": tables.residual_table(diagnostics), "acf": drawn}
+
+
+def _pictures(
+    frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str
+) -> dict[str, Any]:
+    shown = list(found.pooled["model"])
+    best = found.pooled.sort_values("mae")["model"]
+    pair = [reference, *(name for name in best if name != reference)]
+    series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]
+    covered = levels and found.pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=None)
+    return {
+        "forecasts": [pictures.draw_forecasts(frame, name, pair, unit) for name in series],
+        "steps": pictures.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
+        "coverage": pictures.draw_coverage(found.pooled, levels) if covered else None,
+    }

@@ -1,0 +1,207 @@
+"""The report of a run: its forecasts, baselines from the same origins, and intervals from its validation errors."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts
+from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
+from qkan.forecasting.evaluation.frames import check_levels, interval_levels, join_forecasts, model_columns
+from qkan.forecasting.evaluation.scores import Accuracy, mase_scales
+from qkan.forecasting.report.page import check_target, write_report
+from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.forecasting.runs.run import Run
+
+MOST_SLOW_SERIES = 100
+"""With more series, SARIMA (seconds per series) is left out unless it is asked for by name."""
+MAX_ORIGINS = 1000
+"""Default for the last origins of each series that a report covers."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What :func:`report_run` made.
+
+    Attributes:
+        path: The file.
+        accuracy: The errors that it shows.
+        notes: Its sentences on what was left out.
+    """
+
+    path: Path
+    accuracy: Accuracy
+    notes: tuple[str, ...]
+
+
+def report_run(
+    run: Run,
+    out: str | Path | None = None,
+    *,
+    baselines: Sequence[str] | None = None,
+    levels: Iterable[float] = (80, 90),
+    origins: int = MAX_ORIGINS,
+    workers: int = 1,
+    overwrite: bool = False,
+) -> ReportResult:
+    """Write the report of a finished run.
+
+    The baselines are fitted on the training part, as the model was, and forecast from the same origins. Models without
+    intervals of their own get split-conformal ones from their errors on the validation part.
+
+    Args:
+        run: A loaded run.
+        out: The file; ``None`` writes ``report.html`` in the run folder.
+        baselines: Some of ``BASELINES``; ``None`` takes all that fit in reasonable time, an empty sequence none.
+        levels: Levels of prediction intervals in percent.
+        origins: At most this many origins per series, the last ones of the test part.
+        workers: Processes for fitting baselines.
+        overwrite: Replace an existing file.
+
+    Raises:
+        DataError: the data cannot be used.
+        RunError: the run's data has changed since, the file exists and ``overwrite`` is false, or it cannot be written.
+        ValueError: an argument is out of range.
+    """
+    out = run.path / "report.html" if out is None else Path(out)
+    check_target(out, overwrite)
+    wanted = _check_options(levels, origins)
+    frames = frames_of(run)
+    chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
+    test = _last_origins(frames.test, origins)
+    if len(test) < len(frames.test):
+        notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
+    validation, made = frames.validation, None
+    if chosen:
+        test, validation, made = _beside_baselines(frames, test, chosen, wanted, workers)
+        notes += _unfitted(made)
+    test, more = _with_intervals(test, validation, frames, wanted)
+    notes += more
+    found = write_report(
+        out,
+        test,
+        title=f"{frames.model} on {run.data['name']}",
+        season=frames.seasons[0] if frames.seasons else 1,
+        training=frames.training,
+        facts={"data": run.data["name"], "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        settings=_settings(run, made),
+        reference=frames.model,
+        levels=wanted,
+        failures=None if made is None else made.failures,
+        notes=notes,
+        commands=_commands(run, out, chosen, wanted, origins),
+        unit=frames.unit,
+        overwrite=overwrite,
+    )
+    return ReportResult(out, found, tuple(notes))
+
+
+def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:
+    wanted = check_levels(levels)
+    if not wanted:
+        raise ValueError("levels is empty; give at least one level in percent, such as 90")
+    if isinstance(origins, bool) or not isinstance(origins, int) or origins < 1:
+        raise ValueError(f"origins must be a whole number of at least 1, got {origins!r}")
+    return wanted
+
+
+def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ...], list[str]]:
+    if baselines is not None:
+        unknown = [name for name in baselines if name not in BASELINES]
+        if unknown:
+            raise ValueError(f"unknown baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}")
+        return tuple(baselines), []
+    if series <= MOST_SLOW_SERIES:
+        return BASELINES, []
+    note = f"SARIMA was left out: {series:,} series would take long; ask for it by name (--baselines ...,sarima)."
+    return tuple(name for name in BASELINES if name != "sarima"), [note]
+
+
+def _last_origins(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the rows of the last origins of every series."""
+    place = frame.groupby("unique_id")["cutoff"].rank(method="dense", ascending=False)
+    return frame[place <= count].reset_index(drop=True)
+
+
+def _beside_baselines(
+    frames: RunFrames, test: pd.DataFrame, chosen: Sequence[str], levels: Sequence[float], workers: int
+) -> tuple[pd.DataFrame, pd.DataFrame, BaselineForecasts]:
+    """Return both frames with the baselines' columns, fitted once on the training part."""
+    import pandas as pd
+
+    both = pd.concat([frames.validation, test], ignore_index=True) if len(frames.validation) else test
+    ends = frames.training.groupby("unique_id")["ds"].max()
+    cutoffs: dict[str, list[Any]] = {
+        str(name): [ends[name], *own.unique()] for name, own in both.groupby("unique_id")["cutoff"]
+    }
+    made = baseline_forecasts(
+        frames.values, cutoffs, frames.horizon, frames.seasons, models=chosen, level=levels, workers=workers
+    )
+    joined = join_forecasts(test, made.frame)
+    calibration = join_forecasts(frames.validation, made.frame) if len(frames.validation) else frames.validation
+    return joined, calibration, made
+
+
+def _with_intervals(
+    test: pd.DataFrame, validation: pd.DataFrame, frames: RunFrames, levels: Sequence[float]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Give split-conformal intervals to the models that have none, per series if its errors are enough."""
+    needing = [name for name in model_columns(test) if not interval_levels(test, name) and test[name].notna().any()]
+    if not needing:
+        return test, []
+    if not len(validation):
+        return test, [
+            f"{', '.join(needing)}: no intervals, because the split has no validation part to calibrate with."
+        ]
+    errors = validation.groupby(["unique_id", "step"]).size()
+    needed = fewest_scores(levels[-1])
+    if errors.min() >= needed:
+        fitted = fit_conformal(validation, models=needing, levels=levels)
+        how = f"from the {errors.min():,} or more errors of each series and step"
+    else:
+        scales = mase_scales(frames.training)
+        pooled = errors.groupby("step").sum().min()
+        if pooled < needed or not all(scale > 0 for scale in scales.values()):
+            return test, [
+                f"{', '.join(needing)}: no intervals, the validation part has too few errors for {levels[-1]:g} %."
+            ]
+        fitted = fit_conformal(validation, models=needing, levels=levels, per="pooled", scales=scales)
+        how = f"from the errors of all series, in units of their mean change ({pooled:,} for each step)"
+    note = f"Intervals of {', '.join(needing)} are split-conformal, {how} on the validation part."
+    return fitted.apply(test), [note]
+
+
+def _unfitted(made: BaselineForecasts) -> list[str]:
+    """Say which baselines are missing; the page has the reasons for every series."""
+    return [
+        f"{model} could not be fitted to {len(own):,} series, for example: {own['reason'].iloc[0]}."
+        for model, own in made.failures.groupby("model", sort=False)
+    ]
+
+
+def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:
+    from qkan import __version__
+
+    shown = {"version of qkan": __version__, **settings_of(run)}
+    if made is None:
+        return shown
+    shown["baselines"] = "fitted once on the training part, then moved forward with fixed parameters"
+    for model, own in made.choices.groupby("model", sort=False):
+        counts = own["choice"].value_counts()
+        shown[str(model)] = ", ".join(f"{name} ({count} series)" for name, count in counts.items())
+    return shown
+
+
+def _commands(run: Run, out: Path, chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
+    options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
+    if origins != MAX_ORIGINS:
+        options += ["--origins", str(origins)]
+    words = ["qkan", "report", str(run.path), "--out", str(out), *options, "--overwrite"]
+    return [training_command(run), shlex.join(words)]

@@ -1,0 +1,266 @@
+"""What a trained run says: errors on the test part, and values beyond the end of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from qkan.forecasting.baselines.simple import baseline_forecasts
+from qkan.forecasting.model.build import RecurrentForecaster
+from qkan.forecasting.config.checks import check_int
+from qkan.forecasting.config.options import FRAME
+from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.io.files import RunError
+from qkan.forecasting.evaluation.intervals import interval_columns, median
+from qkan.forecasting.evaluation.metrics import METRICS, forecast_metrics, series_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.datasets import ForecastData, Scaler, Series
+    from qkan.datasets.windows.windows import Part
+    from qkan.forecasting.data.batches import Forward
+    from qkan.forecasting.config.options import TrainConfig
+    from qkan.forecasting.runs.run import Run
+
+Scores = dict[str, dict[str, float | None]]
+"""Metrics by forecast: ``"model"`` first, then the baselines."""
+
+
+class Trained(Protocol):
+    """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
+
+    Attributes:
+        path: Where it was read from.
+        config: The options it was trained with.
+        model: The forecaster itself.
+        scaler: Scales every series as in training.
+        data: What is known of the data that it was trained on, with its ``fingerprint``.
+        margin: Up to how many times the largest values of that data the model holds; ``None`` for any.
+    """
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+    @property
+    def config(self) -> TrainConfig: ...  # noqa: D102
+    @property
+    def model(self) -> Forward: ...  # noqa: D102
+    @property
+    def scaler(self) -> Scaler: ...  # noqa: D102
+    @property
+    def data(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def margin(self) -> float | None: ...  # noqa: D102
+
+
+def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
+    """Return the quantiles that the model forecasts of every target of a part, original units.
+
+    Returns:
+        float64 (N, horizon, quantiles), ascending; a single one for a model of the value alone.
+    """
+    from qkan.forecasting.data.batches import predict_windows
+
+    return data.inverse(predict_windows(model, tensors(data.part(part))).numpy(), data.part(part).series)
+
+
+def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
+    """Return the model's forecast of every target of a part, its median; float64 (N, horizon), original units."""
+    return median(forecast_quantiles(model, data, part))
+
+
+def score(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> Scores:
+    """Return the metrics of a model's predictions (original units) and of every baseline on the same targets."""
+    return {name: forecast_metrics(data, values, part) for name, values in _all(data, predictions, part).items()}
+
+
+def score_series(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> pd.DataFrame:
+    """Return the same metrics for every series: ``unique_id``, ``forecast`` (``"model"`` or a baseline), metrics."""
+    import pandas as pd
+
+    tables = []
+    for name, values in _all(data, predictions, part).items():
+        table = series_metrics(data, values, part)
+        table.insert(1, "forecast", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def median_scores(table: pd.DataFrame) -> Scores:
+    """Return the median over series of the table of :func:`score_series`; ``None`` where no series has the metric."""
+    medians = table.groupby("forecast", sort=False)[list(METRICS)].median()
+    return {
+        str(name): {metric: None if math.isnan(value) else float(value) for metric, value in row.items()}
+        for name, row in medians.to_dict("index").items()
+    }
+
+
+def _all(data: ForecastData, predictions: np.ndarray, part: Part) -> dict[str, np.ndarray]:
+    return {"model": predictions, **baseline_forecasts(data, part)}
+
+
+def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
+    """Return the metrics of the test part, beside those of naive forecasts of the same targets.
+
+    Args:
+        run: A loaded run.
+        data: Name or file of other data with the same series, split and windowed as in training and scaled by the
+            run's scaler; ``None`` takes the data that the run was trained on.
+
+    Returns:
+        For ``"model"`` and every baseline the metrics of :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
+
+    Raises:
+        DataError: the data cannot be used.
+        RunError: the run's data has changed since, or other data holds series that the run does not know.
+    """
+    windows = windows_for(run, data)
+    return score(windows, forecast_windows(run.model, windows))
+
+
+def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:
+    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`.
+
+    Args:
+        run, data: As of :func:`evaluate`.
+        whole_horizon: Give windows for training and validation the horizon of the test too, where the strategy is
+            recursive and they have one step.
+    """
+    series = series_of(run, data)
+    config = replace(run.config, strategy="direct") if whole_horizon else run.config
+    return cut_windows(series, config, scaler_for(run, series))
+
+
+def predict(
+    run: Trained,
+    *,
+    data: str | Path | Series | None = None,
+    horizon: int | None = None,
+    future: str | Path | None = None,
+    level: Sequence[float] | None = None,
+) -> pd.DataFrame:
+    """Forecast what follows the last value of every series.
+
+    A horizon beyond the one that the model predicts is reached recursively: predictions become inputs. Times go on as
+    ``Series.future_times`` says, so a series with daily sessions goes on in the next session.
+
+    Args:
+        run: A loaded run or exported program.
+        data: Name or file of other data with the same series, at least one window long; ``None`` takes the data that
+            the run was trained on. Rows without a value at the end of a series hold its future covariates.
+        horizon: Steps to predict; ``None`` takes the trained horizon.
+        future: File with future covariates, instead of those in the data.
+        level: Intervals in percent, of those that the model was trained for; ``None`` takes them all.
+
+    Returns:
+        Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
+        ``yhat-hi-LEVEL``, sorted by series and time. Intervals of steps that were reached recursively would ignore
+        the uncertainty of the steps before, so they are NaN.
+
+    Raises:
+        DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
+            forecast is not a finite number.
+        RunError: the run's data has changed since, or other data holds series that the run does not know.
+        ValueError: the horizon is out of range, or the model was not trained for a level.
+    """
+    import pandas as pd
+
+    from qkan.datasets import last_windows, read_future
+    from qkan.forecasting.data.batches import roll
+
+    config = run.config
+    steps = config.horizon if horizon is None else horizon
+    check_int("horizon", steps)
+    columns = interval_columns(config, level)
+    series = series_of(run, data)
+    if future is not None:
+        series = series.with_ahead(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+    scaler = scaler_for(run, series)
+    values, known = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
+    with torch.inference_mode():
+        given = torch.from_numpy(values), torch.from_numpy(known)
+        scaled = roll(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
+    _check_finite(run, series, scaled)
+    forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
+    forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
+    names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
+    return pd.DataFrame(
+        {
+            "unique_id": [name for name in series.ids for _ in range(steps)],
+            "ds": series.all_future_times(steps).ravel(),
+            **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
+        }
+    )
+
+
+def series_of(run: Trained, data: str | Path | Series | None) -> Series:
+    """Return the series to forecast: the given one, the one that is named, or that of the run.
+
+    Raises:
+        DataError: the data cannot be used.
+        RunError: the run's data has changed since, or is not there any more.
+    """
+    from qkan.datasets import Series, names_file
+
+    if isinstance(data, Series):
+        return data
+    own = run.config.data
+    if data is None and own == FRAME:
+        raise RunError(f"{run.path} was trained on a data frame, which it does not hold; give the data to go on from")
+    if data is None and names_file(own) and not Path(own).exists():
+        raise RunError(
+            f"the file {own!r} that {run.path} was trained on is not there any more; "
+            "to use other values, name them: data=... (--data on the command line)"
+        )
+    series = load_series_of(run.config, data)
+    if data is None and series.fingerprint() != run.data["fingerprint"]:
+        raise RunError(
+            f"the data {run.config.data!r} has changed since {run.path} was trained; "
+            "to use the new values, name them: data=... (--data on the command line)"
+        )
+    return series
+
+
+def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
+    """Refuse forecasts (series, steps, quantiles) that are no numbers; programs give NaN beyond their domain."""
+    from qkan.datasets import DataError
+
+    series_index, steps, _ = np.nonzero(~np.isfinite(scaled))
+    if not series_index.size:
+        return
+    first = f"the forecast of series {series.ids[series_index[0]]!r} is not a finite number at step {steps[0] + 1}"
+    if run.margin is None:
+        raise DataError(
+            f"{first}: the numbers inside the model overflow; check whether the last {run.config.window} values of "
+            "the series are like those that the model was trained on, or train on newer data"
+        )
+    raise DataError(
+        f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
+        f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
+        "with a larger margin (--margin), or predict with the run itself"
+    )
+
+
+def scaler_for(run: Trained, series: Series) -> Scaler:
+    """Return the run's scaler in the order of the series' ids. One series alone may have any name.
+
+    Raises:
+        RunError: the run does not know a series.
+    """
+    known = run.scaler
+    if len(known.ids) == len(series.ids) == 1:
+        return known.pick([0], series.ids)
+    place = {name: index for index, name in enumerate(known.ids)}
+    unknown = [name for name in series.ids if name not in place]
+    if unknown:
+        raise RunError(
+            f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
+            f"{known.ids[0]!r} the first of them: leave out the others or train on them"
+        )
+    return known.pick([place[name] for name in series.ids], series.ids)

@@ -1,0 +1,176 @@
+"""Several processes that train one model on Lightning: which of them this is, and whether they can run here.
+
+Lightning starts them: from one command, it runs the same command again for every further process of the machine;
+under torchrun and SLURM (srun) it finds those that are there already. The first process writes the run folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.io.files import RunError
+
+if TYPE_CHECKING:
+    from lightning.fabric.plugins.environments import ClusterEnvironment
+    from lightning.pytorch.strategies import Strategy
+
+_LONGEST_WAIT = timedelta(hours=6)  # the others wait while the first process evaluates and writes
+_BY_HAND = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+    Raises:
+        ValueError: this CUDA device is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError(f"device {name!r} is not available: PyTorch sees {count} CUDA devices here; use device='cpu'")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def training_device(config: TrainConfig) -> torch.device:
+    """Return the device that this process trains on.
+
+    Raises:
+        ValueError: the machine has no such device, or not as many, or they cannot compute as asked for; or the
+            processes cannot be started as asked for.
+    """
+    device = resolve_device(config.device)
+    _check_precision(config, device)
+    if config.processes == 1:
+        return device
+    there = torch.cuda.device_count() if device.type == "cuda" else os.cpu_count() or 1
+    if config.device.startswith("cuda:"):
+        raise ValueError(f"device={config.device!r} is one device, devices={config.devices} more; use device='cuda'")
+    if config.devices > there:
+        kind = "CUDA devices" if device.type == "cuda" else "CPU cores"
+        raise ValueError(
+            f"devices={config.devices} are more than the {there} {kind} of this machine; use devices={there}"
+        )
+    if config.distributed == "fsdp" and device.type != "cuda":
+        raise ValueError(
+            f"distributed='fsdp' needs CUDA devices, and device={config.device!r} is the CPU here; "
+            "use distributed='ddp'"
+        )
+    environment = _environment(config)
+    return torch.device("cuda", environment.local_rank()) if device.type == "cuda" else device
+
+
+def rank_of(config: TrainConfig) -> int:
+    """Return the number of this process among those that train together, from 0; the first one writes files."""
+    if config.processes == 1:
+        return 0
+    environment = _environment(config)
+    if _started_by_others(environment):
+        return environment.global_rank()
+    return environment.node_rank() * config.devices + environment.local_rank()
+
+
+def trainer_options(config: TrainConfig, device: torch.device) -> dict[str, Any]:
+    """Return the arguments of Lightning's trainer that say where and in what to compute, and its plugins."""
+    from qkan.forecasting.training.checkpoints import AtomicCheckpointIO
+
+    options = {"accelerator": "gpu" if device.type == "cuda" else "cpu", "precision": config.precision}
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if config.processes == 1:
+        return {**options, "devices": [device.index] if device.type == "cuda" else 1, "plugins": plugins}
+    return {
+        **options,
+        "devices": config.devices,
+        "num_nodes": config.num_nodes,
+        "strategy": _strategy(config, device),
+        "plugins": [*plugins, _environment(config)],
+    }
+
+
+def wait_for_first() -> None:
+    """Wait until the first process has come here too: it has written everything then.
+
+    Raises:
+        RunError: it ended before.
+    """
+    try:
+        torch.distributed.barrier()
+    except RuntimeError as error:
+        raise RunError("the first process ended before it had written the run; see its message") from error
+
+
+def _strategy(config: TrainConfig, device: torch.device) -> Strategy:
+    from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+
+    if config.distributed == "fsdp":
+        return FSDPStrategy(state_dict_type="full", timeout=_LONGEST_WAIT)
+    # Buffers are constants; sending them around in every forward pass would only cost time.
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    return DDPStrategy(process_group_backend=backend, broadcast_buffers=False, timeout=_LONGEST_WAIT)
+
+
+def _environment(config: TrainConfig) -> ClusterEnvironment:
+    """Lightning's view of what started this process."""
+    from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+    environment: ClusterEnvironment
+    if TorchElasticEnvironment.detect():
+        environment = TorchElasticEnvironment()
+    elif "SLURM_NTASKS" in os.environ and os.environ["SLURM_NTASKS"] != "1" and SLURMEnvironment.detect():
+        if "SLURM_NTASKS_PER_NODE" not in os.environ:
+            raise ValueError(
+                f"SLURM must know where the processes go: use --nodes={config.num_nodes} "
+                f"--ntasks-per-node={config.devices} instead of --ntasks={os.environ['SLURM_NTASKS']}"
+            )
+        environment = SLURMEnvironment(auto_requeue=False)
+    else:
+        environment = LightningEnvironment()
+        _check_launch(config, environment)
+        return environment
+    if environment.world_size() != config.processes:
+        raise ValueError(
+            f"{environment.world_size()} processes were started, and devices={config.devices} with "
+            f"num_nodes={config.num_nodes} makes {config.processes}; start as many processes on every node as devices"
+        )
+    return environment
+
+
+def _started_by_others(environment: ClusterEnvironment) -> bool:
+    from lightning.fabric.plugins.environments import LightningEnvironment
+
+    return not isinstance(environment, LightningEnvironment)
+
+
+def _check_launch(config: TrainConfig, environment: ClusterEnvironment) -> None:
+    """Refuse what Lightning could not start processes for."""
+    missing = [name for name in _BY_HAND if name not in os.environ]
+    if config.num_nodes > 1 and missing:
+        raise ValueError(
+            f"num_nodes={config.num_nodes} needs torchrun or SLURM's srun on every node, or the environment variable "
+            f"{missing[0]}; use one of them or num_nodes=1"
+        )
+    main = sys.modules["__main__"]
+    if not environment.creates_processes_externally and not hasattr(main, "__file__"):
+        raise ValueError(
+            f"devices={config.devices} starts the same script again for every process, and an interactive session has "
+            "none; write a script, use the command line, or use devices=1"
+        )
+
+
+def _check_precision(config: TrainConfig, device: torch.device) -> None:
+    if config.precision == "16-mixed" and device.type != "cuda":
+        raise ValueError(
+            f"precision='16-mixed' needs a CUDA device, and device={config.device!r} is the CPU here; "
+            "use precision='bf16-mixed' or precision='32-true'"
+        )
+    if config.precision == "bf16-mixed" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ValueError("precision='bf16-mixed' is beyond this CUDA device; use precision='16-mixed'")
+    if config.precision == "64-true" and config.distributed == "fsdp":
+        raise ValueError("precision='64-true' is not available with distributed='fsdp'; use distributed='ddp'")

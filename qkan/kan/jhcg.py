@@ -1,0 +1,199 @@
+"""JHCG Net: an affine encoder, a small latent network and an affine decoder; HQKAN is the one with a QKAN latent.
+
+QKAN-LSTM: arXiv 2512.05049; HQKAN: arXiv 2509.14026.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from qkan.kan.network import QKAN
+from qkan.layers.init import uniform_
+from qkan.layers.options import LayerOptions, check_input, positive_int
+from qkan.layers.qkan_layer import QKANLayer
+from qkan.layers.rational import GRKAN, pair
+
+Latent = str | Callable[[int], nn.Module]
+#: Named latents. ``linear`` is no network at all: what is left is a low-rank affine map, the ablation of the circuit.
+LATENTS = ("qkan", "gr-kan", "tanh", "linear")
+
+#: Groups of a GR-KAN latent, as in the published KAT, or the most that divide a narrower latent.
+GRKAN_GROUPS = 8
+
+
+def default_latent_features(in_features: int) -> int:
+    """ceil(log2 n), at least 1: the latent width of the original authors' code."""
+    return max(1, math.ceil(math.log2(in_features)))
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of ``number`` that is at most ``limit``."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
+
+
+def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Module:
+    """A latent network from ``features`` to ``features``.
+
+    Args:
+        latent: one of :data:`LATENTS`, or a function from the width to a module.
+        features: latent width.
+        options: of the QKAN; another latent takes none but device, dtype and generator. ``gr-kan`` is a
+            :class:`qkan.GRKAN` that starts as identity, linear map, SiLU, linear map, with as many groups as divide the
+            width, at most 8.
+
+    Raises:
+        ValueError: an unknown name, or circuit options for a latent without a circuit.
+        TypeError: neither a name nor a function of the width.
+    """
+    if latent == "qkan":
+        return QKAN([features, features], **options)
+    if not isinstance(latent, str) and (not callable(latent) or isinstance(latent, nn.Module)):
+        kind = f"{type(latent).__name__}; give a function of the width, e.g. lambda width: nn.Linear(width, width)"
+        raise TypeError(f"latent must be one of {', '.join(LATENTS)} or a callable, got {kind}")
+    circuit_options = sorted(set(options) - {"generator", "device", "dtype"})
+    unknown = set(circuit_options) - set(LayerOptions.__annotations__)
+    if unknown:
+        raise TypeError(f"unknown option {sorted(unknown)[0]!r}; options are {', '.join(LayerOptions.__annotations__)}")
+    if isinstance(latent, str) and latent not in LATENTS:
+        raise ValueError(f"unknown latent {latent!r}; use one of {', '.join(LATENTS)}, or a function of the width")
+    if circuit_options:
+        raise ValueError(f"latent {latent!r} has no circuit, so it cannot take {', '.join(circuit_options)}")
+    if callable(latent):
+        return latent(features)
+    if latent == "gr-kan":
+        groups = largest_divisor(features, GRKAN_GROUPS)
+        factory = {key: options.get(key) for key in ("generator", "device", "dtype")}
+        return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)  # type: ignore[arg-type]
+    return nn.Tanh() if latent == "tanh" else nn.Identity()
+
+
+def affine(in_features: int, out_features: int, bias: bool, bound: float, options: LayerOptions) -> nn.Linear:
+    """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
+    linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
+    reset_affine(linear, bound, options.get("generator"))
+    return linear
+
+
+def reset_affine(linear: nn.Linear, bound: float, generator: torch.Generator | None) -> None:
+    """Draw weights and bias from U(-bound, bound)."""
+    for parameter in linear.parameters():
+        uniform_(parameter, bound, generator)
+
+
+def reset_latent(latent: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw a latent network afresh: ours from ``generator``, others by their own ``reset_parameters``."""
+    if isinstance(latent, GRKAN):  # draws its linear maps itself, other than they would
+        latent.reset_parameters(generator)
+        return
+    for child in latent.children():
+        reset_latent(child, generator)
+    if isinstance(latent, QKANLayer):
+        latent.reset_parameters(generator)
+    elif callable(getattr(latent, "reset_parameters", None)):
+        latent.reset_parameters()  # type: ignore[operator]
+
+
+class JHCGNet(nn.Module):
+    """Encoder (affine to a latent), latent network, decoder (affine): (..., in_features) to (..., out_features).
+
+    Args:
+        in_features, out_features: sizes of the last dimension.
+        latent_features: latent width; default ceil(log2 in_features).
+        latent: ``"qkan"``, ``"gr-kan"`` (see :func:`build_latent`), ``"tanh"``, ``"linear"`` (no latent network: a
+            low-rank affine map), or a function from the latent width to a module.
+        bias: whether encoder and decoder have one.
+        options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent; here ``base_activation`` is None
+            unless given.
+
+    Raises:
+        ValueError, TypeError: a size, latent or option outside what is listed.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        latent_features: int | None = None,
+        latent: Latent = "qkan",
+        bias: bool = True,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        super().__init__()
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
+        if latent_features is None:
+            latent_features = default_latent_features(in_features)
+        self.latent_features = positive_int("latent_features", latent_features)
+        if latent == "qkan":
+            options.setdefault("base_activation", None)
+        self.encoder = affine(in_features, latent_features, bias, 1 / math.sqrt(in_features), options)
+        self.latent = build_latent(latent, latent_features, options)
+        self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        reset_affine(self.encoder, 1 / math.sqrt(self.in_features), generator)
+        reset_latent(self.latent, generator)
+        reset_affine(self.decoder, 1 / math.sqrt(self.latent_features), generator)
+
+    def init_weights(self) -> None:
+        """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply encoder, latent and decoder to ``x`` (..., in_features).
+
+        Raises:
+            ValueError: another last size.
+            TypeError: an input that is not floating point.
+        """
+        check_input(x, self.in_features, type(self).__name__)
+        return self.decoder(self.latent(self.encoder(x)))
+
+
+class HQKAN(JHCGNet):
+    """A JHCG Net with a QKAN latent, to stand where an MLP block stands. It takes the arguments of timm's ``Mlp``.
+
+    Args:
+        in_features: last size of the input.
+        hidden_features: latent width; default ceil(log2 in_features). timm asks for ``mlp_ratio`` times in_features, 4
+            unless told otherwise; the latent has a circuit for each pair of its features.
+        out_features: last size of the output; default in_features.
+        act_layer: has no effect, since the circuits are the activations; here because timm passes one to every MLP.
+        norm_layer: a function from the latent width to a module in front of the decoder, or None.
+        bias: whether encoder and decoder have one.
+        drop: dropout probability behind the latent and behind the decoder, or one for each.
+        options: keyword options of :class:`qkan.QKANLayer`.
+
+    Raises:
+        ValueError, TypeError: a size, probability or option outside its range.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int | None = None,
+        out_features: int | None = None,
+        act_layer: Callable[..., nn.Module] | None = None,
+        norm_layer: Callable[..., nn.Module] | None = None,
+        bias: bool = True,
+        drop: float | tuple[float, float] = 0.0,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        out_features = in_features if out_features is None else out_features
+        super().__init__(in_features, out_features, latent_features=hidden_features, bias=bias, **options)
+        self.norm = nn.Identity() if norm_layer is None else norm_layer(self.latent_features)
+        self.norm.to(device=options.get("device"), dtype=options.get("dtype"))
+        behind_latent, behind_decoder = pair(drop)
+        self.drop, self.out_drop = nn.Dropout(behind_latent), nn.Dropout(behind_decoder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
+        check_input(x, self.in_features, type(self).__name__)
+        return self.out_drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))

@@ -1,0 +1,388 @@
+"""Snap the edges of a QKAN to elementary functions: suggestions for one edge, and a whole network of such functions."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from qkan.kan import input_checks as checks
+from qkan.kan.closed_form import Numbers, compose, edge_form, edge_is_kept
+from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
+from qkan.layers.options import check_edge, check_input, positive_int
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.kan.network import QKAN
+    from qkan.layers.qkan_layer import QKANLayer
+
+PENALTY = 0.5  # of a unit of complexity; see qkan.kan.symbolic_functions.score
+MAX_SNAPPED = 2_000  # edges; each takes about a second for the whole library
+CIRCUIT = "circuit"  # the name of an edge that stays what it is: its circuit
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """c f(a x + b) + d in place of an edge.
+
+    Attributes:
+        function: the name of f.
+        a, b, c, d: the fitted numbers.
+        r2: 1 - (sum of squared errors) / (sum of squared deviations from the mean) on the samples.
+        complexity: of f, and one more for every decimal digit beyond the first in which c f and d cancel.
+        score: log10(1 - r2) + penalty * complexity; lower is better.
+    """
+
+    function: str
+    a: float
+    b: float
+    c: float
+    d: float
+    r2: float
+    complexity: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Suggestions(Sequence[Suggestion]):
+    """The best functions for one edge, best first."""
+
+    items: tuple[Suggestion, ...]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per function, best first."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(item) for item in self.items])
+
+    def __str__(self) -> str:
+        return self.to_frame().to_string(index=False)
+
+
+def _ranked(library: dict[str, SymbolicFunction], x: Tensor, y: Tensor, penalty: float) -> list[list[Suggestion]]:
+    """For every curve (E, N) the fits of all functions that have one, best first."""
+    found: list[list[Suggestion]] = [[] for _ in range(len(x))]
+    for name, function in library.items():
+        for fits, row, share, lost in zip(found, *(t.tolist() for t in fit(function, x, y)), strict=True):
+            if share > -math.inf:
+                complexity = function.complexity + lost
+                a, b, c, d = row
+                fits.append(Suggestion(name, a, b, c, d, share, complexity, score(share, complexity, penalty)))
+    # Of a sine and a cosine that are the same, the one with the smaller phase reads better.
+    return [sorted(fits, key=lambda s: (round(s.score, 6), abs(s.b))) for fits in found]
+
+
+def layer_inputs(network: QKAN, x: Tensor) -> list[Tensor]:
+    """What every layer of a network gets for inputs x (..., in): float64, (N, in_features) each, and the outputs.
+
+    Raises:
+        ValueError: x of another last size or without two samples, or activations that are not finite.
+        TypeError: x is not floating point.
+    """
+    check_input(x, network.width[0], type(network).__name__)
+    with torch.no_grad():
+        values = [x.reshape(-1, x.shape[-1]).to(network.layers[0].theta)]  # type: ignore[arg-type]
+        if len(values[0]) < 2:
+            raise ValueError(f"x of shape {tuple(x.shape)} holds {len(values[0])} samples; give two or more")
+        for layer in network.layers:
+            values.append(layer(values[-1]))
+    for depth, value in enumerate(values):
+        if not torch.isfinite(value).all():
+            what = "x" if depth == 0 else f"the output of layer {depth - 1}"
+            raise ValueError(f"{what} holds values that are not finite; leave such samples out (px needs [-1, 1])")
+    return [value.double() for value in values]
+
+
+def suggest_symbolic(
+    network: QKAN,
+    layer_index: int,
+    output: int,
+    input: int,
+    x: Tensor,
+    k: int = 5,
+    *,
+    library: Library = None,
+    penalty: float = PENALTY,
+) -> Suggestions:
+    """What :meth:`qkan.QKAN.suggest_symbolic` gives; see there."""
+    functions = chosen(library)
+    checks.real("penalty", penalty, fix="0 ranks by R^2 alone")
+    layer = pick_layer(network, layer_index)
+    check_edge(output, input, layer.out_features, layer.in_features)
+    positive_int("k", k)
+    values = layer_inputs(network, x)[layer_index]
+    curve = edge_curves(layer, values)[:, output, input]
+    return Suggestions(tuple(_ranked(functions, values[None, :, input], curve[None], penalty)[0][:k]))
+
+
+def pick_layer(network: QKAN, index: int) -> QKANLayer:
+    """A layer by its number from the input, 0 first.
+
+    Raises:
+        ValueError: the network has no such layer.
+        TypeError: not an int.
+    """
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise TypeError(f"layer_index must be an int, got {type(index).__name__}")
+    if not 0 <= index < len(network.layers):
+        raise ValueError(
+            f"layer_index {index} is outside [0, {len(network.layers) - 1}]: the network has no such layer"
+        )
+    return network.layers[index]  # type: ignore[return-value]
+
+
+def edge_curves(layer: QKANLayer, x: Tensor) -> Tensor:
+    """What every edge adds, (N, out, in) float64, zero where it is pruned."""
+    with torch.no_grad():
+        return layer.edge_outputs(x.to(layer.theta)).double()
+
+
+def auto_symbolic(
+    network: QKAN, x: Tensor, library: Library = None, r2: float = 0.99, *, penalty: float = PENALTY
+) -> SymbolicQKAN:
+    """What :meth:`qkan.QKAN.auto_symbolic` gives; see there."""
+    functions = chosen(library)
+    checks.real("penalty", penalty, fix="0 ranks by R^2 alone")
+    if not r2 <= 1:
+        raise ValueError(f"r2 {r2} must be at most 1: an edge is snapped where its fit reaches it")
+    edges = sum(layer.in_features * layer.out_features for layer in network.layers)  # type: ignore[operator, misc]
+    if edges > MAX_SNAPPED:
+        raise ValueError(
+            f"the network has {edges:,} edges, more than {MAX_SNAPPED:,} that can be snapped in reasonable time; prune "
+            "it to a smaller one or call suggest_symbolic for single edges"
+        )
+    values = layer_inputs(network, x)
+    picked = []
+    for layer, inputs in zip(network.layers, values[:-1], strict=True):
+        curves = edge_curves(layer, inputs)  # type: ignore[arg-type]
+        _, outs, ins = curves.shape
+        y = curves.permute(1, 2, 0).reshape(outs * ins, -1)
+        ranked = _ranked(functions, inputs.T.repeat(outs, 1), y, penalty)
+        choices = [next((s for s in fits if s.r2 >= r2), None) for fits in ranked]
+        picked.append(
+            [
+                [choices[o * ins + i] if edge_is_kept(layer, o, i) else None for i in range(ins)]  # type: ignore[arg-type]
+                for o in range(outs)
+            ]
+        )
+    return SymbolicQKAN(network, functions, picked, values)
+
+
+class _SymbolicLayer(nn.Module):
+    """A layer of c f(a x + b) + d, and of circuits where nothing else fits."""
+
+    def __init__(
+        self, layer: QKANLayer, functions: dict[str, SymbolicFunction], picked: list[list[Suggestion | None]]
+    ) -> None:
+        super().__init__()
+        # Functions of the library are kept by name, because a pickle cannot hold them.
+        self.functions = {name: own for name, own in functions.items() if LIBRARY.get(name) is not own}
+        self.picked = picked
+        self.circuits = copy.deepcopy(layer).requires_grad_(False)
+        affine = [[[0.0] * 4 if s is None else [s.a, s.b, s.c, s.d] for s in row] for row in picked]
+        self.affine = nn.Parameter(torch.tensor(affine, dtype=torch.float64, device=layer.theta.device))
+        self.names = [
+            [
+                CIRCUIT if s is None and edge_is_kept(layer, o, i) else "0" if s is None else s.function
+                for i, s in enumerate(row)
+            ]
+            for o, row in enumerate(picked)
+        ]
+
+    def _snapped(self) -> Iterator[tuple[SymbolicFunction, Tensor, Tensor]]:
+        """Every function in use with the outputs and inputs of its edges."""
+        for name in sorted({name for row in self.names for name in row} - {CIRCUIT}):
+            yield self.function(name), *self._edges(name)
+
+    def _edges(self, name: str) -> tuple[Tensor, Tensor]:
+        edges = [(o, i) for o, row in enumerate(self.names) for i, other in enumerate(row) if other == name]
+        return tuple(torch.tensor(edges, dtype=torch.long, device=self.affine.device).reshape(-1, 2).unbind(-1))  # type: ignore[return-value]
+
+    def function(self, name: str) -> SymbolicFunction:
+        """The function of that name; a constant stands for pruned edges whatever the library."""
+        return self.functions[name] if name in self.functions else LIBRARY[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.new_zeros(len(x), *self.affine.shape[:2])
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        for function, outs, ins in self._snapped():
+            a, b, c, d = self.affine[outs, ins].unbind(-1)
+            y = y.index_put((rows, outs, ins), c * function.function(a * x[:, ins] + b) + d)
+        outs, ins = self._edges(CIRCUIT)
+        if len(outs):
+            circuits = self.circuits.edge_outputs(x.to(self.circuits.theta)).to(y)
+            y = y.index_put((rows, outs, ins), circuits[:, outs, ins])
+        return y.sum(-1)
+
+    @torch.no_grad()
+    def simplify(self) -> None:
+        """Bring the numbers of all edges into their simplest form."""
+        for function, outs, ins in self._snapped():
+            self.affine[outs, ins] = simplest(function, self.affine[outs, ins])
+
+
+@dataclass(frozen=True)
+class _SnappedEdge:
+    """An edge for :func:`qkan.kan.closed_form.compose`."""
+
+    at: Callable[[Any], Any]
+    copies: int = 1
+
+
+class SymbolicQKAN(nn.Module):
+    """A network whose edges are elementary functions c f(a x + b) + d; :meth:`qkan.QKAN.auto_symbolic` makes one.
+
+    Shapes: input (..., width[0]), output (..., width[-1]) in float64. Edges to which no function fits well enough stay
+    circuits, whose closed forms are exact. It shares nothing with the network it came from.
+
+    Attributes:
+        width: sizes of the layers from input to output.
+        rmse: (width[-1],) root mean squared error of every output against the network's on the samples it was made on.
+        r2: (width[-1],) share of every output's variance there that it explains.
+    """
+
+    rmse: Tensor
+    r2: Tensor
+
+    def __init__(
+        self,
+        network: QKAN,
+        functions: dict[str, SymbolicFunction],
+        picked: list[list[list[Suggestion | None]]],
+        values: list[Tensor],
+    ) -> None:
+        super().__init__()
+        self.width = list(network.width)
+        self.layers = nn.ModuleList(
+            _SymbolicLayer(layer, functions, choices)  # type: ignore[arg-type]
+            for layer, choices in zip(network.layers, picked, strict=True)
+        )
+        with torch.no_grad():
+            error = (self(values[0]) - values[-1]).square().mean(0)
+        variance = values[-1].var(0, correction=0)
+        self.register_buffer("rmse", error.sqrt())
+        self.register_buffer("r2", torch.where(error > 0, 1 - error / variance, 1.0))
+
+    @property
+    def _stack(self) -> list[_SymbolicLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers in turn to ``x`` (..., width[0]); NaN outside the domain of a function such as log."""
+        check_input(x, self.width[0], type(self).__name__)
+        lead, x = x.shape[:-1], x.reshape(-1, x.shape[-1]).double()
+        for layer in self.layers:
+            x = layer(x)
+        return x.reshape(*lead, self.width[-1])
+
+    def refit(self, x: Tensor, y: Tensor, *, steps: int = 100) -> SymbolicQKAN:
+        """Fit a, b, c and d of all edges to data by LBFGS on the mean squared error, in place.
+
+        Numbers that fit no better, or are not finite, are not taken. Circuits stay as they are.
+
+        Args:
+            x: (..., width[0]).
+            y: (..., width[-1]), for instance what the network was trained on, or its outputs.
+            steps: iterations at most, 1 or more.
+
+        Returns:
+            itself.
+
+        Raises:
+            ValueError: sizes that do not match, or fewer than one step.
+            TypeError: x is not floating point.
+        """
+        check_input(x, self.width[0], type(self).__name__)
+        if y.shape != (*x.shape[:-1], self.width[-1]):
+            raise ValueError(f"y of shape {tuple(y.shape)} does not fit; x needs {(*x.shape[:-1], self.width[-1])}")
+        positive_int("steps", steps)
+        affine = [layer.affine for layer in self._stack]
+        kept = [parameter.detach().clone() for parameter in affine]
+        optimizer = torch.optim.LBFGS(
+            affine, max_iter=steps, tolerance_grad=1e-14, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+        )
+        y = y.detach().double()
+
+        def loss() -> Tensor:
+            return (self(x) - y).square().mean()
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            value = loss()
+            value.backward()
+            return value
+
+        with torch.no_grad():
+            before = loss()
+        optimizer.step(closure)
+        optimizer.zero_grad()
+        with torch.no_grad():
+            if not loss() < before:
+                for parameter, value in zip(affine, kept, strict=True):
+                    parameter.copy_(value)
+        for layer in self._stack:
+            layer.simplify()
+        return self
+
+    def symbolic_formula(
+        self,
+        variables: Sequence[Any] | None = None,
+        *,
+        tolerance: float = 0.0,
+        digits: int | None = None,
+        nested: bool = True,
+    ) -> list[Any]:
+        """The network as SymPy expressions; arguments, result and errors of :meth:`qkan.QKAN.to_sympy`."""
+        numbers = Numbers(tolerance, digits)
+        forms = [
+            [
+                [self._form(layer, o, i, name, numbers) for i, name in enumerate(row)]
+                for o, row in enumerate(layer.names)
+            ]
+            for layer in self._stack
+        ]
+        return compose(forms, variables, self.width[0], nested)
+
+    def _form(self, layer: _SymbolicLayer, output: int, input: int, name: str, numbers: Numbers) -> Any:
+        if name == CIRCUIT:
+            return edge_form(layer.circuits, output, input, numbers)
+        a, b, c, d = (numbers.kept(value) for value in layer.affine[output, input].tolist())
+        if c == 0 or name == "0":
+            return _SnappedEdge(lambda x: d, 0)
+        function = layer.function(name).expression
+        return _SnappedEdge(lambda x: c * function(a * x + b) + d)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per edge: layer, output, input, function, a, b, c, d, and r2 and complexity of the fit it came from.
+
+        A circuit that stayed is called ``"circuit"`` and has NaN for numbers.
+        """
+        import pandas as pd
+
+        rows = []
+        for depth, layer in enumerate(self._stack):
+            for o, row in enumerate(layer.names):
+                for i, name in enumerate(row):
+                    choice = layer.picked[o][i]
+                    fitted = [math.nan] * 2 if choice is None else [choice.r2, choice.complexity]
+                    affine = [math.nan] * 4 if name == CIRCUIT else layer.affine[o, i].tolist()
+                    rows.append([depth, o, i, name, *affine, *fitted])
+        columns = ["layer", "output", "input", "function", "a", "b", "c", "d", "r2", "complexity"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def extra_repr(self) -> str:
+        """What print shows."""
+        left = sum(name == CIRCUIT for layer in self._stack for row in layer.names for name in row)
+        return f"width={self.width}, circuits left={left}"

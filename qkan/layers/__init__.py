@@ -1,0 +1,1 @@
+"""Layers: DARUAN activations, QKAN layers with access to their edges, rational activations."""

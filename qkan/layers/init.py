@@ -1,0 +1,77 @@
+"""Initial values of circuit parameters.
+
+Two schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so that a
+fresh layer of one repetition behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor saturate; it
+needs an ansatz that has such a point. ``"normal"`` draws all angles from a normal distribution. ``"auto"`` takes the
+first for one repetition, where it exists, and the second otherwise. Why: docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.circuits.ansatz import Ansatz
+
+INITS = ("auto", "near_linear", "normal")
+#: Standard deviation of the angles under ``"normal"``, radians.
+NORMAL_STD = 0.3
+#: Standard deviation of the angles around the near-linear point, radians: enough to break symmetries.
+NEAR_LINEAR_STD = 0.05
+
+
+def _fill(tensor: Tensor, draw: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> None:
+    """Fill in place; a generator of another device draws there and the values are copied over."""
+    with torch.no_grad():
+        if generator is None or generator.device == tensor.device or tensor.device.type == "meta":
+            draw(tensor)
+        else:
+            tensor.copy_(draw(torch.empty_like(tensor, device=generator.device)))
+
+
+def uniform_(tensor: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    """Fill with U(-bound, bound)."""
+    _fill(tensor, lambda t: t.uniform_(-bound, bound, generator=generator), generator)
+
+
+def normal_(tensor: Tensor, std: float, generator: torch.Generator | None) -> None:
+    """Fill with N(0, std^2)."""
+    _fill(tensor, lambda t: t.normal_(0.0, std, generator=generator), generator)
+
+
+def circuit_angles_(
+    theta: Tensor,
+    ansatz: Ansatz,
+    reps: int,
+    scheme: str,
+    slopes: tuple[float, float],
+    generator: torch.Generator | None,
+) -> None:
+    """Fill ``theta`` (..., rows, angles), radians.
+
+    Args:
+        theta: filled in place.
+        ansatz, reps: whose angles these are.
+        scheme: one of :data:`INITS`.
+        slopes: near-linear edges draw the angle ``a`` of their slope between these two.
+        generator: source of randomness, or None for torch's own.
+
+    Raises:
+        ValueError: unknown scheme, or ``"near_linear"`` for an ansatz without such a point.
+    """
+    if scheme not in INITS:
+        raise ValueError(f"unknown init {scheme!r}; use one of {', '.join(INITS)}")
+    if scheme == "near_linear" and ansatz.near_linear is None:
+        raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
+    if scheme == "normal" or ansatz.near_linear is None or (scheme == "auto" and reps > 1):
+        normal_(theta, NORMAL_STD, generator)
+        return
+    normal_(theta, NEAR_LINEAR_STD, generator)
+    low, high = slopes
+    drawn = torch.empty_like(theta[..., -1, ansatz.slope])
+    uniform_(drawn, (high - low) / 2, generator)
+    with torch.no_grad():
+        theta[..., -1, :] += theta.new_tensor(ansatz.near_linear)
+        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + ansatz.near_linear[ansatz.slope]

@@ -1,0 +1,157 @@
+"""What can be replaced in a model: linear maps and recurrent layers. :mod:`qkan.replace.find_mlps` finds MLPs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from qkan.kan.jhcg import JHCGNet
+from qkan.kan.network import QKAN
+from qkan.layers.qkan_layer import QKANLayer
+from qkan.layers.rational import GRKAN
+from qkan.rnn.lstm import Recurrent
+
+#: Stands for the replacement among the values of :class:`Change`.
+NEW = object()
+
+_OURS = (JHCGNet, GRKAN, QKAN, QKANLayer, Recurrent)
+_RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
+Places = dict[int, list[tuple[nn.Module, str]]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An attribute of a module that a replacement sets: to a module, a plain value, or :data:`NEW`."""
+
+    owner: nn.Module
+    attribute: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something that can be replaced.
+
+    Attributes:
+        name: where the replacement will stand, as ``model.get_submodule`` takes it.
+        kind: the class of ``module``.
+        module: the block, or what holds its parts: a Sequential, a transformer layer.
+        parts: the modules that the replacement puts out of work.
+        in_features, hidden_features, out_features: sizes; of several hidden layers the widest counts.
+        bias: whether its linear maps have one.
+        drop: dropout probabilities within: in front of the last linear map, and behind it.
+        activation: the class name of the activation, None if it is a function.
+        changes: what a replacement sets.
+        refusal: why it cannot be replaced at all, None if nothing is known yet.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module
+    parts: tuple[nn.Module, ...]
+    in_features: int
+    hidden_features: int
+    out_features: int
+    bias: bool
+    changes: tuple[Change, ...]
+    drop: tuple[float, float] = (0.0, 0.0)
+    activation: str | None = None
+    refusal: str | None = None
+
+
+def linear_sizes(module: nn.Module) -> tuple[int, int] | None:
+    """Inputs and outputs of a linear map: nn.Linear, quantised ones, Hugging Face's Conv1D; None for other modules."""
+    if type(module).__name__ == "Conv1D" and isinstance(module.__dict__.get("nf"), int):
+        weight = module._parameters.get("weight")
+        return (weight.shape[0], weight.shape[1]) if weight is not None and weight.dim() == 2 else None
+    quantised = ".quantized" in type(module).__module__ and hasattr(module, "in_features")
+    if isinstance(module, nn.Linear) or quantised:
+        return int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
+    return None
+
+
+def places_of(model: nn.Module) -> Places:
+    """Where every module hangs, by its id: its parents, and its name in each; a shared module has several places."""
+    found: Places = defaultdict(list)
+    for parent in model.modules():
+        for name, child in parent._modules.items():
+            if child is not None:
+                found[id(child)].append((parent, name))
+    return found
+
+
+def search(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """As ``model.named_modules()``, but for layers of this package and all within them: they are replacements."""
+    ours: set[int] = set()
+    for name, module in model.named_modules():
+        if id(module) not in ours and isinstance(module, _OURS):
+            ours |= {id(each) for each in module.modules()}
+        if id(module) not in ours:
+            yield name, module
+
+
+def find_linears(model: nn.Module) -> list[Block]:
+    """The linear maps of a model."""
+    places, found = places_of(model), []
+    for name, module in search(model):
+        sizes = linear_sizes(module)
+        if sizes is None:
+            continue
+        inputs, outputs = sizes
+        changes, refusal = swap(module, places), None
+        for owner, _ in places[id(module)]:
+            changes += slow_path(owner, places)
+            if isinstance(owner, nn.MultiheadAttention):
+                refusal = "nn.MultiheadAttention reads the weight of its out_proj itself; leave it out by select"
+        bias = getattr(module, "bias", None) is not None
+        found.append(
+            Block(name, kind(module), module, (module,), inputs, 0, outputs, bias, changes, refusal=refusal),
+        )
+    return found
+
+
+def find_recurrent(model: nn.Module) -> list[Block]:
+    """The recurrent layers nn.LSTM, nn.GRU and nn.RNN of a model."""
+    places, found = places_of(model), []
+    for name, module in search(model):
+        if isinstance(module, _RECURRENT):
+            refusal = (
+                "there is no QKAN counterpart of nn.RNN; leave it out by select" if module.mode[:3] == "RNN" else None
+            )
+            width = (2 if module.bidirectional else 1) * (module.proj_size or module.hidden_size)
+            sizes = (module.input_size, module.hidden_size, width)
+            found.append(
+                Block(name, kind(module), module, (module,), *sizes, module.bias, swap(module, places), refusal=refusal)
+            )
+    return found
+
+
+def kind(module: nn.Module) -> str:
+    """The class of a module."""
+    return type(module).__name__
+
+
+def swap(module: nn.Module, places: Places, value: object = NEW) -> tuple[Change, ...]:
+    """The replacement (or another value) at all places of a module; nothing for the model itself, which has none."""
+    return tuple(Change(owner, attribute, value) for owner, attribute in places[id(module)])
+
+
+def slow_path(layer: nn.Module, places: Places) -> tuple[Change, ...]:
+    """Keep a transformer layer and its encoder from PyTorch's fused evaluation, which reads the weights of linear1.
+
+    The encoder must not make a nested tensor of a padded batch either, which only the fused evaluation takes.
+    """
+    if not isinstance(layer, nn.TransformerEncoderLayer):
+        return ()
+    changes = [Change(layer, "activation_relu_or_gelu", 0)]
+    for stack, _ in places[id(layer)]:
+        changes += [
+            Change(encoder, "use_nested_tensor", False)
+            for encoder, _ in places[id(stack)]
+            if isinstance(encoder, nn.TransformerEncoder)
+        ]
+    return tuple(changes)

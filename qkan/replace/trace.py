@@ -1,0 +1,103 @@
+"""What a module does with one input: which of its children run, in which order, on what.
+
+The forward pass of a module cannot be read from its children alone (two linear maps may be an MLP, an MLP with a
+residual connection, or the ends of an attention), so the search for MLP blocks runs it once on made-up numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qkan._util.train_mode import modes_kept
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a child: the child, its first input and its output."""
+
+    child: nn.Module
+    input: Tensor
+    output: Tensor
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The calls of a module's direct children in the order in which they ended, and the module's output."""
+
+    calls: tuple[Call, ...]
+    output: Tensor
+
+    def of(self, child: nn.Module) -> Call | None:
+        """The only call of a child; None if there is none or more than one."""
+        found = [call for call in self.calls if call.child is child]
+        return found[0] if len(found) == 1 else None
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Tell whether two tensors hold equal values; on the meta device, which holds none, equal shapes."""
+    return a is b or (a.shape == b.shape and (a.is_meta or torch.equal(a, b)))
+
+
+def numbers(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Fixed numbers in [-1, 1] of the dtype and device of ``like``; no random stream is touched."""
+    count = 1
+    for size in shape:
+        count *= size
+    return torch.arange(count, device=like.device).mul(0.7).add(0.3).sin().to(like.dtype).reshape(shape)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a module and all within, without gradients; then every mode as it was."""
+    with modes_kept(module), torch.no_grad():
+        for each in module.modules():
+            each.training = False
+        yield
+
+
+def trace(module: nn.Module, *inputs: Tensor) -> Trace | None:
+    """Run a module in eval mode; None if it cannot be run on these inputs, or gives something else than a tensor."""
+    calls: list[Call] = []
+
+    def note(child: nn.Module, given: tuple[object, ...], output: object) -> None:
+        if given and isinstance(given[0], Tensor) and isinstance(output, Tensor):
+            calls.append(Call(child, given[0], output))
+
+    hooks = [child.register_forward_hook(note) for child in module.children()]
+    try:
+        with evaluating(module):
+            output = module(*inputs)
+    except Exception:  # noqa: BLE001  (a module that fails on such an input is not what is searched for, whatever fails)
+        return None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Trace(tuple(calls), output) if isinstance(output, Tensor) else None
+
+
+def trace_tokens(module: nn.Module, features: int, like: Tensor) -> tuple[Trace, Tensor] | None:
+    """The trace of a module that maps every row of (..., features) on its own, and its input; None if it does not.
+
+    Args:
+        module: what to run.
+        features: last size of its input.
+        like: of its dtype and on its device.
+    """
+    for shape in ((1, 3, features), (3, features)):  # a batch norm takes rows only
+        x = numbers(shape, like)
+        # The middle row: what comes before and what comes after it must not count.
+        whole, alone = trace(module, x), trace(module, x[..., 1:2, :])
+        if whole is None or alone is None or whole.output.shape[:-1] != x.shape[:-1]:
+            continue
+        a, b = whole.output[..., 1:2, :], alone.output
+        if a.shape != b.shape:
+            continue
+        slack = 100 * torch.finfo(a.dtype).eps
+        if a.is_meta or torch.allclose(a, b, rtol=slack, atol=slack * float(a.abs().max().clamp_min(1e-30))):
+            return whole, x
+    return None

@@ -1,0 +1,1 @@
+"""Recurrent layers with nn.LSTM's contract."""

@@ -1,0 +1,223 @@
+"""The gate maps of recurrent modules: from an input and a hidden state to the gates of an LSTM or a GRU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from qkan.kan.jhcg import Latent, affine, build_latent, reset_affine, reset_latent
+from qkan.kan.network import QKAN
+from qkan.kernels.common.host_sync import largest, unreadable
+from qkan.kernels.recurrence.types import GATES, Operands
+from qkan.kernels.spectral.basis import Basis
+from qkan.layers.frozen import FrozenLayer
+from qkan.layers.options import LayerOptions, positive_int
+from qkan.layers.qkan_layer import QKANLayer
+
+Cell = Literal["lstm", "gru"]
+#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for
+#: pre-activation weights whose |w_l| sum up to so much per repetition; they start at 1. Beyond, the output is NaN.
+UNREAD_BANDWIDTH = 3.0
+Bound = Callable[[], float]
+
+
+class Gates(nn.Module):
+    """The gates of a cell as a map of its input and its hidden state.
+
+    Subclasses that are features and a matrix say so by :meth:`operands`; the engines of whole sequences run those. All
+    others run step by step.
+    """
+
+    def reset_parameters(self, generator: torch.Generator | None) -> None:
+        """Draw fresh initial values."""
+        raise TypeError(f"{type(self).__name__} does not say how its parameters are drawn")
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What the inputs of all time steps (rows, inputs) contribute: (rows, gates), or (rows, latent)."""
+        raise TypeError(f"{type(self).__name__} does not say what its inputs contribute")
+
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+        """The gates before their activations, (batch, gates), of (inputs' part, h), for one step.
+
+        Args:
+            steps: what ``inputs`` made of the inputs of all time steps.
+            bound: finds a bound on every |h| that comes.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how it steps")
+
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """What the hidden state contributes, as features and a matrix, or the reason why it is none."""
+        return f"{type(self).__name__} is no matrix product over features of the hidden state"
+
+    @property
+    def encoder(self) -> Tensor | None:
+        """(latent, h) weights of the map from the hidden state to what the features are taken of, if there is one."""
+        return None
+
+
+class QKANGates(Gates):
+    """All gates as one QKAN layer over [x, h]: gates * hidden outputs."""
+
+    def __init__(
+        self, inputs: int, hidden: int, recurrent: int, bias: bool, options: LayerOptions, cell: Cell = "lstm"
+    ) -> None:
+        super().__init__()
+        widest, outputs = max(inputs, recurrent), GATES[cell] * hidden
+        self.hidden_size = hidden
+        self.input = QKANLayer(inputs, outputs, **_with_circuits_for(inputs, widest, options))
+        self.hidden = QKANLayer(recurrent, outputs, **_with_circuits_for(recurrent, widest, options))
+        self.bias = _gate_bias(hidden, cell, options) if bias else None
+        self.reset_parameters(options.get("generator"))
+
+    def reset_parameters(self, generator: torch.Generator | None) -> None:
+        """Draw slopes like nn.LSTM's weights and set the bias."""
+        slope = 1 / math.sqrt(self.hidden_size)
+        for layer in (self.input, self.hidden):
+            layer.reset_parameters(generator, slope=slope)
+        if self.bias is not None:
+            _remember(self.bias, self.hidden_size)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """As of :class:`Gates`; with the bias."""
+        if isinstance(self.input, QKANLayer):
+            return self.input(x, offset=self.bias)
+        y = self.input(x)  # frozen
+        return y if self.bias is None else y + self.bias
+
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+        """As of :class:`Gates`, in the order i, f, g, o."""
+        hidden = self.prepare_hidden(bound)
+        return lambda from_input, h: from_input + hidden(h)
+
+    def prepare_hidden(self, bound: Bound) -> Callable[[Tensor], Tensor]:
+        """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
+        return self.hidden.prepare(bound)
+
+    def joined(self, x: Tensor, bound: Bound) -> Operands | None:
+        """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|.
+
+        For the CPU: a mask is read. An input without edges may be NaN, which only its own layer leaves out.
+        """
+        if not _reads_all(self.input):
+            return None
+        if isinstance(self.hidden, FrozenLayer) and isinstance(self.input, FrozenLayer):
+            parts = (self.input.operands(), self.hidden.operands())
+            if isinstance(parts[0], str) or isinstance(parts[1], str) or parts[0].basis != parts[1].basis:
+                return None
+            return parts[0].beside(parts[1], self.bias)
+        if not isinstance(self.hidden, QKANLayer) or not isinstance(self.input, QKANLayer):
+            return None
+        radius: float | None = None
+        if self.hidden.preact_weight is not None:
+            own, others = bound(), largest(x)
+            if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
+                return None
+            radius = max(own, others)
+        operands = self.input.operands(radius, beside=self.hidden, offset=self.bias)
+        return None if isinstance(operands, str) else operands
+
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """As of :class:`Gates`."""
+        if not unreadable(steps) or not isinstance(self.hidden, QKANLayer):
+            return self.hidden.operands(bound)
+        # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.
+        return self.hidden.operands(1.0, UNREAD_BANDWIDTH * self.hidden.reps)
+
+
+def _reads_all(layer: nn.Module) -> bool:
+    """Whether no input of a layer has lost all of its edges."""
+    if isinstance(layer, QKANLayer):
+        return layer.edge_mask is None or bool(layer.edge_mask.any(0).all())
+    return not isinstance(layer, FrozenLayer) or layer.reads is None or bool(layer.reads.all())
+
+
+class HybridGates(Gates):
+    """The four gates as one JHCG Net: affine encoder of [x, h], latent network, affine decoder."""
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        recurrent: int,
+        bias: bool,
+        latent_features: int,
+        latent: Latent,
+        options: LayerOptions,
+    ) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(hidden)
+        self.input_encoder = affine(inputs, latent_features, bias, bound, options)
+        self.hidden_encoder = affine(recurrent, latent_features, False, bound, options)
+        self.latent = build_latent(latent, latent_features, options)
+        self.decoder = affine(latent_features, 4 * hidden, False, 1 / math.sqrt(latent_features), options)
+        self.decoder.register_parameter("bias", _gate_bias(hidden, "lstm", options) if bias else None)
+
+    def reset_parameters(self, generator: torch.Generator | None) -> None:
+        """Draw encoders, latent and decoder afresh and set the bias."""
+        bound = 2 / math.sqrt(self.decoder.out_features)
+        reset_affine(self.input_encoder, bound, generator)
+        reset_affine(self.hidden_encoder, bound, generator)
+        reset_latent(self.latent, generator)
+        reset_affine(self.decoder, 1 / math.sqrt(self.decoder.in_features), generator)
+        if self.decoder.bias is not None:
+            _remember(self.decoder.bias, self.decoder.out_features // 4)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What the inputs of all time steps add to the latent: (rows, latent)."""
+        return self.input_encoder(x)
+
+    @property
+    def encoder(self) -> Tensor:
+        """As of :class:`Gates`."""
+        return self.hidden_encoder.weight
+
+    def _latent_bound(self, steps: Tensor, bound: Bound) -> Bound:
+        def latent_bound() -> float:
+            reach = self.hidden_encoder.weight.detach().abs().sum(-1).max()
+            return float(steps.detach().abs().max() + reach * bound()) if steps.numel() else 0.0
+
+        return latent_bound
+
+    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+        """As of :class:`Gates`, in the order i, f, g, o."""
+        latent = self.latent.prepare(self._latent_bound(steps, bound)) if isinstance(self.latent, QKAN) else self.latent
+        return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
+
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """As of :class:`Gates`, the decoder multiplied into the matrix."""
+        compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
+        weight = self.decoder.weight.to(compute)
+        bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)
+        if isinstance(self.latent, QKAN):
+            latent = self.latent.operands(self._latent_bound(steps, bound))
+            return latent if isinstance(latent, str) else latent.then(weight, bias)
+        base = {nn.Identity: "identity", nn.Tanh: "tanh"}.get(type(self.latent))
+        if base is None:
+            return f"its latent, {type(self.latent).__name__}, is a module that kernels do not know"
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        return Operands(Basis("fourier", 0, base=base), weight.mT.unsqueeze(0), bias)
+
+
+def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> LayerOptions:
+    """Options of one of the two parts: a number of circuits that only the wider part has inputs for is cut here."""
+    group = options.get("group")
+    if group is None or isinstance(group, str):
+        return options
+    return {**options, "group": min(positive_int("group", group, widest), inputs)}
+
+
+def _gate_bias(hidden: int, cell: Cell, options: LayerOptions) -> nn.Parameter:
+    bias = nn.Parameter(torch.empty(GATES[cell] * hidden, device=options.get("device"), dtype=options.get("dtype")))
+    _remember(bias, hidden)
+    return bias
+
+
+def _remember(bias: Tensor, hidden: int) -> None:
+    """Zeros, and ones for the second gate, forget of an LSTM and update of a GRU, so that a fresh cell remembers."""
+    with torch.no_grad():
+        bias.zero_()
+        bias[hidden : 2 * hidden] = 1.0

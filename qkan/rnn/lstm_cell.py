@@ -1,0 +1,132 @@
+"""Single time steps: recurrent modules with the call contract of torch.nn.LSTMCell."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from qkan.kernels.circuits.bloch.numba_cpu import usable
+from qkan.kernels.recurrence.numba_cpu import Stepper
+from qkan.layers.frozen import FrozenLayer
+from qkan.layers.options import LayerOptions, positive_int
+from qkan.rnn import nn_lstm_contract as sequence
+from qkan.rnn.gates import QKANGates
+from qkan.rnn.lstm import first_tensor, set_defaults
+from qkan.rnn.unidirectional import Direction, States
+
+
+class QKANLSTMCell(nn.Module):
+    """One time step of :class:`QKANLSTM`, with the call contract of :class:`torch.nn.LSTMCell`.
+
+    Args:
+        input_size, hidden_size, bias: as in nn.LSTMCell.
+        options: keyword options of :class:`qkan.QKANLayer`, with ``reps`` 1 and no base branch unless asked for.
+
+    Raises:
+        ValueError, TypeError: an argument outside its range.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[LayerOptions]) -> None:
+        super().__init__()
+        self.input_size = positive_int("input_size", input_size)
+        self.hidden_size = positive_int("hidden_size", hidden_size)
+        self.bias = bias
+        set_defaults(options)
+        gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
+        self.cell = Direction(gates, hidden_size, 0, options)
+        self._prepared: tuple[list[tuple[int, int]], list[Tensor], Stepper | None] | None = None
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        self.cell.reset_parameters(generator)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles prepare their own step."""
+        return {**self.__dict__, "_prepared": None}
+
+    def forward(self, input: Tensor, hx: States | None = None) -> States:
+        """One step.
+
+        Args:
+            input: (B, input_size) or (input_size,).
+            hx: (h, c), each (B, hidden_size) or (hidden_size,); zeros if None.
+
+        Returns:
+            (h', c') of those shapes.
+
+        Raises:
+            ValueError: another number of dimensions.
+            RuntimeError: sizes or dtypes that do not fit.
+        """
+        own = self._frozen()
+        like = first_tensor(self) if own is None else own[0]
+        if input.dim() not in (1, 2):
+            raise ValueError(f"QKANLSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
+        if input.size(-1) != self.input_size:
+            raise RuntimeError(f"input has inconsistent input_size: got {input.size(-1)} expected {self.input_size}")
+        shape = (*input.shape[:-1], self.hidden_size)
+        if hx is None:
+            zeros = torch.zeros(shape, dtype=like.dtype, device=like.device)
+            hx = (zeros, zeros)
+        for state in hx:
+            if state.dim() not in (1, 2):
+                raise ValueError(f"QKANLSTMCell: Expected hx to be 1D or 2D, got {state.dim()}D instead")
+            if state.shape != shape:
+                raise RuntimeError(f"hidden state has shape {tuple(state.shape)}, expected {tuple(shape)}")
+        for tensor in (input, *hx):
+            if not sequence.dtype_fits(tensor, like.dtype):
+                raise RuntimeError(f"dtype {tensor.dtype} does not match weight dtype; convert with .to({like.dtype})")
+        stepper = self._stepper(own, input, *hx)
+        if stepper is not None:
+            if input.dim() == 2:
+                return stepper(input, *hx)
+            h, c = stepper(*(tensor.unsqueeze(0) for tensor in (input, *hx)))
+            return h.squeeze(0), c.squeeze(0)
+        from_input = self.cell.gates.inputs(input)
+        return self.cell.step(from_input, hx[0])(from_input, hx)
+
+    def _frozen(self) -> list[Tensor] | None:
+        """All tensors of frozen gates, without a walk over the modules; None where they are not frozen."""
+        gates: Any = self._modules["cell"]._modules["gates"]  # type: ignore[union-attr]  # attributes of modules are slow
+        own: list[Tensor | None] = [gates._parameters.get("bias")]
+        for name in ("input", "hidden"):
+            layer = gates._modules[name]
+            if not isinstance(layer, FrozenLayer):
+                return None
+            own += [*layer._buffers.values(), *layer.phi._buffers.values()]
+        return [tensor for tensor in own if tensor is not None]
+
+    def _stepper(self, own: list[Tensor] | None, *tensors: Tensor) -> Stepper | None:
+        """One fused CPU kernel for a step of frozen gates, prepared once; None where it does not apply.
+
+        Parameters may change in ways that nothing notices (``.data``), so only frozen gates are prepared: their
+        buffers, and whatever writes to them counts their versions.
+        """
+        if own is None or not usable(*tensors):
+            return None
+        for tensor in (*tensors, *own):
+            if tensor.requires_grad:
+                return None
+        for tensor in own:
+            if tensor.is_inference():  # its versions are not counted
+                return None
+        state = [(id(tensor), tensor._version) for tensor in own]
+        if self._prepared is None or self._prepared[0] != state:
+            operands = self.cell.gates.joined(  # type: ignore[operator]
+                tensors[0], lambda: math.inf
+            )
+            stepper = None if operands is None else Stepper(operands, self.input_size)
+            self._prepared = (
+                state,
+                own,
+                stepper,
+            )  # the tensors are kept, so that none takes over the identity of another
+        return self._prepared[2]
+
+    def extra_repr(self) -> str:
+        """What print(module) shows."""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")

@@ -1,0 +1,180 @@
+"""The call contract of torch.nn.LSTM apart from its arithmetic: layouts, states, packed sequences.
+
+Sequences of one length and packed sequences share one form: the rows of all time steps one after the other, and how
+many there are at each step.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from qkan.kernels.recurrence.api import ENGINES
+
+States = tuple[Tensor, ...]
+
+
+def check_dropout(dropout: float, num_layers: int) -> float:
+    """Return ``dropout`` as a float; warn, as nn.LSTM does, where there is no layer to put it behind.
+
+    Raises:
+        ValueError: not a number in [0, 1].
+    """
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
+        raise ValueError(
+            f"dropout should be a number in range [0, 1] representing the probability of an element being zeroed, "
+            f"got {dropout!r}"
+        )
+    if dropout > 0 and num_layers == 1:
+        warnings.warn(
+            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers "
+            f"greater than 1, but got dropout={dropout} and num_layers={num_layers}",
+            stacklevel=4,
+        )
+    return float(dropout)
+
+
+def check_proj_size(proj_size: int, hidden_size: int) -> int:
+    """Return ``proj_size`` if it is 0 (no projection) or in [1, hidden_size).
+
+    Raises:
+        ValueError: outside that range.
+        TypeError: not an int.
+    """
+    if isinstance(proj_size, bool) or not isinstance(proj_size, int):
+        raise TypeError(f"proj_size must be an int, got {type(proj_size).__name__}")
+    if not 0 <= proj_size < hidden_size:
+        raise ValueError(f"proj_size {proj_size} must be 0 (no projection) or smaller than hidden_size {hidden_size}")
+    return proj_size
+
+
+def check_engine(engine: str) -> str:
+    """Return ``engine`` if it names what can walk over time.
+
+    Raises:
+        ValueError: it does not.
+    """
+    known = (*ENGINES, "loop")
+    if engine not in known:
+        raise ValueError(f"unknown engine {engine!r}; use one of {', '.join(known)}")
+    return engine
+
+
+def dtype_fits(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor may meet parameters of ``dtype``: nn.LSTM converts nothing by itself, but for autocast."""
+    device = tensor.device.type
+    return tensor.dtype == dtype or (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
+
+
+@dataclass
+class Batch:
+    """An input in the one form: ``data`` (rows, features), ``sizes`` rows per time step, and what undoes it."""
+
+    data: Tensor
+    sizes: tuple[int, ...]
+    batched: bool
+    batch_first: bool
+    packed: PackedSequence | None
+
+    def pack_output(self, data: Tensor) -> Tensor | PackedSequence:
+        """Lay rows out as the input was."""
+        if self.packed is not None:
+            packed = self.packed
+            return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+        out = data.reshape(len(self.sizes), self.sizes[0], data.shape[-1])
+        if not self.batched:
+            return out.squeeze(1)
+        return out.transpose(0, 1) if self.batch_first else out
+
+    def pack_state(self, state: Tensor) -> Tensor:
+        """(layers, B, size) in the caller's order of sequences, without B if the input had none."""
+        if self.packed is not None and self.packed.unsorted_indices is not None:
+            return state.index_select(1, self.packed.unsorted_indices)
+        return state if self.batched else state.squeeze(1)
+
+    def unpack_states(self, hx: States, count: int, sizes: Sequence[int], like: Tensor) -> States:
+        """Check initial states and bring them to (count, B, size) in the order of the rows.
+
+        Args:
+            hx: (h_0, c_0) of an LSTM, (h_0,) of a GRU.
+            count: layers times directions.
+            sizes: last size of every state.
+            like: of the dtype and on the device of the parameters.
+
+        Raises:
+            RuntimeError: other shapes, another dtype or another device.
+        """
+        kind = "batched 3-D" if self.batched else "unbatched 2-D"
+        want = 3 if self.batched else 2
+        dims = [state.dim() for state in hx]
+        if any(dim != want for dim in dims):
+            names, plural = ("hx", "") if len(sizes) == 1 else ("hx and cx", "s")
+            found = ", ".join(f"{dim}-D" for dim in dims)
+            found = f"({found})" if plural else found
+            raise RuntimeError(f"For {kind} input, {names} should also be {want}-D but got {found} tensor{plural}")
+        checked = []
+        for position, (state, size) in enumerate(zip(hx, sizes, strict=True)):
+            full = state if self.batched else state.unsqueeze(1)
+            name = "hidden" if len(sizes) == 1 else f"hidden[{position}]"
+            expected = (count, self.sizes[0], size)
+            if tuple(full.shape) != expected:
+                raise RuntimeError(f"Expected {name} size {expected}, got {list(full.shape)}")
+            if full.device != like.device:
+                raise RuntimeError(
+                    f"Input and hidden tensors are not at the same device, found input tensor at {like.device} and "
+                    f"hidden tensor at {full.device}"
+                )
+            if not dtype_fits(full, like.dtype):
+                raise RuntimeError(
+                    f"{name} dtype ({full.dtype}) does not match weight dtype ({like.dtype}); "
+                    f"convert it with .to({like.dtype})"
+                )
+            if self.packed is not None and self.packed.sorted_indices is not None:
+                full = full.index_select(1, self.packed.sorted_indices)
+            checked.append(full)
+        return tuple(checked)
+
+
+def unpack_input(
+    input: Tensor | PackedSequence, batch_first: bool, input_size: int, like: Tensor, cell: str = "lstm"
+) -> Batch:
+    """Bring an input of nn.LSTM's contract, for parameters ``like`` this one, to the one form.
+
+    Raises:
+        ValueError: neither 2-D nor 3-D, or another dtype.
+        RuntimeError: another feature size or device, or no time steps.
+    """
+    dtype = like.dtype
+    if isinstance(input, PackedSequence):
+        batch = Batch(input.data, tuple(input.batch_sizes.tolist()), True, batch_first, input)
+    else:
+        if input.dim() not in (2, 3):
+            raise ValueError(f"{cell.upper()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        batched = input.dim() == 3
+        if not batched:
+            input = input.unsqueeze(1)
+        elif batch_first:
+            input = input.transpose(0, 1)
+        batch = Batch(input.flatten(0, 1), (input.shape[1],) * input.shape[0], batched, batch_first, None)
+    if not dtype_fits(batch.data, dtype):
+        raise ValueError(
+            f"RNN input dtype ({batch.data.dtype}) does not match weight dtype ({dtype}). "
+            f"Convert input: input.to({dtype}), or convert model: model.to({batch.data.dtype})"
+        )
+    if batch.data.size(-1) != input_size:
+        raise RuntimeError(
+            f"input.size(-1) must be equal to input_size. Expected {input_size}, got {batch.data.size(-1)}"
+        )
+    if batch.data.device != like.device:
+        raise RuntimeError(
+            f"Input and parameter tensors are not at the same device, found input tensor at {batch.data.device} and "
+            f"parameter tensor at {like.device}"
+        )
+    if not batch.sizes:
+        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+    return batch

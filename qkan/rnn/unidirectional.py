@@ -1,0 +1,180 @@
+"""One direction of one recurrent layer: gates, an optional projection, and how they walk over a sequence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from qkan.kan.jhcg import affine, reset_affine
+from qkan.kernels.circuits.bloch.numba_cpu import usable
+from qkan.kernels.common.host_sync import exporting, unreadable
+from qkan.kernels.layer import narrow, without_autocast
+from qkan.kernels.recurrence import api as recurrence
+from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
+from qkan.kernels.recurrence.types import Layout, Operands, Spec, Weights
+from qkan.layers.options import LayerOptions
+from qkan.layers.qkan_layer import QKANLayer
+from qkan.rnn.gates import Cell, Gates, QKANGates
+
+#: (h, c) of an LSTM, (h,) of a GRU.
+States = tuple[Tensor, ...]
+Step = Callable[[Tensor, Any], Any]
+
+
+class Direction(nn.Module):
+    """Gates and, with ``proj_size``, the projection of the hidden state.
+
+    Args:
+        gates: the gate map.
+        hidden: hidden size.
+        proj_size: size of the projection, 0 for none.
+        options: of the layers; device, dtype and generator are used.
+        cell: ``"lstm"`` or ``"gru"``.
+    """
+
+    def __init__(self, gates: Gates, hidden: int, proj_size: int, options: LayerOptions, cell: Cell = "lstm") -> None:
+        super().__init__()
+        self.cell = cell
+        self.gates = gates
+        self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
+
+    def reset_parameters(self, generator: torch.Generator | None) -> None:
+        """Draw fresh initial values of gates and projection."""
+        self.gates.reset_parameters(generator)
+        if self.projection is not None:
+            reset_affine(self.projection, 1 / math.sqrt(self.projection.in_features), generator)
+
+    def bound(self, h_0: Tensor) -> float:
+        """A bound on every |h| that comes behind the initial state ``h_0``."""
+        # |o tanh(c)| < 1, a projection stretches it by at most a row sum, and the caller's h_0 may be larger. A GRU's h
+        # lies between the one before and a tanh.
+        own = 1.0 if self.projection is None else float(self.projection.weight.detach().abs().sum(-1).max())
+        return max(own, float(h_0.detach().abs().max())) if h_0.numel() else own
+
+    def walk(
+        self, x: Tensor, layout: Layout, states: States, engine: str = "auto", chunk: int | None = None
+    ) -> tuple[Tensor, States]:
+        """Walk over sequences.
+
+        Args:
+            x: (rows, inputs), the inputs of all time steps, laid out as ``layout`` says.
+            layout: of the rows.
+            states: (h_0, c_0) or (h_0,), each (B, ...).
+            engine: one of :data:`qkan.kernels.recurrence.api.ENGINES`, or ``"loop"``: gates evaluated step by step.
+            chunk: keep nothing but the states every so many steps, and walk again in the backward pass; None keeps all.
+
+        Returns:
+            h of all steps, and the final states.
+
+        Raises:
+            ValueError: an engine asked for by name that cannot run; the message says why.
+        """
+        if chunk is None or chunk >= len(layout.sizes) or not torch.is_grad_enabled():
+            return self._walk(x, layout, states, engine)
+        # Every chunk finds the same expansion again: the bound of the whole sequence holds for all.
+        outputs: list[Tensor] = []
+        offsets, order = layout.offsets, layout.order
+        starts = [order[k : k + chunk] for k in range(0, len(order), chunk)]
+        for steps in starts:
+            first, last = min(steps[0], steps[-1]), max(steps[0], steps[-1])
+            part = Layout(layout.sizes[first : last + 1], layout.reverse)
+            rows = x[offsets[first] : offsets[last + 1]]
+            out, states = checkpoint(self._walk, rows, part, states, engine, use_reentrant=False)
+            outputs.append(out)
+        if layout.reverse:
+            outputs.reverse()
+        return torch.cat(outputs), states
+
+    def _walk(self, x: Tensor, layout: Layout, states: States, engine: str) -> tuple[Tensor, States]:
+        joined = self._joined(x, states[0], engine)
+        if joined is not None:
+            return self._run(joined, x, layout, states, "numba", inputs=x.shape[1])
+        steps = self.gates.inputs(x)
+        operands = self._operands(steps, states[0], engine)
+        if isinstance(operands, Operands):
+            return self._run(operands, steps, layout, states, engine)
+        if engine not in ("auto", "loop"):
+            raise ValueError(f"engine {engine!r} cannot run this module: {operands}; use 'auto'")
+        return scan(self.step(steps, states[0]), steps, layout, states)
+
+    def _operands(self, steps: Tensor, h_0: Tensor, engine: str) -> Operands | str:
+        if engine == "loop":
+            return "its gates are asked for step by step"
+        if exporting():
+            return "an exported program holds plain operations"
+        hidden = getattr(self.gates, "hidden", None)
+        trained = isinstance(hidden, QKANLayer) and hidden.preact_weight is not None
+        if trained and self.projection is not None and unreadable(steps):
+            return "its states are bounded by values of the projection, which cannot be read here"
+        return self.gates.operands(steps, lambda: self.bound(h_0))
+
+    def _joined(self, x: Tensor, h_0: Tensor, engine: str) -> Operands | None:
+        """The gates as one map of [x, h] where the CPU's engine walks: half as many operations to start."""
+        if self.cell != "lstm" or engine not in ("auto", "numba") or not isinstance(self.gates, QKANGates):
+            return None
+        if not usable(x, h_0) or narrow(x.dtype, x.device) is not None:
+            return None
+        return self.gates.joined(x, lambda: self.bound(h_0))
+
+    def explain(self, x: Tensor, states: States, engine: str = "auto") -> str:
+        """Which engine walks over inputs like ``x`` (rows, inputs), and why."""
+        with torch.no_grad():
+            steps = self.gates.inputs(x)
+            operands = self._operands(steps, states[0], engine)
+            if isinstance(operands, str):
+                return f"loop: {operands}"
+            return recurrence.explain(engine, *self._problem(operands, steps))
+
+    def _problem(self, operands: Operands, steps: Tensor, inputs: int = 0) -> tuple[Spec, Tensor, Weights]:
+        compute = operands.matrix.dtype
+        encoder, projection = self.gates.encoder, None if self.projection is None else self.projection.weight
+        weights = Weights(
+            operands.matrix,
+            operands.bias,
+            operands.shape,
+            None if encoder is None else encoder.to(compute),
+            None if projection is None else projection.to(compute),
+        )
+        low = narrow(steps.dtype, steps.device)
+        return Spec(self.cell, operands.basis, low, inputs), steps.to(compute), weights
+
+    def _run(
+        self, operands: Operands, steps: Tensor, layout: Layout, states: States, engine: str, inputs: int = 0
+    ) -> tuple[Tensor, States]:
+        dtype = steps.dtype
+        spec, steps, weights = self._problem(operands, steps, inputs)
+        if spec.basis.kind == "chebyshev" and weights.encoder is None and unreadable(steps):
+            h_0, *others = states  # |h_0| <= 1 was taken for granted; beyond it polynomials go astray
+            states = (torch.where(h_0.abs() <= spec.basis.radius, h_0, math.nan), *others)
+        with without_autocast(steps.device):
+            found = recurrence.run(
+                spec, layout, steps, weights, *(state.to(steps.dtype) for state in states), engine=engine
+            )
+        outputs, *finals = (result.to(dtype) for result in found if result is not None)
+        return outputs, tuple(finals)
+
+    def step(self, steps: Tensor, h_0: Tensor) -> Step:
+        """One time step, states to states, with what depends on parameters alone computed once for all steps.
+
+        Args:
+            steps: what the gates' ``inputs`` made of the inputs of all time steps.
+            h_0: the hidden state to start from.
+        """
+        if self.cell == "gru":
+            if not isinstance(self.gates, QKANGates):
+                raise TypeError(f"a GRU needs gates whose parts come apart, {type(self.gates).__name__} has none")
+            hidden = self.gates.prepare_hidden(lambda: self.bound(h_0))
+            return lambda from_input, states: (gru_step(from_input, hidden(states[0]), states[0]),)
+        gates = self.gates.prepare(steps, lambda: self.bound(h_0))
+
+        def step(from_input: Tensor, states: States) -> States:
+            h, c = lstm_step(gates(from_input, states[0]), states[1])
+            return (h if self.projection is None else F.linear(h, self.projection.weight)), c
+
+        return step

@@ -1,0 +1,119 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_runs import tiny_comparison
+
+from qkan.datasets import load_series
+from qkan.forecasting.comparison.comparison import Point, Skipped
+from qkan.forecasting.comparison.tables import main_table, pareto_front, points_table, readable, write_comparison
+
+BASELINES = {"naive": {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}}
+POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50, 2, 50)]
+
+
+def record(cell, hidden, lr, seed, validation, mae):
+    return {
+        "cell": cell, "hidden_size": hidden, "lr": lr, "seed": seed, "validation_loss": validation, "diverged": False,
+        "seconds": 2.0, "test_mae": mae, "test_mse": mae**2, "test_r2": 0.9, "test_scaled_mse": mae / 10,
+    }  # fmt: skip
+
+
+RECORDS = [
+    record("lstm", 2, 0.01, 0, 5.0, 3.0),
+    record("lstm", 2, 0.03, 0, 4.0, 2.0),
+    record("lstm", 2, 0.03, 1, 6.0, 2.5),
+    record("lstm", 2, 0.03, 2, 9.0, 4.0),
+    record("lstm", 4, 0.01, 0, 3.0, 2.0),
+    record("lstm", 4, 0.01, 1, 3.0, 2.0),
+    record("lstm", 4, 0.03, 0, 3.5, 0.1),  # better on the test part, which chooses nothing
+    record("gru", 2, 0.01, 0, 7.0, 1.0),
+    record("gru", 2, 0.03, 0, 8.0, 0.5),
+    record("gru", 2, 0.01, 1, 7.0, 2.0),
+]
+CONFIG = tiny_comparison(out="o", trials=2, seeds=3)
+
+
+@pytest.fixture
+def points() -> pd.DataFrame:
+    return points_table(CONFIG, POINTS, RECORDS)
+
+
+def test_point_holds_median_and_spread_of_its_chosen_rate(points):
+    row = points.iloc[0]
+    assert (row["lr"], row["seeds"], row["validation_loss"]) == (0.03, 3, 6.0)
+    assert (row["mae_median"], row["mae_min"], row["mae_max"]) == (2.5, 2.0, 4.0)
+    assert (row["mse_median"], row["parameters"], row["seconds"]) == (6.25, 43, 2.0)
+
+
+def test_rates_at_the_edge_are_marked():
+    three = tiny_comparison(out="o", trials=3)  # 0.01, 0.03, 0.1
+    records = [record("lstm", 2, lr, 0, validation, 1.0) for lr, validation in ((0.01, 3.0), (0.03, 1.0), (0.1, 2.0))]
+    assert points_table(three, POINTS[:1], records)["lr_at_edge"].tolist() == [False]
+    records[2]["validation_loss"] = 0.5
+    assert points_table(three, POINTS[:1], records)["lr_at_edge"].tolist() == [True]
+
+
+def test_main_table_takes_each_cell_at_its_lowest_validation_error(points):
+    table = main_table(points, BASELINES)
+    assert table["cell"].tolist() == ["lstm", "gru", "naive"]
+    assert table["parameters"].tolist() == [100, 50, 0]
+    assert table["mae_change"].tolist() == [0.0, -25.0, 100.0]
+    assert table["parameters_change"].tolist()[:2] == [0.0, -50.0]
+    assert math.isnan(table["parameters_change"].iloc[2])  # a naive forecast has no parameters to save
+    assert table["mse_change"].tolist() == pytest.approx([0.0, 100 * (2.5 / 4 - 1), 300.0])
+
+
+def test_without_lstm_there_is_no_relative_change(points):
+    table = main_table(points[points["cell"] == "gru"], BASELINES)
+    assert not [name for name in table if name.endswith("_change")]
+    assert "MAE vs lstm" not in readable(table)
+
+
+def test_readable_table_shows_spreads_changes_and_edges(points):
+    text = readable(main_table(points, BASELINES)).set_index("cell")
+    assert text.loc["gru", "MAE"] == "1.5 (1 to 2)"
+    assert text.loc["gru", "MAE vs lstm"] == "-25.0 %"
+    assert text.loc["gru", "lr"] == "0.01*"
+    assert text.loc["naive", ["hidden", "lr", "seconds", "MAE"]].tolist() == ["-", "-", "-", "4"]
+
+
+def test_undefined_metric_reads_as_a_dash(points):
+    table = main_table(points, {"naive": {"mae": 4.0, "mse": 16.0, "r2": None, "scaled_mse": 0.4}})
+    assert readable(table)["R2"].tolist()[-1] == "-"
+
+
+def test_markdown_explains_itself_and_names_what_was_left_out(tmp_path):
+    config = tiny_comparison(out=str(tmp_path), trials=2, seeds=3)
+    skipped = [Skipped("qkan", 20, 38)]
+    write_comparison(config, load_series("damped-shm"), POINTS, skipped, RECORDS, BASELINES)
+    text = (tmp_path / "comparison.md").read_text()
+    assert "Test errors in original units (rad/s): median (minimum to maximum) of 3 seeds" in text
+    assert "tried the same learning rates (0.01, 0.03)" in text
+    assert "| gru | 2 | 50 | 1.5 (1 to 2) |" in text
+    assert "- `qkan` at 20 parameters: its smallest model has 38." in text
+    write_comparison(config, load_series("damped-shm"), POINTS, [], RECORDS, BASELINES)
+    assert "Left out" not in (tmp_path / "comparison.md").read_text()
+
+
+def test_front_by_hand():
+    parameters, errors = np.array([10, 10, 20, 30, 40]), np.array([5.0, 4.0, 4.0, 2.0, 3.0])
+    assert pareto_front(parameters, errors).tolist() == [1, 3]
+    assert pareto_front(np.array([1, 2]), np.array([np.inf, 1.0])).tolist() == [1]
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=12))
+def test_front_is_what_nothing_beats_and_beats_all_the_rest(pairs):
+    parameters, errors = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
+    front = pareto_front(parameters, errors)
+
+    def beaten(i, by):
+        no_worse = parameters[by] <= parameters[i] and errors[by] <= errors[i]
+        return no_worse and (parameters[by] < parameters[i] or errors[by] < errors[i])
+
+    assert not any(beaten(i, j) for i in front for j in range(len(pairs)))
+    for i in set(range(len(pairs))) - set(front.tolist()):
+        assert any(beaten(i, j) or (parameters[i], errors[i]) == (parameters[j], errors[j]) for j in front)

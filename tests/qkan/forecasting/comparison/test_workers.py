@@ -1,0 +1,66 @@
+import multiprocessing
+import os
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_runs import tiny_comparison, tiny_config
+
+from qkan.forecasting.comparison import workers
+from qkan.forecasting.training.process_state import one_thread
+
+
+def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatch):
+    handlers, threads = {}, []
+
+    def thread(target, daemon):
+        threads.append((target, daemon))
+        return SimpleNamespace(start=lambda: None)
+
+    monkeypatch.setattr(workers, "_data", None)
+    before = torch.get_num_threads()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(signal, "signal", handlers.__setitem__)
+            patched.setattr(threading, "Thread", thread)
+            workers.start(tiny_comparison(out="o"))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert handlers == {signal.SIGINT: signal.SIG_IGN}
+    assert threads == [(workers._end_with_parent, True)]
+    assert workers.work(tiny_config())["parameters"] == 43
+
+
+def test_worker_that_was_not_prepared_says_so():
+    with pytest.raises(RuntimeError, match=r"call start\(\) first"):
+        workers.work(tiny_config())
+
+
+def test_worker_ends_when_its_parent_has_ended(monkeypatch):
+    waited, codes = [], []
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(join=lambda: waited.append(True)))
+    monkeypatch.setattr(os, "_exit", lambda code: codes.append((code, list(waited))))
+    workers._end_with_parent()
+    assert codes == [(1, [True])]
+
+
+def test_process_without_a_parent_stays(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    workers._end_with_parent()
+    assert codes == []
+
+
+def test_one_thread_only_for_a_while():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

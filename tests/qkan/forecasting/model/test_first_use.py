@@ -1,0 +1,26 @@
+"""Kernels are compiled before a training is timed, with a sentence, and only where they will be used."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from qkan.forecasting import TrainConfig
+from qkan.forecasting.model.first_use import compile_kernels
+
+
+@pytest.mark.parametrize(
+    ("cell", "on_disk", "said"),
+    [("qkan", False, True), ("hqkan", False, True), ("qkan", True, False), ("lstm", False, False)],
+)
+def test_compiling_is_announced_where_it_is_needed(
+    cell: str, on_disk: bool, said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("qkan.kernels.common.numba_math.has_machine_code", lambda name: on_disk)
+    state = torch.get_rng_state()
+    with caplog.at_level(logging.WARNING):
+        compile_kernels(TrainConfig(data="damped-shm", cell=cell, device="cpu"))
+    assert ("once per installation" in caplog.text) is said
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,144 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_runs import tiny_config
+
+from qkan.datasets import DataError, Series, load_series
+from qkan.forecasting import RunError, evaluate, predict, train
+from qkan.forecasting.runs.inference import forecast_windows, windows_for
+
+
+def series_of(values, name="damped-shm", start=0) -> Series:
+    steps = np.arange(start, start + len(values), dtype=np.int64)
+    return Series(name, pd.DataFrame({"unique_id": name, "ds": steps, "y": np.asarray(values, dtype=np.float64)}))
+
+
+@pytest.fixture(scope="module")
+def two_series_run(two_series_file, tmp_path_factory):
+    config = tiny_config(data=str(two_series_file), time_col="ds", horizon=2)
+    return train(config, tmp_path_factory.mktemp("runs") / "two")
+
+
+def test_evaluating_again_gives_the_metrics_of_the_run(finished_run):
+    assert evaluate(finished_run) == finished_run.metrics["test"]
+
+
+def test_model_row_is_the_error_of_the_model(finished_run):
+    data = windows_for(finished_run)
+    errors = forecast_windows(finished_run.model, data) - data.target_values("test")
+    assert evaluate(finished_run)["model"]["mae"] == pytest.approx(np.abs(errors).mean())
+
+
+def test_other_data_is_scaled_as_in_training(finished_run):
+    louder = series_of(3 * load_series("damped-shm").values)
+    data = windows_for(finished_run, louder)
+    assert data.scaler.offset == finished_run.scaler.offset
+    np.testing.assert_allclose(data.inverse(data.test.targets, data.test.series), data.target_values("test"), rtol=1e-5)
+    assert data.train.inputs.max() > 2
+
+
+def test_one_series_may_have_any_name(finished_run):
+    renamed = series_of(load_series("damped-shm").values, "renamed")
+    assert evaluate(finished_run, renamed) == evaluate(finished_run)
+
+
+def test_data_can_be_named_or_read_from_a_file(finished_run, tmp_path):
+    path = tmp_path / "values.csv"
+    pd.DataFrame({"y": load_series("damped-shm").values}).to_csv(path, index=False)
+    assert evaluate(finished_run, path) == evaluate(finished_run, "damped-shm")
+
+
+def test_changed_data_of_a_run_is_refused_until_it_is_named(tmp_path):
+    path = tmp_path / "values.csv"
+    values = np.sin(np.arange(80) / 4)
+    pd.DataFrame({"y": values}).to_csv(path, index=False)
+    run = train(tiny_config(data=str(path), epochs=1), tmp_path / "run")
+    pd.DataFrame({"y": np.append(values, 0.25)}).to_csv(path, index=False)
+    for ask in (evaluate, predict):
+        with pytest.raises(RunError, match=r"values\.csv' has changed since .*run was trained; to use the new values"):
+            ask(run)
+    assert predict(run, data=path)["ds"].tolist() == [81]
+
+
+def test_prediction_of_the_trained_horizon_is_the_model_on_the_last_window(finished_run):
+    series = load_series("damped-shm")
+    table = predict(finished_run)
+    assert list(table.columns) == ["unique_id", "ds", "yhat"]
+    assert (table["unique_id"].tolist(), table["ds"].tolist()) == (["damped-shm"], [240])
+    scaled = finished_run.scaler.transform(series.values[-4:])
+    with torch.no_grad():
+        expected = finished_run.model(torch.tensor(scaled, dtype=torch.float32)[None, :, None])
+    assert table["yhat"].tolist() == pytest.approx(finished_run.scaler.inverse_transform(expected.numpy())[0].tolist())
+
+
+def test_longer_horizon_feeds_predictions_back(finished_run):
+    values = list(load_series("damped-shm").values)
+    for step in range(3):
+        values.append(predict(finished_run, data=series_of(values))["yhat"].iloc[0])
+        assert len(values) == 241 + step
+    np.testing.assert_allclose(predict(finished_run, horizon=3)["yhat"], values[-3:], rtol=1e-5)
+
+
+def test_horizons_are_prefixes_of_each_other(two_series_run):
+    long = predict(two_series_run, horizon=5)
+    for horizon in (1, 2, 3, 4):
+        short = predict(two_series_run, horizon=horizon)
+        expected = long.groupby("unique_id").head(horizon).reset_index(drop=True)
+        pd.testing.assert_frame_equal(short, expected)
+
+
+def test_every_series_goes_on_in_its_own_time_and_level(two_series_run):
+    table = predict(two_series_run, horizon=3)
+    assert table["unique_id"].tolist() == ["east"] * 3 + ["west"] * 3
+    expected = pd.date_range("2024-01-03 12:00", periods=3, freq="h")
+    assert table["ds"].tolist() == 2 * expected.tolist()
+    assert table.groupby("unique_id")["yhat"].mean().round(-1).to_dict() == {"east": 10, "west": -50}
+
+
+def test_telecom_goes_on_on_the_next_working_morning(tmp_path):
+    run = train(tiny_config(data="telecom", epochs=1, batch_size=4096), tmp_path / "run")
+    times = predict(run, horizon=170)["ds"]
+    assert times.iloc[0] == pd.Timestamp("2003-10-27 07:00")  # the data ends on Friday 24 October at 21:00
+    assert times.iloc[[168, 169]].tolist() == [pd.Timestamp("2003-10-27 21:00"), pd.Timestamp("2003-10-28 07:00")]
+
+
+def test_some_of_the_series_keep_their_own_scale(two_series_run, two_series_file, tmp_path):
+    frame = pd.read_csv(two_series_file)
+    frame[frame["unique_id"] == "west"].to_csv(tmp_path / "west.csv", index=False)
+    whole, one = predict(two_series_run), predict(two_series_run, data=tmp_path / "west.csv")
+    pd.testing.assert_frame_equal(one, whole[whole["unique_id"] == "west"].reset_index(drop=True))
+
+
+def test_series_that_the_run_does_not_know_is_refused(two_series_run, two_series_file, tmp_path):
+    frame = pd.read_csv(two_series_file)
+    frame["unique_id"] = frame["unique_id"].replace("east", "north")
+    frame.to_csv(tmp_path / "north.csv", index=False)
+    with pytest.raises(RunError, match=r"was not trained on series 'north'; it knows 2 series, 'east' the first"):
+        predict(two_series_run, data=tmp_path / "north.csv")
+
+
+def test_series_shorter_than_the_window_is_refused(finished_run):
+    with pytest.raises(
+        DataError, match=r"series 'damped-shm' has 3 values, the model needs the last 4; give more data"
+    ):
+        predict(finished_run, data=series_of([1.0, 2, 3]))
+
+
+@pytest.mark.parametrize("horizon", [0, -1, 10_001, 1.5, True])
+def test_horizon_out_of_range_is_refused(finished_run, horizon):
+    with pytest.raises(ValueError, match=f"horizon must be an integer between 1 and 10000, got {horizon!r}"):
+        predict(finished_run, horizon=horizon)
+
+
+def test_future_values_never_change_earlier_predictions(finished_run, tmp_path):
+    values = load_series("damped-shm").values
+    run = replace(finished_run, path=shutil.copytree(finished_run.path, tmp_path / "copy"))
+    before = forecast_windows(run.model, windows_for(run, series_of(values)))
+    changed = np.concatenate([values[:220], values[220:] + 5.0])
+    after = forecast_windows(run.model, windows_for(run, series_of(changed)))
+    np.testing.assert_array_equal(before[:29], after[:29])  # targets 192 to 220 see nothing after step 219
+    assert not np.allclose(before[29:], after[29:])

@@ -1,0 +1,83 @@
+"""Run folders of models with more than one channel."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_runs import tiny_config
+
+from qkan.forecasting import Forecaster, evaluate, load_run, predict, train
+from qkan.forecasting.report.run_frame import frames_of
+from qkan.forecasting.runs.inference import median_scores, score_series
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    times = pd.date_range("2024-01-01", periods=70, freq="h")
+    y = np.sin(np.arange(70) / 3)
+    frame = pd.DataFrame({"ds": times, "y": y, "x": rng.random(70), "z": rng.random(70)})
+    frame.loc[[12, 40, 68], "y"] = np.nan
+    path = tmp_path_factory.mktemp("panel") / "values.csv"
+    frame.to_csv(path, index=False)
+    return tiny_config(
+        data=str(path), past_cols=("x",), calendar=("hour",), missing="mask", horizon=2, epochs=6, batch_size=8
+    )
+
+
+class Stop:
+    """A watcher that ends the training after the third epoch."""
+
+    def start(self, epochs, steps, done=0): ...
+
+    def step(self, loss, count=1): ...
+
+    def epoch(self, metrics):
+        if metrics["epoch"] == 3:
+            raise ConnectionResetError
+
+    def finish(self): ...
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(config, tmp_path):
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(ConnectionResetError):
+        train(config, tmp_path / "broken", progress=Stop())
+    resumed = train(config, tmp_path / "broken", resume=True)
+    for mine, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    assert resumed.history.equals(whole.history)
+    assert evaluate(resumed) == whole.metrics["test"]
+    table = resumed.predictions
+    missing = table[table["y"].isna()]
+    assert missing["ds"].unique().tolist() == ["2024-01-03 20:00:00"]
+    errors = (table["y"] - table["yhat"]).abs()
+    assert whole.metrics["test"]["model"]["mae"] == pytest.approx(errors.mean())
+    loaded = Forecaster.load(tmp_path / "broken")
+    renamed = predict(load_run(tmp_path / "whole")).rename(columns={"yhat": "LSTM"})
+    assert loaded.predict().equals(renamed)
+
+
+def test_errors_by_series_and_their_median_by_hand(make_data):
+    data = make_data({"a": [0.0, 2, 4, 6, 8, 9], "b": [0.0, 1, 0, 1, 5, 5], "c": [3.0, 3, 3, 3, 3, 3]})
+    shift = np.array([[1.0], [1], [1], [2], [2], [2], [6], [6], [6]])
+    table = score_series(data, data.target_values("test") + shift)
+    own = table[table["forecast"] == "model"]
+    assert own["mae"].tolist() == pytest.approx([1, 2, 6])
+    assert own["mase"].tolist()[:2] == pytest.approx([0.5, 2])
+    assert np.isnan(own["mase"].tolist()[2])  # its training part repeats itself
+    medians = median_scores(table)
+    assert (medians["model"]["mae"], medians["model"]["mase"]) == (pytest.approx(2), pytest.approx(1.25))
+    assert medians["naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
+
+
+def test_evidence_of_a_recursive_run_has_every_step_and_no_missing_target(config, tmp_path):
+    run = train(replace(config, strategy="recursive", epochs=1), tmp_path / "run")
+    frames = frames_of(run)
+    for part in (frames.validation, frames.test):
+        assert set(part["step"]) == {1, 2}
+        assert part[["y", frames.model]].notna().all(axis=None)
+    assert pd.Timestamp("2024-01-03 20:00") not in set(frames.test["ds"])
+    assert len(frames.test) == run.predictions["y"].notna().sum()
