@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qkan.kernels import backend_cost as cost
 from qkan.kernels.circuits.ansatz import Ansatz
-from qkan.kernels.common.host_sync import largest, unreadable
+from qkan.kernels.common.host_sync import cannot_sync, largest
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import sum_frequencies as sums
 
@@ -52,7 +52,7 @@ def plan_expansion(
     ``sums`` says whether features at sums of pre-activations are allowed. With ``bandwidth``, a limit of every sum of
     |w_l| that the caller guards, and a number for ``radius`` no value is read.
     """
-    reason = spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
+    reason = spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
     if reason is not None:
         return reason
     if weight is None:
@@ -72,7 +72,7 @@ def sums_apply(weight: Tensor, reps: int) -> bool:
 def _plan_chebyshev(
     theta: Tensor, weight: Tensor, x: Tensor | None, radius: Radius, bandwidth: float | None
 ) -> Plan | str:
-    if bandwidth is None and unreadable(theta):
+    if bandwidth is None and cannot_sync(theta):
         return "the number of terms of trained pre-activations depends on their values, which cannot be read here"
     bound = radius() if callable(radius) else radius
     if bound is None and x is not None:

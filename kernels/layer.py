@@ -18,12 +18,12 @@ from qkan.kernels.circuits import statevector as reference
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
-from qkan.kernels.circuits.bloch.numba_cpu import usable
-from qkan.kernels.recurrence.types import Operands
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES
 from qkan.kernels.spectral.matmul import operands_sum
+from qkan.kernels.spectral.operands import Operands
 
 READOUTS = ("z", "amplitude")
 #: ``auto`` chooses between spectral, bloch and triton. ``reference`` is the slow ground truth; ``spectral-triton``, the
@@ -65,13 +65,15 @@ def available_backends() -> dict[str, str | None]:
     like = torch.empty(0, dtype=torch.float32, device=device)
     reasons = dict.fromkeys(BACKENDS[1:])
     return reasons | {
-        "triton": _why_not_triton(like, get_ansatz("pz"), reps=1, per_sample=False),
-        "spectral-triton": spectral_triton.why_not(like),
+        "triton": _triton_unsupported_reason(like, get_ansatz("pz"), reps=1, per_sample=False),
+        "spectral-triton": spectral_triton.unsupported_reason(like),
     }
 
 
-def _why_not_triton(x: Tensor, ansatz: Ansatz, *, reps: int, per_sample: bool) -> str | None:
-    return bloch_triton.why_not(ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=per_sample)
+def _triton_unsupported_reason(x: Tensor, ansatz: Ansatz, *, reps: int, per_sample: bool) -> str | None:
+    return bloch_triton.unsupported_reason(
+        ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=per_sample
+    )
 
 
 def resolve_backend(backend: Backend) -> Backend:
@@ -95,7 +97,7 @@ def check_backend(backend: Backend, ansatz: Ansatz, readout: str, *, sums: bool 
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; use one of {', '.join((*BACKENDS, *SIMULATORS))}")
     if backend in EXPANDED:
-        _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=False))
+        _refuse(backend, spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=False))
     if backend == "triton" and not sums:
         _refuse(backend, NO_EDGES)
     return backend
@@ -127,14 +129,14 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False) if known and on else nullcontext()
 
 
-def narrow(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
+def autocast_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
     """The dtype of a matrix product with parameters of ``dtype``, if it is narrower than that of the features."""
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.get_autocast_dtype(device.type)
     return dtype if dtype.itemsize < torch.float32.itemsize else None
 
 
-class Circuits:
+class CircuitLayer:
     """The circuits of a layer, ready to be applied to inputs once or many times.
 
     Computed in the dtype of ``theta``, at least in float32, also under autocast: angles need the digits. Only the
@@ -142,10 +144,10 @@ class Circuits:
 
     Args:
         theta: (outputs, inputs, rows, angles) in radians, (1, inputs, ...) for one circuit per input that serves all
-            outputs of ``mix``, or with leading dimensions equal to those of ``x`` (per-sample circuits).
+            outputs of ``edge_weight``, or with leading dimensions equal to those of ``x`` (per-sample circuits).
         preact_weight, preact_bias: (outputs, inputs, reps), or (1, inputs, reps) for all outputs, or None for weight 1
             and bias 0.
-        mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
+        edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps, readout: the circuit and what is read from it.
         backend: one of :data:`BACKENDS`, a simulator or its name. ``"auto"`` takes the one that
             :mod:`qkan.kernels.backend_cost` finds the cheapest.
@@ -161,7 +163,7 @@ class Circuits:
         theta: Tensor,
         preact_weight: Tensor | None,
         preact_bias: Tensor | None,
-        mix: Tensor | None,
+        edge_weight: Tensor | None,
         *,
         ansatz: Ansatz,
         reps: int,
@@ -173,18 +175,18 @@ class Circuits:
         self.dtype = theta.dtype
         self.compute = torch.promote_types(theta.dtype, torch.float32)
         self.theta = theta.to(self.compute)
-        self.weight, self.bias, self.mix, self.offset = (
-            None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, mix, offset)
+        self.weight, self.bias, self.edge_weight, self.offset = (
+            None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, edge_weight, offset)
         )
         self.base = None if base is None else (base[0], base[1].to(self.compute))
         self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, resolve_backend(backend)
         if backend in EXPANDED:
-            _refuse(backend, spectral.why_not(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4))
+            _refuse(backend, spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4))
 
     @property
     def _one_per_input(self) -> bool:
         """Whether one circuit per input serves several outputs."""
-        return self.mix is not None and self.mix.shape[0] > self.theta.shape[-4]
+        return self.edge_weight is not None and self.edge_weight.shape[0] > self.theta.shape[-4]
 
     def _plan(
         self, x: Tensor | None, radius: Radius = None, *, sums: bool = True, bandwidth: float | None = None
@@ -201,8 +203,8 @@ class Circuits:
             bandwidth=bandwidth,
         )
 
-    def _why_not_triton(self, x: Tensor) -> str | None:
-        return _why_not_triton(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
+    def _triton_unsupported_reason(self, x: Tensor) -> str | None:
+        return _triton_unsupported_reason(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
 
     def choose(self, x: Tensor) -> Choice:
         """The backend that runs for inputs ``x`` (..., inputs), and why.
@@ -212,9 +214,9 @@ class Circuits:
         """
         samples = math.prod(x.shape[:-1])
         if self.backend == "triton":
-            _refuse(self.backend, self._why_not_triton(x), remedy="")
+            _refuse(self.backend, self._triton_unsupported_reason(x), remedy="")
         if self.backend == "spectral-triton":
-            _refuse(self.backend, spectral_triton.why_not(x), remedy="")
+            _refuse(self.backend, spectral_triton.unsupported_reason(x), remedy="")
         if self.backend not in ("auto", *EXPANDED):
             return Choice(str(self.backend), "asked for by name", (), None)
         # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
@@ -230,12 +232,12 @@ class Circuits:
             return Choice("bloch", str(plan), (), None)
         # Asked only where it may run: the question looks for the package, which every call on a CPU would pay for.
         on_gpu = x.device.type == "cuda"
-        triton = self._why_not_triton(x) if on_gpu else "its kernels run on CUDA and ROCm devices"
+        triton = self._triton_unsupported_reason(x) if on_gpu else "its kernels run on CUDA and ROCm devices"
         outputs, inputs = self.theta.shape[-4:-2]
         work = cost.Work(
             samples=samples,
             inputs=inputs,
-            outputs=outputs if self.mix is None else self.mix.shape[0],
+            outputs=outputs if self.edge_weight is None else self.edge_weight.shape[0],
             circuits=outputs * inputs,
             reps=self.reps,
             trained=self.weight is not None,
@@ -250,18 +252,26 @@ class Circuits:
 
     def expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
         """The layer without base branch and offset as an expansion; without the mix of one circuit per input."""
-        mix, circuit = None if self._one_per_input else self.mix, {"ansatz": self.ansatz, "reps": self.reps}
+        edge_weight, circuit = (
+            None if self._one_per_input else self.edge_weight,
+            {"ansatz": self.ansatz, "reps": self.reps},
+        )
         bias, weight = self.spread(self.bias), self.spread(self.weight)
         if self.weight is None or weight is None:
-            return spectral.fourier(self.theta, bias, mix, **circuit)  # type: ignore[arg-type]
+            return spectral.fourier(self.theta, bias, edge_weight, **circuit)  # type: ignore[arg-type]
         if plan.kind == "sums":
-            return spectral.shared(self.theta, self.weight, self.bias, mix, **circuit)  # type: ignore[arg-type]
+            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, **circuit)  # type: ignore[arg-type]
         domain = {"radius": plan.radius, "terms": plan.points}
-        return spectral.chebyshev(self.theta, weight, bias, mix, **domain, **circuit)  # type: ignore[arg-type]
+        return spectral.chebyshev(self.theta, weight, bias, edge_weight, **domain, **circuit)  # type: ignore[arg-type]
 
-    def _expanded(self, plan: Plan, low: torch.dtype | None) -> Callable[[Tensor], Tensor]:
+    def _expanded(self, plan: Plan, matmul_dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
         """The layer by expansion: everything one matrix product, or activations and a linear map."""
-        if self._one_per_input and low is None and plan.kind != "sums" and usable(self.theta, self.mix):
+        if (
+            self._one_per_input
+            and matmul_dtype is None
+            and plan.kind != "sums"
+            and numba_supported(self.theta, self.edge_weight)
+        ):
             operands = self._as_operands(plan)
             return lambda x: operands_sum(x.reshape(-1, x.shape[-1]), operands).reshape(*x.shape[:-1], -1)
         expansion = self.expand(plan)
@@ -269,10 +279,10 @@ class Circuits:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
         if self.base is not None:
             expansion = expansion.with_base(*self.base)
-        return expansion.prepared(self.offset, low, fused=self.backend == "spectral-triton")
+        return expansion.prepared(self.offset, matmul_dtype, fused=self.backend == "spectral-triton")
 
     def _mixed(self, activations: Tensor) -> Tensor:
-        return F.linear(activations, self.mix)  # type: ignore[arg-type]
+        return F.linear(activations, self.edge_weight)  # type: ignore[arg-type]
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch of x and the offset."""
@@ -293,9 +303,9 @@ class Circuits:
             if self.backend in EXPANDED:
                 _refuse(self.backend, plan)
             return self
-        low = narrow(self.dtype, self.theta.device)
+        matmul_dtype = autocast_dtype(self.dtype, self.theta.device)
         with without_autocast(self.theta.device):
-            run = self._expanded(plan, low)
+            run = self._expanded(plan, matmul_dtype)
 
         def prepared(x: Tensor) -> Tensor:
             with without_autocast(x.device):
@@ -303,24 +313,28 @@ class Circuits:
 
         return prepared
 
-    def beside(self, other: Circuits) -> Circuits:
+    def concat_inputs(self, other: CircuitLayer) -> CircuitLayer:
         """One layer of the inputs of both; they have the same outputs and options."""
 
         def both(name: str, dim: int) -> Tensor | None:
             mine, others = getattr(self, name), getattr(other, name)
             return None if mine is None else torch.cat((mine, others), dim)
 
-        mix = None
-        if self.mix is not None or other.mix is not None:  # only one of two layers may be pruned
-            mix = torch.cat(
-                [c.theta.new_ones(c.theta.shape[-4:-2]) if c.mix is None else c.mix for c in (self, other)], 1
+        edge_weight = None
+        if self.edge_weight is not None or other.edge_weight is not None:  # only one of two layers may be pruned
+            edge_weight = torch.cat(
+                [
+                    c.theta.new_ones(c.theta.shape[-4:-2]) if c.edge_weight is None else c.edge_weight
+                    for c in (self, other)
+                ],
+                1,
             )
         offsets = [offset for offset in (self.offset, other.offset) if offset is not None]
-        return Circuits(
+        return CircuitLayer(
             both("theta", -3),  # type: ignore[arg-type]
             both("weight", 1),
             both("bias", 1),
-            mix,
+            edge_weight,
             ansatz=self.ansatz,
             reps=self.reps,
             readout=self.readout,
@@ -355,9 +369,9 @@ class Circuits:
         if isinstance(expansion, spectral.SumExpansion):
             raise ValueError("features at sums of pre-activations are no operands; plan without them")
         basis, matrix, constant = expansion.basis, expansion.matrix, expansion.constant
-        if self._one_per_input and self.mix is not None:
+        if self._one_per_input and self.edge_weight is not None:
             shape = torch.cat((constant.mT, matrix.squeeze(-1)))
-            matrix = self.mix.mT.unsqueeze(0)
+            matrix = self.edge_weight.mT.unsqueeze(0)
             bias = matrix.new_zeros(matrix.shape[-1]) if self.offset is None else self.offset
         else:
             bias = constant.sum(0) if self.offset is None else constant.sum(0) + self.offset
@@ -368,18 +382,18 @@ class Circuits:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
-        low = narrow(self.dtype, x.device)
+        matmul_dtype = autocast_dtype(self.dtype, x.device)
         with without_autocast(x.device):
             x = x.to(self.compute)
             choice = self.choose(x)
             if choice.plan is not None:
-                return self._expanded(choice.plan, low)(x).to(self.dtype)
+                return self._expanded(choice.plan, matmul_dtype)(x).to(self.dtype)
             if choice.backend == "triton":
                 y = self._run_triton(x)
             elif self._one_per_input:
                 y = self._mixed(self._run(x, None, reduce=False).squeeze(-2))
             else:
-                y = self._run(x, self.mix, reduce=True)
+                y = self._run(x, self.edge_weight, reduce=True)
             return self._finish(x, y).to(self.dtype)
 
     def edges(self, x: Tensor) -> Tensor:
@@ -392,18 +406,18 @@ class Circuits:
             plan = self.choose(x).plan if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None
             if plan is None:
                 y = self._run(x, None, reduce=False)
-                return (y if self.mix is None else y * self.mix).to(self.dtype)
+                return (y if self.edge_weight is None else y * self.edge_weight).to(self.dtype)
             y = self.expand(plan).edges(x)
-            return (y * self.mix if self._one_per_input and self.mix is not None else y).to(self.dtype)
+            return (y * self.edge_weight if self._one_per_input and self.edge_weight is not None else y).to(self.dtype)
 
     def _run_triton(self, x: Tensor) -> Tensor:
         weight, bias = self.spread(self.weight), self.spread(self.bias)
         options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
         flat = x.reshape(-1, x.shape[-1])
-        y = bloch_triton.circuits(flat, self.theta, weight, bias, self.mix, **options)  # type: ignore[arg-type]
+        y = bloch_triton.circuits(flat, self.theta, weight, bias, self.edge_weight, **options)  # type: ignore[arg-type]
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
-    def _run(self, x: Tensor, mix: Tensor | None, *, reduce: bool) -> Tensor:
+    def _run(self, x: Tensor, edge_weight: Tensor | None, *, reduce: bool) -> Tensor:
         lead, theta = x.shape[:-1], self.theta
         if theta.dim() > 4:
             theta = theta.expand(*lead, *theta.shape[-4:]).reshape(-1, *theta.shape[-4:])
@@ -413,8 +427,8 @@ class Circuits:
         if self.backend == "reference" or isinstance(self.backend, Simulator):
             phi = reference.phi if isinstance(self.backend, str) else self.backend.phi
             y = phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
-            y = y if mix is None else y * mix
+            y = y if edge_weight is None else y * edge_weight
             y = y.sum(-1) if reduce else y
         else:
-            y = bloch.circuits(flat, theta, weight, bias, mix, reduce=reduce, **options)  # type: ignore[arg-type]
+            y = bloch.circuits(flat, theta, weight, bias, edge_weight, reduce=reduce, **options)  # type: ignore[arg-type]
         return y.reshape(*lead, *y.shape[1:])

@@ -16,7 +16,7 @@ from qkan.layers.frozen import FrozenActivation, FrozenLayer
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.lstm import Recurrent
 
-Circuits = QKANLayer | DARUAN
+CircuitLayer = QKANLayer | DARUAN
 
 
 def compile(
@@ -60,7 +60,7 @@ def compile(
         raise ValueError(f"give example_inputs or domain={domain}, not both: they say the same thing")
     largest = {} if example_inputs is None else _largest_inputs(model, example_inputs)
 
-    def freeze(name: str, layer: Circuits) -> nn.Module:
+    def freeze(name: str, layer: CircuitLayer) -> nn.Module:
         _check_plain(name, layer)
         bound = domain
         if layer.preact_weight is not None and example_inputs is not None:
@@ -77,11 +77,11 @@ def compile(
     return _replaced(deepcopy(model), freeze).requires_grad_(False)
 
 
-def _circuit_layers(model: nn.Module) -> dict[str, Circuits]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, Circuits)}
+def _circuit_layers(model: nn.Module) -> dict[str, CircuitLayer]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, CircuitLayer)}
 
 
-def _check_plain(name: str, layer: Circuits) -> None:
+def _check_plain(name: str, layer: CircuitLayer) -> None:
     """Refuse what a frozen layer would silently leave out."""
     kind = QKANLayer if isinstance(layer, QKANLayer) else DARUAN
     if type(layer).forward is not kind.forward:
@@ -90,7 +90,7 @@ def _check_plain(name: str, layer: Circuits) -> None:
         raise ValueError(f"layer {name!r} has forward hooks, which freezing would lose; remove them first")
 
 
-def _replaced(model: nn.Module, freeze: Callable[[str, Circuits], nn.Module]) -> nn.Module:
+def _replaced(model: nn.Module, freeze: Callable[[str, CircuitLayer], nn.Module]) -> nn.Module:
     """``model`` with all circuit layers replaced in place, inner ones (in a base activation) first."""
     names = {id(layer): name for name, layer in _circuit_layers(model).items()}
     done: dict[int, nn.Module] = {}
@@ -101,7 +101,7 @@ def _replaced(model: nn.Module, freeze: Callable[[str, Circuits], nn.Module]) ->
             for name, child in module._modules.items():
                 if child is not None:
                     module._modules[name] = visit(child)
-            if isinstance(module, Circuits):
+            if isinstance(module, CircuitLayer):
                 done[id(module)] = freeze(names[id(module)], module)
         return done[id(module)]
 
@@ -113,7 +113,7 @@ def _arguments(inputs: Any) -> Sequence[Any]:
     return inputs if type(inputs) in (tuple, list) else (inputs,)
 
 
-def _watch(layer: Circuits, see: Callable[[Tensor], None], see_bound: Callable[[Radius], bool]) -> None:
+def _watch(layer: CircuitLayer, see: Callable[[Tensor], None], see_bound: Callable[[Radius], bool]) -> None:
     """Let ``see`` have every input of a layer.
 
     Args:
@@ -153,7 +153,7 @@ def _largest_inputs(model: nn.Module, inputs: Any) -> dict[str, float]:
         if isinstance(module, Recurrent):
             module.engine = "loop"  # the engines of whole sequences show no layer its inputs
 
-    def watch(name: str, layer: Circuits) -> None:
+    def watch(name: str, layer: CircuitLayer) -> None:
         def note(bound: float) -> None:
             known = largest.get(name, 0.0)
             largest[name] = known if known >= bound or math.isnan(known) else bound

@@ -26,7 +26,7 @@ LIBRARIES = (
 @click.command(epilog="Example:  qkan info")
 def info() -> None:
     """Show versions, devices, and which circuit backends can run here."""
-    from qkan._util.optional import why_not
+    from qkan._util.optional import unsupported_reason
     from qkan.cli.tables import print_facts
     from qkan.kernels.layer import available_backends
 
@@ -34,7 +34,7 @@ def info() -> None:
     versions |= {name: _version(name) for name in LIBRARIES}
     print_facts(versions, title="Versions")
     print_facts(_devices(), title="Devices")
-    reasons = {**available_backends(), "pennylane": why_not()}
+    reasons = {**available_backends(), "pennylane": unsupported_reason()}
     backends = {name: "can run" if reason is None else reason for name, reason in reasons.items()}
     print_facts(backends, title="Circuit backends")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def unreadable(x: Tensor) -> bool:
+def cannot_sync(x: Tensor) -> bool:
     """Whether no value can be read back: under a compiler, or while a CUDA graph is captured."""
     return torch.compiler.is_compiling() or (x.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
@@ -21,7 +21,7 @@ def exporting() -> bool:
 
 def largest(x: Tensor, *, finite: bool = True) -> float | None:
     """The largest (``finite``) |x|, or None where it cannot be read: in a CUDA graph, under vmap, without data."""
-    if unreadable(x):
+    if cannot_sync(x):
         return None
     if x.numel() == 0:
         return 0.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def pull_needed(
+def vjp_needed(
     function: Callable[..., Any], tensors: Sequence[Tensor | None], needs: Sequence[bool], upstream: Any
 ) -> list[Tensor | None]:
     """Differentiable gradients of ``function(*tensors)`` in those tensors that need one, None for the others.

@@ -47,7 +47,7 @@ def engine_for(name: str, spec: Spec, x: Tensor) -> Engine:
         raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
     for engine in _ENGINES:
         if name in ("auto", engine.name):
-            reason = engine.why_not(spec, x)
+            reason = engine.unsupported_reason(spec, x)
             if reason is None:
                 return engine
             if name != "auto":

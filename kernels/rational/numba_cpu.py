@@ -22,7 +22,7 @@ _SHARD, _MOST = 2**15, 64
 _BLOCK = 2**17
 
 
-def why_not(spec: Spec, x: Tensor) -> str | None:
+def unsupported_reason(spec: Spec, x: Tensor) -> str | None:
     """As of :class:`qkan.kernels.rational.types.Engine`."""
     if x.device.type != "cpu":
         return f"its kernels run on CPUs, but x is on {x.device}"
@@ -48,10 +48,10 @@ def _launch(
     inner = denominator if summed else denominator.abs()
     shards = max(1, min(_MOST, x.numel() // _SHARD))
     threads = min(torch.get_num_threads(), shards)
-    room = x.new_empty(threads * 3 * jit.PIECE)
+    workspace = x.new_empty(threads * 3 * jit.PIECE)
     wide = x.new_empty(threads * 3 * jit.PIECE, dtype=torch.float64)
     sums = x.new_zeros((shards, spec.groups, m + 1 + n) if back else (1, 0), dtype=torch.float64)
-    places = addresses(room, wide, x, numerator, inner, out, grad, sums)
+    places = addresses(workspace, wide, x, numerator, inner, out, grad, sums)
     jit.kernels(m, n, summed)[back](x.dtype, (*x.shape, *places), shards, threads)
     total = sums[0]
     for shard in range(1, shards if back else 0):
@@ -89,4 +89,4 @@ def _backward(
     return Gradients(dx, of_a, of_b)
 
 
-ENGINE = Engine("numba", why_not, _forward, _backward)
+ENGINE = Engine("numba", unsupported_reason, _forward, _backward)

@@ -165,15 +165,15 @@ def _backward_piece(a: Any, b: Any, summed: Any, x: Any, grad: Any, dx: Any, cou
 
 @inlined
 def _forward_group(
-    frame: Any, room: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, y: Any, count: int
+    frame: Any, workspace: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, y: Any, count: int
 ) -> None:
-    """A piece of a group; if it must be, again in float64, unless ``wide`` is None. ``room`` has three pieces."""
+    """A piece of a group; if it must be, again in float64, unless ``wide`` is None. ``workspace`` has three pieces."""
     a, b = take(frame, A, x.dtype.type(0)), take(frame, B, x.dtype.type(0))
     at_a, at_b = group * len(like[0]), group * (len(like[1]) - 1)
     beyond = _forward_piece(_load(like[0], a, at_a), _load_behind_zero(like[1], b, at_b), summed, x, y, count)
     if wide is not None:  # noqa: SIM102  (this is decided when it is compiled, the next one is not)
         if beyond > 0:
-            z, out = room[:count], room[PIECE : PIECE + count]
+            z, out = workspace[:count], workspace[PIECE : PIECE + count]
             for i in range(count):
                 z[i] = x[i]
             _forward_piece(_load(wide[0], a, at_a), _load_behind_zero(wide[1], b, at_b), summed, z, out, count)
@@ -183,7 +183,7 @@ def _forward_group(
 
 @inlined
 def _backward_group(
-    frame: Any, room: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, grad: Any, dx: Any, count: int,
+    frame: Any, workspace: Any, like: Any, wide: Any, summed: Any, group: int, x: Any, grad: Any, dx: Any, count: int,
     sums: Any,
 ) -> None:  # fmt: skip
     """As :func:`_forward_group`; the gradients of the group's coefficients are added to ``sums``."""
@@ -195,7 +195,7 @@ def _backward_group(
     )
     if wide is not None:  # noqa: SIM102  (this is decided when it is compiled, the next one is not)
         if beyond > 0:
-            z, g, out = room[:count], room[PIECE : PIECE + count], room[2 * PIECE : 2 * PIECE + count]
+            z, g, out = workspace[:count], workspace[PIECE : PIECE + count], workspace[2 * PIECE : 2 * PIECE + count]
             for i in range(count):
                 z[i] = x[i]
                 g[i] = grad[i]
@@ -242,7 +242,7 @@ def _walk(frame: Any, one: Any, like: Any, wide: Any, summed: Any, back: Any) ->
     ``like`` holds tuples of the types of a group's a and b, ``wide`` the same in float64 or None.
     """
     worker = enrol(frame)
-    room = take(frame, ROOM, one)[worker * 3 * PIECE :]
+    workspace = take(frame, ROOM, one)[worker * 3 * PIECE :]
     spare = take(frame, WIDE, DOUBLE)[worker * 3 * PIECE :]
     rows, groups, run = frame[ROWS], frame[GROUPS], frame[RUN]
     x, out, grad, sums = take(frame, X, one), take(frame, OUT, one), take(frame, GRAD, one), take(frame, SUMS, DOUBLE)
@@ -264,7 +264,7 @@ def _walk(frame: Any, one: Any, like: Any, wide: Any, summed: Any, back: Any) ->
             if together > 1:
                 high = min(together, rows - row)
                 count = high * run
-                source, arriving, target = room[:PIECE], room[2 * PIECE :], room[PIECE : 2 * PIECE]
+                source, arriving, target = workspace[:PIECE], workspace[2 * PIECE :], workspace[PIECE : 2 * PIECE]
                 _gather(x, first, high, width, run, source)
                 if back is not None:
                     _gather(grad, first, high, width, run, arriving)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.host_sync import unreadable
+from qkan.kernels.common.host_sync import cannot_sync
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, compute_dtype
 
 #: Elements of a block on the CPU: what a block makes on the way stays in the cache.
@@ -117,7 +117,7 @@ def _blocks(x: Tensor) -> list[slice]:
 
 def _wide(block: Tensor) -> bool:
     """Whether a block must be computed in float64."""
-    if block.dtype == torch.float64 or block.device.type == "mps" or unreadable(block):
+    if block.dtype == torch.float64 or block.device.type == "mps" or cannot_sync(block):
         return False
     return not bool(block.abs().amax() <= LIMIT)
 
@@ -126,8 +126,8 @@ def _forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> T
     y = torch.empty_like(x)
     for rows in _blocks(x):
         block = x[rows]
-        how = (numerator.double(), denominator.double()) if _wide(block) else (numerator, denominator)
-        y[rows] = value(spec, block, *how)
+        kernel_params = (numerator.double(), denominator.double()) if _wide(block) else (numerator, denominator)
+        y[rows] = value(spec, block, *kernel_params)
     return y
 
 
@@ -139,8 +139,8 @@ def _backward(
     da, db = numerator.new_zeros(numerator.shape, dtype=dtype), denominator.new_zeros(denominator.shape, dtype=dtype)
     for rows in _blocks(x):
         block = x[rows]
-        how = (numerator.double(), denominator.double()) if _wide(block) else (numerator, denominator)
-        found = gradients(spec, block, *how, grad[rows], coefficients)
+        kernel_params = (numerator.double(), denominator.double()) if _wide(block) else (numerator, denominator)
+        found = gradients(spec, block, *kernel_params, grad[rows], coefficients)
         dx[rows] = found.x
         if coefficients:
             da += found.numerator  # type: ignore[arg-type]
@@ -150,10 +150,10 @@ def _backward(
     return Gradients(dx, da.to(numerator.dtype), db.to(denominator.dtype))
 
 
-def _why_not(spec: Spec, x: Tensor) -> str | None:
+def _unsupported_reason(spec: Spec, x: Tensor) -> str | None:
     return None
 
 
-ENGINE = Engine("torch", _why_not, _forward, _backward)
+ENGINE = Engine("torch", _unsupported_reason, _forward, _backward)
 
 __all__ = ["ENGINE", "compute_dtype", "gradients", "magnitude", "value"]

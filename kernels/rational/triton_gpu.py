@@ -40,7 +40,7 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
     return (8 if run % 16 else 16) * lanes, 2 * lanes, 1
 
 
-def why_not(spec: Spec, x: Tensor) -> str | None:
+def unsupported_reason(spec: Spec, x: Tensor) -> str | None:
     """As of :class:`qkan.kernels.rational.types.Engine`."""
     if x.device.type != "cuda" and not (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
         return (
@@ -126,4 +126,4 @@ def _device_code() -> Any:
     return rational_triton_jit
 
 
-ENGINE = Engine("triton", why_not, forward, backward)
+ENGINE = Engine("triton", unsupported_reason, forward, backward)

@@ -87,14 +87,14 @@ class Engine(NamedTuple):
 
     Attributes:
         name: what users call it.
-        why_not: (spec, x) to None if it can run on such an x, else the reason in words.
+        unsupported_reason: (spec, x) to None if it can run on such an x, else the reason in words.
         forward: (spec, x, numerator, denominator) to F(x), contiguous, with the shape and dtype of x.
         backward: (spec, x, numerator, denominator, grad, coefficients) to :class:`Gradients`; ``coefficients`` says
             whether theirs are wanted.
     """
 
     name: str
-    why_not: Callable[[Spec, Tensor], str | None]
+    unsupported_reason: Callable[[Spec, Tensor], str | None]
     forward: Callable[[Spec, Tensor, Tensor, Tensor], Tensor]
     backward: Callable[[Spec, Tensor, Tensor, Tensor, Tensor, bool], Gradients]
 

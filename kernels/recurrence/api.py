@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.vjp import pull_needed
+from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
 from qkan.kernels.recurrence import reference as recurrence_reference
@@ -48,7 +48,7 @@ def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine
         raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
     for engine in _ENGINES:
         if name in ("auto", engine.name):
-            reason = _why_not(engine, name, spec, steps, weights)
+            reason = _unsupported_reason(engine, name, spec, steps, weights)
             if reason is None:
                 return engine
             if name != "auto":
@@ -56,9 +56,9 @@ def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine
     raise ValueError(f"engine {name!r} is no engine of whole sequences; use 'auto'")
 
 
-def _why_not(engine: Engine, name: str, spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def _unsupported_reason(engine: Engine, name: str, spec: Spec, steps: Tensor, weights: Weights) -> str | None:
     """None if the engine can run under a name, else the reason why not."""
-    reason = engine.why_not(spec, steps, weights)
+    reason = engine.unsupported_reason(spec, steps, weights)
     if reason is None and name == "auto" and engine is recurrence_triton.ENGINE and steps.device.type == "cpu":
         return "its kernels would be interpreted, slowly, and are only if they are asked for by name"
     return reason
@@ -73,7 +73,7 @@ def explain(name: str, spec: Spec, steps: Tensor, weights: Weights) -> str:
         return f"{chosen.name}: asked for by name"
     reasons = []
     for engine in _ENGINES[: _ENGINES.index(chosen)]:
-        reasons.append(f"{engine.name} cannot run: {_why_not(engine, name, spec, steps, weights)}")
+        reasons.append(f"{engine.name} cannot run: {_unsupported_reason(engine, name, spec, steps, weights)}")
     return "; ".join([f"{chosen.name}: the first engine that can run", *reasons])
 
 
@@ -157,8 +157,8 @@ def _gradients(
     else:
         of_matrix = _matrix_gradient(spec, weights, z, pulled.inner) if needs[1] else None  # type: ignore[arg-type]
         of_bias = pulled.inner.sum(0) if needs[2] else None
-    of_shape = pulled.shape
-    if of_shape is None and weights.shape is not None and needs[3]:
+    of_shape = pulled.activation_coeffs
+    if of_shape is None and weights.activation_coeffs is not None and needs[3]:
         of_shape = _shape_gradient(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
     of_encoder = pulled.steps.mT @ before if weights.encoder is not None and before is not None else None
     of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ _units(tape)
@@ -176,15 +176,15 @@ def _gradients(
 
 def _matrix_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
     """The gradient of the matrix, as one product over the rows of all steps."""
-    if weights.shape is None:
-        return matrix_gradient(z, weights.matrix, inner, spec.basis, low=spec.low)
-    return torch.stack([plane.mT @ inner for plane in shaped_planes(z, spec.basis, weights.shape)])
+    if weights.activation_coeffs is None:
+        return matrix_gradient(z, weights.matrix, inner, spec.basis, matmul_dtype=spec.matmul_dtype)
+    return torch.stack([plane.mT @ inner for plane in shaped_planes(z, spec.basis, weights.activation_coeffs)])
 
 
 def _shape_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
     """The gradient of the activations' coefficients, as one product over the rows of all steps."""
     grad, waves = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
-    shape = weights.shape[1:].unsqueeze(-1)  # type: ignore[index]
+    shape = weights.activation_coeffs[1:].unsqueeze(-1)  # type: ignore[index]
     return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, shape, grad, waves, diagonal=True).squeeze(-1)))
 
 
@@ -208,7 +208,7 @@ def _reference_gradients(
         found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
         return tuple(tensor for tensor in found if tensor is not None)
 
-    return tuple(pull_needed(results, tensors, needs, tuple(grads)))
+    return tuple(vjp_needed(results, tensors, needs, tuple(grads)))
 
 
 def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any], tensors: Sequence[Tensor | None]):

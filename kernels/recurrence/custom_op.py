@@ -37,15 +37,15 @@ class Passes:
 
 def _described(spec: Spec, layout: Layout, engine: Engine) -> tuple[Any, ...]:
     """Spec, layout and engine as arguments of the operations."""
-    basis, low = spec.basis, next(name for name, dtype in _LOW.items() if dtype == spec.low)
-    what = (spec.cell, basis.kind, basis.size, float(basis.radius), basis.base or "", low, spec.inputs)
+    basis, matmul_dtype = spec.basis, next(name for name, dtype in _LOW.items() if dtype == spec.matmul_dtype)
+    what = (spec.cell, basis.kind, basis.size, float(basis.radius), basis.base or "", matmul_dtype, spec.inputs)
     return *what, list(layout.sizes), layout.reverse, engine.name
 
 
 def _understood(passes: Passes, *described: Any) -> tuple[Spec, Layout, Engine]:
-    cell, kind, size, radius, base, low, inputs, sizes, reverse, engine = described
+    cell, kind, size, radius, base, matmul_dtype, inputs, sizes, reverse, engine = described
     basis = Basis(kind, size, radius, base or None)
-    return Spec(cell, basis, _LOW[low], inputs), Layout(tuple(sizes), reverse), passes.engines[engine]
+    return Spec(cell, basis, _LOW[matmul_dtype], inputs), Layout(tuple(sizes), reverse), passes.engines[engine]
 
 
 def _filled(found: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
@@ -65,14 +65,16 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @torch.library.custom_op("qkan::recurrence", mutates_args=())
     def forward(
-        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int],
+        cell: str, kind: str, size: int, radius: float, base: str, matmul_dtype: str, inputs: int, sizes: Sequence[int],
         reverse: bool, engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None,
         encoder: Tensor | None, projection: Tensor | None, h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
-        how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)
+        kernel_params = _understood(
+            passes, cell, kind, size, radius, base, matmul_dtype, inputs, sizes, reverse, engine
+        )
         tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
-        return _filled(passes.forward(*how, keep, contiguous), steps)
+        return _filled(passes.forward(*kernel_params, keep, contiguous), steps)
 
     @forward.register_fake
     def _(*arguments: Any) -> list[Tensor]:
@@ -89,17 +91,19 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
 
     @torch.library.custom_op("qkan::recurrence_gradients", mutates_args=())
     def gradients(
-        cell: str, kind: str, size: int, radius: float, base: str, low: str, inputs: int, sizes: Sequence[int],
+        cell: str, kind: str, size: int, radius: float, base: str, matmul_dtype: str, inputs: int, sizes: Sequence[int],
         reverse: bool, engine: str, needs: Sequence[bool], grads: Sequence[Tensor], kept: Sequence[Tensor],
         steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None, encoder: Tensor | None,
         projection: Tensor | None,
         h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
-        how = _understood(passes, cell, kind, size, radius, base, low, inputs, sizes, reverse, engine)
+        kernel_params = _understood(
+            passes, cell, kind, size, radius, base, matmul_dtype, inputs, sizes, reverse, engine
+        )
         tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
         tape = (*kept[:3], kept[3] if encoder is not None or inputs else None)
-        found = passes.gradients(*how, [grad.contiguous() for grad in grads], tape, contiguous, tuple(needs))
+        found = passes.gradients(*kernel_params, [grad.contiguous() for grad in grads], tape, contiguous, tuple(needs))
         return _filled(found, steps)
 
     @gradients.register_fake

@@ -16,32 +16,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.recurrence.types import Engine, Layout, Operands, Pulled, Ran, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import Engine, ForwardResult, Layout, RecurrenceGradients, Spec, Tape, Weights
 from qkan.kernels.spectral.numba_cpu import (
     ROWS,
     addresses,
-    how,
+    kernel_params,
     matrix_gradients,
+    num_frequencies,
     pack,
     padded,
     radius_of,
     threads_for,
-    turned,
-    waves_of,
+    transposed_weights,
 )
+from qkan.kernels.spectral.operands import Operands
 
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
 ROOM_ELEMENTS = 2**17
 
 
-def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def unsupported_reason(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
     """None if the engine can run, else the reason why it cannot."""
     if steps.device.type != "cpu":
         return f"its kernels run on the CPU, and the tensors are on {steps.device}"
     if steps.dtype not in (torch.float32, torch.float64):
         return f"its kernels take float32 and float64, not {steps.dtype}"
-    if spec.low is not None:
-        return f"its products are in the dtype of the states, and {spec.low} is asked for"
+    if spec.matmul_dtype is not None:
+        return f"its products are in the dtype of the states, and {spec.matmul_dtype} is asked for"
     return None
 
 
@@ -81,35 +82,35 @@ def _places(layout: Layout) -> tuple[Tensor, Tensor]:
     return torch.tensor(layout.sizes, device="cpu"), torch.tensor(layout.offsets, device="cpu")
 
 
-def _shards(batch: int, room: int, work: int) -> tuple[int, int]:
+def _shards(batch: int, workspace: int, work: int) -> tuple[int, int]:
     """How many sequences to walk with at once, and how many threads to walk.
 
     Args:
         batch: sequences.
-        room: numbers of scratch memory for one; as many walk at once as fit a core's cache.
+        workspace: numbers of scratch memory for one; as many walk at once as fit a core's cache.
         work: multiply-adds of one over all steps.
     """
     threads = threads_for(batch * work, max(1, batch))
-    rounds = max(1, math.ceil(batch * room / (ROOM_ELEMENTS * threads)))
+    rounds = max(1, math.ceil(batch * workspace / (ROOM_ELEMENTS * threads)))
     each = max(ROWS, padded(math.ceil(batch / (threads * rounds)), ROWS))
     return each, min(threads, max(1, math.ceil(batch / each)))
 
 
 def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int = 0) -> _Sizes:
     planes, width, gates = weights.matrix.shape
-    return _Sizes(hidden, out, width, gates, planes, waves_of(spec.basis), columns)
+    return _Sizes(hidden, out, width, gates, planes, num_frequencies(spec.basis), columns)
 
 
 def _how(spec: Spec, layout: Layout, weights: Weights, sizes: _Sizes, keep: bool) -> tuple[int, ...]:
-    """The integers ``how`` of the kernels."""
+    """The integers ``kernel_params`` of the kernels."""
     there = (weights.encoder is not None, weights.projection is not None)
     others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns, spec.inputs)
-    return how(spec.basis, weights.shape is not None, sizes.width, tuple(map(int, others)))
+    return kernel_params(spec.basis, weights.activation_coeffs is not None, sizes.width, tuple(map(int, others)))
 
 
 def forward(
     spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None, keep: bool
-) -> Ran:
+) -> ForwardResult:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     from qkan.kernels.recurrence import numba_kernels as jit
 
@@ -130,10 +131,12 @@ def forward(
         None if projection is None else pack(projection, hidden, out, transposed=True),
     )
     each, threads = _shards(batch, sizes.forward_room(), depth * sizes.gates * len(layout.sizes))
-    room = steps.new_zeros(threads, each * sizes.forward_room())
-    arrays = (steps, weights.bias, weights.shape, packed[0], h, c, outputs, *tape, *packed[1:])
-    _launch(jit.FORWARD, spec, layout, _how(spec, layout, weights, sizes, keep), sizes.gates, each, batch, room, arrays)
-    return Ran(outputs, h, c, tape if keep else None)
+    workspace = steps.new_zeros(threads, each * sizes.forward_room())
+    arrays = (steps, weights.bias, weights.activation_coeffs, packed[0], h, c, outputs, *tape, *packed[1:])
+    _launch(
+        jit.FORWARD, spec, layout, _how(spec, layout, weights, sizes, keep), sizes.gates, each, batch, workspace, arrays
+    )
+    return ForwardResult(outputs, h, c, tape if keep else None)
 
 
 def _launch(
@@ -144,13 +147,18 @@ def _launch(
     gates: int,
     each: int,
     batch: int,
-    room: Tensor,
+    workspace: Tensor,
     arrays: tuple[Tensor | None, ...],
 ) -> None:
-    """Run a kernel on all sequences, ``each`` at a time, on as many threads as ``room`` has rows."""
-    given = (radius_of(spec.basis, room.dtype), room, *_places(layout), *arrays)  # held until the kernel is done
-    numbers = (*integers, batch, gates, each, room.shape[1], *addresses(*given))
-    kernel(room.dtype, numbers, math.ceil(batch / each), room.shape[0])
+    """Run a kernel on all sequences, ``each`` at a time, on as many threads as ``workspace`` has rows."""
+    given = (
+        radius_of(spec.basis, workspace.dtype),
+        workspace,
+        *_places(layout),
+        *arrays,
+    )  # held until the kernel is done
+    numbers = (*integers, batch, gates, each, workspace.shape[1], *addresses(*given))
+    kernel(workspace.dtype, numbers, math.ceil(batch / each), workspace.shape[0])
 
 
 def backward(
@@ -162,13 +170,13 @@ def backward(
     grad_outputs: Tensor,
     grad_h: Tensor,
     grad_c: Tensor | None,
-) -> Pulled:
+) -> RecurrenceGradients:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     from qkan.kernels.recurrence import numba_kernels as jit
 
     batch, out, hidden = *grad_h.shape, tape.carry.shape[1]
     encoder, projection = weights.encoder, weights.projection
-    pulling, slopes = turned(spec.basis, weights.matrix, weights.shape)
+    pulling, slopes = transposed_weights(spec.basis, weights.matrix, weights.activation_coeffs)
     columns = pulling.shape[0] * pulling.shape[1]
     sizes = _sizes_of(spec, weights, out, hidden, columns)
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
@@ -187,16 +195,24 @@ def backward(
         None if projection is None else pack(projection, out, hidden),
     )
     each, threads = _shards(batch, sizes.backward_room(), columns * sizes.gates * len(layout.sizes))
-    room = z.new_zeros(threads, each * sizes.backward_room())
+    workspace = z.new_zeros(threads, each * sizes.backward_room())
     shards = math.ceil(batch / each)
     of_shape = None if slopes is None else z.new_zeros(shards, (sizes.waves + 1) * sizes.width)
     given = (slopes, packed[0], tape.gates, tape.carry, z, grad_outputs)
     arrays = (*given, dh, dc, inner, steps, hiddens, of_shape, *packed[1:])
     _launch(
-        jit.BACKWARD, spec, layout, _how(spec, layout, weights, sizes, True), sizes.gates, each, batch, room, arrays
+        jit.BACKWARD,
+        spec,
+        layout,
+        _how(spec, layout, weights, sizes, True),
+        sizes.gates,
+        each,
+        batch,
+        workspace,
+        arrays,
     )
     shape = None if of_shape is None else of_shape.sum(0).view(-1, sizes.width)
-    return Pulled(inner, steps, hiddens, dh, dc, shape)
+    return RecurrenceGradients(inner, steps, hiddens, dh, dc, shape)
 
 
 class Stepper:
@@ -209,7 +225,7 @@ class Stepper:
 
     def __init__(self, operands: Operands, inputs: int) -> None:
         self._spec = Spec("lstm", operands.basis, inputs=inputs)
-        self._weights = Weights(operands.matrix, operands.bias, operands.shape)
+        self._weights = Weights(operands.matrix, operands.bias, operands.activation_coeffs)
         hidden = operands.bias.shape[0] // 4
         self._sizes = _sizes_of(self._spec, self._weights, hidden, hidden)
         self._packed = pack(operands.matrix.contiguous(), self._sizes.planes * self._sizes.width, self._sizes.gates)
@@ -226,7 +242,7 @@ class Stepper:
         integers = _how(self._spec, layout, weights, sizes, False)
         front = (*integers, batch, sizes.gates, each, each * sizes.forward_room())
         radius, places = radius_of(self._spec.basis, dtype), _places(layout)
-        given = addresses(weights.bias, weights.shape, self._packed)
+        given = addresses(weights.bias, weights.activation_coeffs, self._packed)
         return (*front, *addresses(radius)), addresses(*places), given, each, (radius, *places)
 
     def __call__(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,8 +260,8 @@ class Stepper:
             x.contiguous(),
         )
         size = front[-3]
-        room = x.new_zeros(size + h.numel())
-        address, number = room.data_ptr(), room.element_size()
+        workspace = x.new_zeros(size + h.numel())
+        address, number = workspace.data_ptr(), workspace.element_size()
         states = (h.data_ptr(), h.numel(), c.data_ptr(), c.numel(), address + size * number, h.numel())
         tail = (address, size, *places, x.data_ptr(), x.numel(), *given, *states, *(0,) * 10)
         jit.FORWARD(x.dtype, (*front, *tail), math.ceil(batch / each))
@@ -254,7 +270,7 @@ class Stepper:
 
 def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
-    return matrix_gradients(spec.basis, weights.matrix, weights.shape, z, inner)
+    return matrix_gradients(spec.basis, weights.matrix, weights.activation_coeffs, z, inner)
 
 
-ENGINE = Engine("numba", why_not, forward, backward, features, takes_inputs=True)
+ENGINE = Engine("numba", unsupported_reason, forward, backward, features, takes_inputs=True)

@@ -20,11 +20,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.kernels.recurrence.types import Engine, Layout, Pulled, Ran, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import Engine, ForwardResult, Layout, RecurrenceGradients, Spec, Tape, Weights
 from qkan.kernels.spectral.basis import BASES
 
 
-def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def unsupported_reason(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
     """None: this engine runs everywhere."""
     return None
 
@@ -33,33 +33,33 @@ class _Forward:
     """From z to the features' part of the gates, in memory that is used again at every step."""
 
     def __init__(self, spec: Spec, weights: Weights, rows: int) -> None:
-        self.basis, self.low, self.weights = spec.basis, spec.low, weights
+        self.basis, self.matmul_dtype, self.weights = spec.basis, spec.matmul_dtype, weights
         matrix = weights.matrix
-        self.room = matrix.new_empty(rows, spec.basis.terms, matrix.shape[1])
-        self.matrix = matrix.flatten(0, 1) if spec.low is None else matrix.flatten(0, 1).to(spec.low)
+        self.workspace = matrix.new_empty(rows, spec.basis.terms, matrix.shape[1])
+        self.matrix = matrix.flatten(0, 1) if spec.matmul_dtype is None else matrix.flatten(0, 1).to(spec.matmul_dtype)
 
     def waves(self, z: Tensor) -> Tensor:
         """(rows, terms, Z)."""
-        room = self.room[: z.shape[0]]
-        self.basis.planes(z, into=room.unbind(1))
-        return room
+        workspace = self.workspace[: z.shape[0]]
+        self.basis.planes(z, into=workspace.unbind(1))
+        return workspace
 
     def __call__(self, z: Tensor, out: Tensor) -> None:
-        planes, shape = self.waves(z), self.weights.shape
+        planes, shape = self.waves(z), self.weights.activation_coeffs
         if shape is not None:
             count = len(shape) - 1
             activation = (planes[:, :count] * shape[1:]).sum(1).add_(shape[0])
             planes = torch.cat((activation, planes[:, -1]), -1) if self.basis.base else activation
         flat = planes.flatten(1)
-        if self.low is None:
+        if self.matmul_dtype is None:
             torch.addmm(self.weights.bias, flat, self.matrix, out=out)
         else:
-            torch.add(flat.to(self.low) @ self.matrix, self.weights.bias, out=out)
+            torch.add(flat.to(self.matmul_dtype) @ self.matrix, self.weights.bias, out=out)
 
 
 def forward(
     spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None, keep: bool
-) -> Ran:
+) -> ForwardResult:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     encoder, projection = weights.encoder, weights.projection
     hidden = (h_0 if c_0 is None else c_0).shape[1]
@@ -83,7 +83,7 @@ def forward(
             unit = _lstm(gates if encoder is not None else gates.add_(steps[rows]), carry, c[:size])
             h[:size] = unit if projection is None else unit @ projection.mT
         outputs[rows] = h[:size]
-    return Ran(outputs, h, c, Tape(all_gates, carries, latents) if keep else None)
+    return ForwardResult(outputs, h, c, Tape(all_gates, carries, latents) if keep else None)
 
 
 def _lstm(gates: Tensor, carry: Tensor, c: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def backward(
     grad_outputs: Tensor,
     grad_h: Tensor,
     grad_c: Tensor | None,
-) -> Pulled:
+) -> RecurrenceGradients:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     pull = _Backward(spec, weights, layout.sizes[0])
     if grad_c is None:
@@ -144,12 +144,12 @@ def backward(
             torch.mm(pulled, encoder, out=dh[:size])
         else:
             dh[:size] = pulled
-    return Pulled(inner, inner if latents is None else latents, hidden, dh, dc)
+    return RecurrenceGradients(inner, inner if latents is None else latents, hidden, dh, dc)
 
 
 def _gru_backward(
     pull: _Backward, layout: Layout, tape: Tape, h_before: Tensor, grad_outputs: Tensor, dh: Tensor
-) -> Pulled:
+) -> RecurrenceGradients:
     offsets = layout.offsets
     local = _gru_slopes(tape, h_before)  # each step's derivatives turn into its gradient in place
     inner = torch.empty_like(local)
@@ -161,7 +161,7 @@ def _gru_backward(
         inner[rows] = local[rows]
         inner[rows].chunk(3, -1)[2].mul_(r)
         total.mul_(q).add_(pull(h_before[rows], inner[rows]))
-    return Pulled(inner, local, None, dh, None)
+    return RecurrenceGradients(inner, local, None, dh, None)
 
 
 class _Backward:
@@ -169,12 +169,14 @@ class _Backward:
 
     def __init__(self, spec: Spec, weights: Weights, rows: int) -> None:
         self.forward = _Forward(spec, weights, rows)
-        self.basis, self.low = spec.basis, spec.low
-        self.has_shape = weights.shape is not None
-        turned = weights.matrix if weights.shape is None else weights.shape[1:].unsqueeze(-1)
+        self.basis, self.matmul_dtype = spec.basis, spec.matmul_dtype
+        self.has_shape = weights.activation_coeffs is not None
+        transposed_weights = (
+            weights.matrix if weights.activation_coeffs is None else weights.activation_coeffs[1:].unsqueeze(-1)
+        )
         if self.has_shape and self.basis.base is not None:  # a last plane of no weight: the base is not in the shape
-            turned = torch.cat((turned, torch.zeros_like(turned[:1])))
-        slopes, constant = self.basis.differentiate(turned)
+            transposed_weights = torch.cat((transposed_weights, torch.zeros_like(transposed_weights[:1])))
+        slopes, constant = self.basis.differentiate(transposed_weights)
         self.count = len(slopes)
         self.slopes: Tensor | None
         if self.has_shape:
@@ -183,7 +185,7 @@ class _Backward:
         else:
             self.slopes, self.constant = None, constant
             through = slopes.flatten(0, 1).mT
-        self.through = through if self.low is None else through.to(self.low)
+        self.through = through if self.matmul_dtype is None else through.to(self.matmul_dtype)
 
     def __call__(self, z: Tensor, grad: Tensor) -> Tensor:
         """dz (rows, Z) from z and the gradient (rows, G)."""
@@ -191,7 +193,11 @@ class _Backward:
         along = waves[:, : self.count]
         if self.basis.base is not None:
             along[:, -1] = BASES[self.basis.base][1](z)
-        pulled = grad @ self.through if self.low is None else (grad.to(self.low) @ self.through).to(grad.dtype)
+        pulled = (
+            grad @ self.through
+            if self.matmul_dtype is None
+            else (grad.to(self.matmul_dtype) @ self.through).to(grad.dtype)
+        )
         if self.slopes is None:
             total = pulled.view_as(along).mul_(along).sum(1)
             return total if self.constant is None else total.addmm_(grad, self.constant.mT)
@@ -225,4 +231,4 @@ def _gru_slopes(tape: Tape, h_before: Tensor) -> Tensor:
     return slopes
 
 
-ENGINE = Engine("torch", why_not, forward, backward)
+ENGINE = Engine("torch", unsupported_reason, forward, backward)

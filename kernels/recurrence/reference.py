@@ -38,10 +38,12 @@ def gru_step(from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
 def features(spec: Spec, weights: Weights, z: Tensor) -> list[Tensor]:
     """The planes that the matrix multiplies, each in the shape of z: waves, or one activation; the base activation."""
     planes = spec.basis.planes(z)
-    if weights.shape is None:
+    if weights.activation_coeffs is None:
         return planes
-    waves = len(weights.shape) - 1
-    activation = (torch.stack(planes[:waves], -2) * weights.shape[1:]).sum(-2) + weights.shape[0]
+    waves = len(weights.activation_coeffs) - 1
+    activation = (torch.stack(planes[:waves], -2) * weights.activation_coeffs[1:]).sum(-2) + weights.activation_coeffs[
+        0
+    ]
     return [activation, *planes[waves:]]
 
 
@@ -52,8 +54,8 @@ def without_inputs(spec: Spec, steps: Tensor, weights: Weights) -> tuple[Spec, T
         return spec, steps, weights
     parts = []
     for part in (slice(count), slice(count, None)):
-        shape = None if weights.shape is None else weights.shape[:, part]
-        parts.append(weights._replace(matrix=weights.matrix[:, part], shape=shape))
+        shape = None if weights.activation_coeffs is None else weights.activation_coeffs[:, part]
+        parts.append(weights._replace(matrix=weights.matrix[:, part], activation_coeffs=shape))
     contributed = torch.cat(features(spec, parts[0], steps), -1) @ parts[0].matrix.flatten(0, 1)
     return replace(spec, inputs=0), contributed, parts[1]
 
@@ -105,7 +107,11 @@ def run(
         h = states[0]
         z = h if encoder is None else from_input + F.linear(h, encoder)
         planes = torch.cat(features(spec, weights, z), -1)
-        a = planes @ matrix if spec.low is None else (planes.to(spec.low) @ matrix.to(spec.low)).to(z.dtype)
+        a = (
+            planes @ matrix
+            if spec.matmul_dtype is None
+            else (planes.to(spec.matmul_dtype) @ matrix.to(spec.matmul_dtype)).to(z.dtype)
+        )
         a = a + weights.bias
         if spec.cell == "gru":
             return (gru_step(from_input, a, h),)

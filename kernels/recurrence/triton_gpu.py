@@ -10,8 +10,8 @@ there the product is with h itself, here it is with features of h, made in regis
 Where all units fit into one tile (:func:`tiles`), states and gradients of gates stay in registers. Beyond, a program
 hands them from tile to tile through results that it writes anyway, read back behind a barrier from the nearest cache.
 
-Precision: everything is computed in float32, products too (IEEE, no TF32). With ``Spec.low``, features, gradients of
-gates and the matrix are rounded to it for their product, which is summed in float32.
+Precision: everything is computed in float32, products too (IEEE, no TF32). With ``Spec.matmul_dtype``, features,
+gradients of gates and the matrix are rounded to it for their product, which is summed in float32.
 
 This module imports without Triton.
 """
@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
-from qkan.kernels.recurrence.types import GATES, Engine, Layout, Pulled, Ran, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import GATES, Engine, ForwardResult, Layout, RecurrenceGradients, Spec, Tape, Weights
 from qkan.kernels.spectral.basis import Basis
 
 #: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
@@ -51,7 +51,9 @@ class Tiles(NamedTuple):
     warps: int
 
 
-def tiles(hidden: int, latents: int, outputs: int, *, low: bool, plain: bool, backward: bool, lanes: int) -> Tiles:
+def tiles(
+    hidden: int, latents: int, outputs: int, *, matmul_dtype: bool, plain: bool, backward: bool, lanes: int
+) -> Tiles:
     """Tiles for a recurrence of these widths, ``plain`` without encoder and projection, on warps of ``lanes``.
 
     Tensor cores multiply 16 by 16 at least. Products in float32 do without them on NVIDIA: a lane then holds whole rows
@@ -59,16 +61,16 @@ def tiles(hidden: int, latents: int, outputs: int, *, low: bool, plain: bool, ba
     With these tiles and warps nothing is spilled to memory (``tests/support/recurrence_triton_resources.py``).
     """
     units, z, p = (max(16, 1 << (width - 1).bit_length()) for width in (hidden, latents, outputs))
-    wide, deep = 64 if plain else 32, 32 if low else 16
-    resident = max(units, z, p) <= (wide if low else 16)
+    wide, deep = 64 if plain else 32, 32 if matmul_dtype else 16
+    resident = max(units, z, p) <= (wide if matmul_dtype else 16)
     if not resident:
         units, z = (min(units, deep), min(z, wide)) if backward else (min(units, 64), min(z, deep))
         p = min(p, deep)
-    threads = 4 * max(units, z, p) if low else 256
+    threads = 4 * max(units, z, p) if matmul_dtype else 256
     return Tiles(16, units, z, p, resident, threads // lanes)
 
 
-def why_not(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def unsupported_reason(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
     """None if the kernels can run this recurrence, else the reason why not and what would help."""
     if steps.device.type != "cuda" and not (steps.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
         return (
@@ -101,7 +103,7 @@ def _widths(spec: Spec, weights: Weights) -> tuple[int, int, int]:
 
 def forward(
     spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None, keep: bool
-) -> Ran:
+) -> ForwardResult:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     hidden, width, out = _widths(spec, weights)
     call = _Call(spec, layout, weights, steps.device, backward=False)
@@ -134,7 +136,7 @@ def forward(
                 KEEP=keep,
                 **call.constants(of),
             )
-    return Ran(outputs, h_n, c_n, Tape(gates, carry, latent if encoded else None) if keep else None)
+    return ForwardResult(outputs, h_n, c_n, Tape(gates, carry, latent if encoded else None) if keep else None)
 
 
 def backward(
@@ -146,7 +148,7 @@ def backward(
     grad_outputs: Tensor,
     grad_h: Tensor,
     grad_c: Tensor | None,
-) -> Pulled:
+) -> RecurrenceGradients:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     call = _Call(spec, layout, weights, z.device, backward=True)
     tile, encoded = call.tile, weights.encoder is not None
@@ -177,7 +179,7 @@ def backward(
                 CONSTANT=of.constant,
                 **call.constants(of),
             )
-    return Pulled(inner, step_grads, hidden, dh, dc)
+    return RecurrenceGradients(inner, step_grads, hidden, dh, dc)
 
 
 class _Call:
@@ -187,7 +189,9 @@ class _Call:
         self.spec, self.layout, self.weights, self.device = spec, layout, weights, device
         self.widths, self.lanes = _widths(spec, weights), lanes(device)
         plain = weights.encoder is None and weights.projection is None
-        self.tile = tiles(*self.widths, low=spec.low is not None, plain=plain, backward=backward, lanes=self.lanes)
+        self.tile = tiles(
+            *self.widths, matmul_dtype=spec.matmul_dtype is not None, plain=plain, backward=backward, lanes=self.lanes
+        )
 
     @property
     def grid(self) -> tuple[int]:
@@ -204,19 +208,19 @@ class _Call:
         from triton import language as tl
 
         spec, tile, weights = self.spec, self.tile, self.weights
-        low = {None: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+        matmul_dtype = {None: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
         hidden, width, out = self.widths
         return {
             "LSTM": spec.cell == "lstm",
             "KIND": spec.basis.kind,
             "BASE": spec.basis.base or "none",
             "WAVES": of.waves > 0,
-            "SHAPED": weights.shape is not None,
+            "SHAPED": weights.activation_coeffs is not None,
             "ENCODED": weights.encoder is not None,
             "PROJECTED": weights.projection is not None,
             "REVERSE": self.layout.reverse,
             "RESIDENT": tile.resident,
-            "OPERAND": low[spec.low],
+            "OPERAND": matmul_dtype[spec.matmul_dtype],
             "PRECISION": "ieee" if self.device.type == "cuda" else "interpreted",
             "HIDDEN": hidden,
             "WIDTH": width,
@@ -269,32 +273,32 @@ class _Features(NamedTuple):
 
 def _values(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
     """The features of the forward pass: planes of latents in rows and units in columns."""
-    basis, matrix, shape = spec.basis, weights.matrix, weights.shape
+    basis, matrix, shape = spec.basis, weights.matrix, weights.activation_coeffs
     waves = basis.terms - (basis.base is not None)
     if shape is None:
         matrix = torch.cat((_paired(matrix[:waves], basis), matrix[waves:]))
     else:
         shape = _packed(torch.cat((shape[:1], _paired(shape[1:], basis))), 1, tile.latents)
     matrix = matrix.unflatten(-1, (GATES[spec.cell], -1)).transpose(1, 2)
-    return _Features(_packed(matrix, tile.latents, tile.units, spec.low), shape, waves, False)
+    return _Features(_packed(matrix, tile.latents, tile.units, spec.matmul_dtype), shape, waves, False)
 
 
 def _slopes(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
     """Their derivatives for the backward pass: planes of units in rows and latents in columns."""
-    basis, matrix, shape = spec.basis, weights.matrix, weights.shape
-    turned, constant = (
+    basis, matrix, shape = spec.basis, weights.matrix, weights.activation_coeffs
+    transposed_weights, constant = (
         replace(basis, base=None).differentiate(shape[1:]) if shape is not None else basis.differentiate(matrix)
     )
-    waves = turned.shape[0]
+    waves = transposed_weights.shape[0]
     if shape is None:
         waves -= basis.base is not None
-        parts = [_paired(turned[:waves], basis), turned[waves:]]
+        parts = [_paired(transposed_weights[:waves], basis), transposed_weights[waves:]]
         matrix = torch.cat(parts if constant is None else [*parts, constant.unsqueeze(0)])
     else:
         first = torch.zeros_like(shape[0]) if constant is None else constant
-        shape = _packed(torch.cat((first.unsqueeze(0), _paired(turned, basis))), 1, tile.latents)
+        shape = _packed(torch.cat((first.unsqueeze(0), _paired(transposed_weights, basis))), 1, tile.latents)
     matrix = matrix.unflatten(-1, (GATES[spec.cell], -1)).permute(0, 2, 3, 1)
-    packed = _packed(matrix, tile.units, tile.latents, spec.low)
+    packed = _packed(matrix, tile.units, tile.latents, spec.matmul_dtype)
     return _Features(packed, shape, waves, shape is None and constant is not None)
 
 
@@ -305,11 +309,11 @@ def _paired(waves: Tensor, basis: Basis) -> Tensor:
     return torch.cat((waves, torch.zeros_like(waves[:1]))) if waves.shape[0] % 2 else waves
 
 
-def _packed(matrix: Tensor, rows: int, columns: int, low: torch.dtype | None = None) -> Tensor:
+def _packed(matrix: Tensor, rows: int, columns: int, matmul_dtype: torch.dtype | None = None) -> Tensor:
     """A matrix in whole tiles, contiguous, rounded for products."""
     height, width = matrix.shape[-2:]
     padded = F.pad(matrix, (0, -width % columns, 0, -height % rows)).contiguous()
-    return padded if low is None else padded.to(low)
+    return padded if matmul_dtype is None else padded.to(matmul_dtype)
 
 
 def _empty(like: Tensor, *shape: int) -> Tensor:
@@ -327,4 +331,4 @@ def _device_code() -> Any:
     return recurrence_triton_jit
 
 
-ENGINE = Engine("triton", why_not, forward, backward)
+ENGINE = Engine("triton", unsupported_reason, forward, backward)

@@ -35,14 +35,14 @@ class Spec:
     Attributes:
         cell: ``"lstm"`` or ``"gru"``.
         basis: the features of z. Fourier of size 0 with base ``"identity"`` is the affine map of a classical cell.
-        low: bfloat16 or float16 to round features and matrix to for the product, or None.
+        matmul_dtype: bfloat16 or float16 to round features and matrix to for the product, or None.
         inputs: I, how many of z are the inputs x_t themselves: z_t = [x_t, h_(t-1)], steps are the x_t and contribute
             nothing else. For an lstm without encoder; 0 elsewhere.
     """
 
     cell: Literal["lstm", "gru"]
     basis: Basis
-    low: torch.dtype | None = None
+    matmul_dtype: torch.dtype | None = None
     inputs: int = 0
 
 
@@ -86,49 +86,22 @@ class Layout:
         return torch.cat(parts)
 
 
-class Operands(NamedTuple):
-    """A map from z to gates as features and a matrix: what a layer of circuits gives a recurrence.
-
-    Attributes:
-        basis: the features.
-        matrix, bias, shape: as in :class:`Weights`.
-    """
-
-    basis: Basis
-    matrix: Tensor
-    bias: Tensor
-    shape: Tensor | None = None
-
-    def beside(self, other: Operands, offset: Tensor | None) -> Operands:
-        """One map of the inputs of both, which have the same basis and either both a shape or none."""
-        shape = None
-        if self.shape is not None and other.shape is not None:
-            shape = torch.cat((self.shape, other.shape), 1)
-        bias = self.bias + other.bias
-        matrix = torch.cat((self.matrix, other.matrix), 1)
-        return Operands(self.basis, matrix, bias if offset is None else bias + offset, shape)
-
-    def then(self, weight: Tensor, bias: Tensor | None) -> Operands:
-        """Followed by an affine map, ``weight`` (O, G) and ``bias`` (O,)."""
-        offset = self.bias @ weight.mT if bias is None else torch.addmv(bias, weight, self.bias)
-        return self._replace(matrix=self.matrix @ weight.mT, bias=offset)
-
-
 class Weights(NamedTuple):
     """Parameters of a recurrence.
 
     Attributes:
-        matrix: (planes, Z, G), from features to gates. Planes are ``basis.terms``; with ``shape`` the one activation
-            and, if the basis has one, the base activation.
+        matrix: (planes, Z, G), from features to gates. Its planes are ``basis.terms``; with ``activation_coeffs`` the
+            one activation and, if the basis has one, the base activation.
         bias: (G,), added to the features' part.
-        shape: (waves + 1, Z), W_0 and the W_k of the activations, or None where waves themselves are the features.
+        activation_coeffs: (waves + 1, Z), W_0 and the W_k of the activations, or None where waves themselves are the
+        features.
         encoder: (Z, P), from the hidden state to the latent, or None where features are taken of the hidden state.
         projection: (P, H), or None where the hidden state is the cell's output itself.
     """
 
     matrix: Tensor
     bias: Tensor
-    shape: Tensor | None = None
+    activation_coeffs: Tensor | None = None
     encoder: Tensor | None = None
     projection: Tensor | None = None
 
@@ -148,7 +121,7 @@ class Tape(NamedTuple):
     latent: Tensor | None
 
 
-class Ran(NamedTuple):
+class ForwardResult(NamedTuple):
     """What a forward pass gives.
 
     Attributes:
@@ -163,7 +136,7 @@ class Ran(NamedTuple):
     tape: Tape | None
 
 
-class Pulled(NamedTuple):
+class RecurrenceGradients(NamedTuple):
     """What a backward pass through time gives.
 
     Attributes:
@@ -172,7 +145,7 @@ class Pulled(NamedTuple):
             holds the inputs. For an lstm with neither it is ``inner`` itself.
         hidden: (rows, P), the gradient of the hidden state of every step; None without a projection.
         h_0, c_0: gradients of the initial states; no c_0 for gru.
-        shape: the gradient of the shape, where the engine forms it on the way; else None.
+        activation_coeffs: the gradient of those of the weights, where the engine forms it on the way; else None.
     """
 
     inner: Tensor
@@ -180,7 +153,7 @@ class Pulled(NamedTuple):
     hidden: Tensor | None
     h_0: Tensor
     c_0: Tensor | None
-    shape: Tensor | None = None
+    activation_coeffs: Tensor | None = None
 
 
 class Engine(NamedTuple):
@@ -188,18 +161,18 @@ class Engine(NamedTuple):
 
     Attributes:
         name: what users call it.
-        why_not: (spec, steps, weights) to None if it can run them, else the reason in words.
-        forward: (spec, layout, steps, weights, h_0, c_0, keep) to :class:`Ran`; ``keep`` asks for a tape.
-        backward: (spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c) to :class:`Pulled`, with z the tape's
-            latent or what :meth:`Layout.previous` gives.
-        features: (spec, weights, z, inner) to the gradients of matrix and bias from :attr:`Pulled.inner`; None leaves
-            them to products in PyTorch.
+        unsupported_reason: (spec, steps, weights) to None if it can run them, else the reason in words.
+        forward: (spec, layout, steps, weights, h_0, c_0, keep) to :class:`ForwardResult`; ``keep`` asks for a tape.
+        backward: (spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c) to :class:`RecurrenceGradients`, with z
+            the tape's latent or what :meth:`Layout.previous` gives.
+        features: (spec, weights, z, inner) to the gradients of matrix and bias from :attr:`RecurrenceGradients.inner`;
+            None leaves them to products in PyTorch.
         takes_inputs: whether it knows :attr:`Spec.inputs`.
     """
 
     name: str
-    why_not: Callable[[Spec, Tensor, Weights], str | None]
-    forward: Callable[[Spec, Layout, Tensor, Weights, Tensor, Tensor | None, bool], Ran]
-    backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], Pulled]
+    unsupported_reason: Callable[[Spec, Tensor, Weights], str | None]
+    forward: Callable[[Spec, Layout, Tensor, Weights, Tensor, Tensor | None, bool], ForwardResult]
+    backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], RecurrenceGradients]
     features: Callable[[Spec, Weights, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     takes_inputs: bool = False

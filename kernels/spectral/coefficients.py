@@ -34,7 +34,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.common.constant_cache import constants, counted, exact_like
-from qkan.kernels.common.vjp import pull_needed
+from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.kernels.spectral.sum_frequencies import SumExpansion, frequencies
@@ -65,19 +65,21 @@ class Expansion:
         return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
 
     def prepared(
-        self, offset: Tensor | None = None, low: torch.dtype | None = None, *, fused: bool = False
+        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None, *, fused: bool = False
     ) -> Callable[[Tensor], Tensor]:
         """The sum over inputs, (..., inputs) to (..., outputs), with what depends on parameters alone computed once.
 
         Args:
             offset: (outputs,) to add, or None.
-            low, fused: see :func:`qkan.kernels.spectral.matmul.weighted_sum`.
+            matmul_dtype, fused: see :func:`qkan.kernels.spectral.matmul.weighted_sum`.
         """
         constant = self.constant.sum(0)
         constant = constant if offset is None else constant + offset
 
         def run(x: Tensor) -> Tensor:
-            y = weighted_sum(x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, low=low, fused=fused)
+            y = weighted_sum(
+                x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, matmul_dtype=matmul_dtype, fused=fused
+            )
             return y.reshape(*x.shape[:-1], y.shape[-1])
 
         return run
@@ -95,7 +97,7 @@ class Expansion:
         return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.mT
 
 
-def why_not(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
+def unsupported_reason(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
     """None if a layer is band-limited, else the reason why it is not."""
     if readout != "z":
         return f"readout {readout!r} is not band-limited (it has square roots); only the expectation 'z' is"
@@ -143,7 +145,7 @@ class _Rule:
 
 
 def _coefficients(
-    rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+    rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Coefficients of the features, (terms - 1, inputs, outputs), and of the constant, (inputs, outputs)."""
     numbers = 6 * rule.reps * len(rule.points) * theta.shape[-4] * theta.shape[-3]
@@ -157,8 +159,8 @@ def _coefficients(
         keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
     )
     coefficients = (rule.analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
-    if mix is not None:
-        coefficients = coefficients * mix.mT
+    if edge_weight is not None:
+        coefficients = coefficients * edge_weight.mT
     return coefficients[1:], coefficients[0]
 
 
@@ -169,20 +171,20 @@ class _FusedCoefficients(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, theta, weight, bias, mix, rule: _Rule):
+    def forward(ctx: Any, theta, weight, bias, edge_weight, rule: _Rule):
         options = bloch.Options(rule.ansatz, rule.reps, "z", reduce=False, at_points=True)
         ctx.case, ctx.rule = options.case(rule.points.unsqueeze(-1), theta, weight, bias, None), rule
         unmixed = torch.mm(rule.analysis, ctx.case.values()).view(-1, theta.shape[-3], theta.shape[-4])
-        ctx.save_for_backward(theta, weight, bias, mix, None if mix is None else unmixed)
-        coefficients = unmixed if mix is None else unmixed * mix.mT
+        ctx.save_for_backward(theta, weight, bias, edge_weight, None if edge_weight is None else unmixed)
+        coefficients = unmixed if edge_weight is None else unmixed * edge_weight.mT
         return coefficients[1:], coefficients[0]
 
     @staticmethod
     def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
         *tensors, unmixed = ctx.saved_tensors
-        if torch.is_grad_enabled() or not bloch_numba.usable(of_matrix, of_constant):
+        if torch.is_grad_enabled() or not bloch_numba.numba_supported(of_matrix, of_constant):
             values = partial(_coefficients, ctx.rule)
-            return *pull_needed(values, tensors, ctx.needs_input_grad[:4], (of_matrix, of_constant)), None
+            return *vjp_needed(values, tensors, ctx.needs_input_grad[:4], (of_matrix, of_constant)), None
         grad, of_mix = torch.cat((of_constant.unsqueeze(0), of_matrix)), None
         if unmixed is not None:
             of_mix = (grad * unmixed).sum(0).mT if ctx.needs_input_grad[3] else None
@@ -193,40 +195,40 @@ class _FusedCoefficients(torch.autograd.Function):
 
 
 def _expand(
-    basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+    basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> Expansion:
-    if bloch_numba.usable(theta, weight, bias, mix) and torch.is_grad_enabled():
-        return Expansion(basis, *_FusedCoefficients.apply(theta, weight, bias, mix, rule))
-    return Expansion(basis, *_coefficients(rule, theta, weight, bias, mix))
+    if bloch_numba.numba_supported(theta, weight, bias, edge_weight) and torch.is_grad_enabled():
+        return Expansion(basis, *_FusedCoefficients.apply(theta, weight, bias, edge_weight, rule))
+    return Expansion(basis, *_coefficients(rule, theta, weight, bias, edge_weight))
 
 
-def fourier(theta: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
+def fourier(theta: Tensor, bias: Tensor | None, edge_weight: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
     """Expand a layer with fixed pre-activation weights, exactly, for inputs of any size.
 
     Args:
         theta: (outputs, inputs, rows, angles), or (1, inputs, ...) for one circuit per input.
         bias: pre-activation phases (outputs, inputs, reps), or None.
-        mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
+        edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
     """
     angles, analysis = constants(_fourier_rule, reps, theta)
-    return _expand(Basis("fourier", reps), _Rule(angles, analysis, ansatz, reps), theta, None, bias, mix)
+    return _expand(Basis("fourier", reps), _Rule(angles, analysis, ansatz, reps), theta, None, bias, edge_weight)
 
 
 def shared(
-    theta: Tensor, weight: Tensor, bias: Tensor | None, mix: Tensor | None, *, ansatz: Ansatz, reps: int
+    theta: Tensor, weight: Tensor, bias: Tensor | None, edge_weight: Tensor | None, *, ansatz: Ansatz, reps: int
 ) -> SumExpansion:
     """Expand a layer whose pre-activations are one per input, exactly, for inputs of any size; see :mod:`.sums`.
 
     Args:
-        theta, mix, ansatz, reps: as in :func:`fourier`.
+        theta, edge_weight, ansatz, reps: as in :func:`fourier`.
         weight, bias: pre-activations (1, inputs, reps); bias may be None.
     """
     degree = frequencies(reps)
     angles, analysis = constants(_fourier_rule, degree, theta)
     counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
     basis, places = Basis("fourier", degree), counting.expand(*theta.shape[:2], -1)
-    expansion = _expand(basis, _Rule(angles, analysis, ansatz, reps), theta, places, None, mix)
+    expansion = _expand(basis, _Rule(angles, analysis, ansatz, reps), theta, places, None, edge_weight)
     shifts = torch.zeros_like(weight[0]) if bias is None else bias[0]
     return SumExpansion(weight[0], shifts, expansion.matrix, expansion.constant)
 
@@ -285,7 +287,7 @@ def chebyshev(
     theta: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    mix: Tensor | None,
+    edge_weight: Tensor | None,
     *,
     ansatz: Ansatz,
     reps: int,
@@ -295,7 +297,7 @@ def chebyshev(
     """Expand a layer with trained pre-activations on [-radius, radius].
 
     Args:
-        theta, bias, mix, ansatz, reps: as in :func:`fourier`.
+        theta, bias, edge_weight, ansatz, reps: as in :func:`fourier`.
         weight: pre-activation weights (outputs, inputs, reps).
         radius: largest |x| that the expansion holds for, > 0; outside it is wrong. Slopes d phi / d x magnify the
             rounding of coefficients by up to terms^2 / radius, so it should not be needlessly small.
@@ -305,4 +307,4 @@ def chebyshev(
     # In double precision: a rounded node would err by Omega times as much.
     points = radius * constants(_chebyshev_nodes, terms, exact_like(theta))[0]
     basis = Basis("chebyshev", terms, radius)
-    return _expand(basis, _Rule(points, analysis, ansatz, reps), theta, weight, bias, mix)
+    return _expand(basis, _Rule(points, analysis, ansatz, reps), theta, weight, bias, edge_weight)

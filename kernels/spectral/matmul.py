@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.bloch.numba_cpu import usable
-from qkan.kernels.common.vjp import pull_needed
-from qkan.kernels.recurrence.types import Operands
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES, Basis
+from qkan.kernels.spectral.operands import Operands
 
 #: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
 #: are no faster.
@@ -46,7 +46,7 @@ class Sum:
 
     basis: Basis
     diagonal: bool = False
-    low: torch.dtype | None = None
+    matmul_dtype: torch.dtype | None = None
     fused: bool = False
 
     def for_triton(self) -> dict[str, Any]:
@@ -61,7 +61,11 @@ def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
     if kind.diagonal:
         return (torch.stack(planes, -1) * matrix.squeeze(-1).mT).sum(-1) + constant
     features, flat = torch.cat(planes, -1), matrix.flatten(0, 1)
-    y = features @ flat if kind.low is None else (features.to(kind.low) @ flat.to(kind.low)).to(x.dtype)
+    y = (
+        features @ flat
+        if kind.matmul_dtype is None
+        else (features.to(kind.matmul_dtype) @ flat.to(kind.matmul_dtype)).to(x.dtype)
+    )
     return y + constant
 
 
@@ -87,21 +91,21 @@ class _Piece:
     is added up term by term, and the input's gradient needs room for one term only.
     """
 
-    def __init__(self, x: Tensor, rows: slice, kind: Sum, room: Tensor) -> None:
+    def __init__(self, x: Tensor, rows: slice, kind: Sum, workspace: Tensor) -> None:
         self.rows, self.kind = rows, kind
         self.wide = not kind.diagonal and x.shape[1] >= WIDE_INPUTS
         self.x = x[rows] if self.wide else x[rows].mT.contiguous()
-        self.features = room[: kind.basis.terms * self.x.numel()].view(-1, *self.x.shape)
+        self.features = workspace[: kind.basis.terms * self.x.numel()].view(-1, *self.x.shape)
         self.planes = kind.basis.planes(self.x, into=self.features.unbind(0))
 
     def times(self, matrix: Tensor, constant: Tensor, out: Tensor) -> None:
         """Write the product with ``matrix`` to the piece's rows of ``out``."""
-        out, low = out[self.rows], self.kind.low
+        out, matmul_dtype = out[self.rows], self.kind.matmul_dtype
         if self.kind.diagonal:
             torch.add(self.features.mul_(matrix).sum(0).mT, constant, out=out)
-        elif low is not None:
+        elif matmul_dtype is not None:
             features = self.features.flatten(0, 1).mT if not self.wide else self.features.transpose(0, 1).flatten(1)
-            torch.add(features.to(low) @ matrix.flatten(0, 1).to(low), constant, out=out)
+            torch.add(features.to(matmul_dtype) @ matrix.flatten(0, 1).to(matmul_dtype), constant, out=out)
         elif self.wide:
             torch.addmm(constant, self.planes[0], matrix[0], out=out)
             for plane, weights in zip(self.planes[1:], matrix[1:], strict=True):
@@ -111,33 +115,33 @@ class _Piece:
 
     def add_matrix_gradient(self, grad: Tensor, total: Tensor) -> None:
         """Add what the piece contributes to the gradient of the matrix."""
-        grad, low = grad[self.rows], self.kind.low
+        grad, matmul_dtype = grad[self.rows], self.kind.matmul_dtype
         if self.kind.diagonal:
             total += (self.features * grad.mT).sum(-1, keepdim=True)
-        elif low is not None:
+        elif matmul_dtype is not None:
             features = self.features if not self.wide else self.features.mT
-            total += features.to(low) @ grad.to(low)
+            total += features.to(matmul_dtype) @ grad.to(matmul_dtype)
         elif self.wide:
             for plane, gradient in zip(self.planes, total, strict=True):
                 gradient.addmm_(plane.mT, grad)
         else:
             total.flatten(0, 1).addmm_(self.features.flatten(0, 1), grad)
 
-    def pull(self, grad: Tensor, slopes: Tensor, constant: Tensor | None, out: Tensor, room: Tensor) -> None:
+    def pull(self, grad: Tensor, slopes: Tensor, constant: Tensor | None, out: Tensor, workspace: Tensor) -> None:
         """Write the piece's rows of the gradient of x to ``out``; overwrites features."""
-        grad, out, low = grad[self.rows], out[self.rows], self.kind.low
+        grad, out, matmul_dtype = grad[self.rows], out[self.rows], self.kind.matmul_dtype
         along = self.kind.basis.slope_planes(self.x, self.planes)
-        if self.wide and low is None:
+        if self.wide and matmul_dtype is None:
             out.zero_() if constant is None else torch.mm(grad, constant.mT, out=out)
             for plane, weights in zip(along, slopes, strict=True):
-                out.addcmul_(torch.mm(grad, weights.mT, out=room[: out.numel()].view(out.shape)), plane)
+                out.addcmul_(torch.mm(grad, weights.mT, out=workspace[: out.numel()].view(out.shape)), plane)
             return
         if self.wide:
-            pulled = (grad.to(low) @ slopes.to(low).mT).to(grad.dtype)
+            pulled = (grad.to(matmul_dtype) @ slopes.to(matmul_dtype).mT).to(grad.dtype)
         elif self.kind.diagonal:
             pulled = slopes * grad.mT
         else:
-            pulled = self._pull_all(slopes, grad, room)
+            pulled = self._pull_all(slopes, grad, workspace)
         features = self.features[: len(along)]
         if self.kind.basis.base is not None:
             features[-1] = along[-1]
@@ -148,12 +152,12 @@ class _Piece:
         elif constant is not None:
             out.addmm_(grad, constant.mT)
 
-    def _pull_all(self, slopes: Tensor, grad: Tensor, room: Tensor) -> Tensor:
-        flat, low = slopes.flatten(0, 1), self.kind.low
-        if low is not None:
-            return (flat.to(low) @ grad.mT.to(low)).to(grad.dtype).view(*slopes.shape[:2], -1)
-        room = room[: flat.shape[0] * grad.shape[0]].view(flat.shape[0], -1)
-        return torch.mm(flat, grad.mT, out=room).view(*slopes.shape[:2], -1)
+    def _pull_all(self, slopes: Tensor, grad: Tensor, workspace: Tensor) -> Tensor:
+        flat, matmul_dtype = slopes.flatten(0, 1), self.kind.matmul_dtype
+        if matmul_dtype is not None:
+            return (flat.to(matmul_dtype) @ grad.mT.to(matmul_dtype)).to(grad.dtype).view(*slopes.shape[:2], -1)
+        workspace = workspace[: flat.shape[0] * grad.shape[0]].view(flat.shape[0], -1)
+        return torch.mm(flat, grad.mT, out=workspace).view(*slopes.shape[:2], -1)
 
 
 def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
@@ -161,16 +165,16 @@ def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
     samples, inputs = x.shape
     terms = kind.basis.terms
     take = min(max(1, samples), max(64, PIECE_ELEMENTS // max(1, inputs * terms) // 64 * 64))
-    room = x.new_empty(terms * inputs * take)
+    workspace = x.new_empty(terms * inputs * take)
     for first in range(0, samples, take):
-        yield _Piece(x, slice(first, min(first + take, samples)), kind, room)
+        yield _Piece(x, slice(first, min(first + take, samples)), kind, workspace)
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
         if kind.fused:
-            narrow = x if kind.low is None else x.to(kind.low)
+            narrow = x if kind.matmul_dtype is None else x.to(kind.matmul_dtype)
             return spectral_triton.spectral_sum(narrow, matrix, constant, **kind.for_triton()).to(x.dtype)
         out = x.new_empty(x.shape if kind.diagonal else (x.shape[0], matrix.shape[-1]))
         for piece in _pieces(x, kind):
@@ -207,14 +211,14 @@ class _Gradients(torch.autograd.Function):
         grad_x = x.new_empty(x.shape) if need_x else None
         grad_matrix = matrix.new_zeros(matrix.shape) if need_matrix else None
         slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
-        grad, room = grad.contiguous(), x.new_empty(0)
+        grad, workspace = grad.contiguous(), x.new_empty(0)
         for piece in _pieces(x, kind):
             if grad_matrix is not None:
                 piece.add_matrix_gradient(grad, grad_matrix)
             if grad_x is not None and slopes is not None:
                 needed = piece.x.numel() * (1 if piece.wide else len(slopes))
-                room = x.new_empty(needed) if room.numel() < needed else room
-                piece.pull(grad, slopes, constant, grad_x, room)
+                workspace = x.new_empty(needed) if workspace.numel() < needed else workspace
+                piece.pull(grad, slopes, constant, grad_x, workspace)
         return grad_x, grad_matrix
 
     @staticmethod
@@ -244,10 +248,16 @@ class _Gradients(torch.autograd.Function):
 
 
 def matrix_gradient(
-    x: Tensor, matrix: Tensor, grad: Tensor, basis: Basis, *, diagonal: bool = False, low: torch.dtype | None = None
+    x: Tensor,
+    matrix: Tensor,
+    grad: Tensor,
+    basis: Basis,
+    *,
+    diagonal: bool = False,
+    matmul_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """dL/dM of :func:`weighted_sum` for dL/dy = ``grad``, in pieces; nothing is differentiable."""
-    return _Gradients.apply(x, matrix, grad, Sum(basis, diagonal, low), False, True)[1]
+    return _Gradients.apply(x, matrix, grad, Sum(basis, diagonal, matmul_dtype), False, True)[1]
 
 
 def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
@@ -256,7 +266,7 @@ def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x:
         # The kernel has one weight per feature; the highest polynomial is in no derivative.
         top = kind.basis.size - 2
         slopes = torch.cat((slopes[:top], torch.zeros_like(matrix[:1]), slopes[top:]))
-    narrow = x if kind.low is None else x.to(kind.low)
+    narrow = x if kind.matmul_dtype is None else x.to(kind.matmul_dtype)
     options = kind.for_triton() | {"need_x": need_x, "need_matrix": need_matrix}
     grad_x, grad_matrix = spectral_triton.spectral_gradients(grad, narrow, slopes, constant, **options)
     return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
@@ -283,9 +293,9 @@ class _NumbaSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor):
         x, matrix, _, shape = saved = ctx.saved_tensors
         need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
-        if torch.is_grad_enabled() or not usable(grad):
+        if torch.is_grad_enabled() or not numba_supported(grad):
             plain = partial(_plain_operands_sum, ctx.basis)
-            return *pull_needed(plain, saved, ctx.needs_input_grad[:4], grad), None
+            return *vjp_needed(plain, saved, ctx.needs_input_grad[:4], grad), None
         grad, of_matrix, of_constant, of_x, of_shape = grad.contiguous(), None, None, None, None
         if need_matrix or need_constant:
             of_matrix, of_constant = features_numba.matrix_gradients(ctx.basis, matrix, shape, x, grad)
@@ -305,7 +315,7 @@ def _plain_operands_sum(basis: Basis, x: Tensor, matrix: Tensor, constant: Tenso
 def operands_sum(x: Tensor, operands: Operands) -> Tensor:
     """Features of x (samples, inputs) times the matrix of ``operands``, (samples, outputs)."""
     basis, matrix, bias, shape = operands
-    if usable(x, matrix, bias, shape):
+    if numba_supported(x, matrix, bias, shape):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, shape, basis)
     return _plain_operands_sum(basis, x, matrix, bias, shape)
 
@@ -317,7 +327,7 @@ def weighted_sum(
     basis: Basis,
     *,
     diagonal: bool = False,
-    low: torch.dtype | None = None,
+    matmul_dtype: torch.dtype | None = None,
     fused: bool = False,
 ) -> Tensor:
     """Features of x times a matrix.
@@ -328,16 +338,16 @@ def weighted_sum(
         constant: (outputs,), or (inputs,) if ``diagonal``.
         basis: which features.
         diagonal: y_i depends on x_i alone, with the weights of input i: no sum over inputs.
-        low: bfloat16 or float16 to round features and matrix to for the product, which is added up in float32; None
-            multiplies in the dtype of x. Features are computed in the dtype of x either way.
+        matmul_dtype: bfloat16 or float16 to round features and matrix to for the product, which is added up in float32;
+            None multiplies in the dtype of x. Features are computed in the dtype of x either way.
         fused: one Triton kernel makes the features where it multiplies them, so that they never reach memory.
 
     Returns:
         (samples, outputs), or (samples, inputs) if ``diagonal``, in the dtype of x. First and second derivatives, vmap
         and compilation work.
     """
-    kind = Sum(basis, diagonal, low, fused and not diagonal)
-    if not (diagonal or fused or low is not None) and usable(x, matrix, constant):
+    kind = Sum(basis, diagonal, matmul_dtype, fused and not diagonal)
+    if not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
     small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
     if small or torch.compiler.is_compiling():

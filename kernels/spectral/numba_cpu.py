@@ -45,8 +45,8 @@ def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
-    """The integers ``how`` of the kernels; ``others`` are those of recurrences."""
+def kernel_params(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
+    """The integers ``kernel_params`` of the kernels; ``others`` are those of recurrences."""
     from qkan.kernels.spectral import numba_kernels as jit
 
     bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
@@ -54,12 +54,12 @@ def how(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) *
     return kind, basis.size, bases.get(basis.base, jit.IDENTITY), int(shaped), width, *others
 
 
-def waves_of(basis: Basis) -> int:
+def num_frequencies(basis: Basis) -> int:
     """Waves of a basis, without the base activation."""
     return basis.terms - (basis.base is not None)
 
 
-def turned(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def transposed_weights(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """What pulls gradients back to the inputs.
 
     Args:
@@ -104,10 +104,10 @@ def matrix_gradients(
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
     of_matrix = x.new_zeros(threads, planes, high, stride)
     of_bias = x.new_zeros(threads, total)
-    room = x.new_zeros(threads, jit.CHUNK * (stride + (waves_of(basis) + 4) * high))
-    arrays = (radius_of(basis, x.dtype), room, shape, x, grad, of_matrix, of_bias)
-    sizes = (rows, total, 0, room.shape[1])
-    integers = how(basis, shape is not None, width)
+    workspace = x.new_zeros(threads, jit.CHUNK * (stride + (num_frequencies(basis) + 4) * high))
+    arrays = (radius_of(basis, x.dtype), workspace, shape, x, grad, of_matrix, of_bias)
+    sizes = (rows, total, 0, workspace.shape[1])
+    integers = kernel_params(basis, shape is not None, width)
     jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
     whole, bias = (of_matrix[0], of_bias[0]) if threads == 1 else (of_matrix.sum(0), of_bias.sum(0))
     return whole[:, :width, :total].contiguous(), bias
@@ -121,10 +121,12 @@ def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x
     rows, packed = len(x), pack(matrix, planes * width, total)
     out = x.new_empty(rows, total)
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    room = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * waves_of(basis) + 4) * width))
-    arrays = (radius_of(basis, x.dtype), room, x, bias, shape, packed, out)
-    sizes = (rows, total, 0, room.shape[1])
-    jit.PRODUCTS(x.dtype, (*how(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads)
+    workspace = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
+    arrays = (radius_of(basis, x.dtype), workspace, x, bias, shape, packed, out)
+    sizes = (rows, total, 0, workspace.shape[1])
+    jit.PRODUCTS(
+        x.dtype, (*kernel_params(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads
+    )
     return out
 
 
@@ -134,16 +136,16 @@ def input_gradients(
     """Gradients of x and of the shape from that of the sum; arguments as of :func:`matrix_gradients`."""
     from qkan.kernels.spectral import numba_kernels as jit
 
-    pulling, slopes = turned(basis, matrix, shape)
+    pulling, slopes = transposed_weights(basis, matrix, shape)
     total, rows, width = matrix.shape[2], len(x), matrix.shape[1]
     columns = pulling.shape[0] * width
     packed = pack(pulling.contiguous(), total, columns, transposed=True)
     threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
     dx = torch.zeros_like(x)
     of_shape = x.new_zeros(threads, 0 if shape is None else shape.numel())
-    room = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (waves_of(basis) + 3) * width))
-    arrays = (radius_of(basis, x.dtype), room, slopes, packed, x, grad, dx, of_shape)
-    sizes = (rows, total, columns, room.shape[1])
-    integers = how(basis, shape is not None, width)
+    workspace = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
+    arrays = (radius_of(basis, x.dtype), workspace, slopes, packed, x, grad, dx, of_shape)
+    sizes = (rows, total, columns, workspace.shape[1])
+    integers = kernel_params(basis, shape is not None, width)
     jit.INPUT_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
     return dx, None if shape is None else of_shape.sum(0).view_as(shape)

@@ -1,8 +1,9 @@
 """Numba code of features: made, multiplied with a matrix, and pulled back, for some rows at a time.
 
-Everything is in flat arrays of one dtype. ``how`` holds integers that say what to compute, ``room`` is scratch memory
-of which a kernel takes what it needs, so that nothing is allocated inside. See :mod:`qkan.kernels.spectral.numba_cpu`
-for what the arguments hold and :mod:`qkan.kernels.spectral.basis` for the functions.
+Everything is in flat arrays of one dtype. ``kernel_params`` holds integers that say what to compute, ``workspace`` is
+scratch memory of which a kernel takes what it needs, so that nothing is allocated inside. See
+:mod:`qkan.kernels.spectral.numba_cpu` for what the arguments hold and :mod:`qkan.kernels.spectral.basis` for the
+functions.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from qkan.kernels.common.numba_runtime import (
     take,
 )
 
-# Places in ``how``: kind and size of the basis, base activation, whether every input has one activation, inputs.
+# Places in ``kernel_params``: kind and size of the basis, base activation, whether every input has one activation,
+# inputs.
 KIND, SIZE, BASE, SHAPED, WIDTH = range(5)
-#: Integers in ``how``, with those of recurrences.
+#: Integers in ``kernel_params``, with those of recurrences.
 HOW_SIZE = 14
 # Numbers of feature kinds and base activations.
 FOURIER, CHEBYSHEV = 0, 1
@@ -54,17 +56,17 @@ def fill(target: Any, count: int, value: Any) -> None:
 
 
 @inlined
-def waves_of(how: Any) -> int:
+def num_frequencies(kernel_params: Any) -> int:
     """Waves of the basis, without the base activation."""
-    return 2 * how[SIZE] if how[KIND] == FOURIER else how[SIZE] - 1
+    return 2 * kernel_params[SIZE] if kernel_params[KIND] == FOURIER else kernel_params[SIZE] - 1
 
 
 @inlined
-def waves(how: Any, radius: Any, z: Any, count: int, planes: Any, stride: int, spare: Any) -> None:
+def waves(kernel_params: Any, radius: Any, z: Any, count: int, planes: Any, stride: int, spare: Any) -> None:
     """The waves of z[0:count], wave k at planes[k * stride]; ``spare`` takes 2 * count numbers."""
-    size = how[SIZE]
+    size = kernel_params[SIZE]
     # Loops index slices from zero: an index that might be negative would keep LLVM from vectorising them.
-    if how[KIND] == FOURIER:
+    if kernel_params[KIND] == FOURIER:
         if size == 0:
             return
         first, below = planes[:count], planes[size * stride : size * stride + count]
@@ -153,20 +155,20 @@ def activation(shape: Any, planes: Any, stride: int, rows: int, width: int, out:
 
 @inlined
 def add_features(
-    how: Any, radius: Any, z: Any, rows: int, shape: Any, packed: Any, planes: Any, stride: int, spare: Any,
+    kernel_params: Any, radius: Any, z: Any, rows: int, shape: Any, packed: Any, planes: Any, stride: int, spare: Any,
     joined: Any, out: Any, out_stride: int,
 ) -> None:  # fmt: skip
     """Add features of z (rows, width) times the packed matrix to ``out``; ``joined`` takes as much as ``planes``."""
-    width, count = how[WIDTH], waves_of(how)
-    waves(how, radius, z, rows * width, planes, stride, spare)
-    total = count + (1 if how[BASE] != NONE else 0)
-    if how[BASE] != NONE:
-        base(how[BASE], z, rows * width, planes[count * stride :])
-    if how[SHAPED]:
+    width, count = kernel_params[WIDTH], num_frequencies(kernel_params)
+    waves(kernel_params, radius, z, rows * width, planes, stride, spare)
+    total = count + (1 if kernel_params[BASE] != NONE else 0)
+    if kernel_params[BASE] != NONE:
+        base(kernel_params[BASE], z, rows * width, planes[count * stride :])
+    if kernel_params[SHAPED]:
         activation(shape, planes, stride, rows, width, spare)
         total -= count
         add_product(spare, 0, rows, packed, (total + 1) * width, 0, width, out, out_stride)
-        if how[BASE] != NONE:
+        if kernel_params[BASE] != NONE:
             add_product(planes, count * stride, rows, packed, 2 * width, width, width, out, out_stride)
         return
     if width > NARROW:
@@ -181,7 +183,7 @@ def add_features(
 
 @inlined
 def pull(
-    how: Any, radius: Any, z: Any, rows: int, slopes: Any, pulled: Any, stride: int, planes: Any, plane: int,
+    kernel_params: Any, radius: Any, z: Any, rows: int, slopes: Any, pulled: Any, stride: int, planes: Any, plane: int,
     spare: Any, out: Any, of_shape: Any,
 ) -> None:  # fmt: skip
     """out (rows, width) += the gradient of z from ``pulled``, the gradient of the gates times the turned matrix.
@@ -191,9 +193,9 @@ def pull(
     ``slopes`` gives weights of. A last block is the base activation's. The gradient of the shape is added to
     ``of_shape`` on the way.
     """
-    width, count = how[WIDTH], waves_of(how)
-    waves(how, radius, z, rows * width, planes, plane, spare)
-    if how[SHAPED]:
+    width, count = kernel_params[WIDTH], num_frequencies(kernel_params)
+    waves(kernel_params, radius, z, rows * width, planes, plane, spare)
+    if kernel_params[SHAPED]:
         for r in range(rows):
             part = pulled[r * stride :]
             for i in range(width):
@@ -202,16 +204,16 @@ def pull(
                 into, wave = of_shape[(k + 1) * width :], planes[k * plane + r * width :]
                 for i in range(width):
                     into[i] += part[i] * wave[i]
-    if how[KIND] == CHEBYSHEV:
+    if kernel_params[KIND] == CHEBYSHEV:
         count -= 1  # T_(K-1) is in no derivative
-    if how[SHAPED]:
+    if kernel_params[SHAPED]:
         activation(slopes, planes, plane, rows, width, spare)
-    first = 1 if how[KIND] == CHEBYSHEV else 0
-    blocks = 1 if how[SHAPED] else first + count
+    first = 1 if kernel_params[KIND] == CHEBYSHEV else 0
+    blocks = 1 if kernel_params[SHAPED] else first + count
     for r in range(rows):
         row = out[r * width : (r + 1) * width]
         given = pulled[r * stride :]
-        if how[SHAPED]:
+        if kernel_params[SHAPED]:
             slope = spare[r * width :]
             for i in range(width):
                 row[i] += given[i] * slope[i]
@@ -222,8 +224,8 @@ def pull(
                 part, wave = given[(first + k) * width :], planes[k * plane + r * width :]
                 for i in range(width):
                     row[i] += part[i] * wave[i]
-    if how[BASE] != NONE:
-        base_slope(how[BASE], z, rows * width, planes)
+    if kernel_params[BASE] != NONE:
+        base_slope(kernel_params[BASE], z, rows * width, planes)
         for r in range(rows):
             row, part, slope = out[r * width :], pulled[r * stride + blocks * width :], planes[r * width :]
             for i in range(width):
@@ -240,40 +242,40 @@ def add_turned(left: Any, width: int, packed: Any, rows: int, out: Any, stride: 
 
 @inlined
 def feature_gradients(
-    how: Any, radius: Any, begin: int, end: int, total: int, shape: Any, z: Any, inner: Any, of_matrix: Any,
-    of_bias: Any, room: Any,
+    kernel_params: Any, radius: Any, begin: int, end: int, total: int, shape: Any, z: Any, inner: Any, of_matrix: Any,
+    of_bias: Any, workspace: Any,
 ) -> None:  # fmt: skip
     """Add what the rows begin .. end contribute to the gradients of the matrix and of the bias.
 
     ``of_matrix`` has rows of padded(total, COLUMNS) numbers and padded(width, ROWS) rows a plane. Features are made of
     z transposed, for CHUNK rows at a time, so that their product with the gradients is one of tiles.
     """
-    width, count, stride = how[WIDTH], waves_of(how), padded(total, COLUMNS)
+    width, count, stride = kernel_params[WIDTH], num_frequencies(kernel_params), padded(total, COLUMNS)
     high = padded(width, ROWS)
     plane = high * CHUNK
     at = 0
-    turned = room[:plane]
+    transposed_weights = workspace[:plane]
     at += plane
-    planes = room[at : at + (count + 1) * plane]
+    planes = workspace[at : at + (count + 1) * plane]
     at += (count + 1) * plane
-    spare = room[at : at + 2 * plane]
+    spare = workspace[at : at + 2 * plane]
     at += 2 * plane
-    packed = room[at : at + CHUNK * stride]
+    packed = workspace[at : at + CHUNK * stride]
     for first in range(begin, end, CHUNK):
         rows = min(CHUNK, end - first)
         for r in range(rows):
             row = z[(first + r) * width : (first + r + 1) * width]
             for i in range(width):
-                turned[i * CHUNK + r] = row[i]
+                transposed_weights[i * CHUNK + r] = row[i]
         arriving = inner[first * total : (first + rows) * total]
         for r in range(rows):
             row = arriving[r * total : (r + 1) * total]
             for j in range(total):
                 of_bias[j] += row[j]
         pack(arriving, rows, total, False, packed)
-        waves(how, radius, turned, plane, planes, plane, spare)
+        waves(kernel_params, radius, transposed_weights, plane, planes, plane, spare)
         done = 0
-        if how[SHAPED]:
+        if kernel_params[SHAPED]:
             for i in range(width):
                 row = spare[i * CHUNK : (i + 1) * CHUNK]
                 fill(row, CHUNK, shape[i])
@@ -287,60 +289,63 @@ def feature_gradients(
             for k in range(count):
                 add_turned(planes[k * plane :], width, packed, rows, of_matrix[k * high * stride :], stride)
             done = count
-        if how[BASE] != NONE:
-            base(how[BASE], turned, plane, planes)
+        if kernel_params[BASE] != NONE:
+            base(kernel_params[BASE], transposed_weights, plane, planes)
             add_turned(planes, width, packed, rows, of_matrix[done * high * stride :], stride)
 
 
 @inlined
 def products(
-    how: Any, radius: Any, begin: int, end: int, total: int, x: Any, bias: Any, shape: Any, packed: Any, out: Any,
-    room: Any,
+    kernel_params: Any, radius: Any, begin: int, end: int, total: int, x: Any, bias: Any, shape: Any, packed: Any, out:
+    Any,
+    workspace: Any,
 ) -> None:  # fmt: skip
     """Features of the rows begin .. end of x (rows, width) times the packed matrix, plus bias, to out (rows, total)."""
-    width, stride = how[WIDTH], padded(total, COLUMNS)
+    width, stride = kernel_params[WIDTH], padded(total, COLUMNS)
     plane = CHUNK * width
     at = 0
-    sums = room[: CHUNK * stride]
+    sums = workspace[: CHUNK * stride]
     at += CHUNK * stride
-    planes = room[at : at + (waves_of(how) + 1) * plane]
-    at += (waves_of(how) + 1) * plane
-    spare = room[at : at + 2 * plane]
-    joined = room[at + 2 * plane :]
+    planes = workspace[at : at + (num_frequencies(kernel_params) + 1) * plane]
+    at += (num_frequencies(kernel_params) + 1) * plane
+    spare = workspace[at : at + 2 * plane]
+    joined = workspace[at + 2 * plane :]
     for first in range(begin, end, CHUNK):
         rows = min(CHUNK, end - first)
         copy_rows(bias, 0, sums, stride, rows, total)
         source = x[first * width : (first + rows) * width]
-        add_features(how, radius, source, rows, shape, packed, planes, plane, spare, joined, sums, stride)
+        add_features(kernel_params, radius, source, rows, shape, packed, planes, plane, spare, joined, sums, stride)
         copy_rows(sums, stride, out[first * total :], total, rows, total)
 
 
 @inlined
 def input_gradients(
-    how: Any, radius: Any, begin: int, end: int, total: int, columns: int, slopes: Any, packed: Any, x: Any, grad: Any,
-    dx: Any, of_shape: Any, room: Any,
+    kernel_params: Any, radius: Any, begin: int, end: int, total: int, columns: int, slopes: Any, packed: Any, x: Any,
+    grad: Any,
+    dx: Any, of_shape: Any, workspace: Any,
 ) -> None:  # fmt: skip
     """dx (rows, width) of the rows begin .. end, zeros before, from grad (rows, total) and the turned matrix."""
-    width, stride, one = how[WIDTH], padded(columns, COLUMNS), x.dtype.type(1)
+    width, stride, one = kernel_params[WIDTH], padded(columns, COLUMNS), x.dtype.type(1)
     plane = CHUNK * width
     at = 0
-    given = room[: CHUNK * total]
+    given = workspace[: CHUNK * total]
     at += CHUNK * total
-    pulled = room[at : at + CHUNK * stride]
+    pulled = workspace[at : at + CHUNK * stride]
     at += CHUNK * stride
-    planes = room[at : at + (waves_of(how) + 1) * plane]
-    at += (waves_of(how) + 1) * plane
-    spare = room[at : at + 2 * plane]
+    planes = workspace[at : at + (num_frequencies(kernel_params) + 1) * plane]
+    at += (num_frequencies(kernel_params) + 1) * plane
+    spare = workspace[at : at + 2 * plane]
     for first in range(begin, end, CHUNK):
         rows = min(CHUNK, end - first)
         copy_rows(grad[first * total :], 0, given, 0, 1, rows * total)
         fill(pulled, rows * stride, one - one)
         add_product(given, 0, rows, packed, total, 0, total, pulled, stride)
         source, target = x[first * width : (first + rows) * width], dx[first * width : (first + rows) * width]
-        pull(how, radius, source, rows, slopes, pulled, stride, planes, plane, spare, target, of_shape)
+        pull(kernel_params, radius, source, rows, slopes, pulled, stride, planes, plane, spare, target, of_shape)
 
 
-# What kernels take from a frame: ``how`` with the places above and those of recurrences, then integers, then arrays.
+# What kernels take from a frame: ``kernel_params`` with the places above and those of recurrences, then integers, then
+# arrays.
 HOW = ARGUMENTS
 COUNT, TOTAL, OTHER, ROOM_SIZE = range(HOW + HOW_SIZE, HOW + HOW_SIZE + 4)
 RADIUS, ROOM, *ARRAYS = range(HOW + HOW_SIZE + 4, HOW + HOW_SIZE + 44, 2)
@@ -367,19 +372,19 @@ def _pack(frame: Any, one: Any) -> None:
 
 @inlined
 def _products(frame: Any, one: Any) -> None:
-    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    workspace, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
     x, bias, shape = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
     packed, out = take(frame, _3, one), take(frame, _4, one)
     shard = next_shard(frame)
     while shard >= 0:
         begin, end = rows_of(frame, shard)
-        products(frame[HOW:], radius, begin, end, frame[TOTAL], x, bias, shape, packed, out, room)
+        products(frame[HOW:], radius, begin, end, frame[TOTAL], x, bias, shape, packed, out, workspace)
         shard = next_shard(frame)
 
 
 @inlined
 def _matrix_gradients(frame: Any, one: Any) -> None:
-    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    workspace, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
     shape, x, grad = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
     of_matrix, of_bias, total = take(frame, _3, one), take(frame, _4, one), frame[TOTAL]
     size = len(of_matrix) // frame[SHARDS]
@@ -387,13 +392,13 @@ def _matrix_gradients(frame: Any, one: Any) -> None:
     while shard >= 0:
         begin, end = rows_of(frame, shard)
         into, into_bias = of_matrix[shard * size :], of_bias[shard * total : (shard + 1) * total]
-        feature_gradients(frame[HOW:], radius, begin, end, total, shape, x, grad, into, into_bias, room)
+        feature_gradients(frame[HOW:], radius, begin, end, total, shape, x, grad, into, into_bias, workspace)
         shard = next_shard(frame)
 
 
 @inlined
 def _input_gradients(frame: Any, one: Any) -> None:
-    room, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
+    workspace, radius = scratch(frame, one), take(frame, RADIUS, one)[0]
     slopes, packed, x = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
     grad, dx, of_shape = take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
     size = len(of_shape) // frame[SHARDS]
@@ -402,7 +407,9 @@ def _input_gradients(frame: Any, one: Any) -> None:
         begin, end = rows_of(frame, shard)
         into = of_shape[shard * size : (shard + 1) * size]
         sizes = (frame[TOTAL], frame[OTHER])
-        input_gradients(frame[HOW:], radius, begin, end, sizes[0], sizes[1], slopes, packed, x, grad, dx, into, room)
+        input_gradients(
+            frame[HOW:], radius, begin, end, sizes[0], sizes[1], slopes, packed, x, grad, dx, into, workspace
+        )
         shard = next_shard(frame)
 
 

@@ -58,7 +58,7 @@ class SumExpansion:
         weight, bias: pre-activations (inputs, reps).
         matrix: (2 N, inputs, outputs), cosines before sines.
         constant: (inputs, outputs).
-        base: as of :class:`qkan.kernels.layer.Circuits`, or None.
+        base: as of :class:`qkan.kernels.layer.CircuitLayer`, or None.
     """
 
     weight: Tensor
@@ -86,7 +86,7 @@ class SumExpansion:
         return torch.cat((angles.cos(), angles.sin()), -2)
 
     def prepared(
-        self, offset: Tensor | None = None, low: torch.dtype | None = None, *, fused: bool = False
+        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None, *, fused: bool = False
     ) -> Callable[[Tensor], Tensor]:
         """A function of inputs. Its features are not fused, whatever ``fused`` says."""
         matrix, constant = self.matrix.flatten(0, 1), self.constant.sum(0)
@@ -94,7 +94,11 @@ class SumExpansion:
 
         def run(x: Tensor) -> Tensor:
             features = self.features(x).flatten(-2)
-            y = features @ matrix if low is None else (features.to(low) @ matrix.to(low)).to(x.dtype)
+            y = (
+                features @ matrix
+                if matmul_dtype is None
+                else (features.to(matmul_dtype) @ matrix.to(matmul_dtype)).to(x.dtype)
+            )
             if self.base is not None:
                 y = y + F.linear(BASES[self.base[0]][0](x), self.base[1])
             return y + constant

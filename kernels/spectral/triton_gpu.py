@@ -59,7 +59,7 @@ MIN_SHARE = 256
 MAX_STRIDE = 2**24
 
 
-def why_not(x: Tensor) -> str | None:
+def unsupported_reason(x: Tensor) -> str | None:
     """None if the kernels can run on ``x``, else the reason why not and what would help."""
     if find_spec("triton") is None:
         return "Triton is not installed; pip install triton, or use another backend"
@@ -87,7 +87,7 @@ def spectral_sum(
     """Features of x times a matrix.
 
     Args:
-        x: (samples, inputs), any strides, on a device that :func:`why_not` accepts. Computed in float32.
+        x: (samples, inputs), any strides, on a device that :func:`unsupported_reason` accepts. Computed in float32.
         matrix: M, (terms, inputs, outputs), any floating dtype.
         const: (outputs,), or None for zeros.
         kind, size: the terms, see the head of this module.
@@ -262,7 +262,7 @@ def split(samples: int, programs: int, block_b: int) -> tuple[int, int]:
 
 def _check(x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float, base: str | None) -> tuple[int, int]:
     """Pairs of terms, and terms that are not the base."""
-    reason = why_not(x)
+    reason = unsupported_reason(x)
     if reason is not None:
         raise ValueError(reason)
     if kind not in KINDS:

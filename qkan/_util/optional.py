@@ -15,13 +15,13 @@ def require_pennylane() -> ModuleType:
     Raises:
         ModuleNotFoundError: it is not installed; the message gives the command that installs it.
     """
-    reason = why_not()
+    reason = unsupported_reason()
     if reason is not None:
         raise ModuleNotFoundError(reason, name="pennylane")
     return import_module("pennylane")
 
 
-def why_not() -> str | None:
+def unsupported_reason() -> str | None:
     """Why PennyLane cannot run here, or None if it can, found without importing it."""
     if find_spec("pennylane") is None:
         return f"PennyLane is not installed, and this needs it: {INSTALL}"

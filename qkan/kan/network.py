@@ -20,7 +20,7 @@ from qkan.kan.input_checks import Loss
 from qkan.kan.pruning import Pruned
 from qkan.kan.regularization import regularization
 from qkan.kernels.backend_choice import Radius
-from qkan.kernels.recurrence.types import Operands
+from qkan.kernels.spectral.operands import Operands
 from qkan.layers.extend_reps import extend
 from qkan.layers.options import LayerOptions
 from qkan.layers.qkan_layer import QKANLayer

@@ -90,11 +90,11 @@ class DARUAN(nn.Module):
         frozen.training = self.training
         return frozen
 
-    def _circuits(self) -> dispatch.Circuits:
+    def _circuits(self) -> dispatch.CircuitLayer:
         theta, weight, bias = (
             None if p is None else p.unsqueeze(0) for p in (self.theta, self.preact_weight, self.preact_bias)
         )
-        return dispatch.Circuits(
+        return dispatch.CircuitLayer(
             theta,  # type: ignore[arg-type]
             weight,
             bias,

@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 from qkan.kernels.backend_choice import Radius, plan_expansion, sums_apply
 from qkan.kernels.circuits.bloch import pytorch as bloch
-from qkan.kernels.layer import Circuits
-from qkan.kernels.recurrence.types import Operands
+from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral.basis import BASES
+from qkan.kernels.spectral.operands import Operands
 from qkan.kernels.spectral.sum_frequencies import SumExpansion
 from qkan.layers.options import BaseActivation, base_function, check_input
 
@@ -106,7 +106,7 @@ class BlochCircuits(nn.Module):
     preact_weight: Tensor | None
     preact_bias: Tensor | None
 
-    def __init__(self, circuits: Circuits) -> None:
+    def __init__(self, circuits: CircuitLayer) -> None:
         super().__init__()
         self.options = bloch.Options(circuits.ansatz, circuits.reps, circuits.readout, reduce=False)
         weight, bias = circuits.spread(circuits.weight), circuits.spread(circuits.bias)
@@ -131,9 +131,9 @@ class FrozenLayer(nn.Module):
     """A trained :class:`qkan.QKANLayer` as one matrix product over features: (..., in_features) to (..., out_features).
 
     The output has the dtype of the buffers; features are computed at least in float32. Buffers: ``weight``
-    (out_features, columns), ``bias`` (out_features,), and ``mix`` (out_features, in_features) or None for circuits that
-    are summed one by one. Submodule ``phi`` makes the columns of the circuits, ``base_activation`` those of the base
-    branch.
+    (out_features, columns), ``bias`` (out_features,), and ``edge_weight`` (out_features, in_features) or None for
+    circuits that are summed one by one. Submodule ``phi`` makes the columns of the circuits, ``base_activation`` those
+    of the base branch.
 
     Args:
         circuits: those of the layer.
@@ -148,23 +148,23 @@ class FrozenLayer(nn.Module):
 
     weight: Tensor | None
     bias: Tensor
-    mix: Tensor | None
+    edge_weight: Tensor | None
     reads: Tensor | None
 
     def __init__(
         self,
-        circuits: Circuits,
+        circuits: CircuitLayer,
         base: tuple[BaseActivation, Tensor] | None,
         domain: float | None,
         reads: Tensor | None = None,
     ) -> None:
         super().__init__()
-        theta, mix = circuits.theta.detach(), circuits.mix
-        shared = mix is not None and mix.shape[0] > theta.shape[-4]
-        self.out_features = theta.shape[-4] if mix is None else mix.shape[0]
+        theta, edge_weight = circuits.theta.detach(), circuits.edge_weight
+        shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[-4]
+        self.out_features = theta.shape[-4] if edge_weight is None else edge_weight.shape[0]
         self.in_features = theta.shape[-3]
         self.base_activation = None if base is None else base_function(base[0])
-        expansion = expand(circuits, None if shared else mix, domain)
+        expansion = expand(circuits, None if shared else edge_weight, domain)
         bias = theta.new_zeros(self.out_features) if circuits.offset is None else circuits.offset.detach()
         columns: list[Tensor] = []
         self.phi: nn.Module
@@ -177,7 +177,7 @@ class FrozenLayer(nn.Module):
             columns.append(expansion.matrix.flatten(0, 1).mT)
             bias = bias.to(expansion.constant) + expansion.constant.sum(0)
         if shared:
-            columns.append(mix.detach())  # type: ignore[union-attr]
+            columns.append(edge_weight.detach())  # type: ignore[union-attr]
         if base is not None:
             columns.append(base[1].detach())
         summed = expansion is None and not shared
@@ -188,7 +188,7 @@ class FrozenLayer(nn.Module):
 
         buffer("weight", torch.cat([part.to(bias) for part in columns], -1) if columns else None)
         buffer("bias", bias)
-        buffer("mix", theta.new_ones(()) if summed and mix is None else mix if summed else None)
+        buffer("edge_weight", theta.new_ones(()) if summed and edge_weight is None else edge_weight if summed else None)
         self.register_buffer("reads", reads)
 
     def prepare(self, radius: Radius = None) -> FrozenLayer:
@@ -231,7 +231,7 @@ class FrozenLayer(nn.Module):
             x = torch.where(self.reads, x, 0)
         phi = self.phi(_precise(x, dtype))
         columns = []
-        if self.mix is None:
+        if self.edge_weight is None:
             # One circuit per input comes as (..., 1, inputs).
             columns.append(phi.squeeze(-2) if isinstance(self.phi, BlochCircuits) else phi)
         if self.base_activation is not None:
@@ -239,8 +239,8 @@ class FrozenLayer(nn.Module):
         y = self.bias
         if self.weight is not None:
             y = F.linear(torch.cat([part.to(dtype) for part in columns], -1), self.weight, y)
-        if self.mix is not None:
-            y = y + (phi * self.mix).sum(-1)
+        if self.edge_weight is not None:
+            y = y + (phi * self.edge_weight).sum(-1)
         return y.to(dtype)
 
     def extra_repr(self) -> str:
@@ -259,7 +259,7 @@ class FrozenActivation(nn.Module):
         ValueError: trained pre-activations without a domain, or one that is not positive.
     """
 
-    def __init__(self, circuits: Circuits, domain: float | None) -> None:
+    def __init__(self, circuits: CircuitLayer, domain: float | None) -> None:
         super().__init__()
         self.num_features = circuits.theta.shape[-3]
         expansion = expand(circuits, None, domain)
@@ -283,14 +283,14 @@ def _precise(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype if dtype.itemsize >= 4 else torch.float32)
 
 
-def _wave_sum(expansion: Expanded, circuits: Circuits) -> WaveSum:
+def _wave_sum(expansion: Expanded, circuits: CircuitLayer) -> WaveSum:
     matrix, constant = (
         part.squeeze(-1).to(circuits.theta.device, circuits.dtype) for part in (expansion.matrix, expansion.constant)
     )
     return WaveSum(expansion, matrix, constant)
 
 
-def expand(circuits: Circuits, mix: Tensor | None, domain: float | None) -> Expanded | None:
+def expand(circuits: CircuitLayer, edge_weight: Tensor | None, domain: float | None) -> Expanded | None:
     """Circuits as features and a matrix in float64 on the CPU, or None if the circuit itself has to stay.
 
     Raises:
@@ -298,17 +298,17 @@ def expand(circuits: Circuits, mix: Tensor | None, domain: float | None) -> Expa
         TypeError: a domain that is not a number.
     """
     options = {"ansatz": circuits.ansatz, "reps": circuits.reps}
-    if spectral.why_not(ansatz=circuits.ansatz, readout=circuits.readout, per_sample=False) is not None:
+    if spectral.unsupported_reason(ansatz=circuits.ansatz, readout=circuits.readout, per_sample=False) is not None:
         return None
     if circuits.weight is not None and not sums_apply(circuits.weight, circuits.reps):
         domain = _check_domain(domain)
     plan = plan_expansion(circuits.theta, circuits.weight, readout=circuits.readout, radius=domain, **options)  # type: ignore[arg-type]
     if isinstance(plan, str):
         return None
-    exact = Circuits(
+    exact = CircuitLayer(
         *(
             None if t is None else t.detach().cpu().double()
-            for t in (circuits.theta, circuits.weight, circuits.bias, mix)
+            for t in (circuits.theta, circuits.weight, circuits.bias, edge_weight)
         ),  # type: ignore[arg-type]
         **options,  # type: ignore[arg-type]
     )

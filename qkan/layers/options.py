@@ -117,10 +117,10 @@ def check_memory(owner: str, numbers: int, device: torch.device | str | int | No
         ValueError: it does not; the message names the size.
     """
     where = torch.empty(0, device=device).device
-    size, room = numbers * (dtype or torch.get_default_dtype()).itemsize, memory(where)
-    if room is not None and size > room:
+    size, available = numbers * (dtype or torch.get_default_dtype()).itemsize, memory(where)
+    if available is not None and size > available:
         raise ValueError(
-            f"{owner} needs {gibibytes(size)} for its parameters, but {where} has {gibibytes(room)}; use fewer "
+            f"{owner} needs {gibibytes(size)} for its parameters, but {where} has {gibibytes(available)}; use fewer "
             'features or repetitions, or group="input" (one circuit per input)'
         )
 

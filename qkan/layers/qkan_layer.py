@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from qkan.kernels import layer as dispatch
 from qkan.kernels.backend_choice import Choice, Radius
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
-from qkan.kernels.recurrence.types import Operands
+from qkan.kernels.spectral.operands import Operands
 from qkan.layers.edge_access import EdgeCircuits
 from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import Refinable
@@ -168,21 +168,21 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
                 if tensor is not None:
                     tensor.fill_(value)
 
-    def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.Circuits:
-        mix: Tensor | None = self.postact_weight
-        if mix is None and self.group is not None:
-            mix = self.theta.new_ones(self.out_features, self.in_features)
+    def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.CircuitLayer:
+        edge_weight: Tensor | None = self.postact_weight
+        if edge_weight is None and self.group is not None:
+            edge_weight = self.theta.new_ones(self.out_features, self.in_features)
         if self.edge_mask is not None:
-            mix = self.edge_mask.to(self.theta.dtype) if mix is None else self._kept(mix)
+            edge_weight = self.edge_mask.to(self.theta.dtype) if edge_weight is None else self._kept(edge_weight)
         bias, base = self._edge_bias(), self.base_activation
         if bias is not None:
             offset = bias.sum(-1) if offset is None else bias.sum(-1) + offset
         own, weight, preact_bias = self.circuit_parameters()
-        return dispatch.Circuits(
+        return dispatch.CircuitLayer(
             own if theta is None else theta,
             weight,
             preact_bias,
-            mix,
+            edge_weight,
             ansatz=self.ansatz,
             reps=self.reps,
             readout=self.readout,
@@ -245,7 +245,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         radius: Radius = None,
         bandwidth: float | None = None,
         *,
-        beside: QKANLayer | None = None,
+        concat_inputs: QKANLayer | None = None,
         offset: Tensor | None = None,
     ) -> Operands | str:
         """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence.api`.
@@ -253,7 +253,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         Args:
             radius: as of :meth:`prepare`.
             bandwidth: as of :meth:`qkan.kernels.layer.Circuits.operands`.
-            beside: a layer with the same outputs and options, whose inputs stand behind those of this one.
+            concat_inputs: a layer with the same outputs and options, whose inputs stand behind those of this one.
             offset: (out_features,) to add.
 
         Returns:
@@ -262,10 +262,10 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         if not isinstance(self.base_activation, str | type(None)):
             return "its base activation is a function that kernels do not know by name"
         circuits = self._circuits(offset=offset)
-        if beside is not None:
-            if beside.reps != self.reps:
-                return f"its circuits have {self.reps} repetitions, those beside it {beside.reps}"
-            circuits = circuits.beside(beside._circuits())
+        if concat_inputs is not None:
+            if concat_inputs.reps != self.reps:
+                return f"its circuits have {self.reps} repetitions, those beside it {concat_inputs.reps}"
+            circuits = circuits.concat_inputs(concat_inputs._circuits())
         return circuits.operands(radius, bandwidth)
 
     def compile_spectral(self, *, domain: float | None = None) -> FrozenLayer:

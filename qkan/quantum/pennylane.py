@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan._util.optional import require_pennylane, why_not
+from qkan._util.optional import require_pennylane, unsupported_reason
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.quantum import execution
 from qkan.quantum.noise import Noise
@@ -106,7 +106,7 @@ class PennyLane:
             ModuleNotFoundError: PennyLane is not installed.
         """
         check_measurable(readout)
-        reason = why_not()
+        reason = unsupported_reason()
         if reason is not None:
             raise ModuleNotFoundError(reason, name="pennylane")
 

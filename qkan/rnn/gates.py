@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from qkan.kan.jhcg import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kan.network import QKAN
-from qkan.kernels.common.host_sync import largest, unreadable
-from qkan.kernels.recurrence.types import GATES, Operands
+from qkan.kernels.common.host_sync import cannot_sync, largest
+from qkan.kernels.recurrence.types import GATES
 from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.options import LayerOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
@@ -108,7 +109,7 @@ class QKANGates(Gates):
             parts = (self.input.operands(), self.hidden.operands())
             if isinstance(parts[0], str) or isinstance(parts[1], str) or parts[0].basis != parts[1].basis:
                 return None
-            return parts[0].beside(parts[1], self.bias)
+            return parts[0].concat_inputs(parts[1], self.bias)
         if not isinstance(self.hidden, QKANLayer) or not isinstance(self.input, QKANLayer):
             return None
         radius: float | None = None
@@ -117,12 +118,12 @@ class QKANGates(Gates):
             if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
                 return None
             radius = max(own, others)
-        operands = self.input.operands(radius, beside=self.hidden, offset=self.bias)
+        operands = self.input.operands(radius, concat_inputs=self.hidden, offset=self.bias)
         return None if isinstance(operands, str) else operands
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`."""
-        if not unreadable(steps) or not isinstance(self.hidden, QKANLayer):
+        if not cannot_sync(steps) or not isinstance(self.hidden, QKANLayer):
             return self.hidden.operands(bound)
         # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.
         return self.hidden.operands(1.0, UNREAD_BANDWIDTH * self.hidden.reps)

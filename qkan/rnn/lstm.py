@@ -20,7 +20,7 @@ from qkan.kernels.recurrence.types import Layout
 from qkan.layers.options import LayerOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
 from qkan.rnn.gates import Cell, Gates, HybridGates, QKANGates
-from qkan.rnn.unidirectional import Direction, States
+from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
 
 def set_defaults(options: LayerOptions) -> None:
@@ -70,7 +70,9 @@ class Recurrent(nn.Module):
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else directions * self.output_size
             layers += [
-                Direction(self._make_gates(inputs, options), self.hidden_size, self.proj_size, options, self.cell)
+                UnidirectionalRNN(
+                    self._make_gates(inputs, options), self.hidden_size, self.proj_size, options, self.cell
+                )
                 for _ in range(directions)
             ]
         self.directions = nn.ModuleList(layers)

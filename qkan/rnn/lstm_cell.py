@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from qkan.kernels.circuits.bloch.numba_cpu import usable
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.recurrence.numba_cpu import Stepper
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.options import LayerOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
 from qkan.rnn.gates import QKANGates
 from qkan.rnn.lstm import first_tensor, set_defaults
-from qkan.rnn.unidirectional import Direction, States
+from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
 
 class QKANLSTMCell(nn.Module):
@@ -37,7 +37,7 @@ class QKANLSTMCell(nn.Module):
         self.bias = bias
         set_defaults(options)
         gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
-        self.cell = Direction(gates, hidden_size, 0, options)
+        self.cell = UnidirectionalRNN(gates, hidden_size, 0, options)
         self._prepared: tuple[list[tuple[int, int]], list[Tensor], Stepper | None] | None = None
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -106,7 +106,7 @@ class QKANLSTMCell(nn.Module):
         Parameters may change in ways that nothing notices (``.data``), so only frozen gates are prepared: their
         buffers, and whatever writes to them counts their versions.
         """
-        if own is None or not usable(*tensors):
+        if own is None or not numba_supported(*tensors):
             return None
         for tensor in (*tensors, *own):
             if tensor.requires_grad:

@@ -125,12 +125,12 @@ class CircuitGates(Gates):
         if self.backend != "state" or not torch.is_grad_enabled():
             return
         needed = entangled_state.kept_bytes(steps.shape[0], self.theta)
-        room = memory(steps.device)
-        if room is not None and needed > room:
+        available = memory(steps.device)
+        if available is not None and needed > available:
             raise ValueError(
                 f"the backward pass through {steps.shape[0]} rows (batch x time steps) of four circuits with "
                 f"{self.qubits} qubits and {self.layers} layers needs {gibibytes(needed)} for their states, but "
-                f"{steps.device} has {gibibytes(room)}; use checkpoint_steps, or fewer qubits, circuit_layers, "
+                f"{steps.device} has {gibibytes(available)}; use checkpoint_steps, or fewer qubits, circuit_layers, "
                 "sequences or time steps"
             )
 

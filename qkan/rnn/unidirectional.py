@@ -12,12 +12,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from qkan.kan.jhcg import affine, reset_affine
-from qkan.kernels.circuits.bloch.numba_cpu import usable
-from qkan.kernels.common.host_sync import exporting, unreadable
-from qkan.kernels.layer import narrow, without_autocast
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.host_sync import cannot_sync, exporting
+from qkan.kernels.layer import autocast_dtype, without_autocast
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
-from qkan.kernels.recurrence.types import Layout, Operands, Spec, Weights
+from qkan.kernels.recurrence.types import Layout, Spec, Weights
+from qkan.kernels.spectral.operands import Operands
 from qkan.layers.options import LayerOptions
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.gates import Cell, Gates, QKANGates
@@ -27,7 +28,7 @@ States = tuple[Tensor, ...]
 Step = Callable[[Tensor, Any], Any]
 
 
-class Direction(nn.Module):
+class UnidirectionalRNN(nn.Module):
     """Gates and, with ``proj_size``, the projection of the hidden state.
 
     Args:
@@ -110,7 +111,7 @@ class Direction(nn.Module):
             return "an exported program holds plain operations"
         hidden = getattr(self.gates, "hidden", None)
         trained = isinstance(hidden, QKANLayer) and hidden.preact_weight is not None
-        if trained and self.projection is not None and unreadable(steps):
+        if trained and self.projection is not None and cannot_sync(steps):
             return "its states are bounded by values of the projection, which cannot be read here"
         return self.gates.operands(steps, lambda: self.bound(h_0))
 
@@ -118,7 +119,7 @@ class Direction(nn.Module):
         """The gates as one map of [x, h] where the CPU's engine walks: half as many operations to start."""
         if self.cell != "lstm" or engine not in ("auto", "numba") or not isinstance(self.gates, QKANGates):
             return None
-        if not usable(x, h_0) or narrow(x.dtype, x.device) is not None:
+        if not numba_supported(x, h_0) or autocast_dtype(x.dtype, x.device) is not None:
             return None
         return self.gates.joined(x, lambda: self.bound(h_0))
 
@@ -137,19 +138,19 @@ class Direction(nn.Module):
         weights = Weights(
             operands.matrix,
             operands.bias,
-            operands.shape,
+            operands.activation_coeffs,
             None if encoder is None else encoder.to(compute),
             None if projection is None else projection.to(compute),
         )
-        low = narrow(steps.dtype, steps.device)
-        return Spec(self.cell, operands.basis, low, inputs), steps.to(compute), weights
+        matmul_dtype = autocast_dtype(steps.dtype, steps.device)
+        return Spec(self.cell, operands.basis, matmul_dtype, inputs), steps.to(compute), weights
 
     def _run(
         self, operands: Operands, steps: Tensor, layout: Layout, states: States, engine: str, inputs: int = 0
     ) -> tuple[Tensor, States]:
         dtype = steps.dtype
         spec, steps, weights = self._problem(operands, steps, inputs)
-        if spec.basis.kind == "chebyshev" and weights.encoder is None and unreadable(steps):
+        if spec.basis.kind == "chebyshev" and weights.encoder is None and cannot_sync(steps):
             h_0, *others = states  # |h_0| <= 1 was taken for granted; beyond it polynomials go astray
             states = (torch.where(h_0.abs() <= spec.basis.radius, h_0, math.nan), *others)
         with without_autocast(steps.device):

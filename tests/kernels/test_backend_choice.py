@@ -9,13 +9,13 @@ from qkan import QKANLayer
 from qkan.kernels import backend_cost as cost
 from qkan.kernels.circuits.ansatz import ANSATZE
 from qkan.kernels.common.host_sync import largest
-from qkan.kernels.layer import Circuits
+from qkan.kernels.layer import CircuitLayer
 
 
-def circuits(outputs: int, inputs: int, reps: int = 3, *, trained: bool = False, **options: Any) -> Circuits:
+def circuits(outputs: int, inputs: int, reps: int = 3, *, trained: bool = False, **options: Any) -> CircuitLayer:
     theta = torch.randn(outputs, inputs, reps + 1, 2)
     weight = torch.ones(outputs, inputs, reps) if trained else None
-    return Circuits(theta, weight, None, None, ansatz=ANSATZE["pz"], reps=reps, **options)
+    return CircuitLayer(theta, weight, None, None, ansatz=ANSATZE["pz"], reps=reps, **options)
 
 
 @pytest.mark.parametrize("trained", [False, True])

@@ -7,7 +7,7 @@ import torch
 
 from qkan.kernels import layer as dispatch
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
-from qkan.kernels.layer import Circuits
+from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
 
 PZ: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2}
@@ -33,7 +33,7 @@ def test_a_backend_that_could_never_run_is_refused_before_any_input() -> None:
 @pytest.mark.parametrize("backend", ["auto", "spectral", "bloch"])
 def test_shapes_on_the_meta_device(backend: str) -> None:
     theta, x = torch.empty(2, 3, 3, 2, device="meta"), torch.empty(9, 3, device="meta")
-    evaluate = Circuits(theta, None, None, None, backend=backend, **PZ)
+    evaluate = CircuitLayer(theta, None, None, None, backend=backend, **PZ)
     assert evaluate(x).shape == (9, 2)
     assert evaluate.edges(x).shape == (9, 2, 3)
     assert evaluate.prepare()(x).device.type == "meta"
@@ -44,16 +44,16 @@ def test_available_backends_agree() -> None:
     assert tuple(available) == dispatch.BACKENDS[1:]
     assert all(available[name] is None for name in BACKENDS)
     theta, x = torch.randn(2, 3, 3, 2), torch.randn(4, 3)
-    truth = Circuits(theta, None, None, None, backend="reference", **PZ)(x)
+    truth = CircuitLayer(theta, None, None, None, backend="reference", **PZ)(x)
     for name in [name for name, reason in available.items() if reason is None]:
-        value = Circuits(theta, None, None, None, backend=name, **PZ)(x)
+        value = CircuitLayer(theta, None, None, None, backend=name, **PZ)(x)
         torch.testing.assert_close(value, truth, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_leading_dimensions(backend: str) -> None:
     x, theta = torch.randn(2, 3, 4, 5), torch.randn(6, 5, 3, 2)
-    evaluate = Circuits(theta, None, None, None, backend=backend, **PZ)
+    evaluate = CircuitLayer(theta, None, None, None, backend=backend, **PZ)
     assert evaluate(x).shape == (2, 3, 4, 6)
     assert evaluate.edges(x).shape == (2, 3, 4, 6, 5)
     torch.testing.assert_close(evaluate(x).reshape(-1, 6), evaluate(x.reshape(-1, 5)), rtol=0, atol=1e-6)
@@ -63,9 +63,9 @@ def test_leading_dimensions(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_circuit_per_input_for_all_outputs(backend: str) -> None:
     x, shared = torch.randn(7, 4, dtype=torch.float64), torch.randn(1, 4, 3, 2, dtype=torch.float64)
-    mix = torch.randn(5, 4, dtype=torch.float64)
-    got = Circuits(shared, None, None, mix, backend=backend, **PZ)
-    spread = Circuits(shared.expand(5, -1, -1, -1), None, None, mix, backend="reference", **PZ)
+    edge_weight = torch.randn(5, 4, dtype=torch.float64)
+    got = CircuitLayer(shared, None, None, edge_weight, backend=backend, **PZ)
+    spread = CircuitLayer(shared.expand(5, -1, -1, -1), None, None, edge_weight, backend="reference", **PZ)
     torch.testing.assert_close(got(x), spread(x), rtol=0, atol=1e-12)
     torch.testing.assert_close(got.edges(x), spread.edges(x), rtol=0, atol=1e-12)
 
@@ -75,8 +75,8 @@ def test_one_circuit_per_input_for_all_outputs(backend: str) -> None:
 def test_half_precision_computes_in_single(backend: str, dtype: torch.dtype, atol: float) -> None:
     make = torch.Generator().manual_seed(0)
     x, theta = torch.randn(16, 4, generator=make).to(dtype), torch.randn(3, 4, 3, 2, generator=make).to(dtype)
-    y = Circuits(theta, None, None, None, backend=backend, **PZ)(x)
-    exact = Circuits(theta.double(), None, None, None, backend="reference", **PZ)(x.double())
+    y = CircuitLayer(theta, None, None, None, backend=backend, **PZ)(x)
+    exact = CircuitLayer(theta.double(), None, None, None, backend="reference", **PZ)(x.double())
     assert y.dtype == dtype
     torch.testing.assert_close(y.double(), exact, rtol=0, atol=atol)
 
@@ -84,7 +84,7 @@ def test_half_precision_computes_in_single(backend: str, dtype: torch.dtype, ato
 @pytest.mark.parametrize("backend", ["bloch", "reference"])
 def test_a_backend_by_name_is_the_one_that_runs(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral, "fourier", None)
-    evaluate = Circuits(torch.randn(2, 3, 3, 2), None, None, None, backend=backend, **PZ)
+    evaluate = CircuitLayer(torch.randn(2, 3, 3, 2), None, None, None, backend=backend, **PZ)
     assert evaluate.prepare()(torch.randn(50, 3)).shape == (50, 2)
 
 
@@ -104,7 +104,7 @@ def test_triton_backends_through_the_seam(backend: str, trained: bool, shared: b
     leaves = [x, base, offset, *(t for t in tensors if t is not None)]
     results = []
     for name in (backend, "reference"):
-        y = Circuits(*tensors, backend=name, base=("silu", base), offset=offset, **PZ)(x)  # type: ignore[arg-type]
+        y = CircuitLayer(*tensors, backend=name, base=("silu", base), offset=offset, **PZ)(x)  # type: ignore[arg-type]
         upstream = torch.cos(torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape)
         results.append([y, *torch.autograd.grad(y, leaves, upstream)])
     for value, expected in zip(*results, strict=True):
@@ -114,13 +114,13 @@ def test_triton_backends_through_the_seam(backend: str, trained: bool, shared: b
 def test_triton_backends_refuse_by_name_what_they_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     theta, x = torch.randn(2, 3, 3, 2), torch.randn(4, 3)
     with pytest.raises(ValueError, match="its kernels always sum over inputs, and here every edge is asked for"):
-        Circuits(theta, None, None, None, backend="triton", **PZ).edges(x)
+        CircuitLayer(theta, None, None, None, backend="triton", **PZ).edges(x)
     monkeypatch.delenv("TRITON_INTERPRET")
     if not torch.cuda.is_available():
         for backend in ("triton", "spectral-triton"):
             assert "CUDA" in str(dispatch.available_backends()[backend])
             with pytest.raises(ValueError, match=f"backend '{backend}' cannot run this layer: .*CUDA"):
-                Circuits(theta, None, None, None, backend=backend, **PZ)(x)
+                CircuitLayer(theta, None, None, None, backend=backend, **PZ)(x)
 
 
 def test_a_circuit_that_no_input_reaches_is_constant() -> None:
@@ -129,7 +129,7 @@ def test_a_circuit_that_no_input_reaches_is_constant() -> None:
     x = torch.randn(5, 3, dtype=torch.float64).requires_grad_()
     results = []
     for backend in BACKENDS:
-        circuits = Circuits(theta, None, None, None, ansatz=ansatz, reps=1, backend=backend)
+        circuits = CircuitLayer(theta, None, None, None, ansatz=ansatz, reps=1, backend=backend)
         results.append([circuits.edges(x), *torch.autograd.grad(circuits(x).sin().sum(), (x, theta))])
     for result in results[:2]:
         for value, expected in zip(result, results[2], strict=True):

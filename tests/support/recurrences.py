@@ -52,7 +52,7 @@ class Kind:
     encoder: bool = False
     projection: bool = False
     reverse: bool = False
-    low: torch.dtype | None = None
+    matmul_dtype: torch.dtype | None = None
     inputs: int = 0
 
     def __str__(self) -> str:
@@ -116,7 +116,7 @@ def make(
     weights = Weights(
         matrix=randn(planes, width, gates, scale=(planes * width) ** -0.5),
         bias=randn(gates, scale=0.5),
-        shape=randn(waves + 1, width, scale=0.6) if kind.shaped else None,
+        activation_coeffs=randn(waves + 1, width, scale=0.6) if kind.shaped else None,
         encoder=rand(width, out) / out if kind.encoder else None,
         projection=rand(out, hidden) / hidden if kind.projection else None,
     )
@@ -124,7 +124,7 @@ def make(
     if kind.inputs:
         steps = rand(rows, kind.inputs)
     return Case(
-        Spec(kind.cell, kind.basis, kind.low, kind.inputs),  # type: ignore[arg-type]
+        Spec(kind.cell, kind.basis, kind.matmul_dtype, kind.inputs),  # type: ignore[arg-type]
         Layout(tuple(sizes), kind.reverse),
         steps,
         weights,

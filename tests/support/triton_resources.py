@@ -52,12 +52,14 @@ def launches(ansatz: str, reps: int, trained: bool, lanes: int) -> Iterator[tupl
     """Name, kernel, arguments and options of the forward and the backward launch of one layer."""
     bloch_triton.lanes = lambda device: lanes
     circuit = ANSATZE[ansatz]
-    x, mix = torch.zeros(1024, 16, requires_grad=True), torch.zeros(128, 16)
+    x, edge_weight = torch.zeros(1024, 16, requires_grad=True), torch.zeros(128, 16)
     theta = torch.zeros(128, 16, circuit.rows(reps), circuit.angles, requires_grad=True)
     weight = torch.zeros(128, 16, reps) if trained else None
 
     def layer() -> None:
-        bloch_triton.circuits(x, theta, weight, weight, mix, ansatz=circuit, reps=reps, readout="z").sum().backward()
+        bloch_triton.circuits(
+            x, theta, weight, weight, edge_weight, ansatz=circuit, reps=reps, readout="z"
+        ).sum().backward()
 
     return recorded(bloch_triton_kernels, layer)
 

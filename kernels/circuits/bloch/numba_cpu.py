@@ -24,7 +24,7 @@ SHARD_ROTATIONS = 2**15
 MAX_SHARDS = 16
 
 
-def usable(*tensors: Tensor | None) -> bool:
+def numba_supported(*tensors: Tensor | None) -> bool:
     """Whether the kernel takes such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
         return False
@@ -67,14 +67,14 @@ class Case:
 
     Args:
         at_points: ``x`` is (points, 1), and every edge circuit is evaluated there: (points, edges), edges in the order
-            (inputs, outputs). Not with ``reduce`` or ``mix``.
+            (inputs, outputs). Not with ``reduce`` or ``edge_weight``.
     """
 
     def __init__(
-        self, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None, *,
+        self, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None, *,
         ansatz: Ansatz, reps: int, readout: str, reduce: bool, at_points: bool = False,
     ) -> None:  # fmt: skip
-        self.like, self.shapes, self.reduce, self.reps = theta, (x, theta, weight, bias, mix), reduce, reps
+        self.like, self.shapes, self.reduce, self.reps = theta, (x, theta, weight, bias, edge_weight), reduce, reps
         outputs, inputs = theta.shape[-4:-2]
         self.edges, self.samples = outputs * inputs, x.shape[0]
         self.wrap = (outputs, inputs) if at_points else (max(1, self.edges), 1)
@@ -85,15 +85,17 @@ class Case:
         self.columns = theta.shape[-2] * theta.shape[-1]
         self.empty, self.absent = _empty(theta.dtype, self.columns)
         self.x = _array(x.double(), self.samples, self.inputs)
-        self.parameters = self._laid_out(theta, weight, bias, mix)
+        self.parameters = self._laid_out(theta, weight, bias, edge_weight)
 
-    def _laid_out(self, theta: Tensor | None, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None) -> Any:
+    def _laid_out(
+        self, theta: Tensor | None, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
+    ) -> Any:
         sets, per_edge = self.samples if self.per_sample else 1, (self.edges, self.reps)
         return _kernel().Parameters(
             self.absent.theta if theta is None else _array(theta, sets, self.edges, self.columns),
             self.absent.weight if weight is None else _array(weight, *per_edge),
             self.absent.bias if bias is None else _array(bias, *per_edge),
-            self.absent.mix if mix is None else _array(mix, self.edges),
+            self.absent.edge_weight if edge_weight is None else _array(edge_weight, self.edges),
         )
 
     def _shards(self) -> tuple[int, bool]:

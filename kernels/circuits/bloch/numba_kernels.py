@@ -49,7 +49,7 @@ class Parameters(NamedTuple):
     theta: Any
     weight: Any
     bias: Any
-    mix: Any
+    edge_weight: Any
 
 
 @inlined
@@ -111,9 +111,9 @@ def _finish(theta: Any, gradients: Parameters, rows: Any, n: int, program: Any, 
                 gradients.weight[row, code] += by_weight[i]
             if gradients.bias.shape[0]:
                 gradients.bias[row, code] += by_bias[i]
-    if gradients.mix.shape[0]:
+    if gradients.edge_weight.shape[0]:
         for i in range(n):
-            gradients.mix[rows[i]] += R[TOTALS, i]
+            gradients.edge_weight[rows[i]] += R[TOTALS, i]
 
 
 @inlined
@@ -149,11 +149,11 @@ def run_by_edges(
     places = np.empty((3, LANES), np.int64)
     cos, sin = np.empty((times, samples, inputs), dtype), np.empty((times, samples, inputs), dtype)
     _fill_multiples(x, program.times, cos, sin)
-    mix, source, far = np.empty(LANES, dtype), np.empty(LANES if len(grad) else 0, dtype), samples < 0
+    edge_weight, source, far = np.empty(LANES, dtype), np.empty(LANES if len(grad) else 0, dtype), samples < 0
     # (A literal False for ``far`` would have everything compiled a second time for literals.)
     for sample in range(samples):
         far |= beyond(x[sample], inputs, _TAME)
-    mixed, end = len(parameters.mix) > 0, call.end_output * inputs
+    mixed, end = len(parameters.edge_weight) > 0, call.end_output * inputs
     for first in range(call.first_output * inputs, end, LANES):
         n, wild = min(LANES, end - first), far
         _find(first, n, call, places)
@@ -165,7 +165,7 @@ def run_by_edges(
                 for k in range(TOTALS, program.sizes[2]):
                     fill(R[k], n, 0.0)
                 for i in range(n if mixed else 0):
-                    mix[i] = parameters.mix[places[0, i]]
+                    edge_weight[i] = parameters.edge_weight[places[0, i]]
             gather(D[0], x[sample], places[1], n)
             for t in range(times):
                 gather(R[program.sizes[3] + 2 * t], cos[t, sample], places[1], n)
@@ -176,7 +176,7 @@ def run_by_edges(
                 else:
                     copy(source, grad[here, first:], n)
             fill(R[DX], n, 0.0)
-            run_tile(source, mix, mixed, program, call.amplitude, R, D, n, wild)
+            run_tile(source, edge_weight, mixed, program, call.amplitude, R, D, n, wild)
             if len(grad) == 0:
                 if call.reduce:
                     for i in range(n):
@@ -226,7 +226,11 @@ def run_by_samples(
         for column in range(len(upstream)):
             upstream[column, sample] = grad[call.first_sample + sample, offset + column]
     pulled = np.zeros((inputs if len(dx) else 0, samples), dtype)
-    mix, mixed, far = np.empty(LANES, dtype), len(parameters.mix) > 0, samples < 0  # not the literal False, as above
+    edge_weight, mixed, far = (
+        np.empty(LANES, dtype),
+        len(parameters.edge_weight) > 0,
+        samples < 0,
+    )  # not the literal False, as above
     for row in range(inputs):
         far |= beyond(inverse[row], samples, _TAME)
     for low_edge in range(first, end, LANES):
@@ -246,7 +250,7 @@ def run_by_samples(
             for k in program.totals[: len(program.totals) if len(grad) else 0]:
                 fill(R[k], most, 0.0)
             if mixed:
-                fill(mix, most, parameters.mix[places[0, e]])
+                fill(edge_weight, most, parameters.edge_weight[places[0, e]])
             for low in range(0, samples, LANES):
                 n = min(LANES, samples - low)
                 copy(D[0], inverse[row, low:], n)
@@ -254,8 +258,8 @@ def run_by_samples(
                     copy(R[program.sizes[3] + 2 * t], cos[t, row, low:], n)
                     copy(R[program.sizes[3] + 2 * t + 1], sin[t, row, low:], n)
                 fill(R[DX], n, 0.0)
-                source = upstream[column, low : low + n] if len(grad) else mix[:0]
-                run_tile(source, mix, mixed, program, call.amplitude, R, D, n, wild)
+                source = upstream[column, low : low + n] if len(grad) else edge_weight[:0]
+                run_tile(source, edge_weight, mixed, program, call.amplitude, R, D, n, wild)
                 if len(grad) == 0:
                     add(values[column, low:], R[Z], n)
                 elif len(dx):

@@ -56,7 +56,7 @@ def _share(total: int, most: int) -> int:
     return -(-total // -(-total // min(total, most)))
 
 
-def _forward(x: Tensor, circuit: Circuit, mix: Tensor | None, outputs: int, options: Options) -> Tensor:
+def _forward(x: Tensor, circuit: Circuit, edge_weight: Tensor | None, outputs: int, options: Options) -> Tensor:
     samples, features = x.shape
     shape = (samples, outputs) if options.reduce else (samples, outputs, features)
     out = x.new_empty(shape, dtype=circuit.dtype)
@@ -65,8 +65,8 @@ def _forward(x: Tensor, circuit: Circuit, mix: Tensor | None, outputs: int, opti
         if not options.reduce:
             out[piece] = value
             continue
-        if mix is not None:
-            value = value * mix[piece[1]]
+        if edge_weight is not None:
+            value = value * edge_weight[piece[1]]
         out[piece] = value.expand(piece[0].stop - piece[0].start, -1, features).sum(-1)
     return out
 
@@ -75,19 +75,19 @@ class _Gradients:
     """Sums of gradients over the pieces, None where none is needed; entries that no rotation feeds stay zero."""
 
     def __init__(self, needs: Sequence[bool], *tensors: Tensor | None) -> None:
-        x, theta, weight, bias, mix = (t if need else None for t, need in zip(tensors, needs, strict=True))
+        x, theta, weight, bias, edge_weight = (t if need else None for t, need in zip(tensors, needs, strict=True))
         self.x = None if x is None else torch.zeros_like(x)
         # Parameters first, so that each (outputs, inputs) plane is contiguous while pieces add to it.
         self.theta = None if theta is None else theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
         self.weight, self.bias = (
             None if t is None else t.new_zeros((t.shape[-1], *t.shape[:-1])) for t in (weight, bias)
         )
-        self.mix = None if mix is None else torch.zeros_like(mix)
+        self.edge_weight = None if edge_weight is None else torch.zeros_like(edge_weight)
 
     def results(self) -> tuple[Tensor | None, ...]:
         theta = None if self.theta is None else self.theta.movedim((0, 1), (-2, -1))
         weight, bias = (None if t is None else t.movedim(0, -1) for t in (self.weight, self.bias))
-        return self.x, theta, weight, bias, self.mix
+        return self.x, theta, weight, bias, self.edge_weight
 
 
 def _add(total: Tensor, circuit: Circuit, piece: Piece, gradient: Tensor) -> None:
@@ -191,7 +191,7 @@ def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
 
 
 def plain_circuits(
-    options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+    options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
     if options.at_points:
@@ -201,20 +201,20 @@ def plain_circuits(
     if options.at_points:
         return value.squeeze(-1)
     if options.reduce:
-        value = (value if mix is None else value * mix).expand(-1, -1, theta.shape[-3]).sum(-1)
+        value = (value if edge_weight is None else value * edge_weight).expand(-1, -1, theta.shape[-3]).sum(-1)
     return value
 
 
 class _BlochCircuits(torch.autograd.Function):
-    """phi of every (sample, output, input), summed over inputs with weights ``mix`` if ``reduce``."""
+    """phi of every (sample, output, input), summed over inputs with weights ``edge_weight`` if ``reduce``."""
 
     @staticmethod
-    def forward(x, theta, weight, bias, mix, options: Options, keep: bool):
-        if bloch_numba.usable(x, theta, weight, bias, mix):
-            return options.fused(x, theta, weight, bias, mix), None
+    def forward(x, theta, weight, bias, edge_weight, options: Options, keep: bool):
+        if bloch_numba.numba_supported(x, theta, weight, bias, edge_weight):
+            return options.fused(x, theta, weight, bias, edge_weight), None
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
         if not keep:
-            return _forward(x, circuit, mix, theta.shape[-4], options), None
+            return _forward(x, circuit, edge_weight, theta.shape[-4], options), None
         inputs = circuit.inputs(x, (slice(0, x.shape[0]), slice(0, theta.shape[-4])))
         states: list[Vector] = []
         z = circuit.run(inputs, states)
@@ -245,15 +245,15 @@ class _FusedCircuits(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x, theta, weight, bias, mix, options: Options):
-        ctx.save_for_backward(x, theta, weight, bias, mix)
+    def forward(ctx: Any, x, theta, weight, bias, edge_weight, options: Options):
+        ctx.save_for_backward(x, theta, weight, bias, edge_weight)
         ctx.options = options
-        return options.fused(x, theta, weight, bias, mix)
+        return options.fused(x, theta, weight, bias, edge_weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
-        if torch.is_grad_enabled() or not bloch_numba.usable(grad):  # second derivatives and the like
+        if torch.is_grad_enabled() or not bloch_numba.numba_supported(grad):  # second derivatives and the like
             return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None
         return *ctx.options.case(*tensors).gradients(grad, needs), None
 
@@ -262,10 +262,12 @@ class _BlochGradients(torch.autograd.Function):
     """Gradients of :class:`_BlochCircuits`; those not needed are None."""
 
     @staticmethod
-    def forward(grad, x, theta, weight, bias, mix, options: Options, kept: _Kept | None, needs: tuple[bool, ...]):
-        if kept is None and bloch_numba.usable(grad, x, theta, weight, bias, mix):
-            return options.case(x, theta, weight, bias, mix).gradients(grad, needs)
-        total = _Gradients(needs, x, theta, weight, bias, mix)
+    def forward(
+        grad, x, theta, weight, bias, edge_weight, options: Options, kept: _Kept | None, needs: tuple[bool, ...]
+    ):
+        if kept is None and bloch_numba.numba_supported(grad, x, theta, weight, bias, edge_weight):
+            return options.case(x, theta, weight, bias, edge_weight).gradients(grad, needs)
+        total = _Gradients(needs, x, theta, weight, bias, edge_weight)
         if kept is not None:
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
             return total.results()
@@ -274,7 +276,7 @@ class _BlochGradients(torch.autograd.Function):
             inputs = circuit.inputs(x, piece)
             states: list[Vector] = []
             z = circuit.run(inputs, states)
-            _add_piece(circuit, _Kept(inputs, states, z), grad, mix, options, total)
+            _add_piece(circuit, _Kept(inputs, states, z), grad, edge_weight, options, total)
         return total.results()
 
     @staticmethod
@@ -322,15 +324,15 @@ def _plain_gradients(options: Options, tensors: Sequence[Tensor | None]) -> tupl
 
 
 def _add_piece(
-    circuit: Circuit, kept: _Kept, grad: Tensor, mix: Tensor | None, options: Options, total: _Gradients
+    circuit: Circuit, kept: _Kept, grad: Tensor, edge_weight: Tensor | None, options: Options, total: _Gradients
 ) -> None:
     """Add what one piece contributes to the gradients."""
     piece, z = kept.inputs.piece, kept.z
     upstream = grad[piece].unsqueeze(-1) if options.reduce else grad[piece]
-    if total.mix is not None:
-        total.mix[piece[1]] += (upstream * read(z, options.readout)).sum(0)
-    if mix is not None:
-        upstream = upstream * mix[piece[1]]
+    if total.edge_weight is not None:
+        total.edge_weight[piece[1]] += (upstream * read(z, options.readout)).sum(0)
+    if edge_weight is not None:
+        upstream = upstream * edge_weight[piece[1]]
     slope = read_slope(z, options.readout)
     upstream = upstream if slope is None else upstream * slope
     _backward_piece(circuit, kept.inputs, list(kept.states), [None, None, upstream], total)
@@ -341,7 +343,7 @@ def circuits(
     theta: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    mix: Tensor | None,
+    edge_weight: Tensor | None,
     *,
     ansatz: Ansatz,
     reps: int,
@@ -356,7 +358,7 @@ def circuits(
         theta: (outputs, inputs, rows, angles), or (samples or 1, outputs, inputs, rows, angles) for circuits that
             differ between samples.
         weight, bias: pre-activation (outputs, inputs, reps), or None for weight 1 and bias 0.
-        mix: (outputs, inputs) weights of the sum over inputs, or None for ones; only with ``reduce``.
+        edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones; only with ``reduce``.
         ansatz, reps: the circuit.
         readout: ``"z"`` or ``"amplitude"``.
         reduce: sum over inputs.
@@ -368,9 +370,9 @@ def circuits(
         must agree. First and second derivatives and vmap work.
     """
     options = Options(ansatz, reps, readout, reduce)
-    if bloch_numba.usable(x, theta, weight, bias, mix):
-        return _FusedCircuits.apply(x, theta, weight, bias, mix, options)
-    return _BlochCircuits.apply(x, theta, weight, bias, mix, options, keep)[0]
+    if bloch_numba.numba_supported(x, theta, weight, bias, edge_weight):
+        return _FusedCircuits.apply(x, theta, weight, bias, edge_weight, options)
+    return _BlochCircuits.apply(x, theta, weight, bias, edge_weight, options, keep)[0]
 
 
 def at_points(
@@ -387,7 +389,7 @@ def at_points(
         (points, edges) in the dtype of theta, edges in the order (inputs, outputs).
     """
     x = points.unsqueeze(-1)
-    if bloch_numba.usable(points, theta, weight, bias):
+    if bloch_numba.numba_supported(points, theta, weight, bias):
         options = Options(ansatz, reps, "z", reduce=False, at_points=True)
         return _FusedCircuits.apply(x, theta, weight, bias, None, options)
     # Edges stand where a layer has outputs, and there is one input.

@@ -183,7 +183,13 @@ def _share(work: int, others: int, least: int = 1) -> tuple[int, int]:
 
 
 def _arguments(
-    call: _Call, block_o: int, x: Tensor, phases: Tensor, weight: Tensor | None, bias: Tensor | None, mix: Tensor | None
+    call: _Call,
+    block_o: int,
+    x: Tensor,
+    phases: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    edge_weight: Tensor | None,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Inputs and parameter planes as both kernels read them, and what is constant when they are compiled."""
     plan = call.plan
@@ -193,8 +199,8 @@ def _arguments(
     if weight is not None:
         planes.append(weight)
         planes.append(phases if bias is None else bias)
-    if mix is not None:
-        planes.append(mix.unsqueeze(0))
+    if edge_weight is not None:
+        planes.append(edge_weight.unsqueeze(0))
     packed = torch.cat(planes)
     count, _, outputs = packed.shape
     blocks = -(-outputs // block_o)
@@ -209,7 +215,7 @@ def _arguments(
         "ENCODINGS": len(plan.encodings),
         "MODE": plan.mode,
         "PLANES": count,
-        "MIX": -1 if mix is None else count - 1,
+        "MIX": -1 if edge_weight is None else count - 1,
         "AMPLITUDE": call.amplitude,
         "DIAGONAL": call.diagonal,
         "num_warps": 1,
@@ -226,7 +232,7 @@ class _BlochTriton(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x, phases, weight, bias, mix, call: _Call):
+    def forward(x, phases, weight, bias, edge_weight, call: _Call):
         from qkan.kernels.circuits.bloch.triton_kernels import forward_kernel
 
         samples, (inputs, outputs) = x.shape[0], phases.shape[1:]
@@ -236,7 +242,7 @@ class _BlochTriton(torch.autograd.Function):
             block_b, block_o = tile(call.plan.steps, outputs, lanes(x.device), backward=False)
             tiles = -(-samples // block_b) * -(-outputs // block_o)
             splits, chunk = _share(inputs, tiles, MIN_INPUTS)
-            x_planes, planes, constants = _arguments(call, block_o, x, phases, weight, bias, mix)
+            x_planes, planes, constants = _arguments(call, block_o, x, phases, weight, bias, edge_weight)
             dtype = call.dtype if splits == 1 else torch.float32
             out = torch.empty((splits, samples, outputs), device=x.device, dtype=dtype)
             forward_kernel[(tiles * splits,)](
@@ -259,8 +265,8 @@ class _BlochTriton(torch.autograd.Function):
         if totals is None:
             return grad_x, None, None, None, None, None
         sizes = [0 if tensor is None else tensor.shape[0] for tensor in tensors[1:4]]
-        *planes, mix = totals.split([*sizes, totals.shape[0] - sum(sizes)])
-        results = [*planes, mix.squeeze(0)]
+        *planes, edge_weight = totals.split([*sizes, totals.shape[0] - sum(sizes)])
+        results = [*planes, edge_weight.squeeze(0)]
         return grad_x, *(part if want else None for part, want in zip(results, wanted, strict=True)), None
 
 
@@ -270,10 +276,10 @@ def _gradients(
     """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and mix as planes."""
     from qkan.kernels.circuits.bloch.triton_kernels import backward_kernel
 
-    x, phases, *_, mix = tensors
+    x, phases, *_, edge_weight = tensors
     plan = call.plan
     samples, (inputs, outputs) = x.shape[0], phases.shape[1:]
-    slots = plan.slots + (mix is not None)
+    slots = plan.slots + (edge_weight is not None)
     if 0 in (samples, inputs, outputs):
         return torch.zeros_like(x), phases.new_zeros((slots, inputs, outputs))
     block_b, block_o = tile(plan.steps, outputs, lanes(x.device), backward=True)
@@ -308,7 +314,9 @@ def _gradients(
     return (grad_x if call.diagonal else grad_x.sum(0).t()).to(x.dtype), totals
 
 
-def why_not(*, ansatz: Ansatz, reps: int, device: torch.device, dtype: torch.dtype, per_sample: bool) -> str | None:
+def unsupported_reason(
+    *, ansatz: Ansatz, reps: int, device: torch.device, dtype: torch.dtype, per_sample: bool
+) -> str | None:
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
     if torch.compiler.is_compiling():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
@@ -337,7 +345,7 @@ def circuits(
     theta: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    mix: Tensor | None,
+    edge_weight: Tensor | None,
     *,
     ansatz: Ansatz,
     reps: int,
@@ -348,10 +356,10 @@ def circuits(
     Args:
         x: (samples, inputs), float32, bfloat16 or float16, on a CUDA or ROCm device (or anywhere if Triton interprets).
         theta: (outputs, inputs, rows, angles), or (1, inputs, ...) for one circuit per input that serves all outputs
-            of ``mix``: then every circuit is evaluated once and the sum is a matrix product.
+            of ``edge_weight``: then every circuit is evaluated once and the sum is a matrix product.
         weight, bias: pre-activation, (outputs, inputs, reps) or as many outputs as theta has, or None for weight 1
             and bias 0.
-        mix: (outputs, inputs) weights of the sum over inputs, or None for ones.
+        edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
         readout: ``"z"`` or ``"amplitude"``.
 
@@ -359,9 +367,9 @@ def circuits(
         (samples, outputs) in the dtype of ``x``; computed and summed in float32.
 
     Raises:
-        ValueError: the kernels cannot run this; :func:`why_not` says why and what would work.
+        ValueError: the kernels cannot run this; :func:`unsupported_reason` says why and what would work.
     """
-    reason = why_not(ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=theta.dim() > 4)
+    reason = unsupported_reason(ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=theta.dim() > 4)
     if reason is not None:
         raise ValueError(f"backend 'triton' cannot run this layer: {reason}")
     plan = make_plan(ansatz, reps, weight is not None, bias is not None)
@@ -374,9 +382,11 @@ def circuits(
         weights = _encoding_planes(plan, phases.new_ones(shape) if weight is None else weight)
         if plan.mode == ACOS:
             biases = _encoding_planes(plan, phases.new_zeros(shape) if bias is None else bias)
-    shared = mix is not None and mix.shape[0] > theta.shape[0]
+    shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[0]
     call = _Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
     if not shared:
-        return _BlochTriton.apply(x_angle, phases, weights, biases, None if mix is None else mix.t().float(), call)
+        return _BlochTriton.apply(
+            x_angle, phases, weights, biases, None if edge_weight is None else edge_weight.t().float(), call
+        )
     parts = (None if part is None else part.transpose(1, 2) for part in (phases, weights, biases))
-    return F.linear(_BlochTriton.apply(x_angle, *parts, None, call), mix.float()).to(x.dtype)  # type: ignore[union-attr]
+    return F.linear(_BlochTriton.apply(x_angle, *parts, None, call), edge_weight.float()).to(x.dtype)  # type: ignore[union-attr]

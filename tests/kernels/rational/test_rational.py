@@ -34,19 +34,19 @@ def truth(spec, x, a, b, grad):
     x, a, b, grad = (tensor.double().numpy() for tensor in (x, a, b, grad))
     (m, n), terms = spec.order, spec.denominator == "abs_terms"
     a, b = a[None, :, None, :], b[None, :, None, :]
-    up, low = np.arange(m + 1), np.arange(1, n + 1)
+    up, matmul_dtype = np.arange(m + 1), np.arange(1, n + 1)
     z = x[..., None]
     powers, u = z**up, np.abs(z) if terms else z
-    inner = np.sum((np.abs(b) if terms else b) * u**low, -1)
+    inner = np.sum((np.abs(b) if terms else b) * u**matmul_dtype, -1)
     q, p = 1 + np.abs(inner), np.sum(a * powers, -1)
     f = p / q
     of_p = np.sum(a[..., 1:] * up[1:] * z ** up[:-1], -1)
-    of_q = np.sum((np.abs(b) if terms else b) * low * u ** (low - 1), -1)
+    of_q = np.sum((np.abs(b) if terms else b) * matmul_dtype * u ** (matmul_dtype - 1), -1)
     of_q = of_q * np.where(x < 0, -1, 1) if terms else of_q * np.where(inner < 0, -1, 1)
     dx = grad * (of_p - f * of_q) / q
     da = np.sum(grad[..., None] * powers / q[..., None], (0, 2))
     towards = np.where(b < 0, -1, 1) if terms else np.where(inner < 0, -1, 1)[..., None]
-    db = np.sum(-(grad * f / q)[..., None] * towards * u**low, (0, 2))
+    db = np.sum(-(grad * f / q)[..., None] * towards * u**matmul_dtype, (0, 2))
     return tuple(torch.from_numpy(np.ascontiguousarray(result)) for result in (f, dx, da, db))
 
 

@@ -215,7 +215,7 @@ def test_through_the_activation_with_channels_in_the_middle() -> None:
 
 
 def reason(**change: Any) -> str | None:
-    return rational_triton.why_not(Spec(2), change.get("x", torch.zeros(1, 2, 3)))
+    return rational_triton.unsupported_reason(Spec(2), change.get("x", torch.zeros(1, 2, 3)))
 
 
 def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,17 +88,17 @@ def test_tiles_of_devices(basis: Basis) -> None:
     assert_close(case(Kind(basis=basis), (3, 2), 18), "triton", 3e-6)
 
 
-def low_case(kind: Kind, low: torch.dtype, sizes: tuple[int, ...], hidden: int) -> Case:
-    return case(replace(kind, low=low), sizes, hidden)
+def low_case(kind: Kind, matmul_dtype: torch.dtype, sizes: tuple[int, ...], hidden: int) -> Case:
+    return case(replace(kind, matmul_dtype=matmul_dtype), sizes, hidden)
 
 
 @pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
-def test_low_products_are_rounded_once_and_summed_in_float32(low: torch.dtype) -> None:
-    given = low_case(Kind(basis=Basis("fourier", 2, base="silu")), low, (5,), 7)
+def test_low_products_are_rounded_once_and_summed_in_float32(matmul_dtype: torch.dtype) -> None:
+    given = low_case(Kind(basis=Basis("fourier", 2, base="silu")), matmul_dtype, (5,), 7)
     got = recurrence.run(given.spec, given.layout, given.steps, given.weights, given.h_0, given.c_0, engine="triton")
     exact = given.to(torch.float64)
     planes = torch.cat(recurrence_reference.features(exact.spec, exact.weights, exact.h_0), -1)
-    gates = planes.to(low).double() @ exact.weights.matrix.flatten(0, 1).to(low).double()
+    gates = planes.to(matmul_dtype).double() @ exact.weights.matrix.flatten(0, 1).to(matmul_dtype).double()
     h, c = recurrence_reference.lstm_step(gates + exact.weights.bias + exact.steps, exact.c_0)
     torch.testing.assert_close(got[0].double(), h, atol=1e-6, rtol=0)
     torch.testing.assert_close(got[2].double(), c, atol=1e-6, rtol=0)
@@ -114,10 +114,10 @@ def test_low_products_are_rounded_once_and_summed_in_float32(low: torch.dtype) -
     ],
     ids=str,
 )
-def test_low_products_as_the_torch_engine_has_them(kind: Kind, low: torch.dtype) -> None:
-    given = low_case(kind, low, (4, 2), 6)
+def test_low_products_as_the_torch_engine_has_them(kind: Kind, matmul_dtype: torch.dtype) -> None:
+    given = low_case(kind, matmul_dtype, (4, 2), 6)
     got, expected = results(given, "triton"), results(given, "torch")
-    unit = 2.0**-8 if low == torch.bfloat16 else 2.0**-11
+    unit = 2.0**-8 if matmul_dtype == torch.bfloat16 else 2.0**-11
     for name, tensor in expected.items():
         error, scale = float((got[name] - tensor).abs().max()), max(1.0, float(tensor.abs().max()))
         assert error <= 4 * unit * scale, name
@@ -162,7 +162,7 @@ def test_what_is_not_finite_stays_in_its_sequence() -> None:
 def reason(kind: Kind, hidden: int, **change: Tensor) -> str | None:
     given = make(kind, (2,), hidden, dtype=torch.float32)
     steps = change.get("steps", given.steps)
-    return recurrence_triton.why_not(given.spec, steps, given.weights)
+    return recurrence_triton.unsupported_reason(given.spec, steps, given.weights)
 
 
 def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,9 @@ def test_by_name_a_recurrence_beyond_the_kernels_is_refused() -> None:
 
 def test_auto_does_not_interpret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    given = make(Kind(low=torch.bfloat16), (2,), 3, dtype=torch.float32)  # the engine before it cannot round products
+    given = make(
+        Kind(matmul_dtype=torch.bfloat16), (2,), 3, dtype=torch.float32
+    )  # the engine before it cannot round products
     assert recurrence.engine_for("auto", given.spec, given.steps, given.weights).name == "torch"
     assert recurrence.engine_for("triton", given.spec, given.steps, given.weights).name == "triton"
     explained = recurrence.explain("auto", given.spec, given.steps, given.weights)
@@ -197,14 +199,14 @@ def test_auto_does_not_interpret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("low", [False, True])
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("lanes", [32, 64])
-def test_tiles_fit_their_recurrence(low: bool, backward: bool, lanes: int) -> None:
-    options = {"low": low, "plain": True, "backward": backward, "lanes": lanes}
+def test_tiles_fit_their_recurrence(matmul_dtype: bool, backward: bool, lanes: int) -> None:
+    options = {"low": matmul_dtype, "plain": True, "backward": backward, "lanes": lanes}
     assert tiles(5, 5, 5, **options)[:5] == (16, 16, 16, 16, True)
-    assert tiles(60, 60, 60, **options).resident == low
+    assert tiles(60, 60, 60, **options).resident == matmul_dtype
     beyond = tiles(100, 100, 100, **options)
     assert not beyond.resident
     # What is summed over is in the rows of a tile, and short: units backward, latents forward.
-    assert (beyond.units if backward else beyond.latents) == (32 if low else 16)
+    assert (beyond.units if backward else beyond.latents) == (32 if matmul_dtype else 16)
     assert beyond.warps * lanes == 256
 
 

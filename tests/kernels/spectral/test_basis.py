@@ -56,9 +56,9 @@ def test_an_input_of_a_million_keeps_its_harmonics() -> None:
 @pytest.mark.parametrize("basis", [Basis("fourier", 3, base="silu"), Basis("chebyshev", 6, radius=2.0, base="gelu")])
 def test_planes_written_into_room_are_the_same(basis: Basis) -> None:
     x = torch.randn(4, 3)
-    room = torch.full((basis.terms, 4, 3), torch.nan)
-    basis.planes(x, into=room.unbind(0))
-    assert torch.equal(room, torch.stack(basis.planes(x)))
+    workspace = torch.full((basis.terms, 4, 3), torch.nan)
+    basis.planes(x, into=workspace.unbind(0))
+    assert torch.equal(workspace, torch.stack(basis.planes(x)))
 
 
 @pytest.mark.parametrize("base", BASES)

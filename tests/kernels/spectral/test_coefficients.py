@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from qkan.kernels.circuits import statevector as reference
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.common import constant_cache as constants
-from qkan.kernels.layer import Circuits
+from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
 
 BANDED = {name: ansatz for name, ansatz in ANSATZE.items() if ansatz.encoding_map == "identity"}
@@ -31,8 +31,8 @@ def gradients(y: Tensor, tensors: list[Tensor]) -> list[Tensor]:
 
 def assert_agree(x: Tensor, tensors: list[Tensor | None], atol: float, **options: Any) -> None:
     leaves = [t for t in (x, *tensors) if t is not None]
-    fast = Circuits(*tensors, backend="spectral", **options)  # type: ignore[arg-type]
-    truth = Circuits(*tensors, backend="reference", **options)(x)  # type: ignore[arg-type]
+    fast = CircuitLayer(*tensors, backend="spectral", **options)  # type: ignore[arg-type]
+    truth = CircuitLayer(*tensors, backend="reference", **options)(x)  # type: ignore[arg-type]
     for got, expected in zip(gradients(fast(x), leaves), gradients(truth, leaves), strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=atol)
 
@@ -40,12 +40,12 @@ def assert_agree(x: Tensor, tensors: list[Tensor | None], atol: float, **options
 @pytest.mark.parametrize("name", BANDED)
 @pytest.mark.parametrize("reps", [1, 2, 5, 16])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("mix", [False, True])
-def test_fourier_is_exact(name: str, reps: int, bias: bool, mix: bool) -> None:
+@pytest.mark.parametrize("edge_weight", [False, True])
+def test_fourier_is_exact(name: str, reps: int, bias: bool, edge_weight: bool) -> None:
     make = torch.Generator().manual_seed(reps)
     ansatz = BANDED[name]
     theta = leaf(make, 3, 4, ansatz.rows(reps), ansatz.angles)
-    tensors = [theta, None, leaf(make, 3, 4, reps) if bias else None, leaf(make, 3, 4) if mix else None]
+    tensors = [theta, None, leaf(make, 3, 4, reps) if bias else None, leaf(make, 3, 4) if edge_weight else None]
     assert_agree(leaf(make, 5, 4, scale=10.0), tensors, 1e-11, ansatz=ansatz, reps=reps)
 
 
@@ -79,8 +79,8 @@ def test_edges_and_prepared_calls(trained: bool) -> None:
     options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2}
     arguments = (leaf(make, 3, 4, 3, 2), weight, None, leaf(make, 3, 4))
     x = torch.rand(2, 5, 4, generator=make, dtype=torch.float64)
-    fast = Circuits(*arguments, backend="spectral", **options)
-    truth = Circuits(*arguments, backend="reference", **options)
+    fast = CircuitLayer(*arguments, backend="spectral", **options)
+    truth = CircuitLayer(*arguments, backend="reference", **options)
     torch.testing.assert_close(fast.edges(x), truth.edges(x), rtol=0, atol=1e-12)
     torch.testing.assert_close(fast.prepare(1.0)(x), truth(x), rtol=0, atol=1e-12)
 
@@ -123,24 +123,24 @@ def test_says_why_it_cannot_run(name: str) -> None:
         "per-sample": "theta differs between samples",
     }[name]
     with pytest.raises(ValueError, match=f"backend 'spectral' cannot run this layer: .*{reason}.*; use 'bloch' or"):
-        Circuits(theta, None, None, None, backend="spectral", **arguments)
-    assert torch.isfinite(Circuits(theta, None, None, None, **arguments)(torch.zeros(2, 4))).all()
+        CircuitLayer(theta, None, None, None, backend="spectral", **arguments)
+    assert torch.isfinite(CircuitLayer(theta, None, None, None, **arguments)(torch.zeros(2, 4))).all()
 
 
 @pytest.mark.parametrize("weight", [1000.0, math.nan])
 def test_a_band_too_wide_for_single_precision_is_refused(weight: float) -> None:
     arguments = (torch.randn(3, 4, 2, 2), torch.full((3, 4, 1), weight), None, None)
     with pytest.raises(ValueError, match=r"inputs are so large \(or not finite\) that 512 terms are not enough"):
-        Circuits(*arguments, backend="spectral", ansatz=ANSATZE["pz"], reps=1)(torch.ones(2, 4))
-    assert Circuits(*arguments, ansatz=ANSATZE["pz"], reps=1)(torch.ones(2, 4)).isnan().any() == math.isnan(weight)
+        CircuitLayer(*arguments, backend="spectral", ansatz=ANSATZE["pz"], reps=1)(torch.ones(2, 4))
+    assert CircuitLayer(*arguments, ansatz=ANSATZE["pz"], reps=1)(torch.ones(2, 4)).isnan().any() == math.isnan(weight)
 
 
 def test_a_recurrence_must_say_how_large_its_states_get() -> None:
     arguments = (torch.randn(3, 4, 2, 2), torch.ones(3, 4, 1), None, None)
     options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 1}
     with pytest.raises(ValueError, match="pre-activations are trained and no bound on its inputs is known"):
-        Circuits(*arguments, backend="spectral", **options).prepare()
-    assert Circuits(*arguments, **options).prepare()(torch.zeros(2, 4)).shape == (2, 3)
+        CircuitLayer(*arguments, backend="spectral", **options).prepare()
+    assert CircuitLayer(*arguments, **options).prepare()(torch.zeros(2, 4)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e-30, 1e-3])
@@ -149,8 +149,8 @@ def test_a_tiny_domain_keeps_values_and_slopes(radius: float) -> None:
     theta, weight = torch.randn(2, 3, 3, 2, generator=make), torch.randn(2, 3, 2, generator=make)
     x = (radius * torch.ones(1, 3)).requires_grad_()
     options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2}
-    fast = Circuits(theta, weight, None, None, backend="spectral", **options)(x)
-    truth = Circuits(theta, weight, None, None, backend="reference", **options)(x)
+    fast = CircuitLayer(theta, weight, None, None, backend="spectral", **options)(x)
+    truth = CircuitLayer(theta, weight, None, None, backend="reference", **options)(x)
     torch.testing.assert_close(fast, truth, rtol=0, atol=1e-6)
     slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (fast, truth)]
     torch.testing.assert_close(*slopes, rtol=0, atol=1e-4)
@@ -158,11 +158,11 @@ def test_a_tiny_domain_keeps_values_and_slopes(radius: float) -> None:
 
 def test_constants_do_not_depend_on_the_default_device() -> None:
     theta, x = torch.randn(2, 3, 7, 2), torch.randn(20, 3)
-    evaluate = Circuits(theta, None, None, None, backend="spectral", ansatz=ANSATZE["pz"], reps=6)
+    evaluate = CircuitLayer(theta, None, None, None, backend="spectral", ansatz=ANSATZE["pz"], reps=6)
     constants._KNOWN.clear()
     with torch.device("meta"):
         y = evaluate(x)
-    exact = Circuits(theta, None, None, None, backend="reference", ansatz=ANSATZE["pz"], reps=6)(x)
+    exact = CircuitLayer(theta, None, None, None, backend="reference", ansatz=ANSATZE["pz"], reps=6)(x)
     torch.testing.assert_close(y, exact, rtol=0, atol=1e-5)
 
 
@@ -171,12 +171,12 @@ def test_fake_tensors_do_not_outlive_their_mode() -> None:
     options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 2, "backend": "spectral"}
     constants._KNOWN.clear()
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        assert Circuits(theta, None, None, None, **options)(mode.from_tensor(x)).shape == (20, 2)
+        assert CircuitLayer(theta, None, None, None, **options)(mode.from_tensor(x)).shape == (20, 2)
     assert not constants._KNOWN
-    assert type(Circuits(theta, None, None, None, **options)(x)) is Tensor
+    assert type(CircuitLayer(theta, None, None, None, **options)(x)) is Tensor
     with FakeTensorMode() as mode:  # and real constants do not reach into a mode that refuses them
         fake_theta, fake_x = mode.from_tensor(theta), mode.from_tensor(x)
-        assert Circuits(fake_theta, None, None, None, **options)(fake_x).shape == (20, 2)
+        assert CircuitLayer(fake_theta, None, None, None, **options)(fake_x).shape == (20, 2)
 
 
 def test_constants_are_kept_for_a_bounded_number_of_sizes() -> None:
@@ -203,8 +203,8 @@ def test_single_precision(name: str, trained: bool, reps: int) -> None:
     leaves = [t for t in (x, theta, weight) if t is not None]
     exact_leaves = [t.detach().double().requires_grad_() for t in leaves]
     exact_weight = exact_leaves[2] if trained else None
-    fast = Circuits(theta, weight, None, None, backend="spectral", **options)
-    truth = Circuits(exact_leaves[1], exact_weight, None, None, backend="reference", **options)
+    fast = CircuitLayer(theta, weight, None, None, backend="spectral", **options)
+    truth = CircuitLayer(exact_leaves[1], exact_weight, None, None, backend="reference", **options)
     # One activation: 2e-6. A sum over 8 inputs may err by a few times as much.
     torch.testing.assert_close(fast.edges(x).double(), truth.edges(exact_leaves[0]), rtol=0, atol=2e-6)
     got, expected = gradients(fast(x), leaves), gradients(truth(exact_leaves[0]), exact_leaves)

@@ -128,12 +128,12 @@ def test_any_layout_of_inputs_and_upstream_gradients(layout: str) -> None:
 
 @pytest.mark.parametrize(("low", "atol"), [(torch.bfloat16, 4e-2), (torch.float16, 5e-3)])
 @pytest.mark.parametrize("inputs", [5, 100])
-def test_a_narrow_product(low: torch.dtype, atol: float, inputs: int) -> None:
+def test_a_narrow_product(matmul_dtype: torch.dtype, atol: float, inputs: int) -> None:
     basis = KINDS["chebyshev with a base"]
     exact = arguments(basis, 100, inputs, 3)
     leaves = [t.detach().float().requires_grad_() for t in exact]
     truth = value_and_gradients(autograd_of_the_formula(basis, *exact, False), exact)
-    got = value_and_gradients(weighted_sum(*leaves, basis, low=low), leaves)
+    got = value_and_gradients(weighted_sum(*leaves, basis, matmul_dtype=matmul_dtype), leaves)
     assert all(value.dtype == torch.float32 for value in got)
     for value, expected in zip(got, truth, strict=True):
         scale = expected.abs().max()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import ANSATZE
 from qkan.kernels.common import constant_cache as constants
-from qkan.kernels.layer import Circuits
+from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import sum_frequencies as sums
 
 
@@ -41,7 +41,7 @@ def test_exact_for_inputs_of_any_size(name: str, reps: int, circuits: int) -> No
     leaves = [x, *(t for t in tensors if t is not None)]
     results = []
     for backend in ("spectral", "bloch", "reference"):
-        circuit = Circuits(*tensors, ansatz=ANSATZE[name], reps=reps, backend=backend)  # type: ignore[arg-type]
+        circuit = CircuitLayer(*tensors, ansatz=ANSATZE[name], reps=reps, backend=backend)  # type: ignore[arg-type]
         if backend == "spectral":
             assert circuit.choose(x).plan.kind == "sums"  # type: ignore[union-attr]
         y = circuit(x)
@@ -57,15 +57,15 @@ def test_single_precision_with_large_angles() -> None:
     x = 1e6 * torch.randn(20, 4)
     exact = [None if t is None else t.double() for t in tensors]
     options: dict[str, Any] = {"ansatz": ANSATZE["pz"], "reps": 3}
-    fast = Circuits(*tensors, backend="spectral", **options)  # type: ignore[arg-type]
-    truth = Circuits(*exact, backend="reference", **options)  # type: ignore[arg-type]
+    fast = CircuitLayer(*tensors, backend="spectral", **options)  # type: ignore[arg-type]
+    truth = CircuitLayer(*exact, backend="reference", **options)  # type: ignore[arg-type]
     torch.testing.assert_close(fast.edges(x).double(), truth.edges(x.double()), rtol=0, atol=5e-6)
 
 
 def test_few_samples_of_a_narrow_domain_take_fewer_terms() -> None:
     tensors = arguments("pz", 3, 3, 4, torch.float64)
     assert (
-        Circuits(*tensors, ansatz=ANSATZE["pz"], reps=4, backend="spectral")
+        CircuitLayer(*tensors, ansatz=ANSATZE["pz"], reps=4, backend="spectral")
         .choose(  # type: ignore[arg-type]
             torch.full((50, 4), 0.1, dtype=torch.float64)
         )
@@ -78,7 +78,7 @@ def test_a_compiler_can_see_it_whole() -> None:
     tensors = arguments("pz", 3, 3, 2, torch.float64)
 
     def run(x: Tensor) -> Tensor:
-        return Circuits(*tensors, ansatz=ANSATZE["pz"], reps=2, backend="spectral")(x)  # type: ignore[arg-type]
+        return CircuitLayer(*tensors, ansatz=ANSATZE["pz"], reps=2, backend="spectral")(x)  # type: ignore[arg-type]
 
     x = torch.randn(6, 4, dtype=torch.float64)
     torch.testing.assert_close(torch.compile(run, backend="aot_eager", fullgraph=True)(x), run(x), rtol=0, atol=1e-12)

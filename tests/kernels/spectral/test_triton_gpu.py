@@ -212,7 +212,12 @@ def test_strided_inputs(run: Run) -> None:
     args = arguments(**options, shape=(70, 20, 18), dtype=torch.float32, bare=True)
     truth = expected(args, **options)
     x, g = args["x"], args["g"]
-    turned = {**args, "x": x.T.contiguous().T, "g": g.T.contiguous().T, "matrix": args["matrix"].mT.contiguous().mT}
+    turned = {
+        **args,
+        "x": x.T.contiguous().T,
+        "g": g.T.contiguous().T,
+        "matrix": args["matrix"].mT.contiguous().mT,
+    }
     assert_near(run(turned, **options), truth, 3e-6)
     assert_near(
         run({**args, "x": torch.stack((x, x), -1)[..., 0], "g": torch.cat((g, g), -1)[:, 18:]}, **options), truth, 3e-6
@@ -310,13 +315,15 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(spectral_triton, "find_spec", lambda name: object())
     x = torch.zeros(2, 3)
-    assert "need a CUDA or ROCm device, not cpu; move the module" in str(spectral_triton.why_not(x))
-    assert "float32, bfloat16, float16, not torch.float64; convert" in str(spectral_triton.why_not(x.double()))
+    assert "need a CUDA or ROCm device, not cpu; move the module" in str(spectral_triton.unsupported_reason(x))
+    assert "float32, bfloat16, float16, not torch.float64; convert" in str(
+        spectral_triton.unsupported_reason(x.double())
+    )
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert spectral_triton.why_not(x) is None
-    assert "not meta" in str(spectral_triton.why_not(x.to("meta")))
+    assert spectral_triton.unsupported_reason(x) is None
+    assert "not meta" in str(spectral_triton.unsupported_reason(x.to("meta")))
     monkeypatch.setattr(spectral_triton, "find_spec", lambda name: None)
-    assert "Triton is not installed; pip install triton" in str(spectral_triton.why_not(x))
+    assert "Triton is not installed; pip install triton" in str(spectral_triton.unsupported_reason(x))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def arguments(ansatz: Ansatz, shape: tuple[int, int, int], reps: int, **kinds: A
     theta = uniform(*lead, outputs, inputs, ansatz.rows(reps), ansatz.angles, bound=3.0)
     weight = uniform(outputs, inputs, reps, bound=0.6 if acos else 2.0) if trained in ("weight", "both") else None
     bias = uniform(outputs, inputs, reps, bound=0.05 if acos else 0.5) if trained in ("bias", "both") else None
-    return [x, theta, weight, bias, uniform(outputs, inputs, bound=2.0) if kinds.get("mix") else None]
+    return [x, theta, weight, bias, uniform(outputs, inputs, bound=2.0) if kinds.get("edge_weight") else None]
 
 
 def results(y: Tensor, args: list[Tensor | None]) -> list[Tensor]:
@@ -57,16 +57,16 @@ def results(y: Tensor, args: list[Tensor | None]) -> list[Tensor]:
 
 
 def fused(args: list[Tensor | None], ansatz: Ansatz, reps: int, readout: str, reduce: bool) -> list[Tensor]:
-    assert bloch_numba.usable(*args)
+    assert bloch_numba.numba_supported(*args)
     y = bloch.circuits(*args, ansatz=ansatz, reps=reps, readout=readout, reduce=reduce)  # type: ignore[arg-type]
     assert "FusedCircuits" in y.grad_fn.name()
     return results(y, args)
 
 
 def exact(args: list[Tensor | None], ansatz: Ansatz, reps: int, readout: str, reduce: bool) -> list[Tensor]:
-    x, theta, weight, bias, mix = args
+    x, theta, weight, bias, edge_weight = args
     y = reference.phi(x.unsqueeze(-2), theta, weight, bias, ansatz=ansatz, reps=reps, readout=readout)
-    y = y if mix is None else y * mix
+    y = y if edge_weight is None else y * edge_weight
     return results(y.sum(-1) if reduce else y, args)
 
 
@@ -89,7 +89,7 @@ def double(args: list[Tensor | None]) -> list[Tensor | None]:
 @pytest.mark.parametrize("trained", [None, "weight", "bias", "both"])
 def test_against_the_reference(name: str, reps: int, trained: str | None) -> None:
     for shape, reduce in itertools.product(SHAPES[:2], (True, False)):
-        args = arguments(ALL[name], shape, reps, trained=trained, mix=reduce)
+        args = arguments(ALL[name], shape, reps, trained=trained, edge_weight=reduce)
         options = (ALL[name], reps, "z", reduce)
         assert_agree(fused(args, *options), exact(args, *options), 2e-12)
 
@@ -97,8 +97,8 @@ def test_against_the_reference(name: str, reps: int, trained: str | None) -> Non
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("readout", ["z", "amplitude"])
 def test_shapes_and_readouts(shape: tuple[int, int, int], readout: str) -> None:
-    for reduce, mix in ((True, True), (True, False), (False, False)):
-        args = arguments(ANSATZE["pz"], shape, 2, mix=mix)
+    for reduce, edge_weight in ((True, True), (True, False), (False, False)):
+        args = arguments(ANSATZE["pz"], shape, 2, edge_weight=edge_weight)
         options = (ANSATZE["pz"], 2, readout, reduce)
         assert_agree(fused(args, *options), exact(args, *options), 1e-12 if readout == "z" else 1e-9)
 
@@ -106,14 +106,14 @@ def test_shapes_and_readouts(shape: tuple[int, int, int], readout: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("reduce", [True, False])
 def test_circuits_that_differ_between_samples(name: str, reduce: bool) -> None:
-    args = arguments(ALL[name], (7, 3, 2), 2, per_sample=True, mix=reduce)
+    args = arguments(ALL[name], (7, 3, 2), 2, per_sample=True, edge_weight=reduce)
     assert_agree(fused(args, ALL[name], 2, "z", reduce), exact(args, ALL[name], 2, "z", reduce), 1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("shape", [(5, 7, 3), (40, 3, 5)])
 def test_single_precision(name: str, shape: tuple[int, int, int]) -> None:
-    args = single(arguments(ALL[name], shape, 3, mix=True))
+    args = single(arguments(ALL[name], shape, 3, edge_weight=True))
     options = (ALL[name], 3, "z", True)
     assert_agree(fused(args, *options), exact(double(args), *options), 2e-5)
 
@@ -172,7 +172,7 @@ def test_threads_do_not_change_a_bit(
 ) -> None:
     if per_sample:
         shape = (shape[0] // 5 + 1, shape[1] // 5 + 1, shape[2])
-    args = single(arguments(ANSATZE["pz"], shape, 2, mix=True, per_sample=per_sample))
+    args = single(arguments(ANSATZE["pz"], shape, 2, edge_weight=True, per_sample=per_sample))
     monkeypatch.setattr(bloch_numba, "SHARD_ROTATIONS", 500)
     alone = fused(args, ANSATZE["pz"], 2, "z", True)
     used = []
@@ -186,14 +186,14 @@ def test_threads_do_not_change_a_bit(
 
 def test_empty_batches() -> None:
     for shape in ((0, 3, 4), (4, 0, 3), (4, 3, 0)):
-        args = arguments(ANSATZE["pz"], shape, 2, mix=True)
+        args = arguments(ANSATZE["pz"], shape, 2, edge_weight=True)
         y, *gradients = fused(args, ANSATZE["pz"], 2, "z", True)
         assert torch.equal(y, torch.zeros(shape[:2], dtype=y.dtype))
         assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)
 
 
 def test_arguments_of_any_strides() -> None:
-    args = arguments(ANSATZE["pz"], (5, 3, 4), 2, mix=True)
+    args = arguments(ANSATZE["pz"], (5, 3, 4), 2, edge_weight=True)
     strided = [a.detach().transpose(0, -1).contiguous().transpose(0, -1).requires_grad_() for a in args]
     assert not strided[1].is_contiguous()
     options = (ANSATZE["pz"], 2, "z", True)
@@ -202,7 +202,7 @@ def test_arguments_of_any_strides() -> None:
 
 def test_only_the_gradients_that_are_needed() -> None:
     for needed in range(5):
-        args = arguments(ANSATZE["pz"], (5, 3, 4), 2, mix=True)
+        args = arguments(ANSATZE["pz"], (5, 3, 4), 2, edge_weight=True)
         every = fused(args, ANSATZE["pz"], 2, "z", True)
         some = [a.detach().requires_grad_(i == needed) for i, a in enumerate(args)]
         y = bloch.circuits(*some, ansatz=ANSATZE["pz"], reps=2, readout="z", reduce=True)
@@ -211,7 +211,7 @@ def test_only_the_gradients_that_are_needed() -> None:
 
 
 def test_second_derivatives_and_many_vectors() -> None:
-    args = arguments(get_ansatz("pz"), (3, 2, 2), 2, mix=True)
+    args = arguments(get_ansatz("pz"), (3, 2, 2), 2, edge_weight=True)
     run = {"ansatz": ANSATZE["pz"], "reps": 2, "readout": "z", "reduce": True}
     assert torch.autograd.gradgradcheck(lambda *a: bloch.circuits(*a, **run), args)
     y = bloch.circuits(*args, **run)
@@ -224,10 +224,10 @@ def test_second_derivatives_and_many_vectors() -> None:
 
 def test_tracers_and_other_devices_get_operations() -> None:
     x = torch.zeros(2, 2)
-    assert bloch_numba.usable(x, None)
-    assert not bloch_numba.usable(x.to("meta"))
-    assert not bloch_numba.usable(x.half())
-    assert torch.vmap(lambda row: row + bloch_numba.usable(row))(x).sum() == 0
+    assert bloch_numba.numba_supported(x, None)
+    assert not bloch_numba.numba_supported(x.to("meta"))
+    assert not bloch_numba.numba_supported(x.half())
+    assert torch.vmap(lambda row: row + bloch_numba.numba_supported(row))(x).sum() == 0
 
 
 def test_a_missing_numba_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

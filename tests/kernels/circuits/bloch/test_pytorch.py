@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
-from qkan.kernels.layer import Circuits
+from qkan.kernels.layer import CircuitLayer
 
 CUSTOM = Ansatz("custom", ("rx", "y", "rz"), "ry", ("rz", "x", "ry"), initial=(0.0, 0.6, 0.8))
 ALL = {**ANSATZE, "custom": CUSTOM}
@@ -38,15 +38,15 @@ def tensors(
     trained = kinds.get("trained")
     weight = uniform(outputs, inputs, reps, bound=bound) if trained in ("weight", "both") else None
     bias = uniform(outputs, inputs, reps, bound=0.05 if acos else 0.3) if trained in ("bias", "both") else None
-    mix = normal(outputs, inputs) if kinds.get("mix") else None
-    return [x, theta, weight, bias, mix]
+    edge_weight = normal(outputs, inputs) if kinds.get("edge_weight") else None
+    return [x, theta, weight, bias, edge_weight]
 
 
 def value_and_gradients(
     args: list[Tensor | None], backend: str, *, reduce: bool = True, **options: Any
 ) -> list[Tensor]:
     x, *parameters = args
-    evaluate = Circuits(*parameters, backend=backend, **options)  # type: ignore[arg-type]
+    evaluate = CircuitLayer(*parameters, backend=backend, **options)  # type: ignore[arg-type]
     y = evaluate(x) if reduce else evaluate.edges(x)  # type: ignore[arg-type]
     upstream = torch.cos(torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape)
     return [y, *torch.autograd.grad(y, [a for a in args if a is not None], upstream)]
@@ -61,10 +61,10 @@ def assert_agree(args: list[Tensor | None], *, atol: float, **options: Any) -> N
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("readout", ["z", "amplitude"])
-@pytest.mark.parametrize(("trained", "mix"), [(None, False), ("weight", True), ("bias", True), ("both", True)])
+@pytest.mark.parametrize(("trained", "edge_weight"), [(None, False), ("weight", True), ("bias", True), ("both", True)])
 @pytest.mark.parametrize("reps", [1, 2, 5])
-def test_outputs_and_gradients(name: str, readout: str, trained: str | None, mix: bool, reps: int) -> None:
-    args = tensors(ALL[name], 5, 3, 4, reps, trained=trained, mix=mix)
+def test_outputs_and_gradients(name: str, readout: str, trained: str | None, edge_weight: bool, reps: int) -> None:
+    args = tensors(ALL[name], 5, 3, 4, reps, trained=trained, edge_weight=edge_weight)
     # The amplitude readout is a square root: near a pole it magnifies rounding by 1 / |beta|.
     assert_agree(args, atol=1e-12 if readout == "z" else 1e-10, ansatz=ALL[name], reps=reps, readout=readout)
 
@@ -77,13 +77,13 @@ def test_sums_left_to_the_caller(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("trained", [None, "both"])
 def test_circuits_that_differ_between_samples(name: str, trained: str | None) -> None:
-    args = tensors(ALL[name], 5, 3, 2, 2, trained=trained, per_sample=True, mix=True)
+    args = tensors(ALL[name], 5, 3, 2, 2, trained=trained, per_sample=True, edge_weight=True)
     assert_agree(args, atol=1e-12, ansatz=ALL[name], reps=2)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_single_precision(name: str) -> None:
-    args = tensors(ALL[name], 33, 7, 5, 4, trained="both", mix=True, dtype=torch.float32)
+    args = tensors(ALL[name], 33, 7, 5, 4, trained="both", edge_weight=True, dtype=torch.float32)
     assert_agree(args, atol=1e-4, ansatz=ALL[name], reps=4)
 
 
@@ -91,7 +91,7 @@ def test_single_precision(name: str) -> None:
 @pytest.mark.parametrize("reduce", [False, True])
 def test_pieces_do_not_change_the_result(per_sample: bool, reduce: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     ansatz = ANSATZE["pz"]
-    args = tensors(ansatz, 23, 5, 3, 2, trained="both", mix=reduce, per_sample=per_sample)
+    args = tensors(ansatz, 23, 5, 3, 2, trained="both", edge_weight=reduce, per_sample=per_sample)
     options = {"ansatz": ansatz, "reps": 2, "reduce": reduce}
     whole = value_and_gradients(args, "bloch", **options)
     monkeypatch.setattr(bloch, "PIECE_ELEMENTS", 24)
@@ -122,23 +122,23 @@ def test_every_output_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     ansatz = ANSATZE["mix"]
     x, theta, *_ = tensors(ansatz, 19, 3, 7, 2)
     for reduce in (True, False):
-        evaluate = Circuits(theta, None, None, None, ansatz=ansatz, reps=2, backend="bloch")
+        evaluate = CircuitLayer(theta, None, None, None, ansatz=ansatz, reps=2, backend="bloch")
         y = evaluate(x) if reduce else evaluate.edges(x)
         assert torch.isfinite(y).all()
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_gradcheck(name: str) -> None:
-    args = tensors(ALL[name], 2, 2, 3, 2, trained="both", mix=True)
+    args = tensors(ALL[name], 2, 2, 3, 2, trained="both", edge_weight=True)
     assert torch.autograd.gradcheck(
-        lambda x, *parameters: Circuits(*parameters, ansatz=ALL[name], reps=2, backend="bloch")(x), tuple(args)
+        lambda x, *parameters: CircuitLayer(*parameters, ansatz=ALL[name], reps=2, backend="bloch")(x), tuple(args)
     )
 
 
 @pytest.mark.parametrize("reps", [1, 16])
 def test_nothing_but_arguments_is_kept_for_backward(reps: int) -> None:
     ansatz = ANSATZE["pz"]
-    args = tensors(ansatz, 8, 6, 5, reps, trained="both", mix=True)
+    args = tensors(ansatz, 8, 6, 5, reps, trained="both", edge_weight=True)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         y = bloch.circuits(*args, ansatz=ansatz, reps=reps, readout="z", reduce=True)  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ def test_strided_and_expanded_inputs() -> None:
     one_row = x.detach()[:1].expand(6, 4)
     for variant in (column_major, one_row):
         got, expected = (
-            Circuits(theta, None, None, None, ansatz=ansatz, reps=2, backend=backend)(variant)
+            CircuitLayer(theta, None, None, None, ansatz=ansatz, reps=2, backend=backend)(variant)
             for backend in ("bloch", "reference")
         )
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
@@ -174,7 +174,7 @@ def test_amplitude_readout_stays_finite_at_the_poles() -> None:
     ansatz = ANSATZE["real"]
     x = torch.tensor([[torch.pi / 2], [-torch.pi / 2]], requires_grad=True)
     theta = torch.zeros(1, 1, 1, 1, requires_grad=True)
-    y = Circuits(theta, None, None, None, ansatz=ansatz, reps=1, readout="amplitude", backend="bloch")(x)
+    y = CircuitLayer(theta, None, None, None, ansatz=ansatz, reps=1, readout="amplitude", backend="bloch")(x)
     gradients = torch.autograd.grad(y.sum(), (x, theta))
     torch.testing.assert_close(y.abs(), torch.ones(2, 1), rtol=0, atol=1e-3)
     assert all(torch.isfinite(g).all() for g in gradients)
@@ -183,7 +183,7 @@ def test_amplitude_readout_stays_finite_at_the_poles() -> None:
 def test_empty_batch() -> None:
     ansatz = ANSATZE["pz"]
     theta = torch.randn(3, 4, 2, 2, requires_grad=True)
-    y = Circuits(theta, None, None, None, ansatz=ansatz, reps=1, backend="bloch")(torch.empty(0, 4))
+    y = CircuitLayer(theta, None, None, None, ansatz=ansatz, reps=1, backend="bloch")(torch.empty(0, 4))
     y.sum().backward()
     assert y.shape == (0, 3)
     assert torch.equal(theta.grad, torch.zeros_like(theta))
@@ -191,7 +191,7 @@ def test_empty_batch() -> None:
 
 def test_runs_repeat_bit_for_bit() -> None:
     ansatz = ANSATZE["pz"]
-    args = tensors(ansatz, 500, 16, 16, 3, trained="both", mix=True, dtype=torch.float32)
+    args = tensors(ansatz, 500, 16, 16, 3, trained="both", edge_weight=True, dtype=torch.float32)
     first, second = (value_and_gradients(args, "bloch", ansatz=ansatz, reps=3) for _ in range(2))
     for a, b in itertools.zip_longest(first, second):
         assert torch.equal(a, b)

@@ -69,14 +69,14 @@ def tensors(ansatz: Ansatz, samples: int, outputs: int, inputs: int, reps: int, 
     acos = ansatz.encoding_map == "acos"
     x = uniform(samples, inputs, bound=0.2 / reps if calm else 0.9 if acos else 3.0)
     theta = uniform(circuits, inputs, ansatz.rows(reps), ansatz.angles, bound=0.3 / reps if calm else 3.0)
-    weight = bias = mix = None
+    weight = bias = edge_weight = None
     if trained in ("weight", "both"):
         weight = uniform(circuits, inputs, reps, bound=0.6 if acos else 2.0)
     if trained in ("bias", "both"):
         bias = uniform(circuits, inputs, reps, bound=0.05 if acos else 0.3)
-    if kinds.get("mix"):
-        mix = uniform(outputs, inputs, bound=2.0)
-    return [None if a is None else a.requires_grad_() for a in (x, theta, weight, bias, mix)]
+    if kinds.get("edge_weight"):
+        edge_weight = uniform(outputs, inputs, bound=2.0)
+    return [None if a is None else a.requires_grad_() for a in (x, theta, weight, bias, edge_weight)]
 
 
 def upstream(y: Tensor) -> Tensor:
@@ -90,9 +90,9 @@ def found(args: Arguments, **options: Any) -> list[Tensor]:
 
 
 def truth_of(args: Arguments, **options: Any) -> Tensor:
-    x, theta, weight, bias, mix = args
+    x, theta, weight, bias, edge_weight = args
     phi = reference.phi(x.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[union-attr,arg-type]
-    return (phi if mix is None else phi * mix).sum(-1)
+    return (phi if edge_weight is None else phi * edge_weight).sum(-1)
 
 
 def expected(args: Arguments, **options: Any) -> list[Tensor]:
@@ -111,25 +111,30 @@ def assert_agree(args: Arguments, *, tolerance: float = 3e-6, **options: Any) ->
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
-    ("trained", "mix"), [(None, False), (None, True), ("weight", False), ("bias", True), ("both", True)]
+    ("trained", "edge_weight"), [(None, False), (None, True), ("weight", False), ("bias", True), ("both", True)]
 )
-def test_outputs_and_gradients(name: str, trained: str | None, mix: bool) -> None:
+def test_outputs_and_gradients(name: str, trained: str | None, edge_weight: bool) -> None:
     reps = 1 if name == "constant" else 2
-    assert_agree(tensors(ALL[name], 11, 5, 2, reps, trained=trained, mix=mix), ansatz=ALL[name], reps=reps, readout="z")
+    assert_agree(
+        tensors(ALL[name], 11, 5, 2, reps, trained=trained, edge_weight=edge_weight),
+        ansatz=ALL[name],
+        reps=reps,
+        readout="z",
+    )
 
 
 @pytest.mark.parametrize("name", [*ANSATZE, "custom"])
 @pytest.mark.parametrize("trained", [None, "both"])
 def test_amplitude_readout(name: str, trained: str | None) -> None:
     # The amplitude readout is a square root: near a pole it magnifies rounding, so the angles stay small.
-    args = tensors(ALL[name], 9, 3, 2, 2, trained=trained, mix=True, calm=True)
+    args = tensors(ALL[name], 9, 3, 2, 2, trained=trained, edge_weight=True, calm=True)
     assert_agree(args, tolerance=2e-5, ansatz=ALL[name], reps=2, readout="amplitude")
 
 
 @pytest.mark.parametrize("name", [*ANSATZE, "custom"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_rounded_only_at_the_end(name: str, dtype: torch.dtype) -> None:
-    args = tensors(ALL[name], 9, 3, 2, 2, trained="both", mix=True, dtype=dtype)
+    args = tensors(ALL[name], 9, 3, 2, 2, trained="both", edge_weight=True, dtype=dtype)
     for got in found(args, ansatz=ALL[name], reps=2, readout="z"):
         assert got.dtype == dtype
     # One rounding errs by half an eps, but the interpreter cuts bfloat16 off, which errs by a whole one.
@@ -141,21 +146,21 @@ def test_half_precision_is_rounded_only_at_the_end(name: str, dtype: torch.dtype
 )
 @pytest.mark.parametrize("trained", [None, "both"])
 def test_sizes_around_those_of_a_tile(samples: int, outputs: int, inputs: int, trained: str | None) -> None:
-    args = tensors(ALL["mix"], samples, outputs, inputs, 1, trained=trained, mix=True)
+    args = tensors(ALL["mix"], samples, outputs, inputs, 1, trained=trained, edge_weight=True)
     assert_agree(args, ansatz=ALL["mix"], reps=1, readout="z")
 
 
 @pytest.mark.usefixtures("real_tiles")
 @pytest.mark.parametrize(("samples", "outputs"), [(150, 2), (17, 33)])
 def test_default_tiles(samples: int, outputs: int) -> None:
-    args = tensors(ALL["pz"], samples, outputs, 1, 3, trained="both", mix=True)
+    args = tensors(ALL["pz"], samples, outputs, 1, 3, trained="both", edge_weight=True)
     assert_agree(args, ansatz=ALL["pz"], reps=3, readout="z")
 
 
 @pytest.mark.parametrize("name", [*ANSATZE, "merged-acos"])
 @pytest.mark.parametrize("trained", [None, "both"])
 def test_circuits_shared_by_all_outputs(name: str, trained: str | None) -> None:
-    args = tensors(ALL[name], 9, 6, 5, 2, trained=trained, mix=True, shared=True)
+    args = tensors(ALL[name], 9, 6, 5, 2, trained=trained, edge_weight=True, shared=True)
     assert_agree(args, ansatz=ALL[name], reps=2, readout="z")
 
 
@@ -168,7 +173,7 @@ def test_many_repetitions(name: str) -> None:
 @pytest.mark.parametrize("wanted", range(5))
 @pytest.mark.parametrize("name", ["pz", "px"])
 def test_only_the_gradients_asked_for(name: str, wanted: int) -> None:
-    args = tensors(ALL[name], 9, 3, 2, 2, trained="both", mix=True)
+    args = tensors(ALL[name], 9, 3, 2, 2, trained="both", edge_weight=True)
     options = {"ansatz": ALL[name], "reps": 2, "readout": "z"}
     truth = expected(args, **options)[1:]
     for k, arg in enumerate(args):
@@ -184,16 +189,16 @@ def test_only_the_gradients_asked_for(name: str, wanted: int) -> None:
 
 def test_strided_and_expanded_tensors() -> None:
     options = {"ansatz": ALL["pz"], "reps": 2, "readout": "z"}
-    x, theta, weight, bias, mix = tensors(ALL["pz"], 9, 5, 3, 2, trained="both", mix=True)
+    x, theta, weight, bias, edge_weight = tensors(ALL["pz"], 9, 5, 3, 2, trained="both", edge_weight=True)
     args = [
         x[:1].expand(9, 3),
         theta[:1].expand(5, -1, -1, -1),
         weight.transpose(1, 2).contiguous().transpose(1, 2),
         bias.flip(0)[::1],
-        mix.t().contiguous().t(),
+        edge_weight.t().contiguous().t(),
     ]
     y, truth = bloch_triton.circuits(*args, **options), truth_of(args, **options)
-    inputs = (x, theta, weight, bias, mix)
+    inputs = (x, theta, weight, bias, edge_weight)
     y_grads = torch.autograd.grad(y.sum(), inputs)  # sum: an expanded upstream gradient
     truth_grads = torch.autograd.grad(truth.sum(), inputs)
     for got, want in zip((y, *y_grads), (truth, *truth_grads), strict=True):
@@ -202,7 +207,7 @@ def test_strided_and_expanded_tensors() -> None:
 
 @pytest.mark.parametrize(("samples", "outputs", "inputs"), [(0, 3, 2), (4, 3, 0), (4, 0, 2)])
 def test_nothing_to_do(samples: int, outputs: int, inputs: int) -> None:
-    args = tensors(ALL["pz"], samples, outputs, inputs, 1, trained="both", mix=True)
+    args = tensors(ALL["pz"], samples, outputs, inputs, 1, trained="both", edge_weight=True)
     y, *gradients = found(args, ansatz=ALL["pz"], reps=1, readout="z")
     assert torch.equal(y, torch.zeros(samples, outputs, device=DEVICE))
     for gradient, arg in zip(gradients, args, strict=True):
@@ -274,14 +279,14 @@ def test_absurd_angles_stay_bounded(angle: float) -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_runs_repeat_bit_for_bit(shared: bool) -> None:
-    args = tensors(ALL["pz"], 17, 5, 5, 2, trained="both", mix=True, shared=shared)
+    args = tensors(ALL["pz"], 17, 5, 5, 2, trained="both", edge_weight=True, shared=shared)
     first, second = (found(args, ansatz=ALL["pz"], reps=2, readout="z") for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
 
 
 def test_gradients_sum_over_programs_in_any_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    args = tensors(ALL["custom"], 33, 3, 5, 1, trained="both", mix=True)
+    args = tensors(ALL["custom"], 33, 3, 5, 1, trained="both", edge_weight=True)
     for programs in (1, 12, 10_000):
         monkeypatch.setattr(bloch_triton, "PROGRAMS", programs)
         assert_agree(args, ansatz=ALL["custom"], reps=1, readout="z")
@@ -306,8 +311,8 @@ OKAY: dict[str, Any] = {
 
 
 def test_nothing_speaks_against_a_layer_on_a_gpu() -> None:
-    assert bloch_triton.why_not(**OKAY) is None
-    assert bloch_triton.why_not(**{**OKAY, "dtype": torch.bfloat16, "reps": 16}) is None
+    assert bloch_triton.unsupported_reason(**OKAY) is None
+    assert bloch_triton.unsupported_reason(**{**OKAY, "dtype": torch.bfloat16, "reps": 16}) is None
 
 
 @pytest.mark.parametrize(
@@ -322,13 +327,13 @@ def test_nothing_speaks_against_a_layer_on_a_gpu() -> None:
         ),
     ],
 )
-def test_reasons_why_not(change: dict[str, Any], sentence: str) -> None:
-    assert sentence in str(bloch_triton.why_not(**{**OKAY, **change}))
+def test_unsupported_reasons(change: dict[str, Any], sentence: str) -> None:
+    assert sentence in str(bloch_triton.unsupported_reason(**{**OKAY, **change}))
 
 
 def test_a_processor_needs_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    reason = bloch_triton.why_not(**{**OKAY, "device": torch.device("cpu")})
+    reason = bloch_triton.unsupported_reason(**{**OKAY, "device": torch.device("cpu")})
     assert reason is not None
     assert reason.startswith(
         "its kernels run on CUDA and ROCm devices, not on 'cpu'; move the layer there, use backend"
@@ -338,12 +343,12 @@ def test_a_processor_needs_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bloch_triton, "find_spec", lambda name: None)
     reason = "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
-    assert bloch_triton.why_not(**OKAY) == reason
+    assert bloch_triton.unsupported_reason(**OKAY) == reason
 
 
 def test_under_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert "a compiler cannot trace the launch of its kernels" in str(bloch_triton.why_not(**OKAY))
+    assert "a compiler cannot trace the launch of its kernels" in str(bloch_triton.unsupported_reason(**OKAY))
 
 
 def test_what_cannot_run_raises_with_the_reason() -> None:
@@ -360,5 +365,5 @@ def test_what_cannot_run_raises_with_the_reason() -> None:
 @pytest.mark.parametrize("trained", [None, "both"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_whole_layer_on_the_device(name: str, trained: str | None, shared: bool) -> None:
-    args = tensors(ALL[name], 1000, 70, 50, 3, trained=trained, mix=True, shared=shared)
+    args = tensors(ALL[name], 1000, 70, 50, 3, trained=trained, edge_weight=True, shared=shared)
     assert_agree(args, tolerance=1e-5, ansatz=ALL[name], reps=3, readout="z")
