@@ -94,7 +94,7 @@ class Series:
         future: covariate columns whose values are known in advance.
         missing: one of :data:`TREATMENTS`: how values that nobody observed were filled.
         observed: which values of ``y`` were observed rather than filled, bool, shape (rows,); None if all were.
-        ahead: covariates known in advance at the times right after the last row of a series: columns ``unique_id``,
+        futr_exog: covariates known in advance, for the times after the last row of a series: columns ``unique_id``,
             ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
 
     Raises:
@@ -114,7 +114,7 @@ class Series:
     future: tuple[str, ...] = ()
     missing: str = "refuse"
     observed: np.ndarray | None = None
-    ahead: pd.DataFrame | None = None
+    futr_exog: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         self._check_columns()
@@ -180,13 +180,13 @@ class Series:
             self._check_numbers(self.frame[name].to_numpy(), f"{name} =")
         if self.observed is not None and (self.observed.shape, self.observed.dtype) != (self.values.shape, bool):
             raise DataError(f"observed of {self.name!r} must be {len(self.frame)} truth values, one for every row")
-        if self.ahead is not None:
-            self._check_ahead(self.ahead)
+        if self.futr_exog is not None:
+            self._check_futr_exog(self.futr_exog)
 
-    def _check_ahead(self, ahead: pd.DataFrame) -> None:
+    def _check_futr_exog(self, futr_exog: pd.DataFrame) -> None:
         """Future rows must follow each series without a gap; ids without a series may stay and are not looked at."""
         place = dict(zip(self.ids, range(len(self.ids)), strict=True))
-        for name, rows in ahead.groupby("unique_id", sort=False):
+        for name, rows in futr_exog.groupby("unique_id", sort=False):
             if name not in place:
                 continue
             found, wanted = rows["ds"].to_numpy(), self.future_times(place[str(name)], len(rows))
@@ -245,9 +245,9 @@ class Series:
         """Values of covariate columns, float64, shape (rows, names)."""
         return self.frame[list(names)].to_numpy(dtype=np.float64).reshape(len(self.frame), len(names))
 
-    def with_ahead(self, ahead: pd.DataFrame | None) -> Series:
+    def with_futr_exog(self, futr_exog: pd.DataFrame | None) -> Series:
         """The same series with other future rows."""
-        return replace(self, ahead=ahead)
+        return replace(self, futr_exog=futr_exog)
 
     def fingerprint(self) -> str:
         """Sha256 (hex) of ids, times, values, covariates and which values were observed.
@@ -282,11 +282,11 @@ class Series:
         """
         if steps < 1:
             raise DataError(f"steps is {steps}; ask for at least 1 future time")
-        known = self.times_of(index)
+        times = self.times_of(index)
         if self.frequency is None:
-            step = known[-1] - known[-2] if len(known) > 1 else 1
-            return known[-1] + step * np.arange(1, steps + 1, dtype=np.int64)
-        last = pd.Timestamp(known[-1])
+            step = times[-1] - times[-2] if len(times) > 1 else 1
+            return times[-1] + step * np.arange(1, steps + 1, dtype=np.int64)
+        last = pd.Timestamp(times[-1])
         if self.session is None:
             following = pd.date_range(last, periods=steps + 1, freq=self.frequency)[1:]
         else:

@@ -141,7 +141,7 @@ def resolve_series(
 
     Raises:
         DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
-            keep is not there.
+            keep does not exist.
     """
     text = str(name_or_path)
     columns: dict[str, Any] = {"time_col": time_col, "target_col": target_col, "id_col": id_col}

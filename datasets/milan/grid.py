@@ -1,7 +1,7 @@
 """The Milan grid of the Telecom Italia Big Data Challenge: what its files hold, its clock, its place on disk.
 
 62 daily files from 2013-11-01 to 2014-01-01, 10,000 squares, 10-minute intervals (doi 10.7910/DVN/EGZHFV, Barlacchi et
-al. 2015, Scientific Data 2:150055). `milan_import` turns them into one Parquet file, `milan_fetch` downloads them. See
+al. 2015, Scientific Data 2:150055). `importer` turns them into one Parquet file, `fetch` downloads them. See
 docs/milan.md.
 """
 

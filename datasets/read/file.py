@@ -69,7 +69,7 @@ def read_series(
 
 
 def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:
-    """The future covariates of a series from a file of its own, for `Series.with_ahead`.
+    """The future covariates of a series from a file of its own, for `Series.with_futr_exog`.
 
     Args:
         path: a file as of `read_series`, with the columns of times, ids and future covariates.

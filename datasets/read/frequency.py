@@ -138,7 +138,7 @@ def _check_given(timeline: Timeline, frequency: str | int, gaps: bool, usual: in
 
 
 def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None:
-    """Of frequencies on which all times lie, the one with the fewest times that are not there."""
+    """Of frequencies on which all times lie, the one with the fewest missing times."""
 
     def missing(alias: str | None) -> int:
         steps, _ = timeline.steps(grid_of(timeline, alias).number)

@@ -1,4 +1,4 @@
-"""What to do about values that are not there: refuse them, or fill them in one of three ways.
+"""What to do about missing values: refuse them, or fill them in one of three ways.
 
 ``mask`` repeats the last known value and remembers that nobody observed it; the model is told so by a channel of its
 own. ``interpolate`` draws a line over each gap. ``zero`` says that what is absent is zero, a value like any other.

@@ -24,10 +24,10 @@ def keep_series(series: Series, names: Sequence[str]) -> Series:
     check_names(names, series.ids, series.name)
     kept = series.frame["unique_id"].isin(names).to_numpy(dtype=bool)
     observed = None if series.observed is None else series.observed[kept]
-    ahead = series.ahead
-    if ahead is not None:
-        ahead = ahead[ahead["unique_id"].isin(names)].reset_index(drop=True)
-    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, ahead=ahead)
+    futr_exog = series.futr_exog
+    if futr_exog is not None:
+        futr_exog = futr_exog[futr_exog["unique_id"].isin(names)].reset_index(drop=True)
+    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, futr_exog=futr_exog)
 
 
 def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:

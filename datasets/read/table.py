@@ -89,7 +89,7 @@ def series_from_frame(
     rows = Rows(ds, starts, y[order], covariates[order], order)
     past = _is_past(rows, unique, until)
     _check_counts(unique, np.bincount(rows.owner[past], minlength=len(unique)))
-    alias, known = None, rows.keep(past)
+    alias, history = None, rows.keep(past)
     if time_col is not None:
         labels = tuple(map(str, unique)) if id_col is not None else ()
         alias = find_frequency(
@@ -97,16 +97,18 @@ def series_from_frame(
         )
     observed = None
     if missing == "refuse":
-        _refuse_missing(known, target_col, names)
+        _refuse_missing(history, target_col, names)
     else:
         if time_col is not None:
-            known = without_gaps(known, grid_of(Timeline(known.times, known.starts, known.source, time_col, ()), alias))
-        known, observed = fill(known, missing, names)
+            history = without_gaps(
+                history, grid_of(Timeline(history.times, history.starts, history.source, time_col, ()), alias)
+            )
+        history, observed = fill(history, missing, names)
     return Series(
         name=name,
-        frame=_long(known, unique, names, known.values),
+        frame=_long(history, unique, names, history.values),
         frequency=alias,
-        season=natural_season(alias, int(np.bincount(known.owner).min())),
+        season=natural_season(alias, int(np.bincount(history.owner).min())),
         source=source,
         licence="not stated",
         summary=f"column {target_col!r} of {label}",
@@ -114,12 +116,12 @@ def series_from_frame(
         future=tuple(future_cols),
         missing=missing,
         observed=observed,
-        ahead=_ahead(rows, past, unique, names, past_cols) if future_cols else None,
+        futr_exog=_future_rows(rows, past, unique, names, past_cols) if future_cols else None,
     )
 
 
 def future_frame(frame: pd.DataFrame, series: Series, *, label: str, time_col: str, id_col: str) -> pd.DataFrame:
-    """Rows that a table gives for the future of some series, for `Series.with_ahead`.
+    """Rows that a table gives for the future of some series, for `Series.with_futr_exog`.
 
     Args:
         frame: columns ``time_col``, ``id_col`` (not needed for a single series) and the future covariates; other
@@ -192,7 +194,9 @@ def _is_past(rows: Rows, names: np.ndarray, until: Mapping[str, Any] | None) -> 
     return backwards[::-1] >= 0
 
 
-def _ahead(rows: Rows, past: np.ndarray, ids: np.ndarray, names: tuple[str, ...], past_cols: Sequence[str]) -> Any:
+def _future_rows(
+    rows: Rows, past: np.ndarray, ids: np.ndarray, names: tuple[str, ...], past_cols: Sequence[str]
+) -> Any:
     """The rows of the future with the covariates that are known in advance."""
     frame = _long(rows, ids, names).drop(columns=list(past_cols))
     return frame[~past].reset_index(drop=True)

@@ -54,7 +54,7 @@ def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
     return np.stack(channels, axis=1)
 
 
-def known_channels(series: Series, scaler: Scaler, calendar: Sequence[str]) -> np.ndarray:
+def futr_exog_channels(series: Series, scaler: Scaler, calendar: Sequence[str]) -> np.ndarray:
     """Channels that are known in advance, at their own times: future covariates, then calendar features.
 
     Returns:
@@ -69,8 +69,8 @@ def known_channels(series: Series, scaler: Scaler, calendar: Sequence[str]) -> n
     return np.concatenate([np.stack(covariates, axis=1), features], axis=1) if covariates else features
 
 
-def known_ahead(series: Series, scaler: Scaler, calendar: Sequence[str], steps: int) -> np.ndarray:
-    """The channels of `known_channels` at the ``steps`` times after the end of every series.
+def futr_exog_after(series: Series, scaler: Scaler, calendar: Sequence[str], steps: int) -> np.ndarray:
+    """The channels of `futr_exog_channels` at the ``steps`` times after the end of every series.
 
     Returns:
         float32, shape (series, steps, channels).
@@ -95,7 +95,7 @@ def known_ahead(series: Series, scaler: Scaler, calendar: Sequence[str], steps: 
 def _future_values(series: Series, steps: int) -> np.ndarray:
     """Future covariates after the end of every series, float64, shape (series, steps, covariates)."""
     columns = list(series.future)
-    rows = {} if series.ahead is None else dict(iter(series.ahead.groupby("unique_id", sort=False)))
+    rows = {} if series.futr_exog is None else dict(iter(series.futr_exog.groupby("unique_id", sort=False)))
     found = np.empty((len(series.ids), steps, len(series.future)))
     for index, name in enumerate(series.ids):
         have = len(rows[name]) if name in rows else 0

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from qkan.datasets.series import DataError, Series
 from qkan.datasets.windows.calendar import check_calendar
-from qkan.datasets.windows.channels import fit_scaler, known_ahead, known_channels, observed_channels
+from qkan.datasets.windows.channels import fit_scaler, futr_exog_after, futr_exog_channels, observed_channels
 from qkan.datasets.windows.scalers import Scaler
 from qkan.datasets.windows.splits import Split, SplitFractions
 
@@ -26,13 +26,13 @@ class Batch(NamedTuple):
         inputs: oldest step first, float32, shape (B, window, channels): the value, whether it was observed (with
             ``mask``), past covariates; then what is known in advance *of the next step*.
         targets: scaled values, float32, shape (B, horizon).
-        ahead: what is known in advance of every target step, float32, shape (B, horizon, known channels).
+        futr_exog: what is known in advance of every target step, float32, shape (B, horizon, future channels).
         observed: which targets were observed, bool, shape (B, horizon).
     """
 
     inputs: np.ndarray
     targets: np.ndarray
-    ahead: np.ndarray
+    futr_exog: np.ndarray
     observed: np.ndarray
 
 
@@ -45,7 +45,7 @@ class Windows:
     Args:
         values: channels known up to now of all series, one after the other, float32, shape (rows, channels); the
             first one is the scaled value; shared by all parts.
-        known: channels known in advance, at their own times, float32, shape (rows, known channels).
+        futr_exog: channels known in advance, at their own times, float32, shape (rows, future channels).
         observed: which values were observed rather than filled, bool, shape (rows,); None if all were.
         first: row in ``values`` of the first input of every window, int64, shape (N,).
         series: index into the ids of the data for every window, int64, shape (N,).
@@ -56,7 +56,7 @@ class Windows:
     """
 
     values: np.ndarray
-    known: np.ndarray
+    futr_exog: np.ndarray
     observed: np.ndarray | None
     first: np.ndarray
     series: np.ndarray
@@ -86,9 +86,9 @@ class Windows:
         """
         first = self.first[rows if isinstance(rows, slice) else np.asarray(rows)][:, None]
         past, future = first + np.arange(self.window), first + self.window + np.arange(self.horizon)
-        inputs = np.concatenate([self.values[past], self.known[past + 1]], axis=2)
+        inputs = np.concatenate([self.values[past], self.futr_exog[past + 1]], axis=2)
         observed = np.ones(future.shape, dtype=bool) if self.observed is None else self.observed[future]
-        return Batch(inputs, self.values[future, 0], self.known[future], observed)
+        return Batch(inputs, self.values[future, 0], self.futr_exog[future], observed)
 
     def pick(self, chosen: np.ndarray) -> Windows:
         """Some of the windows; ``chosen`` is an index or bool array."""
@@ -197,10 +197,10 @@ def make_forecast_data(
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
     _check_scaler(series, fitted)
-    values, known = observed_channels(series, fitted), known_channels(series, fitted, calendar)
+    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     none = np.zeros(0, dtype=np.int64)
-    empty = Windows(values, known, series.observed, none, none, none, window, horizon, series.missing == "mask")
+    empty = Windows(values, futr_exog, series.observed, none, none, none, window, horizon, series.missing == "mask")
     train, validation, test = (
         _cut(series, replace(empty, horizon=steps), edges[:, i], edges[:, i + 1])
         for i, steps in enumerate((trained, trained, horizon))
@@ -232,7 +232,7 @@ def last_windows(
 
     Returns:
         float32 arrays: channels known up to now, shape (series, window, channels), and channels known in advance, at
-        their own times, shape (series, window + steps, known channels).
+        their own times, shape (series, window + steps, future channels).
 
     Raises:
         DataError: a series shorter than the window, or missing future rows.
@@ -242,8 +242,9 @@ def last_windows(
             raise DataError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
     _check_scaler(series, scaler)
     rows = series.starts[1:, None] - window + np.arange(window)
-    known, ahead = known_channels(series, scaler, calendar)[rows], known_ahead(series, scaler, calendar, steps)
-    return observed_channels(series, scaler)[rows], np.concatenate([known, ahead], axis=1)
+    futr_exog = futr_exog_channels(series, scaler, calendar)[rows]
+    after = futr_exog_after(series, scaler, calendar, steps)
+    return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
 
 
 def _check_lengths(

@@ -271,7 +271,7 @@ class Forecaster:
             raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df", time_col="ds", id_col="unique_id")
-        return series.with_ahead(rows)
+        return series.with_futr_exog(rows)
 
     def _named(self, table: pd.DataFrame) -> pd.DataFrame:
         """The forecasts under the name of the model."""

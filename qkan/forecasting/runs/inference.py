@@ -180,7 +180,7 @@ def predict(
     columns = interval_columns(config, level)
     series = series_of(run, data)
     if future is not None:
-        series = series.with_ahead(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
     scaler = scaler_for(run, series)
     values, known = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
     with torch.inference_mode():

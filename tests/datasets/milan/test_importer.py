@@ -174,7 +174,7 @@ def test_days_of_a_clock_change_give_regular_steps(tmp_path, out, day, hours, be
 def test_a_killed_import_goes_on_with_the_days_it_lacks(folder, out, tmp_path):
     code = f"""
 import os
-from qkan.datasets import milan_import as m
+from qkan.datasets.milan import importer as m
 class Kill:
     def start(self, days, done): pass
     def rows(self, count):

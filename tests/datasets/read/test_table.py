@@ -117,8 +117,8 @@ def test_rows_without_a_value_at_the_end_are_the_future():
     assert (series.past, series.future) == (("price",), ("holiday",))
     assert series.lengths.tolist() == [4, 3]
     assert series.covariates(["price", "holiday"])[:4].tolist() == [[5, 0], [6, 1], [7, 0], [8, 1]]
-    assert list(series.ahead.columns) == ["unique_id", "ds", "holiday"]
-    assert series.ahead[["unique_id", "holiday"]].to_numpy().tolist() == [["a", 0], ["a", 1], ["b", 0]]
+    assert list(series.futr_exog.columns) == ["unique_id", "ds", "holiday"]
+    assert series.futr_exog[["unique_id", "holiday"]].to_numpy().tolist() == [["a", 0], ["a", 1], ["b", 0]]
 
 
 def test_what_comes_after_a_given_time_is_the_future_whatever_its_value():
@@ -126,7 +126,7 @@ def test_what_comes_after_a_given_time_is_the_future_whatever_its_value():
     until = {"a": np.datetime64("2024-01-01T03")}
     series = series_from_frame(frame, future_cols=["holiday"], missing="interpolate", until=until)
     assert series.values.tolist() == [1, 2, 3, 3]  # nothing of the 5 after the moment
-    assert series.ahead["holiday"].tolist() == [4, 5]
+    assert series.futr_exog["holiday"].tolist() == [4, 5]
 
 
 def test_covariates_of_filled_rows_repeat_their_last_value():
@@ -186,13 +186,13 @@ def future(times, values=1.0):
 
 def read_future(frame):
     series = with_holiday()
-    return series.with_ahead(future_frame(frame, series, label="later.csv", time_col="ds", id_col="unique_id"))
+    return series.with_futr_exog(future_frame(frame, series, label="later.csv", time_col="ds", id_col="unique_id"))
 
 
 def test_future_rows_can_come_in_a_table_of_their_own():
     frame = future(["2024-01-01 05:00", "2024-01-01 04:00"], [2.0, 1.0])
-    assert read_future(frame).ahead["holiday"].tolist() == [1.0, 2.0]
-    assert read_future(frame.drop(columns="unique_id")).ahead["unique_id"].tolist() == ["a", "a"]
+    assert read_future(frame).futr_exog["holiday"].tolist() == [1.0, 2.0]
+    assert read_future(frame.drop(columns="unique_id")).futr_exog["unique_id"].tolist() == ["a", "a"]
 
 
 @pytest.mark.parametrize(

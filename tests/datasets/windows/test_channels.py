@@ -25,7 +25,7 @@ def test_channels_of_a_window_by_hand():
     batch = data.train.batch([0])
     # value, observed, price of the step; holiday, sin and cos of the hour, weekend of the step after
     np.testing.assert_allclose(batch.inputs[0], [[1, 1, 10, 21, 0, -1, 1], [2, 1, 11, 22, 0, 1, 1]], atol=1e-6)
-    np.testing.assert_allclose(batch.ahead[0], [[22, 0, 1, 1], [23, 0, -1, 1]], atol=1e-6)
+    np.testing.assert_allclose(batch.futr_exog[0], [[22, 0, 1, 1], [23, 0, -1, 1]], atol=1e-6)
     assert batch.targets.tolist() == [[2, 4]]
     assert batch.observed.tolist() == [[False, True]]
     np.testing.assert_allclose(data.test.inputs[0, :, 0], [2, 4])  # the missing value repeats the 2
@@ -89,9 +89,9 @@ def test_last_windows_hold_the_end_and_the_future():
     frame = table([1, 2, 3, 4, np.nan, np.nan], x=range(6))
     series = series_from_frame(frame, future_cols=["x"])
     scaler = make_forecast_data(series, window=1, horizon=1, split=HALF, scaler="none").scaler
-    values, known = last_windows(series, window=2, steps=2, scaler=scaler, calendar=["weekend"])
+    values, futr_exog = last_windows(series, window=2, steps=2, scaler=scaler, calendar=["weekend"])
     assert values.tolist() == [[[3], [4]]]
-    assert known.tolist() == [[[2, 1], [3, 1], [4, -1], [5, -1]]]
+    assert futr_exog.tolist() == [[[2, 1], [3, 1], [4, -1], [5, -1]]]
     with pytest.raises(
         DataError, match=r"series 'a' has 2 future rows with x, but 3 steps .* needed is 2024-01-09 00:0"
     ):
