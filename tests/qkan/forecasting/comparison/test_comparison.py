@@ -9,7 +9,7 @@ import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting import RunError, compare
-from qkan.forecasting.comparison import comparison, workers
+from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import Point, choose_learning_rate, plan_points
 from qkan.forecasting.comparison.workers import train_and_score
 from qkan.forecasting.data.load import cut_windows, load_series_of
