@@ -16,7 +16,7 @@ from qkan._util.train_mode import modes_kept
 from qkan.kan import input_checks as checks
 from qkan.kan.fit_history import FitHistory, FitRow
 from qkan.kan.input_checks import Loss
-from qkan.layers.options import positive_int
+from qkan.layers.options import finite_float, positive_int
 
 OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
 ADAM_RATE = 1e-2
@@ -73,12 +73,12 @@ def fit(
     """
     data, validation = _checked_data(x, y, validation)
     budget = _steps(optimizer, steps)
-    rate = None if lr is None else checks.real("lr", lr, positive=True)
+    rate = None if lr is None else finite_float("lr", lr, positive=True)
     if batch_size is not None:
         batch_size = positive_int("batch_size", batch_size)
         if not budget["adam"]:
             raise ValueError(f"batch_size {batch_size} is for Adam, but LBFGS takes all samples; leave it out")
-    weights = {"l1": checks.real("l1", l1), "entropy": checks.real("entropy", entropy)}
+    weights = {"l1": finite_float("l1", l1), "entropy": finite_float("entropy", entropy)}
     if any(weights.values()) and not callable(getattr(model, "regularization", None)):
         raise TypeError(
             "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qkan.kan import input_checks as checks
-from qkan.kan.closed_form import edge_is_kept, kept_edges
 from qkan.kan.edge_activity import edge_activity
 from qkan.kan.symbolic_fit import edge_curves, layer_inputs, pick_layer
-from qkan.layers.options import base_function, check_edge
+from qkan.layers.edge_mask import edge_is_kept, kept_edges
+from qkan.layers.options import base_function, check_edge, finite_float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,7 +146,7 @@ def plot_network(
     names = [_names(input_names, network.width[0], "x", "input_names")]
     names += [[f"h{depth}_{i + 1}" for i in range(n)] for depth, n in enumerate(network.width[1:-1], start=1)]
     names.append(_names(output_names, network.width[-1], "y", "output_names"))
-    checks.real("beta", beta, positive=True)
+    finite_float("beta", beta, positive=True)
     if isinstance(max_edges, bool) or not isinstance(max_edges, int) or max_edges < 0:
         raise ValueError(f"max_edges {max_edges!r} must be an int of 0 or more")
     drawn = _layers(network, x, max_edges)

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qkan.kan import input_checks as checks
 from qkan.kan.edge_activity import edge_activity, edge_samples
-from qkan.layers.options import check_input
+from qkan.layers.options import check_input, finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def prune(
     thresholds = {"edge": edge_threshold, "node": node_threshold, "input": input_threshold}
     for name, value in thresholds.items():
         if value is not None:
-            checks.real(f"{name}_threshold", value, fix=f"None keeps every {name}")
+            finite_float(f"{name}_threshold", value, fix=f"None keeps every {name}")
     activity, inputs = [], x
     check_input(x, model.width[0], type(model).__name__)
     if x.dim() < 2 or x.shape[:-1].numel() < 2:

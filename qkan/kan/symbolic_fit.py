@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qkan.kan import input_checks as checks
-from qkan.kan.closed_form import Numbers, compose, edge_form, edge_is_kept
+from qkan.kan.closed_form import compose
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
-from qkan.layers.options import check_edge, check_input, positive_int
+from qkan.layers.edge_formula import Numbers, edge_formula
+from qkan.layers.edge_mask import edge_is_kept
+from qkan.layers.options import check_edge, check_input, finite_float, positive_int
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,7 @@ def suggest_symbolic(
 ) -> Suggestions:
     """What :meth:`qkan.QKAN.suggest_symbolic` gives; see there."""
     functions = chosen(library)
-    checks.real("penalty", penalty, fix="0 ranks by R^2 alone")
+    finite_float("penalty", penalty, fix="0 ranks by R^2 alone")
     layer = pick_layer(network, layer_index)
     check_edge(output, input, layer.out_features, layer.in_features)
     positive_int("k", k)
@@ -154,7 +155,7 @@ def auto_symbolic(
 ) -> SymbolicQKAN:
     """What :meth:`qkan.QKAN.auto_symbolic` gives; see there."""
     functions = chosen(library)
-    checks.real("penalty", penalty, fix="0 ranks by R^2 alone")
+    finite_float("penalty", penalty, fix="0 ranks by R^2 alone")
     if not r2 <= 1:
         raise ValueError(f"r2 {r2} must be at most 1: an edge is snapped where its fit reaches it")
     edges = sum(layer.in_features * layer.out_features for layer in network.layers)  # type: ignore[operator, misc]
@@ -357,7 +358,7 @@ class SymbolicQKAN(nn.Module):
 
     def _form(self, layer: _SymbolicLayer, output: int, input: int, name: str, numbers: Numbers) -> Any:
         if name == CIRCUIT:
-            return edge_form(layer.circuits, output, input, numbers)
+            return edge_formula(layer.circuits, output, input, numbers)
         a, b, c, d = (numbers.kept(value) for value in layer.affine[output, input].tolist())
         if c == 0 or name == "0":
             return _SnappedEdge(lambda x: d, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, TypedDict
@@ -92,6 +93,21 @@ def positive_int(name: str, value: int, limit: int = MAX_FEATURES) -> int:
     if not 1 <= value <= limit:
         raise ValueError(f"{name} {value} is outside [1, {limit}]")
     return value
+
+
+def finite_float(name: str, value: Any, *, positive: bool = False, fix: str = "") -> float:
+    """``value`` as a float if it is a finite number of 0 or more, with ``positive`` above 0.
+
+    Raises:
+        TypeError: not a number; messages end with ``fix``.
+        ValueError: outside that range.
+    """
+    fix = f"; {fix}" if fix else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}{fix}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} {value} must be a finite number {'above 0' if positive else 'of 0 or more'}{fix}")
+    return float(value)
 
 
 def group_size(group: int | str | None, in_features: int) -> int | None:
