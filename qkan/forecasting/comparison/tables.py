@@ -1,17 +1,14 @@
-"""Tables and the picture of a comparison, from the records of its runs."""
+"""Tables of a comparison, from the records of its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.comparison.comparison import Comparison, Point, Record, Skipped, choose_learning_rate
+from qkan.forecasting.comparison.plan import Point, Record, Skipped, choose_learning_rate
 from qkan.forecasting.config.options import CELL_OPTIONS, LEARNING_RATES, CompareConfig
-from qkan.forecasting.io.files import write_text
-from qkan.forecasting.report.plots import markdown_table, save_comparison_plot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,28 +19,6 @@ if TYPE_CHECKING:
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
 _SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse", "median_mae", "coverage", "width")
-
-
-def write_comparison(
-    config: CompareConfig,
-    series: Series,
-    points: list[Point],
-    skipped: list[Skipped],
-    records: list[Record],
-    baselines: Scores,
-    failures: Sequence[Mapping[str, Any]] = (),
-) -> Comparison:
-    """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
-    import pandas as pd
-
-    out = Path(config.out)
-    all_points = points_table(config, points, records)
-    table = main_table(all_points, baselines)
-    write_text(out / "points.csv", all_points.to_csv(index=False))
-    write_text(out / "comparison.csv", table.to_csv(index=False))
-    write_text(out / "comparison.md", _markdown(config, series, table, all_points, skipped, failures))
-    save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
-    return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -103,13 +78,16 @@ def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
     return table
 
 
-def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Return the indices of the points that no other one beats in both size and error, smallest size first."""
-    front: list[int] = []
-    for index in np.lexsort((errors, parameters)):
-        if np.isfinite(errors[index]) and (not front or errors[index] < errors[front[-1]]):
-            front.append(int(index))
-    return np.array(front, dtype=int)
+def markdown_table(frame: pd.DataFrame) -> str:
+    """Return a frame of strings and numbers as a Markdown table; missing values show as a dash."""
+
+    def cell(value: Any) -> str:
+        missing = value is None or value != value
+        return "-" if missing else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +140,7 @@ def _circuit_options(config: CompareConfig) -> str:
     return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
 
 
-def _markdown(
+def comparison_page(
     config: CompareConfig,
     series: Series,
     table: pd.DataFrame,
@@ -170,6 +148,7 @@ def _markdown(
     skipped: list[Skipped],
     failures: Sequence[Mapping[str, Any]],
 ) -> str:
+    """Return the text of ``comparison.md``."""
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     lines = [
         f"# Comparison on {series.name}\n",

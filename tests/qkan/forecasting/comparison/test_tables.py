@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from tiny_runs import tiny_comparison
 
 from qkan.datasets import load_series
-from qkan.forecasting.comparison.comparison import Point, Skipped
-from qkan.forecasting.comparison.tables import main_table, pareto_front, points_table, readable, write_comparison
+from qkan.forecasting.comparison.comparison import write_comparison
+from qkan.forecasting.comparison.plan import Point, Skipped
+from qkan.forecasting.comparison.plots import pareto_front
+from qkan.forecasting.comparison.tables import main_table, markdown_table, points_table, readable
 
 BASELINES = {"naive": {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}}
 POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50, 2, 50)]
@@ -117,3 +119,10 @@ def test_front_is_what_nothing_beats_and_beats_all_the_rest(pairs):
     assert not any(beaten(i, j) for i in front for j in range(len(pairs)))
     for i in set(range(len(pairs))) - set(front.tolist()):
         assert any(beaten(i, j) or (parameters[i], errors[i]) == (parameters[j], errors[j]) for j in front)
+
+
+def test_markdown_table():
+    frame = pd.DataFrame({"cell": ["a", "b"], "error": [1.23456, np.nan], "n": [1, 2], "x": ["-", None]})
+    assert markdown_table(frame) == (
+        "| cell | error | n | x |\n| --- | --- | --- | --- |\n| a | 1.235 | 1 | - |\n| b | - | 2 | - |\n"
+    )
