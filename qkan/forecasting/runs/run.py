@@ -21,6 +21,7 @@ from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, 
 from qkan.forecasting.config.options import PROCESSES, TrainConfig
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors, with_whole_path
 from qkan.forecasting.training.distributed import rank_of, training_device, wait_for_first
+from qkan._util.files import remove_leftovers
 from qkan.forecasting.io.files import (
     RunError,
     check_version,
@@ -29,7 +30,6 @@ from qkan.forecasting.io.files import (
     only_writer,
     read_bytes,
     read_json,
-    remove_leftovers,
     write_atomic,
     write_json,
     write_text,
