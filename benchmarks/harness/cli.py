@@ -269,11 +269,11 @@ def rational(
     """
     from benchmarks.harness.work import TokenSize
     from benchmarks.rational import RationalWork
-    from qkan.kernels.rational.api import ENGINES
+    from qkan.kernels.rational.api import BACKENDS
     from qkan.kernels.rational.types import Spec
 
     ways = ("auto",) if engines is None else engines
-    check_names("--engines", "engine", ways, ENGINES)
+    check_names("--engines", "engine", ways, BACKENDS.names)
     spec = Spec(groups, order, denominator)  # type: ignore[arg-type]
     found = [TokenSize(*size) for size in sizes_of(sizes, growth, RATIONAL_SIZE, RATIONAL_SIZES, RATIONAL_BASE)]
 

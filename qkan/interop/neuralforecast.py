@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from qkan._util.optional_neuralforecast import require
+from qkan._util.optional import require_release
 from qkan.layers.options import positive_int
 from qkan.rnn import lstm as recurrent
 
-require("neuralforecast", "3.1", extra="neuralforecast")
+require_release("neuralforecast", "3.1", extra="neuralforecast")
 
 import pytorch_lightning  # noqa: E402  (the check above must come first)
 from neuralforecast import core  # noqa: E402
