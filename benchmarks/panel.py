@@ -22,7 +22,7 @@ from qkan.forecasting.config.options import FRAME, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.model.build import build_forecaster, count_parameters
-from qkan.forecasting.model.first_use import compile_kernels
+from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.loop import fit, resolve_batch_size
 
 

@@ -23,8 +23,8 @@ import torch
 from qkan.forecasting.config.options import FRAME, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import build_forecaster, count_parameters
-from qkan.forecasting.model.first_use import compile_kernels
 from qkan.forecasting.training.distributed import rank_of, training_device
+from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.loop import fit
 from qkan.forecasting.training.progress import Silent
 

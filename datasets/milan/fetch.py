@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from qkan._util.files import only_process
 from qkan.datasets.milan.grid import DOI
 from qkan.datasets.milan.http_files import Retries, download, get_json, wait_before
-from qkan.datasets.milan.work_files import only_process
 from qkan.datasets.series import DataError
 
 BASE_URL = "https://dataverse.harvard.edu"
@@ -84,7 +84,7 @@ def fetch_milan(
         target.mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the folder {str(target)!r}: {error.strerror}; choose another --out") from error
-    with only_process(target / ".fetch.lock", f"downloading to {str(target)!r}"):
+    with only_process(target / ".fetch.lock", f"downloading to {str(target)!r}", DataError):
         files = choose_files(list_files(base_url, retries), days, base_url)
         _check_room(target, files)
         if progress is not None:

@@ -249,7 +249,7 @@ class Forecaster:
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
-        from qkan.forecasting.model.first_use import compile_kernels
+        from qkan.forecasting.training.first_use import compile_kernels
         from qkan.forecasting.training.loop import fit
 
         config = self.config

@@ -217,7 +217,7 @@ def _run(jobs: list[_Job], workers: int) -> list[tuple[dict[str, np.ndarray], li
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    from qkan.forecasting.comparison.workers import start_alone
+    from qkan.forecasting.training.worker_processes import start_alone
 
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=start_alone) as pool:

@@ -21,6 +21,7 @@ from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, 
 from qkan.forecasting.config.options import PROCESSES, TrainConfig
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors, with_whole_path
 from qkan.forecasting.training.distributed import rank_of, training_device, wait_for_first
+from qkan._util.files import remove_leftovers
 from qkan.forecasting.io.files import (
     RunError,
     check_version,
@@ -29,7 +30,6 @@ from qkan.forecasting.io.files import (
     only_writer,
     read_bytes,
     read_json,
-    remove_leftovers,
     write_atomic,
     write_json,
     write_text,
@@ -116,7 +116,7 @@ def train(
         ValueError: an option's value is unknown to the cell, the device is not there, or the processes cannot be
             started; see :func:`qkan.forecasting.training.distributed.training_device`.
     """
-    from qkan.forecasting.model.first_use import compile_kernels
+    from qkan.forecasting.training.first_use import compile_kernels
     from qkan.forecasting.training.loop import fit
 
     out, config = Path(out), with_whole_path(config)
@@ -349,7 +349,7 @@ def _write_results(
     from qkan.forecasting.runs.inference import forecast_quantiles, median_scores, score, score_series
     from qkan.forecasting.evaluation.intervals import median
     from qkan.forecasting.evaluation.metrics import mase_season
-    from qkan.forecasting.report.plots import save_forecast_plot, save_loss_plot
+    from qkan.forecasting.runs.plots import save_forecast_plot, save_loss_plot
 
     write_text(out / "history.csv", history_csv(result.history))
     digest = _write_weights(out, model)

@@ -7,12 +7,12 @@ import re
 import pytest
 from dataverse import LIST, Dataverse, entry
 
+from qkan._util.files import only_process
 from qkan.datasets import DataError
 from qkan.datasets.milan import fetch as milan_fetch
 from qkan.datasets.milan.fetch import fetch_milan
 from qkan.datasets.milan.http_files import Retries
 from qkan.datasets.milan.sample import file_name
-from qkan.datasets.milan.work_files import only_process
 
 DAYS = [dt.date(2013, 11, 1), dt.date(2013, 11, 2)]
 DATA = [bytes(range(256)) * 400, b"second day\n" * 300]
@@ -325,7 +325,7 @@ def test_files_that_will_not_fit_are_refused_before_they_are_asked_for(server, o
 
 def test_a_second_download_to_the_folder_is_told(server, out):
     out.mkdir()
-    with only_process(out / ".fetch.lock", "x"):
+    with only_process(out / ".fetch.lock", "x", DataError):
         assert f"is downloading to {str(out)!r} already" in refusal(server, out)
 
 

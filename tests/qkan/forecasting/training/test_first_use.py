@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from qkan.forecasting import TrainConfig
-from qkan.forecasting.model.first_use import compile_kernels
+from qkan.forecasting.training.first_use import compile_kernels
 
 
 @pytest.mark.parametrize(
