@@ -16,7 +16,7 @@ from benchmarks.harness import contest
 from benchmarks.harness.contest import Contestant, Errors, Prepared
 from benchmarks.harness.measure import Step
 from benchmarks.harness.work import Work, gradient_error, seeded, spread, state_of, trained
-from qkan.kernels import layer as dispatch
+from qkan.kernels import backends
 from qkan.layers.qkan_layer import QKANLayer
 
 MLP = "MLP"
@@ -213,7 +213,7 @@ def contestants(work: LayerWork) -> list[Contestant]:
 
         return Contestant(name, contest.CLASSICAL, prepare)
 
-    reasons = dispatch.available_backends()
+    reasons = backends.available_backends()
     ends = size.in_features, size.out_features
     mlp = ends[0], hidden_width(parameters, *ends), ends[1]
     return [*map(ours, options.backends), classical(MLP, mlp), classical("Linear", ends)]

@@ -1,17 +1,17 @@
-"""What a layer costs on each route: the model behind ``backend="auto"``.
+"""What a layer costs on each backend: the model behind ``backend="auto"``.
 
 The model counts the work of one forward and backward pass and prices it with a handful of constants per device type.
-Routes are compared with each other only, so the constants need to be right in proportion. ``python
+Backends are compared with each other only, so the constants need to be right in proportion. ``python
 benchmarks/calibrate.py`` measures them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """One call of a layer.
 
     Attributes:

@@ -141,7 +141,7 @@ def layer(
     Figures, tables and picture are written to the folder: layer.json, .md and .png, or growth.json, .md and .png.
     """
     from benchmarks.layer import LayerWork, Size
-    from qkan.kernels.layer import BACKENDS, available_backends
+    from qkan.kernels.backends import BACKENDS, available_backends
 
     here = tuple(available_backends())
     names = here if backends is None else backends

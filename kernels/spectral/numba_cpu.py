@@ -88,18 +88,22 @@ def pack(matrix: Tensor, depth: int, width: int, *, transposed: bool = False) ->
     return out
 
 
-def matrix_gradients(
-    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+def matrix_gradient_copies(
+    basis: Basis, size: tuple[int, int, int], shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of matrix and bias from that of the sum.
+    """What every thread contributes to the gradients of matrix and bias.
 
     Args:
-        basis, matrix, shape: as in :class:`qkan.kernels.recurrence.types.Operands`.
+        basis, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        size: of the matrix.
         x, grad: (rows, inputs) and (rows, outputs), contiguous.
+
+    Returns:
+        (threads, terms, inputs, outputs), the last two sizes padded to whole tiles, and (threads, outputs).
     """
     from qkan.kernels.spectral import numba_kernels as jit
 
-    planes, width, total = matrix.shape
+    planes, width, total = size
     rows, high, stride = len(x), padded(width, ROWS), padded(total, jit.COLUMNS)
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
     of_matrix = x.new_zeros(threads, planes, high, stride)
@@ -109,41 +113,69 @@ def matrix_gradients(
     sizes = (rows, total, 0, workspace.shape[1])
     integers = kernel_params(basis, shape is not None, width)
     jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
-    whole, bias = (of_matrix[0], of_bias[0]) if threads == 1 else (of_matrix.sum(0), of_bias.sum(0))
+    return of_matrix, of_bias
+
+
+def matrix_gradients(
+    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of matrix and bias from that of the sum; arguments as of :func:`matrix_gradient_copies`."""
+    _, width, total = size = tuple(matrix.shape)
+    copies, biases = matrix_gradient_copies(basis, size, shape, x, grad)
+    whole, bias = (copies[0], biases[0]) if len(copies) == 1 else (copies.sum(0), biases.sum(0))
     return whole[:, :width, :total].contiguous(), bias
+
+
+def packed_products(
+    basis: Basis, size: tuple[int, int, int], packed: Tensor, bias: Tensor, x: Tensor, shape: Tensor | None = None
+) -> Tensor:
+    """:func:`products` with a matrix of that size in panels; the rows of ``bias`` (any number, outputs) are summed."""
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    planes, width, total = size
+    rows, out = len(x), x.new_empty(len(x), total)
+    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
+    workspace = x.new_empty(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
+    arrays = (radius_of(basis, x.dtype), workspace, x, bias, shape, packed, out)
+    sizes = (rows, total, 0, workspace.shape[1])
+    integers = kernel_params(basis, shape is not None, width)
+    jit.PRODUCTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
+    return out
 
 
 def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x: Tensor) -> Tensor:
     """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
-    from qkan.kernels.spectral import numba_kernels as jit
+    planes, width, total = size = tuple(matrix.shape)
+    return packed_products(basis, size, pack(matrix, planes * width, total), bias, x, shape)
 
-    planes, width, total = matrix.shape
-    rows, packed = len(x), pack(matrix, planes * width, total)
-    out = x.new_empty(rows, total)
-    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    workspace = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
-    arrays = (radius_of(basis, x.dtype), workspace, x, bias, shape, packed, out)
-    sizes = (rows, total, 0, workspace.shape[1])
-    jit.PRODUCTS(
-        x.dtype, (*kernel_params(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads
-    )
-    return out
+
+def packed_input_gradients(basis: Basis, size: tuple[int, int, int], packed: Tensor, x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of x from that of the sum, with the transposed weights of the derivative in panels."""
+    return _input_gradients(basis, size, packed, None, None, x, grad)[0]
 
 
 def input_gradients(
     basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and of the shape from that of the sum; arguments as of :func:`matrix_gradients`."""
+    weights, slopes = transposed_weights(basis, matrix, shape)
+    blocks, width, total = size = tuple(weights.shape)
+    packed = pack(weights.contiguous(), total, blocks * width, transposed=True)
+    return _input_gradients(basis, size, packed, slopes, shape, x, grad)
+
+
+def _input_gradients(
+    basis: Basis, size: tuple[int, int, int], packed: Tensor, slopes: Tensor | None, shape: Tensor | None, x: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     from qkan.kernels.spectral import numba_kernels as jit
 
-    pulling, slopes = transposed_weights(basis, matrix, shape)
-    total, rows, width = matrix.shape[2], len(x), matrix.shape[1]
-    columns = pulling.shape[0] * width
-    packed = pack(pulling.contiguous(), total, columns, transposed=True)
+    blocks, width, total = size
+    rows, columns = len(x), blocks * width
     threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
     dx = torch.zeros_like(x)
     of_shape = x.new_zeros(threads, 0 if shape is None else shape.numel())
-    workspace = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
+    workspace = x.new_empty(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
     arrays = (radius_of(basis, x.dtype), workspace, slopes, packed, x, grad, dx, of_shape)
     sizes = (rows, total, columns, workspace.shape[1])
     integers = kernel_params(basis, shape is not None, width)

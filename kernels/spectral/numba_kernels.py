@@ -300,7 +300,10 @@ def products(
     Any,
     workspace: Any,
 ) -> None:  # fmt: skip
-    """Features of the rows begin .. end of x (rows, width) times the packed matrix, plus bias, to out (rows, total)."""
+    """Features of the rows begin .. end of x (rows, width) times the packed matrix, plus bias, to out (rows, total).
+
+    ``bias`` may have several rows, which are summed.
+    """
     width, stride = kernel_params[WIDTH], padded(total, COLUMNS)
     plane = CHUNK * width
     at = 0
@@ -313,6 +316,12 @@ def products(
     for first in range(begin, end, CHUNK):
         rows = min(CHUNK, end - first)
         copy_rows(bias, 0, sums, stride, rows, total)
+        for k in range(1, len(bias) // total):
+            row = bias[k * total :]
+            for j in range(total):
+                sums[j] += row[j]
+        if len(bias) > total:
+            copy_rows(sums, 0, sums[stride:], stride, rows - 1, total)
         source = x[first * width : (first + rows) * width]
         add_features(kernel_params, radius, source, rows, shape, packed, planes, plane, spare, joined, sums, stride)
         copy_rows(sums, stride, out[first * total :], total, rows, total)

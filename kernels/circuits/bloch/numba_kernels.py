@@ -35,8 +35,6 @@ class Call(NamedTuple):
     reduce: bool
     amplitude: bool
     per_sample: bool
-    wrap: int  # edge e stands in row (e % wrap) * stride + e // wrap of the parameters
-    stride: int
     first_output: int
     end_output: int
     first_sample: int
@@ -57,7 +55,7 @@ def _find(first: int, n: int, call: Call, places: Any) -> None:
     """Fill (3, lanes) with the row in the parameters, the input and the output of edges first .. first + n."""
     for i in range(n):
         edge = first + i
-        places[0, i] = (edge % call.wrap) * call.stride + edge // call.wrap
+        places[0, i] = edge
         places[1, i] = edge % call.inputs
         places[2, i] = edge // call.inputs
 
