@@ -226,7 +226,7 @@ class _Node(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor):
         circuits, spec, layout = ctx.told
         saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
-        tensors, (_, matrix, bias, *tape) = saved[:11], saved[11:]
+        tensors, (_, matrix, bias, gates, carry, z) = saved[:11], saved[11:]
         needs = ctx.needs_input_grad[3:]
         if torch.is_grad_enabled() or not numba_supported(*grads):
 
@@ -234,12 +234,12 @@ class _Node(torch.autograd.Function):
                 return _plain(circuits, spec, layout, *values)
 
             return None, None, None, *vjp_needed(plain, tensors, needs, grads)
-        parameters, kept = Parameters(*tensors[3:]), Tape(*tape)
+        parameters, kept = Parameters(*tensors[3:]), Tape(gates, carry, z)
         projection = None if parameters.projection is None else parameters.projection.contiguous()
         weights = Weights(matrix, bias, None, None, projection)
         arriving = (grad.contiguous() for grad in grads)
-        pulled = numba_cpu.backward(spec, layout, weights, kept, kept.latent, *arriving)
-        of_matrix, of_bias = numba_cpu.features(spec, weights, kept.latent, pulled.inner)
+        pulled = numba_cpu.backward(spec, layout, weights, kept, z, *arriving)
+        of_matrix, of_bias = numba_cpu.features(spec, weights, z, pulled.inner)
         of_circuits = circuits.pull(spec.basis, parameters, of_matrix, of_bias)
         of_projection = None if pulled.hidden is None else pulled.hidden.mT @ kept.units()
         found = (pulled.steps, pulled.h_0, pulled.c_0, *of_circuits, of_bias, of_projection)

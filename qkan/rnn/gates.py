@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -58,6 +59,10 @@ class Gates(nn.Module):
         """What the hidden state contributes, as features and a matrix, or the reason why it is none."""
         return f"{type(self).__name__} is no matrix product over features of the hidden state"
 
+    def like(self) -> Tensor:
+        """A tensor of the dtype and on the device of the gates; where circuits are frozen it may be a buffer."""
+        return next(chain(self.parameters(), self.buffers()))
+
     @property
     def encoder(self) -> Tensor | None:
         """(latent, h) weights of the map from the hidden state to what the features are taken of, if there is one."""
@@ -85,6 +90,11 @@ class QKANGates(Gates):
             layer.reset_parameters(generator, slope=slope)
         if self.bias is not None:
             _remember(self.bias, self.hidden_size)
+
+    def like(self) -> Tensor:
+        """As of :class:`Gates`."""
+        theta = self._modules["hidden"]._parameters.get("theta")  # type: ignore[union-attr]
+        return super().like() if theta is None else theta
 
     def inputs(self, x: Tensor) -> Tensor:
         """As of :class:`Gates`; with the bias."""

@@ -112,7 +112,7 @@ class UnidirectionalRNN(nn.Module):
 
     def _one_node(self, x: Tensor, layout: Layout, states: States) -> tuple[Tensor, States] | None:
         """The walk and all circuits as one node of the autograd graph, where the CPU's kernels can."""
-        if autocast_dtype(x.dtype, x.device) is not None:
+        if not x.is_cpu or torch.is_autocast_enabled("cpu"):
             return None
         projection = None if self.projection is None else self.projection.weight
         found = self.gates.one_node(x, states, projection, lambda: self.bound(states[0]))  # type: ignore[operator]
