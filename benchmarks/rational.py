@@ -131,7 +131,7 @@ class RationalWork(Work):
         """The activation, its numerators per group, a little off its initial values."""
         spec, options = self.spec, self.options
         module = GroupRational(
-            self.size.channels, spec.groups, spec.order, "gelu", spec.denominator, False, engine=engine
+            self.size.channels, spec.groups, spec.order, "gelu", spec.denominator, False, backend=engine
         )
         noise = torch.Generator().manual_seed(options.seed)
         with torch.no_grad():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from qkan._util.files import write_in_one_step
+from qkan._util.files import write_atomic
 from qkan._version import __version__
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.layers.qkan_layer import QKANLayer
@@ -71,7 +71,7 @@ def save(model: QKAN, path: str | os.PathLike[str], overwrite: bool) -> None:
     entry = json.dumps({"format": FORMAT, "version": __version__, "layers": layers}, allow_nan=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = safetensors.torch.save(tensors, {ENTRY: entry})
-    write_in_one_step(path, lambda file: file.write(content))
+    write_atomic(path, lambda file: file.write(content))
 
 
 def load(kind: type[QKAN], path: str | os.PathLike[str], device: torch.device | str | int) -> QKAN:

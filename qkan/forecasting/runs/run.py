@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from qkan._util.files import remove_leftovers
 from qkan.forecasting.config.options import PROCESSES, TrainConfig
 from qkan.forecasting.data.load import load_windows, with_whole_path
 from qkan.forecasting.io.files import (
@@ -25,7 +26,6 @@ from qkan.forecasting.io.files import (
     only_writer,
     read_bytes,
     read_json,
-    remove_leftovers,
     write_json,
 )
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, check_size
