@@ -26,11 +26,11 @@ def evaluate(run: Path, data: str | None) -> None:
     """
     from qkan import forecasting
     from qkan.cli.tables import print_scores
-    from qkan.forecasting.runs.inference import forecast_windows, median_scores, score, score_series, windows_for
+    from qkan.forecasting.evaluation.metrics import median_scores, score, score_series
+    from qkan.forecasting.runs.inference import forecasts_of, windows_for
 
     loaded = forecasting.load_run(run)
     windows = windows_for(loaded, data)
-    predictions = forecast_windows(loaded.model, windows)
-    several = len(windows.ids) > 1
-    medians = median_scores(score_series(windows, predictions)) if several else None
-    print_scores(score(windows, predictions), loaded, medians)
+    forecasts = forecasts_of(loaded.model, windows)
+    medians = median_scores(score_series(windows, forecasts)) if len(windows.ids) > 1 else None
+    print_scores(score(windows, forecasts), loaded, medians)

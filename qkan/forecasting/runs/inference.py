@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.simple import baseline_forecasts
+from qkan.forecasting.baselines.simple import naive_forecasts
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.config.checks import check_int
 from qkan.forecasting.config.options import FRAME
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.evaluation.metrics import METRICS, forecast_metrics, series_metrics
+from qkan.forecasting.evaluation.metrics import Scores, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.config.options import TrainConfig
     from qkan.forecasting.runs.run import Run
-
-Scores = dict[str, dict[str, float | None]]
-"""Metrics by forecast: ``"model"`` first, then the baselines."""
-
 
 class Trained(Protocol):
     """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
@@ -75,34 +70,9 @@ def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part 
     return median(forecast_quantiles(model, data, part))
 
 
-def score(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> Scores:
-    """Return the metrics of a model's predictions (original units) and of every baseline on the same targets."""
-    return {name: forecast_metrics(data, values, part) for name, values in _all(data, predictions, part).items()}
-
-
-def score_series(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> pd.DataFrame:
-    """Return the same metrics for every series: ``unique_id``, ``forecast`` (``"model"`` or a baseline), metrics."""
-    import pandas as pd
-
-    tables = []
-    for name, values in _all(data, predictions, part).items():
-        table = series_metrics(data, values, part)
-        table.insert(1, "forecast", name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def median_scores(table: pd.DataFrame) -> Scores:
-    """Return the median over series of the table of :func:`score_series`; ``None`` where no series has the metric."""
-    medians = table.groupby("forecast", sort=False)[list(METRICS)].median()
-    return {
-        str(name): {metric: None if math.isnan(value) else float(value) for metric, value in row.items()}
-        for name, row in medians.to_dict("index").items()
-    }
-
-
-def _all(data: ForecastData, predictions: np.ndarray, part: Part) -> dict[str, np.ndarray]:
-    return {"model": predictions, **baseline_forecasts(data, part)}
+def forecasts_of(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
+    """Return what :func:`qkan.forecasting.evaluation.metrics.score` compares: ``"model"`` and every naive forecast."""
+    return {"model": forecast_windows(model, data, part), **naive_forecasts(data, part)}
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
@@ -121,7 +91,7 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
         RunError: the run's data has changed since, or other data holds series that the run does not know.
     """
     windows = windows_for(run, data)
-    return score(windows, forecast_windows(run.model, windows))
+    return score(windows, forecasts_of(run.model, windows))
 
 
 def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:

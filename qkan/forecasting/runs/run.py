@@ -346,25 +346,26 @@ def write_run(out: Path, run: Run, history: str) -> None:
 def _write_results(
     out: Path, config: TrainConfig, model: RecurrentForecaster, data: ForecastData, result: FitResult
 ) -> None:
-    from qkan.forecasting.runs.inference import forecast_quantiles, median_scores, score, score_series
+    from qkan.forecasting.baselines.simple import naive_forecasts
+    from qkan.forecasting.runs.inference import forecast_quantiles
     from qkan.forecasting.evaluation.intervals import median
-    from qkan.forecasting.evaluation.metrics import mase_season
+    from qkan.forecasting.evaluation.metrics import mase_season, median_scores, score, score_series
     from qkan.forecasting.runs.plots import save_forecast_plot, save_loss_plot
 
     write_text(out / "history.csv", history_csv(result.history))
     digest = _write_weights(out, model)
     quantiles = forecast_quantiles(model, data)
-    predictions = median(quantiles)
+    forecasts = {"model": median(quantiles), **naive_forecasts(data)}
     write_text(out / "predictions.csv", _predictions_frame(config, data, quantiles).to_csv(index=False))
-    by_series = score_series(data, predictions)
+    by_series = score_series(data, forecasts)
     write_text(out / "metrics_by_series.csv", by_series.to_csv(index=False))
     metrics = training_metrics(model, result, data)
-    metrics |= {"mase_season": mase_season(data), "test": score(data, predictions)}
+    metrics |= {"mase_season": mase_season(data), "test": score(data, forecasts)}
     if len(data.ids) > 1:
         metrics["test_median"] = median_scores(by_series)
     write_json(out / "metrics.json", metrics)
     save_loss_plot(out / "loss.png", result.history, result.best_epoch, loss=config.loss)
-    save_forecast_plot(out / "forecast.png", data, predictions)
+    save_forecast_plot(out / "forecast.png", data, forecasts)
     _write_manifest(out, digest)
 
 
