@@ -26,11 +26,8 @@ def evaluate(run: Path, data: str | None) -> None:
     """
     from qkan import forecasting
     from qkan.cli.tables import print_scores
-    from qkan.forecasting.evaluation.metrics import median_scores, score, score_series
-    from qkan.forecasting.runs.inference import forecasts_of, windows_for
+    from qkan.forecasting.runs.inference import scores_of
 
     loaded = forecasting.load_run(run)
-    windows = windows_for(loaded, data)
-    forecasts = forecasts_of(loaded.model, windows)
-    medians = median_scores(score_series(windows, forecasts)) if len(windows.ids) > 1 else None
-    print_scores(score(windows, forecasts), loaded, medians)
+    scores, medians = scores_of(loaded, data)
+    print_scores(scores, loaded, medians)

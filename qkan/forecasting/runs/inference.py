@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,22 +11,23 @@ import numpy as np
 import torch
 
 from qkan.forecasting.baselines.simple import naive_forecasts
-from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.config.checks import check_int
 from qkan.forecasting.config.options import FRAME
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
-from qkan.forecasting.io.files import RunError
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.evaluation.metrics import Scores, score
+from qkan.forecasting.evaluation.metrics import METRICS, Scores, median_scores, score, score_series
+from qkan.forecasting.io.files import RunError
+from qkan.forecasting.model.build import RecurrentForecaster
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Scaler, Series
     from qkan.datasets.windows.windows import Part
-    from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.config.options import TrainConfig
+    from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run
+
 
 class Trained(Protocol):
     """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
@@ -70,9 +71,38 @@ def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part 
     return median(forecast_quantiles(model, data, part))
 
 
-def forecasts_of(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
-    """Return what :func:`qkan.forecasting.evaluation.metrics.score` compares: ``"model"`` and every naive forecast."""
-    return {"model": forecast_windows(model, data, part), **naive_forecasts(data, part)}
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a trained forecaster and the baselines are worth on the test part.
+
+    Attributes:
+        quantiles: As of :func:`forecast_quantiles`.
+        forecasts: Point forecasts by name, ``"model"`` and then the baselines: original units, (N, horizon).
+        scores: Metrics by forecast, pooled over all series.
+        by_series: As of :func:`score_series`.
+        medians: Medians of the metrics over the series; ``None`` for a single one.
+    """
+
+    quantiles: np.ndarray
+    forecasts: dict[str, np.ndarray]
+    scores: Scores
+    by_series: pd.DataFrame
+    medians: Scores | None
+
+
+def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines: bool = True) -> Evaluation:
+    """Forecast the test part and compute the errors, in original units.
+
+    Args:
+        model: What forecasts.
+        data: Its windows.
+        baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
+    """
+    quantiles = forecast_quantiles(model, data)
+    forecasts = {"model": median(quantiles), **(naive_forecasts(data) if baselines else {})}
+    by_series = score_series(data, forecasts)
+    medians = median_scores(by_series) if len(data.ids) > 1 else None
+    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
@@ -90,8 +120,34 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
     """
-    windows = windows_for(run, data)
-    return score(windows, forecasts_of(run.model, windows))
+    return scores_of(run, data)[0]
+
+
+def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None]:
+    """Return what :func:`evaluate` does, and the medians over several series.
+
+    On the run's own data, the errors of the baselines are those that the training left in the run.
+    """
+    kept = _kept_baselines(run) if data is None else None
+    found = evaluate_model(run.model, windows_for(run, data), baselines=kept is None)
+    if kept is None:
+        return found.scores, found.medians
+    pooled, medians = kept
+    return found.scores | pooled, None if found.medians is None else found.medians | medians
+
+
+def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
+    """The errors of the baselines in ``metrics.json``, pooled and as medians; ``None`` if they are not all there."""
+    several = len(run.scaler.ids) > 1
+    found = [run.metrics.get(name) for name in ("test", *(["test_median"] if several else []))]
+    kept: list[Scores] = []
+    for scores in found:
+        if not isinstance(scores, dict) or len(scores) < 2:
+            return None
+        kept.append({name: row for name, row in scores.items() if name != "model"})
+        if not all(isinstance(row, dict) and set(METRICS) <= set(row) for row in kept[-1].values()):
+            return None
+    return kept[0], kept[-1]
 
 
 def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:
