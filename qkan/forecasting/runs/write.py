@@ -72,7 +72,7 @@ def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: 
 
     write_text(out / "predictions.csv", _predictions_frame(config, data, found.quantiles).to_csv(index=False))
     write_text(out / "metrics_by_series.csv", found.by_series.to_csv(index=False))
-    save_forecast_plot(out / "forecast.png", data, median(found.quantiles))
+    save_forecast_plot(out / "forecast.png", data, found.forecasts)
 
 
 def _write_weights(out: Path, model: RecurrentForecaster) -> str:
