@@ -115,13 +115,13 @@ class LSTMWork(Work):
             "gradient, times the root of repetitions": of_gradient,
         }
 
-    def module(self, variant: Variant, engine: str) -> nn.Module:
-        """A variant with fresh parameters, on one of its engines."""
-        return self._module(variant, engine=engine, dtype=self.options.torch_dtype)
+    def module(self, variant: Variant, backend: str) -> nn.Module:
+        """A variant with fresh parameters, on one of its backends."""
+        return self._module(variant, backend=backend, dtype=self.options.torch_dtype)
 
     def exact(self, variant: Variant) -> nn.Module:
         """A variant in double precision, its gates evaluated step by step on the reference."""
-        return self._module(variant, engine="loop", backend="reference", dtype=torch.float64)
+        return self._module(variant, backend="reference", dtype=torch.float64)
 
     def _module(self, variant: Variant, **more: Any) -> nn.Module:
         options = self.options
@@ -137,14 +137,14 @@ class LSTMWork(Work):
         )
 
     def contestants(self) -> list[Contestant]:
-        """The variants on every engine, and both nn.LSTM."""
+        """The variants on every backend, and both nn.LSTM."""
         size, options = self.size, self.options
         x = options.numbers((size.steps, size.batch, self.input_size), options.inputs, 1)
         upstream = options.numbers((size.steps, size.batch, size.hidden), "normal", 2)
         ours: list[Contestant] = []
         for cell in self.cells:
             truth = _truth(self, VARIANTS[cell], x, upstream)
-            ours += [_ours(self, VARIANTS[cell], engine, x, upstream, truth) for engine in options.backends]
+            ours += [_ours(self, VARIANTS[cell], backend, x, upstream, truth) for backend in options.backends]
         hidden = equal_hidden(trained(self.module(VARIANTS["edge"], "auto")), self.input_size)
         return [
             *ours,
@@ -166,7 +166,7 @@ def _step_of(module: nn.Module, x: Tensor, upstream: Tensor) -> Callable[[int], 
 
 
 def _truth(work: LSTMWork, variant: Variant, x: Tensor, upstream: Tensor) -> Callable[[], Truth]:
-    """The truth about a variant, made when the first of its engines is checked."""
+    """The truth about a variant, made when the first of its backends is checked."""
     made: list[Truth] = []
 
     def truth() -> Truth:
@@ -185,14 +185,14 @@ def _state(work: LSTMWork, variant: Variant) -> dict[str, Tensor]:
 
 
 def _ours(
-    work: LSTMWork, variant: Variant, engine: str, x: Tensor, upstream: Tensor, truth: Callable[[], Truth]
+    work: LSTMWork, variant: Variant, backend: str, x: Tensor, upstream: Tensor, truth: Callable[[], Truth]
 ) -> Contestant:
     def prepare() -> Prepared:
-        module = work.module(variant, engine)
+        module = work.module(variant, backend)
         module.load_state_dict(_state(work, variant))
         return Prepared(trained(module), _step_of(module, x, upstream), lambda: truth().errors(module))
 
-    name = variant.name if engine == "auto" else f"{variant.name}, {engine}"
+    name = variant.name if backend == "auto" else f"{variant.name}, {backend}"
     return Contestant(name, contest.OURS, prepare)
 
 

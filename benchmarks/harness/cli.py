@@ -177,8 +177,8 @@ Examples:
         help="Hidden size of the cell whose single step is timed, without --growth; 0: none.",
     ),
     click.option(
-        "--engines", type=ListType(str, "engine", "auto,torch"), metavar="NAME,...",
-        help="What walks over time, separated by commas, as the modules name it.  [default: auto]",
+        "--backends", type=ListType(str, "backend", "auto,torch"), metavar="NAME,...",
+        help="Backends of the modules, separated by commas.  [default: auto]",
     ),
     *_options_of_circuits(),
     *_options_of_all("lstm"),
@@ -188,7 +188,7 @@ def lstm(
     input_size: int,
     cells: tuple[str, ...] | None,
     stream: int,
-    engines: tuple[str, ...] | None,
+    backends: tuple[str, ...] | None,
     growth: bool,
     **chosen: Any,
 ) -> None:
@@ -206,13 +206,13 @@ def lstm(
     """
     from benchmarks.harness.stream import StreamSize, StreamWork
     from benchmarks.lstm import VARIANTS, LSTMWork, Size
-    from qkan.kernels.recurrence.api import ENGINES
+    from qkan.rnn.backend import NAMES
 
     found = [Size(*size) for size in sizes_of(sizes, growth, LSTM_SIZE, LSTM_SIZES, LSTM_BASE)]
     names = tuple(VARIANTS) if cells is None else cells
     check_names("--cells", "cell", names, tuple(VARIANTS))
-    ways = ("auto",) if engines is None else engines
-    check_names("--engines", "engine", ways, (*ENGINES, "loop"))
+    ways = ("auto",) if backends is None else backends
+    check_names("--backends", "backend", ways, NAMES)
 
     def works(options: Options) -> list[Work]:
         works: list[Work] = [LSTMWork(size, options, input_size, names) for size in found]

@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 
 from qkan.kan.network import QKAN
 from qkan.layers.init import uniform_
-from qkan.layers.options import LayerOptions, check_input, positive_int
+from qkan.layers.options import CircuitOptions, LayerOptions, check_input, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.layers.rational import GRKAN, pair
 
@@ -36,7 +36,7 @@ def largest_divisor(number: int, limit: int) -> int:
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
-def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Module:
+def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.Module:
     """A latent network from ``features`` to ``features``.
 
     Args:
@@ -72,7 +72,7 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
 
-def affine(in_features: int, out_features: int, bias: bool, bound: float, options: LayerOptions) -> nn.Linear:
+def affine(in_features: int, out_features: int, bias: bool, bound: float, options: CircuitOptions) -> nn.Linear:
     """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
     linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
     reset_affine(linear, bound, options.get("generator"))

@@ -188,7 +188,7 @@ def test_wrong_recurrence_ends_with_an_error(run_lstm, monkeypatch: pytest.Monke
 
     def wrong(self, *arguments):
         output, states = right[0](self, *arguments)
-        return output * (1.01 if self.engine == "torch" else 1), states
+        return output * (1.01 if self.backend == "torch" else 1), states
 
     def wrong_cell(self, x, *states):
         h, c = right[1](self, x, *states)
@@ -196,10 +196,10 @@ def test_wrong_recurrence_ends_with_an_error(run_lstm, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(QKANLSTM, "forward", wrong)
     monkeypatch.setattr(QKANLSTMCell, "forward", wrong_cell)
-    done = run_lstm("--engines", "torch,loop", "--cells", "edge", "--stream", "2")
+    done = run_lstm("--backends", "torch,spectral", "--cells", "edge", "--stream", "2")
     assert done.exit_code == 1
     assert "QKANLSTM, torch WRONG" in table(done.output)
-    assert "QKANLSTM, loop" in table(done.output)
+    assert "QKANLSTM, spectral" in table(done.output)
     assert "QKANLSTM, torch WRONG: the errors may be 1.7e-05 (output) and 1.0e-04 (gradient)" in done.output
     assert "QKANLSTMCell WRONG: the errors may be 1.7e-05 (output)\n" in done.output
     names = (
@@ -248,7 +248,7 @@ def test_growth_of_a_recurrence_leaves_out_single_steps(
         (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
         (["--cells", "edges"], "--cells: unknown cell 'edges'; use one of edge, trained, input, hqkan, gru."),
         (["--cells", "edge,edge"], "--cells: 'edge' is given twice."),
-        (["--engines", "bloch"], "--engines: unknown engine 'bloch'; use one of auto, "),
+        (["--backends", "cuda"], "--backends: unknown backend 'cuda'; use one of auto, "),
         (["--input-size", "0"], "Invalid value for '--input-size'"),
         (["--stream", "-1"], "Invalid value for '--stream'"),
         (["--growth", "--size", "1,2,3,4"], "--growth starts from one --size, but 2 are given."),
