@@ -61,8 +61,8 @@ class Circuit:
             then_noise()
         remaining = iter(angles)
         for gate, _, _ in self.ansatz.gates(self.reps):
-            angle = (next(remaining),) if GATES[gate].rotates else ()
-            operations[gate](*angle, wires=0)
+            arguments = (next(remaining),) if GATES[gate].rotates else ()
+            operations[gate](*arguments, wires=0)
             then_noise()
         if noise is not None and noise.readout:
             qml.BitFlip(noise.readout, wires=0)

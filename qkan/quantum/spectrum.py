@@ -83,9 +83,9 @@ def spectrum_of(ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None,
             f"ansatz {ansatz.name!r} encodes acos(w x + b), so its circuit is no sum of waves in x; "
             "use an ansatz that encodes w x + b itself"
         )
-    theta = theta.detach().double().cpu()
-    weights = torch.ones(reps, dtype=torch.float64) if weight is None else weight.detach().double().cpu()
-    biases = torch.zeros(reps, dtype=torch.float64) if bias is None else bias.detach().double().cpu()
+    theta = theta.detach().cpu().double()
+    weights = torch.ones(reps, dtype=torch.float64) if weight is None else weight.detach().cpu().double()
+    biases = torch.zeros(reps, dtype=torch.float64) if bias is None else bias.detach().cpu().double()
     frequencies = torch.zeros(1, dtype=torch.float64)
     vectors = torch.tensor([ansatz.initial], dtype=torch.complex128)
     reach = 1 + float(weights.abs().sum())
