@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,18 +75,45 @@ def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part 
     return median(forecast_quantiles(model, data, part))
 
 
-def score(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> Scores:
-    """Return the metrics of a model's predictions (original units) and of every baseline on the same targets."""
-    return {name: forecast_metrics(data, values, part) for name, values in _all(data, predictions, part).items()}
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a trained forecaster and the baselines are worth on the test part.
+
+    Attributes:
+        quantiles: As of :func:`forecast_quantiles`.
+        scores: Metrics by forecast, pooled over all series.
+        by_series: As of :func:`score_series`.
+        medians: Medians of the metrics over the series; ``None`` for a single one.
+    """
+
+    quantiles: np.ndarray
+    scores: Scores
+    by_series: pd.DataFrame
+    medians: Scores | None
 
 
-def score_series(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> pd.DataFrame:
-    """Return the same metrics for every series: ``unique_id``, ``forecast`` (``"model"`` or a baseline), metrics."""
+def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines: bool = True) -> Evaluation:
+    """Forecast the test part and compute the errors, in original units.
+
+    Args:
+        model: What forecasts.
+        data: Its windows.
+        baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
+    """
+    quantiles = forecast_quantiles(model, data)
+    forecasts = {"model": median(quantiles), **(baseline_forecasts(data) if baselines else {})}
+    scores: Scores = {name: forecast_metrics(data, values) for name, values in forecasts.items()}
+    by_series = score_series(data, forecasts)
+    return Evaluation(quantiles, scores, by_series, median_scores(by_series) if len(data.ids) > 1 else None)
+
+
+def score_series(data: ForecastData, forecasts: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return the metrics of forecasts of the test part for every series: ``unique_id``, ``forecast``, metrics."""
     import pandas as pd
 
     tables = []
-    for name, values in _all(data, predictions, part).items():
-        table = series_metrics(data, values, part)
+    for name, values in forecasts.items():
+        table = series_metrics(data, values)
         table.insert(1, "forecast", name)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -99,10 +126,6 @@ def median_scores(table: pd.DataFrame) -> Scores:
         str(name): {metric: None if math.isnan(value) else float(value) for metric, value in row.items()}
         for name, row in medians.to_dict("index").items()
     }
-
-
-def _all(data: ForecastData, predictions: np.ndarray, part: Part) -> dict[str, np.ndarray]:
-    return {"model": predictions, **baseline_forecasts(data, part)}
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
@@ -120,8 +143,34 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
     """
-    windows = windows_for(run, data)
-    return score(windows, forecast_windows(run.model, windows))
+    return scores_of(run, data)[0]
+
+
+def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None]:
+    """Return what :func:`evaluate` does, and the medians over several series.
+
+    On the run's own data, the errors of the baselines are those that the training left in the run.
+    """
+    kept = _kept_baselines(run) if data is None else None
+    found = evaluate_model(run.model, windows_for(run, data), baselines=kept is None)
+    if kept is None:
+        return found.scores, found.medians
+    pooled, medians = kept
+    return found.scores | pooled, None if found.medians is None else found.medians | medians
+
+
+def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
+    """The errors of the baselines in ``metrics.json``, pooled and as medians; ``None`` if they are not all there."""
+    several = len(run.scaler.ids) > 1
+    found = [run.metrics.get(name) for name in ("test", *(["test_median"] if several else []))]
+    kept: list[Scores] = []
+    for scores in found:
+        if not isinstance(scores, dict) or len(scores) < 2:
+            return None
+        kept.append({name: row for name, row in scores.items() if name != "model"})
+        if not all(isinstance(row, dict) and set(METRICS) <= set(row) for row in kept[-1].values()):
+            return None
+    return kept[0], kept[-1]
 
 
 def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:

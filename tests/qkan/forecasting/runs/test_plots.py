@@ -44,10 +44,10 @@ def test_forecasts_of_longer_horizons_follow_each_other(drawn, tmp_path, make_da
 def test_forecast_plot_of_dated_values_names_the_times(drawn, two_series_file, tmp_path):
     from tiny_runs import tiny_config
 
-    from qkan.forecasting.data.load import cut_windows, load_series_of
+    from qkan.forecasting.data.load import load_windows
 
     config = tiny_config(data=str(two_series_file), time_col="ds")
-    data = cut_windows(load_series_of(config), config)
+    data = load_windows(config)
     save_forecast_plot(tmp_path / "forecast.png", data, data.target_values("test"))
     assert drawn[0].axes[0].get_xlabel() == "step of h, from 2024-01-03 00:00 to 2024-01-03 11:00"
 
