@@ -88,8 +88,6 @@ def _config_and_folder(
         from qkan.forecasting import read_config
 
         given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
-        if given & {"devices", "num_nodes"}:
-            given |= {"distributed"}  # what the other number of processes needed
         return replace(read_config(out), **{name: options[name] for name in given}), out
     config = TrainConfig(**options)
     return config, out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Series
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 FORMAT_VERSION = 1
 _CONFIG, _ENVIRONMENT, _RUNS = "config.json", "environment.json", "runs.csv"
