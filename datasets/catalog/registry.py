@@ -13,9 +13,8 @@ import pandas as pd
 
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
-from qkan.datasets.milan.grid import find_milan, is_import, names_milan, read_import
-from qkan.datasets.read.file import is_data_path, read_series
-from qkan.datasets.read.select import keep_series
+from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
+from qkan.datasets.read import is_data_path, keep_series, read_series
 from qkan.datasets.series import DataError, Series, Session, step_frame
 
 _COMPUTED = "computed"

@@ -19,9 +19,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from qkan.datasets.read.frequency import natural_season
-from qkan.datasets.read.select import check_names
-from qkan.datasets.read.table import series_from_frame
+from qkan.datasets.read import check_names, natural_season, series_from_frame
 from qkan.datasets.series import DataError, Series
 
 SIGNALS = ("sms_in", "sms_out", "call_in", "call_out", "internet")
