@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 import torch
 
-from qkan.forecasting import EXPORT_FORMATS, TrainConfig, export, load_exported, train
+from qkan.forecasting import EXPORT_FORMATS, TrainConfig, export, train
+from qkan.forecasting.exporting.programs import FORMATS
 from qkan.forecasting.model.build import count_parameters
 
 
@@ -67,7 +68,7 @@ def main(
                 "export_seconds": round(seconds, 1),
                 "export_cpu_seconds": round(cpu_seconds, 1),
             }
-            models[format] = load_exported(made.path).model
+            models[format] = FORMATS[format].load(made.path.read_bytes())
     for windows in (1, 1000):
         arguments = tuple(torch.rand_like(part) - 0.5 for part in run.model.example(windows, window))
         report[f"milliseconds_{windows}"] = latencies(models, arguments, rounds if windows == 1 else rounds // 10)

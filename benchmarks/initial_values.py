@@ -16,7 +16,7 @@ from torch import nn
 from qkan import HQKANLSTM, QKANLSTM
 from qkan.forecasting.config.options import TrainConfig
 from qkan.forecasting.data.batches import predict_windows
-from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
 from qkan.forecasting.training.loop import fit
 
@@ -58,7 +58,7 @@ def errors(
     """Validation and test mean squared error of scaled values, and trained parameters."""
     epochs = 12 if data == "telecom" else 30
     config = TrainConfig(data=data, window=window, epochs=epochs, lr=lr, seed=seed, patience=epochs)
-    windows = cut_windows(load_series_of(config), config)
+    windows = load_windows(config)
     torch.manual_seed(seed)  # the head
     model = RecurrentForecaster(make(init, torch.Generator().manual_seed(seed)), hidden, 1)
     fitted = fit(model, tensors(windows.train), tensors(windows.validation), config)

@@ -17,7 +17,7 @@ from benchmarks.harness.command import NamesType, Numbers, benchmark, chosen_siz
 from benchmarks.harness.lstm_truth import TOLERANCES, Truth
 from benchmarks.harness.stream import StreamSize, StreamWork
 from benchmarks.harness.work import Options, Work, seeded, state_of
-from qkan.kernels.recurrence.api import ENGINES
+from qkan.rnn.backend import NAMES
 from qkan.rnn.lstm import HQKANLSTM, QKANGRU, QKANLSTM
 
 SIZES, BASE = ((64, 12, 4, 2), (64, 12, 16, 2), (256, 24, 64, 2), (64, 512, 32, 2)), (64, 12, 16, 2)
@@ -115,12 +115,12 @@ class LSTMWork(Work):
             "gradient, times the root of repetitions": of_gradient,
         }
 
-    def module(self, variant: Variant, engine: str) -> nn.Module:
-        """A variant with fresh parameters, on one of its engines."""
-        return self._module(variant, engine=engine, dtype=self.options.torch_dtype)
+    def module(self, variant: Variant, backend: str) -> nn.Module:
+        """A variant with fresh parameters, on one of its backends."""
+        return self._module(variant, backend=backend, dtype=self.options.torch_dtype)
 
     def state(self, variant: Variant) -> dict[str, Tensor]:
-        """The parameters of a variant: the same for all of its engines."""
+        """The parameters of a variant: the same for all of its backends."""
         return state_of(self.module(variant, "auto"), self.options.seed)
 
     def truth(self, variant: Variant, x: Tensor, upstream: Tensor) -> Truth:
@@ -131,7 +131,7 @@ class LSTMWork(Work):
 
     def exact(self, variant: Variant) -> nn.Module:
         """A variant in double precision, its gates evaluated step by step on the reference."""
-        return self._module(variant, engine="loop", backend="reference", dtype=torch.float64)
+        return self._module(variant, backend="reference", dtype=torch.float64)
 
     def _module(self, variant: Variant, **more: Any) -> nn.Module:
         options = self.options
@@ -147,7 +147,7 @@ class LSTMWork(Work):
         )
 
     def candidates(self) -> list[Candidate]:
-        """The variants on every engine, and both nn.LSTM."""
+        """The variants on every backend, and both nn.LSTM."""
         size, options = self.size, self.options
         x = options.numbers((size.steps, size.batch, self.input_size), options.inputs, 1)
         upstream = options.numbers((size.steps, size.batch, size.hidden), "normal", 2)
@@ -159,20 +159,19 @@ class LSTMWork(Work):
         ]
 
     def _ours(self, variant: Variant, x: Tensor, upstream: Tensor) -> Iterator[Candidate]:
-        """A variant on every engine."""
-
+        """A variant on every backend."""
         truth = cache(lambda: self.truth(variant, x, upstream))
 
-        def make(engine: str) -> nn.Module:
-            module = self.module(variant, engine)
+        def make(backend: str) -> nn.Module:
+            module = self.module(variant, backend)
             module.load_state_dict(self.state(variant))
             return module
 
-        for engine in self.options.backends:
+        for backend in self.options.backends:
             yield module_candidate(
-                variant.name if engine == "auto" else f"{variant.name}, {engine}",
+                variant.name if backend == "auto" else f"{variant.name}, {backend}",
                 OURS,
-                partial(make, engine),
+                partial(make, backend),
                 x,
                 upstream,
                 errors=lambda module: truth().errors(module),
@@ -216,8 +215,8 @@ def equal_hidden(parameters: int, input_size: int) -> int:
         help="Hidden size of the cell whose single step is timed, without --growth; 0: none.",
     ),
     click.option(
-        "--engines", type=NamesType("engine", lambda: (*ENGINES, "loop")), metavar="NAME,...", default="auto",
-        show_default=True, help="What walks over time, separated by commas, as the modules name it.",
+        "--backends", type=NamesType("backend", lambda: NAMES), metavar="NAME,...", default="auto",
+        show_default=True, help="Backends of the modules, separated by commas.",
     ),
     circuit_options,
     examples=(
@@ -232,7 +231,7 @@ def main(
     input_size: int,
     cells: tuple[str, ...],
     stream: int,
-    engines: tuple[str, ...],
+    backends: tuple[str, ...],
     growth: bool,
     **chosen: Any,
 ) -> None:
@@ -256,7 +255,7 @@ def main(
             works.append(StreamWork(StreamSize(input_size, stream, found[0].reps), options))
         return works
 
-    measure("lstm", works, growth, backends=engines, **chosen)
+    measure("lstm", works, growth, backends=backends, **chosen)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from qkan.forecasting.config.options import FRAME, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.model.build import build_forecaster, count_parameters
-from qkan.forecasting.model.first_use import compile_kernels
+from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.loop import fit, resolve_batch_size
 
 
@@ -63,7 +63,7 @@ def main(series: int, points: int, cell: str, hidden_size: int, window: int, hor
     data = cut_windows(made_panel(series, points), config, split=LastSteps(0))
     prepared = time.perf_counter() - start
     model = build_forecaster(config, torch.Generator().manual_seed(0))
-    compile_kernels(config)
+    compile_kernels(config, model)
     train, validation = tensors(data.train), tensors(data.validation)
     fit(model, first(train, 2048), validation, config)  # what runs for the first time is not the epoch's
     before = time.process_time()

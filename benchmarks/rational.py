@@ -17,7 +17,7 @@ from benchmarks.harness.candidates import CLASSICAL, OURS, Candidate, Entry, Err
 from benchmarks.harness.command import NamesType, Numbers, NumbersType, benchmark, chosen_sizes, measure
 from benchmarks.harness.measure import Step
 from benchmarks.harness.work import Options, TokenSize, Work, against_aim
-from qkan.kernels.rational.api import ENGINES
+from qkan.kernels.rational.api import BACKENDS
 from qkan.kernels.rational.pytorch import ENGINE as PLAIN
 from qkan.kernels.rational.pytorch import gradients as formula_gradients
 from qkan.kernels.rational.types import DENOMINATORS, Gradients, Spec
@@ -122,11 +122,11 @@ class RationalWork(Work):
         of_output, of_gradient = TOLERANCES[self.options.dtype]
         return {"output": of_output, "gradient over its largest entry": of_gradient}
 
-    def module(self, engine: str = "auto") -> GroupRational:
+    def module(self, backend: str = "auto") -> GroupRational:
         """The activation, its numerators per group, a little off its initial values."""
         spec, options = self.spec, self.options
         module = GroupRational(
-            self.size.channels, spec.groups, spec.order, "gelu", spec.denominator, False, engine=engine
+            self.size.channels, spec.groups, spec.order, "gelu", spec.denominator, False, backend=backend
         )
         noise = torch.Generator().manual_seed(options.seed)
         with torch.no_grad():
@@ -135,7 +135,7 @@ class RationalWork(Work):
         return module.to(options.device, options.torch_dtype)
 
     def candidates(self) -> list[Candidate]:
-        """Ours on every engine, the formula in two forms, nn.GELU and a copy."""
+        """Ours on every backend, the formula in two forms, nn.GELU and a copy."""
         options = self.options
         x = options.numbers(self.size, options.inputs, 1)
         upstream = options.numbers(self.size, "normal", 2)
@@ -146,9 +146,9 @@ class RationalWork(Work):
             errors = (lambda module: truth().errors(module)) if checked else None
             return module_candidate(name, family, make, x, upstream, errors=errors)
 
-        def ours(engine: str) -> Candidate:
-            name = OUR_NAME if engine == "auto" else f"{OUR_NAME}, {engine}"
-            return candidate(name, OURS, lambda: self.module(engine))
+        def ours(backend: str) -> Candidate:
+            name = OUR_NAME if backend == "auto" else f"{OUR_NAME}, {backend}"
+            return candidate(name, OURS, lambda: self.module(backend))
 
         return [
             *map(ours, options.backends),
@@ -272,14 +272,14 @@ def _error(got: Tensor, right: Tensor) -> float:
         help="1 + sum |b_j| |x|^j or 1 + |sum b_j x^j|.",
     ),
     click.option(
-        "--engines", type=NamesType("engine", lambda: ENGINES), metavar="NAME,...", default="auto", show_default=True,
-        help="Of ours, separated by commas.",
+        "--backends", type=NamesType("backend", lambda: BACKENDS.names), metavar="NAME,...", default="auto",
+        show_default=True, help="Of ours, separated by commas.",
     ),
     inputs="normal",
     examples=(
         "",
         "--threads 2 --order 8,8 --denominator abs_sum",
-        "--device cuda --dtype bfloat16 --engines auto,torch",
+        "--device cuda --dtype bfloat16 --backends auto,torch",
     ),
 )  # fmt: skip
 def main(
@@ -287,7 +287,7 @@ def main(
     groups: int,
     order: tuple[int, int],
     denominator: Any,
-    engines: tuple[str, ...],
+    backends: tuple[str, ...],
     growth: bool,
     **chosen: Any,
 ) -> None:
@@ -308,7 +308,7 @@ def main(
     def works(options: Options) -> list[Work]:
         return [RationalWork(size, options, spec) for size in found]
 
-    measure("rational", works, growth, backends=engines, **chosen)
+    measure("rational", works, growth, backends=backends, **chosen)
 
 
 if __name__ == "__main__":

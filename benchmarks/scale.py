@@ -23,8 +23,8 @@ import torch
 from qkan.forecasting.config.options import FRAME, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import build_forecaster, count_parameters
-from qkan.forecasting.model.first_use import compile_kernels
 from qkan.forecasting.training.distributed import rank_of, training_device
+from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.loop import fit
 from qkan.forecasting.training.progress import Silent
 
@@ -56,9 +56,9 @@ class Clock(Silent):
 
 def measure(config: TrainConfig, windows: int) -> None:
     """Train and print the result as a line of JSON, in the first process."""
-    compile_kernels(config)
     train = made_windows(windows, config.window)
     model = build_forecaster(config, torch.Generator().manual_seed(0)).to(training_device(config))
+    compile_kernels(config, model)
     clock = Clock()
     fit(model, train, made_windows(0, config.window), config, progress=clock)
     if rank_of(config):

@@ -56,7 +56,7 @@ class Truth:
     first steps of all rows from given states, and the final states count, too.
 
     Args:
-        exact: the module, float64, with ``engine="loop"`` and ``backend="reference"``.
+        exact: the module, float64, with ``backend="reference"``.
         x, upstream: (T, batch, inputs) and (T, batch, hidden), in the dtype of the candidates.
         dtype: that dtype, by name.
         terms: how many inputs a gate sums, and repetitions.

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 
 from benchmarks.harness.candidates import Entry, ratios
@@ -152,9 +153,9 @@ def markdown(works: Sequence[tuple[str, str, Sequence[Entry]]]) -> str:
                 for name, row in numbers.items()
                 if any(value is not None for value in row)
             ]
-            lines = [[head.format(step=step), *labels], ["---"] * (1 + len(labels)), *rows]
             if rows:
-                tables.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
+                table = pd.DataFrame(rows, columns=[head.format(step=step), *labels])
+                tables.append(table.to_markdown(index=False, disable_numparse=True) + "\n")
     return "\n".join(tables)
 
 

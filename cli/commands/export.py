@@ -24,7 +24,7 @@ Examples:
     type=click.Choice(list(EXPORT_FORMATS)),
     default="onnx",
     show_default=True,
-    help="onnx for onnxruntime and the like; torch-export for torch.export.load.",
+    help="onnx for onnxruntime and qkan predict; torch-export for torch.export.load, which runs code of the file.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file, .onnx or .pt2.  [default: the name of the run and that]"
@@ -42,7 +42,7 @@ def export(run: Path, format: str, out: Path | None, overwrite: bool, data: str 
     """Write the trained forecaster in the folder RUN as one file that runs without qkan's layers.
 
     The file is written only if it gives the forecasts of the run on windows of the data, to 1e-5 of the largest scaled
-    one. It holds scaler, options and names of the series, so `qkan predict` takes it like the run.
+    one. It holds scaler, options and names of the series, so `qkan predict` takes an ONNX file like the run.
     """
     from qkan import forecasting
     from qkan.cli.tables import count

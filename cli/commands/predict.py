@@ -40,7 +40,7 @@ def predict(
 ) -> None:
     """Forecast what follows the last values, with the trained forecaster in the folder RUN.
 
-    RUN may also be a file that `qkan export` wrote.
+    RUN may also be an ONNX file that `qkan export` wrote.
 
     The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
     yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.

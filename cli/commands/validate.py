@@ -129,7 +129,7 @@ def _print_shots(shots: int, run: Run | None, settings: PennyLane, seed: int) ->
 def _print_noise(run: Run, noise: Noise, windows: int, force: bool, out: Path | None) -> None:
     from qkan import validation
     from qkan.cli.tables import number, print_rows
-    from qkan.forecasting.report.plots import save_noise_plot
+    from qkan.forecasting.runs.plots import save_noise_plot
 
     forecasts, naive = validation.noise_curve(run, noise, windows=windows, force=force)
     names = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from qkan._util.files import only_process, remove_leftovers, write_atomic
 from qkan.datasets.milan.grid import (
     DOI,
     FREQS,
@@ -35,7 +36,6 @@ from qkan.datasets.milan.grid import (
 )
 from qkan.datasets.milan.lines import Block, read_blocks
 from qkan.datasets.milan.sources import Source, find_sources, open_source
-from qkan.datasets.milan.work_files import only_process, write_whole
 from qkan.datasets.series import DataError
 
 FORMAT = 1
@@ -99,7 +99,8 @@ def import_milan(
     """
     options = options or MilanOptions()
     target = _target(out, options)
-    with only_process(target.with_name(f".{target.name}.lock"), f"importing to {str(target)!r}"):
+    with only_process(target.with_name(f".{target.name}.lock"), f"importing to {str(target)!r}", DataError):
+        remove_leftovers(target.parent, target.name)
         _check_target(target, overwrite)
         sources = find_sources([Path(path) for path in paths])
         _check_gaps(sources, options)
@@ -212,10 +213,21 @@ def _make_part(part: _Part, options: MilanOptions, progress: ImportProgress | No
     keys.check_unique(part)
     values = _sum_steps(sums, present, FREQS[options.freq])
     empty = int((per_interval == 0).sum())
-    write_whole(part.array, lambda out: np.lib.format.write_array(out, values, allow_pickle=False), kept=kept)
+    _write(part.array, lambda out: np.lib.format.write_array(out, values, allow_pickle=False), kept)
     facts = json.dumps({"rows": keys.count, "intervals_without_rows": empty}).encode()
-    write_whole(part.facts, lambda out: out.write(facts), kept=kept)
+    _write(part.facts, lambda out: out.write(facts), kept)
     return keys.count
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object], kept: str) -> None:
+    """Write a file in one step; ``kept`` says what is not lost if that fails."""
+    try:
+        write_atomic(path, write)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; {kept}: make room or allow writing there, then "
+            "repeat the command"
+        ) from error
 
 
 def _sum_steps(sums: np.ndarray, present: np.ndarray, every: int) -> np.ndarray:
@@ -287,7 +299,7 @@ def _join(target: Path, parts: list[_Part], options: MilanOptions) -> dict[str, 
     def write(file: IO[bytes]) -> None:
         _write_table(file, days, rows, [str(kept[row]) for row in rows], steps, first, options, facts)
 
-    write_whole(target, write, kept="the days that were read are kept for the next attempt")
+    _write(target, write, "the days that were read are kept for the next attempt")
     return facts
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,28 @@ from qkan._util.train_mode import modes_kept
 from qkan.kan import input_checks as checks
 from qkan.kan.fit_history import FitHistory, FitRow
 from qkan.kan.input_checks import Loss
-from qkan.layers.options import positive_int
+from qkan.layers.options import finite_float, positive_int
 
 OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
 ADAM_RATE = 1e-2
 MAX_EVALUATIONS = 26  # of one step of LBFGS: one where it starts, up to 25 of its line search
 Callback = Callable[[FitRow], Any]
 Pair = tuple[Tensor, Tensor]
+
+
+class FitOptions(TypedDict, total=False):
+    """The options of :func:`fit`; see there."""
+
+    validation: Pair | None
+    optimizer: str
+    steps: int | tuple[int, int]
+    lr: float | None
+    batch_size: int | None
+    loss: str | Loss
+    l1: float
+    entropy: float
+    generator: torch.Generator | None
+    callback: Callback | None
 
 
 def fit(
@@ -73,12 +88,12 @@ def fit(
     """
     data, validation = _checked_data(x, y, validation)
     budget = _steps(optimizer, steps)
-    rate = None if lr is None else checks.real("lr", lr, positive=True)
+    rate = None if lr is None else finite_float("lr", lr, positive=True)
     if batch_size is not None:
         batch_size = positive_int("batch_size", batch_size)
         if not budget["adam"]:
             raise ValueError(f"batch_size {batch_size} is for Adam, but LBFGS takes all samples; leave it out")
-    weights = {"l1": checks.real("l1", l1), "entropy": checks.real("entropy", entropy)}
+    weights = {"l1": finite_float("l1", l1), "entropy": finite_float("entropy", entropy)}
     if any(weights.values()) and not callable(getattr(model, "regularization", None)):
         raise TypeError(
             "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "

@@ -1,8 +1,7 @@
-"""Checks of the data and the numbers that the toolbox of QKAN takes."""
+"""Checks of the samples and the losses that the toolbox of QKAN takes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,18 +82,3 @@ def loss_function(loss: str | Loss) -> Loss:
     if not callable(loss):
         raise TypeError(f"loss must be 'mse' or a callable of (prediction, target), got {type(loss).__name__}")
     return loss
-
-
-def real(name: str, value: Any, *, positive: bool = False, fix: str = "") -> float:
-    """``value`` as a float if it is a finite number of 0 or more, with ``positive`` above 0.
-
-    Raises:
-        TypeError: not a number; messages end with ``fix``.
-        ValueError: outside that range.
-    """
-    fix = f"; {fix}" if fix else ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}{fix}")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name} {value} must be a finite number {'above 0' if positive else 'of 0 or more'}{fix}")
-    return float(value)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qkan.kan import input_checks as checks
-from qkan.kan.closed_form import edge_is_kept, kept_edges
 from qkan.kan.edge_activity import edge_activity
 from qkan.kan.symbolic_fit import edge_curves, layer_inputs, pick_layer
-from qkan.layers.options import base_function, check_edge
+from qkan.layers.edge_mask import edge_is_kept, kept_edges
+from qkan.layers.options import base_function, check_edge, finite_float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +89,7 @@ def _samples(network: QKAN, x: Tensor | None) -> list[Tensor]:
     """What every layer gets, and the outputs."""
     if x is None:
         uniform = torch.rand(_SAMPLES, network.width[0], generator=torch.Generator().manual_seed(0)) * 2 - 1
-        x = uniform.to(network.layers[0].theta)  # type: ignore[arg-type]
+        x = uniform.to(network.layers[0].theta)
     return layer_inputs(network, x)
 
 
@@ -147,7 +146,7 @@ def plot_network(
     names = [_names(input_names, network.width[0], "x", "input_names")]
     names += [[f"h{depth}_{i + 1}" for i in range(n)] for depth, n in enumerate(network.width[1:-1], start=1)]
     names.append(_names(output_names, network.width[-1], "y", "output_names"))
-    checks.real("beta", beta, positive=True)
+    finite_float("beta", beta, positive=True)
     if isinstance(max_edges, bool) or not isinstance(max_edges, int) or max_edges < 0:
         raise ValueError(f"max_edges {max_edges!r} must be an int of 0 or more")
     drawn = _layers(network, x, max_edges)
@@ -182,20 +181,20 @@ def plot_network(
 
 def _layers(network: QKAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
     for depth, layer in enumerate(network.layers):
-        edges = layer.in_features * layer.out_features  # type: ignore[operator]
-        if edges > MAX_SHOWN_EDGES:
+        count = layer.in_features * layer.out_features
+        if count > MAX_SHOWN_EDGES:
             raise ValueError(
-                f"layer {depth} has {edges:,} edges, more than the {MAX_SHOWN_EDGES:,} that a figure can show; "
+                f"layer {depth} has {count:,} edges, more than the {MAX_SHOWN_EDGES:,} that a figure can show; "
                 "prune inputs or nodes, or draw single edges with plot_edge"
             )
     found = []
     for layer, inputs in zip(network.layers, _samples(network, x), strict=False):
         outs, ins = layer.out_features, layer.in_features
         # Enough samples for an activity, and no more numbers than fit into memory with ease.
-        stride = -(-len(inputs) * outs * ins // 20_000_000)  # type: ignore[operator]
-        activity = edge_activity(layer, inputs[::stride].to(layer.theta)).detach().double().cpu()  # type: ignore[arg-type]
-        edges = kept_edges(layer)  # type: ignore[arg-type]
-        found.append(_Drawn(layer, inputs, activity, edges, len(edges) <= max_edges))  # type: ignore[arg-type]
+        stride = -(-len(inputs) * outs * ins // 20_000_000)
+        activity = edge_activity(layer, inputs[::stride].to(layer.theta)).detach().double().cpu()
+        edges = kept_edges(layer)
+        found.append(_Drawn(layer, inputs, activity, edges, len(edges) <= max_edges))
     return found
 
 
@@ -366,10 +365,10 @@ def plot_edge(network: QKAN, layer_index: int, output: int, input: int, x: Tenso
     figure.clear()
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
-    base = base_function(layer.base_activation)
-    if base is not None and edge_is_kept(layer, output, input):
+    base, weight = base_function(layer.base_activation), layer.base_weight
+    if base is not None and weight is not None and edge_is_kept(layer, output, input):
         with torch.no_grad():
-            branch = float(layer.base_weight[output, input]) * base(points.to(layer.theta)).double()  # type: ignore[index]
+            branch = float(weight[output, input]) * base(points.to(layer.theta)).double()
         axes.plot(points.cpu(), (whole - branch).cpu(), color=_ORANGE, ls="--", lw=1.3, label="circuit")
         axes.plot(points.cpu(), branch.cpu(), color=_GREY, ls="--", lw=1.3, label="base branch")
     axes.plot(points.cpu(), whole.cpu(), color=_BLUE, lw=2.2, label="edge")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from qkan.kan import input_checks as checks
 from qkan.kan.edge_activity import edge_activity
+from qkan.layers.options import finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
 
@@ -31,7 +31,7 @@ def regularization(layers: Iterable[QKANLayer], x: Tensor, *, l1: float = 0.0, e
     Raises:
         TypeError, ValueError: a weight that is no number of 0 or more, or an ``x`` that the layers refuse.
     """
-    l1, entropy = checks.real("l1", l1), checks.real("entropy", entropy)
+    l1, entropy = finite_float("l1", l1), finite_float("entropy", entropy)
     terms: list[Tensor] = []
     previous: QKANLayer | None = None
     for layer in layers:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from qkan._util.files import write_in_one_step
+from qkan._util.files import write_atomic
 from qkan._version import __version__
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.layers.qkan_layer import QKANLayer
@@ -21,6 +21,7 @@ from qkan.layers.qkan_layer import QKANLayer
 if TYPE_CHECKING:
     from qkan.kan.network import QKAN
 
+Network = TypeVar("Network", bound="QKAN")
 #: The entry of the metadata, and the version of what it holds.
 ENTRY, FORMAT = "qkan", 1
 _ANSATZ = (
@@ -71,10 +72,10 @@ def save(model: QKAN, path: str | os.PathLike[str], overwrite: bool) -> None:
     entry = json.dumps({"format": FORMAT, "version": __version__, "layers": layers}, allow_nan=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = safetensors.torch.save(tensors, {ENTRY: entry})
-    write_in_one_step(path, lambda file: file.write(content))
+    write_atomic(path, lambda file: file.write(content))
 
 
-def load(kind: type[QKAN], path: str | os.PathLike[str], device: torch.device | str | int) -> QKAN:
+def load(kind: type[Network], path: str | os.PathLike[str], device: torch.device | str | int) -> Network:
     """See :meth:`qkan.QKAN.load`."""
     import safetensors
 
@@ -99,7 +100,7 @@ def load(kind: type[QKAN], path: str | os.PathLike[str], device: torch.device | 
     return model
 
 
-def _built(kind: type[QKAN], path: Path, entry: str) -> QKAN:
+def _built(kind: type[Network], path: Path, entry: str) -> Network:
     """The network of an entry, without values: on the meta device nothing is allocated, whatever the file says."""
     try:
         config = json.loads(entry)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.layers.edge_formula import edge_to_sympy
 from qkan.layers.options import check_edge
 from qkan.quantum import PennyLane
 from qkan.quantum.edge_circuit import Edge
@@ -96,6 +97,4 @@ class EdgeCircuits(nn.Module):
         Raises:
             ValueError, TypeError: no such edge, a bad option, more than 20,000 terms, or a callable base activation.
         """
-        from qkan.kan.closed_form import edge_to_sympy
-
         return edge_to_sympy(self, output, input, x, **options)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ Removing edges is the sparsification of the KAN paper (arXiv 2404.19756, section
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -127,3 +128,17 @@ class EdgeMasked(nn.Module):
             self.edge_mask = None  # the error is on its way; the layer stays as it was
         elif self.edge_mask is not None and self.edge_mask.dtype != torch.bool:
             self.edge_mask = self.edge_mask.bool()  # assign=True takes the dtype of the file
+
+
+def edge_is_kept(layer: EdgeMasked, output: int, input: int) -> bool:
+    """False for an edge that pruning has set to zero."""
+    mask = layer.edge_mask
+    return mask is None or bool(mask[output, input])
+
+
+def kept_edges(layer: EdgeMasked) -> list[tuple[int, int]]:
+    """(output, input) of every edge that is not pruned, by output."""
+    mask = layer.edge_mask
+    if mask is None:
+        return list(itertools.product(range(layer.out_features), range(layer.in_features)))
+    return [(o, i) for o, i in mask.nonzero().tolist()]

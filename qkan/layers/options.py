@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, TypedDict
@@ -20,8 +21,8 @@ SIMULATORS["pennylane"] = cache(PennyLane)
 BaseActivation = str | nn.Module | Callable[[Tensor], Tensor] | None
 
 
-class LayerOptions(TypedDict, total=False):
-    """Keyword options of :class:`qkan.QKANLayer`; see there for what each one does."""
+class CircuitOptions(TypedDict, total=False):
+    """Keyword options of :class:`qkan.QKANLayer` but ``backend``; see there for what each one does."""
 
     reps: int
     group: int | Literal["input"] | None
@@ -33,10 +34,15 @@ class LayerOptions(TypedDict, total=False):
     base_trainable: bool
     readout: str
     init: str
-    backend: Backend
     generator: torch.Generator | None
     device: torch.device | str | int | None
     dtype: torch.dtype | None
+
+
+class LayerOptions(CircuitOptions, total=False):
+    """Keyword options of :class:`qkan.QKANLayer`."""
+
+    backend: Backend
 
 
 def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | None:
@@ -92,6 +98,21 @@ def positive_int(name: str, value: int, limit: int = MAX_FEATURES) -> int:
     if not 1 <= value <= limit:
         raise ValueError(f"{name} {value} is outside [1, {limit}]")
     return value
+
+
+def finite_float(name: str, value: Any, *, positive: bool = False, fix: str = "") -> float:
+    """``value`` as a float if it is a finite number of 0 or more, with ``positive`` above 0.
+
+    Raises:
+        TypeError: not a number; messages end with ``fix``.
+        ValueError: outside that range.
+    """
+    fix = f"; {fix}" if fix else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}{fix}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} {value} must be a finite number {'above 0' if positive else 'of 0 or more'}{fix}")
+    return float(value)
 
 
 def group_size(group: int | str | None, in_features: int) -> int | None:

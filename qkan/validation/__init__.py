@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qkan._util.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from qkan.validation.circuit_layers import with_backend as with_backend
     from qkan.validation.hardware_demand import Demand as Demand
     from qkan.validation.hardware_demand import demand as demand
     from qkan.validation.layers import Case as Case
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from qkan.validation.runs import noise_curve as noise_curve
     from qkan.validation.runs import shot_errors as shot_errors
     from qkan.validation.runs import validate_run as validate_run
-    from qkan.validation.runs import with_backend as with_backend
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "circuit_layers": ("with_backend",),
         "hardware_demand": (
             "Demand",
             "demand",
@@ -34,7 +35,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "noise_curve",
             "shot_errors",
             "validate_run",
-            "with_backend",
         ),
     },
 )

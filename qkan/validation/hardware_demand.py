@@ -10,7 +10,7 @@ import torch
 
 from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
 from qkan.quantum.edge_circuit import Tally
-from qkan.validation.runs import with_backend
+from qkan.validation.circuit_layers import with_backend
 
 
 @dataclass(frozen=True)

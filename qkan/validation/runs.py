@@ -6,9 +6,8 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +17,12 @@ from qkan.forecasting.data.load import some_windows, tensors
 from qkan.forecasting.evaluation.intervals import median
 from qkan.forecasting.evaluation.metrics import forecast_metrics
 from qkan.forecasting.runs.inference import forecast_windows, windows_for
-from qkan.kernels.layer import Backend
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.quantum import Noise, PennyLane
 from qkan.quantum import runtime_estimate as workload
 from qkan.quantum.edge_circuit import EdgeByEdge
+from qkan.validation.circuit_layers import circuit_layers, with_backend
+from qkan.validation.hardware_demand import demand
 from qkan.validation.layers import (
     TOLERANCES,
     Case,
@@ -37,32 +37,8 @@ from qkan.validation.layers import (
 if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
-Module = TypeVar("Module", bound=nn.Module)
 #: Parts of the noise that was asked for, at which :func:`noise_curve` evaluates.
 STRENGTHS = (0.0, 0.25, 0.5, 1.0)
-
-
-def circuit_layers(model: nn.Module) -> dict[str, QKANLayer]:
-    """The layers of circuits in a model, by name.
-
-    Raises:
-        ValueError: it has none.
-    """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, QKANLayer)}
-    if not layers:
-        raise ValueError("the model has no layer of single-qubit circuits; use a run of --cell qkan or hqkan")
-    return layers
-
-
-def with_backend(model: Module, backend: Backend) -> Module:
-    """The model itself, every layer of circuits set to ``backend``.
-
-    Raises:
-        ValueError: it has no circuits.
-    """
-    for layer in circuit_layers(model).values():
-        layer.backend = backend
-    return model
 
 
 def validate_run(
@@ -210,8 +186,6 @@ def noise_curve(
         ValueError: a cell without circuits, or circuits that would take too long.
         ModuleNotFoundError: PennyLane is not installed.
     """
-    from qkan.validation.hardware_demand import demand  # which imports this module
-
     data = some_windows(windows_for(run), windows)
     needed = demand(run.model, run.config.window)
     circuits, gates = needed.circuits * len(data.test) * len(strengths), needed.gates // needed.circuits
@@ -223,7 +197,7 @@ def noise_curve(
         model = with_backend(copy.deepcopy(run.model), PennyLane(noise=scaled, force=force))
         metrics = forecast_metrics(data, forecast_windows(model, data))
         forecasts.append(NoisyForecast(strength, scaled, metrics))
-    return forecasts, float(np.abs(naive(data) - data.target_values("test")).mean())
+    return forecasts, float(forecast_metrics(data, naive(data))["mae"] or 0.0)
 
 
 def execute_edges(run: Run, *, settings: PennyLane | None = None, windows: int = 1) -> tuple[Tensor, Tensor]:

@@ -82,14 +82,16 @@ def test_every_variant_and_both_lstms_take_part() -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_every_variant_is_right_in_every_dtype(dtype: str) -> None:
-    for entry in measure(a_work(dtype=dtype, backends=("auto", "torch", "loop"), inputs="normal")):
+    for entry in measure(a_work(dtype=dtype, backends=("auto", "torch", "spectral"), inputs="normal")):
         assert (entry.reason, entry.wrong) == (None, False)
 
 
-def test_engines_asked_for_are_candidates_of_their_own() -> None:
-    found = a_work(cells=("edge", "input"), backends=("auto", "torch", "loop")).candidates()
+def test_backends_asked_for_are_candidates_of_their_own() -> None:
+    found = a_work(cells=("edge", "input"), backends=("auto", "torch", "spectral")).candidates()
     names = [one.name for one in found if one.family == OURS]
-    assert names == [name + more for name in ("QKANLSTM", "QKANLSTM, per input") for more in ("", ", torch", ", loop")]
+    assert names == [
+        name + more for name in ("QKANLSTM", "QKANLSTM, per input") for more in ("", ", torch", ", spectral")
+    ]
 
 
 class OneState(nn.Module):
@@ -118,7 +120,7 @@ def test_modules_with_one_state_are_compared_alike(monkeypatch, wrong: float) ->
 def test_what_refuses_the_work_is_a_row_with_a_reason() -> None:
     refused, *_ = measure(a_work(cells=("edge",), backends=("torch",), ansatz="px"))
     assert refused.reason is not None
-    assert refused.reason.startswith("engine 'torch' cannot run this module: ")
+    assert refused.reason.startswith("backend 'torch' cannot run this module: ")
     assert not refused.wrong
 
 

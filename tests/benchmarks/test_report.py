@@ -1,6 +1,7 @@
 """Figures and pictures of a benchmark."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,9 @@ def test_curves_have_a_line_for_each_candidate_that_ran() -> None:
 
 def test_tables_have_a_row_for_each_that_ran() -> None:
     works = [("first", "a step", ENTRIES), ("other", "a walk", ENTRIES[3:]), ("second", "a step", ENTRIES[:1])]
+    without_padding = re.sub(" {2,}", " ", re.sub(":?-{3,}:?", " --- ", report.markdown(works)))
     assert (
-        report.markdown(works)
+        without_padding
         == """\
 | a step, milliseconds | first | second |
 | --- | --- | --- |

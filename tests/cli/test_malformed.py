@@ -12,7 +12,7 @@ from malformed import Case, every_case
 
 from qkan.cli.main import cli
 
-TRAINING = "qkan.forecasting.training.loop._Module.training_step", "qkan.forecasting.comparison.comparison._trainer"
+TRAINING = "qkan.forecasting.training.loop._Module.training_step", "qkan.forecasting.comparison.workers.trainer"
 CASES = every_case()
 LONGEST = 400
 SECONDS = 60

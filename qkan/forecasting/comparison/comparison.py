@@ -7,52 +7,26 @@ choose nothing.
 
 from __future__ import annotations
 
-import math
-import os
-import statistics
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.comparison import workers
-from qkan.forecasting.config.options import LEARNING_RATES, CompareConfig, TrainConfig
+from qkan.forecasting.comparison.plan import Point, Record, Skipped, key_of, plan_points, remaining_runs, tuning_runs
+from qkan.forecasting.config.options import CompareConfig
 from qkan.forecasting.io.files import RunError, holds_nothing, only_writer, read_json, write_json, write_text
 from qkan.forecasting.training.progress import CompareProgress, SilentCompare
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.datasets import ForecastData
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.datasets import ForecastData, Series
+    from qkan.forecasting.evaluation.metrics import Scores
 
 FORMAT_VERSION = 1
 _CONFIG, _ENVIRONMENT, _RUNS = "config.json", "environment.json", "runs.csv"
 _NOT_COMPARED = ("out", "workers")  # options that change no result
-_MOST_DEFAULT_WORKERS = 8
-
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One place in the comparison: a cell at one size."""
-
-    cell: str
-    budget: int
-    hidden_size: int
-    parameters: int
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A cell whose smallest model is above a parameter budget."""
-
-    cell: str
-    budget: int
-    smallest: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +52,13 @@ class Comparison:
     skipped: tuple[Skipped, ...]
 
 
-def compare(config: CompareConfig, *, overwrite: bool = False, progress: CompareProgress | None = None) -> Comparison:
+def compare(
+    config: CompareConfig,
+    *,
+    overwrite: bool = False,
+    progress: CompareProgress | None = None,
+    data: ForecastData | None = None,
+) -> Comparison:
     """Compare cells on one data set and leave tables and a picture in ``config.out``.
 
     An interrupted comparison goes on where it stopped when called again with the same options.
@@ -87,6 +67,7 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
         config: What to compare.
         overwrite: Start anew where ``config.out`` holds a comparison with other options.
         progress: Told about every training run.
+        data: The windows that ``config`` asks for; ``None`` reads and cuts them.
 
     Raises:
         DataError: the data cannot be used.
@@ -94,8 +75,7 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
     """
-    from qkan.forecasting.comparison.tables import write_comparison
-    from qkan.forecasting.data.load import cut_windows, load_series_of
+    from qkan.forecasting.data.load import load_windows
     from qkan.forecasting.evaluation.panel_scores import score_baselines
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
@@ -103,15 +83,14 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
     out = Path(config.out)
     progress = progress or SilentCompare()
     device = resolve_device(config.device)
-    data = cut_windows(load_series_of(config), config)
+    data = load_windows(config) if data is None else data
     points, skipped = plan_points(config)
     with only_writer(out):
         records = _open_folder(out, config, data, overwrite)
         if not records:
             write_json(out / _ENVIRONMENT, describe_environment(device))
         _train_missing(out, config, data, points, records, progress)
-        processes = config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
-        baselines, failures = score_baselines(data, config.baselines, processes)
+        baselines, failures = score_baselines(data, config.baselines, workers.processes_of(config))
         comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures)
     progress.finish()
     return comparison
@@ -128,93 +107,18 @@ def _train_missing(
     """Train what is not among the records, add it to them and put them in the order of the plan."""
     runs_each = config.trials * config.tuning_seeds + config.seeds - config.tuning_seeds
     progress.start(len(points) * runs_each, len(records))
-    with _trainer(config, data) as train_all:
-        for wanted in (_tuning_runs, _remaining_runs):
-            missing = _missing(wanted(config, points, records), records)
-            for record in train_all(missing):
+    with workers.trainer(config, data) as train_all:
+        tuning = tuning_runs(config, points)
+        for find in (lambda: tuning, lambda: remaining_runs(config, points, records)):
+            done = {key_of(record) for record in records}
+            for record in train_all([run for run in find() if key_of(run) not in done]):
                 records.append(record)
                 _write_runs(out, records)
                 progress.run(record)
-    order = {key: place for place, key in enumerate(_keys(_all_runs(config, points, records)))}
-    records.sort(key=lambda record: order[_key_of(record)])
+    planned = tuning + remaining_runs(config, points, records)
+    order = {key_of(run): place for place, run in enumerate(planned)}
+    records.sort(key=lambda record: order[key_of(record)])
     _write_runs(out, records)
-
-
-def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
-    """Return the sizes to compare and the budgets that are too small for a cell.
-
-    Where two budgets lead to the same size of a cell, the size is listed once, under the smaller budget.
-
-    Raises:
-        ValueError: no cell fits any budget, or an option's value is unknown to a cell.
-    """
-    from qkan.forecasting.model.build import largest_hidden_size, parameters_at
-
-    points: list[Point] = []
-    skipped: list[Skipped] = []
-    for cell in config.cells:
-        smallest = config.train_config(cell=cell, hidden_size=1, lr=LEARNING_RATES[0], seed=0)
-        sizes: set[int] = set()
-        for budget in sorted(config.budget_params):
-            hidden_size = largest_hidden_size(smallest, budget)
-            if hidden_size is None:
-                skipped.append(Skipped(cell, budget, parameters_at(smallest, 1)))
-            elif hidden_size not in sizes:
-                sizes.add(hidden_size)
-                points.append(Point(cell, budget, hidden_size, parameters_at(smallest, hidden_size)))
-    if not points:
-        least = min(skip.smallest for skip in skipped)
-        raise ValueError(
-            f"no cell fits budget_params={config.budget_params}; the smallest model has {least} parameters, so raise it"
-        )
-    return points, skipped
-
-
-def choose_learning_rate(config: CompareConfig, point: Point, records: list[Record]) -> float:
-    """Return the learning rate of the lowest median validation error over the tuning seeds; the first of equals."""
-    tuning = [
-        record
-        for record in records
-        if (record["cell"], record["hidden_size"]) == (point.cell, point.hidden_size)
-        and record["seed"] < config.tuning_seeds
-    ]
-
-    def error(lr: float) -> float:
-        errors = [record["validation_loss"] for record in tuning if record["lr"] == lr]
-        return statistics.median(errors) if errors else math.inf
-
-    return min(LEARNING_RATES[: config.trials], key=error)
-
-
-def _tuning_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
-    rates, seeds = LEARNING_RATES[: config.trials], range(config.tuning_seeds)
-    return [_run(config, point, lr, seed) for point in points for lr in rates for seed in seeds]
-
-
-def _remaining_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
-    chosen = [(point, choose_learning_rate(config, point, records)) for point in points]
-    return [_run(config, point, lr, seed) for point, lr in chosen for seed in range(config.tuning_seeds, config.seeds)]
-
-
-def _all_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
-    return _tuning_runs(config, points, records) + _remaining_runs(config, points, records)
-
-
-def _run(config: CompareConfig, point: Point, lr: float, seed: int) -> TrainConfig:
-    return config.train_config(cell=point.cell, hidden_size=point.hidden_size, lr=lr, seed=seed)
-
-
-def _keys(runs: list[TrainConfig]) -> list[tuple[Any, ...]]:
-    return [(run.cell, run.hidden_size, run.lr, run.seed) for run in runs]
-
-
-def _key_of(record: Record) -> tuple[Any, ...]:
-    return record["cell"], record["hidden_size"], record["lr"], record["seed"]
-
-
-def _missing(wanted: list[TrainConfig], records: list[Record]) -> list[TrainConfig]:
-    done = {_key_of(record) for record in records}
-    return [run for run, key in zip(wanted, _keys(wanted), strict=True) if key not in done]
 
 
 def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite: bool) -> list[Record]:
@@ -261,7 +165,7 @@ def _read_runs(out: Path) -> list[Record]:
         return []
     try:
         records = pd.read_csv(out / _RUNS).to_dict("records")
-        [_key_of(record) for record in records]
+        [key_of(record) for record in records]
     except (ValueError, KeyError) as error:
         raise RunError(f"cannot read {out / _RUNS}: {error}; delete it to start the comparison anew") from error
     return [{str(name): value for name, value in record.items()} for record in records]
@@ -273,37 +177,26 @@ def _write_runs(out: Path, records: list[Record]) -> None:
     write_text(out / _RUNS, pd.DataFrame(records).to_csv(index=False))
 
 
-@contextmanager
-def _trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
-    """Give a function that trains a list of runs, here or in worker processes, and yields records as they come."""
-    import multiprocessing
+def write_comparison(
+    config: CompareConfig,
+    series: Series,
+    points: list[Point],
+    skipped: list[Skipped],
+    records: list[Record],
+    baselines: Scores,
+    failures: Sequence[Mapping[str, Any]] = (),
+) -> Comparison:
+    """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
+    import pandas as pd
 
-    processes = _processes(config)
-    if processes == 1:
-        from qkan.forecasting.training.process_state import one_thread
+    from qkan.forecasting.comparison.plots import save_comparison_plot
+    from qkan.forecasting.comparison.tables import comparison_page, main_table, points_table
 
-        with one_thread():
-            yield lambda runs: (workers.train_and_score(run, data) for run in runs)
-        return
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=workers.start, initargs=(config,)
-    )
-    try:
-        yield lambda runs: (done.result() for done in as_completed([pool.submit(workers.work, run) for run in runs]))
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()  # they write nothing, and the finished runs are on disk
-        pool.shutdown(cancel_futures=True)  # its own thread reaps the workers, so the pool is what to wait for
-        raise
-    pool.shutdown()
-
-
-def _processes(config: CompareConfig) -> int:
-    return config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    out = Path(config.out)
+    all_points = points_table(config, points, records)
+    table = main_table(all_points, baselines)
+    write_text(out / "points.csv", all_points.to_csv(index=False))
+    write_text(out / "comparison.csv", table.to_csv(index=False))
+    write_text(out / "comparison.md", comparison_page(config, series, table, all_points, skipped, failures))
+    save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
+    return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))

@@ -1,49 +1,24 @@
-"""Tables and the picture of a comparison, from the records of its runs."""
+"""Tables of a comparison, from the records of its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.comparison.comparison import Comparison, Point, Record, Skipped, choose_learning_rate
+from qkan.forecasting.comparison.plan import Point, Record, Skipped, choose_learning_rate
 from qkan.forecasting.config.options import CELL_OPTIONS, LEARNING_RATES, CompareConfig
-from qkan.forecasting.io.files import write_text
-from qkan.forecasting.report.plots import markdown_table, save_comparison_plot
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import Series
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
 _SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse", "median_mae", "coverage", "width")
-
-
-def write_comparison(
-    config: CompareConfig,
-    series: Series,
-    points: list[Point],
-    skipped: list[Skipped],
-    records: list[Record],
-    baselines: Scores,
-    failures: Sequence[Mapping[str, Any]] = (),
-) -> Comparison:
-    """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
-    import pandas as pd
-
-    out = Path(config.out)
-    all_points = points_table(config, points, records)
-    table = main_table(all_points, baselines)
-    write_text(out / "points.csv", all_points.to_csv(index=False))
-    write_text(out / "comparison.csv", table.to_csv(index=False))
-    write_text(out / "comparison.md", _markdown(config, series, table, all_points, skipped, failures))
-    save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
-    return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -103,15 +78,6 @@ def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
     return table
 
 
-def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Return the indices of the points that no other one beats in both size and error, smallest size first."""
-    front: list[int] = []
-    for index in np.lexsort((errors, parameters)):
-        if np.isfinite(errors[index]) and (not front or errors[index] < errors[front[-1]]):
-            front.append(int(index))
-    return np.array(front, dtype=int)
-
-
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of results as people read it: text cells, spreads as ``median (min-max)``."""
     import pandas as pd
@@ -162,7 +128,11 @@ def _circuit_options(config: CompareConfig) -> str:
     return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
 
 
-def _markdown(
+def _table(results: pd.DataFrame) -> str:
+    return readable(results).to_markdown(index=False, disable_numparse=True) + "\n"
+
+
+def comparison_page(
     config: CompareConfig,
     series: Series,
     table: pd.DataFrame,
@@ -170,6 +140,7 @@ def _markdown(
     skipped: list[Skipped],
     failures: Sequence[Mapping[str, Any]],
 ) -> str:
+    """Return the text of ``comparison.md``."""
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     lines = [
         f"# Comparison on {series.name}\n",
@@ -184,9 +155,9 @@ def _markdown(
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
         "## Each cell at its best size (by validation error)\n",
-        markdown_table(readable(table)),
+        _table(table),
         "## All sizes\n",
-        markdown_table(readable(points)),
+        _table(points),
     ]
     if skipped or failures:
         lines.append("## Left out\n")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import signal
-import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.config.options import CompareConfig, TrainConfig
+from qkan.forecasting.training.worker_processes import start_alone
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
 _TEST_METRICS = ("mae", "mse", "rmse", "r2", "scaled_mse")
+_MOST_DEFAULT_WORKERS = 8
 _data: ForecastData | None = None  # of this worker process; set once by `start`
 
 
@@ -23,22 +26,17 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
 
     A run whose loss stops being finite counts as infinitely bad, whatever it was before.
     """
-    import torch
-
-    from qkan.forecasting.data.load import tensors
     from qkan.forecasting.evaluation.metrics import forecast_metrics
     from qkan.forecasting.evaluation.panel_scores import METRICS, panel_scores
-    from qkan.forecasting.model.build import build_forecaster, count_parameters
     from qkan.forecasting.runs.inference import forecast_windows
-    from qkan.forecasting.training.distributed import resolve_device
-    from qkan.forecasting.training.loop import fit
+    from qkan.forecasting.training.fitting import fit_forecaster
 
-    model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(resolve_device(config.device))
-    result = fit(model, tensors(data.train), tensors(data.validation), config)
+    fitted = fit_forecaster(config, data)
+    model, result = fitted.model, fitted.result
     record: dict[str, Any] = {
         "cell": config.cell,
         "hidden_size": config.hidden_size,
-        "parameters": count_parameters(model),
+        "parameters": fitted.metrics()["parameters"],
         "lr": config.lr,
         "seed": config.seed,
         "epochs": len(result.history),
@@ -61,22 +59,14 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     return {**record, "validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}
 
 
-def start(config: CompareConfig) -> None:
+def start(data: ForecastData) -> None:
     """Prepare a worker process: one thread, the data in memory, Ctrl-C left to the parent, no life after it."""
     import torch
-
-    from qkan.forecasting.data.load import cut_windows, load_series_of
 
     global _data
     start_alone()
     torch.set_num_threads(1)
-    _data = cut_windows(load_series_of(config), config)
-
-
-def start_alone() -> None:
-    """Prepare any worker process: Ctrl-C left to the parent, no life after it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _data = data
 
 
 def work(config: TrainConfig) -> dict[str, Any]:
@@ -86,8 +76,34 @@ def work(config: TrainConfig) -> dict[str, Any]:
     return train_and_score(config, _data)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+@contextmanager
+def trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
+    """Give a function that trains a list of runs, here or in worker processes, and yields records as they come."""
+    processes = processes_of(config)
+    if processes == 1:
+        from qkan.forecasting.training.process_state import one_thread
+
+        with one_thread():
+            yield lambda runs: (train_and_score(run, data) for run in runs)
+        return
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start, initargs=(data,))
+    try:
+        yield lambda runs: (done.result() for done in as_completed([pool.submit(work, run) for run in runs]))
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()  # they write nothing, and the finished runs are on disk
+        pool.shutdown(cancel_futures=True)  # its own thread reaps the workers, so the pool is what to wait for
+        raise
+    pool.shutdown()
+
+
+def processes_of(config: CompareConfig) -> int:
+    """Return how many processes a comparison may use: as asked for, or one per core, at most 8."""
+    return config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

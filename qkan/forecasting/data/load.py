@@ -40,6 +40,15 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
     )
 
 
+def load_windows(config: DataAndTrainingOptions) -> ForecastData:
+    """Return the windows that a configuration asks for: read, split, scaled and cut.
+
+    Raises:
+        DataError: the data cannot be found, read or used, or is too short for a window in every part.
+    """
+    return cut_windows(load_series_of(config), config)
+
+
 def with_whole_path(config: TrainConfig) -> TrainConfig:
     """Return the options with the whole path of their data file, so that a run is of use in any working directory."""
     from qkan.datasets import names_file

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from qkan._version import __version__
 from qkan.forecasting.config.options import EXPORT_FORMATS, TrainConfig
-from qkan.forecasting.exporting.programs import FORMATS, Program, quiet
+from qkan.forecasting.exporting.programs import Program, first_line, load_onnx, onnx_text, quiet, require_onnx
 from qkan.forecasting.io.files import RunError, check_version
 from qkan.forecasting.runs.inference import predict
-from qkan.forecasting.runs.run import Run, parse_record, run_record
+from qkan.forecasting.runs.record import parse_record, run_record
+from qkan.forecasting.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +48,10 @@ class ProgramModel:
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """An exported run, read from its file; :func:`qkan.forecasting.predict` takes it like a run.
+    """An exported run, read from its ONNX file; :func:`qkan.forecasting.predict` takes it like a run.
 
     Attributes:
         path: The file.
-        format: One of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`.
         config: The options that the run was trained with.
         model: The program.
         scaler: Scales every series as in training.
@@ -61,7 +61,6 @@ class Exported:
     """
 
     path: Path
-    format: str
     config: TrainConfig
     model: ProgramModel = field(repr=False)
     scaler: Scaler = field(repr=False)
@@ -81,36 +80,47 @@ class Exported:
 
 
 def load_exported(path: str | Path) -> Exported:
-    """Read a file that :func:`qkan.forecasting.export` wrote.
+    """Read an ONNX file that :func:`qkan.forecasting.export` wrote.
 
-    A ``.pt2`` file is refused if it holds anything that could run code when loaded; but treat the program in a file
-    from elsewhere, of either format, as you would any program.
+    The file is parsed as data, and onnxruntime runs the operations that it names. A ``.pt2`` file is not opened:
+    ``torch.export.load`` runs what code a file holds, and no check beforehand is known to be complete.
 
     Raises:
         RunError: the file is missing, damaged, of another kind or written by a newer version; the message says which.
-        ModuleNotFoundError: an ONNX file, and the packages of the extra ``onnx`` are not installed.
+        ModuleNotFoundError: the packages of the extra ``onnx`` are not installed.
     """
     path = Path(path)
-    format = format_of(path)
-    FORMATS[format].require()
+    _check_name(path)
+    require_onnx()
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}; give a file of qkan export") from error
-    return read_exported(content, path, format)
+    try:
+        text = onnx_text(content)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be used: {error}; {_AGAIN}") from error
+    facts = _parse(text, path)
+    config, scaler = parse_record(path, {**facts["run"]}, _AGAIN)
+    try:
+        with quiet():
+            model = ProgramModel(load_onnx(content), config.trained_horizon)
+            _check_fits(model, config)
+    except Exception as error:  # whatever a reader of another project raises for a damaged file
+        raise RunError(f"the program in {path} cannot be used: {first_line(error)}; {_AGAIN}") from error
+    return Exported(path, config, model, scaler, facts["run"]["data"], facts["margin"])
 
 
-def format_of(path: Path) -> str:
-    """Return the format that a file's name tells of.
-
-    Raises:
-        RunError: it tells of none.
-    """
-    for format, suffix in EXPORT_FORMATS.items():
-        if path.suffix.lower() == suffix:
-            return format
-    endings = " or ".join(f"{suffix} ({format})" for format, suffix in EXPORT_FORMATS.items())
-    raise RunError(f"{path} is not named like an exported run, whose name ends in {endings}")
+def _check_name(path: Path) -> None:
+    """Raise a RunError for a name that does not end in ``.onnx``."""
+    suffix = path.suffix.lower()
+    if suffix == EXPORT_FORMATS["torch-export"]:
+        raise RunError(
+            f"{path} is not opened, because loading a {suffix} file runs what code it holds; export the run to ONNX "
+            "and predict with that file, or call torch.export.load yourself on a file that you trust"
+        )
+    if suffix != EXPORT_FORMATS["onnx"]:
+        raise RunError(f"{path} is not named like an exported run, whose name ends in {EXPORT_FORMATS['onnx']}")
 
 
 def describe(run: Run, format: str, margin: float | None) -> str:
@@ -125,34 +135,7 @@ def describe(run: Run, format: str, margin: float | None) -> str:
     return json.dumps(facts, allow_nan=False)
 
 
-def read_exported(content: bytes, path: Path, format: str) -> Exported:
-    """Return what a file holds.
-
-    Args:
-        content: The file.
-        path: Its name, for messages and results.
-        format: One of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`.
-
-    Raises:
-        RunError: it is damaged, of another kind or written by a newer version; the message says which.
-    """
-    try:
-        text = FORMATS[format].text(content)
-    except ValueError as error:
-        raise RunError(f"{path} cannot be used: {error}; {_AGAIN}") from error
-    facts = _parse(text, path, format)
-    config, scaler = parse_record(path, {**facts["run"]}, _AGAIN)
-    try:
-        with quiet():
-            model = ProgramModel(FORMATS[format].load(content), config.trained_horizon)
-            _check_fits(model, config)
-    except Exception as error:  # whatever a reader of another project raises for a damaged file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"the program in {path} cannot be used: {reason}; {_AGAIN}") from error
-    return Exported(path, format, config, model, scaler, facts["run"]["data"], facts["margin"])
-
-
-def _parse(text: str | None, path: Path, format: str) -> dict[str, Any]:
+def _parse(text: str | None, path: Path) -> dict[str, Any]:
     """Return the facts in a file, checked."""
     if text is None:
         raise RunError(f"{path} was not written by qkan export: it does not say how to predict with it; {_AGAIN}")
@@ -166,8 +149,8 @@ def _parse(text: str | None, path: Path, format: str) -> dict[str, Any]:
     check_version(path, version, FORMAT_VERSION)
     if set(facts) != _KEYS or not isinstance(facts["run"], dict):
         raise RunError(f"{path} is damaged: it must describe {sorted(_KEYS)}, got {sorted(facts)}; {_AGAIN}")
-    if facts["format"] != format:
-        raise RunError(f"{path} is damaged: it says that it is {facts['format']!r}, not {format!r}; {_AGAIN}")
+    if facts["format"] != "onnx":
+        raise RunError(f"{path} is damaged: it says that it is {facts['format']!r}, not 'onnx'; {_AGAIN}")
     margin = facts["margin"]
     if margin is not None and (isinstance(margin, bool) or not isinstance(margin, int | float) or not margin >= 1):
         raise RunError(f"{path} is damaged: margin must be a number of at least 1 or null, got {margin!r}; {_AGAIN}")

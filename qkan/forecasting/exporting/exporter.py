@@ -13,8 +13,8 @@ from qkan.compiling import compile
 from qkan.forecasting.config.checks import check_choice, check_number
 from qkan.forecasting.config.options import EXPORT_FORMATS
 from qkan.forecasting.data.load import cut_windows, tensors
-from qkan.forecasting.exporting.exported import ProgramModel, describe, format_of, read_exported
-from qkan.forecasting.exporting.programs import FORMATS, quiet
+from qkan.forecasting.exporting.exported import ProgramModel, describe
+from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
 from qkan.forecasting.io.files import RunError, make_folder, write_atomic
 from qkan.layers.frozen import Waves
 
@@ -63,6 +63,9 @@ def export(
 ) -> Export:
     """Write a run as one file that onnxruntime or PyTorch runs without this package's layers.
 
+    :func:`qkan.forecasting.load_exported` reads ONNX files. ``.pt2`` files are for ``torch.export.load``, which runs
+    what code a file holds: load those only that you trust.
+
     The circuits are compiled (:func:`qkan.compile`). Before the file is written, the program in it forecasts about
     1,024 windows of the data, those with the largest and smallest values among them, and must agree with the run to
     1e-5 of the largest scaled forecast.
@@ -96,7 +99,9 @@ def export(
     bounded = any(isinstance(module, Waves) and module.domain is not None for module in compiled.modules())
     kept_margin = float(margin) if bounded else None
     content = _write(run, compiled, windows, format, describe(run, format, kept_margin))
-    difference = _difference(read_exported(content, path, format).model, windows, truth)
+    with quiet():
+        program = ProgramModel(FORMATS[format].load(content), run.config.trained_horizon)
+    difference = _difference(program, windows, truth)
     if not difference <= TOLERANCE:
         raise RunError(
             f"on windows of the data, the exported program differs from {run.path} by {difference:.1e} of the largest "
@@ -109,7 +114,7 @@ def export(
 
 def _check_options(path: Path, format: str, margin: float) -> None:
     check_choice("format", format, tuple(EXPORT_FORMATS))
-    if path.suffix.lower() not in EXPORT_FORMATS.values() or format_of(path) != format:
+    if path.suffix.lower() != EXPORT_FORMATS[format]:
         raise ValueError(f"the name of a file of format {format!r} must end in {EXPORT_FORMATS[format]}, got {path}")
     if check_number("margin", margin) < 1:
         raise ValueError(f"margin must be at least 1, got {margin!r}; 2 is twice the largest inputs of the data")
@@ -153,9 +158,9 @@ def _write(run: Run, compiled: nn.Module, windows: _Arguments, format: str, text
         with quiet():
             return FORMATS[format].write(compiled, example, text)
     except Exception as error:  # exporters raise errors of many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        cell = run.config.cell
         raise RunError(
-            f"PyTorch {torch.__version__} cannot export the cell {run.config.cell!r} to {format!r}: {reason}"
+            f"PyTorch {torch.__version__} cannot export the cell {cell!r} to {format!r}: {first_line(error)}"
         ) from error
 
 

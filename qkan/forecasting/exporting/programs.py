@@ -1,8 +1,8 @@
-"""Exported programs as files and as functions: ONNX by onnxruntime, ``.pt2`` by torch.export; text travels inside.
+"""Exported programs as files and as functions: ONNX for onnxruntime, ``.pt2`` for torch.export; text travels inside.
 
-Writing takes a compiled model (:func:`qkan.compile`), reading gives the text that was put in and, in a second step, the
-program. What is read is checked first, because loading a ``.pt2`` file can run code; see
-:mod:`qkan.forecasting.exporting.pt2`.
+Writing takes a compiled model (:func:`qkan.compile`). Every program can be loaded again in the process that wrote it,
+to compare it with the model. A file from elsewhere is read as ONNX only (:mod:`qkan.forecasting.exporting.exported`),
+because loading a ``.pt2`` file runs what code it holds.
 """
 
 from __future__ import annotations
@@ -18,33 +18,29 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from qkan.forecasting.exporting.pt2 import EXTRA_FILE, check_archive
-
 Program = Callable[..., Tensor]
 """From the model's arguments, float32 tensors on the CPU, to its output."""
 
 INPUTS, OUTPUT = ("inputs", "ahead"), "forecast"
 """Names of the tensors of an ONNX file."""
 
-_PROPERTY = "qkan"
+_PROPERTY, _EXTRA_FILE = "qkan", "qkan.json"  # where an ONNX and a .pt2 file hold the text
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST_ONNX = 2**31 - 1  # bytes that the format's encoding can hold
 _LOGGERS = ("torch.export", "torch.onnx", "torch._export", "onnxscript", "onnx_ir")
 
 
 class Format(NamedTuple):
-    """How one format is written and read.
+    """How one format is written, and read again by the process that wrote it.
 
     Attributes:
         require: Raises ModuleNotFoundError if a package is missing.
         write: From a compiled model, example arguments (batches of 2 or more) and a text to the content of a file.
-        text: From the content of a file to the text in it, None if there is none; ValueError if it is another format.
         load: From the content of a file to the program.
     """
 
     require: Callable[[], None]
     write: Callable[[nn.Module, tuple[Tensor, ...], str], bytes]
-    text: Callable[[bytes], str | None]
     load: Callable[[bytes], Program]
 
 
@@ -62,6 +58,11 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type if it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def require_onnx() -> None:
@@ -83,7 +84,7 @@ def _batches(example: tuple[Tensor, ...]) -> tuple[dict[int, Any], ...]:
 
 
 def _write_onnx(model: nn.Module, example: tuple[Tensor, ...], text: str) -> bytes:
-    exported = torch.onnx.export(
+    exported: Any = torch.onnx.export(
         model,
         example,
         dynamo=True,
@@ -92,7 +93,7 @@ def _write_onnx(model: nn.Module, example: tuple[Tensor, ...], text: str) -> byt
         output_names=[OUTPUT],
         verbose=False,
     )
-    proto = exported.model_proto  # type: ignore[union-attr]
+    proto = exported.model_proto
     del proto.graph.metadata_props[:], proto.metadata_props[:]
     for node in proto.graph.node:
         del node.metadata_props[:]  # lines of source code, with paths of this machine
@@ -112,12 +113,23 @@ def _parse_onnx(content: bytes) -> Any:
         raise ValueError("it is no ONNX file") from None
 
 
-def _onnx_text(content: bytes) -> str | None:
+def onnx_text(content: bytes) -> str | None:
+    """Return the text in an ONNX file, None if there is none.
+
+    Raises:
+        ValueError: it is no ONNX file.
+    """
     proto = _parse_onnx(content)
     return next((entry.value for entry in proto.metadata_props if entry.key == _PROPERTY), None)
 
 
-def _load_onnx(content: bytes) -> Program:
+def load_onnx(content: bytes) -> Program:
+    """Return the program in an ONNX file.
+
+    Raises:
+        ValueError: it is no ONNX file, or it refers to other files.
+        Exception: whatever onnxruntime raises for a graph that it cannot run.
+    """
     import onnx
     import onnxruntime
 
@@ -155,17 +167,17 @@ def _write_torch(model: nn.Module, example: tuple[Tensor, ...], text: str) -> by
         for note in ("stack_trace", "torch_fn", "source_fn_stack", "from_node"):  # paths of this machine, and size
             node.meta.pop(note, None)
     buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={EXTRA_FILE: text})
+    torch.export.save(program, buffer, extra_files={_EXTRA_FILE: text})
     return buffer.getvalue()
 
 
 def _load_torch(content: bytes) -> Program:
-    check_archive(content)
+    """Return the program in what :func:`_write_torch` made in this process; of any other content this runs the code."""
     return torch.export.load(io.BytesIO(content)).module()
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(require_onnx, _write_onnx, _onnx_text, _load_onnx),
-    "torch-export": Format(lambda: None, _write_torch, check_archive, _load_torch),
+    "onnx": Format(require_onnx, _write_onnx, load_onnx),
+    "torch-export": Format(lambda: None, _write_torch, _load_torch),
 }
 """By the names of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`."""

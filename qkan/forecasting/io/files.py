@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from qkan._util.files import write_in_one_step
+from qkan._util import files
 
 _LOCK = ".lock"
 
@@ -20,7 +20,7 @@ class RunError(ValueError):
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """:func:`qkan._util.files.write_in_one_step` with a RunError; :func:`remove_leftovers` removes what a kill leaves.
+    """:func:`qkan._util.files.write_atomic` with a RunError.
 
     Args:
         path: The file to write; its folder must exist.
@@ -30,7 +30,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         RunError: the operating system refused (no space left, no permission, ...).
     """
     try:
-        write_in_one_step(path, write)
+        files.write_atomic(path, write)
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror or error}; nothing was lost: "
@@ -92,16 +92,9 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another process is writing to the folder, or the folder cannot be made or written to.
     """
-    from qkan.datasets import DataError
-    from qkan.datasets.milan.work_files import only_process
-
     make_folder(folder)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(only_process(folder / _LOCK, f"writing to {str(folder)!r}"))
-        except DataError as error:
-            raise RunError(str(error)) from error
-        remove_leftovers(folder)
+    with files.only_process(folder / _LOCK, f"writing to {str(folder)!r}", RunError):
+        files.remove_leftovers(folder)
         yield
 
 
@@ -133,9 +126,3 @@ def check_version(path: Path, found: int, newest: int) -> None:
             f"{path} has format version {found}, this version of qkan reads up to {newest}; "
             "update qkan (pip install --upgrade qkan-seq)"
         )
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed process left in a folder."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -29,9 +30,10 @@ def test_the_page_runs(qkan, tmp_path, monkeypatch):
     for text in PYTHON:
         exec(text, session)
     wanted = pd.read_csv("run.csv")
-    for got in (pd.read_csv("onnx.csv"), pd.read_csv("pt2.csv"), session["table"]):
+    for got in (pd.read_csv("onnx.csv"), session["table"]):
         pd.testing.assert_frame_equal(got, wanted, check_dtype=False, rtol=0, atol=1e-6)
     assert session["forecast"].shape == (1, 2)
+    np.testing.assert_allclose(session["same"].detach().numpy(), session["forecast"], rtol=0, atol=1e-6)
 
 
 def test_every_cell_and_format_is_documented():
@@ -72,9 +74,17 @@ def test_bad_input_is_one_sentence(qkan, trained, arguments, sentence):
 
 
 def test_predict_says_what_is_wrong_with_a_file(qkan, tmp_path):
+    (tmp_path / "model.onnx").write_text("nothing")
+    done = qkan("predict", tmp_path / "model.onnx")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("model.onnx cannot be used: it is no ONNX file; export the run again\n")
+
+
+def test_predict_opens_no_pt2_file(qkan, tmp_path):
     (tmp_path / "model.pt2").write_text("nothing")
     done = qkan("predict", tmp_path / "model.pt2")
     assert done.exit_code == 2
-    assert done.stderr.endswith(
-        "model.pt2 cannot be used: it is no whole zip archive of torch.export; export the run again\n"
+    assert done.stderr.splitlines()[-1].endswith(
+        "model.pt2 is not opened, because loading a .pt2 file runs what code it holds; export the run to ONNX and "
+        "predict with that file, or call torch.export.load yourself on a file that you trust"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from tiny_runs import tiny_config
 
 from qkan.datasets import ForecastData, Series, SplitFractions, make_forecast_data
@@ -101,3 +102,17 @@ def seasonal_series(points: int = 160, season: int = 6, seed: int = 0, trend: fl
 def wavy() -> Callable[..., np.ndarray]:
     """``wavy(points=160, season=6, seed=0, trend=0.0)`` gives the values of one series."""
     return seasonal_series
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *arguments: object, **options: object) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures

@@ -12,8 +12,8 @@ from qkan.forecasting import Run
 from qkan.forecasting.baselines.simple import naive
 from qkan.forecasting.data.batches import predict_windows
 from qkan.forecasting.data.load import some_windows, tensors
-from qkan.forecasting.report.plots import save_noise_plot
 from qkan.forecasting.runs.inference import windows_for
+from qkan.forecasting.runs.plots import save_noise_plot
 from qkan.quantum import runtime_estimate as workload
 from qkan.validation import demand, noise_curve, shot_errors, validate_run, with_backend
 from qkan.validation.runs import circuit_layers, execute_edges
@@ -113,11 +113,11 @@ def test_demand_counts_every_edge_and_step(circuit_run: Run) -> None:
 
 
 def test_the_noise_plot_shows_model_and_naive(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qkan.forecasting.report import plots as report
+    from matplotlib.figure import Figure
 
     figures = []
-    save = report._save
-    monkeypatch.setattr(report, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (figures.append(self), save(self, *args, **kw)))
     save_noise_plot(tmp_path / "n.png", [0, 0.5, 1], [1.0, 2.0, 4.0], naive=3.0, noise="readout=0.1", unit="calls")
     (axes,) = figures[0].axes
     model, baseline = axes.lines

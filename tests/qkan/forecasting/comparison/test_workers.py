@@ -9,6 +9,8 @@ import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting.comparison import workers
+from qkan.forecasting.data.load import load_windows
+from qkan.forecasting.training import worker_processes
 from qkan.forecasting.training.process_state import one_thread
 
 
@@ -25,12 +27,12 @@ def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatc
         with monkeypatch.context() as patched:
             patched.setattr(signal, "signal", handlers.__setitem__)
             patched.setattr(threading, "Thread", thread)
-            workers.start(tiny_comparison(out="o"))
+            workers.start(load_windows(tiny_comparison(out="o")))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
     assert handlers == {signal.SIGINT: signal.SIG_IGN}
-    assert threads == [(workers._end_with_parent, True)]
+    assert threads == [(worker_processes._end_with_parent, True)]
     assert workers.work(tiny_config())["parameters"] == 43
 
 
@@ -43,7 +45,7 @@ def test_worker_ends_when_its_parent_has_ended(monkeypatch):
     waited, codes = [], []
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(join=lambda: waited.append(True)))
     monkeypatch.setattr(os, "_exit", lambda code: codes.append((code, list(waited))))
-    workers._end_with_parent()
+    worker_processes._end_with_parent()
     assert codes == [(1, [True])]
 
 
@@ -51,7 +53,7 @@ def test_process_without_a_parent_stays(monkeypatch):
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    workers._end_with_parent()
+    worker_processes._end_with_parent()
     assert codes == []
 
 

@@ -3,8 +3,7 @@ import os
 
 import pytest
 
-from qkan._util.files import sync_folder
-from qkan.forecasting.io.files import RunError, read_json, remove_leftovers, write_atomic, write_json, write_text
+from qkan.forecasting.io.files import RunError, read_json, write_atomic, write_json, write_text
 
 
 def test_written_json_reads_back(tmp_path):
@@ -75,18 +74,3 @@ def test_unreadable_json_is_explained(tmp_path, content, message):
         (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(RunError, match=message):
         read_json(tmp_path / "a.json")
-
-
-def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
-    for name in (".a.json.x1.tmp", "a.json", "b.tmp", ".hidden"):
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "a.json", "b.tmp"]
-
-
-def test_folders_are_not_synced_where_they_cannot_be_opened(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(os, "name", "nt")
-    monkeypatch.setattr(os, "open", lambda *a: opened.append(a))
-    sync_folder(tmp_path)
-    assert opened == []

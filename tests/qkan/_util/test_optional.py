@@ -1,16 +1,16 @@
-"""The sentence that a user reads where the framework behind an adapter is missing or too old."""
+"""The sentence that a user reads where an optional package is missing or too old."""
 
 import subprocess
 import sys
 
 import pytest
 
-from qkan._util.optional_neuralforecast import require
+from qkan._util.optional import require_release
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
-        require("no-such-forecaster", "3.1", extra="neuralforecast")
+        require_release("no-such-forecaster", "3.1", extra="neuralforecast")
     assert str(caught.value) == (
         "no-such-forecaster is not installed, and this needs it: pip install 'qkan-seq[neuralforecast]'"
     )
@@ -30,12 +30,12 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
     ],
 )
 def test_releases_are_compared_as_numbers(found: str, oldest: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qkan._util.optional_neuralforecast.version", lambda package: found)
+    monkeypatch.setattr("qkan._util.optional.version", lambda package: found)
     if fits:
-        require("forecaster", oldest, extra="some")
+        require_release("forecaster", oldest, extra="some")
         return
     with pytest.raises(ImportError) as caught:
-        require("forecaster", oldest, extra="some")
+        require_release("forecaster", oldest, extra="some")
     assert str(caught.value) == (
         f"forecaster {found} is installed, but this needs {oldest} or newer: pip install --upgrade 'qkan-seq[some]'"
     )

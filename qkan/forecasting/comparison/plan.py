@@ -1,0 +1,99 @@
+"""Which runs a comparison does: sizes that fit the budgets, then learning rates, then seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from qkan.forecasting.config.options import LEARNING_RATES, CompareConfig, TrainConfig
+from qkan.forecasting.model.build import largest_hidden_size, parameters_at
+
+Record = dict[str, Any]
+"""A row of ``runs.csv``."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place in the comparison: a cell at one size."""
+
+    cell: str
+    budget: int
+    hidden_size: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A cell whose smallest model is above a parameter budget."""
+
+    cell: str
+    budget: int
+    smallest: int
+
+
+def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
+    """Return the sizes to compare and the budgets that are too small for a cell.
+
+    Where two budgets lead to the same size of a cell, the size is listed once, under the smaller budget.
+
+    Raises:
+        ValueError: no cell fits any budget, or an option's value is unknown to a cell.
+    """
+    points: list[Point] = []
+    skipped: list[Skipped] = []
+    for cell in config.cells:
+        smallest = config.train_config(cell=cell, hidden_size=1, lr=LEARNING_RATES[0], seed=0)
+        sizes: set[int] = set()
+        for budget in sorted(config.budget_params):
+            hidden_size = largest_hidden_size(smallest, budget)
+            if hidden_size is None:
+                skipped.append(Skipped(cell, budget, parameters_at(smallest, 1)))
+            elif hidden_size not in sizes:
+                sizes.add(hidden_size)
+                points.append(Point(cell, budget, hidden_size, parameters_at(smallest, hidden_size)))
+    if not points:
+        least = min(skip.smallest for skip in skipped)
+        raise ValueError(
+            f"no cell fits budget_params={config.budget_params}; the smallest model has {least} parameters, so raise it"
+        )
+    return points, skipped
+
+
+def choose_learning_rate(config: CompareConfig, point: Point, records: list[Record]) -> float:
+    """Return the learning rate of the lowest median validation error over the tuning seeds; the first of equals."""
+    tuning = [
+        record
+        for record in records
+        if (record["cell"], record["hidden_size"]) == (point.cell, point.hidden_size)
+        and record["seed"] < config.tuning_seeds
+    ]
+
+    def error(lr: float) -> float:
+        errors = [record["validation_loss"] for record in tuning if record["lr"] == lr]
+        return statistics.median(errors) if errors else math.inf
+
+    return min(LEARNING_RATES[: config.trials], key=error)
+
+
+def tuning_runs(config: CompareConfig, points: list[Point]) -> list[TrainConfig]:
+    """Return the runs that choose the learning rates."""
+    rates, seeds = LEARNING_RATES[: config.trials], range(config.tuning_seeds)
+    return [_run(config, point, lr, seed) for point in points for lr in rates for seed in seeds]
+
+
+def remaining_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
+    """Return the runs with the chosen learning rates and the other seeds."""
+    chosen = [(point, choose_learning_rate(config, point, records)) for point in points]
+    return [_run(config, point, lr, seed) for point, lr in chosen for seed in range(config.tuning_seeds, config.seeds)]
+
+
+def _run(config: CompareConfig, point: Point, lr: float, seed: int) -> TrainConfig:
+    return config.train_config(cell=point.cell, hidden_size=point.hidden_size, lr=lr, seed=seed)
+
+
+def key_of(run: TrainConfig | Record) -> tuple[Any, ...]:
+    """Return what tells the runs of a comparison apart: cell, hidden size, learning rate and seed."""
+    values = run if isinstance(run, dict) else vars(run)
+    return tuple(values[name] for name in ("cell", "hidden_size", "lr", "seed"))

@@ -1,0 +1,113 @@
+"""The plot of a comparison: errors against parameters, with Pareto fronts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qkan.forecasting.runs.plots import BLACK, GREY, new_figure, save_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from qkan.forecasting.evaluation.metrics import Scores
+
+_COLOURS = {
+    "qkan": "#d55e00",
+    "hqkan": "#cc79a7",
+    "lowrank": "#009e73",
+    "lstm": "#0072b2",
+    "gru": "#56b4e9",
+    "qlstm": "#e69f00",
+    "gr-kan": "#882255",
+}
+_FAMILIES = {"classical (lstm, gru)": ("lstm", "gru"), "circuit (qkan, hqkan)": ("qkan", "hqkan")}
+
+
+def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Return the indices of the points that no other one beats in both size and error, smallest size first."""
+    front: list[int] = []
+    for index in np.lexsort((errors, parameters)):
+        if np.isfinite(errors[index]) and (not front or errors[index] < errors[front[-1]]):
+            front.append(int(index))
+    return np.array(front, dtype=int)
+
+
+def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *, title: str, unit: str) -> None:
+    """Draw the test error of every cell against its parameters, with the Pareto fronts and the naive errors.
+
+    Args:
+        path: The file to write.
+        points: Columns cell, parameters, mae_median, mae_min, mae_max; diverged points (infinite errors) are left out.
+        baselines: Metrics by name; the naive and the best seasonal naive error are drawn as lines, or named with
+            their values where lines so far up would squeeze the cells together.
+        title: Name of the data.
+        unit: Unit of the error.
+    """
+    figure, axes = new_figure(9.0, 5.5)
+    points = points[np.isfinite(points["mae_max"])]
+    for cell, own in points.groupby("cell", sort=False):
+        own = own.sort_values("parameters")
+        spread = np.abs(own[["mae_min", "mae_max"]].to_numpy().T - own["mae_median"].to_numpy())
+        colour = _COLOURS[str(cell)]
+        axes.errorbar(
+            own["parameters"], own["mae_median"], yerr=spread, label=cell, color=colour, marker="o", ms=5, capsize=3
+        )
+    fronts = {"front of all": tuple(_COLOURS), **_FAMILIES}
+    styles = {"front of all": ("o", 13, BLACK), "classical (lstm, gru)": ("s", 10, "#0072b2")}
+    for name, cells in fronts.items():
+        own = points[points["cell"].isin(cells)]
+        front = own.iloc[pareto_front(own["parameters"].to_numpy(), own["mae_median"].to_numpy())]
+        marker, size, colour = styles.get(name, ("D", 10, "#d55e00"))
+        line = "none" if name == "front of all" else "--"
+        label = name if name == "front of all" else f"front, {name}"
+        axes.plot(
+            front["parameters"], front["mae_median"], ls=line, lw=3, marker=marker, ms=size, mfc="none", mec=colour,
+            color=colour, alpha=0.5, label=label,
+        )  # fmt: skip
+    _draw_baselines(axes, points, baselines)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="trained parameters",
+        ylabel=f"test MAE{f' [{unit}]' if unit else ''}",
+        title=f"{title}: test error against parameters, median and range of seeds",
+    )
+    _plain_log_ticks(axes)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save_figure(figure, path)
+
+
+def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: Scores) -> None:
+    """Draw naive errors as lines where they leave room for the cells; else the legend says how far up they are."""
+    low, high = points["mae_min"].min(), points["mae_max"].max()
+    ceiling = high * (high / low) ** 0.5 * 1.05
+    for name, style in _baseline_lines(baselines).items():
+        value = float(baselines[name]["mae"] or np.nan)
+        if value > ceiling:
+            axes.plot([], [], color=GREY, ls=style, lw=1.2, label=f"{name}: {value:.4g}, above the picture")
+        else:
+            axes.axhline(value, color=GREY, ls=style, lw=1.2, label=name)
+
+
+def _baseline_lines(baselines: Scores) -> dict[str, str]:
+    lines = {"naive": "-"}
+    seasonal = [name for name in baselines if name.startswith("seasonal")]
+    if seasonal:
+        lines[min(seasonal, key=lambda name: baselines[name]["mae"] or np.inf)] = ":"
+    return lines
+
+
+def _plain_log_ticks(axes: Axes) -> None:
+    """Label log axes with plain numbers, also where they span less than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        steps = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1, 10, 0.5))
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(LogLocator(subs=[]))

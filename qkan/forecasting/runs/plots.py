@@ -1,0 +1,118 @@
+"""Plots of runs. Matplotlib draws without a screen and without global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qkan.forecasting.io.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from qkan.datasets import ForecastData
+
+_LOSSES = {
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "huber": "Huber loss",
+    "quantile": "pinball loss",
+}
+_SHOWN_STEPS = 200  # of the end of the test part
+BLACK, BLUE, ORANGE, GREY = "#222222", "#0072b2", "#d55e00", "#999999"
+
+
+def new_figure(width: float = 9.0, height: float = 4.5) -> tuple[Figure, Axes]:
+    """Return a figure of a size in inches, and its axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; raises as :func:`qkan.forecasting.io.files.write_atomic`."""
+    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=130))
+
+
+def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int, *, loss: str = "mse") -> None:
+    """Draw training and validation loss over the epochs, on a log scale, and mark the epoch whose weights were kept."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_figure()
+    epochs = [row["epoch"] for row in history]
+    marker = "o" if len(history) < 40 else None
+    axes.plot(epochs, [row["train_loss"] for row in history], label="training", color=GREY, marker=marker, ms=4)
+    if "val_loss" in history[-1]:
+        axes.plot(epochs, [row["val_loss"] for row in history], label="validation", color=BLUE, marker=marker, ms=4)
+    axes.axvline(best_epoch, color=ORANGE, linestyle="--", label=f"kept weights (epoch {best_epoch})")
+    axes.set(xlabel="epoch", ylabel=f"{_LOSSES[loss]} (scaled values)", yscale="log", title="Loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def save_forecast_plot(path: Path, data: ForecastData, forecasts: Mapping[str, np.ndarray]) -> None:
+    """Draw the end of the test part of the first series that has one with the model's and the naive forecast of it.
+
+    With a horizon above 1, windows are taken so that their forecasts follow each other without overlap.
+
+    Args:
+        path: The file to write.
+        data: The windows.
+        forecasts: Those of ``"model"`` and ``"naive"``, original units, (N, horizon), one row per test window.
+    """
+    name = data.ids[data.test.series[0]]
+    own = np.flatnonzero(data.test.series == data.test.series[0])
+    chosen = own[:: -data.horizon][: max(1, _SHOWN_STEPS // data.horizon)][::-1]
+    position = (data.test.target_index[chosen][:, None] + np.arange(data.horizon)).ravel()
+    figure, axes = new_figure()
+    axes.plot(position, forecasts["naive"][chosen].ravel(), label="naive", color=BLUE, lw=1, ls=":")
+    axes.plot(position, data.target_values("test")[chosen].ravel(), label="observed", color=BLACK, lw=1.2)
+    axes.plot(position, forecasts["model"][chosen].ravel(), label="model", color=ORANGE, lw=1.4)
+    times = data.target_times("test")[chosen].ravel()
+    axes.set(
+        xlabel=_time_label(data, times),
+        ylabel=data.series.unit or "value",
+        title=f"{name}: end of the test part, {data.horizon} step{'s' * (data.horizon > 1)} ahead",
+    )
+    axes.legend(frameon=False, ncols=3, loc="upper right")
+    axes.margins(x=0.01, y=0.15)
+    save_figure(figure, path)
+
+
+def save_noise_plot(
+    path: Path, strengths: Sequence[float], errors: Sequence[float], *, naive: float, noise: str, unit: str
+) -> None:
+    """Draw the error of a forecaster against the noise of its circuits, with that of the naive forecast.
+
+    Args:
+        path: The file to write.
+        strengths: Parts of the noise, from 0 to 1.
+        errors: Mean absolute error at each.
+        naive: Mean absolute error of the naive forecast.
+        noise: What strength 1 stands for.
+        unit: Unit of the error.
+    """
+    figure, axes = new_figure(7.0, 4.0)
+    axes.plot(strengths, errors, "o-", label="model", color=ORANGE)
+    axes.axhline(naive, label="naive", color=BLUE, ls=":")
+    axes.set(xlabel=f"strength of the noise (1 is {noise})", ylabel=f"mean absolute error ({unit})")
+    axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def _time_label(data: ForecastData, times: np.ndarray) -> str:
+    if data.series.frequency is None:
+        return "step"
+    first, last = (str(time.astype("datetime64[m]")).replace("T", " ") for time in (times[0], times[-1]))
+    return f"step of {data.series.frequency}, from {first} to {last}"

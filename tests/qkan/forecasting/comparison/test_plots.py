@@ -1,0 +1,51 @@
+import numpy as np
+import pandas as pd
+from saved_figures import lines
+
+from qkan.forecasting.comparison.plots import save_comparison_plot
+
+
+def points(**columns) -> pd.DataFrame:
+    frame = pd.DataFrame({"cell": ["lstm", "lstm", "qkan", "qkan"], "parameters": [40, 400, 30, 300]})
+    frame["mae_median"] = [2.0, 1.0, 3.0, 1.5]
+    frame["mae_min"], frame["mae_max"] = frame["mae_median"] * 0.9, frame["mae_median"] * 1.2
+    return frame.assign(**columns)
+
+
+BASELINES = {"naive": {"mae": 5.0}, "seasonal naive (3)": {"mae": 7.0}, "seasonal naive (9)": {"mae": 6.0}}
+
+
+def test_comparison_plot_shows_curves_fronts_and_baselines(drawn, tmp_path):
+    save_comparison_plot(tmp_path / "c.png", points(), BASELINES, title="telecom", unit="calls")
+    axes = drawn[0].axes[0]
+    shown = lines(drawn[0])
+    np.testing.assert_array_equal(shown["front of all"].get_xdata(), [30, 40, 300, 400])
+    np.testing.assert_array_equal(shown["front, classical (lstm, gru)"].get_xdata(), [40, 400])
+    np.testing.assert_array_equal(shown["front, circuit (qkan, hqkan)"].get_xdata(), [30, 300])
+    assert shown["naive"].get_ydata() == [5, 5]
+    assert shown["seasonal naive (9)"].get_ydata() == [6, 6]
+    assert "seasonal naive (3)" not in shown
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert {"lstm", "qkan"} <= set(legend)
+    assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "log", "test MAE [calls]")
+
+
+def test_diverged_points_are_not_drawn(drawn, tmp_path):
+    frame = points(mae_max=[2.2, np.inf, 3.3, 1.7])
+    save_comparison_plot(tmp_path / "c.png", frame, {"naive": {"mae": 5.0}}, title="x", unit="")
+    np.testing.assert_array_equal(lines(drawn[0])["front of all"].get_xdata(), [30, 40, 300])
+
+
+def test_narrow_ranges_of_errors_still_get_labels(drawn, tmp_path):
+    frame = points(mae_median=[13.1, 12.9, 13.2, 13.0], mae_min=[13.0, 12.8, 13.1, 12.9], mae_max=[13.3] * 4)
+    save_comparison_plot(tmp_path / "c.png", frame, {"naive": {"mae": 15.4}}, title="x", unit="")
+    labels = [text.get_text() for text in drawn[0].axes[0].get_yticklabels()]
+    assert len([label for label in labels if label]) >= 3
+
+
+def test_naive_errors_far_above_the_cells_are_named_and_not_drawn(drawn, tmp_path):
+    frame = points(mae_median=[13.1, 12.9, 13.2, 13.0], mae_min=[13.0, 12.8, 13.1, 12.9], mae_max=[13.3] * 4)
+    save_comparison_plot(tmp_path / "c.png", frame, {"naive": {"mae": 15.42}}, title="x", unit="")
+    shown = lines(drawn[0])
+    assert len(shown["naive: 15.42, above the picture"].get_ydata()) == 0
+    assert drawn[0].axes[0].get_ylim()[1] < 15
