@@ -20,7 +20,7 @@ from qkan.forecasting.evaluation.window_frame import values_of, window_forecasts
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows.windows import Part
+    from qkan.datasets.windows import Part
 
 LEVEL = 90
 """Of the intervals, in percent."""
