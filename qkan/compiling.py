@@ -14,7 +14,8 @@ from qkan.kernels.backend_choice import Radius
 from qkan.layers.daruan import DARUAN
 from qkan.layers.frozen import FrozenActivation, FrozenLayer
 from qkan.layers.qkan_layer import QKANLayer
-from qkan.rnn.lstm import Recurrent
+from qkan.rnn.backend import HasBackend
+from qkan.rnn.qlstm import QLSTM
 
 CircuitLayer = QKANLayer | DARUAN
 
@@ -150,8 +151,8 @@ def _largest_inputs(model: nn.Module, inputs: Any) -> dict[str, float]:
     largest: dict[str, float] = {}
     copied = deepcopy(model).eval()
     for module in copied.modules():
-        if isinstance(module, Recurrent):
-            module.engine = "loop"  # the engines of whole sequences show no layer its inputs
+        if isinstance(module, HasBackend) and not isinstance(module, QLSTM):
+            module.backend = "bloch"  # step by step, so that layers see their inputs
 
     def watch(name: str, layer: CircuitLayer) -> None:
         def note(bound: float) -> None:

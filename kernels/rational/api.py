@@ -1,6 +1,6 @@
-"""Group-rational activations with a backward pass of its own, on the engine that fits the device.
+"""Group-rational activations with a backward pass of its own, on the backend that fits the device.
 
-Engines (see :mod:`qkan.kernels.rational.types` for what they compute):
+Backends (see :mod:`qkan.kernels.rational.types` for what they compute):
 
 * ``numba``: CPU kernels that compute everything of an element in registers.
 * ``triton``: CUDA and ROCm kernels that do the same and sum coefficients' gradients in a fixed order; on a CPU they are
@@ -8,7 +8,7 @@ Engines (see :mod:`qkan.kernels.rational.types` for what they compute):
 * ``torch``: plain PyTorch in blocks with a hand-written backward pass; every device and dtype.
 * ``reference``: the formula in differentiable operations; what the others are compared with.
 
-An engine reads x and the upstream gradient once and keeps nothing but x. Second derivatives and transforms of
+A backend reads x and the upstream gradient once and keeps nothing but x. Second derivatives and transforms of
 torch.func go through the formula; a compiler sees one opaque operation, torch.export the formula.
 """
 
@@ -20,43 +20,18 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.common.host_sync import exporting
-from qkan.kernels.rational import numba_cpu as rational_numba
-from qkan.kernels.rational import pytorch as rational_torch
-from qkan.kernels.rational import triton_gpu as rational_triton
+from qkan.kernels.rational import numba_cpu, pytorch, triton_gpu
 from qkan.kernels.rational.custom_op import operation
 from qkan.kernels.rational.types import Engine, Spec, compute_dtype
+from qkan.kernels.registry import Registry
 
-#: Engines in the order in which ``auto`` tries them.
-_ENGINES: tuple[Engine, ...] = (rational_numba.ENGINE, rational_triton.ENGINE, rational_torch.ENGINE)
-ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
+#: ``auto`` asks them in this order.
+BACKENDS = Registry("this activation", (numba_cpu.ENGINE, triton_gpu.ENGINE, pytorch.ENGINE))
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def engine_for(name: str, spec: Spec, x: Tensor) -> Engine:
-    """The engine that runs under ``name``, one of :data:`ENGINES` but ``"reference"``.
-
-    Args:
-        name: which.
-        spec: the form.
-        x: (rows, groups, run).
-
-    Raises:
-        ValueError: an unknown name, or an engine asked for by name that cannot run; the message says why.
-    """
-    if name not in ENGINES:
-        raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
-    for engine in _ENGINES:
-        if name in ("auto", engine.name):
-            reason = engine.unsupported_reason(spec, x)
-            if reason is None:
-                return engine
-            if name != "auto":
-                raise ValueError(f"engine {name!r} cannot run this activation: {reason}; use 'auto'")
-    raise ValueError(f"engine {name!r} runs no kernel; use 'auto'")
-
-
 def group_rational(
-    x: Tensor, numerator: Tensor, denominator: Tensor, spec: Spec, *, dim: int = -1, engine: str = "auto"
+    x: Tensor, numerator: Tensor, denominator: Tensor, spec: Spec, *, dim: int = -1, backend: str = "auto"
 ) -> Tensor:
     """F(x) of every element, with the coefficients of its channel's group.
 
@@ -67,16 +42,17 @@ def group_rational(
         denominator: (groups, n), or (1, n).
         spec: the form.
         dim: of the channels.
-        engine: one of :data:`ENGINES`.
+        backend: one of ``BACKENDS.names``.
 
     Returns:
         the shape, dtype and strides of x. Float64 is computed in float64, everything else in float32 (beyond
         |x| = 4096 in float64), whatever the dtype of the coefficients.
 
     Raises:
-        ValueError: shapes or devices that do not fit, or see :func:`engine_for`.
+        ValueError: shapes or devices that do not fit, an unknown backend, or one that cannot run; the message says why.
         TypeError: dtypes that are no real floating-point numbers.
     """
+    BACKENDS.check(backend)
     dim = _check(x, numerator, denominator, spec, dim)
     dense, order = _dense(x, dim)
     at = order.index(dim)
@@ -85,7 +61,7 @@ def group_rational(
     blocked = rows.reshape(rows.shape[0], spec.groups, shape[at] // spec.groups * shape[at + 1 :].numel())
     dtype = compute_dtype(x.dtype)
     a, b = (c.to(dtype).expand(spec.groups, -1).contiguous() for c in (numerator, denominator))
-    y = _run(spec, engine, blocked, a, b).view(shape)
+    y = _run(spec, backend, blocked, a, b).view(shape)
     if order == list(range(x.dim())):
         return y
     return y.permute([order.index(k) for k in range(x.dim())])
@@ -127,14 +103,11 @@ def _dense(x: Tensor, dim: int) -> tuple[Tensor, list[int]]:
     return (turned, by_stride) if turned.is_contiguous() else (x.contiguous(), order)
 
 
-def _run(spec: Spec, name: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    if name == "reference" or torch._C._are_functorch_transforms_active():
-        if name not in ENGINES:
-            engine_for(name, spec, x)  # refuses it
-        return rational_torch.value(spec, x, a, b)
-    if exporting() or x.numel() == 0:
-        return rational_torch.value(spec, x, a, b)
-    engine = engine_for(name, spec, x)
+def _run(spec: Spec, backend: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    transformed = torch._C._are_functorch_transforms_active() or exporting()
+    if backend == "reference" or transformed or x.numel() == 0:
+        return pytorch.value(spec, x, a, b)
+    engine = BACKENDS.choose(backend, spec, (x, a, b))
     if torch.compiler.is_compiling():
         return _OPERATION(spec, engine, x, a, b)
     return _Rational.apply(spec, engine, x, a, b)
@@ -152,8 +125,8 @@ class _Rational(torch.autograd.Function):
         x, a, b = ctx.saved_tensors
         wanted = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
         differentiable = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
-        backward = rational_torch.gradients if differentiable else ctx.engine.backward
+        backward = pytorch.gradients if differentiable else ctx.engine.backward
         return None, None, *backward(ctx.spec, x, a, b, grad.contiguous(), wanted)
 
 
-_OPERATION = operation({engine.name: engine for engine in _ENGINES})
+_OPERATION = operation({engine.name: engine for engine in BACKENDS.engines})

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.kernels.rational.types import Engine, Gradients, Spec
+from qkan.kernels.rational.types import Engine, Gradients, Spec, Tensors
 from qkan.kernels.spectral.numba_cpu import addresses
 
 #: Elements of a shard, at least; of which there are at most so many.
@@ -22,8 +22,9 @@ _SHARD, _MOST = 2**15, 64
 _BLOCK = 2**17
 
 
-def unsupported_reason(spec: Spec, x: Tensor) -> str | None:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
+    """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
+    x: Tensor = tensors[0]
     if x.device.type != "cpu":
         return f"its kernels run on CPUs, but x is on {x.device}"
     return None

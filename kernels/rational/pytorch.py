@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.common.host_sync import cannot_sync
-from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, compute_dtype
+from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors, compute_dtype
 
 #: Elements of a block on the CPU: what a block makes on the way stays in the cache.
 _BLOCK = 2**15
@@ -115,7 +115,7 @@ def _blocks(x: Tensor) -> list[slice]:
     return [slice(first, first + step) for first in range(0, rows, step)]
 
 
-def _wide(block: Tensor) -> bool:
+def _needs_float64(block: Tensor) -> bool:
     """Whether a block must be computed in float64."""
     if block.dtype == torch.float64 or block.device.type == "mps" or cannot_sync(block):
         return False
@@ -126,8 +126,8 @@ def _forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> T
     y = torch.empty_like(x)
     for rows in _blocks(x):
         block = x[rows]
-        kernel_params = (numerator.double(), denominator.double()) if _wide(block) else (numerator, denominator)
-        y[rows] = value(spec, block, *kernel_params)
+        coeffs = (numerator.double(), denominator.double()) if _needs_float64(block) else (numerator, denominator)
+        y[rows] = value(spec, block, *coeffs)
     return y
 
 
@@ -139,18 +139,18 @@ def _backward(
     da, db = numerator.new_zeros(numerator.shape, dtype=dtype), denominator.new_zeros(denominator.shape, dtype=dtype)
     for rows in _blocks(x):
         block = x[rows]
-        kernel_params = (numerator.double(), denominator.double()) if _wide(block) else (numerator, denominator)
-        found = gradients(spec, block, *kernel_params, grad[rows], coefficients)
+        coeffs = (numerator.double(), denominator.double()) if _needs_float64(block) else (numerator, denominator)
+        found = gradients(spec, block, *coeffs, grad[rows], coefficients)
         dx[rows] = found.x
-        if coefficients:
-            da += found.numerator  # type: ignore[arg-type]
-            db += found.denominator  # type: ignore[arg-type]
+        if found.numerator is not None and found.denominator is not None:
+            da += found.numerator
+            db += found.denominator
     if not coefficients:
         return Gradients(dx, None, None)
     return Gradients(dx, da.to(numerator.dtype), db.to(denominator.dtype))
 
 
-def _unsupported_reason(spec: Spec, x: Tensor) -> str | None:
+def _unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     return None
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
-from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec
+from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Up to this many elements offsets have 32 bits, with room for a tile beyond the end.
@@ -40,8 +40,9 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
     return (8 if run % 16 else 16) * lanes, 2 * lanes, 1
 
 
-def unsupported_reason(spec: Spec, x: Tensor) -> str | None:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
+    """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
+    x: Tensor = tensors[0]
     if x.device.type != "cuda" and not (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {x.device.type!r}; move the tensors there, or set "
@@ -56,7 +57,7 @@ def unsupported_reason(spec: Spec, x: Tensor) -> str | None:
 
 
 def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+    """F(x) in one launch; shapes and dtypes as :class:`qkan.kernels.rational.types.Engine` states them."""
     y = torch.empty_like(x)
     tiles, constants = _launch(spec, x, backward=False)
     with on_device(x.device):
@@ -67,7 +68,7 @@ def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Te
 def backward(
     spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor, grad: Tensor, coefficients: bool
 ) -> Gradients:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+    """Gradients in one launch and one sum; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
     grad_x = torch.empty_like(x)
     m, n = spec.order
     tiles, constants = _launch(spec, x, backward=True)

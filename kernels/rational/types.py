@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+#: x, numerator and denominator, as engines are asked about them.
+Tensors = tuple[Any, ...]
 DENOMINATORS = ("abs_terms", "abs_sum")
 #: Largest orders of numerator and denominator.
 MAX_ORDER = 8
@@ -86,15 +88,16 @@ class Engine(NamedTuple):
     computed in that dtype (inputs beyond :data:`LIMIT` in float64) and stored in x's. Equal calls give equal bits.
 
     Attributes:
-        name: what users call it.
-        unsupported_reason: (spec, x) to None if it can run on such an x, else the reason in words.
+        name: the ``backend`` under which users ask for it.
+        unsupported_reason: (spec, tensors) to None if it can run them, else the reason in words; tensors are x,
+            numerator and denominator.
         forward: (spec, x, numerator, denominator) to F(x), contiguous, with the shape and dtype of x.
         backward: (spec, x, numerator, denominator, grad, coefficients) to :class:`Gradients`; ``coefficients`` says
             whether theirs are wanted.
     """
 
     name: str
-    unsupported_reason: Callable[[Spec, Tensor], str | None]
+    unsupported_reason: Callable[[Spec, Tensors], str | None]
     forward: Callable[[Spec, Tensor, Tensor, Tensor], Tensor]
     backward: Callable[[Spec, Tensor, Tensor, Tensor, Tensor, bool], Gradients]
 

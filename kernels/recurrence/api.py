@@ -27,54 +27,15 @@ from qkan.kernels.recurrence import reference as recurrence_reference
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.custom_op import Passes, operation
 from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Weights
+from qkan.kernels.registry import Registry
 from qkan.kernels.spectral.matmul import matrix_gradient, shaped_planes
 
-#: Engines in the order in which ``auto`` tries them.
-_ENGINES = (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE)
-ENGINES = ("auto", *(engine.name for engine in _ENGINES), "reference")
+#: What runs a whole sequence, in the order in which ``auto`` asks.
+ENGINES = Registry("this recurrence", (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE))
 #: steps, the fields of Weights, h_0, c_0.
 _INPUTS = 1 + len(Weights._fields) + 2
 
 Gradients = tuple[Tensor | None, ...]
-
-
-def engine_for(name: str, spec: Spec, steps: Tensor, weights: Weights) -> Engine:
-    """The engine that runs under ``name``, one of :data:`ENGINES` but ``"reference"``.
-
-    Raises:
-        ValueError: an unknown name, or an engine asked for by name that cannot run; the message says why.
-    """
-    if name not in ENGINES:
-        raise ValueError(f"unknown engine {name!r}; use one of {', '.join(ENGINES)}")
-    for engine in _ENGINES:
-        if name in ("auto", engine.name):
-            reason = _unsupported_reason(engine, name, spec, steps, weights)
-            if reason is None:
-                return engine
-            if name != "auto":
-                raise ValueError(f"engine {name!r} cannot run this recurrence: {reason}; use 'auto'")
-    raise ValueError(f"engine {name!r} is no engine of whole sequences; use 'auto'")
-
-
-def _unsupported_reason(engine: Engine, name: str, spec: Spec, steps: Tensor, weights: Weights) -> str | None:
-    """None if the engine can run under a name, else the reason why not."""
-    reason = engine.unsupported_reason(spec, steps, weights)
-    if reason is None and name == "auto" and engine is recurrence_triton.ENGINE and steps.device.type == "cpu":
-        return "its kernels would be interpreted, slowly, and are only if they are asked for by name"
-    return reason
-
-
-def explain(name: str, spec: Spec, steps: Tensor, weights: Weights) -> str:
-    """Which engine runs under ``name``, and why those before it do not."""
-    if name == "reference":
-        return "reference: asked for by name"
-    chosen = engine_for(name, spec, steps, weights)
-    if name != "auto":
-        return f"{chosen.name}: asked for by name"
-    reasons = []
-    for engine in _ENGINES[: _ENGINES.index(chosen)]:
-        reasons.append(f"{engine.name} cannot run: {_unsupported_reason(engine, name, spec, steps, weights)}")
-    return "; ".join([f"{chosen.name}: the first engine that can run", *reasons])
 
 
 def run(
@@ -85,7 +46,7 @@ def run(
     h_0: Tensor,
     c_0: Tensor | None = None,
     *,
-    engine: str = "auto",
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Walk a recurrence over time.
 
@@ -97,18 +58,18 @@ def run(
         weights: parameters, in the dtype of ``steps``.
         h_0: (B, P), B at least ``layout.sizes[0]``.
         c_0: (B, H) for lstm, None for gru.
-        engine: one of :data:`ENGINES`.
+        backend: a name of :data:`ENGINES`.
 
     Returns:
         h behind every step (rows, P); the final h (B, P) and c (B, H), None for gru: of every sequence behind its last
         step, or the initial one if it has none.
 
     Raises:
-        ValueError: see :func:`engine_for`.
+        ValueError: an unknown backend, or one asked for by name that cannot run; the message says why.
     """
-    if engine == "reference":
+    if backend == "reference":
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
-    chosen = engine_for(engine, spec, steps, weights)
+    chosen = ENGINES.choose(backend, spec, (steps, *weights))
     if spec.inputs and not chosen.takes_inputs:
         spec, steps, weights = recurrence_reference.without_inputs(spec, steps, weights)
     tensors = (steps, *weights, h_0, c_0)
@@ -340,4 +301,4 @@ class _Gradients(torch.autograd.Function):
         return tuple(next(found) if need else None for need in needs), tuple(0 if need else None for need in needs)
 
 
-_OPERATION = operation(Passes({engine.name: engine for engine in _ENGINES}, _forward, _gradients))
+_OPERATION = operation(Passes({engine.name: engine for engine in ENGINES.engines}, _forward, _gradients))

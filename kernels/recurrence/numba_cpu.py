@@ -16,7 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.recurrence.types import Engine, ForwardResult, Layout, RecurrenceGradients, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import (
+    Engine,
+    ForwardResult,
+    Layout,
+    RecurrenceGradients,
+    Spec,
+    Tape,
+    Tensors,
+    Weights,
+)
 from qkan.kernels.spectral.numba_cpu import (
     ROWS,
     addresses,
@@ -35,8 +44,9 @@ from qkan.kernels.spectral.operands import Operands
 ROOM_ELEMENTS = 2**17
 
 
-def unsupported_reason(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the engine can run, else the reason why it cannot."""
+    steps: Tensor = tensors[0]
     if steps.device.type != "cpu":
         return f"its kernels run on the CPU, and the tensors are on {steps.device}"
     if steps.dtype not in (torch.float32, torch.float64):

@@ -20,11 +20,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.kernels.recurrence.types import Engine, ForwardResult, Layout, RecurrenceGradients, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import (
+    Engine,
+    ForwardResult,
+    Layout,
+    RecurrenceGradients,
+    Spec,
+    Tape,
+    Tensors,
+    Weights,
+)
 from qkan.kernels.spectral.basis import BASES
 
 
-def unsupported_reason(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None: this engine runs everywhere."""
     return None
 

@@ -30,7 +30,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
-from qkan.kernels.recurrence.types import GATES, Engine, ForwardResult, Layout, RecurrenceGradients, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import (
+    GATES,
+    Engine,
+    ForwardResult,
+    Layout,
+    RecurrenceGradients,
+    Spec,
+    Tape,
+    Tensors,
+    Weights,
+)
 from qkan.kernels.spectral.basis import Basis
 
 #: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
@@ -70,8 +80,10 @@ def tiles(
     return Tiles(16, units, z, p, resident, threads // lanes)
 
 
-def unsupported_reason(spec: Spec, steps: Tensor, weights: Weights) -> str | None:
+def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run this recurrence, else the reason why not and what would help."""
+    steps: Tensor = tensors[0]
+    weights = Weights(*tensors[1:])
     if steps.device.type != "cuda" and not (steps.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {steps.device.type!r}; move the module there, or set "

@@ -17,13 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from qkan.kernels.spectral.basis import Basis
 
+#: The steps and the fields of :class:`Weights`, tensors or None, as engines are asked about them.
+Tensors = tuple[Any, ...]
 #: Gates by cell: lstm i, f, g, o; gru r, z, n.
 GATES = {"lstm": 4, "gru": 3}
 
@@ -161,7 +163,8 @@ class Engine(NamedTuple):
 
     Attributes:
         name: what users call it.
-        unsupported_reason: (spec, steps, weights) to None if it can run them, else the reason in words.
+        unsupported_reason: (spec, tensors) to None if it can run them, else the reason in words; tensors are the
+            steps and the fields of :class:`Weights`.
         forward: (spec, layout, steps, weights, h_0, c_0, keep) to :class:`ForwardResult`; ``keep`` asks for a tape.
         backward: (spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c) to :class:`RecurrenceGradients`, with z
             the tape's latent or what :meth:`Layout.previous` gives.
@@ -171,7 +174,7 @@ class Engine(NamedTuple):
     """
 
     name: str
-    unsupported_reason: Callable[[Spec, Tensor, Weights], str | None]
+    unsupported_reason: Callable[[Spec, Tensors], str | None]
     forward: Callable[[Spec, Layout, Tensor, Weights, Tensor, Tensor | None, bool], ForwardResult]
     backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], RecurrenceGradients]
     features: Callable[[Spec, Weights, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None

@@ -57,7 +57,6 @@ class _Model:
         readout: str = "z",
         init: str = "auto",
         backend: str = "auto",
-        engine: str = "auto",
         checkpoint_steps: int | None = None,
         scaler_type: str = "minmax1",
         **arguments: Any,
@@ -85,12 +84,12 @@ class QKANLSTM(_Model, LSTM):
     Args:
         h: forecast horizon, in steps.
         input_size: length of the history that a forecast sees, in steps; below 1, three times ``h``.
-        reps, ansatz, preact_trainable, postact_bias_trainable, base_activation, base_trainable, readout, init, backend:
-            as of :class:`qkan.QKANLayer`; names and not objects, so that a model can be saved.
+        reps, ansatz, preact_trainable, postact_bias_trainable, base_activation, base_trainable, readout, init: as of
+            :class:`qkan.QKANLayer`; names and not objects, so that a model can be saved.
         group: ``"input"``, one circuit per input, weighted by every gate; a number of circuits that the inputs share;
             or None, a circuit per edge as in arXiv 2512.05049.
         postact_weight_trainable: weights behind the circuits; None, where circuits are shared.
-        engine, checkpoint_steps: as of :class:`qkan.QKANLSTM`.
+        backend, checkpoint_steps: as of :class:`qkan.QKANLSTM`; a name and not an object.
         scaler_type: how neuralforecast scales each window. Theirs is ``"robust"``, which leaves values of several
             units; a circuit is periodic and starts near-linear around 0, so ours is ``"minmax1"``, to [-1, 1].
         arguments: all others of ``neuralforecast.models.LSTM`` with its defaults (``recurrent``, ``h_train``,

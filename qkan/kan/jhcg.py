@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from typing_extensions import Unpack
 
 from qkan.kan.network import QKAN
 from qkan.layers.init import uniform_
-from qkan.layers.options import LayerOptions, check_input, positive_int
+from qkan.layers.options import CircuitOptions, LayerOptions, check_input, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.layers.rational import GRKAN, pair
 
@@ -36,7 +37,7 @@ def largest_divisor(number: int, limit: int) -> int:
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
-def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Module:
+def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.Module:
     """A latent network from ``features`` to ``features``.
 
     Args:
@@ -67,12 +68,12 @@ def build_latent(latent: Latent, features: int, options: LayerOptions) -> nn.Mod
         return latent(features)
     if latent == "gr-kan":
         groups = largest_divisor(features, GRKAN_GROUPS)
-        factory = {key: options.get(key) for key in ("generator", "device", "dtype")}
-        return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)  # type: ignore[arg-type]
+        factory: dict[str, Any] = {key: options.get(key) for key in ("generator", "device", "dtype")}
+        return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
 
-def affine(in_features: int, out_features: int, bias: bool, bound: float, options: LayerOptions) -> nn.Linear:
+def affine(in_features: int, out_features: int, bias: bool, bound: float, options: CircuitOptions) -> nn.Linear:
     """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
     linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
     reset_affine(linear, bound, options.get("generator"))

@@ -21,8 +21,8 @@ SIMULATORS["pennylane"] = cache(PennyLane)
 BaseActivation = str | nn.Module | Callable[[Tensor], Tensor] | None
 
 
-class LayerOptions(TypedDict, total=False):
-    """Keyword options of :class:`qkan.QKANLayer`; see there for what each one does."""
+class CircuitOptions(TypedDict, total=False):
+    """Keyword options of :class:`qkan.QKANLayer` but ``backend``; see there for what each one does."""
 
     reps: int
     group: int | Literal["input"] | None
@@ -34,10 +34,15 @@ class LayerOptions(TypedDict, total=False):
     base_trainable: bool
     readout: str
     init: str
-    backend: Backend
     generator: torch.Generator | None
     device: torch.device | str | int | None
     dtype: torch.dtype | None
+
+
+class LayerOptions(CircuitOptions, total=False):
+    """Keyword options of :class:`qkan.QKANLayer`."""
+
+    backend: Backend
 
 
 def base_function(activation: BaseActivation) -> Callable[[Tensor], Tensor] | None:

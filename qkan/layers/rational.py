@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan.kernels.rational.api import ENGINES, group_rational
+from qkan.kernels.rational.api import BACKENDS, group_rational
 from qkan.kernels.rational.types import Spec
 from qkan.layers.init import normal_
 from qkan.layers.options import check_dtype, check_input, positive_int
@@ -48,7 +48,8 @@ class GroupRational(nn.Module):
         denominator: ``"abs_terms"`` or ``"abs_sum"``.
         share_numerator: whether all groups have one numerator, as in the published KAT.
         dim: of the channels: -1 (channels last) or 1 for images (batch, channels, ...), in any memory format.
-        engine: one of :data:`qkan.kernels.rational.api.ENGINES`.
+        backend: ``"auto"``, the first that can run of ``"numba"`` (CPUs), ``"triton"`` (CUDA and ROCm) and ``"torch"``
+            (everywhere), or one of them, or ``"reference"`` (the formula, slow); :meth:`explain_backend` says which.
         device, dtype: of the parameters. The output has the dtype of the input.
 
     Raises:
@@ -65,7 +66,7 @@ class GroupRational(nn.Module):
         share_numerator: bool = True,
         *,
         dim: int = -1,
-        engine: str = "auto",
+        backend: str = "auto",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -75,12 +76,10 @@ class GroupRational(nn.Module):
         if channels % groups:
             divisors = [k for k in range(1, channels + 1) if channels % k == 0 and k <= 64]
             raise ValueError(f"num_groups {groups} does not divide channels {channels}; use one of {divisors}")
-        if engine not in ENGINES:
-            raise ValueError(f"unknown engine {engine!r}; use one of {', '.join(ENGINES)}")
         if isinstance(dim, bool) or not isinstance(dim, int):
             raise TypeError(f"dim must be an int, got {type(dim).__name__}")
         check_dtype(dtype)
-        self.num_groups, self.dim, self.engine = groups, dim, engine
+        self.num_groups, self.dim, self.backend = groups, dim, backend
         self.share_numerator = bool(share_numerator)
         self.spec = Spec(groups, order, denominator)
         get_fit(init, self.spec.order, denominator)
@@ -98,6 +97,21 @@ class GroupRational(nn.Module):
             self.numerator.copy_(a.expand_as(self.numerator))
             self.denominator.copy_(b.expand_as(self.denominator))
 
+    @property
+    def backend(self) -> str:
+        """What computes the activations; setting an unknown name raises ValueError."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        self._backend = BACKENDS.check(name)
+
+    def explain_backend(self, x: Tensor) -> str:
+        """Print and return which backend runs for inputs like ``x``, and why those before it do not."""
+        text = BACKENDS.explain(self.backend, self.spec, (x, self.numerator, self.denominator))
+        print(text)
+        return text
+
     def gain(self) -> float:
         """E[x^2] / E[F(x)^2] for x ~ N(0, 1) with the present coefficients, the mean over groups."""
         return variance_gain(self.spec, self.numerator, self.denominator)
@@ -114,7 +128,7 @@ class GroupRational(nn.Module):
         if not -x.dim() <= self.dim < x.dim() or x.shape[self.dim] != self.channels:
             shape = tuple(x.shape)
             raise ValueError(f"GroupRational needs {self.channels} channels at dimension {self.dim}, got shape {shape}")
-        return group_rational(x, self.numerator, self.denominator, self.spec, dim=self.dim, engine=self.engine)
+        return group_rational(x, self.numerator, self.denominator, self.spec, dim=self.dim, backend=self.backend)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         found = [state_dict.get(prefix + name) for name in ("numerator", "denominator")]
@@ -147,7 +161,7 @@ class GRKAN(nn.Module):
         bias: of the linear maps, or one for each.
         drop: dropout probability, or one for each.
         use_conv: 1 x 1 convolutions over (batch, C, height, width) in place of linear maps.
-        num_groups, order, denominator, share_numerator, engine: of the activations, as in :class:`GroupRational`.
+        num_groups, order, denominator, share_numerator, backend: of the activations, as in :class:`GroupRational`.
         init: what both activations start as.
         generator: draws the weights; None for torch's default one.
         device, dtype: of all parameters.
@@ -172,7 +186,7 @@ class GRKAN(nn.Module):
         init: tuple[str, str] = ("identity", "gelu"),
         denominator: str = "abs_terms",
         share_numerator: bool = True,
-        engine: str = "auto",
+        backend: str = "auto",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -184,7 +198,7 @@ class GRKAN(nn.Module):
         self.hidden_features, self.out_features, self.use_conv = hidden, out, use_conv
         second = init[1] if act_layer is None else _name_of(act_layer)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
-        options: dict[str, Any] = {"dim": 1 if use_conv else -1, "engine": engine, **factory}
+        options: dict[str, Any] = {"dim": 1 if use_conv else -1, "backend": backend, **factory}
 
         def activation(size: int, name: str) -> GroupRational:
             return GroupRational(size, num_groups, order, name, denominator, share_numerator, **options)
@@ -215,6 +229,19 @@ class GRKAN(nn.Module):
                     linear.bias.zero_()  # type: ignore[operator]
         if callable(getattr(self.norm, "reset_parameters", None)):
             self.norm.reset_parameters()  # type: ignore[operator]
+
+    @property
+    def backend(self) -> str:
+        """What computes both activations; setting an unknown name raises ValueError."""
+        return self.act1.backend
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        self.act1.backend = self.act2.backend = name
+
+    def explain_backend(self, x: Tensor) -> str:
+        """Print and return which backend runs the activations for inputs like ``x``, and why others do not."""
+        return self.act1.explain_backend(x)
 
     def init_weights(self) -> None:
         """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""

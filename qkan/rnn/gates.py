@@ -16,7 +16,7 @@ from qkan.kernels.recurrence.types import GATES
 from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
-from qkan.layers.options import LayerOptions, positive_int
+from qkan.layers.options import CircuitOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 
 Cell = Literal["lstm", "gru"]
@@ -64,7 +64,7 @@ class QKANGates(Gates):
     """All gates as one QKAN layer over [x, h]: gates * hidden outputs."""
 
     def __init__(
-        self, inputs: int, hidden: int, recurrent: int, bias: bool, options: LayerOptions, cell: Cell = "lstm"
+        self, inputs: int, hidden: int, recurrent: int, bias: bool, options: CircuitOptions, cell: Cell = "lstm"
     ) -> None:
         super().__init__()
         widest, outputs = max(inputs, recurrent), GATES[cell] * hidden
@@ -147,7 +147,7 @@ class HybridGates(Gates):
         bias: bool,
         latent_features: int,
         latent: Latent,
-        options: LayerOptions,
+        options: CircuitOptions,
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(hidden)
@@ -203,7 +203,7 @@ class HybridGates(Gates):
         return Operands(Basis("fourier", 0, base=base), weight.mT.unsqueeze(0), bias)
 
 
-def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> LayerOptions:
+def _with_circuits_for(inputs: int, widest: int, options: CircuitOptions) -> CircuitOptions:
     """Options of one of the two parts: a number of circuits that only the wider part has inputs for is cut here."""
     group = options.get("group")
     if group is None or isinstance(group, str):
@@ -211,7 +211,7 @@ def _with_circuits_for(inputs: int, widest: int, options: LayerOptions) -> Layer
     return {**options, "group": min(positive_int("group", group, widest), inputs)}
 
 
-def _gate_bias(hidden: int, cell: Cell, options: LayerOptions) -> nn.Parameter:
+def _gate_bias(hidden: int, cell: Cell, options: CircuitOptions) -> nn.Parameter:
     bias = nn.Parameter(torch.empty(GATES[cell] * hidden, device=options.get("device"), dtype=options.get("dtype")))
     _remember(bias, hidden)
     return bias

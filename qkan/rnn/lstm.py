@@ -17,13 +17,14 @@ from typing_extensions import Unpack
 
 from qkan.kan.jhcg import Latent
 from qkan.kernels.recurrence.types import Layout
-from qkan.layers.options import LayerOptions, positive_int
+from qkan.layers.options import CircuitOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
+from qkan.rnn.backend import Backend, HasBackend
 from qkan.rnn.gates import Cell, Gates, HybridGates, QKANGates
 from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
 
-def set_defaults(options: LayerOptions) -> None:
+def set_defaults(options: CircuitOptions) -> None:
     """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch."""
     options.setdefault("reps", 1)
     options.setdefault("base_activation", None)
@@ -34,7 +35,7 @@ def first_tensor(module: nn.Module) -> Tensor:
     return next(chain(module.parameters(), module.buffers()))
 
 
-class Recurrent(nn.Module):
+class Recurrent(HasBackend):
     """What nn.LSTM and nn.GRU share around any gates; subclasses say how gates are made."""
 
     cell: Cell = "lstm"
@@ -49,7 +50,6 @@ class Recurrent(nn.Module):
         dropout: float,
         bidirectional: bool,
         proj_size: int = 0,
-        engine: str = "auto",
         checkpoint_steps: int | None = None,
     ) -> None:
         super().__init__()
@@ -61,10 +61,9 @@ class Recurrent(nn.Module):
         self.dropout = sequence.check_dropout(dropout, num_layers)
         self.bidirectional = bidirectional
         self.proj_size = sequence.check_proj_size(proj_size, hidden_size)
-        self.engine = sequence.check_engine(engine)
         self.checkpoint_steps = None if checkpoint_steps is None else positive_int("checkpoint_steps", checkpoint_steps)
 
-    def _build(self, options: LayerOptions) -> None:
+    def _build(self, options: CircuitOptions, backend: Backend) -> None:
         directions = 2 if self.bidirectional else 1
         layers = []
         for layer in range(self.num_layers):
@@ -76,8 +75,9 @@ class Recurrent(nn.Module):
                 for _ in range(directions)
             ]
         self.directions = nn.ModuleList(layers)
+        self.backend = backend
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+    def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
         raise TypeError(f"{type(self).__name__} does not say how its gates are made; use QKANLSTM or HQKANLSTM")
 
     @property
@@ -96,11 +96,11 @@ class Recurrent(nn.Module):
             outputs = []
             for direction in range(directions):
                 index = layer * directions + direction
-                out, states = self.directions[index].walk(  # type: ignore[operator]
+                out, states = self.directions[index](
                     data,
                     Layout(batch.sizes, reverse=direction == 1),
                     tuple(state[index] for state in start),
-                    self.engine,
+                    self._backend,
                     self.checkpoint_steps,
                 )
                 outputs.append(out)
@@ -121,8 +121,8 @@ class Recurrent(nn.Module):
             return tuple(like.new_zeros(count, width, size) for size in sizes)
         return batch.unpack_states(hx, count, sizes, like)
 
-    def explain_engine(self, input: Tensor | PackedSequence) -> str:
-        """Print and return which engine walks over inputs like ``input`` in every direction of every layer, and why."""
+    def explain_backend(self, input: Tensor | PackedSequence) -> str:
+        """Print and return what runs for inputs like ``input`` in every direction of every layer, and why."""
         like = first_tensor(self)
         batch = sequence.unpack_input(input, self.batch_first, self.input_size, like, self.cell)
         start, data, lines = self._initial_states(batch, None, like), batch.data, []
@@ -133,7 +133,7 @@ class Recurrent(nn.Module):
             states = tuple(state[index] for state in start)
             rows = data if layer == 0 else data.new_zeros(len(data), width)
             name = f"layer {layer}" + (", reverse" if index % directions else "")
-            lines.append(f"{name}: {direction.explain(rows, states, self.engine)}")  # type: ignore[operator]
+            lines.append(f"{name}: {direction.explain(rows, states, self._backend)}")  # type: ignore[operator]
         text = "\n".join(lines)
         print(text)
         return text
@@ -156,7 +156,7 @@ class Recurrent(nn.Module):
             ("dropout", 0.0),
             ("bidirectional", False),
             ("proj_size", 0),
-            ("engine", "auto"),
+            ("backend", "auto"),
             ("checkpoint_steps", None),
         ):
             if getattr(self, name) != default:
@@ -199,13 +199,14 @@ class QKANLSTM(_LSTMBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in nn.LSTM;
             ``bias`` is one bias per gate unit.
-        engine: what walks over time: ``"auto"``, the first that can of ``"triton"`` (CUDA and ROCm), ``"numba"`` (CPU)
-            and ``"torch"``; ``"reference"``, plain differentiable operations; ``"loop"``, the gates step by step with
-            the layers' own ``backend``, which ``"auto"`` takes where gates are no matrix product over features.
-            :meth:`explain_engine` tells which and why.
+        backend: what runs. ``"numba"`` (CPU), ``"triton"`` (CUDA and ROCm) and ``"torch"`` run whole sequences, which
+            needs gates that are a matrix product over features. ``"reference"``, the slow ground truth, ``"spectral"``,
+            ``"spectral-triton"``, ``"bloch"``, ``"pennylane"`` or a :class:`qkan.PennyLane` run step by step, with
+            circuits evaluated by that backend of :class:`qkan.QKANLayer`. ``"auto"`` takes the first of the former that
+            can run, else goes step by step. :meth:`explain_backend` tells which and why.
         checkpoint_steps: keep only the states of every so many steps and walk again in the backward pass: memory for
             long sequences at the price of a second forward pass; None keeps what the backward pass needs.
-        options: keyword options of QKANLayer, the same for all layers.
+        options: further keyword options of QKANLayer, the same for all layers.
 
     Raises:
         ValueError, TypeError: an argument outside its range.
@@ -222,16 +223,16 @@ class QKANLSTM(_LSTMBase):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
-        engine: str = "auto",
+        backend: Backend = "auto",
         checkpoint_steps: int | None = None,
-        **options: Unpack[LayerOptions],
+        **options: Unpack[CircuitOptions],
     ) -> None:
         contract = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        super().__init__(input_size, hidden_size, *contract, engine, checkpoint_steps)
+        super().__init__(input_size, hidden_size, *contract, checkpoint_steps=checkpoint_steps)
         set_defaults(options)
-        self._build(options)
+        self._build(options, backend)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+    def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
         return QKANGates(inputs, self.hidden_size, self.output_size, self.bias, options)
 
 
@@ -241,10 +242,10 @@ class HQKANLSTM(_LSTMBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in nn.LSTM.
         latent_features: width of the latent.
-        engine, checkpoint_steps: as in :class:`QKANLSTM`.
+        backend, checkpoint_steps: as in :class:`QKANLSTM`.
         latent: ``"qkan"``; ``"linear"``, no circuit at all: a low-rank LSTM, the ablation of the circuit; ``"tanh"``;
-            ``"gr-kan"``, rational functions and linear maps, which engines do not know, so they run step by step; or a
-            function from the latent width to a module.
+            ``"gr-kan"``, rational functions and linear maps, which run step by step; or a function from the latent
+            width to a module.
         options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent, with ``reps`` 1 and no base branch
             unless asked for.
 
@@ -265,19 +266,19 @@ class HQKANLSTM(_LSTMBase):
         *,
         latent_features: int = 2,
         latent: Latent = "qkan",
-        engine: str = "auto",
+        backend: Backend = "auto",
         checkpoint_steps: int | None = None,
-        **options: Unpack[LayerOptions],
+        **options: Unpack[CircuitOptions],
     ) -> None:
         contract = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        super().__init__(input_size, hidden_size, *contract, engine, checkpoint_steps)
+        super().__init__(input_size, hidden_size, *contract, checkpoint_steps=checkpoint_steps)
         self.latent_features = positive_int("latent_features", latent_features)
         self.latent = latent
         if latent == "qkan":
             set_defaults(options)
-        self._build(options)
+        self._build(options, backend)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+    def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
         return HybridGates(
             inputs, self.hidden_size, self.output_size, self.bias, self.latent_features, self.latent, options
         )
@@ -292,7 +293,7 @@ class QKANGRU(Recurrent):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in nn.GRU; ``bias`` is one
             bias per gate unit.
-        engine, checkpoint_steps, options: as in :class:`QKANLSTM`.
+        backend, checkpoint_steps, options: as in :class:`QKANLSTM`.
 
     Raises:
         ValueError, TypeError: an argument outside its range.
@@ -310,16 +311,16 @@ class QKANGRU(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        engine: str = "auto",
+        backend: Backend = "auto",
         checkpoint_steps: int | None = None,
-        **options: Unpack[LayerOptions],
+        **options: Unpack[CircuitOptions],
     ) -> None:
         contract = (num_layers, bias, batch_first, dropout, bidirectional)
-        super().__init__(input_size, hidden_size, *contract, engine=engine, checkpoint_steps=checkpoint_steps)
+        super().__init__(input_size, hidden_size, *contract, checkpoint_steps=checkpoint_steps)
         set_defaults(options)
-        self._build(options)
+        self._build(options, backend)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
+    def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
         return QKANGates(inputs, self.hidden_size, self.hidden_size, self.bias, options, self.cell)
 
     def forward(

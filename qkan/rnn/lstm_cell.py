@@ -6,31 +6,42 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Unpack
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.recurrence.numba_cpu import Stepper
 from qkan.layers.frozen import FrozenLayer
-from qkan.layers.options import LayerOptions, positive_int
+from qkan.layers.options import CircuitOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
+from qkan.rnn.backend import Backend, HasBackend
 from qkan.rnn.gates import QKANGates
 from qkan.rnn.lstm import first_tensor, set_defaults
 from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
 
-class QKANLSTMCell(nn.Module):
+class QKANLSTMCell(HasBackend):
     """One time step of :class:`QKANLSTM`, with the call contract of :class:`torch.nn.LSTMCell`.
 
     Args:
         input_size, hidden_size, bias: as in nn.LSTMCell.
-        options: keyword options of :class:`qkan.QKANLayer`, with ``reps`` 1 and no base branch unless asked for.
+        backend: as in :class:`QKANLSTM`.
+        options: further keyword options of :class:`qkan.QKANLayer`, with ``reps`` 1 and no base branch unless asked
+            for.
 
     Raises:
         ValueError, TypeError: an argument outside its range.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **options: Unpack[LayerOptions]) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        backend: Backend = "auto",
+        **options: Unpack[CircuitOptions],
+    ) -> None:
         super().__init__()
         self.input_size = positive_int("input_size", input_size)
         self.hidden_size = positive_int("hidden_size", hidden_size)
@@ -38,6 +49,7 @@ class QKANLSTMCell(nn.Module):
         set_defaults(options)
         gates = QKANGates(input_size, hidden_size, hidden_size, bias, options)
         self.cell = UnidirectionalRNN(gates, hidden_size, 0, options)
+        self.backend = backend
         self._prepared: tuple[list[tuple[int, int]], list[Tensor], Stepper | None] | None = None
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

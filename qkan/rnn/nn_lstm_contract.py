@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from qkan.kernels.recurrence.api import ENGINES
-
 States = tuple[Tensor, ...]
 
 
@@ -51,18 +49,6 @@ def check_proj_size(proj_size: int, hidden_size: int) -> int:
     if not 0 <= proj_size < hidden_size:
         raise ValueError(f"proj_size {proj_size} must be 0 (no projection) or smaller than hidden_size {hidden_size}")
     return proj_size
-
-
-def check_engine(engine: str) -> str:
-    """Return ``engine`` if it names what can walk over time.
-
-    Raises:
-        ValueError: it does not.
-    """
-    known = (*ENGINES, "loop")
-    if engine not in known:
-        raise ValueError(f"unknown engine {engine!r}; use one of {', '.join(known)}")
-    return engine
 
 
 def dtype_fits(tensor: Tensor, dtype: torch.dtype) -> bool:

@@ -14,9 +14,11 @@ from qkan.kernels.common.host_sync import gibibytes, memory
 from qkan.kernels.multiqubit import circuit as entangled
 from qkan.kernels.multiqubit import pauli as entangled_pauli
 from qkan.kernels.multiqubit import statevector as entangled_state
+from qkan.kernels.spectral.operands import Operands
 from qkan.layers.init import uniform_
-from qkan.layers.options import LayerOptions, check_dtype
+from qkan.layers.options import CircuitOptions, check_dtype
 from qkan.rnn import qlstm_pennylane
+from qkan.rnn.backend import Backend
 from qkan.rnn.gates import Bound, Gates
 from qkan.rnn.lstm import _LSTMBase
 
@@ -46,7 +48,7 @@ def _resolved(backend: str, qubits: int, layers: int) -> str:
     return ("pauli" if applies else "state") if backend == "auto" else backend
 
 
-def _empty(options: LayerOptions, *shape: int) -> nn.Parameter:
+def _empty(options: CircuitOptions, *shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape, device=options.get("device"), dtype=options.get("dtype")))
 
 
@@ -58,20 +60,30 @@ class CircuitGates(Gates):
     """
 
     def __init__(
-        self, inputs: int, hidden: int, recurrent: int, bias: bool, size: tuple[int, int, str], options: LayerOptions
+        self, inputs: int, hidden: int, recurrent: int, bias: bool, size: tuple[int, int], options: CircuitOptions
     ) -> None:
         super().__init__()
-        self.qubits, self.layers, self.backend = size
+        self.qubits, self.layers = size
         bound = 1 / math.sqrt(hidden)
         self.input_encoder = affine(inputs, self.qubits, bias, bound, options)
         self.hidden_encoder = affine(recurrent, self.qubits, False, bound, options)
         self.theta = _empty(options, _GATES, *entangled.angles_of(self.qubits, self.layers))
         self.decoder = _empty(options, _GATES * hidden, self.qubits)
         self.bias = _empty(options, _GATES * hidden) if bias else None
+        self.use_backend("auto")
+        self.reset_parameters(options.get("generator"))
+
+    def use_backend(self, backend: str) -> None:
+        """Evaluate the circuits by that one of :data:`BACKENDS`.
+
+        Raises:
+            ValueError: unknown, or not for circuits of this size.
+            ImportError: PennyLane is asked for and not installed.
+        """
+        self.backend = _resolved(backend, self.qubits, self.layers)
         # Held here: were they made by the first call, and that one were traced, its tracer's tensors would stay cached.
         self._strings = entangled_pauli.tables(self.qubits, self.layers) if self.backend == "pauli" else None
         self._states = entangled_state.tables(self.qubits) if self.backend == "state" else None
-        self.reset_parameters(options.get("generator"))
 
     def reset_parameters(self, generator: torch.Generator | None) -> None:
         """Draw everything afresh; the forget gate's bias is 1, so that a fresh cell remembers."""
@@ -88,6 +100,10 @@ class CircuitGates(Gates):
     def inputs(self, x: Tensor) -> Tensor:
         """What the inputs of all time steps add to the qubits' numbers: (steps, qubits)."""
         return self.input_encoder(x)
+
+    def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
+        """As of :class:`Gates`."""
+        return f"circuits of entangled qubits run at every step, by backend {self.backend!r}"
 
     def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
         """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
@@ -195,7 +211,7 @@ class QLSTM(_LSTMBase):
         *,
         qubits: int = 4,
         circuit_layers: int = 1,
-        backend: str = "auto",
+        backend: Backend = "auto",
         checkpoint_steps: int | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
@@ -205,12 +221,17 @@ class QLSTM(_LSTMBase):
         super().__init__(input_size, hidden_size, *contract, checkpoint_steps=checkpoint_steps)
         entangled.check_size(qubits, circuit_layers)
         check_dtype(dtype)
-        self.qubits, self.circuit_layers, self.backend = qubits, circuit_layers, backend
-        self._size = (qubits, circuit_layers, _resolved(backend, qubits, circuit_layers))
-        self._build({"generator": generator, "device": device, "dtype": dtype})
+        self.qubits, self.circuit_layers = qubits, circuit_layers
+        self._build({"generator": generator, "device": device, "dtype": dtype}, backend)
 
-    def _make_gates(self, inputs: int, options: LayerOptions) -> Gates:
-        return CircuitGates(inputs, self.hidden_size, self.output_size, self.bias, self._size, options)
+    def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
+        size = (self.qubits, self.circuit_layers)
+        return CircuitGates(inputs, self.hidden_size, self.output_size, self.bias, size, options)
+
+    def _use_backend(self, backend: Backend) -> None:
+        for gates in self.modules():
+            if isinstance(gates, CircuitGates):
+                gates.use_backend(str(backend))
 
     def extra_repr(self) -> str:
         """What print(module) shows."""

@@ -19,8 +19,9 @@ from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
 from qkan.kernels.recurrence.types import Layout, Spec, Weights
 from qkan.kernels.spectral.operands import Operands
-from qkan.layers.options import LayerOptions
+from qkan.layers.options import CircuitOptions
 from qkan.layers.qkan_layer import QKANLayer
+from qkan.rnn.backend import ENGINES, Backend, whole_sequences
 from qkan.rnn.gates import Cell, Gates, QKANGates
 
 #: (h, c) of an LSTM, (h,) of a GRU.
@@ -39,7 +40,7 @@ class UnidirectionalRNN(nn.Module):
         cell: ``"lstm"`` or ``"gru"``.
     """
 
-    def __init__(self, gates: Gates, hidden: int, proj_size: int, options: LayerOptions, cell: Cell = "lstm") -> None:
+    def __init__(self, gates: Gates, hidden: int, proj_size: int, options: CircuitOptions, cell: Cell = "lstm") -> None:
         super().__init__()
         self.cell = cell
         self.gates = gates
@@ -58,8 +59,8 @@ class UnidirectionalRNN(nn.Module):
         own = 1.0 if self.projection is None else float(self.projection.weight.detach().abs().sum(-1).max())
         return max(own, float(h_0.detach().abs().max())) if h_0.numel() else own
 
-    def walk(
-        self, x: Tensor, layout: Layout, states: States, engine: str = "auto", chunk: int | None = None
+    def forward(
+        self, x: Tensor, layout: Layout, states: States, backend: Backend = "auto", chunk: int | None = None
     ) -> tuple[Tensor, States]:
         """Walk over sequences.
 
@@ -67,17 +68,17 @@ class UnidirectionalRNN(nn.Module):
             x: (rows, inputs), the inputs of all time steps, laid out as ``layout`` says.
             layout: of the rows.
             states: (h_0, c_0) or (h_0,), each (B, ...).
-            engine: one of :data:`qkan.kernels.recurrence.api.ENGINES`, or ``"loop"``: gates evaluated step by step.
+            backend: as of :class:`qkan.QKANLSTM`.
             chunk: keep nothing but the states every so many steps, and walk again in the backward pass; None keeps all.
 
         Returns:
             h of all steps, and the final states.
 
         Raises:
-            ValueError: an engine asked for by name that cannot run; the message says why.
+            ValueError: a backend asked for by name that cannot run; the message says why.
         """
         if chunk is None or chunk >= len(layout.sizes) or not torch.is_grad_enabled():
-            return self._walk(x, layout, states, engine)
+            return self._walk(x, layout, states, backend)
         # Every chunk finds the same expansion again: the bound of the whole sequence holds for all.
         outputs: list[Tensor] = []
         offsets, order = layout.offsets, layout.order
@@ -86,27 +87,28 @@ class UnidirectionalRNN(nn.Module):
             first, last = min(steps[0], steps[-1]), max(steps[0], steps[-1])
             part = Layout(layout.sizes[first : last + 1], layout.reverse)
             rows = x[offsets[first] : offsets[last + 1]]
-            out, states = checkpoint(self._walk, rows, part, states, engine, use_reentrant=False)
+            out, states = checkpoint(self._walk, rows, part, states, backend, use_reentrant=False)
             outputs.append(out)
         if layout.reverse:
             outputs.reverse()
         return torch.cat(outputs), states
 
-    def _walk(self, x: Tensor, layout: Layout, states: States, engine: str) -> tuple[Tensor, States]:
-        joined = self._joined(x, states[0], engine)
+    def _walk(self, x: Tensor, layout: Layout, states: States, backend: Backend) -> tuple[Tensor, States]:
+        joined = self._joined(x, states[0], backend)
         if joined is not None:
             return self._run(joined, x, layout, states, "numba", inputs=x.shape[1])
         steps = self.gates.inputs(x)
-        operands = self._operands(steps, states[0], engine)
+        operands = self._operands(steps, states[0], backend)
         if isinstance(operands, Operands):
-            return self._run(operands, steps, layout, states, engine)
-        if engine not in ("auto", "loop"):
-            raise ValueError(f"engine {engine!r} cannot run this module: {operands}; use 'auto'")
+            return self._run(operands, steps, layout, states, str(backend))
+        if backend in ENGINES:
+            raise ValueError(f"backend {backend!r} cannot run this module: {operands}; use 'auto'")
         return scan(self.step(steps, states[0]), steps, layout, states)
 
-    def _operands(self, steps: Tensor, h_0: Tensor, engine: str) -> Operands | str:
-        if engine == "loop":
-            return "its gates are asked for step by step"
+    def _operands(self, steps: Tensor, h_0: Tensor, backend: Backend) -> Operands | str:
+        """The gates as features and a matrix, or the reason why they run step by step."""
+        if not whole_sequences(backend):
+            return f"backend {str(backend)!r} was asked for by name"
         if exporting():
             return "an exported program holds plain operations"
         hidden = getattr(self.gates, "hidden", None)
@@ -115,22 +117,23 @@ class UnidirectionalRNN(nn.Module):
             return "its states are bounded by values of the projection, which cannot be read here"
         return self.gates.operands(steps, lambda: self.bound(h_0))
 
-    def _joined(self, x: Tensor, h_0: Tensor, engine: str) -> Operands | None:
-        """The gates as one map of [x, h] where the CPU's engine walks: half as many operations to start."""
-        if self.cell != "lstm" or engine not in ("auto", "numba") or not isinstance(self.gates, QKANGates):
+    def _joined(self, x: Tensor, h_0: Tensor, backend: Backend) -> Operands | None:
+        """The gates as one map of [x, h] where the CPU's kernels walk: half as many operations to start."""
+        if self.cell != "lstm" or backend not in ("auto", "numba") or not isinstance(self.gates, QKANGates):
             return None
         if not numba_supported(x, h_0) or autocast_dtype(x.dtype, x.device) is not None:
             return None
         return self.gates.joined(x, lambda: self.bound(h_0))
 
-    def explain(self, x: Tensor, states: States, engine: str = "auto") -> str:
-        """Which engine walks over inputs like ``x`` (rows, inputs), and why."""
+    def explain(self, x: Tensor, states: States, backend: Backend = "auto") -> str:
+        """What runs for inputs like ``x`` (rows, inputs), and why."""
         with torch.no_grad():
             steps = self.gates.inputs(x)
-            operands = self._operands(steps, states[0], engine)
+            operands = self._operands(steps, states[0], backend)
             if isinstance(operands, str):
-                return f"loop: {operands}"
-            return recurrence.explain(engine, *self._problem(operands, steps))
+                return f"step by step: {operands}"
+            spec, steps, weights = self._problem(operands, steps)
+            return recurrence.ENGINES.explain(str(backend), spec, (steps, *weights))
 
     def _problem(self, operands: Operands, steps: Tensor, inputs: int = 0) -> tuple[Spec, Tensor, Weights]:
         compute = operands.matrix.dtype
@@ -146,7 +149,7 @@ class UnidirectionalRNN(nn.Module):
         return Spec(self.cell, operands.basis, matmul_dtype, inputs), steps.to(compute), weights
 
     def _run(
-        self, operands: Operands, steps: Tensor, layout: Layout, states: States, engine: str, inputs: int = 0
+        self, operands: Operands, steps: Tensor, layout: Layout, states: States, backend: str, inputs: int = 0
     ) -> tuple[Tensor, States]:
         dtype = steps.dtype
         spec, steps, weights = self._problem(operands, steps, inputs)
@@ -155,7 +158,7 @@ class UnidirectionalRNN(nn.Module):
             states = (torch.where(h_0.abs() <= spec.basis.radius, h_0, math.nan), *others)
         with without_autocast(steps.device):
             found = recurrence.run(
-                spec, layout, steps, weights, *(state.to(steps.dtype) for state in states), engine=engine
+                spec, layout, steps, weights, *(state.to(steps.dtype) for state in states), backend=backend
             )
         outputs, *finals = (result.to(dtype) for result in found if result is not None)
         return outputs, tuple(finals)

@@ -29,7 +29,7 @@ from qkan.interop.neuralforecast import HQKANLSTM, QKANGRU, QKANLSTM
 MODELS = [QKANLSTM, HQKANLSTM, QKANGRU]
 SEASON = 8
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-#: The engine that needs nothing compiled; that all engines agree is tested where they live.
+#: The backend that needs nothing compiled; that all backends agree is tested where they live.
 TINY = {
     **QUIET,
     "h": 4,
@@ -38,7 +38,7 @@ TINY = {
     "encoder_n_layers": 1,
     "encoder_hidden_size": 5,
     "decoder_hidden_size": 7,
-    "engine": "torch",
+    "backend": "torch",
 }
 EXOGENOUS = {"futr_exog_list": ["known"], "hist_exog_list": ["seen"], "stat_exog_list": ["kind"]}
 
@@ -157,7 +157,7 @@ def test_defaults_are_those_of_neuralforecast_apart_from_the_scaler() -> None:
 
 def test_encoder_arguments_arrive() -> None:
     model = QKANLSTM(
-        **{**TINY, "encoder_n_layers": 2, "engine": "reference"},
+        **{**TINY, "encoder_n_layers": 2, "backend": "reference"},
         encoder_bias=False,
         encoder_dropout=0.25,
         reps=3,
@@ -169,7 +169,7 @@ def test_encoder_arguments_arrive() -> None:
         checkpoint_steps=4,
     )
     encoder = model.hist_encoder
-    assert (encoder.num_layers, encoder.bias, encoder.dropout, encoder.engine) == (2, False, 0.25, "reference")
+    assert (encoder.num_layers, encoder.bias, encoder.dropout, encoder.backend) == (2, False, 0.25, "reference")
     assert encoder.checkpoint_steps == 4
     gates = encoder.directions[0].gates.hidden
     assert gates.theta.shape == (20, 5, 4, 1)  # rpz has one trained angle a block
@@ -377,7 +377,7 @@ def test_a_search_over_our_options_runs_on_optuna() -> None:
         (QKANLSTM, {"encoder_hidden_size": 2.0}, TypeError, "encoder_hidden_size must be an int, got float"),
         (QKANLSTM, {"reps": 0}, ValueError, "reps 0 is outside [1, 1024]"),
         (QKANLSTM, {"group": "edge"}, ValueError, "group 'edge' must be 'input'"),
-        (QKANLSTM, {"engine": "fast"}, ValueError, "unknown engine 'fast'; use one of"),
+        (QKANLSTM, {"backend": "fast"}, ValueError, "unknown backend 'fast'; use one of"),
         (
             HQKANLSTM,
             {"latent": "linear", "reps": 2},

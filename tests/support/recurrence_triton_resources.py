@@ -38,7 +38,7 @@ def rows(case: str) -> list[dict[str, Any]]:
     steps = given.steps.requires_grad_()
 
     def run() -> None:
-        found = recurrence.run(spec, given.layout, steps, given.weights, given.h_0, given.c_0, engine="triton")
+        found = recurrence.run(spec, given.layout, steps, given.weights, given.h_0, given.c_0, backend="triton")
         found[0].sum().backward()
 
     found = []

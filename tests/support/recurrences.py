@@ -133,11 +133,11 @@ def make(
     )
 
 
-def results(case: Case, engine: str, seed: int = 1) -> dict[str, Tensor]:
+def results(case: Case, backend: str, seed: int = 1) -> dict[str, Tensor]:
     """Outputs and final states, then the gradients of a random weighing of them in every tensor."""
     named = {name: tensor.detach().clone().requires_grad_() for name, tensor in case.tensors().items()}
     of = case.replaced(named)
-    found = recurrence.run(of.spec, of.layout, of.steps, of.weights, of.h_0, of.c_0, engine=engine)
+    found = recurrence.run(of.spec, of.layout, of.steps, of.weights, of.h_0, of.c_0, backend=backend)
     found = [tensor for tensor in found if tensor is not None]
     generator = torch.Generator().manual_seed(seed)
     upstream = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in found]
@@ -147,10 +147,10 @@ def results(case: Case, engine: str, seed: int = 1) -> dict[str, Tensor]:
     return values | {f"grad {name}": grad for name, grad in zip(named, gradients, strict=True)}
 
 
-def assert_close(case: Case, engine: str, tolerance: float) -> None:
+def assert_close(case: Case, backend: str, tolerance: float) -> None:
     """Compare an engine with the reference in float64: outputs, final states and every gradient."""
     expected = results(case.to(torch.float64), "reference")
-    for name, got in results(case, engine).items():
+    for name, got in results(case, backend).items():
         scale = max(1.0, float(expected[name].abs().max()))
         error = float((got.double() - expected[name]).abs().max())
         assert error <= tolerance * scale, f"{name}: {error} beyond {tolerance * scale}"

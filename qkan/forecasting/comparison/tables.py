@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import Series
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
@@ -78,18 +78,6 @@ def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
     return table
 
 
-def markdown_table(frame: pd.DataFrame) -> str:
-    """Return a frame of strings and numbers as a Markdown table; missing values show as a dash."""
-
-    def cell(value: Any) -> str:
-        missing = value is None or value != value
-        return "-" if missing else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of results as people read it: text cells, spreads as ``median (min-max)``."""
     import pandas as pd
@@ -140,6 +128,10 @@ def _circuit_options(config: CompareConfig) -> str:
     return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
 
 
+def _table(results: pd.DataFrame) -> str:
+    return readable(results).to_markdown(index=False, disable_numparse=True) + "\n"
+
+
 def comparison_page(
     config: CompareConfig,
     series: Series,
@@ -163,9 +155,9 @@ def comparison_page(
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
         "## Each cell at its best size (by validation error)\n",
-        markdown_table(readable(table)),
+        _table(table),
         "## All sizes\n",
-        markdown_table(readable(points)),
+        _table(points),
     ]
     if skipped or failures:
         lines.append("## Left out\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,19 +35,19 @@ def truth(spec, x, a, b, grad):
     x, a, b, grad = (tensor.double().numpy() for tensor in (x, a, b, grad))
     (m, n), terms = spec.order, spec.denominator == "abs_terms"
     a, b = a[None, :, None, :], b[None, :, None, :]
-    up, matmul_dtype = np.arange(m + 1), np.arange(1, n + 1)
+    up, down = np.arange(m + 1), np.arange(1, n + 1)
     z = x[..., None]
     powers, u = z**up, np.abs(z) if terms else z
-    inner = np.sum((np.abs(b) if terms else b) * u**matmul_dtype, -1)
+    inner = np.sum((np.abs(b) if terms else b) * u**down, -1)
     q, p = 1 + np.abs(inner), np.sum(a * powers, -1)
     f = p / q
     of_p = np.sum(a[..., 1:] * up[1:] * z ** up[:-1], -1)
-    of_q = np.sum((np.abs(b) if terms else b) * matmul_dtype * u ** (matmul_dtype - 1), -1)
+    of_q = np.sum((np.abs(b) if terms else b) * down * u ** (down - 1), -1)
     of_q = of_q * np.where(x < 0, -1, 1) if terms else of_q * np.where(inner < 0, -1, 1)
     dx = grad * (of_p - f * of_q) / q
     da = np.sum(grad[..., None] * powers / q[..., None], (0, 2))
     towards = np.where(b < 0, -1, 1) if terms else np.where(inner < 0, -1, 1)[..., None]
-    db = np.sum(-(grad * f / q)[..., None] * towards * u**matmul_dtype, (0, 2))
+    db = np.sum(-(grad * f / q)[..., None] * towards * u**down, (0, 2))
     return tuple(torch.from_numpy(np.ascontiguousarray(result)) for result in (f, dx, da, db))
 
 
@@ -117,7 +118,7 @@ def test_numbers_that_are_none_behave_as_the_formula(engine):
     spec = Spec(1, (2, 1))
     a, b = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([[1.0]])
     x = torch.tensor([0.5, math.nan, 1.0, math.inf, -math.inf, 2.0])
-    y = group_rational(x.unsqueeze(-1), a, b, spec, engine=engine).squeeze(-1)
+    y = group_rational(x.unsqueeze(-1), a, b, spec, backend=engine).squeeze(-1)
     assert y.isnan().tolist() == [False, True, False, True, True, False]
     right = (1 + 2 * x + x * x / 2) / (1 + x.abs())
     assert torch.allclose(y[[0, 2, 5]], right[[0, 2, 5]], rtol=1e-6)
@@ -185,7 +186,7 @@ def test_zero_coefficients_have_a_slope():
         for engine in ("numba", "torch", "reference"):
             x = torch.tensor([[0.5], [2.0]])
             a, b = torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2, requires_grad=True)
-            group_rational(x, a, b, Spec(1, (1, 2), form), engine=engine).sum().backward()
+            group_rational(x, a, b, Spec(1, (1, 2), form), backend=engine).sum().backward()
             assert torch.allclose(b.grad, torch.tensor([[-4.25, -8.125]])), (form, engine)
 
 
@@ -314,7 +315,7 @@ def test_a_spec_refuses_other_types(arguments):
         ({"numerator": torch.zeros(2, 5)}, r"numerator of shape \(2, 5\) does not fit 2 groups and order \(5, 4\)"),
         ({"denominator": torch.zeros(3, 4)}, r"it must be \(2, 4\) or \(1, 4\)"),
         ({"dim": 2}, "dim 2 is outside the 2 dimensions"),
-        ({"engine": "cuda"}, "unknown engine 'cuda'; use one of auto, numba"),
+        ({"backend": "cuda"}, "unknown backend 'cuda'; use one of auto, numba"),
         ({"denominator": torch.zeros(2, 4, device="meta")}, "denominator is on meta, but x is on cpu"),
     ],
 )
@@ -329,9 +330,34 @@ def test_integers_are_refused():
         group_rational(torch.zeros(2, 6, dtype=torch.int64), torch.zeros(1, 6), torch.zeros(2, 4), Spec(2))
 
 
-def test_an_engine_that_cannot_run_says_why():
+def test_a_backend_that_cannot_run_says_why():
     meta = torch.empty(2, 2, 3, device="meta")
-    with pytest.raises(ValueError, match="engine 'numba' cannot run this activation: its kernels run on CPUs"):
-        rational.engine_for("numba", Spec(2), meta)
-    assert rational.engine_for("auto", Spec(2), torch.empty(2, 2, 3)).name == "numba"
+    with pytest.raises(ValueError, match="backend 'numba' cannot run this activation: its kernels run on CPUs"):
+        rational.BACKENDS.choose("numba", Spec(2), (meta,))
+    assert rational.BACKENDS.choose("auto", Spec(2), (torch.empty(2, 2, 3),)).name == "numba"
     assert LIMIT**8 < 1e30
+
+
+@pytest.mark.parametrize(
+    ("backend", "ran"),
+    [("auto", {"numba"}), ("numba", {"numba"}), ("torch", {"torch"}), ("reference", set())],
+)
+def test_the_backend_asked_for_runs_forward_and_backward(backend, ran, monkeypatch):
+    calls = []
+
+    def recording(engine):
+        def forward(*arguments):
+            calls.append((engine.name, "forward"))
+            return engine.forward(*arguments)
+
+        def backward(*arguments):
+            calls.append((engine.name, "backward"))
+            return engine.backward(*arguments)
+
+        return engine._replace(forward=forward, backward=backward)
+
+    watched = replace(rational.BACKENDS, engines=tuple(map(recording, rational.BACKENDS.engines)))
+    monkeypatch.setattr(rational, "BACKENDS", watched)
+    x, a, b, _ = made((3, 2, 4), (5, 4), torch.float32)
+    group_rational(x.requires_grad_(), a.requires_grad_(), b, Spec(2), dim=1, backend=backend).sum().backward()
+    assert sorted(calls) == sorted((name, way) for name in ran for way in ("forward", "backward"))

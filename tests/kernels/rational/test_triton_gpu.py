@@ -207,7 +207,7 @@ def test_through_the_activation_with_channels_in_the_middle() -> None:
         found: list[list[Tensor]] = []
         for engine in ("triton", "reference"):
             leaves = [tensor.detach().requires_grad_() for tensor in (x, a, b)]
-            y = rational.group_rational(*leaves, spec, dim=1, engine=engine)
+            y = rational.group_rational(*leaves, spec, dim=1, backend=engine)
             found.append([y, *torch.autograd.grad(y, leaves, image)])
         for got, right in zip(*found, strict=True):
             assert got.shape == right.shape
@@ -215,10 +215,10 @@ def test_through_the_activation_with_channels_in_the_middle() -> None:
 
 
 def reason(**change: Any) -> str | None:
-    return rational_triton.unsupported_reason(Spec(2), change.get("x", torch.zeros(1, 2, 3)))
+    return rational_triton.unsupported_reason(Spec(2), (change.get("x", torch.zeros(1, 2, 3)),))
 
 
-def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert reason() is None
     long = "its kernels take float32, bfloat16, float16, not torch.float64; convert x"
@@ -234,10 +234,10 @@ def test_auto_does_not_interpret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     for dtype in rational_triton.DTYPES:
         x = torch.zeros((1, 2, 3), dtype=dtype)
-        assert rational.engine_for("auto", Spec(2), x).name != "triton"
-        assert rational.engine_for("triton", Spec(2), x).name == "triton"
-    with pytest.raises(ValueError, match="engine 'triton' cannot run this activation: its kernels take float32"):
-        rational.engine_for("triton", Spec(2), torch.zeros(1, 2, 3).double())
+        assert rational.BACKENDS.choose("auto", Spec(2), (x,)).name != "triton"
+        assert rational.BACKENDS.choose("triton", Spec(2), (x,)).name == "triton"
+    with pytest.raises(ValueError, match="backend 'triton' cannot run this activation: its kernels take float32"):
+        rational.BACKENDS.choose("triton", Spec(2), (torch.zeros(1, 2, 3).double(),))
 
 
 def test_importing_does_not_import_triton() -> None:

@@ -92,10 +92,10 @@ def low_case(kind: Kind, matmul_dtype: torch.dtype, sizes: tuple[int, ...], hidd
     return case(replace(kind, matmul_dtype=matmul_dtype), sizes, hidden)
 
 
-@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("matmul_dtype", [torch.bfloat16, torch.float16])
 def test_low_products_are_rounded_once_and_summed_in_float32(matmul_dtype: torch.dtype) -> None:
     given = low_case(Kind(basis=Basis("fourier", 2, base="silu")), matmul_dtype, (5,), 7)
-    got = recurrence.run(given.spec, given.layout, given.steps, given.weights, given.h_0, given.c_0, engine="triton")
+    got = recurrence.run(given.spec, given.layout, given.steps, given.weights, given.h_0, given.c_0, backend="triton")
     exact = given.to(torch.float64)
     planes = torch.cat(recurrence_reference.features(exact.spec, exact.weights, exact.h_0), -1)
     gates = planes.to(matmul_dtype).double() @ exact.weights.matrix.flatten(0, 1).to(matmul_dtype).double()
@@ -104,7 +104,7 @@ def test_low_products_are_rounded_once_and_summed_in_float32(matmul_dtype: torch
     torch.testing.assert_close(got[2].double(), c, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("matmul_dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
     "kind",
     [
@@ -133,7 +133,7 @@ def test_without_gradients_results_are_the_same(kind: Kind, memory: bool, reques
         request.getfixturevalue("small_tiles")
     given = case(kind, (3, 2), SMALL + 1)
     kept = results(given, "triton")
-    got = recurrence.run(given.spec, given.layout, given.steps, given.weights, given.h_0, given.c_0, engine="triton")
+    got = recurrence.run(given.spec, given.layout, given.steps, given.weights, given.h_0, given.c_0, backend="triton")
     for tensor, name in zip(got, ("outputs", "h_n", "c_n"), strict=True):
         assert tensor is None or torch.equal(tensor, kept[name])
 
@@ -162,7 +162,7 @@ def test_what_is_not_finite_stays_in_its_sequence() -> None:
 def reason(kind: Kind, hidden: int, **change: Tensor) -> str | None:
     given = make(kind, (2,), hidden, dtype=torch.float32)
     steps = change.get("steps", given.steps)
-    return recurrence_triton.unsupported_reason(given.spec, steps, given.weights)
+    return recurrence_triton.unsupported_reason(given.spec, (steps, *given.weights))
 
 
 def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +181,8 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_by_name_a_recurrence_beyond_the_kernels_is_refused() -> None:
     given = make(Kind(), (2,), 3)
-    with pytest.raises(ValueError, match="engine 'triton' cannot run this recurrence: its kernels compute in float32"):
-        recurrence.engine_for("triton", given.spec, given.steps, given.weights)
+    with pytest.raises(ValueError, match="backend 'triton' cannot run this recurrence: its kernels compute in float32"):
+        recurrence.ENGINES.choose("triton", given.spec, (given.steps, *given.weights))
 
 
 def test_auto_does_not_interpret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,17 +190,17 @@ def test_auto_does_not_interpret(monkeypatch: pytest.MonkeyPatch) -> None:
     given = make(
         Kind(matmul_dtype=torch.bfloat16), (2,), 3, dtype=torch.float32
     )  # the engine before it cannot round products
-    assert recurrence.engine_for("auto", given.spec, given.steps, given.weights).name == "torch"
-    assert recurrence.engine_for("triton", given.spec, given.steps, given.weights).name == "triton"
-    explained = recurrence.explain("auto", given.spec, given.steps, given.weights)
+    assert recurrence.ENGINES.choose("auto", given.spec, (given.steps, *given.weights)).name == "torch"
+    assert recurrence.ENGINES.choose("triton", given.spec, (given.steps, *given.weights)).name == "triton"
+    explained = recurrence.ENGINES.explain("auto", given.spec, (given.steps, *given.weights))
     assert "triton cannot run: its kernels would be interpreted, slowly" in explained
 
 
-@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("matmul_dtype", [False, True])
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("lanes", [32, 64])
 def test_tiles_fit_their_recurrence(matmul_dtype: bool, backward: bool, lanes: int) -> None:
-    options = {"low": matmul_dtype, "plain": True, "backward": backward, "lanes": lanes}
+    options = {"matmul_dtype": matmul_dtype, "plain": True, "backward": backward, "lanes": lanes}
     assert tiles(5, 5, 5, **options)[:5] == (16, 16, 16, 16, True)
     assert tiles(60, 60, 60, **options).resident == matmul_dtype
     beyond = tiles(100, 100, 100, **options)

@@ -52,7 +52,9 @@ def test_outputs_states_and_every_gradient(width: int, groups: int) -> None:
 
 def test_it_runs_step_by_step_and_says_why() -> None:
     module = HQKANLSTM(1, 2, latent="gr-kan")
-    assert "loop: its latent, GRKAN, is a module that kernels do not know" in module.explain_engine(torch.rand(3, 2, 1))
+    assert "step by step: its latent, GRKAN, is a module that kernels do not know" in module.explain_backend(
+        torch.rand(3, 2, 1)
+    )
 
 
 def test_gates_are_drawn_from_the_generator() -> None:

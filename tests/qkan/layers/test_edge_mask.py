@@ -162,7 +162,7 @@ def test_gates_of_a_recurrent_module_honour_the_masks_of_both_parts() -> None:
                     layer.prune([(o, 1) for o in range(layer.out_features)] + [(0, 0)])
             outputs = lstm(x)[0]
             assert (outputs - before).abs().max() > 1e-3
-            lstm.engine = "loop"
+            lstm.backend = "bloch"
             torch.testing.assert_close(lstm(x)[0], outputs, rtol=0, atol=1e-6)
             torch.testing.assert_close(qkan.compile(lstm, x)(x)[0], outputs, rtol=0, atol=1e-5)
 
@@ -332,5 +332,5 @@ def test_hybrid_gates_with_a_pruned_latent() -> None:
     latent.prune([(0, 0)])
     outputs = lstm(x)[0]
     assert (outputs - before).abs().max() > 1e-4
-    lstm.engine = "loop"
+    lstm.backend = "bloch"
     torch.testing.assert_close(lstm(x)[0], outputs, rtol=0, atol=1e-6)

@@ -192,6 +192,22 @@ def test_low_precision_modules_run():
         assert GRKAN(16, 32)(torch.randn(3, 16)).dtype == torch.bfloat16
 
 
+def test_a_backend_is_checked_when_it_is_set_and_explained(capsys):
+    block = GRKAN(8, backend="torch")
+    assert (block.backend, block.act1.backend, block.act2.backend) == ("torch",) * 3
+    for module in (block, block.act1):
+        with pytest.raises(ValueError, match="unknown backend 'trton'; use one of auto, numba, triton, torch, ref"):
+            module.backend = "trton"
+    assert block.explain_backend(torch.zeros(2, 8)) == "torch: asked for by name"
+    block.backend = "auto"
+    assert block.act2.backend == "auto"
+    assert block.explain_backend(torch.zeros(2, 8)) == "numba: the first backend that can run"
+    assert block.act1.explain_backend(torch.zeros(2, 8, device="meta")).startswith(
+        "torch: the first backend that can run"
+    )
+    assert "numba cannot run: its kernels run on CPUs, but x is on meta" in capsys.readouterr().out
+
+
 def test_they_are_public():
     assert {"GRKAN", "GroupRational"} <= set(qkan.__all__)
     assert "order=(5, 4), init='gelu', denominator='abs_terms'" in repr(GroupRational(8))
@@ -207,7 +223,7 @@ def test_they_are_public():
         (lambda: GroupRational(8, order=(0, 2)), r"order \(0, 2\) has no fit of 'gelu'"),
         (lambda: GroupRational(8, init="sine"), "unknown init 'sine'; use one of identity, relu"),
         (lambda: GroupRational(8, denominator="plain"), "unknown denominator 'plain'"),
-        (lambda: GroupRational(8, engine="cuda"), "unknown engine 'cuda'"),
+        (lambda: GroupRational(8, backend="cuda"), "unknown backend 'cuda'"),
         (lambda: GroupRational(8)(torch.zeros(2, 7)), r"needs 8 channels at dimension -1, got shape \(2, 7\)"),
         (lambda: GroupRational(8, dim=1)(torch.zeros(8)), r"needs 8 channels at dimension 1, got shape \(8,\)"),
         (lambda: GRKAN(8, act_layer=nn.Hardswish), r"there is no rational fit of act_layer .*Hardswish"),

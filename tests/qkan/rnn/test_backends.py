@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
-from qkan import HQKANLSTM, QKANGRU, QKANLSTM
+from qkan import HQKANLSTM, QKANGRU, QKANLSTM, PennyLane, QKANLayer, QKANLSTMCell
 from qkan.kernels.recurrence import api as recurrence
 
 MAKERS: dict[str, Callable[..., nn.Module]] = {
@@ -49,54 +49,85 @@ def assert_same(got: list[Tensor], expected: list[Tensor], atol: float) -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("engine", ["auto", "numba", "torch", "reference"])
+@pytest.mark.parametrize("backend", ["auto", "numba", "torch", "reference"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_engines_agree_with_the_gates_step_by_step(name: str, engine: str, packed: bool) -> None:
+def test_backends_agree_with_the_gates_step_by_step(name: str, backend: str, packed: bool) -> None:
     torch.manual_seed(0)
     module = MAKERS[name](2, 3, 2, bidirectional=True, dtype=torch.float64)
     x: Any = torch.randn(5, 4, 2, dtype=torch.float64)
     if packed:
         x = pack_sequence([torch.randn(n, 2, dtype=torch.float64) for n in (3, 5, 1, 5)], enforce_sorted=False)
-    module.engine = "loop"
+    module.backend = "spectral"
     expected = everything(module, x)
-    module.engine = engine
+    module.backend = backend
     assert_same(everything(module, x), expected, 2e-11)
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_auto_takes_whole_sequences(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = MAKERS[name](2, 3, 2, bidirectional=True)
-    text = module.explain_engine(torch.randn(5, 4, 2))
-    assert text.splitlines()[3] == "layer 1, reverse: numba: the first engine that can run"
+    text = module.explain_backend(torch.randn(5, 4, 2))
+    assert text.splitlines()[3] == "layer 1, reverse: numba: the first backend that can run"
     assert capsys.readouterr().out == text + "\n"
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"ansatz": "px"}, "loop: ansatz 'px' encodes acos(x), which is not band-limited in x"),
-        ({"readout": "amplitude"}, "loop: readout 'amplitude' is not band-limited"),
-        ({"backend": "bloch"}, "loop: backend 'bloch' was asked for by name"),
-        ({"base_activation": torch.sin}, "loop: its base activation is a function that kernels do not know by name"),
+        ({"ansatz": "px"}, "step by step: ansatz 'px' encodes acos(x), which is not band-limited in x"),
+        ({"readout": "amplitude"}, "step by step: readout 'amplitude' is not band-limited"),
+        (
+            {"base_activation": torch.sin},
+            "step by step: its base activation is a function that kernels do not know",
+        ),
     ],
 )
 def test_gates_that_are_no_product_run_step_by_step(options: dict[str, Any], reason: str) -> None:
     module = QKANLSTM(1, 2, **options)
-    assert reason in module.explain_engine(torch.rand(3, 2, 1))
-    module.engine = "numba"
-    with pytest.raises(ValueError, match=r"engine 'numba' cannot run this module: .*; use 'auto'"):
+    assert reason in module.explain_backend(torch.rand(3, 2, 1))
+    module.backend = "numba"
+    with pytest.raises(ValueError, match=r"backend 'numba' cannot run this module: .*; use 'auto'"):
         module(torch.rand(3, 2, 1))
 
 
 def test_an_engine_by_name_that_cannot_run_says_why() -> None:
-    module = QKANLSTM(1, 2, dtype=torch.bfloat16, engine="numba")
-    with pytest.raises(ValueError, match=r"engine 'numba' cannot run this recurrence: its products .* 'auto'"):
+    module = QKANLSTM(1, 2, dtype=torch.bfloat16, backend="numba")
+    with pytest.raises(ValueError, match=r"backend 'numba' cannot run this recurrence: its products .* 'auto'"):
         module(torch.rand(3, 2, 1, dtype=torch.bfloat16))
-    assert "torch: the first engine that can run; " in QKANLSTM(1, 2, dtype=torch.bfloat16).explain_engine(
+    assert "torch: the first backend that can run; " in QKANLSTM(1, 2, dtype=torch.bfloat16).explain_backend(
         torch.rand(3, 2, 1, dtype=torch.bfloat16)
     )
-    with pytest.raises(ValueError, match=r"unknown engine 'cuda'; use one of auto, .*reference, loop"):
-        QKANLSTM(1, 2, engine="cuda")
+
+
+@pytest.mark.parametrize("make", [QKANLSTM, HQKANLSTM, QKANGRU, QKANLSTMCell])
+def test_unknown_backends_are_refused_with_what_there_is(make: Callable[..., nn.Module]) -> None:
+    module = make(1, 2)
+    known = "auto, numba, triton, torch, reference, spectral, spectral-triton, bloch, pennylane"
+    with pytest.raises(ValueError, match=rf"^unknown backend 'cuda'; use one of {known}$"):
+        make(1, 2, backend="cuda")
+    with pytest.raises(ValueError, match=rf"^unknown backend 'cuda'; use one of {known}$"):
+        module.backend = "cuda"
+    with pytest.raises(TypeError, match=r"^backend must be a name or a simulator such as PennyLane\(\), got int$"):
+        module.backend = 3
+    with pytest.raises(ValueError, match="backend 'spectral' cannot run this layer: readout 'amplitude'"):
+        make(1, 2, readout="amplitude", backend="spectral")
+    assert module.backend == "auto"
+
+
+@pytest.mark.parametrize("backend", ["bloch", "spectral", "reference", "pennylane", PennyLane()])
+def test_backends_of_layers_run_step_by_step(backend: Any) -> None:
+    torch.manual_seed(0)
+    module = QKANLSTM(1, 2, 2, dtype=torch.float64)
+    x = torch.randn(3, 2, 1, dtype=torch.float64)
+    expected = everything(module, x)
+    module.backend = backend
+    assert {layer.backend for layer in module.modules() if isinstance(layer, QKANLayer)} == {backend}
+    asked = f"step by step: backend {str(backend)!r} was asked for by name"
+    assert module.explain_backend(x) == f"layer 0: {asked}\nlayer 1: {asked}"
+    assert_same(everything(module, x), expected, 1e-12)
+    module.backend = "torch"
+    assert {layer.backend for layer in module.modules() if isinstance(layer, QKANLayer)} == {"auto"}
+    assert_same(everything(module, x), expected, 1e-12)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5, 7, 8])
@@ -221,10 +252,7 @@ def test_states_beyond_what_a_cell_can_make_are_walked_from_exactly(name: str) -
     x, big = torch.randn(4, 2, 1, dtype=torch.float64), 40 * torch.randn(1, 2, 3, dtype=torch.float64)
     hx: Any = big if name == "gru" else (big, torch.randn(1, 2, 3, dtype=torch.float64))
     got = everything(module, x, hx)
-    module.engine = "loop"
-    for layer in module.modules():
-        if hasattr(layer, "backend"):
-            layer.backend = "reference"
+    module.backend = "reference"
     assert_same(got, everything(module, x, hx), 1e-9)  # gradients reach some hundreds
 
 

@@ -118,7 +118,7 @@ def test_frozen_sequences_run_on_an_engine(name: str) -> None:
     module = QKANLSTM(2, 5, bidirectional=True, **OPTIONS[name])
     x = torch.randn(7, 3, 2)
     frozen = qkan.compile(module, x)
-    assert "numba: the first engine" in frozen.explain_engine(x)
+    assert "numba: the first backend" in frozen.explain_backend(x)
     torch.testing.assert_close(frozen(x)[0], module(x)[0].detach(), rtol=0, atol=2e-6)
 
 
@@ -127,7 +127,7 @@ def test_a_frozen_domain_still_gives_nan_beyond_it() -> None:
     module = QKANLSTM(2, 5, reps=2, preact_trainable=True)
     x, c = torch.rand(7, 3, 2), torch.zeros(1, 3, 5)
     frozen = qkan.compile(module, x)
-    assert "numba: the first engine" in frozen.explain_engine(x)
+    assert "numba: the first backend" in frozen.explain_backend(x)
     torch.testing.assert_close(frozen(x)[0], module(x)[0].detach(), rtol=0, atol=2e-6)
     assert frozen(x, (torch.full((1, 3, 5), 1.4), c))[0].isfinite().all()
     assert frozen(x, (torch.full((1, 3, 5), 1.7), c))[0].isnan().all()

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from qkan.datasets import load_series
 from qkan.forecasting.comparison.comparison import write_comparison
 from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
-from qkan.forecasting.comparison.tables import main_table, markdown_table, points_table, readable
+from qkan.forecasting.comparison.tables import main_table, points_table, readable
 
 BASELINES = {"naive": {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}}
 POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50, 2, 50)]
@@ -95,7 +96,7 @@ def test_markdown_explains_itself_and_names_what_was_left_out(tmp_path):
     text = (tmp_path / "comparison.md").read_text()
     assert "Test errors in original units (rad/s): median (minimum to maximum) of 3 seeds" in text
     assert "tried the same learning rates (0.01, 0.03)" in text
-    assert "| gru | 2 | 50 | 1.5 (1 to 2) |" in text
+    assert "| gru | 2 | 50 | 1.5 (1 to 2) |" in re.sub(" {2,}", " ", text)
     assert "- `qkan` at 20 parameters: its smallest model has 38." in text
     write_comparison(config, load_series("damped-shm"), POINTS, [], RECORDS, BASELINES)
     assert "Left out" not in (tmp_path / "comparison.md").read_text()
@@ -119,10 +120,3 @@ def test_front_is_what_nothing_beats_and_beats_all_the_rest(pairs):
     assert not any(beaten(i, j) for i in front for j in range(len(pairs)))
     for i in set(range(len(pairs))) - set(front.tolist()):
         assert any(beaten(i, j) or (parameters[i], errors[i]) == (parameters[j], errors[j]) for j in front)
-
-
-def test_markdown_table():
-    frame = pd.DataFrame({"cell": ["a", "b"], "error": [1.23456, np.nan], "n": [1, 2], "x": ["-", None]})
-    assert markdown_table(frame) == (
-        "| cell | error | n | x |\n| --- | --- | --- | --- |\n| a | 1.235 | 1 | - |\n| b | - | 2 | - |\n"
-    )
