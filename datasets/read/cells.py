@@ -47,8 +47,9 @@ def _refuse(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | None
     rows = np.flatnonzero(bad)
     if rows.size:
         row = int(rows[0])
-        number = isinstance(cells, np.ndarray)
-        value = "missing" if cells is None else f"{cells[row]:g}" if number else shortened(cells.iloc[row])
+        value = "missing"
+        if cells is not None:
+            value = f"{cells[row]:g}" if isinstance(cells, np.ndarray) else shortened(cells.iloc[row])
         raise DataError(f"row {row + 1} of {where} is {value}{reason}")
 
 
