@@ -1,8 +1,8 @@
 """One way to name, ask and choose what computes: the engines of layers, recurrences and rational activations.
 
-Users choose by ``backend``. ``"auto"`` takes the first engine that can run and never falls back in silence:
-:meth:`Registry.explain` says why those before it cannot. A backend asked for by name runs or raises an error that says
-why it cannot and what works.
+Users choose by ``backend``. ``"auto"`` takes the first engine that can run, or the cheapest of them where the registry
+knows costs, and never falls back in silence: :meth:`Registry.explain` says why the others do not run. A backend asked
+for by name runs or raises an error that says why it cannot and what works.
 """
 
 from __future__ import annotations
@@ -44,15 +44,24 @@ class Registry(Generic[E]):
         what: what they compute, as in "backend 'triton' cannot run this recurrence".
         engines: in the order in which ``auto`` asks them; the last one runs everything.
         others: further names that are backends, but no engines: ``reference`` and the like.
+        only_by_name: names of engines that ``auto`` never takes.
+        cost: (engine, spec, tensors) to estimated seconds, if ``auto`` takes the cheapest engine that can run.
     """
 
     what: str
     engines: tuple[E, ...]
     others: tuple[str, ...] = ("reference",)
+    only_by_name: tuple[str, ...] = ()
+    cost: Callable[[E, Any, tuple[Tensor | None, ...]], float] | None = None
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", ("auto", *(engine.name for engine in self.engines), *self.others))
+
+    @property
+    def candidates(self) -> tuple[E, ...]:
+        """The engines that ``auto`` chooses from."""
+        return tuple(engine for engine in self.engines if engine.name not in self.only_by_name)
 
     def check(self, name: str) -> str:
         """Return ``name`` if it is a backend.
@@ -77,13 +86,18 @@ class Registry(Generic[E]):
         Raises:
             ValueError: no engine of that name, or one that cannot run; the message says why.
         """
+        if name == "auto":
+            able = (e for e in self.candidates if self.unsupported_reason(e, name, spec, tensors) is None)
+            if self.cost is None:
+                return next(able)
+            cost = self.cost
+            return min(able, key=lambda engine: cost(engine, spec, tensors))
         for engine in self.engines:
-            if name in ("auto", engine.name):
+            if name == engine.name:
                 reason = self.unsupported_reason(engine, name, spec, tensors)
                 if reason is None:
                     return engine
-                if name != "auto":
-                    raise ValueError(f"backend {name!r} cannot run {self.what}: {reason}; use 'auto'")
+                raise ValueError(f"backend {name!r} cannot run {self.what}: {reason}; use 'auto'")
         self.check(name)
         raise ValueError(f"backend {name!r} has no kernel for {self.what}; use 'auto'")
 
@@ -94,9 +108,16 @@ class Registry(Generic[E]):
         chosen = self.choose(name, spec, tensors)
         if name != "auto":
             return f"{chosen.name}: asked for by name"
-        before = self.engines[: self.engines.index(chosen)]
-        reasons = [f"{e.name} cannot run: {self.unsupported_reason(e, name, spec, tensors)}" for e in before]
-        return "; ".join([f"{chosen.name}: the first backend that can run", *reasons])
+        lines = [f"{chosen.name}: {'the first backend that can run' if self.cost is None else 'the lowest estimate'}"]
+        for engine in self.candidates:
+            reason = self.unsupported_reason(engine, name, spec, tensors)
+            if reason is not None:
+                lines.append(f"{engine.name} cannot run: {reason}")
+            elif self.cost is not None:
+                lines.append(f"{engine.name} about {1e3 * self.cost(engine, spec, tensors):.3g} ms")
+            elif engine is chosen:
+                break
+        return "; ".join(lines)
 
 
 def _on_cpu(tensors: tuple[Tensor | None, ...]) -> bool:

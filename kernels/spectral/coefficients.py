@@ -34,6 +34,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.common.constant_cache import constants, counted, exact_like
+from qkan.kernels.common.tensors import piece_elements
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.matmul import weighted_sum
@@ -156,7 +157,9 @@ def _coefficients(
         bias,
         ansatz=rule.ansatz,
         reps=rule.reps,
-        keep=torch.is_grad_enabled() and not torch.compiler.is_compiling() and numbers <= KEPT_ELEMENTS,
+        keep=torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and numbers <= max(KEPT_ELEMENTS, piece_elements(theta.device)),
     )
     coefficients = (rule.analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if edge_weight is not None:

@@ -25,15 +25,13 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.tensors import piece_elements
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES, Basis
 from qkan.kernels.spectral.operands import Operands
 
-#: Feature values (terms x inputs x samples) of one piece: 4 MB in single precision. On two cores half and twice as many
-#: are no faster.
-PIECE_ELEMENTS = 2**20
 #: So few feature values, as a step of a small recurrence has, cost less with autograd's own backward.
 SMALL_ELEMENTS = 2**13
 #: From so many inputs on, the product is added up term by term.
@@ -164,7 +162,7 @@ def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
     """The rows of x, cut up; the features of one piece are overwritten by those of the next."""
     samples, inputs = x.shape
     terms = kind.basis.terms
-    take = min(max(1, samples), max(64, PIECE_ELEMENTS // max(1, inputs * terms) // 64 * 64))
+    take = min(max(1, samples), max(64, piece_elements(x.device) // max(1, inputs * terms) // 64 * 64))
     workspace = x.new_empty(terms * inputs * take)
     for first in range(0, samples, take):
         yield _Piece(x, slice(first, min(first + take, samples)), kind, workspace)

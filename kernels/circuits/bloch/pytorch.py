@@ -28,21 +28,20 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch.evaluate import Circuit, Inputs, Piece
 from qkan.kernels.circuits.bloch.rotations import Adjoint, Vector, minus, read, read_slope
+from qkan.kernels.common.tensors import piece_elements
 
-#: Elements (samples x outputs x inputs) of one piece at one repetition: a megabyte in single precision, so that what a
-#: rotation touches stays in the caches and two cores still share the work (docs/decisions.md).
-PIECE_ELEMENTS = 2**18
 #: Fewest samples in a piece (if there are as many): parameters are read once per piece.
 PIECE_SAMPLES = 16
 
 
-def _pieces(samples: int, outputs: int, inputs: int, reps: int) -> Iterator[Piece]:
-    """Cut (samples, outputs, inputs) into cache-sized pieces; one piece under a compiler, which fuses by itself."""
+def _pieces(x: Tensor, outputs: int, reps: int) -> Iterator[Piece]:
+    """Cut (samples, outputs, inputs) into pieces; one piece under a compiler, which fuses by itself."""
+    samples, inputs = x.shape
     if torch.compiler.is_compiling() or samples == 0:
         yield slice(0, samples), slice(0, outputs)
         return
     # The backward pass of a piece keeps the states and the sines and cosines of its encodings.
-    elements = max(1, PIECE_ELEMENTS * 8 // (6 + 2 * reps))
+    elements = max(1, piece_elements(x.device) // (6 + 2 * reps))
     rows = max(1, inputs)
     take = _share(samples, max(PIECE_SAMPLES, elements // (rows * outputs)))
     wide = _share(outputs, max(1, elements // (rows * take)))
@@ -60,7 +59,7 @@ def _forward(x: Tensor, circuit: Circuit, edge_weight: Tensor | None, outputs: i
     samples, features = x.shape
     shape = (samples, outputs) if options.reduce else (samples, outputs, features)
     out = x.new_empty(shape, dtype=circuit.dtype)
-    for piece in _pieces(samples, outputs, features, options.reps):
+    for piece in _pieces(x, outputs, options.reps):
         value = read(circuit.run(circuit.inputs(x, piece)), options.readout)
         if not options.reduce:
             out[piece] = value
@@ -272,7 +271,7 @@ class _BlochGradients(torch.autograd.Function):
             _add_piece(kept.inputs.circuit, kept, grad, None, options, total)
             return total.results()
         circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
-        for piece in _pieces(x.shape[0], theta.shape[-4], theta.shape[-3], options.reps):
+        for piece in _pieces(x, theta.shape[-4], options.reps):
             inputs = circuit.inputs(x, piece)
             states: list[Vector] = []
             z = circuit.run(inputs, states)

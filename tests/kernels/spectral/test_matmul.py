@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import PIECE_ELEMENTS
 from qkan.kernels.spectral import matmul as product
 from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.matmul import weighted_sum
@@ -53,8 +54,8 @@ def test_outputs_and_gradients(
     leaves = arguments(basis, samples, inputs, 1 if diagonal else 4)
     truth = value_and_gradients(autograd_of_the_formula(basis, *leaves, diagonal), leaves)
     # One piece; pieces of 64 samples, the last one shorter; a small sum, left to autograd.
-    for elements, small in ((product.PIECE_ELEMENTS, -1), (1, -1), (1, 2**30)):
-        monkeypatch.setattr(product, "PIECE_ELEMENTS", elements)
+    for elements, small in ((PIECE_ELEMENTS["cpu"], -1), (1, -1), (1, 2**30)):
+        monkeypatch.setitem(PIECE_ELEMENTS, "cpu", elements)
         monkeypatch.setattr(product, "SMALL_ELEMENTS", small)
         got = value_and_gradients(weighted_sum(*leaves, basis, diagonal=diagonal), leaves)
         for value, expected in zip(got, truth, strict=True):
@@ -126,7 +127,7 @@ def test_any_layout_of_inputs_and_upstream_gradients(layout: str) -> None:
         torch.testing.assert_close(value, exact, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("low", "atol"), [(torch.bfloat16, 4e-2), (torch.float16, 5e-3)])
+@pytest.mark.parametrize(("matmul_dtype", "atol"), [(torch.bfloat16, 4e-2), (torch.float16, 5e-3)])
 @pytest.mark.parametrize("inputs", [5, 100])
 def test_a_narrow_product(matmul_dtype: torch.dtype, atol: float, inputs: int) -> None:
     basis = KINDS["chebyshev with a base"]

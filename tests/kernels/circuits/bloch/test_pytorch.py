@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
+from qkan.kernels.common.tensors import PIECE_ELEMENTS
 from qkan.kernels.layer import CircuitLayer
 
 CUSTOM = Ansatz("custom", ("rx", "y", "rz"), "ry", ("rz", "x", "ry"), initial=(0.0, 0.6, 0.8))
@@ -94,9 +95,9 @@ def test_pieces_do_not_change_the_result(per_sample: bool, reduce: bool, monkeyp
     args = tensors(ansatz, 23, 5, 3, 2, trained="both", edge_weight=reduce, per_sample=per_sample)
     options = {"ansatz": ansatz, "reps": 2, "reduce": reduce}
     whole = value_and_gradients(args, "bloch", **options)
-    monkeypatch.setattr(bloch, "PIECE_ELEMENTS", 24)
+    monkeypatch.setitem(PIECE_ELEMENTS, "cpu", 192)
     monkeypatch.setattr(bloch, "PIECE_SAMPLES", 4)
-    assert len(list(bloch._pieces(23, 5, 3, 2))) == 6 * 5
+    assert len(list(bloch._pieces(args[0], 5, 2))) == 6 * 5
     for got, expected in zip(value_and_gradients(args, "bloch", **options), whole, strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
 
@@ -110,13 +111,13 @@ def test_pieces_do_not_change_the_result(per_sample: bool, reduce: bool, monkeyp
 )
 def test_pieces_tile_samples_and_outputs(samples: int, outputs: int, inputs: int, reps: int) -> None:
     covered = torch.zeros(samples, outputs, dtype=torch.int64)
-    for piece in bloch._pieces(samples, outputs, inputs, reps):
+    for piece in bloch._pieces(torch.empty(samples, inputs), outputs, reps):
         covered[piece] += 1
     assert torch.equal(covered, torch.ones_like(covered))
 
 
 def test_every_output_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bloch, "PIECE_ELEMENTS", 24)
+    monkeypatch.setitem(PIECE_ELEMENTS, "cpu", 192)
     real_empty = Tensor.new_empty
     monkeypatch.setattr(Tensor, "new_empty", lambda self, *a, **k: real_empty(self, *a, **k).fill_(float("nan")))
     ansatz = ANSATZE["mix"]
@@ -149,10 +150,11 @@ def test_nothing_but_arguments_is_kept_for_backward(reps: int) -> None:
 def test_memory_of_a_piece_does_not_grow_with_reps() -> None:
     sizes = {}
     for reps in (1, 4, 64, 1024):
-        samples, outputs = next(iter(bloch._pieces(4096, 64, 16, reps)))
+        samples, outputs = next(iter(bloch._pieces(torch.empty(4096, 16), 64, reps)))
         sizes[reps] = (samples.stop - samples.start) * (outputs.stop - outputs.start) * 16 * (6 + 2 * reps)
-    assert max(sizes.values()) <= 8 * bloch.PIECE_ELEMENTS
-    samples, outputs = next(iter(bloch._pieces(4096, 64, 4096, 1024)))  # the floor, where inputs are very many
+    assert max(sizes.values()) <= PIECE_ELEMENTS["cpu"]
+    # The floor, where inputs are very many.
+    samples, outputs = next(iter(bloch._pieces(torch.empty(4096, 4096), 64, 1024)))
     assert (samples.stop - samples.start, outputs.stop - outputs.start) == (bloch.PIECE_SAMPLES, 1)
 
 
