@@ -1,6 +1,6 @@
 """Near-linear against normal initial angles: the measurement behind the default (docs/decisions.md).
 
-    python benchmarks/initial_values.py             # about five minutes of one core
+    python -m benchmarks.initial_values             # about five minutes of one core
 
 Trains each cell on each series with both schemes through the training loop of ``qkan train``, at learning rates 3e-2
 and 1e-1, and prints the median test error over seeds at the learning rate of the lower median validation error.
@@ -16,7 +16,7 @@ from torch import nn
 from qkan import HQKANLSTM, QKANLSTM
 from qkan.forecasting.config.options import TrainConfig
 from qkan.forecasting.data.batches import predict_windows
-from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
 from qkan.forecasting.training.loop import fit
 
@@ -58,7 +58,7 @@ def errors(
     """Validation and test mean squared error of scaled values, and trained parameters."""
     epochs = 12 if data == "telecom" else 30
     config = TrainConfig(data=data, window=window, epochs=epochs, lr=lr, seed=seed, patience=epochs)
-    windows = cut_windows(load_series_of(config), config)
+    windows = load_windows(config)
     torch.manual_seed(seed)  # the head
     model = RecurrentForecaster(make(init, torch.Generator().manual_seed(seed)), hidden, 1)
     fitted = fit(model, tensors(windows.train), tensors(windows.validation), config)

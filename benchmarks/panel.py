@@ -1,7 +1,7 @@
 """One epoch of a global QKAN-LSTM over many series: seconds and windows a second.
 
-    python benchmarks/panel.py                      # 1,000 series of 1,488 hourly values
-    python benchmarks/panel.py --series 100 --window 168 --horizon 24
+    python -m benchmarks.panel                      # 1,000 series of 1,488 hourly values
+    python -m benchmarks.panel --series 100 --window 168 --horizon 24
 
 The series are made here: a daily and a weekly wave of different size in each, noise, and no covariates. The time counts
 training alone, without reading, validation and compilation; on a busy machine the time of the CPU (one thread) says
@@ -63,7 +63,7 @@ def main(series: int, points: int, cell: str, hidden_size: int, window: int, hor
     data = cut_windows(made_panel(series, points), config, split=LastSteps(0))
     prepared = time.perf_counter() - start
     model = build_forecaster(config, torch.Generator().manual_seed(0))
-    compile_kernels(config)
+    compile_kernels(config, model)
     train, validation = tensors(data.train), tensors(data.validation)
     fit(model, first(train, 2048), validation, config)  # what runs for the first time is not the epoch's
     before = time.process_time()

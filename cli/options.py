@@ -13,7 +13,6 @@ from qkan.forecasting.config.checks import LIMITS
 from qkan.forecasting.config.options import (
     CALENDAR,
     CELLS,
-    DISTRIBUTED,
     LOSSES,
     PRECISIONS,
     SCALERS,
@@ -66,8 +65,6 @@ HELP: dict[str, str] = {
     "precision": "What training computes in; bf16-mixed and 16-mixed keep weights in 32 bits, 16-mixed needs CUDA.",
     "devices": "Processes that train together on every node, one per CUDA device or core.",
     "num_nodes": "Machines that train together.",
-    "distributed": "Copies of the model (ddp) or parts of it (fsdp, CUDA only) in each of several processes.  "
-    "[default: ddp]",
     "shards": "Groups of series that batches take equal shares of; each process holds its own groups only.",
     "device": "auto, cpu, cuda or cuda:N. auto takes a CUDA device if there is one.",
     "seeds": "Training runs of every cell and size, with seeds 0, 1, ...",
@@ -118,7 +115,6 @@ TYPES: dict[str, click.ParamType] = {
     "missing": click.Choice(TREATMENTS),
     "strategy": click.Choice(STRATEGIES),
     "precision": click.Choice(PRECISIONS),
-    "distributed": click.Choice(DISTRIBUTED),
     "loss": click.Choice(LOSSES),
     "past_cols": ListType(str, "column", "price,visitors"),
     "future_cols": ListType(str, "column", "holiday,discount"),

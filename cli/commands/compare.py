@@ -13,6 +13,7 @@ from qkan.cli.options import config_options, data_stem
 from qkan.forecasting.config.options import LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
+    from qkan.datasets import Series
     from qkan.forecasting import Comparison
 
 _SHOWN = (
@@ -47,25 +48,26 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
         raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.")
     folder = out or Path("runs") / f"compare-{data_stem(options['data'])}"
     config = CompareConfig(**options, out=str(folder))
-    print_plan(config)
 
     from qkan import forecasting
     from qkan.cli.progress import ComparisonDisplay
+    from qkan.forecasting.data.load import load_windows
+
+    data = load_windows(config)
+    print_plan(config, data.series)
 
     try:
         with ComparisonDisplay() as display:
-            comparison = forecasting.compare(config, overwrite=overwrite, progress=display)
+            comparison = forecasting.compare(config, overwrite=overwrite, progress=display, data=data)
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted. The finished runs are in {folder}: the same command goes on there.") from None
     print_comparison(comparison)
 
 
-def print_plan(config: CompareConfig) -> None:
+def print_plan(config: CompareConfig, series: Series) -> None:
     """Print what will run: data, cells, sizes and the tuning budget."""
     from qkan.cli.tables import count, print_facts
-    from qkan.forecasting.data.load import load_series_of
 
-    series = load_series_of(config)
     more = config.seeds - config.tuning_seeds
     tuning = config.tuning_seeds_in_words()
     rates = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])

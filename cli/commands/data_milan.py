@@ -34,7 +34,8 @@ Examples:
 def fetch_milan(days: str | None, out: Path, base_url: str | None) -> None:
     """Download the daily files of the Milan grid (about 300 MB each, ODbL).
 
-    An interrupted download goes on where it stopped. A file gets its name when its checksum agrees with the server's.
+    A file gets its name when its checksum agrees with the server's. An interrupted download goes on with the files that
+    are missing.
     """
     from qkan.datasets.milan import fetch as milan_fetch
     from qkan.datasets.milan.grid import parse_days

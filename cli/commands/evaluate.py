@@ -26,11 +26,8 @@ def evaluate(run: Path, data: str | None) -> None:
     """
     from qkan import forecasting
     from qkan.cli.tables import print_scores
-    from qkan.forecasting.runs.inference import forecast_windows, median_scores, score, score_series, windows_for
+    from qkan.forecasting.runs.inference import scores_of
 
     loaded = forecasting.load_run(run)
-    windows = windows_for(loaded, data)
-    predictions = forecast_windows(loaded.model, windows)
-    several = len(windows.ids) > 1
-    medians = median_scores(score_series(windows, predictions)) if several else None
-    print_scores(score(windows, predictions), loaded, medians)
+    scores, medians = scores_of(loaded, data)
+    print_scores(scores, loaded, medians)

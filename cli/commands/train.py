@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -15,6 +15,9 @@ from qkan.cli.errors import Interrupted
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_options, data_stem
 from qkan.forecasting.config.options import CELL_OPTIONS, TrainConfig
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
 
 
 @click.group(cls=LazyGroup, lazy={"lstm": "qkan.cli.commands.train:lstm"})
@@ -49,15 +52,17 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
+    from qkan.forecasting.data.load import load_windows
     from qkan.forecasting.training.distributed import rank_of
 
     if rank := rank_of(config):
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
-    print_plan(config, out)
+    data = load_windows(config)
+    print_plan(config, data, out)
     try:
         with TrainingDisplay() as display:
-            run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display)
+            run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
     except KeyboardInterrupt:
         command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
         hint = f"Go on with: {command}" if (out / "config.json").exists() else "Nothing was trained yet."
@@ -83,29 +88,22 @@ def _config_and_folder(
         from qkan.forecasting import read_config
 
         given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
-        if given & {"devices", "num_nodes"}:
-            given |= {"distributed"}  # what the other number of processes needed
         return replace(read_config(out), **{name: options[name] for name in given}), out
     config = TrainConfig(**options)
     return config, out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
 
 
-def print_plan(config: TrainConfig, out: Path) -> None:
+def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
     """Print what will run: data, split, cell, parameters, training and run folder."""
-    import torch
-
     from qkan.cli.tables import count, print_facts
-    from qkan.forecasting.data.load import cut_windows, load_series_of
-    from qkan.forecasting.model.build import build_forecaster, count_parameters
+    from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
     from qkan.forecasting.training.loop import resolve_batch_size
 
     device = str(training_device(config))
     if config.processes > 1:
         device = f"{device.partition(':')[0]} with {config.processes} processes"
-    data = cut_windows(load_series_of(config), config)
     series = data.series
-    parameters = count_parameters(build_forecaster(config, torch.Generator().manual_seed(config.seed)))
     batch_size = resolve_batch_size(config.batch_size, len(data.train))
     shape = {"hidden size": config.hidden_size, "layers": config.num_layers}
     chosen = {name: getattr(config, name) for name in sorted(CELL_OPTIONS[config.cell])}
@@ -119,7 +117,7 @@ def print_plan(config: TrainConfig, out: Path) -> None:
             f"{config.window} steps in, {config.horizon} out",
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
-            "parameters": f"{parameters:,}",
+            "parameters": f"{check_size(config):,}",
             "training": f"at most {count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
             f"patience {config.patience}, seed {config.seed}, on {device}",
             "run folder": str(out),

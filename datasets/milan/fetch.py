@@ -1,4 +1,4 @@
-"""Downloading the daily Milan files from a Dataverse server: resumed, verified, complete or not there.
+"""Downloading the daily Milan files from a Dataverse server: each is verified, and complete or absent.
 
 The API is Dataverse's: `/api/datasets/:persistentId/versions/:latest-published/files` lists the files of a dataset with
 their numbers, sizes and MD5 sums, `/api/access/datafile/NUMBER` gives one.
@@ -7,25 +7,41 @@ their numbers, sizes and MD5 sums, `/api/access/datafile/NUMBER` gives one.
 from __future__ import annotations
 
 import datetime as dt
-import os
+import hashlib
+import json
 import re
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from qkan._util.files import only_process
+from qkan._util.files import only_process, remove_leftovers, write_atomic
 from qkan.datasets.milan.grid import DOI
-from qkan.datasets.milan.http_files import Retries, download, get_json, wait_before
 from qkan.datasets.series import DataError
 
 BASE_URL = "https://dataverse.harvard.edu"
+ATTEMPTS = 5
+"""So often is a URL asked for before it is given up."""
+
+PAUSE = 1.0
+"""Seconds before the second attempt; every further pause is twice as long."""
+
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers after which trying again may help
+_CHUNK = 1 << 16
+_LARGEST_JSON = 20_000_000
+_WRONG = "its MD5 sum was another"
+_TIMEOUT = (10.0, 60.0)  # seconds to connect and between two pieces of an answer
 _LIST = f"/api/datasets/:persistentId/versions/:latest-published/files?persistentId=doi:{DOI}"
 _DAILY = re.compile(r"sms-call-internet-mi-(\d{4}-\d\d-\d\d)\.(txt|tsv|csv)(\.gz|\.bz2|\.xz)?")
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_CHECKSUM_ATTEMPTS = 2
+_T = TypeVar("_T")
+
+
+class _Failure(Exception):  # noqa: N818
+    """An attempt failed in a way that may pass; the message completes "it cannot be had: "."""
 
 
 class FetchProgress(Protocol):
@@ -57,19 +73,17 @@ def fetch_milan(
     days: Sequence[dt.date] | None = None,
     *,
     base_url: str = BASE_URL,
-    retries: Retries | None = None,
     progress: FetchProgress | None = None,
 ) -> list[Path]:
-    """Download daily files; their paths, by day. What is there already is verified and kept.
+    """Download daily files; their paths, by day. Files that exist are verified and kept.
 
-    A file gets its name only when it is complete and its MD5 sum is that of the server's list. What an interrupted
-    download got stays in a hidden `.part` file, and the next call goes on from there.
+    A file gets its name only when it is complete and its MD5 sum is that of the server's list. So after an interruption
+    the next call goes on with the missing files.
 
     Args:
         folder: where to put the files; it is made if its parent exists.
         days: days to get; None gets all that the server lists.
         base_url: address of the Dataverse server, http or https.
-        retries: how often and how soon to try again after a failure that may pass.
         progress: told about bytes and files.
 
     Raises:
@@ -78,28 +92,27 @@ def fetch_milan(
             there, or the disk is full or not writable.
     """
     base_url = _checked_url(base_url)
-    retries = retries or Retries()
     target = Path(folder)
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the folder {str(target)!r}: {error.strerror}; choose another --out") from error
     with only_process(target / ".fetch.lock", f"downloading to {str(target)!r}", DataError):
-        files = choose_files(list_files(base_url, retries), days, base_url)
+        files = list_files(base_url, days)
         _check_room(target, files)
         if progress is not None:
             progress.start(len(files), sum(file.size for file in files))
-        return [_fetch(file, target, retries, progress) for file in files]
+        return [_fetch(file, target, progress) for file in files]
 
 
-def list_files(base_url: str, retries: Retries) -> list[RemoteFile]:
-    """The daily files that the server lists, by day.
+def list_files(base_url: str, days: Sequence[dt.date] | None = None) -> list[RemoteFile]:
+    """The files of the given days, or all daily files that the server lists, by day.
 
     Raises:
         DataError: see `fetch_milan`.
     """
     url = base_url + _LIST
-    answer = get_json(url, retries)
+    answer = _ask(url, _json)
     entries = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(entries, list):
         raise DataError(f"{url} answered without a list of files; check --base-url, it must be a Dataverse server")
@@ -113,22 +126,11 @@ def list_files(base_url: str, retries: Retries) -> list[RemoteFile]:
         files[file.day] = file
     if not files:
         raise DataError(f"{url} lists no daily file of the Milan grid among {len(entries)}; check --base-url")
-    return [files[day] for day in sorted(files)]
-
-
-def choose_files(files: list[RemoteFile], days: Sequence[dt.date] | None, base_url: str) -> list[RemoteFile]:
-    """The files of the given days, or all.
-
-    Raises:
-        DataError: a day has no file.
-    """
-    by_day = {file.day: file for file in files}
+    listed = sorted(files)
     for day in days or ():
-        if day not in by_day:
-            raise DataError(
-                f"{base_url} has no file of {day}; it has {len(files)} days, {files[0].day} to {files[-1].day}"
-            )
-    return files if days is None else [by_day[day] for day in days]
+        if day not in files:
+            raise DataError(f"{base_url} has no file of {day}; it has {len(files)} days, {listed[0]} to {listed[-1]}")
+    return [files[day] for day in (listed if days is None else days)]
 
 
 def _remote_file(entry: Any, base_url: str) -> RemoteFile | None:
@@ -165,10 +167,21 @@ def _remote_file(entry: Any, base_url: str) -> RemoteFile | None:
     return RemoteFile(name, day, url, int(size or 0), md5.lower())
 
 
-def _fetch(file: RemoteFile, folder: Path, retries: Retries, progress: FetchProgress | None) -> Path:
-    """Download one file and verify it; its path."""
+def _check_room(folder: Path, files: list[RemoteFile]) -> None:
+    wanted = sum(file.size for file in files if not (folder / file.name).exists())
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise DataError(
+            f"the files need {wanted / 1e9:.1f} GB more, but {str(folder)!r} has {free / 1e9:.1f} GB free; make room, "
+            "choose another --out, or fewer --days"
+        )
+
+
+def _fetch(file: RemoteFile, folder: Path, progress: FetchProgress | None) -> Path:
+    """Download one file and verify it, or verify the one that exists; its path."""
     path = folder / file.name
-    if path.exists():
+    exists = path.exists()
+    if exists:
         if not path.is_file() or not _has_md5(path, file.md5):
             raise DataError(
                 f"{str(path)!r} is there but is not the server's {file.name!r} (MD5 {file.md5}); move it away or "
@@ -176,40 +189,21 @@ def _fetch(file: RemoteFile, folder: Path, retries: Retries, progress: FetchProg
             )
         if progress is not None:
             progress.at(file.name, file.size)
-            progress.complete(file.name, False)
-        return path
-    part = _part(file, folder)
-
-    def at(done: int) -> None:
-        if progress is not None:
-            progress.at(file.name, done)
-
-    for attempt in range(_CHECKSUM_ATTEMPTS):
-        wait_before(attempt, retries)
+    else:
+        remove_leftovers(folder, file.name)
         try:
-            download(file.url, part, file.size, retries, at)
-            if _has_md5(part, file.md5):
-                os.replace(part, path)
-                break
-            part.unlink()
+            _ask(
+                file.url,
+                lambda response, failure: write_atomic(path, lambda out: _copy(file, response, failure, out, progress)),
+            )
         except OSError as error:
             raise DataError(
                 f"cannot write in {str(folder)!r}: {error.strerror or error}; make room or allow writing there, then "
                 "repeat the command"
             ) from error
-    else:
-        raise DataError(
-            f"{file.url} was downloaded {_CHECKSUM_ATTEMPTS} times, and each time its MD5 sum was not {file.md5}, as "
-            f"the server's list says of {file.name!r}; nothing was kept, so try again later or check --base-url"
-        )
     if progress is not None:
-        progress.complete(file.name, True)
+        progress.complete(file.name, not exists)
     return path
-
-
-def _part(file: RemoteFile, folder: Path) -> Path:
-    """Where an incomplete download is kept: hidden, and another one if the server has another file of that name."""
-    return folder / f".{file.name}.{file.md5[:12]}.part"
 
 
 def _has_md5(path: Path, md5: str) -> bool:
@@ -221,16 +215,77 @@ def _has_md5(path: Path, md5: str) -> bool:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}; allow reading it or move it away") from error
 
 
-def _check_room(folder: Path, files: list[RemoteFile]) -> None:
-    parts = {path: path.stat().st_size for path in folder.glob(".*.part")}
-    left = [file for file in files if not (folder / file.name).exists()]
-    wanted = sum(file.size - min(file.size, parts.get(_part(file, folder), 0)) for file in left)
-    free = shutil.disk_usage(folder).free
-    if wanted > free:
+def _copy(file: RemoteFile, response: Any, failure: str, out: IO[bytes], progress: FetchProgress | None) -> None:
+    """Copy an answer to disk if it is what the list says of the file; ``failure`` is why the last attempt failed."""
+    if "html" in response.headers.get("Content-Type", "").lower():
         raise DataError(
-            f"the files need {wanted / 1e9:.1f} GB more, but {str(folder)!r} has {free / 1e9:.1f} GB free; make room, "
-            "choose another --out, or fewer --days"
+            f"{file.url} answered with a web page instead of the file; open it in a browser, it may ask for consent, "
+            "or check --base-url"
         )
+    done, digest = 0, hashlib.md5(usedforsecurity=False)
+    for piece in response.iter_content(_CHUNK):
+        done += len(piece)
+        if done > file.size:
+            raise _Failure(f"it sent more than the {file.size:,} bytes that its list announces")
+        out.write(piece)
+        digest.update(piece)
+        if progress is not None:
+            progress.at(file.name, done)
+    if done < file.size:
+        raise _Failure(f"the answer ended after {done:,} of {file.size:,} bytes")
+    if digest.hexdigest() != file.md5 and failure == _WRONG:
+        raise DataError(
+            f"{file.url} was downloaded 2 times, and each time its MD5 sum was not {file.md5}, as the server's list "
+            f"says of {file.name!r}; nothing was kept, so try again later or check --base-url"
+        )
+    if digest.hexdigest() != file.md5:
+        raise _Failure(_WRONG)
+
+
+def _ask(url: str, use: Callable[[Any, str], _T]) -> _T:
+    """What ``use`` makes of the answer to a GET, its body unread, and of why the attempt before failed.
+
+    Raises:
+        DataError: the server cannot be reached, or its answer is an error.
+    """
+    import requests
+
+    failure = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+        try:
+            # "identity": the sizes and sums of the list are those of the files as they are.
+            headers = {"Accept-Encoding": "identity"}
+            with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+                code, told = response.status_code, f"answered {response.status_code} {response.reason}"
+                if code == 200:
+                    return use(response, failure)
+                if code not in _PASSING:
+                    fix = {401: "it asks for a login", 403: "it refuses access"}.get(code, "check --base-url")
+                    raise DataError(f"{url} {told}; {fix}")
+                failure = f"it {told}"
+        except _Failure as error:
+            failure = str(error)
+        except requests.RequestException as error:
+            late = "timed out" in str(error).lower()
+            failure = "it did not answer in time" if late else "the connection failed or broke off"
+    raise DataError(
+        f"{url} cannot be had after {ATTEMPTS} attempts: {failure}; check the connection and repeat the command"
+    )
+
+
+def _json(response: Any, _failure: str) -> Any:
+    url = response.url
+    raw = b""
+    for piece in response.iter_content(_CHUNK):
+        raw += piece
+        if len(raw) > _LARGEST_JSON:
+            raise DataError(f"{url} answered with more than {_LARGEST_JSON:,} bytes; check --base-url")
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{url} answered with no JSON; check --base-url, it must be a Dataverse server") from error
 
 
 def _checked_url(url: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from qkan.kernels.common.numba_math import intrinsic
+from qkan.kernels.common.numba_compile import intrinsic
 from qkan.kernels.common.numba_matmul import COLUMNS
 
 #: As many as a tile of a product has columns.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_lanes import bits_of, number_of
-from qkan.kernels.common.numba_math import inlined
 from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SHARDS, SINGLE, Kernel, as_frame, next_shard, take
 
 # Arrays in a frame behind the repetitions: inputs, pre-activation weights, two numbers for every shard.

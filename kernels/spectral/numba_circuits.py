@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from qkan.kernels.circuits.bloch.numba_interpreter import fill_trig
+from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_lanes import LANES, add_angle, turn, turn_back
-from qkan.kernels.common.numba_math import inlined
 
 #: Points that a tile takes through the circuit at once.
 POINTS = 16

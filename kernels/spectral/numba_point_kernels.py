@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_lanes import LANES, as_double, turn_back
-from qkan.kernels.common.numba_math import inlined
 from qkan.kernels.common.numba_matmul import ROWS, tile
 from qkan.kernels.common.numba_runtime import (
     ARGUMENTS,

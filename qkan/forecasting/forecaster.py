@@ -11,20 +11,13 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config.options import CELL_NAMES, FRAME, TrainConfig
-from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.data.load import cut_windows
 from qkan.forecasting.io.files import RunError, only_writer, write_json
-from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.runs.inference import predict
-from qkan.forecasting.runs.run import (
-    Run,
-    check_converged,
-    claim_folder,
-    history_csv,
-    load_run,
-    training_metrics,
-    write_run,
-)
-from qkan.forecasting.training.distributed import rank_of, training_device
+from qkan.forecasting.runs.run import Run, load_run
+from qkan.forecasting.runs.write import claim_folder, write_run
+from qkan.forecasting.training.distributed import rank_of
+from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -75,7 +68,7 @@ class Forecaster:
         self.freq = freq
         self._run: Run | None = None
         self._series: Series | None = None
-        self._history = ""
+        self._history: list[dict[str, float]] = []
 
     @property
     def name(self) -> str:
@@ -229,7 +222,7 @@ class Forecaster:
         given = {name: None for name in _FROM_FRAMES if name.endswith("_col")}
         loaded.config = replace(run.config, data=FRAME, series=(), **given)  # type: ignore[arg-type]
         loaded.freq = run.data["frequency"]
-        loaded._run, loaded._series, loaded._history = run, None, ""
+        loaded._run, loaded._series, loaded._history = run, None, []
         return loaded
 
     def _read(
@@ -249,19 +242,11 @@ class Forecaster:
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
-        from qkan.forecasting.training.first_use import compile_kernels
-        from qkan.forecasting.training.loop import fit
 
-        config = self.config
-        device = training_device(config)
-        data = cut_windows(series, config, split=LastSteps(val_size, at_least=config.trained_horizon))
-        model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(device)
-        compile_kernels(config)
-        result = fit(model, tensors(data.train), tensors(data.validation), config, progress=progress)
-        check_converged(result, config)
-        metrics = training_metrics(model, result, data)
-        self._run = Run(_IN_MEMORY, config, model.cpu().eval(), data.scaler, series.describe(), metrics)
-        self._series, self._history = series, history_csv(result.history)
+        split = LastSteps(val_size, at_least=self.config.trained_horizon)
+        fitted = fit_forecaster(self.config, cut_windows(series, self.config, split=split), progress=progress)
+        fitted.check_converged()
+        self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), series, fitted.result.history
 
     def _with_future(self, series: Series | None, futr_df: pd.DataFrame) -> Series:
         from qkan.datasets import DataError, future_frame

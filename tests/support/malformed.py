@@ -85,18 +85,18 @@ def _run_files(**options: object) -> dict[str, bytes]:
 
 
 def _write_run(folder: Path, options: dict[str, object]) -> None:
-    from qkan.forecasting.data.load import cut_windows, load_series_of, with_whole_path
+    from qkan.forecasting.data.load import load_windows, with_whole_path
     from qkan.forecasting.model.build import build_forecaster
-    from qkan.forecasting.runs.run import Run, write_run
+    from qkan.forecasting.runs.run import Run
+    from qkan.forecasting.runs.write import write_run
 
     chosen: dict[str, object] = {"data": "damped-shm", "cell": "lstm", "hidden_size": 2, "window": 4, "device": "cpu"}
     config = with_whole_path(TrainConfig(**(chosen | options)))
-    data = cut_windows(load_series_of(config), config)
+    data = load_windows(config)
     model = build_forecaster(config, torch.Generator().manual_seed(0))
     metrics = {"parameters": 1, "epochs": 1, "best_epoch": 1, "train_seconds": 0.0, "mase_season": 1, "test": {}}
-    write_run(
-        folder, Run(folder, config, model, data.scaler, data.series.describe(), metrics), "epoch,train_loss\n1,1\n"
-    )
+    run = Run(folder, config, model, data.scaler, data.series.describe(), metrics)
+    write_run(folder, run, [{"epoch": 1, "train_loss": 1}])
 
 
 def hours(count: int, start: str = "2024-01-01") -> list[str]:

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from qkan.forecasting import Run, TrainConfig, build_forecaster
-from qkan.forecasting.data.load import cut_windows, load_series_of
+from qkan.forecasting.data.load import load_windows
 
 
 def untrained_run(config: TrainConfig, path: str = "untrained") -> Run:
     """The run of a model that was built and never trained, on the data of its configuration."""
-    data = cut_windows(load_series_of(config), config)
+    data = load_windows(config)
     model = build_forecaster(config, torch.Generator().manual_seed(1)).eval()
     if model.known is not None:
         with torch.no_grad():  # it starts at zero, which would hide whether it is read

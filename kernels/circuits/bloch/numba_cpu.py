@@ -109,7 +109,7 @@ class Case:
         outputs = part if cut_outputs else (0, self.outputs)
         samples = (0, self.samples) if cut_outputs else part
         flags = (self.reduce, self.readout == "amplitude", self.per_sample)
-        return _kernel().Call(self.inputs, *flags, *outputs, *samples)
+        return _kernel().Call(self.inputs, *flags, max(1, self.edges), 1, *outputs, *samples)
 
     def _run(self) -> Any:
         """The kernel with the better lanes: samples, if they are many or of few edges."""

@@ -22,7 +22,7 @@ from qkan.kernels.circuits.bloch.numba_interpreter import (
     lane_sum,
     run_tile,
 )
-from qkan.kernels.common.numba_math import inlined, kernel
+from qkan.kernels.common.numba_compile import inlined, kernel
 
 #: |x|, |w| and |phase| within which no angle can leave the range of the fast sine.
 _TAME = 2.0**9
@@ -35,6 +35,8 @@ class Call(NamedTuple):
     reduce: bool
     amplitude: bool
     per_sample: bool
+    wrap: int  # edge e stands in row (e % wrap) * stride + e // wrap of the parameters
+    stride: int
     first_output: int
     end_output: int
     first_sample: int
@@ -55,7 +57,7 @@ def _find(first: int, n: int, call: Call, places: Any) -> None:
     """Fill (3, lanes) with the row in the parameters, the input and the output of edges first .. first + n."""
     for i in range(n):
         edge = first + i
-        places[0, i] = edge
+        places[0, i] = (edge % call.wrap) * call.stride + edge // call.wrap
         places[1, i] = edge % call.inputs
         places[2, i] = edge // call.inputs
 

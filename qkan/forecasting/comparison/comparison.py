@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Series
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 FORMAT_VERSION = 1
 _CONFIG, _ENVIRONMENT, _RUNS = "config.json", "environment.json", "runs.csv"
@@ -52,7 +52,13 @@ class Comparison:
     skipped: tuple[Skipped, ...]
 
 
-def compare(config: CompareConfig, *, overwrite: bool = False, progress: CompareProgress | None = None) -> Comparison:
+def compare(
+    config: CompareConfig,
+    *,
+    overwrite: bool = False,
+    progress: CompareProgress | None = None,
+    data: ForecastData | None = None,
+) -> Comparison:
     """Compare cells on one data set and leave tables and a picture in ``config.out``.
 
     An interrupted comparison goes on where it stopped when called again with the same options.
@@ -61,6 +67,7 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
         config: What to compare.
         overwrite: Start anew where ``config.out`` holds a comparison with other options.
         progress: Told about every training run.
+        data: The windows that ``config`` asks for; ``None`` reads and cuts them.
 
     Raises:
         DataError: the data cannot be used.
@@ -68,15 +75,15 @@ def compare(config: CompareConfig, *, overwrite: bool = False, progress: Compare
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
     """
-    from qkan.forecasting.data.load import cut_windows, load_series_of
-    from qkan.forecasting.evaluation.panel_scores import score_baselines
+    from qkan.forecasting.comparison.panel_scores import score_baselines
+    from qkan.forecasting.data.load import load_windows
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
 
     out = Path(config.out)
     progress = progress or SilentCompare()
     device = resolve_device(config.device)
-    data = cut_windows(load_series_of(config), config)
+    data = load_windows(config) if data is None else data
     points, skipped = plan_points(config)
     with only_writer(out):
         records = _open_folder(out, config, data, overwrite)

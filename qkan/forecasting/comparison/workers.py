@@ -26,22 +26,17 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
 
     A run whose loss stops being finite counts as infinitely bad, whatever it was before.
     """
-    import torch
-
-    from qkan.forecasting.data.load import tensors
+    from qkan.forecasting.comparison.panel_scores import METRICS, panel_scores
     from qkan.forecasting.evaluation.metrics import forecast_metrics
-    from qkan.forecasting.evaluation.panel_scores import METRICS, panel_scores
-    from qkan.forecasting.model.build import build_forecaster, count_parameters
     from qkan.forecasting.runs.inference import forecast_windows
-    from qkan.forecasting.training.distributed import resolve_device
-    from qkan.forecasting.training.loop import fit
+    from qkan.forecasting.training.fitting import fit_forecaster
 
-    model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(resolve_device(config.device))
-    result = fit(model, tensors(data.train), tensors(data.validation), config)
+    fitted = fit_forecaster(config, data)
+    model, result = fitted.model, fitted.result
     record: dict[str, Any] = {
         "cell": config.cell,
         "hidden_size": config.hidden_size,
-        "parameters": count_parameters(model),
+        "parameters": fitted.metrics()["parameters"],
         "lr": config.lr,
         "seed": config.seed,
         "epochs": len(result.history),
@@ -64,16 +59,14 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     return {**record, "validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}
 
 
-def start(config: CompareConfig) -> None:
+def start(data: ForecastData) -> None:
     """Prepare a worker process: one thread, the data in memory, Ctrl-C left to the parent, no life after it."""
     import torch
-
-    from qkan.forecasting.data.load import cut_windows, load_series_of
 
     global _data
     start_alone()
     torch.set_num_threads(1)
-    _data = cut_windows(load_series_of(config), config)
+    _data = data
 
 
 def work(config: TrainConfig) -> dict[str, Any]:
@@ -94,7 +87,7 @@ def trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
             yield lambda runs: (train_and_score(run, data) for run in runs)
         return
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start, initargs=(config,))
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start, initargs=(data,))
     try:
         yield lambda runs: (done.result() for done in as_completed([pool.submit(work, run) for run in runs]))
     except BaseException:

@@ -57,13 +57,10 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
-DISTRIBUTED: tuple[str, ...] = ("ddp", "fsdp")
-"""How several processes share a training: copies of the model, or parts of it (CUDA devices only)."""
-
 PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 """Lightning's names of what training computes in; weights are kept in the wider of the two."""
 
-PROCESSES: tuple[str, ...] = ("devices", "num_nodes", "distributed")
+PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 """Options that a run may be resumed with other values of: they do not change what is computed."""
 
 DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
@@ -265,7 +262,6 @@ class TrainConfig(DataAndTrainingOptions):
         devices: Processes that train together on every node, one per CUDA device or CPU core. ``batch_size`` is that
             of all processes together.
         num_nodes: Machines that train together.
-        distributed: One of :data:`DISTRIBUTED`; ``None`` is ``"ddp"`` where there are several processes.
         shards: Groups of neighbouring series that a batch takes its windows from in equal shares, a multiple of the
             processes; each process holds only the windows of its own groups. With 1, batches are drawn from all
             windows alike, and every process holds all of them.
@@ -281,7 +277,6 @@ class TrainConfig(DataAndTrainingOptions):
     precision: str = "32-true"
     devices: int = 1
     num_nodes: int = 1
-    distributed: str | None = None
     shards: int = 1
 
     def __post_init__(self) -> None:
@@ -290,13 +285,6 @@ class TrainConfig(DataAndTrainingOptions):
         for name in ("hidden_size", "seed", "devices", "num_nodes", "shards"):
             check_int(name, getattr(self, name))
         check_choice("precision", self.precision, PRECISIONS)
-        if self.distributed is not None:
-            check_choice("distributed", self.distributed, DISTRIBUTED)
-            if self.processes == 1:
-                raise ValueError(
-                    f"distributed={self.distributed!r} needs several processes, and devices=1 with num_nodes=1 is one; "
-                    "use devices=2 or more, or leave distributed out"
-                )
         if self.shards > 1 and self.shards % self.processes:
             raise ValueError(
                 f"shards must be 1 or a multiple of the {self.processes} processes, got {self.shards}; "

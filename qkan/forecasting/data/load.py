@@ -15,8 +15,7 @@ from qkan.forecasting.data.batches import WindowTensors
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
-    from qkan.datasets.windows.splits import Split
-    from qkan.datasets.windows.windows import Windows
+    from qkan.datasets.windows import Split, Windows
 
 
 def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = None) -> Series:
@@ -38,6 +37,15 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
         missing=config.missing,
         series=config.series,
     )
+
+
+def load_windows(config: DataAndTrainingOptions) -> ForecastData:
+    """Return the windows that a configuration asks for: read, split, scaled and cut.
+
+    Raises:
+        DataError: the data cannot be found, read or used, or is too short for a window in every part.
+    """
+    return cut_windows(load_series_of(config), config)
 
 
 def with_whole_path(config: TrainConfig) -> TrainConfig:

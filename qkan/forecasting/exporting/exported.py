@@ -16,7 +16,8 @@ from qkan.forecasting.config.options import EXPORT_FORMATS, TrainConfig
 from qkan.forecasting.exporting.programs import Program, first_line, load_onnx, onnx_text, quiet, require_onnx
 from qkan.forecasting.io.files import RunError, check_version
 from qkan.forecasting.runs.inference import predict
-from qkan.forecasting.runs.run import Run, parse_record, run_record
+from qkan.forecasting.runs.record import parse_record, run_record
+from qkan.forecasting.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

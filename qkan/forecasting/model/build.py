@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -143,15 +144,25 @@ def build_forecaster(config: TrainConfig, generator: torch.Generator) -> Recurre
         ValueError: an option's value is unknown to the cell (an ansatz, say), or the model would have more than
             :data:`MAX_PARAMETERS` parameters.
     """
+    check_size(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        return _assemble(config)
+
+
+def check_size(config: TrainConfig) -> int:
+    """Return the number of trained parameters of the model that a configuration asks for, without building it.
+
+    Raises:
+        ValueError: as :func:`build_forecaster`.
+    """
     parameters = parameters_at(config, config.hidden_size)
     if parameters > MAX_PARAMETERS:
         raise ValueError(
             f"a {config.cell!r} cell of hidden_size={config.hidden_size} and num_layers={config.num_layers} would have "
             f"{parameters:,} parameters, above the limit of {MAX_PARAMETERS:,}; take a smaller hidden_size"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        return _assemble(config)
+    return parameters
 
 
 def _assemble(config: TrainConfig) -> RecurrentForecaster:
@@ -176,6 +187,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+@lru_cache(maxsize=256)
 def parameters_at(config: TrainConfig, hidden_size: int) -> int:
     """Return the number of trained parameters of a model of another hidden size, without storage for it."""
     with torch.device("meta"):

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.simple import baseline_forecasts
-from qkan.forecasting.model.build import RecurrentForecaster
+from qkan.forecasting.baselines.simple import naive_forecasts
 from qkan.forecasting.config.checks import check_int
 from qkan.forecasting.config.options import FRAME
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
-from qkan.forecasting.io.files import RunError
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.evaluation.metrics import METRICS, forecast_metrics, series_metrics
+from qkan.forecasting.evaluation.metrics import METRICS, Scores, median_scores, score, score_series
+from qkan.forecasting.io.files import RunError
+from qkan.forecasting.model.build import RecurrentForecaster
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Scaler, Series
-    from qkan.datasets.windows.windows import Part
-    from qkan.forecasting.data.batches import Forward
+    from qkan.datasets.windows import Part
     from qkan.forecasting.config.options import TrainConfig
+    from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run
-
-Scores = dict[str, dict[str, float | None]]
-"""Metrics by forecast: ``"model"`` first, then the baselines."""
 
 
 class Trained(Protocol):
@@ -75,34 +71,38 @@ def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part 
     return median(forecast_quantiles(model, data, part))
 
 
-def score(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> Scores:
-    """Return the metrics of a model's predictions (original units) and of every baseline on the same targets."""
-    return {name: forecast_metrics(data, values, part) for name, values in _all(data, predictions, part).items()}
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a trained forecaster and the baselines are worth on the test part.
+
+    Attributes:
+        quantiles: As of :func:`forecast_quantiles`.
+        forecasts: Point forecasts by name, ``"model"`` and then the baselines: original units, (N, horizon).
+        scores: Metrics by forecast, pooled over all series.
+        by_series: As of :func:`score_series`.
+        medians: Medians of the metrics over the series; ``None`` for a single one.
+    """
+
+    quantiles: np.ndarray
+    forecasts: dict[str, np.ndarray]
+    scores: Scores
+    by_series: pd.DataFrame
+    medians: Scores | None
 
 
-def score_series(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> pd.DataFrame:
-    """Return the same metrics for every series: ``unique_id``, ``forecast`` (``"model"`` or a baseline), metrics."""
-    import pandas as pd
+def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines: bool = True) -> Evaluation:
+    """Forecast the test part and compute the errors, in original units.
 
-    tables = []
-    for name, values in _all(data, predictions, part).items():
-        table = series_metrics(data, values, part)
-        table.insert(1, "forecast", name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def median_scores(table: pd.DataFrame) -> Scores:
-    """Return the median over series of the table of :func:`score_series`; ``None`` where no series has the metric."""
-    medians = table.groupby("forecast", sort=False)[list(METRICS)].median()
-    return {
-        str(name): {metric: None if math.isnan(value) else float(value) for metric, value in row.items()}
-        for name, row in medians.to_dict("index").items()
-    }
-
-
-def _all(data: ForecastData, predictions: np.ndarray, part: Part) -> dict[str, np.ndarray]:
-    return {"model": predictions, **baseline_forecasts(data, part)}
+    Args:
+        model: What forecasts.
+        data: Its windows.
+        baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
+    """
+    quantiles = forecast_quantiles(model, data)
+    forecasts = {"model": median(quantiles), **(naive_forecasts(data) if baselines else {})}
+    by_series = score_series(data, forecasts)
+    medians = median_scores(by_series) if len(data.ids) > 1 else None
+    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
@@ -120,8 +120,34 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
     """
-    windows = windows_for(run, data)
-    return score(windows, forecast_windows(run.model, windows))
+    return scores_of(run, data)[0]
+
+
+def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None]:
+    """Return what :func:`evaluate` does, and the medians over several series.
+
+    On the run's own data, the errors of the baselines are those that the training left in the run.
+    """
+    kept = _kept_baselines(run) if data is None else None
+    found = evaluate_model(run.model, windows_for(run, data), baselines=kept is None)
+    if kept is None:
+        return found.scores, found.medians
+    pooled, medians = kept
+    return found.scores | pooled, None if found.medians is None else found.medians | medians
+
+
+def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
+    """The errors of the baselines in ``metrics.json``, pooled and as medians; ``None`` if they are not all there."""
+    several = len(run.scaler.ids) > 1
+    found = [run.metrics.get(name) for name in ("test", *(["test_median"] if several else []))]
+    kept: list[Scores] = []
+    for scores in found:
+        if not isinstance(scores, dict) or len(scores) < 2:
+            return None
+        kept.append({name: row for name, row in scores.items() if name != "model"})
+        if not all(isinstance(row, dict) and set(METRICS) <= set(row) for row in kept[-1].values()):
+            return None
+    return kept[0], kept[-1]
 
 
 def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:

@@ -18,7 +18,6 @@ from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
-    from lightning.pytorch.strategies import Strategy
 
 _LONGEST_WAIT = timedelta(hours=6)  # the others wait while the first process evaluates and writes
 _BY_HAND = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
@@ -58,11 +57,6 @@ def training_device(config: TrainConfig) -> torch.device:
         raise ValueError(
             f"devices={config.devices} are more than the {there} {kind} of this machine; use devices={there}"
         )
-    if config.distributed == "fsdp" and device.type != "cuda":
-        raise ValueError(
-            f"distributed='fsdp' needs CUDA devices, and device={config.device!r} is the CPU here; "
-            "use distributed='ddp'"
-        )
     environment = _environment(config)
     return torch.device("cuda", environment.local_rank()) if device.type == "cuda" else device
 
@@ -79,17 +73,21 @@ def rank_of(config: TrainConfig) -> int:
 
 def trainer_options(config: TrainConfig, device: torch.device) -> dict[str, Any]:
     """Return the arguments of Lightning's trainer that say where and in what to compute, and its plugins."""
+    from lightning.pytorch.strategies import DDPStrategy
+
     from qkan.forecasting.training.checkpoints import AtomicCheckpointIO
 
     options = {"accelerator": "gpu" if device.type == "cuda" else "cpu", "precision": config.precision}
     plugins: list[Any] = [AtomicCheckpointIO()]
     if config.processes == 1:
         return {**options, "devices": [device.index] if device.type == "cuda" else 1, "plugins": plugins}
+    backend = "nccl" if device.type == "cuda" else "gloo"
     return {
         **options,
         "devices": config.devices,
         "num_nodes": config.num_nodes,
-        "strategy": _strategy(config, device),
+        # Buffers are constants; sending them around in every forward pass would only cost time.
+        "strategy": DDPStrategy(process_group_backend=backend, broadcast_buffers=False, timeout=_LONGEST_WAIT),
         "plugins": [*plugins, _environment(config)],
     }
 
@@ -104,16 +102,6 @@ def wait_for_first() -> None:
         torch.distributed.barrier()
     except RuntimeError as error:
         raise RunError("the first process ended before it had written the run; see its message") from error
-
-
-def _strategy(config: TrainConfig, device: torch.device) -> Strategy:
-    from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
-
-    if config.distributed == "fsdp":
-        return FSDPStrategy(state_dict_type="full", timeout=_LONGEST_WAIT)
-    # Buffers are constants; sending them around in every forward pass would only cost time.
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    return DDPStrategy(process_group_backend=backend, broadcast_buffers=False, timeout=_LONGEST_WAIT)
 
 
 def _environment(config: TrainConfig) -> ClusterEnvironment:
@@ -172,5 +160,3 @@ def _check_precision(config: TrainConfig, device: torch.device) -> None:
         )
     if config.precision == "bf16-mixed" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise ValueError("precision='bf16-mixed' is beyond this CUDA device; use precision='16-mixed'")
-    if config.precision == "64-true" and config.distributed == "fsdp":
-        raise ValueError("precision='64-true' is not available with distributed='fsdp'; use distributed='ddp'")

@@ -7,24 +7,23 @@ import logging
 import torch
 
 from qkan.forecasting.config.options import TrainConfig
-from qkan.forecasting.model.build import build_forecaster
-from qkan.forecasting.training.distributed import resolve_device
+from qkan.forecasting.model.build import RecurrentForecaster
 
 #: Cells that train on kernels of ours.
 COMPILED = ("qkan", "hqkan", "lowrank")
 
 
-def compile_kernels(config: TrainConfig) -> None:
+def compile_kernels(config: TrainConfig, model: RecurrentForecaster) -> None:
     """Compile what training on a CPU runs on, and say so, unless its machine code is on disk already.
 
-    The model runs forward and backward on two windows of zeros; no random number but its own is drawn.
+    The model runs forward and backward on two windows of zeros and keeps no gradient of it.
     """
-    if config.cell not in COMPILED or resolve_device(config.device).type != "cpu":
+    if config.cell not in COMPILED or model.head.weight.device.type != "cpu":
         return
-    from qkan.kernels.common.numba_math import has_machine_code
+    from qkan.kernels.recurrence.numba_kernels import BACKWARD
 
-    if has_machine_code("numba_kernels._backward_single"):
+    if BACKWARD.is_compiled(torch.float32):  # the last kernel that a training step needs
         return
-    logging.getLogger(__name__).warning("compiling kernels for this CPU, once per installation: about half a minute")
-    model = build_forecaster(config, torch.Generator().manual_seed(0))
+    logging.getLogger(__name__).warning("compiling kernels for this CPU, once per installation: about 15 seconds")
     model(*model.example(2, config.window)).sum().backward()
+    model.zero_grad()

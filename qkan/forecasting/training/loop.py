@@ -9,7 +9,6 @@ This module imports lightning; import it inside functions.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from qkan.forecasting.data.loaders import validation_loader as validation_shares
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import count_parameters
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.checkpoints import AtomicCheckpointIO, does_not_fit
+from qkan.forecasting.training.checkpoints import does_not_fit
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training.process_state import (
     children_end_with,
@@ -117,9 +116,8 @@ def fit(
     batch_size = resolve_batch_size(config.batch_size, len(train))
     train_loader = training_loader(train, batch_size, device, seed=config.seed, **shares)
     validation_loader = validation_shares(validation, device, **shares) if len(validation) else None
-    # Lightning leaves only parts of a model that it shards, so it trains a copy then.
     module = _Module(
-        copy.deepcopy(model) if config.distributed == "fsdp" else model,
+        model,
         config,
         total_steps=config.epochs * len(train_loader),
         rank=rank,
@@ -136,8 +134,6 @@ def fit(
     resume_from = checkpoint if resume and checkpoint is not None and checkpoint.exists() else None
     with quiet_lightning(), own_random_state(device), one_thread(module.one_thread):
         trainer = _trainer(config, device, callbacks)
-        if resume_from is not None and config.distributed == "fsdp":
-            AtomicCheckpointIO().load_checkpoint(resume_from)  # Lightning would read it without this one's care
         with keyboard_interrupts_pass(), children_end_with(trainer), _fitting_checkpoint(resume_from, recorder):
             trainer.fit(module, train_loader, validation_loader, ckpt_path=resume_from, weights_only=True)
     recorder.start()  # Lightning starts nothing where the checkpoint holds the last epoch already
@@ -223,17 +219,6 @@ class _Module(pl.LightningModule):
         optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        if self.config.distributed == "fsdp":  # the norm is that of all parts, which only the sharded model knows
-            self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val)  # type: ignore[operator, union-attr]
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _loss(self, batch: Batch) -> Tensor:
         predictions = self.model(*batch.arguments)
@@ -331,8 +316,7 @@ class _Recorder(Checkpoint):
         finite = math.isfinite(row["train_loss"]) and math.isfinite(row[self.watched])
         if finite and (row[self.watched] < self.best_loss or self.watched == "train_loss"):
             self.best_epoch, self.best_loss = len(self.history), row[self.watched]
-            weights = trainer.strategy.lightning_module_state_dict()  # with parts of a model, the first process has all
-            self.best_weights = {name.removeprefix("model."): value.clone() for name, value in weights.items()}
+            self.best_weights = {name: value.clone() for name, value in self.module.model.state_dict().items()}
         trainer.should_stop = self.stopped = trainer.should_stop or not finite
         self._save(trainer)
 
@@ -349,13 +333,10 @@ class _Recorder(Checkpoint):
             self.saving_took = self.saved_at - start
 
     def restore_best(self, model: nn.Module) -> None:
-        weights = self.best_weights
-        if self.module.config.distributed == "fsdp":
-            weights = self.module.trainer.strategy.broadcast(weights)
         if self.module.config.precision == "64-true":
             model.float()
-        if weights:
-            model.load_state_dict(weights)
+        if self.best_weights:
+            model.load_state_dict(self.best_weights)
 
     def result(self) -> FitResult:
         last = self.history[-1]

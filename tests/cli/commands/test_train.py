@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from call_counts import count_calls
 
 from qkan.forecasting import load_run
 
@@ -38,6 +39,12 @@ def test_plan_training_result_and_folder_are_shown(elsewhere: Path, qkan) -> Non
     assert "Test part, errors in rad/s" in done.output
     assert "run folder: runs/damped-shm-lstm-seed0" in done.output
     assert load_run("runs/damped-shm-lstm-seed0").config.hidden_size == 2
+
+
+def test_data_are_read_and_cut_once_and_the_model_is_built_once(elsewhere: Path, qkan, monkeypatch) -> None:
+    calls = count_calls(monkeypatch)
+    assert qkan(*SMALL, "--hidden-size", "2").exit_code == 0
+    assert calls == {"read": 1, "cut": 1, "build": 1, "baselines": 1}
 
 
 def test_quantum_lstm_shows_its_circuits(elsewhere: Path, qkan) -> None:

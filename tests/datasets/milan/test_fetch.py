@@ -2,7 +2,10 @@
 
 import datetime as dt
 import errno
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from dataverse import LIST, Dataverse, entry
@@ -11,13 +14,10 @@ from qkan._util.files import only_process
 from qkan.datasets import DataError
 from qkan.datasets.milan import fetch as milan_fetch
 from qkan.datasets.milan.fetch import fetch_milan
-from qkan.datasets.milan.http_files import Retries
 from qkan.datasets.milan.sample import file_name
 
 DAYS = [dt.date(2013, 11, 1), dt.date(2013, 11, 2)]
 DATA = [bytes(range(256)) * 400, b"second day\n" * 300]
-CHUNK = 1 << 14
-AT_ONCE = Retries(attempts=3, pause=0)
 
 
 @pytest.fixture
@@ -32,8 +32,14 @@ def out(tmp_path):
     return tmp_path / "milan"
 
 
-def fetch(server, out, days=None, retries=AT_ONCE, **options):
-    return fetch_milan(out, days, base_url=server.url, retries=retries, **options)
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(milan_fetch, "ATTEMPTS", 3)
+    monkeypatch.setattr(milan_fetch, "PAUSE", 0)
+
+
+def fetch(server, out, days=None, **options):
+    return fetch_milan(out, days, base_url=server.url, **options)
 
 
 def refusal(server, out, days=None, **options):
@@ -95,72 +101,48 @@ def test_a_day_that_is_not_listed_is_named(server, out):
     assert told == f"{server.url} has no file of 2013-12-24; it has 2 days, 2013-11-01 to 2013-11-02"
 
 
-@pytest.mark.parametrize(("length", "kept"), [(True, 2 * CHUNK), (False, 40_000)])
-def test_a_dropped_connection_is_resumed_where_it_broke(server, out, length, kept):
+@pytest.mark.parametrize("length", [True, False])
+def test_a_dropped_connection_is_tried_again(server, out, length):
     on_files(server, lambda h: h.answer(DATA[0], sent=40_000, length=length))
     assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-    assert [asked for _, asked in server.asked[1:]] == [None, f"bytes={kept}-"]
-
-
-def test_an_interrupted_download_is_resumed_by_the_next_call(server, out):
-    on_files(server, lambda h: h.answer(DATA[0], sent=2 * CHUNK), *[lambda h: h.answer(b"", code=503)] * 3)
-    told = refusal(server, out, [DAYS[0]])
-    assert told.endswith(
-        "/api/access/datafile/1 cannot be had after 3 attempts: it answered 503 Service Unavailable; check the "
-        f"connection and repeat the command (32,768 of {len(DATA[0]):,} bytes are kept)"
-    )
-    (part,) = out.iterdir()
-    assert (part.name[0], part.suffix, part.stat().st_size) == (".", ".part", 2 * CHUNK)
-    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-    assert server.asked[-1][1] == f"bytes={2 * CHUNK}-"
+    assert len(server.asked) == 3
     assert names(out) == [file_name(DAYS[0])]
 
 
-def test_a_server_that_ignores_the_range_gives_the_whole_file_once(server, out):
-    on_files(server, lambda h: h.answer(DATA[0], sent=2 * CHUNK), lambda h: h.answer(DATA[0]))
-    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-
-
-def test_other_bytes_than_those_asked_for_are_not_appended(server, out):
-    wrong = {"Content-Range": f"bytes 17-{len(DATA[0]) - 1}/{len(DATA[0])}"}
-    on_files(
-        server,
-        lambda h: h.answer(DATA[0], sent=2 * CHUNK),
-        lambda h: h.answer(DATA[0][17:], code=206, headers=wrong),
+def test_the_next_call_goes_on_with_the_files_that_are_missing(server, out):
+    on_files(server, lambda h: h.answer(DATA[0]), *[lambda h: h.answer(b"", code=503)] * 3)
+    told = refusal(server, out)
+    assert told.endswith(
+        "/api/access/datafile/2 cannot be had after 3 attempts: it answered 503 Service Unavailable; check the "
+        "connection and repeat the command"
     )
-    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-    assert [asked for _, asked in server.asked[1:]] == [None, f"bytes={2 * CHUNK}-", None]
+    assert names(out) == [file_name(DAYS[0])]
+    asked = len(server.asked)
+    assert [path.read_bytes() for path in fetch(server, out)] == DATA
+    assert [path for path, _ in server.asked[asked:]] == [LIST, "/api/access/datafile/2"]
 
 
-def test_a_server_that_always_fails_at_the_same_place_is_given_up(server, out):
-    wrong = {"Content-Range": "bytes 17-99/100"}
-
-    def trouble(handler, path):
-        if path == LIST:
-            return False
-        if handler.headers.get("Range"):
-            handler.answer(b"x", code=206, headers=wrong)
-        else:
-            handler.answer(DATA[0], sent=2 * CHUNK)
-        return True
-
-    server.trouble = trouble
-    assert "cannot be had after 3 attempts" in refusal(server, out, [DAYS[0]])
-    assert len(server.asked) <= 6
-
-
-def test_a_part_that_cannot_be_continued_starts_anew(server, out):
-    on_files(server, lambda h: h.answer(DATA[0], sent=2 * CHUNK), lambda h: h.answer(b"", code=416))
-    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-    assert [asked for _, asked in server.asked[1:]] == [None, f"bytes={2 * CHUNK}-", None]
+def test_a_killed_download_leaves_nothing_that_the_next_call_does_not_remove(server, out):
+    code = f"""
+import os
+from qkan.datasets.milan.fetch import fetch_milan
+class Kill:
+    def start(self, files, size): pass
+    def at(self, name, done): os.kill(os.getpid(), 9)
+fetch_milan({str(out)!r}, base_url={server.url!r}, progress=Kill())
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    left = names(out)
+    assert all(name.startswith(".") for name in left)
+    assert any(name.endswith(".tmp") for name in left)
+    assert [path.read_bytes() for path in fetch(server, out)] == DATA
+    assert names(out) == [file_name(day) for day in DAYS]
 
 
 def test_a_truncated_file_is_not_taken_for_complete(server, out):
-    on_files(server, lambda h: h.answer(DATA[0][:7000]), *[lambda h: h.answer(b"")] * 3)
+    on_files(server, *[lambda h: h.answer(DATA[0][:7000])] * 3)
     assert f"the answer ended after 7,000 of {len(DATA[0]):,} bytes" in refusal(server, out, [DAYS[0]])
-    assert [name[-5:] for name in names(out)] == [".part"]
-    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-    assert server.asked[-1][1] == "bytes=7000-"
+    assert names(out) == []
 
 
 def test_a_file_that_is_too_long_is_refused(server, out):
@@ -301,18 +283,16 @@ def test_base_urls_that_are_none_are_refused(out, url):
     assert not out.exists()
 
 
-def test_a_full_disk_is_explained_and_the_part_is_kept(server, out, monkeypatch):
+def test_a_full_disk_is_explained_and_nothing_is_kept(server, out, monkeypatch):
     def full(_source, _target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(milan_fetch.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     assert refusal(server, out, [DAYS[0]]).startswith(
         f"cannot write in {str(out)!r}: No space left on device; make room"
     )
     monkeypatch.undo()
-    asked = len(server.asked)
-    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
-    assert [path for path, _ in server.asked[asked:]] == [LIST]
+    assert names(out) == []
 
 
 def test_files_that_will_not_fit_are_refused_before_they_are_asked_for(server, out):
@@ -331,9 +311,3 @@ def test_a_second_download_to_the_folder_is_told(server, out):
 
 def test_a_folder_that_cannot_be_made_is_explained(server, tmp_path):
     assert "cannot make the folder" in refusal(server, tmp_path / "a" / "b")
-
-
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"pause": -1}, {"pause": 61}])
-def test_retries_check_themselves(options):
-    with pytest.raises(DataError, match="must have at least 1 attempt and a pause of 0 to 60 seconds"):
-        Retries(**options)

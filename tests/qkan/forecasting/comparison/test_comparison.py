@@ -12,7 +12,7 @@ from qkan.forecasting import RunError, compare
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import Point, choose_learning_rate, plan_points
 from qkan.forecasting.comparison.workers import train_and_score
-from qkan.forecasting.data.load import cut_windows, load_series_of
+from qkan.forecasting.data.load import load_windows
 from qkan.forecasting.training.process_state import one_thread
 
 
@@ -86,7 +86,7 @@ def test_run_of_a_comparison_is_the_run_that_train_makes(small):
     row = found.runs.iloc[0]
     config = tiny_config(cell=row["cell"], hidden_size=int(row["hidden_size"]), lr=row["lr"], seed=int(row["seed"]))
     with one_thread():
-        record = train_and_score(config, cut_windows(load_series_of(config), config))
+        record = train_and_score(config, load_windows(config))
     assert {name: value for name, value in record.items() if name != "seconds"} == {
         name: value for name, value in row.items() if name != "seconds"
     }

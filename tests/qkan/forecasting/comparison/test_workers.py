@@ -9,6 +9,7 @@ import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting.comparison import workers
+from qkan.forecasting.data.load import load_windows
 from qkan.forecasting.training import worker_processes
 from qkan.forecasting.training.process_state import one_thread
 
@@ -26,7 +27,7 @@ def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatc
         with monkeypatch.context() as patched:
             patched.setattr(signal, "signal", handlers.__setitem__)
             patched.setattr(threading, "Thread", thread)
-            workers.start(tiny_comparison(out="o"))
+            workers.start(load_windows(tiny_comparison(out="o")))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

@@ -14,7 +14,7 @@ from several_processes import CASES, panel, trained
 from tiny_runs import tiny_config
 
 from qkan.forecasting import build_forecaster, train
-from qkan.forecasting.config.options import DISTRIBUTED, PRECISIONS
+from qkan.forecasting.config.options import PRECISIONS
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training.loop import fit
 
@@ -97,12 +97,6 @@ def test_double_precision_trains_a_model_that_stays_single() -> None:
     [
         ({"devices": 0}, "devices must be an integer between 1 and 1024, got 0"),
         ({"num_nodes": 0}, "num_nodes must be an integer between 1 and 10000, got 0"),
-        (
-            {"distributed": "ddp"},
-            "distributed='ddp' needs several processes, and devices=1 with num_nodes=1 is one; use devices=2 or more, "
-            "or leave distributed out",
-        ),
-        ({"distributed": "deepspeed", "devices": 2}, "unknown distributed 'deepspeed'; choose one of ddp, fsdp"),
         ({"precision": "8"}, "unknown precision '8'; choose one of 32-true, bf16-mixed, 16-mixed, 64-true"),
         ({"shards": 3, "devices": 2}, "shards must be 1 or a multiple of the 2 processes, got 3; use shards=4"),
     ],
@@ -116,10 +110,6 @@ def test_bad_options(options: dict, sentence: str) -> None:
     ("options", "sentence"),
     [
         ({"devices": 65}, "devices=65 are more than the 64 CPU cores of this machine; use devices=64"),
-        (
-            {"devices": 2, "distributed": "fsdp"},
-            "distributed='fsdp' needs CUDA devices, and device='cpu' is the CPU here; use distributed='ddp'",
-        ),
         (
             {"precision": "16-mixed"},
             "precision='16-mixed' needs a CUDA device, and device='cpu' is the CPU here; use precision='bf16-mixed' or "
@@ -151,10 +141,6 @@ def test_what_these_cuda_devices_cannot_do(monkeypatch: pytest.MonkeyPatch) -> N
         (
             {"precision": "bf16-mixed"},
             "precision='bf16-mixed' is beyond this CUDA device; use precision='16-mixed'",
-        ),
-        (
-            {"devices": 2, "distributed": "fsdp", "precision": "64-true"},
-            "precision='64-true' is not available with distributed='fsdp'; use distributed='ddp'",
         ),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
@@ -217,5 +203,5 @@ def test_slurm_without_tasks_per_node_is_told_what_to_use(monkeypatch: pytest.Mo
 
 def test_every_choice_is_documented() -> None:
     page = (Path(__file__).parents[4] / "docs" / "scale.md").read_text(encoding="utf-8")
-    for name in (*PRECISIONS, *(f"--distributed {name}" for name in DISTRIBUTED)):
+    for name in PRECISIONS:
         assert f"`{name}`" in page, name
