@@ -133,11 +133,14 @@ def bits_of(typingctx, number):
 
 
 @intrinsic
-def number_of(typingctx, bits):
-    """The number that has these bits."""
-    same = types.float32 if bits == types.int32 else types.float64
+def number_of(typingctx, bits, like):
+    """The number of the type of ``like`` that has these bits, an integer of its width or wider."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(same))
+        kind, value = context.get_value_type(like), args[0]
+        width = 32 if kind == ir.FloatType() else 64
+        if value.type.width > width:
+            value = builder.trunc(value, ir.IntType(width))
+        return builder.bitcast(value, kind)
 
-    return same(bits), codegen
+    return like(bits, like), codegen

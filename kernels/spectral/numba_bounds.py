@@ -30,7 +30,7 @@ def _bounds(frame: Any, one: Any, infinite: Any) -> None:
             for k in range(1, reps):
                 total += abs(weight[edge * reps + k])
             widest = max(widest, bits_of(total))
-        out[2 * shard], out[2 * shard + 1] = number_of(largest), number_of(widest)
+        out[2 * shard], out[2 * shard + 1] = number_of(largest, one), number_of(widest, one)
         shard = next_shard(frame)
 
 
