@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from qkan.cli.errors import UserError
-from qkan.cli.options import HELP
-from qkan.forecasting.config.checks import LIMITS
+from qkan.forecasting.config import OPTIONS
+from qkan.forecasting.config.options import HORIZON
 
 
 @click.command(
@@ -20,7 +20,7 @@ Examples:
   qkan predict telecom.onnx --data new-calls.csv""",
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
+@click.option("--data", help=f"Other data to go on from. {OPTIONS['data'].help}  [default: the data of the run]")
 @click.option(
     "--future",
     metavar="FILE",
@@ -29,7 +29,7 @@ Examples:
 )
 @click.option(
     "--horizon",
-    type=click.IntRange(*LIMITS["horizon"]),
+    type=click.IntRange(HORIZON.low, HORIZON.high),
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )

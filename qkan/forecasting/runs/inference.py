@@ -13,8 +13,8 @@ import torch
 
 from qkan.forecasting.baselines.simple import baseline_forecasts
 from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.forecasting.config.checks import check_int
-from qkan.forecasting.config.options import FRAME
+from qkan.forecasting.config.options import HORIZON
+from qkan.forecasting.config import FRAME
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.evaluation.intervals import interval_columns, median
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
     from qkan.datasets.windows.windows import Part
     from qkan.forecasting.data.batches import Forward
-    from qkan.forecasting.config.options import TrainConfig
+    from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.runs.run import Run
 
 Scores = dict[str, dict[str, float | None]]
@@ -225,7 +225,7 @@ def predict(
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
-    check_int("horizon", steps)
+    HORIZON.check("horizon", steps)
     columns = interval_columns(config, level)
     series = series_of(run, data)
     if future is not None:

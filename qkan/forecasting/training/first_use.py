@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.model.build import RecurrentForecaster
 
 #: Cells that train on kernels of ours.
