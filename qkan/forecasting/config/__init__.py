@@ -9,9 +9,13 @@ from qkan.forecasting.config.options import (
     EXPORT_FORMATS,
     FRAME,
     LEARNING_RATES,
+    LOSSES,
     OPTIONS,
+    PRECISIONS,
     PROCESSES,
     STATISTICAL_BASELINES,
+    STRATEGIES,
+    TREATMENTS,
 )
 
 __all__ = [
@@ -22,9 +26,13 @@ __all__ = [
     "EXPORT_FORMATS",
     "FRAME",
     "LEARNING_RATES",
+    "LOSSES",
     "OPTIONS",
+    "PRECISIONS",
     "PROCESSES",
     "STATISTICAL_BASELINES",
+    "STRATEGIES",
+    "TREATMENTS",
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
