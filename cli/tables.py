@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qkan.forecasting import Run
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 WIDTH_WITHOUT_TERMINAL = 200
 _COLUMN_GAP = 3  # between columns, with half of it at the edges

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -198,7 +197,7 @@ def noise_curve(
         model = with_backend(copy.deepcopy(run.model), PennyLane(noise=scaled, force=force))
         metrics = forecast_metrics(data, forecast_windows(model, data))
         forecasts.append(NoisyForecast(strength, scaled, metrics))
-    return forecasts, float(np.abs(naive(data) - data.target_values("test")).mean())
+    return forecasts, float(forecast_metrics(data, naive(data))["mae"] or 0.0)
 
 
 def execute_edges(run: Run, *, settings: PennyLane | None = None, windows: int = 1) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from qkan.forecasting.baselines.simple import repeat_season
 from qkan.forecasting.baselines.statistical import CannotFit, Rolled, exponential_smoothing, sarima, theta
-from qkan.forecasting.evaluation.frames import bounds, check_levels, require_columns
+from qkan.forecasting.evaluation.frames import bounds, check_levels, check_season, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,8 +110,7 @@ def baseline_forecasts(
 def _seasons(season: int | Sequence[int]) -> tuple[int, ...]:
     given = (season,) if isinstance(season, int | np.integer) else tuple(season)
     for value in given:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"season {value!r} must be a whole number of steps, at least 1 (1 means no season)")
+        check_season(value)
     return tuple(sorted({int(value) for value in given if value > 1}))
 
 

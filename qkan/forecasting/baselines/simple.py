@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows.windows import Part
+    from qkan.datasets.windows import Part
 
 
 def repeat_season(values: np.ndarray, first: np.ndarray, season: int, horizon: int) -> np.ndarray:
@@ -60,8 +60,8 @@ def drift(data: ForecastData, part: Part = "test") -> np.ndarray:
     return last[:, None] + slope[:, None] * np.arange(1, data.horizon + 1)
 
 
-def baseline_forecasts(data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
-    """Return every baseline that the data allows, by name: naive, drift, seasonal naive for each season that fits."""
+def naive_forecasts(data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
+    """Return every rule that the data allows, by name: naive, drift, seasonal naive for each season that fits."""
     forecasts = {"naive": naive(data, part), "drift": drift(data, part)}
     known = int(data.part(part).target_index.min())
     for season in data.series.season:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 _COLOURS = {
     "qkan": "#d55e00",

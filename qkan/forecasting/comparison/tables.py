@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import Series
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.forecasting.evaluation.metrics import Scores
 
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from qkan.forecasting.evaluation.frames import check_frame as check_frame
     from qkan.forecasting.evaluation.frames import join_forecasts as join_forecasts
     from qkan.forecasting.evaluation.frames import model_columns as model_columns
+    from qkan.forecasting.evaluation.metrics import Accuracy as Accuracy
+    from qkan.forecasting.evaluation.metrics import accuracy as accuracy
+    from qkan.forecasting.evaluation.metrics import mase_scales as mase_scales
     from qkan.forecasting.evaluation.model_tests import DieboldMariano as DieboldMariano
     from qkan.forecasting.evaluation.model_tests import compare_models as compare_models
     from qkan.forecasting.evaluation.model_tests import diebold_mariano as diebold_mariano
     from qkan.forecasting.evaluation.residuals import residual_acf as residual_acf
     from qkan.forecasting.evaluation.residuals import residual_diagnostics as residual_diagnostics
-    from qkan.forecasting.evaluation.scores import Accuracy as Accuracy
-    from qkan.forecasting.evaluation.scores import accuracy as accuracy
-    from qkan.forecasting.evaluation.scores import mase_scales as mase_scales
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -45,7 +45,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "residual_acf",
             "residual_diagnostics",
         ),
-        "scores": (
+        "metrics": (
             "Accuracy",
             "accuracy",
             "mase_scales",

@@ -65,6 +65,18 @@ def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
     return tuple(sorted(found))
 
 
+def check_count(name: str, value: object) -> None:
+    """Raise a ValueError unless the value is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def check_season(season: object) -> None:
+    """Raise a ValueError unless the season is a whole number of steps."""
+    if isinstance(season, bool) or not isinstance(season, int | np.integer) or season < 1:
+        raise ValueError(f"season {season!r} must be a whole number of steps, at least 1 (1 means no season)")
+
+
 def check_models(frame: pd.DataFrame, models: Sequence[str] | None) -> tuple[str, ...]:
     """Return the models asked for, or all of a frame.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from qkan.forecasting.evaluation.frames import check_frame, check_models
+from qkan.forecasting.evaluation.frames import check_count, check_frame, check_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +74,7 @@ def diebold_mariano(
         raise ValueError(
             f"differences must be one row of finite numbers, got shape {values.shape}; drop what is missing"
         )
-    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
-        raise ValueError(f"horizon must be a whole number of at least 1, got {horizon!r}")
+    check_count("horizon", horizon)
     n = len(values)
     lags = _bandwidth(bandwidth, int(horizon), n)
     mean = float(values.mean()) if n else math.nan

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.evaluation.frames import check_frame, check_models
+from qkan.forecasting.evaluation.frames import check_count, check_frame, check_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,8 @@ def residual_diagnostics(
     import pandas as pd
 
     for name, value in (("lags", lags), ("season", season)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if value is not None:
+            check_count(name, value)
     rows = []
     for model, series, errors in _one_step_errors(frame, models):
         chosen = min(lags or max(10, 2 * season if season > 1 else 10), max(len(errors) // 5, 1))
@@ -92,8 +92,7 @@ def residual_acf(frame: pd.DataFrame, *, models: Sequence[str] | None = None, la
     import pandas as pd
     from statsmodels.tsa.stattools import acf
 
-    if isinstance(lags, bool) or not isinstance(lags, int | np.integer) or lags < 1:
-        raise ValueError(f"lags must be a whole number of at least 1, got {lags!r}")
+    check_count("lags", lags)
     found: dict[str, list[np.ndarray]] = {}
     for model, _, errors in _one_step_errors(frame, models):
         if len(errors) >= 3 and np.ptp(errors) > 1e-12 * np.abs(errors).max():

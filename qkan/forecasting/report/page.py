@@ -15,9 +15,9 @@ from qkan.forecasting.evaluation.frames import (
     interval_levels_of_all,
     model_columns,
 )
+from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales
 from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
 from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
-from qkan.forecasting.evaluation.scores import Accuracy, accuracy, mase_scales
 from qkan.forecasting.io.files import RunError, make_folder, write_text
 from qkan.forecasting.report import page_plots as pictures
 from qkan.forecasting.report import page_tables as tables

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
-from qkan.forecasting.evaluation.frames import check_levels, interval_levels, join_forecasts, model_columns
-from qkan.forecasting.evaluation.scores import Accuracy, mase_scales
+from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
+from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.report.page import check_target, write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
 
@@ -107,8 +107,7 @@ def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:
     wanted = check_levels(levels)
     if not wanted:
         raise ValueError("levels is empty; give at least one level in percent, such as 90")
-    if isinstance(origins, bool) or not isinstance(origins, int) or origins < 1:
-        raise ValueError(f"origins must be a whole number of at least 1, got {origins!r}")
+    check_count("origins", origins)
     return wanted
 
 

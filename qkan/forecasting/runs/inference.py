@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,26 +10,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.simple import baseline_forecasts
-from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.forecasting.config.options import HORIZON
+from qkan.forecasting.baselines.simple import naive_forecasts
 from qkan.forecasting.config import FRAME
+from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
-from qkan.forecasting.io.files import RunError
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.evaluation.metrics import METRICS, forecast_metrics, series_metrics
+from qkan.forecasting.evaluation.metrics import METRICS, Scores, median_scores, score, score_series
+from qkan.forecasting.io.files import RunError
+from qkan.forecasting.model.build import RecurrentForecaster
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Scaler, Series
-    from qkan.datasets.windows.windows import Part
-    from qkan.forecasting.data.batches import Forward
+    from qkan.datasets.windows import Part
     from qkan.forecasting.config import TrainConfig
+    from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run
-
-Scores = dict[str, dict[str, float | None]]
-"""Metrics by forecast: ``"model"`` first, then the baselines."""
 
 
 class Trained(Protocol):
@@ -81,12 +77,14 @@ class Evaluation:
 
     Attributes:
         quantiles: As of :func:`forecast_quantiles`.
+        forecasts: Point forecasts by name, ``"model"`` and then the baselines: original units, (N, horizon).
         scores: Metrics by forecast, pooled over all series.
         by_series: As of :func:`score_series`.
         medians: Medians of the metrics over the series; ``None`` for a single one.
     """
 
     quantiles: np.ndarray
+    forecasts: dict[str, np.ndarray]
     scores: Scores
     by_series: pd.DataFrame
     medians: Scores | None
@@ -101,31 +99,10 @@ def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines:
         baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
     """
     quantiles = forecast_quantiles(model, data)
-    forecasts = {"model": median(quantiles), **(baseline_forecasts(data) if baselines else {})}
-    scores: Scores = {name: forecast_metrics(data, values) for name, values in forecasts.items()}
+    forecasts = {"model": median(quantiles), **(naive_forecasts(data) if baselines else {})}
     by_series = score_series(data, forecasts)
-    return Evaluation(quantiles, scores, by_series, median_scores(by_series) if len(data.ids) > 1 else None)
-
-
-def score_series(data: ForecastData, forecasts: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return the metrics of forecasts of the test part for every series: ``unique_id``, ``forecast``, metrics."""
-    import pandas as pd
-
-    tables = []
-    for name, values in forecasts.items():
-        table = series_metrics(data, values)
-        table.insert(1, "forecast", name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def median_scores(table: pd.DataFrame) -> Scores:
-    """Return the median over series of the table of :func:`score_series`; ``None`` where no series has the metric."""
-    medians = table.groupby("forecast", sort=False)[list(METRICS)].median()
-    return {
-        str(name): {metric: None if math.isnan(value) else float(value) for metric, value in row.items()}
-        for name, row in medians.to_dict("index").items()
-    }
+    medians = median_scores(by_series) if len(data.ids) > 1 else None
+    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:

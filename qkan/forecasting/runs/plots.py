@@ -61,7 +61,7 @@ def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoc
     save_figure(figure, path)
 
 
-def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) -> None:
+def save_forecast_plot(path: Path, data: ForecastData, forecasts: Mapping[str, np.ndarray]) -> None:
     """Draw the end of the test part of the first series that has one with the model's and the naive forecast of it.
 
     With a horizon above 1, windows are taken so that their forecasts follow each other without overlap.
@@ -69,18 +69,16 @@ def save_forecast_plot(path: Path, data: ForecastData, predictions: np.ndarray) 
     Args:
         path: The file to write.
         data: The windows.
-        predictions: Original units, (N, horizon), one row per test window.
+        forecasts: Those of ``"model"`` and ``"naive"``, original units, (N, horizon), one row per test window.
     """
-    from qkan.forecasting.baselines.simple import naive
-
     name = data.ids[data.test.series[0]]
     own = np.flatnonzero(data.test.series == data.test.series[0])
     chosen = own[:: -data.horizon][: max(1, _SHOWN_STEPS // data.horizon)][::-1]
     position = (data.test.target_index[chosen][:, None] + np.arange(data.horizon)).ravel()
     figure, axes = new_figure()
-    axes.plot(position, naive(data)[chosen].ravel(), label="naive", color=BLUE, lw=1, ls=":")
+    axes.plot(position, forecasts["naive"][chosen].ravel(), label="naive", color=BLUE, lw=1, ls=":")
     axes.plot(position, data.target_values("test")[chosen].ravel(), label="observed", color=BLACK, lw=1.2)
-    axes.plot(position, predictions[chosen].ravel(), label="model", color=ORANGE, lw=1.4)
+    axes.plot(position, forecasts["model"][chosen].ravel(), label="model", color=ORANGE, lw=1.4)
     times = data.target_times("test")[chosen].ravel()
     axes.set(
         xlabel=_time_label(data, times),

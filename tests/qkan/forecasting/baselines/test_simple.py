@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qkan.forecasting.baselines.simple import baseline_forecasts, drift, naive, seasonal_naive
+from qkan.forecasting.baselines.simple import drift, naive, naive_forecasts, seasonal_naive
 
 VALUES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 
@@ -22,7 +22,7 @@ def test_baselines_use_no_target_whatever_the_horizon(make_data):
     data, changed = (
         make_data({"a": [*VALUES, *[end] * 5]}, horizon=5, split=split, season=(3, 5)) for end in (0.0, 7.0)
     )
-    forecasts, others = baseline_forecasts(data), baseline_forecasts(changed)
+    forecasts, others = naive_forecasts(data), naive_forecasts(changed)
     assert len(forecasts) == 4
     for name in forecasts:
         np.testing.assert_array_equal(forecasts[name], others[name])
@@ -51,7 +51,7 @@ def test_season_longer_than_the_past_is_refused(make_data):
 
 
 def test_only_seasons_that_fit_are_offered(make_data):
-    assert list(baseline_forecasts(make_data({"a": VALUES}, season=(2, 4, 5)))) == [
+    assert list(naive_forecasts(make_data({"a": VALUES}, season=(2, 4, 5)))) == [
         "naive",
         "drift",
         "seasonal naive (2)",

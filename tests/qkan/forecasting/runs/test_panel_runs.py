@@ -9,9 +9,9 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.forecasting import Forecaster, evaluate, load_run, predict, train
+from qkan.forecasting.baselines.simple import naive_forecasts
+from qkan.forecasting.evaluation.metrics import median_scores, score_series
 from qkan.forecasting.report.run_frame import frames_of
-from qkan.forecasting.baselines.simple import baseline_forecasts
-from qkan.forecasting.runs.inference import median_scores, score_series
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(config, tmp_path):
 def test_errors_by_series_and_their_median_by_hand(make_data):
     data = make_data({"a": [0.0, 2, 4, 6, 8, 9], "b": [0.0, 1, 0, 1, 5, 5], "c": [3.0, 3, 3, 3, 3, 3]})
     shift = np.array([[1.0], [1], [1], [2], [2], [2], [6], [6], [6]])
-    table = score_series(data, {"model": data.target_values("test") + shift, **baseline_forecasts(data)})
+    table = score_series(data, {"model": data.target_values("test") + shift, **naive_forecasts(data)})
     own = table[table["forecast"] == "model"]
     assert own["mae"].tolist() == pytest.approx([1, 2, 6])
     assert own["mase"].tolist()[:2] == pytest.approx([0.5, 2])

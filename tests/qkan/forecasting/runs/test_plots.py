@@ -1,9 +1,7 @@
 import numpy as np
-import pandas as pd
-import pytest
-
 from saved_figures import lines
 
+from qkan.forecasting.baselines.simple import naive
 from qkan.forecasting.runs.plots import save_forecast_plot, save_loss_plot
 
 
@@ -27,7 +25,9 @@ def test_loss_plot_without_validation(drawn, tmp_path):
 def test_forecast_plot_shows_the_end_of_the_test_part(drawn, tmp_path, make_data):
     values = list(np.arange(1000.0))
     data = make_data({"a": values}, window=3)
-    save_forecast_plot(tmp_path / "forecast.png", data, data.target_values("test") + 0.5)
+    save_forecast_plot(
+        tmp_path / "forecast.png", data, {"model": data.target_values("test") + 0.5, "naive": naive(data)}
+    )
     shown = lines(drawn[0])
     np.testing.assert_array_equal(shown["observed"].get_xdata(), np.arange(800, 1000))
     np.testing.assert_array_equal(shown["model"].get_ydata(), np.arange(800, 1000) + 0.5)
@@ -37,7 +37,7 @@ def test_forecast_plot_shows_the_end_of_the_test_part(drawn, tmp_path, make_data
 
 def test_forecasts_of_longer_horizons_follow_each_other(drawn, tmp_path, make_data):
     data = make_data({"a": list(np.arange(60.0)), "b": list(np.arange(60.0))}, window=3, horizon=4)
-    save_forecast_plot(tmp_path / "forecast.png", data, data.target_values("test"))
+    save_forecast_plot(tmp_path / "forecast.png", data, {"model": data.target_values("test"), "naive": naive(data)})
     np.testing.assert_array_equal(lines(drawn[0])["model"].get_xdata(), np.arange(32, 60))
 
 
@@ -48,7 +48,7 @@ def test_forecast_plot_of_dated_values_names_the_times(drawn, two_series_file, t
 
     config = tiny_config(data=str(two_series_file), time_col="ds")
     data = load_windows(config)
-    save_forecast_plot(tmp_path / "forecast.png", data, data.target_values("test"))
+    save_forecast_plot(tmp_path / "forecast.png", data, {"model": data.target_values("test"), "naive": naive(data)})
     assert drawn[0].axes[0].get_xlabel() == "step of h, from 2024-01-03 00:00 to 2024-01-03 11:00"
 
 

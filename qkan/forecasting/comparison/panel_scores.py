@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qkan.forecasting.baselines.simple import baseline_forecasts
+from qkan.forecasting.baselines.simple import naive_forecasts
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
 from qkan.forecasting.evaluation.frames import KEYS, model_columns
-from qkan.forecasting.evaluation.metrics import forecast_metrics
-from qkan.forecasting.evaluation.scores import accuracy
+from qkan.forecasting.evaluation.metrics import Scores, accuracy, score
 from qkan.forecasting.evaluation.window_frame import values_of, window_forecasts, window_frame
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows.windows import Part
-    from qkan.forecasting.runs.inference import Scores
+    from qkan.datasets.windows import Part
 
 LEVEL = 90
 """Of the intervals, in percent."""
@@ -84,11 +82,11 @@ def score_baselines(
         fitted: dictionaries of ``model``, ``unique_id``, ``reason``.
     """
     forecasts, failures = _statistical(data, statistical, workers) if statistical else ({}, [])
-    validation, test = baseline_forecasts(data, "validation"), baseline_forecasts(data, "test")
+    validation, test = naive_forecasts(data, "validation"), naive_forecasts(data, "test")
     unknown = np.full(data.target_values("validation").shape, np.nan)  # a season longer than what comes before
     naive = {name: (validation.get(name, unknown), values) for name, values in test.items()}
     forecasts = {**naive, **forecasts}
-    scores: Scores = {name: forecast_metrics(data, both[1]) for name, both in forecasts.items()}
+    scores = score(data, {name: both[1] for name, both in forecasts.items()})
     if len(data.ids) > 1:
         for name, more in panel_scores(data, forecasts).items():
             scores[name] = {**scores[name], **more}
@@ -96,13 +94,13 @@ def score_baselines(
 
 
 def _statistical(data: ForecastData, models: Sequence[str], workers: int) -> tuple[Forecasts, list[dict[str, Any]]]:
-    from qkan.forecasting.baselines.rolling import baseline_forecasts as fitted
+    from qkan.forecasting.baselines.rolling import baseline_forecasts
 
     parts: tuple[Part, Part] = ("validation", "test")
     asked = pd.concat([window_frame(data, part, {}) for part in parts])
     origins = {str(name): sorted(set(own)) for name, own in asked.groupby("unique_id")["cutoff"]}
     season = data.series.season
-    made = fitted(values_of(data), origins, data.horizon, season, models=models, level=(), workers=workers)
+    made = baseline_forecasts(values_of(data), origins, data.horizon, season, models=models, level=(), workers=workers)
     found = {
         name: tuple(window_forecasts(data, part, made.frame, name) for part in parts)
         for name in model_columns(made.frame)
