@@ -19,7 +19,7 @@ from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales
 from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
 from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
 from qkan.forecasting.io.files import RunError, make_folder, write_text
-from qkan.forecasting.report import page_plots as pictures
+from qkan.forecasting.report import page_plots as plots
 from qkan.forecasting.report import page_tables as tables
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def write_report(
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
         **_results(checked, found, reference, scales, unit),
         **_residuals(checked, season),
-        **_pictures(checked, found, reference, wanted, unit),
+        **_plots(checked, found, reference, wanted, unit),
     }
     make_folder(path.parent)
     write_text(path, _render(page))
@@ -178,11 +178,11 @@ def _comparison(
 def _residuals(frame: pd.DataFrame, season: int) -> dict[str, Any]:
     diagnostics = residual_diagnostics(frame, season=season)
     acf = residual_acf(frame, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
-    drawn = pictures.draw_residual_acf(acf) if len(acf) else None
+    drawn = plots.draw_residual_acf(acf) if len(acf) else None
     return {"residuals": tables.residual_table(diagnostics), "acf": drawn}
 
 
-def _pictures(
+def _plots(
     frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str
 ) -> dict[str, Any]:
     shown = list(found.pooled["model"])
@@ -191,7 +191,7 @@ def _pictures(
     series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]
     covered = levels and found.pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=None)
     return {
-        "forecasts": [pictures.draw_forecasts(frame, name, pair, unit) for name in series],
-        "steps": pictures.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
-        "coverage": pictures.draw_coverage(found.pooled, levels) if covered else None,
+        "forecasts": [plots.draw_forecasts(frame, name, pair, unit) for name in series],
+        "steps": plots.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
+        "coverage": plots.draw_coverage(found.pooled, levels) if covered else None,
     }
