@@ -13,7 +13,7 @@ import pandas as pd
 
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
-from qkan.datasets.milan.grid import is_import, load_milan, names_milan, read_import
+from qkan.datasets.milan.grid import find_milan, is_import, names_milan, read_import
 from qkan.datasets.read.file import is_data_path, read_series
 from qkan.datasets.read.select import keep_series
 from qkan.datasets.series import DataError, Series, Session, step_frame
@@ -135,7 +135,7 @@ def resolve_series(
     """The series called ``name_or_path``, or the one in the file at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
-    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `load_milan`. The columns are those of
+    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. The columns are those of
     `read_series` and make sense for files only. ``series`` names those to keep of many, all if it is empty.
     A built-in series has no missing values; ``missing`` treats those of files and imports.
 
@@ -154,5 +154,5 @@ def resolve_series(
     if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
     if names_milan(text):
-        return load_milan(text, series, missing=missing)
+        return read_import(find_milan(text), series, missing=missing)
     return replace(keep_series(load_series(text), series), missing=missing)

@@ -192,7 +192,10 @@ def _fetch(file: RemoteFile, folder: Path, progress: FetchProgress | None) -> Pa
     else:
         remove_leftovers(folder, file.name)
         try:
-            _ask(file.url, lambda *answer: write_atomic(path, lambda out: _copy(file, *answer, out, progress)))
+            _ask(
+                file.url,
+                lambda response, failure: write_atomic(path, lambda out: _copy(file, response, failure, out, progress)),
+            )
         except OSError as error:
             raise DataError(
                 f"cannot write in {str(folder)!r}: {error.strerror or error}; make room or allow writing there, then "

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -90,26 +90,20 @@ def parse_squares(text: str) -> tuple[int, ...]:
     Raises:
         DataError: a part is no number or range of 1 to 10,000, a range runs backwards, or a square is named twice.
     """
-    squares: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+
+    def ends(part: str) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d{1,9})\s*(?:-\s*(\d{1,9}))?", part, re.ASCII)
         if match is None:
             raise DataError(
-                f"squares {text!r} has the part {part.strip()!r}, which is neither a number nor a range; write numbers "
-                f"and ranges of 1 to {SQUARES} separated by commas, such as 1,2,5000-5060"
+                f"squares {text!r} has the part {part!r}, which is neither a number nor a range; write numbers and "
+                f"ranges of 1 to {SQUARES} separated by commas, such as 1,2,5000-5060"
             )
-        first = int(match[1])
-        last = first if match[2] is None else int(match[2])
+        first, last = int(match[1]), int(match[2] or match[1])
         _check_square(first, repr(text))
         _check_square(last, repr(text))
-        if last < first:
-            raise DataError(f"squares {text!r} has the range {first}-{last}, which runs backwards; swap its ends")
-        squares.extend(range(first, last + 1))
-    ordered = sorted(set(squares))
-    if len(ordered) < len(squares):
-        twice = Counter(squares).most_common(1)[0][0]
-        raise DataError(f"squares {text!r} names {twice} twice; name every square once")
-    return tuple(ordered)
+        return first, last
+
+    return tuple(_numbers(text, "square", ends, str))
 
 
 def _check_square(square: int, shown: str) -> None:
@@ -123,20 +117,17 @@ def parse_days(text: str) -> tuple[dt.date, ...]:
     Raises:
         DataError: a part is no day or range, lies outside the data set, runs backwards, or names a day twice.
     """
-    days: list[dt.date] = []
-    for part in text.split(","):
-        ends = [_day(end.strip(), text) for end in part.split("..")]
-        if len(ends) > 2:
-            raise DataError(f"days {text!r} has the part {part.strip()!r} with more than two ends; write FIRST..LAST")
-        first, last = ends[0], ends[-1]
-        if last < first:
-            raise DataError(f"days {text!r} has the range {part.strip()}, which runs backwards; swap its ends")
-        days.extend(first + dt.timedelta(days=n) for n in range((last - first).days + 1))
-    ordered = sorted(set(days))
-    if len(ordered) < len(days):
-        twice = Counter(days).most_common(1)[0][0]
-        raise DataError(f"days {text!r} names {twice} twice; name every day once")
-    return tuple(ordered)
+
+    def ends(part: str) -> tuple[int, int]:
+        days = [_day(end.strip(), text).toordinal() for end in part.split("..")]
+        if len(days) > 2:
+            raise DataError(f"days {text!r} has the part {part!r} with more than two ends; write FIRST..LAST")
+        return days[0], days[-1]
+
+    def shown(number: int) -> str:
+        return str(dt.date.fromordinal(number))
+
+    return tuple(map(dt.date.fromordinal, _numbers(text, "day", ends, shown)))
 
 
 def _day(text: str, whole: str) -> dt.date:
@@ -150,6 +141,20 @@ def _day(text: str, whole: str) -> dt.date:
             f"separated by commas, such as {FIRST_DAY}..2013-11-03"
         )
     return day
+
+
+def _numbers(text: str, what: str, ends: Callable[[str], tuple[int, int]], shown: Callable[[int], str]) -> list[int]:
+    """The numbers, ascending, of comma-separated parts, whose first and last ones ``ends`` gives."""
+    numbers: list[int] = []
+    for part in map(str.strip, text.split(",")):
+        first, last = ends(part)
+        if last < first:
+            raise DataError(f"{what}s {text!r} has the range {part}, which runs backwards; swap its ends")
+        numbers.extend(range(first, last + 1))
+    number, count = Counter(numbers).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{what}s {text!r} names {shown(number)} twice; name every {what} once")
+    return sorted(numbers)
 
 
 def local_day(time_ms: int) -> dt.date:
@@ -217,14 +222,12 @@ def find_milan(name: str) -> Path:
     match = _NAME.fullmatch(name)
     if match is None:
         raise DataError(f"{name!r} is no Milan import; write milan, or milan-SIGNAL-FREQ such as milan-internet-1h")
-    if match["signal"] is None:
-        found = [path for signal in SIGNALS for freq in FREQS if (path := default_path(signal, freq)).exists()]
-        options = ""
-    else:
+    signals: tuple[str, ...] = SIGNALS
+    freqs, options = tuple(FREQS), ""
+    if match["signal"] is not None:
         chosen = MilanOptions(signal=match["signal"], freq=match["freq"])
-        path = default_path(chosen.signal, chosen.freq)
-        found = [path] if path.exists() else []
-        options = f" --signal {chosen.signal} --freq {chosen.freq}"
+        signals, freqs, options = (chosen.signal,), (chosen.freq,), f" --signal {chosen.signal} --freq {chosen.freq}"
+    found = [path for signal in signals for freq in freqs if (path := default_path(signal, freq)).exists()]
     if not found:
         raise DataError(
             f"there is no {name!r} in {str(data_folder())!r} yet; download the daily files with `qkan data fetch milan "
@@ -234,20 +237,6 @@ def find_milan(name: str) -> Path:
         names = ", ".join(path.stem for path in found)
         raise DataError(f"'milan' could mean {len(found)} imports in {str(data_folder())!r}; name one of {names}")
     return found[0]
-
-
-def load_milan(name: str, squares: Sequence[str] = (), *, missing: str = "refuse") -> Series:
-    """The squares of an import in the default place, with the source and licence that it records.
-
-    Args:
-        name: ``milan`` or ``milan-SIGNAL-FREQ``, see `find_milan`.
-        squares: names of the squares to keep; all if empty.
-        missing: what to do about missing values, see `qkan.datasets.read.missing`.
-
-    Raises:
-        DataError: there is no such import, or its file cannot be used.
-    """
-    return read_import(find_milan(name), squares, missing=missing)
 
 
 def is_import(path: str | Path) -> bool:
@@ -292,8 +281,7 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
             f"{str(path)!r} has {absent:,} missing values among those asked for; import it with --fill zero, choose "
             "squares without any, or say how to treat missing values with --missing (mask, interpolate or zero)"
         )
-    step = {"10min": "10 minutes", "1h": "hour"}[facts["freq"]]
-    frequency = {"10min": "10min", "1h": "h"}[facts["freq"]]
+    frequency, step = {"10min": ("10min", "10 minutes"), "1h": ("h", "hour")}[facts["freq"]]
     count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"
     series = (
         series_from_frame(frame, name=path.stem, label=path.name, missing=missing, frequency=frequency)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,8 +35,8 @@ from qkan.datasets.milan.grid import (
     day_bounds,
     default_path,
 )
-from qkan.datasets.milan.lines import Block, read_blocks
-from qkan.datasets.milan.sources import Source, find_sources, open_source
+from qkan.datasets.milan.lines import read_blocks
+from qkan.datasets.milan.sources import Source, find_sources
 from qkan.datasets.series import DataError
 
 FORMAT = 1
@@ -59,14 +60,8 @@ class ImportProgress(Protocol):
         """A day is complete."""
 
 
-@dataclass(frozen=True)
-class ImportSummary:
-    """What an import wrote.
-
-    Args:
-        path: the Parquet file.
-        facts: the metadata recorded in it; see docs/milan.md.
-    """
+class ImportSummary(NamedTuple):
+    """What an import wrote: the Parquet file and the metadata recorded in it, see docs/milan.md."""
 
     path: Path
     facts: dict[str, Any]
@@ -104,7 +99,7 @@ def import_milan(
         _check_target(target, overwrite)
         sources = find_sources([Path(path) for path in paths])
         _check_gaps(sources, options)
-        work = target.with_name(f".{target.name}.import")
+        work = _work_folder(target)
         parts = [_Part(work, source, options) for source in sources]
         try:
             _make_parts(work, parts, options, progress)
@@ -143,6 +138,18 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise DataError(f"{str(target)!r} exists already; replace it with --overwrite, or choose another --out")
 
 
+def _work_folder(target: Path) -> Path:
+    """Where the finished days of an import are kept; nobody else's folder under that name is used."""
+    work = target.with_name(f".{target.name}.import")
+    try:
+        work.mkdir(exist_ok=True)
+        if work.is_symlink():
+            raise OSError(errno.ENOTDIR, "it is a link")
+    except OSError as error:
+        raise DataError(f"cannot use the work folder {str(work)!r}: {error.strerror}; remove it") from error
+    return work
+
+
 def _check_gaps(sources: list[Source], options: MilanOptions) -> None:
     if options.fill == "missing":
         return
@@ -158,65 +165,20 @@ class _Part:
     """The sums of one day: a float64 array (squares, steps), NaN where no row is, and a few facts, on disk."""
 
     def __init__(self, work: Path, source: Source, options: MilanOptions) -> None:
-        first, last = day_bounds(source.day)
         self.source = source
-        self.first_ms = first
-        self.intervals = (last - first) // STEP_MS
+        self.first_ms, last = day_bounds(source.day)
+        self.intervals = (last - self.first_ms) // STEP_MS
         key = json.dumps([FORMAT, source.identity(), asdict(options)])
-        self.array = work / f"{source.day}.{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
-        self.facts = self.array.with_suffix(".json")  # written last: with it the part is complete
-
-    def complete(self) -> bool:
-        return self.facts.exists() and self.array.exists()
+        self.array = work / f"{source.day}.{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"  # with it, all is there
+        self.facts = self.array.with_suffix(".json")
 
     def load(self) -> np.ndarray:
         return np.load(self.array, mmap_mode="r", allow_pickle=False)
 
-
-def _make_parts(work: Path, parts: list[_Part], options: MilanOptions, progress: ImportProgress | None) -> None:
-    try:
-        work.mkdir(exist_ok=True)
-        wanted = {path.name for part in parts for path in (part.array, part.facts)}
-        for path in work.iterdir():  # of other files, other options, or half written
-            if path.name not in wanted:
-                path.unlink()
-    except OSError as error:
-        raise DataError(f"cannot use the work folder {str(work)!r}: {error.strerror}; remove it") from error
-    left = [part for part in parts if not part.complete()]
-    if progress is not None:
-        progress.start(len(parts), len(parts) - len(left))
-    for part in left:
-        rows = _make_part(part, options, progress, f"the days done so far are kept in {str(work)!r}")
-        if progress is not None:
-            progress.day(str(part.source.day), rows)
-
-
-def _make_part(part: _Part, options: MilanOptions, progress: ImportProgress | None, kept: str) -> int:
-    """Read one file and write its part; the number of its rows."""
-    place = np.full(SQUARES + 1, -1, dtype=np.int64)
-    place[list(options.kept)] = np.arange(len(options.kept))
-    sums = np.zeros((len(options.kept), part.intervals))
-    present = np.zeros(sums.shape, dtype=bool)
-    per_interval = np.zeros(part.intervals, dtype=np.int64)
-    keys = _Keys(part.intervals)
-    with open_source(part.source.path, part.source.member) as file:
-        for block in read_blocks(file, part.source.day, options.signal, part.source.shown):
-            keys.add(block, part.source)
-            per_interval += np.bincount(block.intervals, minlength=part.intervals)
-            kept_rows = place[block.squares] >= 0
-            where = place[block.squares[kept_rows]] * part.intervals + block.intervals[kept_rows]
-            # One row after the other, so the sums do not depend on where a block ends.
-            np.add.at(sums.reshape(-1), where, block.activity[kept_rows])
-            present.reshape(-1)[where] = True
-            if progress is not None:
-                progress.rows(len(block.squares))
-    keys.check_unique(part)
-    values = _sum_steps(sums, present, FREQS[options.freq])
-    empty = int((per_interval == 0).sum())
-    _write(part.array, lambda out: np.lib.format.write_array(out, values, allow_pickle=False), kept)
-    facts = json.dumps({"rows": keys.count, "intervals_without_rows": empty}).encode()
-    _write(part.facts, lambda out: out.write(facts), kept)
-    return keys.count
+    def save(self, values: np.ndarray, facts: dict[str, int]) -> None:
+        kept = f"the days done so far are kept in {str(self.array.parent)!r}"
+        _write(self.facts, lambda out: out.write(json.dumps(facts).encode()), kept)
+        _write(self.array, lambda out: np.lib.format.write_array(out, values, allow_pickle=False), kept)
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object], kept: str) -> None:
@@ -230,43 +192,62 @@ def _write(path: Path, write: Callable[[IO[bytes]], object], kept: str) -> None:
         ) from error
 
 
-def _sum_steps(sums: np.ndarray, present: np.ndarray, every: int) -> np.ndarray:
-    """Sums of ``every`` intervals (squares, intervals / every), NaN where none of them is present."""
-    shape = (sums.shape[0], -1, every)
-    return np.where(present.reshape(shape).any(axis=2), sums.reshape(shape).sum(axis=2), np.nan)
+def _make_parts(work: Path, parts: list[_Part], options: MilanOptions, progress: ImportProgress | None) -> None:
+    wanted = {path for part in parts for path in (part.array, part.facts)}
+    try:
+        for path in set(work.iterdir()) - wanted:  # of other files, other options, or half written
+            path.unlink()
+    except OSError as error:
+        raise DataError(f"cannot use the work folder {str(work)!r}: {error.strerror}; remove it") from error
+    left = [part for part in parts if not part.array.exists()]
+    if progress is not None:
+        progress.start(len(parts), len(parts) - len(left))
+    for part in left:
+        rows = _make_part(part, options, progress)
+        if progress is not None:
+            progress.day(str(part.source.day), rows)
 
 
-class _Keys:
-    """Square, interval and country code of every row of a day as one number, to find rows that come twice."""
+def _make_part(part: _Part, options: MilanOptions, progress: ImportProgress | None) -> int:
+    """Read one file and write its part; the number of its rows."""
+    place = np.full(SQUARES + 1, -1, dtype=np.int64)
+    place[list(options.kept)] = np.arange(len(options.kept))
+    sums = np.zeros((len(options.kept), part.intervals))
+    present = np.zeros(sums.shape, dtype=bool)
+    per_interval = np.zeros(part.intervals, dtype=np.int64)
+    keys, rows = [np.zeros(0, dtype=np.int64)], 0
+    with part.source.open() as file:
+        for block in read_blocks(file, part.source.day, options.signal, part.source.shown):
+            rows += len(block.squares)
+            if rows > MOST_ROWS:
+                raise DataError(
+                    f"{part.source.shown} has more than {MOST_ROWS:,} rows, while a day of the Milan grid has about 5 "
+                    "million; give the official daily files"
+                )
+            keys.append((block.squares * part.intervals + block.intervals) << 20 | block.codes)
+            per_interval += np.bincount(block.intervals, minlength=part.intervals)
+            kept = place[block.squares] >= 0
+            where = place[block.squares[kept]] * part.intervals + block.intervals[kept]
+            # One row after the other, so the sums do not depend on where a block ends.
+            np.add.at(sums.reshape(-1), where, block.activity[kept])
+            present.reshape(-1)[where] = True
+            if progress is not None:
+                progress.rows(len(block.squares))
+    _check_unique(part, np.concatenate(keys))
+    steps = (len(sums), -1, FREQS[options.freq])
+    values = np.where(present.reshape(steps).any(axis=2), sums.reshape(steps).sum(axis=2), np.nan)
+    part.save(values, {"rows": rows, "intervals_without_rows": int((per_interval == 0).sum())})
+    return rows
 
-    def __init__(self, intervals: int) -> None:
-        self.intervals = intervals
-        self.numbers = np.empty(1 << 20, dtype=np.int64)
-        self.count = 0
 
-    def add(self, block: Block, source: Source) -> None:
-        count = self.count + len(block.squares)
-        if count > MOST_ROWS:
-            raise DataError(
-                f"{source.shown} has more than {MOST_ROWS:,} rows, while a day of the Milan grid has about 5 million; "
-                "give the official daily files"
-            )
-        if count > len(self.numbers):
-            self.numbers = np.concatenate([self.numbers[: self.count], np.empty(count, dtype=np.int64)])
-        keys = (block.squares * self.intervals + block.intervals) << 20 | block.codes
-        self.numbers[self.count : count] = keys
-        self.count = count
-
-    def check_unique(self, part: _Part) -> None:
-        keys = self.numbers[: self.count]
-        if len(keys) < 2 or (keys[1:] > keys[:-1]).all():
-            return
+def _check_unique(part: _Part, keys: np.ndarray) -> None:
+    """Refuse rows that come twice: ``keys`` has square, interval and country code of every row as one number."""
+    if not (keys[1:] > keys[:-1]).all():
         keys.sort()
-        twice = np.flatnonzero(keys[1:] == keys[:-1])
-        if twice.size == 0:
-            return
-        cell, code = divmod(int(keys[twice[0]]), 1 << 20)
-        square, interval = divmod(cell, self.intervals)
+    twice = keys[1:][keys[1:] == keys[:-1]]
+    if twice.size:
+        cell, code = divmod(int(twice[0]), 1 << 20)
+        square, interval = divmod(cell, part.intervals)
         raise DataError(
             f"{part.source.shown} has square {square} at time_ms {part.first_ms + interval * STEP_MS} with country "
             f"code {code} more than once ({twice.size:,} such rows); a daily file has each once, so get it again"
@@ -276,82 +257,25 @@ class _Keys:
 def _join(target: Path, parts: list[_Part], options: MilanOptions) -> dict[str, Any]:
     """Write the Parquet file from the parts of all days; its metadata."""
     every, kept = FREQS[options.freq], options.kept
-    first = parts[0].first_ms
-    steps = (parts[-1].first_ms - first) // STEP_MS // every + parts[-1].intervals // every
-    days = [((part.first_ms - first) // STEP_MS // every, part) for part in parts]
+    ends = [(part.first_ms - parts[0].first_ms) // STEP_MS + part.intervals for part in parts]
+    steps = ends[-1] // every
     seen = np.zeros(len(kept), dtype=bool)
     counted = 0
     for part in parts:
-        missing = np.isnan(part.load())
-        seen |= ~missing.all(axis=1)
-        counted += missing.size - int(missing.sum())
-    names = {str(kept[row]): row for row in np.flatnonzero(seen).tolist()}
-    if not names:
+        present = ~np.isnan(part.load())
+        seen |= present.any(axis=1)
+        counted += int(present.sum())
+    if not seen.any():
         shutil.rmtree(parts[0].array.parent, ignore_errors=True)  # no other attempt has a use for these parts
         raise DataError(
             f"no row is of the squares asked for ({len(kept)}, from {kept[0]} to {kept[-1]}); "
             "choose others with --squares"
         )
-    absent = len(names) * steps - counted
-    facts = _facts(parts, options, names, steps, absent, [kept[row] for row in np.flatnonzero(~seen)])
-    rows = [names[name] for name in sorted(names)]  # the order of text, in which a Series has them
-
-    def write(file: IO[bytes]) -> None:
-        _write_table(file, days, rows, [str(kept[row]) for row in rows], steps, first, options, facts)
-
-    _write(target, write, "the days that were read are kept for the next attempt")
-    return facts
-
-
-def _write_table(
-    file: IO[bytes],
-    days: list[tuple[int, _Part]],
-    rows: list[int],
-    names: list[str],
-    steps: int,
-    first_ms: int,
-    options: MilanOptions,
-    facts: dict[str, Any],
-) -> None:
-    """Write blocks of squares, each with all its steps, as row groups: a reader of one square skips the others."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([("unique_id", pa.string()), ("ds", pa.timestamp("ns")), ("y", pa.float64())])
-    schema = schema.with_metadata({METADATA_KEY: json.dumps(facts).encode()})
-    offset = round(UTC_OFFSET.total_seconds() * 1000)
-    times = first_ms + offset + STEP_MS * FREQS[options.freq] * np.arange(steps, dtype=np.int64)
-    ds = times.astype("datetime64[ms]").astype("datetime64[ns]")
-    size = max(1, ROW_GROUP // steps)
-    with pq.ParquetWriter(file, schema, use_dictionary=["unique_id", "ds"]) as writer:
-        for start in range(0, len(rows), size):
-            chosen = rows[start : start + size]
-            values = np.full((len(chosen), steps), np.nan)
-            for place, part in days:
-                day = part.load()  # anew for every block: pages of a map that stays open count as memory in use
-                values[:, place : place + day.shape[1]] = day[chosen]
-            if options.fill == "zero":
-                values[np.isnan(values)] = 0.0
-            ids = pa.DictionaryArray.from_arrays(
-                np.repeat(np.arange(len(chosen), dtype=np.int32), steps), names[start : start + size]
-            ).cast(pa.string())
-            y = pa.array(values.reshape(-1), from_pandas=True)  # NaN becomes null
-            columns = [ids, pa.array(np.tile(ds, len(chosen))), y]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-
-
-def _facts(
-    parts: list[_Part],
-    options: MilanOptions,
-    names: dict[str, int],
-    steps: int,
-    absent: int,
-    silent: list[int],
-) -> dict[str, Any]:
-    """What the Parquet file says of itself."""
+    rows = sorted(np.flatnonzero(seen).tolist(), key=lambda row: str(kept[row]))  # the order in a Series
+    silent = [kept[row] for row in np.flatnonzero(~seen)]
     told = [json.loads(part.facts.read_bytes()) for part in parts]
     days = [part.source.day for part in parts]
-    return {
+    facts = {
         "format": FORMAT,
         "source": SOURCE,
         "doi": DOI,
@@ -363,10 +287,48 @@ def _facts(
         "utc_offset": "+01:00",
         "days": f"{days[0]} to {days[-1]}",
         "days_missing": (days[-1] - days[0]).days + 1 - len(days),
-        "squares": len(names),
+        "squares": len(rows),
         "squares_without_rows": silent if options.squares is not None else len(silent),
         "steps": steps,
         "rows_read": sum(facts["rows"] for facts in told),
-        "steps_filled": absent,
+        "steps_filled": len(rows) * steps - counted,
         "intervals_without_rows": sum(facts["intervals_without_rows"] for facts in told),
     }
+
+    def block(chosen: list[int]) -> np.ndarray:
+        """All steps of some squares."""
+        values = np.full((len(chosen), steps), np.nan)
+        for end, part in zip(ends, parts, strict=True):
+            day = part.load()  # anew for every block: pages of a map that stays open count as memory in use
+            values[:, end // every - day.shape[1] : end // every] = day[chosen]
+        return np.nan_to_num(values, copy=False) if options.fill == "zero" else values
+
+    names = {str(kept[row]): row for row in rows}
+    kept_days = "the days that were read are kept for the next attempt"
+    _write(target, lambda file: _write_table(file, names, parts[0].first_ms, block, facts), kept_days)
+    return facts
+
+
+def _write_table(
+    file: IO[bytes],
+    names: dict[str, int],
+    first_ms: int,
+    block: Callable[[list[int]], np.ndarray],
+    facts: dict[str, Any],
+) -> None:
+    """Write blocks of squares, each with all its steps, as row groups: a reader of one square skips the others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("unique_id", pa.string()), ("ds", pa.timestamp("ns")), ("y", pa.float64())])
+    schema = schema.with_metadata({METADATA_KEY: json.dumps(facts).encode()})
+    steps = facts["steps"]
+    start = np.datetime64(first_ms, "ms") + np.timedelta64(UTC_OFFSET)
+    ds = (start + np.timedelta64(STEP_MS * FREQS[facts["freq"]], "ms") * np.arange(steps)).astype("datetime64[ns]")
+    size = max(1, ROW_GROUP // steps)
+    with pq.ParquetWriter(file, schema, use_dictionary=["unique_id", "ds"]) as writer:
+        for begin in range(0, len(names), size):
+            ids = list(names)[begin : begin + size]
+            y = pa.array(block([names[name] for name in ids]).reshape(-1), from_pandas=True)  # NaN becomes null
+            columns = [np.repeat(np.array(ids, dtype=object), steps), np.tile(ds, len(ids)), y]
+            writer.write_table(pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema))

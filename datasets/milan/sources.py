@@ -10,17 +10,17 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 from qkan.datasets.milan.grid import local_day
 from qkan.datasets.milan.lines import LONGEST_LINE, check_line
 from qkan.datasets.series import DataError
 
 PLAIN = (".txt", ".tsv", ".csv")
-PACKED = (".gz", ".bz2", ".xz")
+PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _DATED = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d)(?!\d)")
 
 
@@ -47,6 +47,14 @@ class Source:
         """What tells this file from a changed one without reading it: whole path, size and time of change."""
         facts = self.path.stat()
         return f"{self.path.resolve()}|{self.member}|{facts.st_size}|{facts.st_mtime_ns}"
+
+    def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open the file for reading its text, decompressed on the way.
+
+        Raises:
+            DataError: it cannot be opened, or turns out damaged while it is read inside the block.
+        """
+        return _open(self.path, self.member)
 
 
 def find_sources(paths: list[Path]) -> list[Source]:
@@ -84,7 +92,11 @@ def _files_of(path: Path) -> list[Path]:
         if not path.exists():
             raise DataError(f"there is no file or folder {str(path)!r}; check the path")
         if not path.is_dir():
-            _check_type(path.name, repr(str(path)), (*PACKED, ".zip"))
+            if not _is_daily(path.name):
+                raise DataError(
+                    f"{str(path)!r} is of no type that can be read: {', '.join(PLAIN)}, these with "
+                    f"{', '.join(PACKED)}, and .zip; give the daily files"
+                )
             if not path.is_file():  # a device may be endless, and a pipe may never begin
                 raise DataError(
                     f"{str(path)!r} is no regular file, but a pipe or a device; write its lines to a file first"
@@ -94,7 +106,7 @@ def _files_of(path: Path) -> list[Path]:
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}; allow reading it") from error
     kept = [
-        e for e in entries if not e.name.startswith(".") and _DATED.search(e.name) and _known(e.name) and e.is_file()
+        e for e in entries if not e.name.startswith(".") and _DATED.search(e.name) and _is_daily(e.name) and e.is_file()
     ]
     if not kept:
         raise DataError(
@@ -104,23 +116,11 @@ def _files_of(path: Path) -> list[Path]:
     return kept
 
 
-def _known(name: str) -> bool:
-    try:
-        _check_type(name, name, (*PACKED, ".zip"))
-    except DataError:
-        return False
-    return True
-
-
-def _check_type(name: str, shown: str, packings: tuple[str, ...]) -> None:
-    lower = name.lower()
-    if ".zip" in packings and lower.endswith(".zip"):
-        return
-    for packing in packings:
-        lower = lower.removesuffix(packing)
-    if not lower.endswith(PLAIN):
-        also = f", these with {', '.join(p for p in packings if p != '.zip')}, and .zip" if packings else ""
-        raise DataError(f"{shown} is of no type that can be read: {', '.join(PLAIN)}{also}; give the daily files")
+def _is_daily(name: str) -> bool:
+    """Whether a name is that of a text file, packed or not, or of an archive."""
+    name = name.lower()
+    packed = next((packing for packing in PACKED if name.endswith(packing)), "")
+    return name.endswith(".zip") or name.removesuffix(packed).endswith(PLAIN)
 
 
 def _members(path: Path) -> list[str | None]:
@@ -139,7 +139,11 @@ def _members(path: Path) -> list[str | None]:
             )
         if info.flag_bits & 1:
             raise DataError(f"{_shown(path, info.filename)} is encrypted; unpack it first")
-        _check_type(info.filename, _shown(path, info.filename), ())
+        if not info.filename.lower().endswith(PLAIN):
+            raise DataError(
+                f"{_shown(path, info.filename)} is of no type that can be read: {', '.join(PLAIN)}; give the daily "
+                "files"
+            )
     if not infos:
         raise DataError(f"the archive {str(path)!r} holds no file; it needs daily files")
     return [*sorted(info.filename for info in infos)]
@@ -148,8 +152,9 @@ def _members(path: Path) -> list[str | None]:
 def _day_of(path: Path, member: str | None) -> dt.date:
     """The day of the first line, which the name must agree with if it has a date."""
     shown = _shown(path, member)
-    with open_source(path, member) as file:
-        line = next((bare for raw in _some_lines(file) if (bare := raw.strip(b"\r\n"))), None)
+    with _open(path, member) as file:
+        some = (file.readline(LONGEST_LINE + 2) for _ in range(1000))
+        line = next((bare for raw in some if (bare := raw.strip(b"\r\n"))), None)
     if line is None:
         raise DataError(f"{shown} is empty; get it again")
     reason = check_line(line, None)
@@ -164,36 +169,15 @@ def _day_of(path: Path, member: str | None) -> dt.date:
     return day
 
 
-def _some_lines(file: IO[bytes]) -> Iterator[bytes]:
-    for _ in range(1000):
-        line = file.readline(LONGEST_LINE + 2)
-        if not line:
-            return
-        yield line
-
-
 @contextlib.contextmanager
-def open_source(path: Path, member: str | None) -> Iterator[IO[bytes]]:
-    """Open a daily file for reading its text, decompressed on the way.
-
-    Raises:
-        DataError: it cannot be opened, or turns out damaged while it is read inside the block.
-    """
+def _open(path: Path, member: str | None) -> Iterator[IO[bytes]]:
     with _explained(_shown(path, member)), contextlib.ExitStack() as stack:
-        lower = path.name.lower()
-        file: IO[bytes]
-        if member is not None:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            file = stack.enter_context(archive.open(member))
-        elif lower.endswith(".gz"):
-            file = cast(IO[bytes], stack.enter_context(gzip.open(path)))
-        elif lower.endswith(".bz2"):
-            file = stack.enter_context(bz2.open(path))
-        elif lower.endswith(".xz"):
-            file = stack.enter_context(lzma.open(path))
+        if member is None:
+            unpack = PACKED.get(path.suffix.lower())
+            yield stack.enter_context(path.open("rb") if unpack is None else unpack(path))
         else:
-            file = stack.enter_context(path.open("rb"))
-        yield file
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            yield stack.enter_context(archive.open(member))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from qkan.datasets.series import DataError
+from qkan.datasets.series import DataError, shown
 
 _MOST_MISSING = 10  # times as many rows as a file has may be missing from it; more is a mistake in the times
 _PROBE = 12  # points at an end of a series from which a calendar frequency is guessed when the whole is irregular
@@ -156,8 +156,8 @@ def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None
 def _irregular(timeline: Timeline, first: int, reason: str, gaps: bool) -> DataError:
     fill = "" if gaps else ", or say how to fill gaps with --missing (mask, interpolate or zero)"
     return DataError(
-        f"the times are irregular: {timeline.place(first)} is {_shown(timeline, first)} after "
-        f"{_shown(timeline, first - 1)}, {reason}; resample the data{fill}, or leave out --time-col "
+        f"the times are irregular: {timeline.place(first)} is {shown(timeline.times[first])} after "
+        f"{shown(timeline.times[first - 1])}, {reason}; resample the data{fill}, or leave out --time-col "
         "(or drop the column) to use the row order as time"
     )
 
@@ -169,8 +169,8 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
     position = int(later[wrong[0]])
     if timeline.times[position] > timeline.times[position - 1]:  # the difference overflowed
         raise DataError(
-            f"{timeline.place(position)} is {_shown(timeline, position)}, more than 292 years after "
-            f"{_shown(timeline, position - 1)}; correct the times, or use whole-number steps"
+            f"{timeline.place(position)} is {shown(timeline.times[position])}, more than 292 years after "
+            f"{shown(timeline.times[position - 1])}; correct the times, or use whole-number steps"
         )
     if steps[wrong[0]] == 0:
         what, fix = (
@@ -178,13 +178,8 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
             "drop duplicates, or name the column that tells series apart with --id-col",
         )
     else:
-        what, fix = f"comes after {_shown(timeline, position - 1)}", "sort the rows by time"
-    raise DataError(f"{timeline.place(position)} is {_shown(timeline, position)} and {what}; {fix}")
-
-
-def _shown(timeline: Timeline, position: int) -> str:
-    value = timeline.times[position]
-    return str(pd.Timestamp(value)) if timeline.times.dtype.kind == "M" else str(value)
+        what, fix = f"comes after {shown(timeline.times[position - 1])}", "sort the rows by time"
+    raise DataError(f"{timeline.place(position)} is {shown(timeline.times[position])} and {what}; {fix}")
 
 
 def _most_common(steps: np.ndarray) -> int:

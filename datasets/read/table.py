@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -17,6 +18,22 @@ from qkan.datasets.series import COLUMNS, MAX_MAGNITUDE, TREATMENTS, DataError, 
 MIN_POINTS = 3  # fewer show no regular step
 _YEARS = "1678 to 2261"  # of datetime64[ns]
 _TREAT = "or say how to treat missing values with --missing (mask, interpolate or zero)"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what: see `series_from_frame`; None stands for the default, then for none."""
+
+    time: str | None
+    target: str | None
+    id: str | None
+    past: tuple[str, ...]
+    future: tuple[str, ...]
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Columns of the covariates known up to now, then of those known in advance."""
+        return (*self.past, *self.future)
 
 
 def series_from_frame(
@@ -50,8 +67,8 @@ def series_from_frame(
         id_col: column that tells several series apart; by default ``unique_id`` if there is one.
         past_cols: covariates whose values are known up to now.
         future_cols: covariates whose values are known in advance.
-        missing: one of :data:`qkan.datasets.series.TREATMENTS`: what to do about missing values and about times that
-            are not there; see :mod:`qkan.datasets.read.missing`.
+        missing: one of :data:`qkan.datasets.series.TREATMENTS`: what to do about missing values and missing times;
+            see :mod:`qkan.datasets.read.missing`.
         frequency: pandas alias (or whole-number step) that the times must have; None finds it.
         until: the last time of each series by its id: what comes after is the future, whatever its values are.
 
@@ -66,57 +83,36 @@ def series_from_frame(
     if missing not in TREATMENTS:
         raise DataError(f"missing={missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
     frame = _with_columns_only(frame, label)
-    time_col = _column(frame, label, "time", time_col, default="ds")
-    id_col = _column(frame, label, "id", id_col, default="unique_id")
-    names = _covariates(frame, label, past_cols, future_cols)
-    target_col = _target(frame, label, target_col, taken=(time_col, id_col, *names))
-    _check_roles({"time": time_col, "id": id_col, "target": target_col})
-    _check_covariate_names(names, (time_col, id_col, target_col))
+    columns = _find_columns(frame, label, Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols)))
     lenient = missing != "refuse" or bool(future_cols) or until is not None
-    y = _numbers(frame[target_col], f"target column {target_col!r}", "choose another --target-col", missing=lenient)
-    ids = _ids(frame, id_col, name)
-    codes, unique = pd.factorize(ids, sort=True)
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    lengths = np.diff(np.append(starts, len(codes)))
-    if time_col is None:
-        ds = np.arange(len(codes)) - np.repeat(starts, lengths)
-    else:
-        ds = _times(frame[time_col], time_col)[order]
-    covariates = np.empty((len(frame), len(names)))
-    for place, column in enumerate(names):
-        covariates[:, place] = _numbers(frame[column], f"covariate {column!r}", "leave it out", missing=True)
-    rows = Rows(ds, starts, y[order], covariates[order], order)
-    past = _is_past(rows, unique, until)
-    _check_counts(unique, np.bincount(rows.owner[past], minlength=len(unique)))
-    alias, history = None, rows.keep(past)
-    if time_col is not None:
-        labels = tuple(map(str, unique)) if id_col is not None else ()
-        alias = find_frequency(
-            Timeline(ds, starts, order, time_col, labels), gaps=missing != "refuse", frequency=frequency
-        )
-    observed = None
+    rows, ids = _rows(frame, columns, name, lenient)
+    past = _is_past(rows, ids, until)
+    _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
+    alias, history, observed = None, rows.keep(past), None
+    if columns.time is not None:
+        labels = tuple(map(str, ids)) if columns.id is not None else ()
+        timeline = Timeline(rows.times, rows.starts, rows.source, columns.time, labels)
+        alias = find_frequency(timeline, gaps=missing != "refuse", frequency=frequency)
     if missing == "refuse":
-        _refuse_missing(history, target_col, names)
+        _refuse_missing(history, columns)
     else:
-        if time_col is not None:
-            history = without_gaps(
-                history, grid_of(Timeline(history.times, history.starts, history.source, time_col, ()), alias)
-            )
-        history, observed = fill(history, missing, names)
+        if columns.time is not None:
+            timeline = Timeline(history.times, history.starts, history.source, columns.time, ())
+            history = without_gaps(history, grid_of(timeline, alias))
+        history, observed = fill(history, missing, columns.covariates)
     return Series(
         name=name,
-        frame=_long(history, unique, names, history.values),
+        frame=_long(history, ids, columns.covariates, history.values),
         frequency=alias,
         season=natural_season(alias, int(np.bincount(history.owner).min())),
         source=source,
         licence="not stated",
-        summary=f"column {target_col!r} of {label}",
-        past=tuple(past_cols),
-        future=tuple(future_cols),
+        summary=f"column {columns.target!r} of {label}",
+        past=columns.past,
+        future=columns.future,
         missing=missing,
         observed=observed,
-        futr_exog=_future_rows(rows, past, unique, names, past_cols) if future_cols else None,
+        futr_exog=_future_rows(rows, past, ids, columns) if future_cols else None,
     )
 
 
@@ -158,29 +154,45 @@ def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
     return frame
 
 
-def _covariates(frame: pd.DataFrame, label: str, past: Sequence[str], future: Sequence[str]) -> tuple[str, ...]:
-    for role, names in (("past", past), ("future", future)):
-        for name in names:
+def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
+    """The columns that a table has: those given, or those that stand for them by their names or types."""
+    time = _column(frame, label, "time", given.time, default="ds")
+    id_col = _column(frame, label, "id", given.id, default="unique_id")
+    for role, covariates in (("past", given.past), ("future", given.future)):
+        for name in covariates:
             _column(frame, label, role, name, default="")
-    return (*past, *future)
-
-
-def _check_roles(columns: dict[str, str | None]) -> None:
-    for role, name in columns.items():
-        other = next(first for first, column in columns.items() if column == name)
-        if name is not None and other != role:
-            raise DataError(f"column {name!r} cannot be both the {other} and the {role}; choose another --{role}-col")
-
-
-def _check_covariate_names(names: tuple[str, ...], others: tuple[str | None, ...]) -> None:
-    for name in names:
-        if name in others:
+    names = given.covariates
+    target = _target(frame, label, given.target, taken=(time, id_col, *names))
+    roles = {"time": time, "id": id_col, "target": target}
+    for role, column in roles.items():
+        other = next(first for first, found in roles.items() if found == column)
+        if column is not None and other != role:
+            raise DataError(f"column {column!r} cannot be both the {other} and the {role}; choose another --{role}-col")
+    for place, name in enumerate(names):
+        if name in roles.values():
             raise DataError(f"covariate {name!r} is the time, target or id column already; name another column")
         if name in COLUMNS:
             raise DataError(f"a covariate cannot be called {name!r} here; rename the column")
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if twice:
-        raise DataError(f"covariate {twice[0]!r} is named twice; name it once, in --past-cols or in --future-cols")
+        if name in names[:place]:
+            raise DataError(f"covariate {name!r} is named twice; name it once, in --past-cols or in --future-cols")
+    return Columns(time, target, id_col, given.past, given.future)
+
+
+def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tuple[Rows, np.ndarray]:
+    """The rows of a table sorted by series, and the sorted names of these; ``name`` is that of a single one."""
+    target = columns.target
+    y = _numbers(frame[target], f"target column {target!r}", "choose another --target-col", missing=lenient)
+    codes, ids = pd.factorize(_ids(frame, columns.id, name), sort=True)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    if columns.time is None:
+        ds = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
+    else:
+        ds = _times(frame[columns.time], columns.time)[order]
+    covariates = np.empty((len(frame), len(columns.covariates)))
+    for place, column in enumerate(columns.covariates):
+        covariates[:, place] = _numbers(frame[column], f"covariate {column!r}", "leave it out", missing=True)
+    return Rows(ds, starts, y[order], covariates[order], order), ids
 
 
 def _is_past(rows: Rows, names: np.ndarray, until: Mapping[str, Any] | None) -> np.ndarray:
@@ -194,19 +206,17 @@ def _is_past(rows: Rows, names: np.ndarray, until: Mapping[str, Any] | None) -> 
     return backwards[::-1] >= 0
 
 
-def _future_rows(
-    rows: Rows, past: np.ndarray, ids: np.ndarray, names: tuple[str, ...], past_cols: Sequence[str]
-) -> Any:
+def _future_rows(rows: Rows, past: np.ndarray, ids: np.ndarray, columns: Columns) -> pd.DataFrame:
     """The rows of the future with the covariates that are known in advance."""
-    frame = _long(rows, ids, names).drop(columns=list(past_cols))
+    frame = _long(rows, ids, columns.covariates).drop(columns=list(columns.past))
     return frame[~past].reset_index(drop=True)
 
 
-def _refuse_missing(rows: Rows, target: str, names: tuple[str, ...]) -> None:
-    for column, values in ((target, rows.values), *zip(names, rows.covariates.T, strict=True)):
+def _refuse_missing(rows: Rows, columns: Columns) -> None:
+    for column, values in zip((columns.target, *columns.covariates), (rows.values, *rows.covariates.T), strict=True):
         lacking = rows.source[np.isnan(values)]
         if lacking.size:
-            raise _is_missing(int(lacking.min()), column)
+            raise _is_missing(int(lacking.min()), str(column))
 
 
 def _is_missing(row: int, column: str) -> DataError:

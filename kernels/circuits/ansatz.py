@@ -12,11 +12,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
-ROTATIONS = {"rx": 0, "ry": 1, "rz": 2}
-#: A Pauli gate is a half turn about its axis: it keeps one Bloch component and flips the two others.
-PAULIS = {"x": 0, "y": 1, "z": 2}
+
+class Gate(NamedTuple):
+    """A gate of one qubit: exp(-i t sigma / 2), which turns the Bloch vector by t, or sigma itself, half a turn.
+
+    Attributes:
+        axis: 0, 1 or 2 for x, y, z: what it turns about. A half turn keeps this Bloch component and flips the others.
+        rotates: whether it takes an angle t.
+        sigma: the Pauli matrix of its axis, by rows.
+        pennylane: what PennyLane calls it.
+    """
+
+    axis: int
+    rotates: bool
+    sigma: tuple[tuple[complex, complex], tuple[complex, complex]]
+    pennylane: str
+
+
+_X, _Y, _Z = ((0, 1), (1, 0)), ((0, -1j), (1j, 0)), ((1, 0), (0, -1))
+#: By the names that an :class:`Ansatz` and OpenQASM have for them. Whatever simulates circuits reads this table.
+GATES: dict[str, Gate] = {
+    "rx": Gate(0, True, _X, "RX"),
+    "ry": Gate(1, True, _Y, "RY"),
+    "rz": Gate(2, True, _Z, "RZ"),
+    "x": Gate(0, False, _X, "PauliX"),
+    "y": Gate(1, False, _Y, "PauliY"),
+    "z": Gate(2, False, _Z, "PauliZ"),
+}
 ENCODING_MAPS = ("identity", "acos")
 MAX_REPS = 1024
 
@@ -78,12 +102,12 @@ class Ansatz:
             gates = tuple(getattr(self, part))
             object.__setattr__(self, part, gates)
             for gate in gates:
-                if gate not in ROTATIONS and gate not in PAULIS:
+                if gate not in GATES:
                     raise ValueError(
                         f"ansatz {self.name!r}: unknown gate {gate!r} in {part}; "
                         "use rx, ry, rz (trained) or x, y, z (Pauli)"
                     )
-        if self.encoding not in ROTATIONS:
+        if self.encoding not in GATES or not GATES[self.encoding].rotates:
             raise ValueError(f"ansatz {self.name!r}: encoding {self.encoding!r} must be one of rx, ry, rz")
         if self.encoding_map not in ENCODING_MAPS:
             raise ValueError(f"ansatz {self.name!r}: encoding_map {self.encoding_map!r} must be identity or acos")
@@ -108,7 +132,7 @@ class Ansatz:
 
     @staticmethod
     def _angles(gates: tuple[str, ...]) -> int:
-        return sum(gate in ROTATIONS for gate in gates)
+        return sum(GATES[gate].rotates for gate in gates)
 
     @property
     def angles(self) -> int:
@@ -141,7 +165,7 @@ class Ansatz:
         def add(gates: tuple[str, ...], row: int) -> None:
             column = 0
             for gate in gates:
-                if gate in ROTATIONS:
+                if GATES[gate].rotates:
                     listed.append((gate, (row, column), None))
                     column += 1
                 else:
@@ -157,17 +181,17 @@ class Ansatz:
 def _compile(ansatz: Ansatz, reps: int) -> tuple[Rotation, ...]:
     steps: list[Rotation] = []
     for gate, theta, encoding in ansatz.gates(reps):
-        if gate in PAULIS:
-            steps.append(Rotation(PAULIS[gate], half_turn=True))
+        axis = GATES[gate].axis
+        if not GATES[gate].rotates:
+            steps.append(Rotation(axis, half_turn=True))
             continue
-        axis = ROTATIONS[gate]
         thetas: tuple[tuple[int, int], ...] = () if theta is None else (theta,)
         encodings: tuple[int, ...] = () if encoding is None else (encoding,)
         if steps and steps[-1].axis == axis and not steps[-1].half_turn:
             last = steps.pop()
             thetas, encodings = last.thetas + thetas, last.encodings + encodings
         steps.append(Rotation(axis, thetas, encodings))
-    while steps and steps[-1].axis == ROTATIONS["rz"]:
+    while steps and steps[-1].axis == GATES["rz"].axis:
         steps.pop()  # a turn about z leaves <Z> as it is, so it needs neither arithmetic nor gradient
     return tuple(steps)
 

@@ -10,26 +10,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.circuits.ansatz import GATES, Ansatz, Gate
 
 
-def _rotation(gate: str, angle: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The 2 x 2 matrix of ``exp(-i angle sigma / 2)`` as nested tuples of complex tensors shaped like ``angle``."""
-    cos = torch.cos(angle / 2) + 0j
-    sin = torch.sin(angle / 2) + 0j
-    if gate == "rx":
-        return (cos, -1j * sin), (-1j * sin, cos)
-    if gate == "ry":
-        return (cos, -sin), (sin, cos)
-    return (cos - 1j * sin, torch.zeros_like(cos)), (torch.zeros_like(cos), cos + 1j * sin)
+def _sigma(gate: Gate, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """The Pauli matrix of a gate's axis times the state."""
+    (s00, s01), (s10, s11) = gate.sigma
+    return s00 * alpha + s01 * beta, s10 * alpha + s11 * beta
 
 
-def _pauli(gate: str, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-    if gate == "x":
-        return beta, alpha
-    if gate == "y":
-        return -1j * beta, 1j * alpha
-    return alpha, -beta
+def _rotated(gate: Gate, angle: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(-i angle sigma / 2) = cos(angle / 2) - i sin(angle / 2) sigma times the state."""
+    cos, sin = torch.cos(angle / 2), -1j * torch.sin(angle / 2)
+    turned = _sigma(gate, alpha, beta)
+    return cos * alpha + sin * turned[0], cos * beta + sin * turned[1]
 
 
 def _initial_state(vector: tuple[float, float, float], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +61,7 @@ def phi(
     alpha, beta = _initial_state(ansatz.initial, x.new_zeros(shape))
     for gate, entry, encoding in ansatz.gates(reps):
         if entry is None and encoding is None:
-            alpha, beta = _pauli(gate, alpha, beta)
+            alpha, beta = _sigma(GATES[gate], alpha, beta)
             continue
         if encoding is None:
             row, column = entry  # type: ignore[misc]  # a rotation without an encoding has a trained angle
@@ -78,8 +72,7 @@ def phi(
                 angle = angle + preact_bias[..., encoding].double()
             if ansatz.encoding_map == "acos":
                 angle = torch.acos(angle)
-        (u00, u01), (u10, u11) = _rotation(gate, angle)
-        alpha, beta = u00 * alpha + u01 * beta, u10 * alpha + u11 * beta
+        alpha, beta = _rotated(GATES[gate], angle, alpha, beta)
     if readout == "amplitude":
         return (alpha.abs() - beta.abs()).to(out_dtype)
     return (alpha.real**2 + alpha.imag**2 - beta.real**2 - beta.imag**2).to(out_dtype)

@@ -142,9 +142,9 @@ def _backward(
         coeffs = (numerator.double(), denominator.double()) if _needs_float64(block) else (numerator, denominator)
         found = gradients(spec, block, *coeffs, grad[rows], coefficients)
         dx[rows] = found.x
-        if coefficients:
-            da += found.numerator  # type: ignore[arg-type]
-            db += found.denominator  # type: ignore[arg-type]
+        if found.numerator is not None and found.denominator is not None:
+            da += found.numerator
+            db += found.denominator
     if not coefficients:
         return Gradients(dx, None, None)
     return Gradients(dx, da.to(numerator.dtype), db.to(denominator.dtype))

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,21 @@ ADAM_RATE = 1e-2
 MAX_EVALUATIONS = 26  # of one step of LBFGS: one where it starts, up to 25 of its line search
 Callback = Callable[[FitRow], Any]
 Pair = tuple[Tensor, Tensor]
+
+
+class FitOptions(TypedDict, total=False):
+    """The options of :func:`fit`; see there."""
+
+    validation: Pair | None
+    optimizer: str
+    steps: int | tuple[int, int]
+    lr: float | None
+    batch_size: int | None
+    loss: str | Loss
+    l1: float
+    entropy: float
+    generator: torch.Generator | None
+    callback: Callback | None
 
 
 def fit(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +68,8 @@ def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.M
         return latent(features)
     if latent == "gr-kan":
         groups = largest_divisor(features, GRKAN_GROUPS)
-        factory = {key: options.get(key) for key in ("generator", "device", "dtype")}
-        return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)  # type: ignore[arg-type]
+        factory: dict[str, Any] = {key: options.get(key) for key in ("generator", "device", "dtype")}
+        return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
 

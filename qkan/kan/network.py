@@ -8,13 +8,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from typing_extensions import Self, Unpack
 
+from qkan._util.module_list import module_list
 from qkan.kan import pruning
 from qkan.kan import serialization as saving
 from qkan.kan.fit_history import FitHistory
-from qkan.kan.fitting import Callback, fit
+from qkan.kan.fitting import FitOptions, fit
 from qkan.kan.importance import Attribution, attribute, feature_importance
 from qkan.kan.input_checks import Loss
 from qkan.kan.pruning import Pruned
@@ -45,6 +46,8 @@ class QKAN(nn.Module):
         ValueError, TypeError: fewer than two sizes, or what QKANLayer refuses.
     """
 
+    layers: Sequence[QKANLayer]  # an nn.ModuleList
+
     def __init__(self, width: Sequence[int], **options: Unpack[LayerOptions]) -> None:
         super().__init__()
         if not isinstance(width, Iterable):
@@ -53,12 +56,12 @@ class QKAN(nn.Module):
         if len(width) < 2:
             raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
         self.width = width
-        self.layers = nn.ModuleList(QKANLayer(n_in, n_out, **options) for n_in, n_out in pairwise(width))
+        self.layers = module_list(QKANLayer(n_in, n_out, **options) for n_in, n_out in pairwise(width))
 
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The network as a function of x with everything computed that depends on parameters alone; see QKANLayer."""
         first, *others = self.layers
-        steps = [first.prepare(radius), *(layer.prepare() for layer in others)]  # type: ignore[operator]
+        steps = [first.prepare(radius), *(layer.prepare() for layer in others)]
 
         def run(x: Tensor) -> Tensor:
             for step in steps:
@@ -71,7 +74,7 @@ class QKAN(nn.Module):
         """As of :class:`QKANLayer`: a network of one layer has them."""
         if len(self.layers) > 1:
             return f"a network of {len(self.layers)} layers is not one product"
-        return self.layers[0].operands(radius)  # type: ignore[operator]
+        return self.layers[0].operands(radius)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in turn to ``x`` (..., width[0])."""
@@ -83,51 +86,27 @@ class QKAN(nn.Module):
         self,
         x: Tensor,
         y: Tensor,
-        *,
-        validation: tuple[Tensor, Tensor] | None = None,
-        optimizer: str = "adam+lbfgs",
-        steps: int | tuple[int, int] = 200,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        loss: str | Loss = "mse",
-        l1: float = 0.0,
-        entropy: float = 0.0,
-        generator: Generator | None = None,
-        callback: Callback | None = None,
+        **options: Unpack[FitOptions],
     ) -> FitHistory:
-        """Fit the network to samples ``x`` (samples, ..., width[0]) and ``y``; see :func:`qkan.kan.fitting.fit`."""
-        return fit(
-            self,
-            x,
-            y,
-            validation=validation,
-            optimizer=optimizer,
-            steps=steps,
-            lr=lr,
-            batch_size=batch_size,
-            loss=loss,
-            l1=l1,
-            entropy=entropy,
-            generator=generator,
-            callback=callback,
-        )
+        """Fit the network to samples ``x`` (samples, ..., width[0]) and ``y``.
+
+        Options, result and errors of :func:`qkan.kan.fitting.fit`.
+        """
+        return fit(self, x, y, **options)
 
     def regularization(self, x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
         """L1 and entropy of the edge activities for ``x``, a scalar; see :mod:`qkan.kan.regularization`."""
-        return regularization(self._qkan_layers(), x, l1=l1, entropy=entropy)
+        return regularization(self.layers, x, l1=l1, entropy=entropy)
 
     def attribute(self, x: Tensor) -> Attribution:
         """Scores of nodes and edges for ``x``, back from the outputs; see :func:`qkan.kan.importance.attribute`."""
-        return attribute(self._qkan_layers(), x)
+        return attribute(self.layers, x)
 
     def feature_importance(
         self, x: Tensor, y: Tensor | None = None, *, method: str = "l2", loss: str | Loss = "mse"
     ) -> Tensor:
         """Importance of the inputs for ``x``, (width[0],); see :func:`qkan.kan.importance.feature_importance`."""
-        return feature_importance(self._qkan_layers(), x, y, method=method, loss=loss)
-
-    def _qkan_layers(self) -> list[QKANLayer]:
-        return list(self.layers)  # type: ignore[arg-type]
+        return feature_importance(self.layers, x, y, method=method, loss=loss)
 
     def to_sympy(
         self,
@@ -229,13 +208,13 @@ class QKAN(nn.Module):
         network = cls.__new__(cls)
         nn.Module.__init__(network)
         network.width = [layers[0].in_features, *(layer.out_features for layer in layers)]
-        network.layers = nn.ModuleList(layers)
+        network.layers = module_list(layers)
         return network
 
     @property
     def config(self) -> dict[str, Any]:
         """``width``, and ``layers``: the :attr:`QKANLayer.config` of each."""
-        return {"width": list(self.width), "layers": [layer.config for layer in self._qkan_layers()]}
+        return {"width": list(self.width), "layers": [layer.config for layer in self.layers]}
 
     def prune(
         self,
@@ -306,7 +285,7 @@ class QKAN(nn.Module):
 
         Means that :meth:`prune` moved to other edges stay there.
         """
-        return sum(layer.restore() for layer in self._qkan_layers())
+        return sum(layer.restore() for layer in self.layers)
 
     def compact(self) -> Self:
         """A smaller copy with the same function, without hidden nodes that no output depends on.
@@ -318,7 +297,7 @@ class QKAN(nn.Module):
         Raises:
             ValueError: an output without any input.
         """
-        return pruning.compact(self)  # type: ignore[return-value]
+        return pruning.compact(self)
 
     def refine(self, reps: int) -> Self:
         """Extend every circuit to ``reps`` repetitions in place, without changing the function; the network itself.
@@ -328,7 +307,7 @@ class QKAN(nn.Module):
         Raises:
             ValueError, TypeError: as of :meth:`QKANLayer.refine`; no layer changes then.
         """
-        extend(self._qkan_layers(), reps)
+        extend(self.layers, reps)
         return self
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -351,4 +330,4 @@ class QKAN(nn.Module):
             FileNotFoundError: no such file.
             ValueError: a damaged file, another kind of file, or tensors that are missing, unknown or misshapen.
         """
-        return saving.load(cls, path, device)  # type: ignore[return-value]
+        return saving.load(cls, path, device)

@@ -89,7 +89,7 @@ def _samples(network: QKAN, x: Tensor | None) -> list[Tensor]:
     """What every layer gets, and the outputs."""
     if x is None:
         uniform = torch.rand(_SAMPLES, network.width[0], generator=torch.Generator().manual_seed(0)) * 2 - 1
-        x = uniform.to(network.layers[0].theta)  # type: ignore[arg-type]
+        x = uniform.to(network.layers[0].theta)
     return layer_inputs(network, x)
 
 
@@ -181,20 +181,20 @@ def plot_network(
 
 def _layers(network: QKAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
     for depth, layer in enumerate(network.layers):
-        edges = layer.in_features * layer.out_features  # type: ignore[operator]
-        if edges > MAX_SHOWN_EDGES:
+        count = layer.in_features * layer.out_features
+        if count > MAX_SHOWN_EDGES:
             raise ValueError(
-                f"layer {depth} has {edges:,} edges, more than the {MAX_SHOWN_EDGES:,} that a figure can show; "
+                f"layer {depth} has {count:,} edges, more than the {MAX_SHOWN_EDGES:,} that a figure can show; "
                 "prune inputs or nodes, or draw single edges with plot_edge"
             )
     found = []
     for layer, inputs in zip(network.layers, _samples(network, x), strict=False):
         outs, ins = layer.out_features, layer.in_features
         # Enough samples for an activity, and no more numbers than fit into memory with ease.
-        stride = -(-len(inputs) * outs * ins // 20_000_000)  # type: ignore[operator]
-        activity = edge_activity(layer, inputs[::stride].to(layer.theta)).detach().double().cpu()  # type: ignore[arg-type]
-        edges = kept_edges(layer)  # type: ignore[arg-type]
-        found.append(_Drawn(layer, inputs, activity, edges, len(edges) <= max_edges))  # type: ignore[arg-type]
+        stride = -(-len(inputs) * outs * ins // 20_000_000)
+        activity = edge_activity(layer, inputs[::stride].to(layer.theta)).detach().double().cpu()
+        edges = kept_edges(layer)
+        found.append(_Drawn(layer, inputs, activity, edges, len(edges) <= max_edges))
     return found
 
 
@@ -365,10 +365,10 @@ def plot_edge(network: QKAN, layer_index: int, output: int, input: int, x: Tenso
     figure.clear()
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
-    base = base_function(layer.base_activation)
-    if base is not None and edge_is_kept(layer, output, input):
+    base, weight = base_function(layer.base_activation), layer.base_weight
+    if base is not None and weight is not None and edge_is_kept(layer, output, input):
         with torch.no_grad():
-            branch = float(layer.base_weight[output, input]) * base(points.to(layer.theta)).double()  # type: ignore[index]
+            branch = float(weight[output, input]) * base(points.to(layer.theta)).double()
         axes.plot(points.cpu(), (whole - branch).cpu(), color=_ORANGE, ls="--", lw=1.3, label="circuit")
         axes.plot(points.cpu(), branch.cpu(), color=_GREY, ls="--", lw=1.3, label="base branch")
     axes.plot(points.cpu(), whole.cpu(), color=_BLUE, lw=2.2, label="edge")

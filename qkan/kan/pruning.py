@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from qkan.layers.qkan_layer import QKANLayer
 
 if TYPE_CHECKING:
     from qkan.kan.network import QKAN
+
+Network = TypeVar("Network", bound="QKAN")
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,13 @@ class Pruned:
         return text if self.change is None else f"{text}; outputs moved by {self.change:.3g} in the mean"
 
 
-def _layers(model: QKAN) -> list[QKANLayer]:
-    return model._qkan_layers()
-
-
 def masks_of(model: QKAN) -> list[Tensor]:
     """The kept edges of every layer, bool (out, in) on the CPU."""
     return [
         torch.ones(layer.out_features, layer.in_features, dtype=torch.bool)
         if layer.edge_mask is None
         else layer.edge_mask.cpu()
-        for layer in _layers(model)
+        for layer in model.layers
     ]
 
 
@@ -88,7 +86,7 @@ def remove(model: QKAN, removals: Sequence[Tensor], x: Tensor | None = None) -> 
     with torch.no_grad():
         means = None if x is None else _means(model, x)
         reference = None if x is None else model(x)
-        for index, (layer, old, new) in enumerate(zip(_layers(model), before, after, strict=True)):
+        for index, (layer, old, new) in enumerate(zip(model.layers, before, after, strict=True)):
             layer.prune(~new)
             if means is not None and (old & ~new).any():
                 _add_constants(layer, (means[index] * (old & ~new).to(means[index].device)).sum(1))
@@ -107,7 +105,7 @@ def remove(model: QKAN, removals: Sequence[Tensor], x: Tensor | None = None) -> 
 def _means(model: QKAN, x: Tensor) -> list[Tensor]:
     """The mean over samples of every edge, (out, in) for every layer."""
     means = []
-    for layer in _layers(model):
+    for layer in model.layers:
         means.append(edge_samples(layer, x).mean(0))
         x = layer(x)
     return means
@@ -165,7 +163,7 @@ def prune(
     if x.dim() < 2 or x.shape[:-1].numel() < 2:
         raise ValueError(f"x of shape {tuple(x.shape)} must hold two or more samples: what varies is what counts")
     with torch.no_grad():
-        for layer in _layers(model):
+        for layer in model.layers:
             activity.append(edge_activity(layer, inputs).cpu())
             inputs = layer(inputs)
     for index, found in enumerate(activity):
@@ -198,7 +196,7 @@ def _without_idle_nodes(masks: list[Tensor], activity: list[Tensor], threshold: 
 def prune_edges(model: QKAN, edges: Iterable[tuple[int, int, int]] | Sequence[Tensor], x: Tensor | None) -> Pruned:
     """See :meth:`qkan.QKAN.prune_edges`."""
     given: list[Any] = list(edges)
-    layers = _layers(model)
+    layers = model.layers
     if given and all(isinstance(edge, Tensor) for edge in given):
         if len(given) != len(layers):
             raise ValueError(f"{len(given)} masks do not fit; give one for each of the {len(layers)} layers")
@@ -242,7 +240,7 @@ def _inside(name: str, index: int, low: int, high: int) -> int:
     return index
 
 
-def compact(model: QKAN) -> QKAN:
+def compact(model: Network) -> Network:
     """See :meth:`qkan.QKAN.compact`."""
     masks = masks_of(model)
     _check_connected(masks)
@@ -251,7 +249,7 @@ def compact(model: QKAN) -> QKAN:
         alive.insert(0, (mask & alive[0].unsqueeze(1)).any(0))
     alive[0] = torch.ones_like(alive[0])
     levels = [level.nonzero().flatten() for level in alive]
-    layers = [_part(layer, levels[index], levels[index + 1]) for index, layer in enumerate(_layers(model))]
+    layers = [_part(layer, levels[index], levels[index + 1]) for index, layer in enumerate(model.layers)]
     return type(model).from_layers(layers).train(model.training)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from qkan.layers.qkan_layer import QKANLayer
 if TYPE_CHECKING:
     from qkan.kan.network import QKAN
 
+Network = TypeVar("Network", bound="QKAN")
 #: The entry of the metadata, and the version of what it holds.
 ENTRY, FORMAT = "qkan", 1
 _ANSATZ = (
@@ -74,7 +75,7 @@ def save(model: QKAN, path: str | os.PathLike[str], overwrite: bool) -> None:
     write_atomic(path, lambda file: file.write(content))
 
 
-def load(kind: type[QKAN], path: str | os.PathLike[str], device: torch.device | str | int) -> QKAN:
+def load(kind: type[Network], path: str | os.PathLike[str], device: torch.device | str | int) -> Network:
     """See :meth:`qkan.QKAN.load`."""
     import safetensors
 
@@ -99,7 +100,7 @@ def load(kind: type[QKAN], path: str | os.PathLike[str], device: torch.device | 
     return model
 
 
-def _built(kind: type[QKAN], path: Path, entry: str) -> QKAN:
+def _built(kind: type[Network], path: Path, entry: str) -> Network:
     """The network of an entry, without values: on the meta device nothing is allocated, whatever the file says."""
     try:
         config = json.loads(entry)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from qkan._util.module_list import module_list
 from qkan.kan.closed_form import compose
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
 from qkan.layers.edge_formula import Numbers, edge_formula
@@ -94,7 +95,7 @@ def layer_inputs(network: QKAN, x: Tensor) -> list[Tensor]:
     """
     check_input(x, network.width[0], type(network).__name__)
     with torch.no_grad():
-        values = [x.reshape(-1, x.shape[-1]).to(network.layers[0].theta)]  # type: ignore[arg-type]
+        values = [x.reshape(-1, x.shape[-1]).to(network.layers[0].theta)]
         if len(values[0]) < 2:
             raise ValueError(f"x of shape {tuple(x.shape)} holds {len(values[0])} samples; give two or more")
         for layer in network.layers:
@@ -141,7 +142,7 @@ def pick_layer(network: QKAN, index: int) -> QKANLayer:
         raise ValueError(
             f"layer_index {index} is outside [0, {len(network.layers) - 1}]: the network has no such layer"
         )
-    return network.layers[index]  # type: ignore[return-value]
+    return network.layers[index]
 
 
 def edge_curves(layer: QKANLayer, x: Tensor) -> Tensor:
@@ -158,7 +159,7 @@ def auto_symbolic(
     finite_float("penalty", penalty, fix="0 ranks by R^2 alone")
     if not r2 <= 1:
         raise ValueError(f"r2 {r2} must be at most 1: an edge is snapped where its fit reaches it")
-    edges = sum(layer.in_features * layer.out_features for layer in network.layers)  # type: ignore[operator, misc]
+    edges = sum(layer.in_features * layer.out_features for layer in network.layers)
     if edges > MAX_SNAPPED:
         raise ValueError(
             f"the network has {edges:,} edges, more than {MAX_SNAPPED:,} that can be snapped in reasonable time; prune "
@@ -167,16 +168,13 @@ def auto_symbolic(
     values = layer_inputs(network, x)
     picked = []
     for layer, inputs in zip(network.layers, values[:-1], strict=True):
-        curves = edge_curves(layer, inputs)  # type: ignore[arg-type]
+        curves = edge_curves(layer, inputs)
         _, outs, ins = curves.shape
         y = curves.permute(1, 2, 0).reshape(outs * ins, -1)
         ranked = _ranked(functions, inputs.T.repeat(outs, 1), y, penalty)
         choices = [next((s for s in fits if s.r2 >= r2), None) for fits in ranked]
         picked.append(
-            [
-                [choices[o * ins + i] if edge_is_kept(layer, o, i) else None for i in range(ins)]  # type: ignore[arg-type]
-                for o in range(outs)
-            ]
+            [[choices[o * ins + i] if edge_is_kept(layer, o, i) else None for i in range(ins)] for o in range(outs)]
         )
     return SymbolicQKAN(network, functions, picked, values)
 
@@ -209,7 +207,8 @@ class _SymbolicLayer(nn.Module):
 
     def _edges(self, name: str) -> tuple[Tensor, Tensor]:
         edges = [(o, i) for o, row in enumerate(self.names) for i, other in enumerate(row) if other == name]
-        return tuple(torch.tensor(edges, dtype=torch.long, device=self.affine.device).reshape(-1, 2).unbind(-1))  # type: ignore[return-value]
+        outs, ins = torch.tensor(edges, dtype=torch.long, device=self.affine.device).reshape(-1, 2).unbind(-1)
+        return outs, ins
 
     def function(self, name: str) -> SymbolicFunction:
         """The function of that name; a constant stands for pruned edges whatever the library."""
@@ -266,19 +265,14 @@ class SymbolicQKAN(nn.Module):
     ) -> None:
         super().__init__()
         self.width = list(network.width)
-        self.layers = nn.ModuleList(
-            _SymbolicLayer(layer, functions, choices)  # type: ignore[arg-type]
-            for layer, choices in zip(network.layers, picked, strict=True)
+        self.layers = module_list(
+            _SymbolicLayer(layer, functions, choices) for layer, choices in zip(network.layers, picked, strict=True)
         )
         with torch.no_grad():
             error = (self(values[0]) - values[-1]).square().mean(0)
         variance = values[-1].var(0, correction=0)
         self.register_buffer("rmse", error.sqrt())
         self.register_buffer("r2", torch.where(error > 0, 1 - error / variance, 1.0))
-
-    @property
-    def _stack(self) -> list[_SymbolicLayer]:
-        return list(self.layers)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in turn to ``x`` (..., width[0]); NaN outside the domain of a function such as log."""
@@ -309,7 +303,7 @@ class SymbolicQKAN(nn.Module):
         if y.shape != (*x.shape[:-1], self.width[-1]):
             raise ValueError(f"y of shape {tuple(y.shape)} does not fit; x needs {(*x.shape[:-1], self.width[-1])}")
         positive_int("steps", steps)
-        affine = [layer.affine for layer in self._stack]
+        affine = [layer.affine for layer in self.layers]
         kept = [parameter.detach().clone() for parameter in affine]
         optimizer = torch.optim.LBFGS(
             affine, max_iter=steps, tolerance_grad=1e-14, tolerance_change=1e-16, line_search_fn="strong_wolfe"
@@ -333,7 +327,7 @@ class SymbolicQKAN(nn.Module):
             if not loss() < before:
                 for parameter, value in zip(affine, kept, strict=True):
                     parameter.copy_(value)
-        for layer in self._stack:
+        for layer in self.layers:
             layer.simplify()
         return self
 
@@ -352,7 +346,7 @@ class SymbolicQKAN(nn.Module):
                 [self._form(layer, o, i, name, numbers) for i, name in enumerate(row)]
                 for o, row in enumerate(layer.names)
             ]
-            for layer in self._stack
+            for layer in self.layers
         ]
         return compose(forms, variables, self.width[0], nested)
 
@@ -373,7 +367,7 @@ class SymbolicQKAN(nn.Module):
         import pandas as pd
 
         rows = []
-        for depth, layer in enumerate(self._stack):
+        for depth, layer in enumerate(self.layers):
             for o, row in enumerate(layer.names):
                 for i, name in enumerate(row):
                     choice = layer.picked[o][i]
@@ -385,5 +379,5 @@ class SymbolicQKAN(nn.Module):
 
     def extra_repr(self) -> str:
         """What print shows."""
-        left = sum(name == CIRCUIT for layer in self._stack for row in layer.names for name in row)
+        left = sum(name == CIRCUIT for layer in self.layers for row in layer.names for name in row)
         return f"width={self.width}, circuits left={left}"

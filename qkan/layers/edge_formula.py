@@ -181,8 +181,8 @@ def _algebraic(
     to_monomials = torch.tensor([[0, 1, 0], [1, 0, 1], [-1j, 0, 1j]], dtype=torch.complex128)  # 1, cos t, sin t
     for axis in range(reps):
         waves = torch.tensordot(to_monomials, waves, dims=([1], [axis])).movedim(0, axis)
-    slopes = [1.0] * reps if weight is None else weight.double().tolist()
-    shifts = [0.0] * reps if bias is None else bias.double().tolist()
+    slopes = [1.0] * reps if weight is None else weight.tolist()
+    shifts = [0.0] * reps if bias is None else bias.tolist()
 
     def monomial(kinds: Sequence[int], x: Expr) -> Any:
         factors = []
@@ -222,17 +222,17 @@ def _base_expression(name: str) -> Callable[[Expr], Any]:
 
 
 def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> list[_Term]:
-    theta, weight, bias = (None if p is None else p.cpu() for p in layer.circuit_of(output, input))
+    theta, weight, bias = layer.circuit_of(output, input)
     if layer.ansatz.encoding_map == "identity":
-        return _waves(layer.ansatz, layer.reps, theta, weight, bias, numbers)  # type: ignore[arg-type]
+        return _waves(layer.ansatz, layer.reps, theta, weight, bias, numbers)
     if weight is None and bias is None:
-        return _chebyshev(layer.ansatz, layer.reps, theta)  # type: ignore[arg-type]
+        return _chebyshev(layer.ansatz, layer.reps, theta)
     if 3**layer.reps > MAX_TERMS:
         raise ValueError(
             f"{layer.reps} repetitions of ansatz {layer.ansatz.name!r} with trained pre-activations are "
             f"{3**layer.reps:,} terms an edge, more than {MAX_TERMS:,}; use at most 9"
         )
-    return _algebraic(layer.ansatz, layer.reps, theta, weight, bias, numbers)  # type: ignore[arg-type]
+    return _algebraic(layer.ansatz, layer.reps, theta, weight, bias, numbers)
 
 
 def edge_formula(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> EdgeFormula:

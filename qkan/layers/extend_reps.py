@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from qkan.kernels.circuits.ansatz import PAULIS, ROTATIONS, Ansatz
+from qkan.kernels.circuits.ansatz import GATES, Ansatz
 from qkan.layers.options import check_memory, config_of
+from qkan.quantum.spectrum import bloch_parts
 
 if TYPE_CHECKING:
     from qkan.layers.qkan_layer import QKANLayer
@@ -83,24 +84,21 @@ class Extension(NamedTuple):
 
 def _turn(axis: int, angle: Tensor) -> Tensor:
     """Rotations of Bloch vectors (..., 3, 3) by angles (...)."""
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    matrix = torch.zeros(*angle.shape, 3, 3, dtype=torch.float64)
-    matrix[..., axis, axis] = 1
-    matrix[..., first, first] = matrix[..., second, second] = angle.cos()
-    matrix[..., second, first] = angle.sin()
-    matrix[..., first, second] = -angle.sin()
-    return matrix
+    still, turning, crossing = bloch_parts(axis)
+    angle = angle[..., None, None]
+    return still + angle.cos() * turning + angle.sin() * crossing
 
 
 def _gates(gates: Sequence[str], angles: Tensor) -> Tensor:
     """All gates as one matrix (..., 3, 3); angles (..., trained gates)."""
     matrix, column = torch.eye(3, dtype=torch.float64).expand(*angles.shape[:-1], 3, 3), 0
     for gate in gates:
-        if gate in ROTATIONS:
-            turn, column = _turn(ROTATIONS[gate], angles[..., column]), column + 1
+        axis = GATES[gate].axis
+        if GATES[gate].rotates:
+            turn, column = _turn(axis, angles[..., column]), column + 1
         else:
-            turn = -torch.eye(3, dtype=torch.float64)
-            turn[PAULIS[gate], PAULIS[gate]] = 1
+            still, turning, _ = bloch_parts(axis)
+            turn = still - turning
         matrix = turn @ matrix
     return matrix
 
@@ -116,7 +114,7 @@ def _candidates(angles: int) -> Tensor:
 def _search(ansatz: Ansatz, at_start: bool, weight: float, encoded: Tensor, theta: Tensor) -> Extension | None:
     """The first added row and shift under which nothing changes at angles theta and encoded (trials, ...)."""
     candidates = _candidates(ansatz.angles)
-    encoding = _turn(ROTATIONS[ansatz.encoding], encoded)
+    encoding = _turn(GATES[ansatz.encoding].axis, encoded)
     trained = ansatz.rows(1) > 1
     if at_start:
         initial = torch.tensor(ansatz.initial, dtype=torch.float64)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qkan._util.optional import require_pennylane
-from qkan.kernels.circuits.ansatz import PAULIS, Ansatz
+from qkan.kernels.circuits.ansatz import GATES, Ansatz
 from qkan.quantum import runtime_estimate as workload
 from qkan.quantum.execution import Circuit, gate_angles, preparation
 from qkan.quantum.pennylane import PennyLane
@@ -88,7 +88,7 @@ class Edge:
         lines = ["OPENQASM 2.0;", 'include "qelib1.inc";', "qreg q[1];", "creg c[1];"]
         remaining = iter(angles)
         gates = preparation(self.ansatz.initial) + [
-            (gate, None if gate in PAULIS else next(remaining)) for gate, _, _ in self.ansatz.gates(self.reps)
+            (gate, next(remaining) if GATES[gate].rotates else None) for gate, _, _ in self.ansatz.gates(self.reps)
         ]
         lines += [f"{gate} q[0];" if angle is None else f"{gate}({angle!r}) q[0];" for gate, angle in gates]
         return "\n".join([*lines, "measure q[0] -> c[0];"]) + "\n"

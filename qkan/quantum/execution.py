@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from qkan._util.optional import require_pennylane
-from qkan.kernels.circuits.ansatz import PAULIS, Ansatz
+from qkan.kernels.circuits.ansatz import GATES, Ansatz
 from qkan.quantum import runtime_estimate as workload
 from qkan.quantum.noise import Noise
 
@@ -43,9 +43,9 @@ class Circuit:
             density: whether density matrices are simulated.
         """
         qml = require_pennylane()
-        # PennyLane 0.42 cannot broadcast RZ on density matrices, nor differentiate PhaseShift there.
-        turns = {"rx": qml.RX, "ry": qml.RY, "rz": _rot if density else qml.RZ}
-        paulis = {"x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ}
+        operations = {name: getattr(qml, gate.pennylane) for name, gate in GATES.items()}
+        if density:  # PennyLane 0.42 cannot broadcast RZ on density matrices, nor differentiate PhaseShift there.
+            operations["rz"] = _rot
 
         def then_noise() -> None:
             if noise is not None and noise.depolarizing:
@@ -57,14 +57,12 @@ class Circuit:
             if angle is None:
                 qml.Hadamard(wires=0)
             else:
-                turns[gate](angle, wires=0)
+                operations[gate](angle, wires=0)
             then_noise()
         remaining = iter(angles)
         for gate, _, _ in self.ansatz.gates(self.reps):
-            if gate in PAULIS:
-                paulis[gate](wires=0)
-            else:
-                turns[gate](next(remaining), wires=0)
+            arguments = (next(remaining),) if GATES[gate].rotates else ()
+            operations[gate](*arguments, wires=0)
             then_noise()
         if noise is not None and noise.readout:
             qml.BitFlip(noise.readout, wires=0)

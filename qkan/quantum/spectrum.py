@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.ansatz import PAULIS, ROTATIONS, Ansatz
+from qkan.kernels.circuits.ansatz import GATES, Ansatz
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,15 +83,15 @@ def spectrum_of(ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None,
             f"ansatz {ansatz.name!r} encodes acos(w x + b), so its circuit is no sum of waves in x; "
             "use an ansatz that encodes w x + b itself"
         )
-    theta = theta.detach().double().cpu()
-    weights = torch.ones(reps, dtype=torch.float64) if weight is None else weight.detach().double().cpu()
-    biases = torch.zeros(reps, dtype=torch.float64) if bias is None else bias.detach().double().cpu()
+    theta = theta.detach().cpu().double()
+    weights = torch.ones(reps, dtype=torch.float64) if weight is None else weight.detach().cpu().double()
+    biases = torch.zeros(reps, dtype=torch.float64) if bias is None else bias.detach().cpu().double()
     frequencies = torch.zeros(1, dtype=torch.float64)
     vectors = torch.tensor([ansatz.initial], dtype=torch.complex128)
     reach = 1 + float(weights.abs().sum())
     for gate, entry, encoding in ansatz.gates(reps):
-        still, turning, crossing = _parts(PAULIS[gate] if gate in PAULIS else ROTATIONS[gate])
-        if gate in PAULIS:
+        still, turning, crossing = (part.to(torch.complex128) for part in bloch_parts(GATES[gate].axis))
+        if not GATES[gate].rotates:
             vectors = vectors @ (still - turning).T
         elif encoding is None:
             angle = theta[entry]
@@ -112,14 +112,17 @@ def spectrum_of(ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None,
     return Spectrum(frequencies[kept], vectors[kept, 2])
 
 
-def _parts(axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Complex 3 x 3 matrices of a rotation about an axis by t: what stays, what turns with cos t, and with sin t."""
-    still = torch.zeros(3, 3, dtype=torch.complex128)
+def bloch_parts(axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What a rotation of the Bloch vector about an axis is made of: by t it is S + cos(t) C + sin(t) N.
+
+    Returns S, C and N, (3, 3) float64. A Pauli gate, half a turn, is S - C.
+    """
+    still = torch.zeros(3, 3, dtype=torch.float64)
     still[axis, axis] = 1
-    crossing = torch.zeros(3, 3, dtype=torch.complex128)
+    crossing = torch.zeros(3, 3, dtype=torch.float64)
     first, second = (axis + 1) % 3, (axis + 2) % 3
     crossing[second, first], crossing[first, second] = 1, -1
-    return still, torch.eye(3, dtype=torch.complex128) - still, crossing
+    return still, torch.eye(3, dtype=torch.float64) - still, crossing
 
 
 def _merged(frequencies: Tensor, vectors: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import pytest
 from qkan.datasets import DataError
 from qkan.datasets.milan.importer import import_milan
 from qkan.datasets.milan.sample import file_name, write_sample
-from qkan.datasets.milan.sources import find_sources, open_source
+from qkan.datasets.milan.sources import find_sources
 
 DAY, NEXT = dt.date(2013, 11, 1), dt.date(2013, 11, 2)
 
@@ -34,7 +34,7 @@ def read_days(path):
 
 
 def read_all(source):
-    with open_source(source.path, source.member) as file:
+    with source.open() as file:
         return file.read()
 
 

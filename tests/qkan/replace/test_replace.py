@@ -62,7 +62,7 @@ def test_a_share_of_the_parameters_is_reached_from_below(replacement: str, share
 
 def test_grkan_starts_as_the_activation_and_keeps_dropouts() -> None:
     model = nn.ModuleDict({"mlp": MLP("plain", 8, 16, 8)})
-    replace_mlp(model, "grkan", engine="torch")
+    replace_mlp(model, "grkan", backend="torch")
     block, drop = model["mlp"]
     assert isinstance(block, GRKAN)
     assert (block.hidden_features, block.act2.init, block.act1.init) == (16, "silu", "identity")
