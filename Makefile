@@ -10,12 +10,14 @@ ECOSYSTEM_VENV ?= .venv-ecosystem
 ECOSYSTEM_BIN := $(abspath $(ECOSYSTEM_VENV))/bin
 ECOSYSTEM_STAMP := $(ECOSYSTEM_VENV)/.installed
 LINT_TREE := build/lint-tree
+PEERS := build/peers
+BENCH ?=
 
-.PHONY: help demo test test-ecosystem lint clean
+.PHONY: help demo test test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series: runs/demo, runs/demo-lstm
 	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
@@ -42,6 +44,23 @@ lint: $(STAMP) ## check style, format, types and layering
 	cd $(LINT_TREE) && $(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 		| sed -E 's#^qkan/(kernels|datasets|cli)/#\1/#'
 	cd $(LINT_TREE) && PYTHONPATH=. $(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
+
+bench-layer bench-lstm bench-rational bench-block: bench-%: $(STAMP)
+	$(BIN)/python -m benchmarks.$* $(BENCH)
+
+bench-layer: ## measure layers: errors, time, memory; options in BENCH="--peers --threads 2"
+bench-lstm: ## measure recurrences
+bench-rational: ## measure rational activations
+bench-block: ## measure GPT blocks with an MLP and with HQKANs
+
+# One environment a package, with the torch of .venv. The original package is built with the torch that it runs with.
+bench-peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.installed,$(wildcard benchmarks/peers/*.txt)) ## make the environments of the packages that --peers measures, in build/peers
+
+$(PEERS)/%/.installed: benchmarks/peers/%.txt constraints.txt | $(STAMP)
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --constraint constraints.txt torch setuptools wheel ninja numpy
+	$(@D)/bin/pip install --quiet --constraint constraints.txt $(if $(filter qkan-%,$*),--no-build-isolation) torch --requirement $<
+	touch $@
 
 clean: ## remove the virtual environments, build outputs and caches; keep runs/
 	rm -rf $(VENV) $(ECOSYSTEM_VENV) build dist *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis

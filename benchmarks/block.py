@@ -1,4 +1,4 @@
-"""A GPT block with an MLP against the same block with HQKANs in the MLP's place, and both alone."""
+"""``python -m benchmarks.block``: a GPT block with an MLP, the same block with HQKANs in its place, and both alone."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import click
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import Contestant, Entry, Errors, Prepared
+from benchmarks.harness.candidates import CLASSICAL, OURS, Candidate, Entry, Errors, Prepared, trained
+from benchmarks.harness.command import NamesType, Numbers, benchmark, chosen_sizes, measure
 from benchmarks.harness.measure import Step
-from benchmarks.harness.work import TokenSize, Work, against_aim, gradient_error, seeded, trained
+from benchmarks.harness.work import Options, TokenSize, Work, against_aim, gradient_error, seeded
+from qkan.kernels.circuits.ansatz import MAX_REPS
 from qkan.replace.api import replace_mlp
 
-#: What HQKANs are measured: the paper's latent, and latents by the share of the MLP's parameters.
+SIZES, BASE = ((8, 128, 256),), (1, 16, 64)
+#: The HQKANs that are measured: the paper's latent, and latents by the share of the MLP's parameters.
 LATENTS: Mapping[str, float | None] = MappingProxyType({"log2": None, "quarter": 0.25, "equal": 1.0})
 MLP_BLOCK, MLP_ALONE = "block, MLP", "MLP alone"
 #: Largest errors by dtype: of an output, and of a gradient over its largest entry. About ten times what is reached
@@ -81,28 +84,19 @@ class BlockWork(Work):
 
     @property
     def title(self) -> str:
-        """What the table is about."""
         return f"{self.size}: {self.heads} heads, R = {self.reps}, {self.options}"
 
     @property
     def numbers(self) -> int:
-        """About as many have parameters, inputs and outputs together."""
         size = self.size
         return 12 * size.channels**2 + 2 * size.batch * size.tokens * size.channels
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the figures on disk say of the work."""
         return {"size": self.size._asdict(), "heads": self.heads, "reps": self.reps}
 
     @property
-    def request(self) -> dict[str, Any]:
-        """Nothing: there is no package of others to measure."""
-        raise ValueError("no packages of others are measured beside GPT blocks")
-
-    @property
     def tolerances(self) -> dict[str, float]:
-        """Largest errors, with words that say of what."""
         of_output, of_gradient = TOLERANCES[self.options.dtype]
         return {"output": of_output, "gradient over its largest entry": of_gradient}
 
@@ -115,12 +109,12 @@ class BlockWork(Work):
                 replace_mlp(block, parameters=LATENTS[latent], **options)
         return block.to(self.options.device, self.options.torch_dtype)
 
-    def contestants(self) -> list[Contestant]:
+    def candidates(self) -> list[Candidate]:
         """Blocks with the MLP and with HQKANs, then the MLP and the HQKANs alone."""
         options, channels = self.options, self.size.channels
         x, upstream = options.numbers(self.size, options.inputs, 1), options.numbers(self.size, "normal", 2)
 
-        def contestant(name: str, alone: bool, latent: str | None) -> Contestant:
+        def candidate(name: str, alone: bool, latent: str | None) -> Candidate:
             def part(block: GPTBlock) -> nn.Module:
                 return block.mlp if alone else block
 
@@ -135,12 +129,12 @@ class BlockWork(Work):
                     f"{channels}-{width}-{channels}",
                 )
 
-            return Contestant(name, contest.CLASSICAL if latent is None else contest.OURS, prepare)
+            return Candidate(name, CLASSICAL if latent is None else OURS, prepare)
 
         found = []
         for alone in (False, True):
-            found.append(contestant(MLP_ALONE if alone else MLP_BLOCK, alone, None))
-            found += [contestant(_name(latent, alone), alone, latent) for latent in self.latents]
+            found.append(candidate(MLP_ALONE if alone else MLP_BLOCK, alone, None))
+            found += [candidate(_name(latent, alone), alone, latent) for latent in self.latents]
         return found
 
     def notes(self, entries: Sequence[Entry]) -> list[str]:
@@ -190,3 +184,46 @@ def errors(module: nn.Module, exact: nn.Module, x: Tensor, upstream: Tensor, lim
     found += [gradient_error(each, expected, (...,)) for each, expected in zip(parameters, of_parameters, strict=True)]
     wrong = (got.detach()[part].double() - wanted.detach()).abs().max()
     return Errors(float(wrong), float(torch.stack(found).max()), *limits)
+
+
+@benchmark(
+    "block",
+    ("B,T,C", "Batch, tokens, width of the model"),
+    SIZES,
+    "B, T and C",
+    click.option("--heads", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Of attention."),
+    click.option(
+        "--reps", type=click.IntRange(1, MAX_REPS), default=3, show_default=True, metavar="R",
+        help="Repetitions of the circuits.",
+    ),
+    click.option(
+        "--latents", type=NamesType("latent", lambda: LATENTS), metavar="NAME,...", default=",".join(LATENTS),
+        help="Latents of the HQKANs: log2 (of the width, as in the paper), quarter and equal (parameters of the MLP).  "
+        "[default: all]",
+    ),
+    inputs="normal",
+    examples=("--threads 2", "--size 4,64,384 --heads 6 --latents equal --reps 1"),
+)  # fmt: skip
+def main(
+    sizes: tuple[Numbers, ...], heads: int, reps: int, latents: tuple[str, ...], growth: bool, **chosen: Any
+) -> None:
+    """Measure a GPT block with an MLP against the same block with HQKANs in its place.
+
+    The block is causal attention and an MLP four times as wide with GELU, each behind a norm and beside a residual.
+    Every candidate is compared with itself in double precision, circuits on the reference, on the first tokens of the
+    first sequence, outputs and all gradients; then it is timed, in turns with all others. A training step is forward
+    and backward, to inputs and parameters, without an optimizer. Memory is the peak of one step beyond parameters,
+    inputs and gradients. If an error is too large, its row says WRONG and the command ends with exit code 1.
+
+    Figures, tables and picture are written to the folder: block.json, .md and .png, or growth.json, .md and .png.
+    """
+    found = [TokenSize(*size) for size in chosen_sizes(sizes, growth, SIZES, BASE)]
+
+    def works(options: Options) -> list[Work]:
+        return [BlockWork(size, options, heads, reps, latents) for size in found]
+
+    measure("block", works, growth, backends=("auto",), ansatz="pz", **chosen)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.block")

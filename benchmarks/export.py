@@ -1,7 +1,7 @@
 """Exported runs: seconds to export, size, parity, and latency of onnxruntime and PyTorch for one window and for 1,000.
 
-    python benchmarks/export.py                         # a QKAN-LSTM on the telecom series, window 24
-    python benchmarks/export.py --cell lstm --window 168
+    python -m benchmarks.export                         # a QKAN-LSTM on the telecom series, window 24
+    python -m benchmarks.export --cell lstm --window 168
 
 The weights are those of one short epoch: neither time nor size depends on them. Latency is the median over repeated
 calls on one thread, after warming up; the run itself (PyTorch, this package's engines) and both programs take turns in

@@ -1,6 +1,6 @@
 """Near-linear against normal initial angles: the measurement behind the default (docs/decisions.md).
 
-    python benchmarks/initial_values.py             # about five minutes of one core
+    python -m benchmarks.initial_values             # about five minutes of one core
 
 Trains each cell on each series with both schemes through the training loop of ``qkan train``, at learning rates 3e-2
 and 1e-1, and prints the median test error over seeds at the learning rate of the lower median validation error.

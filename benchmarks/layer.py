@@ -1,25 +1,29 @@
-"""What a QKAN layer is measured against: every backend, Linear, the MLP of its size, other people's layers."""
+"""``python -m benchmarks.layer``: a QKAN layer against Linear, the MLP of its size and layers of other packages."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import click
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import Contestant, Errors, Prepared
+from benchmarks.harness.candidates import CLASSICAL, OURS, Candidate, Errors, module_candidate, trained
+from benchmarks.harness.command import NamesType, Numbers, benchmark, chosen_sizes, circuit_options, measure
 from benchmarks.harness.measure import Step
-from benchmarks.harness.work import Work, gradient_error, seeded, spread, state_of, trained
+from benchmarks.harness.work import Options, Work, gradient_error, seeded, spread, state_of
 from qkan.kernels import layer as dispatch
 from qkan.layers.qkan_layer import QKANLayer
 
+SIZES, BASE = ((256, 64, 64, 3), (1024, 32, 32, 3), (4096, 128, 128, 3), (64, 8, 20, 3)), (64, 16, 16, 2)
 MLP = "MLP"
+PREACTS = {"fixed": ("fixed",), "trained": ("trained",), "both": ("fixed", "trained")}
 #: Largest errors by dtype, for one input and one repetition: of an output, and of a gradient over its largest entry.
 #: Rounding grows with the square root of the circuits' gates, so both are multiplied by sqrt(repetitions), and with
 #: that of the inputs that an output sums. About ten times what the backends reach.
@@ -58,22 +62,18 @@ class LayerWork(Work):
 
     @property
     def kind(self) -> str:
-        """The pre-activations."""
         return self.preact
 
     @property
     def title(self) -> str:
-        """What the table is about."""
         return f"{self.size}: {self.preact} pre-activations, {self.options}"
 
     @property
     def label(self) -> str:
-        """The work in few words."""
         return f"{self.size}, {self.preact}"
 
     @property
     def numbers(self) -> int:
-        """About as many have parameters, inputs and outputs together."""
         size = self.size
         edges = size.in_features * size.out_features
         parameters = edges * (2 * (size.reps + 1) + 1 + (2 * size.reps if self.preact == "trained" else 0))
@@ -81,12 +81,10 @@ class LayerWork(Work):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the figures on disk say of the work."""
         return {"size": self.size._asdict(), "preact": self.preact}
 
     @property
     def request(self) -> dict[str, Any]:
-        """What other people's packages must know."""
         size = self.size
         return {
             "in_features": size.in_features,
@@ -100,7 +98,6 @@ class LayerWork(Work):
 
     @property
     def tolerances(self) -> dict[str, float]:
-        """Largest errors, with words that say of what."""
         of_output, of_gradient = TOLERANCES[self.options.dtype]
         return {
             "output, times the root of inputs x repetitions": of_output,
@@ -126,16 +123,41 @@ class LayerWork(Work):
         """Random numbers (batch, columns) on the device."""
         return self.options.numbers((self.size.batch, columns), distribution, seed)
 
-    def contestants(self) -> list[Contestant]:
+    def candidates(self) -> list[Candidate]:
         """Every backend of the options, the MLP with as many parameters, and Linear."""
-        return contestants(self)
+        options, ends = self.options, (self.size.in_features, self.size.out_features)
+        x, upstream = self.columns(ends[0], options.inputs, 1), self.columns(ends[1], "normal", 2)
+        plain = self.layer("reference")
+        state, parameters = state_of(plain, options.seed), trained(plain)
+        truth = cache(lambda: Truth(self, state, x, upstream))  # one for all backends, made for the first of them
+        reasons = dispatch.available_backends()
+
+        def ours(backend: str) -> Candidate:
+            def make() -> nn.Module:
+                layer = self.layer(backend)
+                layer.load_state_dict(state)
+                return layer
+
+            if reasons.get(backend) is not None:
+                return Candidate(backend, OURS, reason=reasons[backend])
+            return module_candidate(backend, OURS, make, x, upstream, errors=lambda layer: truth().errors(layer))
+
+        def classical(name: str, widths: tuple[int, ...]) -> Candidate:
+            def make() -> nn.Module:
+                with seeded(options.seed):
+                    return _linear_silu_linear(widths).to(options.device, options.torch_dtype)
+
+            return module_candidate(name, CLASSICAL, make, x, upstream, detail="-".join(map(str, widths)))
+
+        mlp = ends[0], hidden_width(parameters, *ends), ends[1]
+        return [*map(ours, options.backends), classical(MLP, mlp), classical("Linear", ends)]
 
 
 class Truth:
     """Outputs and gradients of the reference, in double precision, on a part of the work.
 
     The part is some samples and some outputs, spread evenly over all, so that no piece or tile of a kernel is left out.
-    A contestant runs the whole work with the upstream gradient of that part; all other gradients must be zero.
+    A candidate runs the whole work with the upstream gradient of that part; all other gradients must be zero.
 
     Args:
         work: what is measured.
@@ -180,48 +202,51 @@ def hidden_width(parameters: int, in_features: int, out_features: int) -> int:
     return max(1, math.ceil((parameters - out_features) / (in_features + out_features + 1)))
 
 
-def contestants(work: LayerWork) -> list[Contestant]:
-    """Every backend of the options, the MLP with as many parameters, and Linear."""
-    options, size = work.options, work.size
-    x, upstream = work.columns(size.in_features, options.inputs, 1), work.columns(size.out_features, "normal", 2)
-    plain = work.layer("reference")
-    state, parameters = state_of(plain, options.seed), trained(plain)
-    truths: list[Truth] = []  # one for all backends, made when the first of them is checked
-
-    def step_of(module: nn.Module) -> Callable[[int], Step]:
-        return lambda rows: Step(module, x[:rows].detach().requires_grad_(), upstream[:rows])
-
-    def ours(backend: str) -> Contestant:
-        def prepare() -> Prepared:
-            layer = work.layer(backend)
-            layer.load_state_dict(state)
-            return Prepared(parameters, step_of(layer), lambda: errors(layer))
-
-        reason = reasons.get(backend)
-        return Contestant(backend, contest.OURS, prepare if reason is None else None, reason=reason)
-
-    def errors(layer: nn.Module) -> Errors:
-        if not truths:
-            truths.append(Truth(work, state, x, upstream))
-        return truths[0].errors(layer)
-
-    def classical(name: str, widths: tuple[int, ...]) -> Contestant:
-        def prepare() -> Prepared:
-            with seeded(options.seed):
-                module = _linear_silu_linear(widths).to(options.device, options.torch_dtype)
-            return Prepared(trained(module), step_of(module), detail="-".join(map(str, widths)))
-
-        return Contestant(name, contest.CLASSICAL, prepare)
-
-    reasons = dispatch.available_backends()
-    ends = size.in_features, size.out_features
-    mlp = ends[0], hidden_width(parameters, *ends), ends[1]
-    return [*map(ours, options.backends), classical(MLP, mlp), classical("Linear", ends)]
-
-
 def _linear_silu_linear(widths: tuple[int, ...]) -> nn.Module:
     """Linear layers of these widths with SiLU between them."""
     modules: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
     for before, behind in pairwise(widths[1:]):
         modules += [nn.SiLU(), nn.Linear(before, behind)]
     return nn.Sequential(*modules)
+
+
+@benchmark(
+    "layer",
+    ("B,I,O,R", "Batch, inputs, outputs, repetitions"),
+    SIZES,
+    "B, I, O and R",
+    click.option(
+        "--preact", type=click.Choice(tuple(PREACTS)), default="both", show_default=True, help="Pre-activations."
+    ),
+    click.option(
+        "--backends",
+        type=NamesType("backend", lambda: dict.fromkeys((*dispatch.BACKENDS, *dispatch.available_backends()))),
+        metavar="NAME,...",
+        help="Ways to evaluate circuits, separated by commas.  [default: all]",
+    ),
+    circuit_options,
+    examples=("", "--size 256,64,64,3 --peers", "--growth --backends spectral,bloch --limit 10"),
+)
+def main(
+    sizes: tuple[Numbers, ...], preact: str, growth: bool, backends: tuple[str, ...] | None, **chosen: Any
+) -> None:
+    """Measure forward and backward of a QKAN layer.
+
+    Every way to evaluate its circuits is compared with the reference in double precision, outputs and all gradients;
+    then it is timed, in turns with Linear and with the MLP that has as many parameters. Memory is the peak of one
+    step beyond parameters, inputs and gradients. Peers are timed in environments and processes of their own, before and
+    after the others, and their better time counts. If an error is too large, its row says WRONG and the command ends
+    with exit code 1.
+
+    Figures, tables and picture are written to the folder: layer.json, .md and .png, or growth.json, .md and .png.
+    """
+    found = [Size(*size) for size in chosen_sizes(sizes, growth, SIZES, BASE)]
+
+    def works(options: Options) -> list[Work]:
+        return [LayerWork(size, options, kind) for size in found for kind in PREACTS[preact]]
+
+    measure("layer", works, growth, backends=backends or tuple(dispatch.available_backends()), **chosen)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.layer")

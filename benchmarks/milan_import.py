@@ -1,7 +1,7 @@
 """Speed and memory of `qkan data import milan` on an invented day of 5 million rows.
 
-    python benchmarks/milan_import.py             # about a minute of one core, 350 MB of disk
-    python benchmarks/milan_import.py --days 3 --freq 1h
+    python -m benchmarks.milan_import             # about a minute of one core, 350 MB of disk
+    python -m benchmarks.milan_import --days 3 --freq 1h
 
 Prints the rows per second of the whole import, checking, joining and writing included, and the peak memory of the
 process that imports. The sums of all squares are checked against those of the rows that were written.

@@ -1,7 +1,7 @@
 """Our models in neuralforecast beside its own LSTM of the same number of trained parameters: accuracy and time.
 
     pip install 'qkan-seq[neuralforecast]'
-    python benchmarks/neuralforecast_models.py
+    python -m benchmarks.neuralforecast_models
 
 Data: AirPassengersPanel, two monthly series that come with neuralforecast. Rolling origin: the last 24 months in two
 windows of 12. All models have the same decoder, scaler, learning rate and steps; only the encoder differs.

@@ -1,7 +1,7 @@
 """One epoch of a global QKAN-LSTM over many series: seconds and windows a second.
 
-    python benchmarks/panel.py                      # 1,000 series of 1,488 hourly values
-    python benchmarks/panel.py --series 100 --window 168 --horizon 24
+    python -m benchmarks.panel                      # 1,000 series of 1,488 hourly values
+    python -m benchmarks.panel --series 100 --window 168 --horizon 24
 
 The series are made here: a daily and a weekly wave of different size in each, noise, and no covariates. The time counts
 training alone, without reading, validation and compilation; on a busy machine the time of the CPU (one thread) says

@@ -1,7 +1,7 @@
 """A training step of QLSTM beside the usual way to write one: PennyLane, one QNode per gate and time step.
 
     pip install 'qkan-seq[pennylane]'
-    python benchmarks/qlstm.py
+    python -m benchmarks.qlstm
 
 Both run the same circuits with the same weights; their outputs and gradients are compared before anything is timed.
 """
@@ -93,7 +93,7 @@ def step_of(module: nn.Module, x: Tensor) -> Callable[[], None]:
 
 
 def milliseconds(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Medians; the contestants take turns, so that both see the same machine."""
+    """Medians; the candidates take turns, so that both see the same machine."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 2):
         for name, step in steps.items():
@@ -128,9 +128,9 @@ def main(
     if not max(output, gradient) < 1e-5:
         sys.exit("the implementations disagree; nothing was timed")
     usual_name = "PennyLane, a QNode per gate and step"
-    contestants = {usual_name: usual, "QLSTM(backend='pennylane')": broadcast, "QLSTM": ours}
-    contestants["nn.LSTM"] = nn.LSTM(1, hidden_size)
-    found = milliseconds({name: step_of(module, x) for name, module in contestants.items()}, rounds)
+    candidates = {usual_name: usual, "QLSTM(backend='pennylane')": broadcast, "QLSTM": ours}
+    candidates["nn.LSTM"] = nn.LSTM(1, hidden_size)
+    found = milliseconds({name: step_of(module, x) for name, module in candidates.items()}, rounds)
     print(f"training step: window {window}, batch {batch}, hidden size {hidden_size}, qubits {qubits}, ", end="")
     print(f"layers {circuit_layers}, {threads} threads, medians of {rounds}\n")
     print("| implementation | milliseconds | share |\n|---|---|---|")

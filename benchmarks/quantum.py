@@ -1,9 +1,9 @@
 """Forward and backward of a layer in PennyLane: this package's backend beside the original package's ``qml`` solver.
 
-The original package runs in an environment and a process of its own, which the first run installs into build/peers. Its
-solver is right at square layers only, so the layer is square.
+The original package runs in an environment and a process of its own: ``make bench-peers`` first. Its solver is right at
+square layers only, so the layer is square.
 
-python benchmarks/quantum.py
+    python -m benchmarks.quantum
 """
 
 import copy
@@ -13,17 +13,12 @@ import time
 import click
 import torch
 
-from benchmarks.harness import peers
 from benchmarks.harness.measure import draw
-from benchmarks.harness.peers import Peer, PeerProcess
+from benchmarks.harness.peer_modules import FOLDER
+from benchmarks.harness.peer_process import PeerProcess
 from qkan import PennyLane, QKANLayer
 from qkan.validation.layers import distance
 
-ORIGINAL = Peer(
-    "qkan-0.2.3-pennylane",
-    ("qkan==0.2.3", "pennylane==0.45.1"),
-    build_tools=("setuptools", "wheel", "ninja", "numpy"),
-)
 DEVICES = (PennyLane(), PennyLane(diff_method="parameter-shift"), PennyLane(device="default.mixed"))
 
 
@@ -47,16 +42,19 @@ def main(width: int, reps: int, batch: int, rounds: int, threads: int, limit: fl
     """Check, then time."""
     torch.set_num_threads(threads)
     layer = QKANLayer(width, width, reps, generator=torch.Generator().manual_seed(0))
-    x = draw(batch, width, "uniform", 1.0, 0).float().requires_grad_()
+    x = draw((batch, width), "uniform", 1.0, 0).requires_grad_()
     truth = copy.deepcopy(layer).double()(x.double()).detach()
-    python = peers.prepare(ORIGINAL, torch.__version__, print)
     request = {
-        "builder": "original", "solver": "qml", "ansatz": "pz", "preact": "fixed", "size": [batch, width, width, reps],
-        "inputs": "uniform", "bound": 1.0, "seed": 0, "device": "cpu", "dtype": "float32", "threads": threads,
-        "rounds": rounds, "limit": limit,
+        "builder": "original", "solver": "qml", "ansatz": "pz", "preact": "fixed", "in_features": width,
+        "out_features": width, "reps": reps, "x_shape": [batch, width], "y_shape": [batch, width], "batch_dim": 0,
+        "infer": False, "inputs": "uniform", "bound": 1.0, "seed": 0, "device": "cpu", "dtype": "float32",
+        "threads": threads, "rounds": rounds, "limit": limit,
     }  # fmt: skip
     ours = {}
-    with PeerProcess(python, python.parents[1] / "worker.log") as process:
+    home = FOLDER / "qkan-0.2.3"
+    if not (home / ".installed").exists():
+        raise SystemExit("the original package is not installed: make bench-peers")
+    with PeerProcess(home / "bin" / "python", home / "worker.log") as process:
         answers = [process.ask(request, 2 * limit)]
         for settings in DEVICES:
             layer.backend = settings

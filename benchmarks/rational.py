@@ -1,26 +1,30 @@
-"""What a group-rational activation is measured against: autograd of its formula, nn.GELU, and a plain copy."""
+"""``python -m benchmarks.rational``: rational activations, autograd of their formula, nn.GELU and a plain copy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+import click
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import Contestant, Entry, Errors, Prepared
+from benchmarks.harness.candidates import CLASSICAL, OURS, Candidate, Entry, Errors, module_candidate
+from benchmarks.harness.command import NamesType, Numbers, NumbersType, benchmark, chosen_sizes, measure
 from benchmarks.harness.measure import Step
-from benchmarks.harness.work import TokenSize, Work, against_aim, trained
+from benchmarks.harness.work import Options, TokenSize, Work, against_aim
+from qkan.kernels.rational.api import BACKENDS
 from qkan.kernels.rational.pytorch import ENGINE as PLAIN
 from qkan.kernels.rational.pytorch import gradients as formula_gradients
-from qkan.kernels.rational.types import Gradients, Spec
+from qkan.kernels.rational.types import DENOMINATORS, Gradients, Spec
 from qkan.layers.rational import GroupRational
 
-OURS, GELU, EAGER, STACKED, COPY = "GroupRational", "nn.GELU", "autograd of the formula", "stacked powers", "copy"
+SIZES, BASE = ((64, 197, 768),), (1, 197, 192)
+OUR_NAME, GELU, EAGER, STACKED, COPY = "GroupRational", "nn.GELU", "autograd of the formula", "stacked powers", "copy"
 #: Largest errors by dtype: of an output, and of a gradient over its largest entry. About ten times what is reached.
 TOLERANCES = {"float64": (1e-13, 1e-12), "float32": (2e-5, 2e-5), "bfloat16": (5e-2, 1e-2)}
 #: What ours should reach on two CPU cores, in float32.
@@ -96,14 +100,12 @@ class RationalWork(Work):
 
     @property
     def title(self) -> str:
-        """What the table is about."""
         m, n = self.spec.order
         form = f"order ({m}, {n}) over {self.spec.denominator}, {self.spec.groups} groups"
         return f"{self.size}: {form}, {self.options}"
 
     @property
     def numbers(self) -> int:
-        """Inputs and outputs together."""
         return 2 * self._elements
 
     @property
@@ -112,26 +114,19 @@ class RationalWork(Work):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the figures on disk say of the work."""
         spec = {"groups": self.spec.groups, "order": self.spec.order, "denominator": self.spec.denominator}
         return {"size": self.size._asdict(), **spec}
 
     @property
-    def request(self) -> dict[str, Any]:
-        """Nothing: there is no package of others to measure."""
-        raise ValueError("no packages of others are measured beside rational activations")
-
-    @property
     def tolerances(self) -> dict[str, float]:
-        """Largest errors, with words that say of what."""
         of_output, of_gradient = TOLERANCES[self.options.dtype]
         return {"output": of_output, "gradient over its largest entry": of_gradient}
 
-    def module(self, engine: str = "auto") -> GroupRational:
+    def module(self, backend: str = "auto") -> GroupRational:
         """The activation, its numerators per group, a little off its initial values."""
         spec, options = self.spec, self.options
         module = GroupRational(
-            self.size.channels, spec.groups, spec.order, "gelu", spec.denominator, False, backend=engine
+            self.size.channels, spec.groups, spec.order, "gelu", spec.denominator, False, backend=backend
         )
         noise = torch.Generator().manual_seed(options.seed)
         with torch.no_grad():
@@ -139,35 +134,28 @@ class RationalWork(Work):
                 parameter.add_(0.01 * torch.randn(parameter.shape, generator=noise))
         return module.to(options.device, options.torch_dtype)
 
-    def contestants(self) -> list[Contestant]:
-        """Ours on every engine, the formula in two forms, nn.GELU and a copy."""
+    def candidates(self) -> list[Candidate]:
+        """Ours on every backend, the formula in two forms, nn.GELU and a copy."""
         options = self.options
         x = options.numbers(self.size, options.inputs, 1)
         upstream = options.numbers(self.size, "normal", 2)
-        truth = _once(lambda: Truth(self, x, upstream))
+        truth = cache(lambda: Truth(self, x, upstream))
 
-        def contestant(name: str, family: str, make: Callable[[], nn.Module]) -> Contestant:
-            def prepare() -> Prepared:
-                module = make()
-                checked = isinstance(module, GroupRational | Formula)
-                return Prepared(
-                    trained(module),
-                    lambda rows: Step(module, x[:rows].detach().requires_grad_(), upstream[:rows]),
-                    (lambda: truth().errors(module)) if checked else None,
-                )
+        def candidate(name: str, family: str, make: Callable[[], nn.Module]) -> Candidate:
+            checked = name not in (GELU, COPY)
+            errors = (lambda module: truth().errors(module)) if checked else None
+            return module_candidate(name, family, make, x, upstream, errors=errors)
 
-            return Contestant(name, family, prepare)
-
-        def ours(engine: str) -> Contestant:
-            name = OURS if engine == "auto" else f"{OURS}, {engine}"
-            return contestant(name, contest.OURS, lambda: self.module(engine))
+        def ours(backend: str) -> Candidate:
+            name = OUR_NAME if backend == "auto" else f"{OUR_NAME}, {backend}"
+            return candidate(name, OURS, lambda: self.module(backend))
 
         return [
             *map(ours, options.backends),
-            contestant(GELU, contest.CLASSICAL, nn.GELU),
-            contestant(EAGER, contest.CLASSICAL, lambda: Formula(self.module(), False)),
-            contestant(STACKED, contest.CLASSICAL, lambda: Formula(self.module(), True)),
-            contestant(COPY, contest.CLASSICAL, _Copy),
+            candidate(GELU, CLASSICAL, nn.GELU),
+            candidate(EAGER, CLASSICAL, lambda: Formula(self.module(), False)),
+            candidate(STACKED, CLASSICAL, lambda: Formula(self.module(), True)),
+            candidate(COPY, CLASSICAL, _Copy),
         ]
 
     def notes(self, entries: Sequence[Entry]) -> list[str]:
@@ -175,7 +163,7 @@ class RationalWork(Work):
         found = {entry.name: entry for entry in entries}
         notes = []
         for name, entry in found.items():
-            if entry.family == contest.OURS and entry.median:
+            if entry.family == OURS and entry.median:
                 notes += [f"{name}: {text}" for text in self._reached(entry, found)]
         return notes
 
@@ -203,17 +191,6 @@ class RationalWork(Work):
             what = f"times the error of a running sum in the coefficients' gradients ({made})"
             texts.append(against_aim(share, what, "at most", _ROUNDING))
         return texts
-
-
-def _once(make: Callable[[], Any]) -> Callable[[], Any]:
-    made: list[Any] = []
-
-    def get() -> Any:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return get
 
 
 @dataclass(frozen=True)
@@ -278,3 +255,61 @@ def _columns(gradients: Gradients) -> list[Tensor]:
 
 def _error(got: Tensor, right: Tensor) -> float:
     return float((got.detach().double().view_as(right) - right).abs().max() / right.abs().max())
+
+
+@benchmark(
+    "rational",
+    ("B,T,C", "Batch, tokens, channels"),
+    SIZES,
+    "B, T and C",
+    click.option("--groups", type=click.IntRange(1), default=8, show_default=True, metavar="N", help="Of channels."),
+    click.option(
+        "--order", type=NumbersType("M,N", (5, 4), lowest=0), default="5,4", show_default=True, metavar="M,N",
+        help="Degrees of numerator and denominator, at most 8,8.",
+    ),
+    click.option(
+        "--denominator", type=click.Choice(DENOMINATORS), default=DENOMINATORS[0], show_default=True,
+        help="1 + sum |b_j| |x|^j or 1 + |sum b_j x^j|.",
+    ),
+    click.option(
+        "--backends", type=NamesType("backend", lambda: BACKENDS.names), metavar="NAME,...", default="auto",
+        show_default=True, help="Of ours, separated by commas.",
+    ),
+    inputs="normal",
+    examples=(
+        "",
+        "--threads 2 --order 8,8 --denominator abs_sum",
+        "--device cuda --dtype bfloat16 --backends auto,torch",
+    ),
+)  # fmt: skip
+def main(
+    sizes: tuple[Numbers, ...],
+    groups: int,
+    order: tuple[int, int],
+    denominator: Any,
+    backends: tuple[str, ...],
+    growth: bool,
+    **chosen: Any,
+) -> None:
+    """Measure group-rational activations (GR-KAN), forward and backward.
+
+    Ours is compared with double precision, outputs and all gradients, and so are the gradients of the coefficients that
+    come of adding one element after the other in float32. Then it is timed, in turns with autograd of the formula, the
+    form that stacks all powers, nn.GELU, and a copy, whose bandwidth is what memory allows: of x read and written in
+    the forward pass, x and the upstream gradient read and the gradient of x written in the backward pass. Memory is the
+    peak of one step beyond parameters, inputs and gradients. If an error is too large, its row says WRONG and the
+    command ends with exit code 1.
+
+    Figures, tables and picture are written to the folder: rational.json, .md and .png, or growth.json, .md and .png.
+    """
+    spec = Spec(groups, order, denominator)
+    found = [TokenSize(*size) for size in chosen_sizes(sizes, growth, SIZES, BASE)]
+
+    def works(options: Options) -> list[Work]:
+        return [RationalWork(size, options, spec) for size in found]
+
+    measure("rational", works, growth, backends=backends, **chosen)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.rational")

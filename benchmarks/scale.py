@@ -1,7 +1,7 @@
 """Throughput of training on one and on several processes, and what it makes of large panels.
 
-    python benchmarks/scale.py                                # QKAN-LSTM and LSTM, 1 and 2 processes
-    python benchmarks/scale.py --windows 50000 --devices 1
+    python -m benchmarks.scale                                # QKAN-LSTM and LSTM, 1 and 2 processes
+    python -m benchmarks.scale --windows 50000 --devices 1
 
 Windows a second of training alone, at hidden size 16, window 24, horizon 1 and batches of 1,024 windows of all
 processes together: by the clock, and by the time that the processes (one thread each) had a core, which says more on a

@@ -4,16 +4,20 @@ The way of the data: `resolve_series` (a name or a file) gives a `Series`, `make
 scales it by its training part and cuts it into windows. See docs/data.md.
 """
 
-from qkan.datasets.catalog.registry import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
-from qkan.datasets.describe.plots import plot_series
-from qkan.datasets.describe.statistics import autocorrelation, naive_test_mae
-from qkan.datasets.read.file import read_future, read_series
-from qkan.datasets.read.table import future_frame, series_from_frame
+from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
+from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
+from qkan.datasets.read import future_frame, read_future, read_series, series_from_frame
 from qkan.datasets.series import DataError, Series, Session
-from qkan.datasets.windows.calendar import CALENDAR
-from qkan.datasets.windows.scalers import Scaler
-from qkan.datasets.windows.splits import LastSteps, SplitFractions
-from qkan.datasets.windows.windows import ForecastData, Windows, last_windows, make_forecast_data
+from qkan.datasets.windows import (
+    CALENDAR,
+    ForecastData,
+    LastSteps,
+    Scaler,
+    SplitFractions,
+    Windows,
+    last_windows,
+    make_forecast_data,
+)
 
 __all__ = [
     "CALENDAR",

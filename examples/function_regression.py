@@ -21,7 +21,6 @@ from typing import Any
 
 import regression_worker as worker
 import torch
-
 from benchmarks.harness.others import ORIGINAL
 from benchmarks.harness.peers import PeerProcess, prepare
 

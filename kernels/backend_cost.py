@@ -1,8 +1,8 @@
 """What a layer costs on each route: the model behind ``backend="auto"``.
 
 The model counts the work of one forward and backward pass and prices it with a handful of constants per device type.
-Routes are compared with each other only, so the constants need to be right in proportion. ``python
-benchmarks/calibrate.py`` measures them.
+Routes are compared with each other only, so the constants need to be right in proportion. ``python -m
+benchmarks.calibrate`` measures them.
 """
 
 from __future__ import annotations

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import Contestant, Entry
+from benchmarks.harness.candidates import OURS, Candidate, Entry
 from benchmarks.harness.measure import Limits
 from benchmarks.harness.work import Work
 from qkan.kernels.circuits.ansatz import MAX_REPS
 
 _GROWTH = 2.2  # of memory and time from one point to the next, at most: twice, and some more
-_COPIES = 12  # of the parameters and of the inputs, counting those of all contestants, their gradients and the truth
+_COPIES = 12  # of the parameters and of the inputs, counting those of all candidates, their gradients and the truth
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,15 @@ def sweep(
     axis: str,
     base: Work,
     say: Callable[[str], None],
-    others: Callable[[Work], list[Contestant]] | None = None,
+    peers: Callable[[Work], list[Candidate]] | None = None,
 ) -> Iterator[Point]:
     """Measure the base, then twice of it and so on, until none of ours is left that memory and time allow.
 
     Args:
         axis: a key of ``base.axes``.
         base: the first work.
-        say: told why the sweep ends, and why a contestant leaves it.
-        others: lists further contestants of a work.
+        say: told why the sweep ends, and why a candidate leaves it.
+        peers: lists further candidates of a work.
     """
     gone: dict[str, str] = {}
     work = base
@@ -51,10 +50,9 @@ def sweep(
         if reason is not None:
             say(f"{axis} ends before {getattr(work.size, work.axes[axis]):,}: {reason}")
             return
-        candidates = [*work.contestants(), *([] if others is None else others(work))]
         running = [
             replace(one, prepare=None, ask=None, reason=gone[one.name]) if one.name in gone else one
-            for one in candidates
+            for one in (*work.candidates(), *([] if peers is None else peers(work)))
         ]
         point = Point(axis, work, work.run(running, limits))
         yield point
@@ -63,7 +61,7 @@ def sweep(
             if why is not None and entry.name not in gone:
                 gone[entry.name] = why
                 say(f"{entry.name} ends at {axis} = {point.value:,}: {why}")
-        if all(entry.name in gone for entry in point.entries if entry.family == contest.OURS):
+        if all(entry.name in gone for entry in point.entries if entry.family == OURS):
             return
         work = replace(work, size=work.size._replace(**{work.axes[axis]: 2 * point.value}))
 
@@ -79,7 +77,7 @@ def _why_stop(axis: str, work: Work, room: int) -> str | None:
 
 
 def _why_leave(entry: Entry, limits: Limits) -> str | None:
-    """None if a contestant may go on to the next point, else the reason."""
+    """None if a candidate may go on to the next point, else the reason."""
     if entry.extra_bytes is not None and _GROWTH * entry.extra_bytes > limits.room:
         return f"the next step would need about {_GROWTH * entry.extra_bytes / 2**30:.1f} GiB"
     if entry.median is not None and _GROWTH * entry.median > limits.longest_step:

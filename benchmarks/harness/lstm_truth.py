@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness.contest import Errors
+from benchmarks.harness.candidates import Errors
 from benchmarks.harness.work import gradient_error, spread
 
 #: Largest errors by dtype, for one input and one repetition: of an output or a state, and of a gradient over its
@@ -33,7 +33,7 @@ class _Case:
     """One way to run a recurrence, and what must come of it.
 
     Attributes:
-        x: (steps, batch, inputs), what a contestant runs.
+        x: (steps, batch, inputs), what a candidate runs.
         states: to start from, each (1, batch, size); None for zeros.
         upstream: of the output and, where the truth goes on to the last of these steps, of the final states; zero
             beyond the rows and steps of the truth.
@@ -51,13 +51,13 @@ class Truth:
     """Outputs, final states and all gradients of a module in double precision on a part of the work.
 
     The part is some rows, spread evenly over the batch, and the first steps, but none of those where the recurrence has
-    magnified a change of its parameters more than tenfold: it magnifies rounding, too. A contestant runs the whole
+    magnified a change of its parameters more than tenfold: it magnifies rounding, too. A candidate runs the whole
     work, from zero states, with the upstream gradient of that part; all other gradients must be zero. Then it runs the
     first steps of all rows from given states, and the final states count, too.
 
     Args:
         exact: the module, float64, with ``backend="reference"``.
-        x, upstream: (T, batch, inputs) and (T, batch, hidden), in the dtype of the contestants.
+        x, upstream: (T, batch, inputs) and (T, batch, hidden), in the dtype of the candidates.
         dtype: that dtype, by name.
         terms: how many inputs a gate sums, and repetitions.
     """

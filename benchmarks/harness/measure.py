@@ -2,7 +2,7 @@
 
 Torch and the standard library only, and nothing of this package: the processes of
 :mod:`benchmarks.harness.peer_worker`, whose environments do not have it, load this file by its path, so that all
-contestants are measured by the same lines.
+candidates are measured by the same lines.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from torch.profiler import ProfilerActivity, profile
 
 FEWEST_ROUNDS = 3
 WARM_UPS = 2
-#: A contestant at one size takes at least so many steps: one for its memory, one for its errors, warm-ups and rounds.
+#: A candidate at one size takes at least so many steps: one for its memory, one for its errors, warm-ups and rounds.
 FEWEST_STEPS = 2 + WARM_UPS + FEWEST_ROUNDS
-TIMED_SECONDS = 10.0  # of one contestant at one size; fewer rounds where a step is slow, but FEWEST_ROUNDS
+TIMED_SECONDS = 10.0  # of one candidate at one size; fewer rounds where a step is slow, but FEWEST_ROUNDS
 _UNTIMED_BELOW = 0.2  # seconds: faster steps are run once more, untimed, in front of every timed one
 _SHARE_OF_FREE_MEMORY = 0.7
 _CLIMB = 4
@@ -45,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the measurements of one contestant at one size may take.
+    """What the measurements of one candidate at one size may take.
 
     Attributes:
         rounds: timed steps, at most.
@@ -265,6 +265,8 @@ def time_in_turns(
 
     Every round begins with another one. A fast step runs untimed in front of every timed run, so that it finds its own
     data in the caches and not those of the one before. A slow one stops after :data:`TIMED_SECONDS`.
+    torch.utils.benchmark times one statement at a time, with two warm-ups in front of each measurement, so candidates
+    could not take turns and slow ones would take three times as long.
     """
     expected = {name: min(seconds_of(step, device) for _ in range(WARM_UPS)) for name, step in steps.items()}
     due = {

@@ -1,8 +1,8 @@
-"""Other people's modules, measured in a process of their own environment, which does not have this package.
+"""Modules of other packages, measured in a process of their own environment, which does not have this package.
 
-Started by :mod:`benchmarks.harness.peers` as a script. Reads one request a line from standard input and answers each
-with one line on standard output, both JSON: ``{"seconds": [...], "inference": [...], "extra_bytes": n, "parameters": n,
-"torch": "2.6.0"}``, or ``{"reason": "why it cannot run"}``.
+:mod:`benchmarks.harness.peer_process` starts it as a script. It reads one request a line from standard input and
+answers each with one line on standard output, both JSON: ``{"seconds": [...], "inference": [...], "extra_bytes": n,
+"parameters": n, "torch": "2.6.0"}``, or ``{"reason": "why it cannot run"}``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from benchmarks.harness.contest import Entry, ratios
+from benchmarks.harness.candidates import Entry, ratios
 from qkan._version import __version__
 from qkan.forecasting.io.files import write_atomic, write_json
 from qkan.forecasting.runs.environment import git_revision
@@ -24,8 +24,8 @@ SCHEMA = 1
 _COLOURS = {
     "qkan": "#d55e00",
     "classical": "#0072b2",
-    "circuits of others": "#cc79a7",
-    "splines of others": "#009e73",
+    "peer circuits": "#cc79a7",
+    "peer splines": "#009e73",
 }
 _LINES = {"qkan": "-", "classical": "--"}
 _MARKERS = "osD^vP*XdpH<>"
@@ -132,7 +132,7 @@ _TABLES: dict[str, Callable[[Entry], float | None]] = {
 
 
 def markdown(works: Sequence[tuple[str, str, Sequence[Entry]]]) -> str:
-    """Tables in Markdown, a row for every contestant and a column for every work; what did not run is a dash.
+    """Tables in Markdown, a row for every candidate and a column for every work; what did not run is a dash.
 
     Args:
         works: label, step and entries of each; those of one step share their tables.
@@ -190,7 +190,7 @@ def dots(works: Sequence[tuple[str, str, Sequence[Entry]]]) -> Figure:
             memory.plot(mebibytes[index], name, "o", color=colours[index])
         memory.tick_params(labelleft=False)
         for axes in (times, memory):
-            axes.set(xscale="log", ylabel="contestant" if axes is times else None)
+            axes.set(xscale="log", ylabel="candidate" if axes is times else None)
             axes.tick_params(labelbottom=True)
             axes.invert_yaxis()
             axes.grid(alpha=0.3)
@@ -227,7 +227,7 @@ def curves(title: str, sweeps: Mapping[str, Mapping[str, Points]], axes_in_words
         for column, (axis, words) in enumerate(axes_in_words.items()):
             times, memory = grid[2 * row : 2 * row + 2, column]
             points = of_kind.get(axis, [])
-            for index, (name, family) in enumerate(_contestants_of(points)):
+            for index, (name, family) in enumerate(_names_of(points)):
                 style = {"marker": _MARKERS[index % len(_MARKERS)], "ms": 4, "color": f"C{index % 10}"}
                 style["ls"] = _LINES.get(family, "-.")
                 _line(times, points, name, lambda entry: None if entry.median is None else 1e3 * entry.median, style)
@@ -245,12 +245,12 @@ def curves(title: str, sweeps: Mapping[str, Mapping[str, Points]], axes_in_words
     return figure
 
 
-def _contestants_of(points: Points) -> list[tuple[str, str]]:
+def _names_of(points: Points) -> list[tuple[str, str]]:
     return list({entry.name: (entry.name, entry.family) for _, entries in points for entry in entries}.values())
 
 
 def _line(axes: Axes, points: Points, name: str, of: Any, style: dict[str, Any]) -> None:
-    """Draw what ``of`` says of one contestant at every point where it says something."""
+    """Draw what ``of`` says of one candidate at every point where it says something."""
     drawn = [(value, of(entry)) for value, entries in points for entry in entries if entry.name == name]
     drawn = [(value, number) for value, number in drawn if number is not None]
     if drawn:

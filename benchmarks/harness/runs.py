@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import report
-from benchmarks.harness.contest import Contestant, Entry, ratios
+from benchmarks.harness.candidates import Candidate, Entry, ratios
 from benchmarks.harness.growth import Point, sweep
 from benchmarks.harness.work import Work
 
-Others = Callable[[Work], list[Contestant]]
+Peers = Callable[[Work], list[Candidate]]
 #: Told every work, its entries and their ratios.
 Show = Callable[[Work, Sequence[Entry], Mapping[str, Mapping[str, float]]], None]
 
@@ -23,18 +23,18 @@ class Written:
 
     Attributes:
         files: figures, tables and picture, by these words.
-        wrong: every contestant whose errors are too large or that failed, with its work.
+        wrong: every candidate whose errors are too large or that failed, with its work.
     """
 
     files: Mapping[str, Path]
     wrong: list[str]
 
 
-def compare(works: Sequence[Work], out: Path, show: Show, others: Others | None = None) -> Written:
+def compare(works: Sequence[Work], out: Path, show: Show, peers: Peers | None = None) -> Written:
     """Measure every work; ``NAME.json``, ``.md`` and ``.png`` in the folder ``out``, by the name of the first one."""
     measured: list[tuple[Work, list[Entry]]] = []
     for work in works:
-        found = [*work.contestants(), *([] if others is None else others(work))]
+        found = [*work.candidates(), *([] if peers is None else peers(work))]
         measured.append((work, work.run(found, work.limits())))
         show(work, measured[-1][1], ratios(measured[-1][1], work.baselines))
         described = [{"title": one.title, **_as_json(one, entries)} for one, entries in measured]
@@ -44,7 +44,7 @@ def compare(works: Sequence[Work], out: Path, show: Show, others: Others | None 
 
 
 def grow(
-    bases: Sequence[Work], out: Path, show: Show, say: Callable[[str], None], others: Others | None = None
+    bases: Sequence[Work], out: Path, show: Show, say: Callable[[str], None], peers: Peers | None = None
 ) -> Written:
     """Let every size grow from each of ``bases``; ``growth.json``, ``growth.md`` and ``growth.png`` in ``out``.
 
@@ -55,7 +55,7 @@ def grow(
     files: Mapping[str, Path] | None = None
     for base in bases:
         for axis in base.axes:
-            for point in sweep(axis, base, say, others):
+            for point in sweep(axis, base, say, peers):
                 points.append(point)
                 show(point.work, point.entries, ratios(point.entries, base.baselines))
             if points:
@@ -87,7 +87,7 @@ def _as_json(work: Work, entries: Sequence[Entry]) -> dict[str, Any]:
 def _head(works: Sequence[Work]) -> dict[str, Any]:
     options = works[0].options
     return {
-        "command": f"qkan bench {works[0].name}",
+        "command": f"python -m benchmarks.{works[0].name}",
         "environment": report.environment(options.device, options.threads),
         "options": asdict(options) | {"device": str(options.device)},
         "tolerances": works[0].tolerances,

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import Contestant, Errors, Prepared
+from benchmarks.harness.candidates import CLASSICAL, OURS, Candidate, Errors, Prepared, trained
 from benchmarks.harness.lstm_truth import TOLERANCES
 from benchmarks.harness.measure import Step
-from benchmarks.harness.work import Work, seeded, trained
+from benchmarks.harness.work import Work, seeded
 from qkan.compiling import compile as frozen
 from qkan.rnn.lstm_cell import QKANLSTMCell
 
-CLASSICAL, FROZEN = "nn.LSTMCell", "QKANLSTMCell, qkan.compile"
+NN_CELL, FROZEN = "nn.LSTMCell", "QKANLSTMCell, qkan.compile"
 #: Steps that are timed at once, and steps that are compared with the reference.
 STEPS, CHECKED_STEPS = 100, 20
 
@@ -70,38 +69,28 @@ class StreamWork(Work):
     size: StreamSize
 
     name = "stream"
-    baselines = (CLASSICAL,)
+    baselines = (NN_CELL,)
     step = "one step of one sample"
 
     @property
     def label(self) -> str:
-        """The work in few words."""
         return f"H = {self.size.hidden}, R = {self.size.reps}"
 
     @property
     def rows(self) -> int:
-        """One sample."""
         return 1
 
     @property
     def numbers(self) -> int:
-        """About as many have parameters, inputs and outputs together."""
         size = self.size
         return 4 * size.hidden * ((size.inputs + size.hidden) * 2 * (size.reps + 1) + 1)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the figures on disk say of the work."""
         return {"size": self.size._asdict()}
 
     @property
-    def request(self) -> dict[str, Any]:
-        """Nobody else is asked."""
-        return {}
-
-    @property
     def tolerances(self) -> dict[str, float]:
-        """Largest errors, with words that say of what."""
         return {"states, times the root of (inputs + hidden) x repetitions": TOLERANCES[self.options.dtype][0]}
 
     def cell(self, backend: str, dtype: torch.dtype | None = None) -> QKANLSTMCell:
@@ -118,7 +107,7 @@ class StreamWork(Work):
             dtype=options.torch_dtype if dtype is None else dtype,
         ).eval()
 
-    def contestants(self) -> list[Contestant]:
+    def candidates(self) -> list[Candidate]:
         """The cell, the frozen cell, and nn.LSTMCell."""
         options = self.options
         x = options.numbers((STEPS, 1, self.size.inputs), options.inputs, 1)
@@ -127,13 +116,13 @@ class StreamWork(Work):
             with seeded(options.seed):
                 return nn.LSTMCell(self.size.inputs, self.size.hidden).to(options.device, options.torch_dtype).eval()
 
-        def ours(name: str, make: Callable[[], nn.Module]) -> Contestant:
+        def ours(name: str, make: Callable[[], nn.Module]) -> Candidate:
             def prepare() -> Prepared:
                 cell = make()
                 parameters = trained(self.cell("auto"))  # a frozen cell trains nothing any more
                 return Prepared(parameters, lambda rows: Walk(cell, x), lambda: self._errors(cell, x), repeats=STEPS)
 
-            return Contestant(name, contest.OURS, prepare)
+            return Candidate(name, OURS, prepare)
 
         def theirs() -> Prepared:
             cell = classical()
@@ -142,7 +131,7 @@ class StreamWork(Work):
         return [
             ours("QKANLSTMCell", lambda: self.cell("auto")),
             ours(FROZEN, lambda: frozen(self.cell("auto"))),
-            Contestant(CLASSICAL, contest.CLASSICAL, theirs),
+            Candidate(NN_CELL, CLASSICAL, theirs),
         ]
 
     def _errors(self, cell: nn.Module, x: Tensor) -> Errors:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import Contestant, Entry
+from benchmarks.harness import candidates as measured
+from benchmarks.harness.candidates import Candidate, Entry
 from benchmarks.harness.measure import Limits, draw, free_bytes
 from qkan.kernels.circuits.ansatz import get_ansatz
 
@@ -41,8 +41,8 @@ class Options:
         ansatz, dtype: of the modules, by name; the ansatz is "" where there are no circuits.
         device: where everything runs.
         threads: of PyTorch on the CPU.
-        rounds: timed steps of a contestant; fewer of a slow one.
-        limit: seconds that a contestant may take at one size.
+        rounds: timed steps of a candidate; fewer of a slow one.
+        limit: seconds that a candidate may take at one size.
         backends: ways to evaluate circuits, by name; engines, for a recurrence.
         seed: of parameters and inputs.
     """
@@ -100,7 +100,7 @@ class Work(ABC):
     name: ClassVar[str]
     #: The sizes that a sweep lets grow, by the letter that stands for them.
     axes: ClassVar[Mapping[str, str]] = {}
-    #: Contestants that all others are compared with.
+    #: Candidates that all others are compared with.
     baselines: ClassVar[tuple[str, ...]]
     #: What a step is.
     step: ClassVar[str] = "forward + backward"
@@ -138,9 +138,9 @@ class Work(ABC):
         """What the figures on disk say of the work."""
 
     @property
-    @abstractmethod
     def request(self) -> dict[str, Any]:
-        """What other people's packages must know; see :mod:`benchmarks.harness.peer_worker`."""
+        """What other packages must know, where :mod:`benchmarks.harness.peer_modules` has some."""
+        return {}
 
     @property
     @abstractmethod
@@ -148,25 +148,20 @@ class Work(ABC):
         """Largest errors, with words that say of what."""
 
     @abstractmethod
-    def contestants(self) -> list[Contestant]:
+    def candidates(self) -> list[Candidate]:
         """Ours and classical ones."""
 
     def limits(self) -> Limits:
-        """What one contestant may take."""
+        """What one candidate may take."""
         return Limits(self.options.rounds, self.options.limit, free_bytes(self.options.device))
 
     def notes(self, entries: Sequence[Entry]) -> list[str]:
         """What the table does not say, in sentences."""
         return []
 
-    def run(self, contestants: Sequence[Contestant], limits: Limits) -> list[Entry]:
-        """Measure contestants."""
-        return contest.run(contestants, self.rows, self.options.device, limits, infer=self.infers)
-
-
-def trained(module: nn.Module) -> int:
-    """Number of trained parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    def run(self, candidates: Sequence[Candidate], limits: Limits) -> list[Entry]:
+        """Measure candidates."""
+        return measured.run(candidates, self.rows, self.options.device, limits, infer=self.infers)
 
 
 def state_of(module: nn.Module, seed: int) -> dict[str, Tensor]:

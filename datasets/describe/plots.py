@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.datasets.series import DataError, Series
-from qkan.datasets.windows.splits import SplitFractions
+from qkan.datasets.windows import SplitFractions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qkan.datasets.series import DataError, Series
-from qkan.datasets.windows.splits import SplitFractions
+from qkan.datasets.windows import SplitFractions
 
 
 def autocorrelation(series: Series, lag: int) -> float | None:

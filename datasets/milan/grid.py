@@ -19,9 +19,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from qkan.datasets.read.frequency import natural_season
-from qkan.datasets.read.select import check_names
-from qkan.datasets.read.table import series_from_frame
+from qkan.datasets.read import check_names, natural_season, series_from_frame
 from qkan.datasets.series import DataError, Series
 
 SIGNALS = ("sms_in", "sms_out", "call_in", "call_out", "internet")
@@ -284,7 +282,7 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
     frequency, step = {"10min": ("10min", "10 minutes"), "1h": ("h", "hour")}[facts["freq"]]
     count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"
     series = (
-        series_from_frame(frame, name=path.stem, label=path.name, missing=missing, frequency=frequency)
+        series_from_frame(frame, name=path.stem, missing=missing, frequency=frequency)
         if absent
         else Series(path.stem, frame, frequency, natural_season(frequency, len(frame) // len(ids)), missing=missing)
     )

@@ -1,1 +1,21 @@
 """Splits, scalers, calendar channels and forecasting windows."""
+
+from qkan.datasets.windows.calendar import CALENDAR
+from qkan.datasets.windows.scalers import KINDS, Scaler
+from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
+from qkan.datasets.windows.windows import PARTS, ForecastData, Part, Windows, last_windows, make_forecast_data
+
+__all__ = [
+    "CALENDAR",
+    "KINDS",
+    "PARTS",
+    "ForecastData",
+    "LastSteps",
+    "Part",
+    "Scaler",
+    "Split",
+    "SplitFractions",
+    "Windows",
+    "last_windows",
+    "make_forecast_data",
+]

@@ -23,7 +23,7 @@ _BLOCK = 2**17
 
 
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+    """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
     x: Tensor = tensors[0]
     if x.device.type != "cpu":
         return f"its kernels run on CPUs, but x is on {x.device}"

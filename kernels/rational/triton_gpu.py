@@ -41,7 +41,7 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
 
 
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+    """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
     x: Tensor = tensors[0]
     if x.device.type != "cuda" and not (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
         return (
@@ -57,7 +57,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
 
 
 def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+    """F(x) in one launch; shapes and dtypes as :class:`qkan.kernels.rational.types.Engine` states them."""
     y = torch.empty_like(x)
     tiles, constants = _launch(spec, x, backward=False)
     with on_device(x.device):
@@ -68,7 +68,7 @@ def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Te
 def backward(
     spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor, grad: Tensor, coefficients: bool
 ) -> Gradients:
-    """As of :class:`qkan.kernels.rational.types.Engine`."""
+    """Gradients in one launch and one sum; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
     grad_x = torch.empty_like(x)
     m, n = spec.order
     tiles, constants = _launch(spec, x, backward=True)

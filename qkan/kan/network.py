@@ -71,7 +71,7 @@ class QKAN(nn.Module):
         return run
 
     def operands(self, radius: Radius = None) -> Operands | str:
-        """As of :class:`QKANLayer`: a network of one layer has them."""
+        """The network as features and a matrix, which one layer has; else the reason why there are none, in words."""
         if len(self.layers) > 1:
             return f"a network of {len(self.layers)} layers is not one product"
         return self.layers[0].operands(radius)
@@ -271,7 +271,7 @@ class QKAN(nn.Module):
     def prune_inputs(self, inputs: Iterable[int], x: Tensor | None = None) -> Pruned:
         """Remove all edges of inputs in place; forward does not read their values any more, so they may be NaN there.
 
-        Fitting, importance and pictures still refuse data that are not finite.
+        Fitting, importance and figures still refuse data that are not finite.
 
         ``x`` as of :meth:`prune_edges`.
 

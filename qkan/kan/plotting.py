@@ -1,4 +1,4 @@
-"""Pictures of a QKAN: the network with the function of every edge, and one edge at large.
+"""Figures of a QKAN: the network with the function of every edge, and one edge at large.
 
 Drawn without a screen and without pyplot's global state; nothing is written to disk.
 """

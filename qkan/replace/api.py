@@ -6,6 +6,7 @@ HQKAN in the place of an MLP: arXiv 2509.14026; group-rational KANs: arXiv 2409.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from qkan.kan.jhcg import HQKAN, default_latent_features
-from qkan.layers.options import positive_int
+from qkan.layers.options import MAX_FEATURES, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.layers.rational import GRKAN
 from qkan.replace.find_layers import Block, find_linears, find_recurrent
@@ -224,22 +225,16 @@ def _widest(block: Block, replacement: str, room: int, options: dict[str, Any]) 
     meta = {**options, "device": torch.device("meta"), "dtype": torch.float32}
     meta.pop("generator", None)  # belongs to a device with numbers
 
-    def fits(steps: int) -> bool:
-        return parameters_of(_build(block, replacement, steps * step, meta)) <= room
+    def parameters(width: int) -> int:
+        return parameters_of(_build(block, replacement, width, meta))
 
-    if not fits(1):
-        least = parameters_of(_build(block, replacement, step, meta))
+    fitting = bisect_right(range(step, MAX_FEATURES, step), room, key=parameters)
+    if not fitting:
         raise ValueError(
             f"{block.name} may have {room:,} parameters, but the smallest {replacement} there, of inner width {step}, "
-            f"has {least:,}; raise parameters"
+            f"has {parameters(step):,}; raise parameters"
         )
-    low, high = 1, 2
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low * step
+    return fitting * step
 
 
 def _build(block: Block, replacement: str, width: int | None, options: dict[str, Any]) -> nn.Module:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from qkan.kan.jhcg import JHCGNet
 from qkan.kan.network import QKAN
@@ -19,7 +19,6 @@ from qkan.rnn.lstm import Recurrent
 NEW = object()
 
 _OURS = (JHCGNet, GRKAN, QKAN, QKANLayer, Recurrent)
-_RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
 Places = dict[int, list[tuple[nn.Module, str]]]
 
 
@@ -38,40 +37,66 @@ class Block:
 
     Attributes:
         name: where the replacement will stand, as ``model.get_submodule`` takes it.
-        kind: the class of ``module``.
         module: the block, or what holds its parts: a Sequential, a transformer layer.
         parts: the modules that the replacement puts out of work.
         in_features, hidden_features, out_features: sizes; of several hidden layers the widest counts.
-        bias: whether its linear maps have one.
+        changes: what a replacement sets.
         drop: dropout probabilities within: in front of the last linear map, and behind it.
         activation: the class name of the activation, None if it is a function.
-        changes: what a replacement sets.
         refusal: why it cannot be replaced at all, None if nothing is known yet.
     """
 
     name: str
-    kind: str
     module: nn.Module
     parts: tuple[nn.Module, ...]
     in_features: int
     hidden_features: int
     out_features: int
-    bias: bool
     changes: tuple[Change, ...]
     drop: tuple[float, float] = (0.0, 0.0)
     activation: str | None = None
     refusal: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """The class of ``module``."""
+        return kind(self.module)
 
-def linear_sizes(module: nn.Module) -> tuple[int, int] | None:
-    """Inputs and outputs of a linear map: nn.Linear, quantised ones, Hugging Face's Conv1D; None for other modules."""
-    if type(module).__name__ == "Conv1D" and isinstance(module.__dict__.get("nf"), int):
-        weight = module._parameters.get("weight")
-        return (weight.shape[0], weight.shape[1]) if weight is not None and weight.dim() == 2 else None
-    quantised = ".quantized" in type(module).__module__ and hasattr(module, "in_features")
-    if isinstance(module, nn.Linear) or quantised:
-        return int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
-    return None
+    @property
+    def bias(self) -> bool:
+        """Whether its linear maps have one."""
+        if isinstance(self.module, nn.RNNBase):
+            return self.module.bias
+        linears = linears_of(each for part in self.parts for each in part.modules())
+        return any(getattr(each.module, "bias", None) is not None for each in linears)
+
+
+class Linear(NamedTuple):
+    """A linear map and its sizes."""
+
+    module: nn.Module
+    inputs: int
+    outputs: int
+
+    @property
+    def weight(self) -> Tensor:
+        """Its weight."""
+        return self.module.get_parameter("weight")
+
+
+def linears_of(modules: Iterable[nn.Module]) -> list[Linear]:
+    """Those of some modules that are linear maps: nn.Linear, quantised ones, Hugging Face's Conv1D."""
+    found = []
+    for module in modules:
+        each: Any = module
+        quantised = ".quantized" in type(each).__module__ and hasattr(each, "in_features")
+        if isinstance(each, nn.Linear) or quantised:
+            found.append(Linear(each, int(each.in_features), int(each.out_features)))
+        elif kind(each) == "Conv1D" and isinstance(each.__dict__.get("nf"), int):
+            weight = each._parameters.get("weight")
+            if weight is not None and weight.dim() == 2:
+                found.append(Linear(each, *weight.shape))
+    return found
 
 
 def places_of(model: nn.Module) -> Places:
@@ -98,19 +123,13 @@ def find_linears(model: nn.Module) -> list[Block]:
     """The linear maps of a model."""
     places, found = places_of(model), []
     for name, module in search(model):
-        sizes = linear_sizes(module)
-        if sizes is None:
-            continue
-        inputs, outputs = sizes
-        changes, refusal = swap(module, places), None
-        for owner, _ in places[id(module)]:
-            changes += slow_path(owner, places)
-            if isinstance(owner, nn.MultiheadAttention):
-                refusal = "nn.MultiheadAttention reads the weight of its out_proj itself; leave it out by select"
-        bias = getattr(module, "bias", None) is not None
-        found.append(
-            Block(name, kind(module), module, (module,), inputs, 0, outputs, bias, changes, refusal=refusal),
-        )
+        for _, inputs, outputs in linears_of([module]):
+            changes, refusal = swap(module, places), None
+            for owner, _ in places[id(module)]:
+                changes += slow_path(owner, places)
+                if isinstance(owner, nn.MultiheadAttention):
+                    refusal = "nn.MultiheadAttention reads the weight of its out_proj itself; leave it out by select"
+            found.append(Block(name, module, (module,), inputs, 0, outputs, changes, refusal=refusal))
     return found
 
 
@@ -118,15 +137,12 @@ def find_recurrent(model: nn.Module) -> list[Block]:
     """The recurrent layers nn.LSTM, nn.GRU and nn.RNN of a model."""
     places, found = places_of(model), []
     for name, module in search(model):
-        if isinstance(module, _RECURRENT):
-            refusal = (
-                "there is no QKAN counterpart of nn.RNN; leave it out by select" if module.mode[:3] == "RNN" else None
-            )
+        if isinstance(module, nn.RNNBase):
+            plain = module.mode.startswith("RNN")
+            refusal = "there is no QKAN counterpart of nn.RNN; leave it out by select" if plain else None
             width = (2 if module.bidirectional else 1) * (module.proj_size or module.hidden_size)
             sizes = (module.input_size, module.hidden_size, width)
-            found.append(
-                Block(name, kind(module), module, (module,), *sizes, module.bias, swap(module, places), refusal=refusal)
-            )
+            found.append(Block(name, module, (module,), *sizes, swap(module, places), refusal=refusal))
     return found
 
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from qkan.replace.find_layers import NEW, Block, Change, Places, kind, linear_sizes, places_of, search, slow_path, swap
+from qkan.replace.find_layers import (
+    NEW,
+    Block,
+    Change,
+    Linear,
+    Places,
+    kind,
+    linears_of,
+    places_of,
+    search,
+    slow_path,
+    swap,
+)
 from qkan.replace.trace import Trace, numbers, same, trace, trace_tokens
 
 _NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm)
@@ -45,36 +58,36 @@ def _join(name: str, child: str) -> str:
     return f"{name}.{child}" if name else child
 
 
-def _has_bias(linears: Iterable[nn.Module]) -> bool:
-    return any(getattr(each, "bias", None) is not None for each in linears)
+def _block(
+    name: str,
+    module: nn.Module,
+    parts: Sequence[nn.Module],
+    chain: Sequence[Linear],
+    changes: Iterable[Change],
+    drop: tuple[float, float] = (0.0, 0.0),
+    activation: str | None = None,
+) -> Block:
+    """A block whose linear maps, each fed by the one before, are ``chain``."""
+    wide = max(each.inputs for each in chain[1:])
+    return Block(name, module, tuple(parts), chain[0].inputs, wide, chain[-1].outputs, tuple(changes), drop, activation)
 
 
 def _is_activation(module: nn.Module) -> bool:
-    return linear_sizes(module) is None and not isinstance(module, (*_NORMS, _DropoutNd, nn.Identity))
+    return not linears_of([module]) and not isinstance(module, (*_NORMS, _DropoutNd, nn.Identity))
 
 
-def _transformer_layer(name: str, layer: nn.Module, places: Places) -> list[Block]:
+def _transformer_layer(name: str, layer: Any, places: Places) -> list[Block]:
     """linear1, activation, dropout, linear2 of torch's layers, which keep their residuals, norms and outer dropouts."""
-    plain = next(each for each in _TRANSFORMERS if isinstance(layer, each))
-    first, second = (linear_sizes(each) for each in (layer.linear1, layer.linear2))  # type: ignore[arg-type]
-    if type(layer)._ff_block is not plain._ff_block or first is None or second is None:  # type: ignore[attr-defined]
+    plain: Any = next(each for each in _TRANSFORMERS if isinstance(layer, each))
+    chain = linears_of([layer.linear1, layer.linear2])
+    if type(layer)._ff_block is not plain._ff_block or len(chain) < 2:
         return []
     activation = layer.activation
-    changes = [Change(layer, "linear1", NEW), *(Change(layer, each, nn.Identity()) for each in ("dropout", "linear2"))]
-    block = Block(
-        name=_join(name, "linear1"),
-        kind=kind(layer),
-        module=layer,
-        parts=(layer.linear1, layer.dropout, layer.linear2),  # type: ignore[arg-type]
-        in_features=first[0],
-        hidden_features=first[1],
-        out_features=second[1],
-        bias=_has_bias([layer.linear1]),  # type: ignore[list-item]
-        changes=(*changes, Change(layer, "activation", nn.Identity()), *slow_path(layer, places)),
-        drop=(layer.dropout.p, 0.0),  # type: ignore[arg-type, union-attr]
-        activation=kind(activation) if isinstance(activation, nn.Module) else getattr(activation, "__name__", None),
-    )
-    return [block]
+    named = kind(activation) if isinstance(activation, nn.Module) else getattr(activation, "__name__", None)
+    idle = [Change(layer, each, nn.Identity()) for each in ("dropout", "linear2", "activation")]
+    changes = (Change(layer, "linear1", NEW), *idle, *slow_path(layer, places))
+    parts = (layer.linear1, layer.dropout, layer.linear2)
+    return [_block(_join(name, "linear1"), layer, parts, chain, changes, (layer.dropout.p, 0.0), named)]
 
 
 def _runs(children: Sequence[nn.Module]) -> Iterator[list[int]]:
@@ -82,18 +95,18 @@ def _runs(children: Sequence[nn.Module]) -> Iterator[list[int]]:
     run: list[int] = []
     width, active = 0, False  # what the last map of the run gives; whether an activation came after it
     for index, child in enumerate(children):
-        sizes = linear_sizes(child)
-        between = _between(child, width) if run and sizes is None else None
+        linear = next(iter(linears_of([child])), None)
+        between = _between(child, width) if run and linear is None else None
         if between is not None:
             active = active or between
             continue
-        if sizes is not None and run and active and sizes[0] in (width, 0):  # 0: a lazy one, not known yet
+        if linear is not None and run and active and linear.inputs in (width, 0):  # 0: a lazy one, not known yet
             run.append(index)
         else:
             if len(run) > 1:
                 yield run
-            run = [] if sizes is None else [index]
-        width, active = 0 if sizes is None else sizes[1], False
+            run = [] if linear is None else [index]
+        width, active = 0 if linear is None else linear.outputs, False
     if len(run) > 1:
         yield run
 
@@ -116,30 +129,21 @@ def _between(child: nn.Module, features: int) -> bool | None:
 def _part_of_sequential(name: str, module: nn.Sequential, items: Sequence[tuple[str, nn.Module]]) -> Block:
     """From the first linear map to the last; what stands in front and behind stays."""
     children = [child for _, child in items]
-    linears = [child for child in children if linear_sizes(child) is not None]
-    sizes = [size for size in map(linear_sizes, linears) if size is not None]
     drops = [child.p for child in children if isinstance(child, _DropoutNd)]
-    return Block(
-        name=_join(name, items[0][0]),
-        kind=kind(module),
-        module=module,
-        parts=tuple(children),
-        in_features=sizes[0][0],
-        hidden_features=max(outputs for _, outputs in sizes[:-1]),
-        out_features=sizes[-1][1],
-        bias=_has_bias(linears),
-        changes=(Change(module, items[0][0], NEW), *(Change(module, key, nn.Identity()) for key, _ in items[1:])),
-        drop=(max(drops, default=0.0), 0.0),
-        activation=[kind(child) for child in children if _is_activation(child)][-1],
-    )
+    changes = [Change(module, items[0][0], NEW), *(Change(module, key, nn.Identity()) for key, _ in items[1:])]
+    activation = [kind(child) for child in children if _is_activation(child)][-1]
+    drop = (max(drops, default=0.0), 0.0)
+    return _block(_join(name, items[0][0]), module, children, linears_of(children), changes, drop, activation)
 
 
-def _linears(module: nn.Module) -> list[nn.Module]:
+def _linears(module: nn.Module | None) -> list[Linear]:
     """The linear maps among a module's children; none at all if there are any deeper within."""
-    deeper = [each for child in module.children() if linear_sizes(child) is None for each in child.modules()]
-    if any(linear_sizes(each) is not None for each in deeper):
+    if module is None:
         return []
-    return [child for child in module.children() if linear_sizes(child) is not None]
+    found = linears_of(module.children())
+    shallow = {module, *(each.module for each in found)}
+    deeper = [each for each in linears_of(module.modules()) if each.module not in shallow]
+    return [] if deeper else found
 
 
 def _cannot_run(*modules: nn.Module) -> bool:
@@ -180,34 +184,23 @@ def _intermediate_and_output(name: str, module: nn.Module, places: Places) -> Bl
     The replacement stands for ``intermediate``, and the linear map of ``output`` becomes the identity.
     """
     into, out = module._modules.get("intermediate"), module._modules.get("output")
-    if into is None or out is None or len(_linears(into)) != 1 or len(_linears(out)) != 1:
+    chain = [*_linears(into), *_linears(out)]
+    if into is None or out is None or len(chain) != 2 or len(_linears(into)) != 1:
         return None
-    up, down = _linears(into)[0], _linears(out)[0]
-    (inputs, wide), (_, outputs) = linear_sizes(up), linear_sizes(down)  # type: ignore[misc]
+    up, down = chain
     drop, activation = 0.0, None
     if not _cannot_run(into, out):
-        inner = trace_tokens(into, inputs, up.weight)  # type: ignore[arg-type]
+        inner = trace_tokens(into, up.inputs, up.weight)
         if inner is None:
             return None
-        hidden, x = inner[0].output, inner[1]
-        outer = trace(out, hidden, numbers((*x.shape[:-1], outputs), x))
-        calls = inner[0].of(up), None if outer is None else outer.of(down)
-        if calls[0] is None or calls[1] is None or not same(calls[0].input, x) or not same(calls[1].input, hidden):
+        outer = trace(out, inner.output, numbers((*inner.input.shape[:-1], down.outputs), inner.input))
+        first, last = inner.of(up.module), None if outer is None else outer.of(down.module)
+        if not (first and last and same(first.input, inner.input) and same(last.input, inner.output)):
             return None
-        drop, activation = max(_dropouts(inner[0], up, None)), _activation(inner[0])
-    return Block(
-        name=_join(name, "intermediate"),
-        kind=kind(module),
-        module=module,
-        parts=(into, down),
-        in_features=inputs,
-        hidden_features=wide,
-        out_features=outputs,
-        bias=_has_bias([up, down]),
-        changes=(*swap(into, places), *swap(down, places, nn.Identity())),
-        drop=(drop, 0.0),
-        activation=activation,
-    )
+        drop, activation = max(_dropouts(inner, up.module, None)), _activation(inner)
+    changes = (*swap(into, places), *swap(down.module, places, nn.Identity()))
+    parts = (into, down.module)
+    return _block(_join(name, "intermediate"), module, parts, chain, changes, (drop, 0.0), activation)
 
 
 def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
@@ -215,63 +208,40 @@ def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
     linears = _linears(module)
     if len(linears) not in (2, 3):
         return None
-    sizes = [size for size in map(linear_sizes, linears) if size is not None]
-    (inputs, wide), (fits, outputs) = sizes[0], sizes[-1]
+    first, last = linears[0], linears[-1]
     drop, activation = (0.0, 0.0), None
     if _cannot_run(module):
-        if fits not in (wide, wide / 2, 0):
+        if last.inputs not in (first.outputs, first.outputs / 2, 0):
             return None
     else:
-        done, ends = _run_mlp(module, linears)
-        if done is None or ends is None:
+        done = _run_mlp(module, linears)
+        if done is None:
             return None
-        inputs, (wide, outputs) = linear_sizes(ends[0])[0], linear_sizes(ends[1])  # type: ignore[index, misc]
-        front, inside, behind = _dropouts(done, *ends)
+        trace, first, last = done
+        front, *behind = _dropouts(trace, first.module, last.module)
         if front:
             return None
-        drop, activation = (inside, behind), _activation(done)
-    return Block(
-        name=name,
-        kind=kind(module),
-        module=module,
-        parts=(module,),
-        in_features=inputs,
-        hidden_features=wide,
-        out_features=outputs,
-        bias=_has_bias(linears),
-        changes=swap(module, places),
-        drop=drop,
-        activation=activation,
-    )
+        drop, activation = (behind[0], behind[1]), _activation(trace)
+    return _block(name, module, (module,), (first, last), swap(module, places), drop, activation)
 
 
-def _run_mlp(
-    module: nn.Module, linears: Sequence[nn.Module]
-) -> tuple[Trace | None, tuple[nn.Module, nn.Module] | None]:
-    """What a module did with an input, and the ends of the MLP that it is; None for what it is not."""
-    sizes = [size[0] for size in map(linear_sizes, linears) if size is not None]
-    for inputs in dict.fromkeys(sizes):  # whichever of the maps is the first
-        done = trace_tokens(module, inputs, linears[0].weight)  # type: ignore[arg-type]
-        ends = None if done is None else _ends(done[0], done[1], linears)
-        if done is not None and ends is not None:
-            return done[0], ends
-    return None, None
+def _run_mlp(module: nn.Module, linears: Sequence[Linear]) -> tuple[Trace, Linear, Linear] | None:
+    """What a module did with an input, and its first and its last linear map, if it is an MLP.
 
-
-def _ends(done: Trace, x: Tensor, linears: Sequence[nn.Module]) -> tuple[nn.Module, nn.Module] | None:
-    """The first and the last linear map of an MLP: all but the last get its input x, the last one gives its output.
-
-    None if that is not what the module did; or if their sizes do not fit, as those of an attention.
+    It is one if all linear maps but the last get its input, the last one gives its output, and their sizes fit, as
+    those of an attention do not.
     """
-    calls = [call for call in done.calls if any(call.child is each for each in linears)]
-    if len(calls) != len(linears) or len({id(call.child) for call in calls}) != len(linears):
-        return None
-    *first, last = calls
-    if not all(same(call.input, x) for call in first) or not same(last.output, done.output):
-        return None
-    wide = linear_sizes(last.child)[0]  # type: ignore[index]
-    # Twice as wide where one map gives both the gate and what it gates.
-    widths = (wide,) if len(first) > 1 else (wide, 2 * wide)
-    if any(linear_sizes(call.child)[1] not in widths for call in first):  # type: ignore[index]
-        return None
-    return first[0].child, last.child
+    maps = {each.module: each for each in linears}
+    for inputs in dict.fromkeys(each.inputs for each in linears):  # whichever of the maps is the first
+        done = trace_tokens(module, inputs, linears[0].weight)
+        calls = [] if done is None else [call for call in done.calls if call.child in maps]
+        if done is None or not len(calls) == len(maps) == len({call.child for call in calls}):
+            continue
+        *first, last = calls
+        wide = maps[last.child].inputs
+        # Twice as wide where one map gives both the gate and what it gates.
+        widths = (wide,) if len(first) > 1 else (wide, 2 * wide)
+        fed = all(same(call.input, done.input) and maps[call.child].outputs in widths for call in first)
+        if fed and same(last.output, done.output):
+            return done, maps[first[0].child], maps[last.child]
+    return None

@@ -12,7 +12,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from qkan.replace.find_layers import NEW, Block, Change, Places, linear_sizes, places_of
+from qkan.replace.find_layers import NEW, Block, Change, Places, linears_of, places_of
 from qkan.replace.trace import evaluating, numbers
 
 _ABSENT = object()
@@ -108,15 +108,11 @@ class Replacements:
             for each in self.replaced
         ]
         rows.append(("whole model", "", "", f"{self.model_before:,}", f"{self.model_after:,}"))
-        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-        lines = []
-        for row in (head, *rows):
-            cells = [
-                text.rjust(width) if column > 2 else text.ljust(width)
-                for column, (text, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        return "\n".join(lines)
+        columns = []
+        for index, column in enumerate(zip(head, *rows, strict=True)):
+            width = max(map(len, column))
+            columns.append([text.ljust(width) if index < 3 else text.rjust(width) for text in column])
+        return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def parameters_of(*modules: nn.Module) -> int:
@@ -137,7 +133,7 @@ def choose(
     if not chosen:
         if found:
             raise ValueError(f"select wants none of the {what} found: {_listing(found)}; change select")
-        linears = [_described(name, type(each).__name__) for name, each in model.named_modules() if linear_sizes(each)]
+        linears = [_described(name, type(each).__name__) for name, each in model.named_modules() if linears_of([each])]
         rest = f"its linear maps are {_shortened(linears)}" if linears else "it has no linear maps either"
         raise ValueError(f"found no {what} in {type(model).__name__}; {rest}")
     places, owners = places_of(model), _owners(model)
@@ -213,7 +209,7 @@ def _reason_of_module(module: nn.Module) -> str | None:
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(module, name) for name in hooks):
         return f"{kind} has hooks, which a replacement would lose; remove them first"
-    packed = linear_sizes(module) is not None and not (isinstance(weight, Tensor) and weight.is_floating_point())
+    packed = linears_of([module]) and not (isinstance(weight, Tensor) and weight.is_floating_point())
     if packed:
         return f"{kind} is quantised; replace blocks before quantising the model"
     return None

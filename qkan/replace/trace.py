@@ -6,6 +6,7 @@ residual connection, or the ends of an attention), so the search for MLP blocks 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """The calls of a module's direct children in the order in which they ended, and the module's output."""
+    """The calls of a module's direct children in the order in which they ended, its first input and its output."""
 
     calls: tuple[Call, ...]
+    input: Tensor
     output: Tensor
 
     def of(self, child: nn.Module) -> Call | None:
@@ -45,10 +47,7 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 def numbers(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Fixed numbers in [-1, 1] of the dtype and device of ``like``; no random stream is touched."""
-    count = 1
-    for size in shape:
-        count *= size
-    return torch.arange(count, device=like.device).mul(0.7).add(0.3).sin().to(like.dtype).reshape(shape)
+    return torch.arange(math.prod(shape), device=like.device).mul(0.7).add(0.3).sin().to(like.dtype).reshape(shape)
 
 
 @contextmanager
@@ -77,11 +76,11 @@ def trace(module: nn.Module, *inputs: Tensor) -> Trace | None:
     finally:
         for hook in hooks:
             hook.remove()
-    return Trace(tuple(calls), output) if isinstance(output, Tensor) else None
+    return Trace(tuple(calls), inputs[0], output) if isinstance(output, Tensor) else None
 
 
-def trace_tokens(module: nn.Module, features: int, like: Tensor) -> tuple[Trace, Tensor] | None:
-    """The trace of a module that maps every row of (..., features) on its own, and its input; None if it does not.
+def trace_tokens(module: nn.Module, features: int, like: Tensor) -> Trace | None:
+    """The trace of a module that maps every row of (..., features) on its own; None if it does not.
 
     Args:
         module: what to run.
@@ -99,5 +98,5 @@ def trace_tokens(module: nn.Module, features: int, like: Tensor) -> tuple[Trace,
             continue
         slack = 100 * torch.finfo(a.dtype).eps
         if a.is_meta or torch.allclose(a, b, rtol=slack, atol=slack * float(a.abs().max().clamp_min(1e-30))):
-            return whole, x
+            return whole
     return None

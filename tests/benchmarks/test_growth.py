@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.harness import contest, growth, work
-from benchmarks.harness.contest import CLASSICAL, OURS, Entry
+from benchmarks.harness import candidates, growth, work
+from benchmarks.harness.candidates import CLASSICAL, OURS, Entry
 from benchmarks.harness.growth import sweep
 from benchmarks.harness.work import Options
 from benchmarks.layer import LayerWork, Size
@@ -20,10 +20,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, dict[str, str |
     """Pretend to measure: bloch takes 1 s and 100 MiB a sample, MLP a hundredth; room for 10 GiB. Return what ran."""
     ran: list[tuple[int, dict[str, str | None]]] = []
 
-    def run(contestants, rows, device, limits, *, infer) -> list[Entry]:
-        ran.append((rows, {one.name: one.reason for one in contestants}))
+    def run(candidates, rows, device, limits, *, infer) -> list[Entry]:
+        ran.append((rows, {one.name: one.reason for one in candidates}))
         entries = []
-        for one in contestants:
+        for one in candidates:
             scale = rows if one.name == "bloch" else rows / 100
             entry = Entry(one.name, one.family, reason=one.reason)
             if one.reason is None:
@@ -31,7 +31,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, dict[str, str |
             entries.append(entry)
         return entries
 
-    monkeypatch.setattr(contest, "run", run)
+    monkeypatch.setattr(candidates, "run", run)
     monkeypatch.setattr(work, "free_bytes", lambda device: 10 * 2**30)
     return ran
 
@@ -44,7 +44,7 @@ def test_batch_doubles_until_the_next_step_would_be_too_large(measured) -> None:
     assert said == ["bloch ends at B = 64: the next step would need about 13.8 GiB"]
 
 
-def test_slow_contestants_leave_and_the_sweep_ends_with_the_last_backend(measured, monkeypatch) -> None:
+def test_slow_candidates_leave_and_the_sweep_ends_with_the_last_backend(measured, monkeypatch) -> None:
     monkeypatch.setattr(work, "free_bytes", lambda device: 2**50)
     said: list[str] = []
     points = list(sweep("B", BASE, said.append))

@@ -1,4 +1,4 @@
-"""The contest of a layer: sizes, truth, contestants."""
+"""Candidates of a layer: sizes, truth."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from benchmarks import layer
-from benchmarks.harness.contest import Entry
-from benchmarks.harness.work import Options, state_of, trained
-from benchmarks.layer import MLP, LayerWork, Size, Truth, contestants, hidden_width
+from benchmarks.harness.candidates import Entry, trained
+from benchmarks.harness.work import Options, state_of
+from benchmarks.layer import MLP, LayerWork, Size, Truth, hidden_width
 from qkan.kernels import layer as dispatch
 
 OPTIONS = Options(
@@ -35,7 +35,7 @@ def a_work(preact: str = "trained", size: Size = SMALL, **options: object) -> La
 
 
 def measure(work: LayerWork) -> list[Entry]:
-    return work.run(work.contestants(), work.limits())
+    return work.run(work.candidates(), work.limits())
 
 
 def state(work: LayerWork) -> dict[str, Tensor]:
@@ -159,7 +159,7 @@ def test_all_backends_hold_the_same_parameters_whatever_was_drawn_before() -> No
 
 def test_backend_that_cannot_run_here_says_why(monkeypatch) -> None:
     monkeypatch.setattr(dispatch, "available_backends", lambda: {"bloch": None, "triton": "triton is not installed"})
-    found = contestants(a_work(backends=("bloch", "triton")))
+    found = a_work(backends=("bloch", "triton")).candidates()
     assert [(one.name, one.reason, one.prepare is None) for one in found] == [
         ("bloch", None, False),
         ("triton", "triton is not installed", True),

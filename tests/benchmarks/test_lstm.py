@@ -1,4 +1,4 @@
-"""The contest of a recurrence: variants, nn.LSTM of equal size, truth."""
+"""Candidates of a recurrence: variants, nn.LSTM of equal size, truth."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from benchmarks import lstm
 from benchmarks.harness import lstm_truth
-from benchmarks.harness.contest import CLASSICAL, OURS, Entry
+from benchmarks.harness.candidates import CLASSICAL, OURS, Entry, trained
 from benchmarks.harness.lstm_truth import Truth
-from benchmarks.harness.work import Options, state_of, trained
+from benchmarks.harness.work import Options, state_of
 from benchmarks.lstm import EQUAL_HIDDEN, EQUAL_PARAMETERS, VARIANTS, LSTMWork, Size, Variant, equal_hidden
 from qkan import QKANLSTM
 
@@ -27,7 +26,7 @@ def a_work(size: Size = SMALL, cells: tuple[str, ...] = CELLS, **options: object
 
 
 def measure(work: LSTMWork) -> list[Entry]:
-    return work.run(work.contestants(), work.limits())
+    return work.run(work.candidates(), work.limits())
 
 
 def truth_of(work: LSTMWork, cell: str = "trained") -> tuple[Truth, nn.Module]:
@@ -35,9 +34,8 @@ def truth_of(work: LSTMWork, cell: str = "trained") -> tuple[Truth, nn.Module]:
     x = work.options.numbers((work.size.steps, work.size.batch, work.input_size), "uniform", 1)
     upstream = work.options.numbers((work.size.steps, work.size.batch, work.size.hidden), "normal", 2)
     right = work.module(VARIANTS[cell], "auto")
-    right.load_state_dict(lstm._state(work, VARIANTS[cell]))
-    truth = lstm._truth(work, VARIANTS[cell], x, upstream)()
-    return truth, right
+    right.load_state_dict(work.state(VARIANTS[cell]))
+    return work.truth(VARIANTS[cell], x, upstream), right
 
 
 class Off(nn.Module):
@@ -88,8 +86,8 @@ def test_every_variant_is_right_in_every_dtype(dtype: str) -> None:
         assert (entry.reason, entry.wrong) == (None, False)
 
 
-def test_backends_asked_for_are_contestants_of_their_own() -> None:
-    found = a_work(cells=("edge", "input"), backends=("auto", "torch", "spectral")).contestants()
+def test_backends_asked_for_are_candidates_of_their_own() -> None:
+    found = a_work(cells=("edge", "input"), backends=("auto", "torch", "spectral")).candidates()
     names = [one.name for one in found if one.family == OURS]
     assert names == [
         name + more for name in ("QKANLSTM", "QKANLSTM, per input") for more in ("", ", torch", ", spectral")
@@ -201,12 +199,12 @@ def test_limits_grow_with_the_terms_that_are_summed() -> None:
     assert (truth.output_limit, truth.gradient_limit) == pytest.approx((6 * per_output, 2 * per_gradient))
 
 
-def test_all_contestants_hold_the_same_parameters_whatever_was_drawn_before() -> None:
+def test_all_candidates_hold_the_same_parameters_whatever_was_drawn_before() -> None:
     work = a_work()
     torch.manual_seed(1)
-    first = lstm._state(work, VARIANTS["trained"])
+    first = work.state(VARIANTS["trained"])
     torch.manual_seed(2)
-    assert all(torch.equal(first[name], tensor) for name, tensor in lstm._state(work, VARIANTS["trained"]).items())
+    assert all(torch.equal(first[name], tensor) for name, tensor in work.state(VARIANTS["trained"]).items())
     fresh = work.module(VARIANTS["trained"], "auto").state_dict()
     moved = {name.rpartition(".")[2] for name, tensor in first.items() if not torch.equal(tensor, fresh[name])}
     assert moved == {"preact_weight", "preact_bias"}

@@ -3,15 +3,15 @@
 import io
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import others, peer_worker
-from benchmarks.harness.contest import CIRCUITS, SPLINES
-from benchmarks.harness.peers import Peer, PeerError
+from benchmarks.harness import peer_modules, peer_worker
+from benchmarks.harness.candidates import CIRCUITS, SPLINES
 from benchmarks.harness.stream import StreamSize, StreamWork
 from benchmarks.harness.work import Options
 from benchmarks.layer import LayerWork, Size
@@ -176,22 +176,25 @@ def test_every_line_is_a_request_and_an_answer() -> None:
 OPTIONS = Options("normal", "pz", torch.device("cpu"), "float64", 3, 5, 20.0, (), 11)
 
 
-def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
-    def prepare(peer: Peer, torch_version: str, say) -> object:
-        assert torch_version == torch.__version__
-        if peer.name.startswith("efficient"):
-            raise PeerError("efficient-kan==0.1.0 is not on the package index")
-        return tmp_path / "bin" / "python"
-
-    asked = []
-    monkeypatch.setattr(others.peers, "prepare", prepare)
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[dict, float]]:
+    """Environments of two packages, whose processes refuse every request; returns the requests."""
+    for name in ("qkan-0.2.3", "pykan-0.2.8"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".installed").touch()
+    monkeypatch.setattr(peer_modules, "FOLDER", tmp_path)
+    requests: list[tuple[dict, float]] = []
     monkeypatch.setattr(
-        others.PeerProcess,
+        peer_modules.PeerProcess,
         "ask",
-        lambda self, request, seconds: asked.append((request, seconds)) or {"reason": "no"},
+        lambda self, request, seconds: requests.append((request, seconds)) or {"reason": "no"},
     )
+    return requests
+
+
+def test_peers_become_candidates(asked) -> None:
     said: list[str] = []
-    with others.modules_of_others("layer", said.append) as listed:
+    with peer_modules.peer_candidates("layer", said.append) as listed:
         found = listed(LayerWork(Size(6, 3, 4, 2), OPTIONS, "trained"))
     assert [one.name for one in found if one.family == CIRCUITS] == [
         f"original 0.2.3, {solver}" for solver in ("exact", "tn", "cutn", "flash", "cute", "cutile")
@@ -200,9 +203,9 @@ def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
     assert splines == {
         "KANLinear of original 0.2.3": None,
         "pykan 0.2.8, KANLayer": None,
-        "efficient-kan 0.1.0, KANLinear": "efficient-kan==0.1.0 is not on the package index",
+        "efficient-kan 0.1.0, KANLinear": "efficient-kan-0.1.0 is not installed: make bench-peers",
     }
-    assert said == [others.NOTES["layer"]]
+    assert said == [peer_modules.NOTES["layer"]]
     assert found[1].ask is not None
     assert found[1].ask() == {"reason": "no"}
     expected = {
@@ -217,20 +220,22 @@ def test_peers_become_contestants(monkeypatch, tmp_path) -> None:
     assert asked == [(REQUEST | expected, 30.0)]
 
 
-def test_peers_of_a_recurrence_are_asked_for_its_sizes(monkeypatch, tmp_path) -> None:
-    asked = []
-    monkeypatch.setattr(others.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
-    monkeypatch.setattr(others.PeerProcess, "ask", lambda self, request, seconds: asked.append(request) or {})
-    with others.modules_of_others("lstm", [].append) as listed:
+def test_peers_of_a_recurrence_are_asked_for_its_sizes(asked) -> None:
+    with peer_modules.peer_candidates("lstm", [].append) as listed:
         found = listed(LSTMWork(LSTMSize(6, 5, 4, 2), OPTIONS, 3))
         assert listed(StreamWork(StreamSize(3, 4, 2), OPTIONS)) == []
     assert {one.family for one in found} == {CIRCUITS}
     assert found[1].ask is not None
     found[1].ask()
-    assert asked == [LSTM | {"inputs": "normal", "threads": 3, "rounds": 5, "limit": 20.0, "seed": 11}]
+    expected = LSTM | {"inputs": "normal", "threads": 3, "rounds": 5, "limit": 20.0, "seed": 11}
+    assert asked == [(expected, 30.0)]
 
 
 def test_every_builder_is_known_to_the_worker() -> None:
-    peers = [modules for listed in others.PEERS.values() for _, modules in listed]
-    requested = {module.request["builder"] for modules in peers for module in modules}
-    assert requested == set(peer_worker.BUILDERS)
+    peers = [peer for listed in peer_modules.PEERS.values() for peer in listed]
+    assert {peer.request["builder"] for peer in peers} == set(peer_worker.BUILDERS)
+
+
+def test_every_environment_has_requirements_for_make() -> None:
+    environments = {peer.environment for listed in peer_modules.PEERS.values() for peer in listed}
+    assert {path.stem for path in (Path(peer_modules.__file__).parents[1] / "peers").glob("*.txt")} == environments

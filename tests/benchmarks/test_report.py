@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.harness import report
-from benchmarks.harness.contest import CIRCUITS, CLASSICAL, OURS, Entry, Errors
+from benchmarks.harness.candidates import CIRCUITS, CLASSICAL, OURS, Entry, Errors
 
 ENTRIES = [
     Entry("bloch", OURS, "", 10, [0.002, 0.001, 0.003], [0.002], [0.0006], 2**20, Errors(1e-6, 1e-5, 1e-4, 1e-3)),
@@ -62,7 +62,7 @@ def test_dots_show_times_and_memory_of_all_that_ran() -> None:
     figure = report.dots([("first", "forward + backward", ENTRIES), ("second", "one step", ENTRIES[1:2])])
     times, memory = figure.axes[:2]
     assert times.get_xlabel() == "forward + backward, milliseconds (median, quartiles; hollow: inference)"
-    assert times.get_ylabel() == "contestant"
+    assert times.get_ylabel() == "candidate"
     assert memory.get_xlabel() == "memory beyond parameters, inputs and gradients, MiB"
     assert [label.get_text() for label in times.get_yticklabels()] == ["bloch", "spectral (WRONG)", "MLP 3-4-5"]
     medians = [container.lines[0].get_xdata()[0] for container in times.containers]
@@ -77,7 +77,7 @@ def test_dots_show_times_and_memory_of_all_that_ran() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["first", "", "second", ""]
 
 
-def test_curves_have_a_line_for_each_contestant_that_ran() -> None:
+def test_curves_have_a_line_for_each_candidate_that_ran() -> None:
     sweeps = {
         "fixed": {"B": [(4, ENTRIES), (8, ENTRIES[:1])], "R": [(1, ENTRIES[2:])]},
         "trained": {"B": [(4, ENTRIES)]},

@@ -1,6 +1,7 @@
 """Whole benchmarks: what is on disk."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.harness import growth
-from benchmarks.harness.contest import Contestant, Errors
+from benchmarks.harness.candidates import Candidate, Errors
 from benchmarks.harness.runs import compare, grow
 from benchmarks.harness.stream import StreamSize, StreamWork
 from benchmarks.harness.work import Options
@@ -21,13 +22,13 @@ WORK = LayerWork(Size(3, 2, 4, 1), OPTIONS, "fixed")
 
 
 def test_everything_measured_so_far_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def second_fails(self: LayerWork) -> list[Contestant]:
+    def second_fails(self: LayerWork) -> list[Candidate]:
         if self.preact == "trained":
             raise KeyboardInterrupt
         return right(self)
 
-    right = LayerWork.contestants
-    monkeypatch.setattr(LayerWork, "contestants", second_fails)
+    right = LayerWork.candidates
+    monkeypatch.setattr(LayerWork, "candidates", second_fails)
     with pytest.raises(KeyboardInterrupt):
         compare([WORK, replace(WORK, preact="trained")], tmp_path, lambda *shown: None)
     works = json.loads((tmp_path / "layer.json").read_text())["works"]
@@ -36,7 +37,7 @@ def test_everything_measured_so_far_is_on_disk(tmp_path: Path, monkeypatch: pyte
     ]
 
 
-def test_wrong_contestants_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_candidates_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Truth, "errors", lambda self, module: Errors(1.0, 0.0, 1e-6, 1e-6))
     shown = []
     written = compare([WORK], tmp_path, lambda work, entries, ratios: shown.append(work.title))
@@ -47,7 +48,7 @@ def test_wrong_contestants_are_listed(tmp_path: Path, monkeypatch: pytest.Monkey
     rows = json.loads(written.files["figures"].read_text())["works"][0]["rows"]
     assert [row["wrong"] for row in rows] == [True, False, False]
     assert written.files["picture"].exists()
-    assert "| bloch | " in written.files["tables"].read_text()
+    assert re.search(r"^\| bloch +\| ", written.files["tables"].read_text(), re.MULTILINE)
 
 
 def test_sweeps_are_written_point_by_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +83,7 @@ def test_a_base_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest
 
 def test_other_peoples_modules_take_part(tmp_path: Path) -> None:
     answer = {"seconds": [1.0], "extra_bytes": 5, "parameters": 6}
-    peer = Contestant("theirs", "splines of others", ask=lambda: answer)
+    peer = Candidate("theirs", "peer splines", ask=lambda: answer)
     shown = []
     compare([WORK], tmp_path, lambda work, entries, ratios: shown.extend(entries), lambda work: [peer])
     assert [entry.name for entry in shown] == ["bloch", "MLP", "Linear", "theirs"]
@@ -95,11 +96,11 @@ def test_works_of_two_kinds_share_their_files(tmp_path: Path) -> None:
     assert written.wrong == []
     assert {path.name for path in written.files.values()} == {"lstm.json", "lstm.md", "lstm.png"}
     figures = json.loads(written.files["figures"].read_text())
-    assert figures["command"] == "qkan bench lstm"
+    assert figures["command"] == "python -m benchmarks.lstm"
     assert [list(work["size"].values()) for work in figures["works"]] == [[3, 2, 2, 1], [2, 3, 1]]
     tables = written.files["tables"].read_text().split("\n\n")
-    assert [table.splitlines()[0] for table in tables] == [
-        f"| {what} | {work} |"
+    assert [[cell.strip() for cell in table.splitlines()[0].strip("|").split("|")] for table in tables] == [
+        [what, work]
         for work, heads in (
             ("B = 3, T = 2, H = 2, R = 1", ("forward + backward, milliseconds", "inference, milliseconds")),
             ("H = 3, R = 1", ("one step of one sample, milliseconds",)),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import stream
-from benchmarks.harness.stream import CLASSICAL, FROZEN, StreamSize, StreamWork, Walk
+from benchmarks.harness.stream import FROZEN, NN_CELL, StreamSize, StreamWork, Walk
 from benchmarks.harness.work import Options
 
 OPTIONS = Options("uniform", "pz", torch.device("cpu"), "float32", 1, 2, 60.0, (), 0)
@@ -23,14 +23,14 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_cells_are_right_and_timed_by_the_step(dtype: str) -> None:
     work = replace(WORK, options=replace(OPTIONS, dtype=dtype))
-    entries = {entry.name: entry for entry in work.run(work.contestants(), work.limits())}
-    assert list(entries) == ["QKANLSTMCell", FROZEN, CLASSICAL]
+    entries = {entry.name: entry for entry in work.run(work.candidates(), work.limits())}
+    assert list(entries) == ["QKANLSTMCell", FROZEN, NN_CELL]
     for entry in entries.values():
         assert (entry.reason, entry.wrong, entry.inference) == (None, False, [])
         assert entry.median > 0
     assert entries["QKANLSTMCell"].parameters == entries[FROZEN].parameters == 4 * 3 * (2 + 3) * 6 + 4 * 3
-    assert entries[CLASSICAL].parameters == 4 * 3 * (2 + 3 + 2)
-    assert entries[CLASSICAL].errors is None
+    assert entries[NN_CELL].parameters == 4 * 3 * (2 + 3 + 2)
+    assert entries[NN_CELL].errors is None
     assert entries[FROZEN].errors.gradient is None
 
 
@@ -74,7 +74,7 @@ def test_wrong_states_are_caught(change: Callable) -> None:
 
 
 def test_times_are_of_one_step() -> None:
-    (one, *_) = WORK.contestants()
+    (one, *_) = WORK.candidates()
     prepared = one.prepare()
     assert prepared.repeats == 4
     assert len(prepared.step_of(1).wanted[0]) == 4

@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows.windows import Part
+    from qkan.datasets.windows import Part
 
 
 def repeat_season(values: np.ndarray, first: np.ndarray, season: int, horizon: int) -> np.ndarray:

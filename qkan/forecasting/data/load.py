@@ -15,8 +15,7 @@ from qkan.forecasting.data.batches import WindowTensors
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
-    from qkan.datasets.windows.splits import Split
-    from qkan.datasets.windows.windows import Windows
+    from qkan.datasets.windows import Split, Windows
 
 
 def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = None) -> Series:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows.windows import Part
+    from qkan.datasets.windows import Part
 
 METRICS: tuple[str, ...] = ("mae", "mse", "rmse", "r2", "smape", "mase", "scaled_mse")
 """What :func:`forecast_metrics` gives."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows.windows import Part
+    from qkan.datasets.windows import Part
 
 
 def values_of(data: ForecastData) -> pd.DataFrame:

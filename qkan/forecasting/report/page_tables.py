@@ -33,7 +33,7 @@ class Table:
 
     caption: str
     head: Sequence[str]
-    rows: list[tuple[str, ...]] = field(repr=False)
+    rows: Sequence[Sequence[str]] = field(repr=False)
     best: frozenset[tuple[int, int]] = frozenset()
     sentences: bool = False
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Scaler, Series
-    from qkan.datasets.windows.windows import Part
+    from qkan.datasets.windows import Part
     from qkan.forecasting.config.options import TrainConfig
     from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run

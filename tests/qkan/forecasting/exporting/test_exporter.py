@@ -234,7 +234,9 @@ def test_files_are_replaced_only_when_asked(panel, tmp_path):
     run, path = lstm_run(panel), tmp_path / "new" / "model.pt2"
     export(run, path, "torch-export")
     before = path.read_bytes()
-    with pytest.raises(RunError, match=r"model.pt2 exists already; choose another file, or replace it with overwrite=True"):
+    with pytest.raises(
+        RunError, match=r"model.pt2 exists already; choose another file, or replace it with overwrite=True"
+    ):
         export(run, path, "torch-export")
     assert path.read_bytes() == before
     export(lstm_run(panel, hidden_size=3), path, "torch-export", overwrite=True)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import contest
-from benchmarks.harness.contest import (
+from benchmarks.harness import candidates
+from benchmarks.harness.candidates import (
     CIRCUITS,
     CLASSICAL,
     OURS,
     SPLINES,
-    Contestant,
+    Candidate,
     Entry,
     Errors,
     Prepared,
@@ -27,7 +27,7 @@ LIMITS = Limits(3, 60, 2**40)
 GOOD, BAD = Errors(1e-7, 1e-6, 1e-5, 1e-4), Errors(1e-7, 1e-3, 1e-5, 1e-4)
 
 
-def linear(name: str = "linear", errors: Errors | None = None, log: list[str] | None = None) -> Contestant:
+def linear(name: str = "linear", errors: Errors | None = None, log: list[str] | None = None) -> Candidate:
     module = nn.Linear(3, 2)
 
     def step_of(rows: int) -> Step:
@@ -35,14 +35,14 @@ def linear(name: str = "linear", errors: Errors | None = None, log: list[str] | 
             log.append(name)
         return Step(module, torch.rand(rows, 3, requires_grad=True), torch.rand(rows, 2))
 
-    return Contestant(name, OURS, lambda: Prepared(8, step_of, None if errors is None else lambda: errors, "3-2"))
+    return Candidate(name, OURS, lambda: Prepared(8, step_of, None if errors is None else lambda: errors, "3-2"))
 
 
-def failing(error: Exception) -> Contestant:
+def failing(error: Exception) -> Candidate:
     def prepare() -> Prepared:
         raise error
 
-    return Contestant("failing", OURS, prepare)
+    return Candidate("failing", OURS, prepare)
 
 
 def test_entry_holds_what_was_measured() -> None:
@@ -68,7 +68,7 @@ def test_inference_is_timed_after_all_training_steps() -> None:
     def step_of(rows: int) -> Step:
         return Step(module, torch.rand(rows, 3, requires_grad=True), torch.rand(rows, 2))
 
-    one, other = run([Contestant("watched", OURS, lambda: Prepared(8, step_of)), linear()], 4, CPU, LIMITS, infer=True)
+    one, other = run([Candidate("watched", OURS, lambda: Prepared(8, step_of)), linear()], 4, CPU, LIMITS, infer=True)
     assert len(one.inference) == len(other.inference) == 3
     assert 0 < one.inference_median != one.median
     first = seen.index((False, False))
@@ -77,10 +77,10 @@ def test_inference_is_timed_after_all_training_steps() -> None:
 
 
 def test_times_of_repeated_work_are_those_of_one(monkeypatch) -> None:
-    monkeypatch.setattr(contest, "time_in_turns", lambda steps, device, limits: {name: [6.0, 9.0] for name in steps})
+    monkeypatch.setattr(candidates, "time_in_turns", lambda steps, device, limits: {name: [6.0, 9.0] for name in steps})
     prepared = linear().prepare
     assert prepared is not None
-    (entry,) = run([Contestant("thrice", OURS, lambda: replace(prepared(), repeats=3))], 4, CPU, LIMITS)
+    (entry,) = run([Candidate("thrice", OURS, lambda: replace(prepared(), repeats=3))], 4, CPU, LIMITS)
     assert entry.seconds == [2.0, 3.0]
 
 
@@ -129,7 +129,7 @@ def test_refusal_while_it_runs_is_a_refusal() -> None:
     def step_of(rows: int) -> Step:
         return Step(Refusing(), torch.rand(rows, 3, requires_grad=True), torch.rand(rows, 3))
 
-    (entry,) = run([Contestant("refusing", OURS, lambda: Prepared(0, step_of))], 4, CPU, LIMITS)
+    (entry,) = run([Candidate("refusing", OURS, lambda: Prepared(0, step_of))], 4, CPU, LIMITS)
     assert (entry.reason, entry.wrong) == ("no bound on the inputs is known", False)
 
 
@@ -142,7 +142,7 @@ def test_peers_run_before_and_after_and_the_better_time_counts() -> None:
         seconds, inference = next(answers)
         return {"seconds": seconds, "inference": inference, "extra_bytes": 7, "parameters": 9}
 
-    peer, _ = run([Contestant("peer", CIRCUITS, ask=ask), linear(log=log)], 1, CPU, LIMITS)
+    peer, _ = run([Candidate("peer", CIRCUITS, ask=ask), linear(log=log)], 1, CPU, LIMITS)
     assert log == ["peer", "linear", "linear", "peer"]
     assert (peer.median, peer.seconds, peer.medians) == (2.0, [2.0, 1.0, 3.0], [4.0, 2.0])
     assert (peer.extra_bytes, peer.parameters, peer.inference) == (7, 9, [0.5, 0.7])
@@ -155,18 +155,18 @@ def test_peer_that_cannot_run_is_asked_once() -> None:
         asked.append(1)
         return {"reason": "ImportError: no triton"}
 
-    (peer,) = run([Contestant("peer", CIRCUITS, ask=ask)], 4, CPU, LIMITS)
+    (peer,) = run([Candidate("peer", CIRCUITS, ask=ask)], 4, CPU, LIMITS)
     assert (peer.reason, len(asked)) == ("ImportError: no triton", 1)
 
 
 def test_peer_that_fails_the_second_time_keeps_its_first_times() -> None:
     answers = iter([{"seconds": [1.0], "extra_bytes": 7, "parameters": 9}, {"reason": "too slow"}])
-    (peer,) = run([Contestant("peer", CIRCUITS, ask=lambda: next(answers))], 4, CPU, LIMITS)
+    (peer,) = run([Candidate("peer", CIRCUITS, ask=lambda: next(answers))], 4, CPU, LIMITS)
     assert (peer.reason, peer.median) == (None, 1.0)
 
 
 def test_reason_given_beforehand_is_kept() -> None:
-    (entry,) = run([Contestant("triton", OURS, reason="triton is not installed")], 4, CPU, LIMITS)
+    (entry,) = run([Candidate("triton", OURS, reason="triton is not installed")], 4, CPU, LIMITS)
     assert entry.reason == "triton is not installed"
 
 
@@ -191,6 +191,6 @@ def test_ratios_to_the_baseline_and_to_the_best_peers() -> None:
     assert "flash" not in found
     assert ratios(entries, ["MLP", "spline"])["ours"]["spline"] == 0.25
     assert ratios(entries[:2], ["MLP"])["ours"] == {"MLP": 2.0}
-    assert set(contest.ratios(entries[:1], ["MLP"])["ours"]) == set()
+    assert set(candidates.ratios(entries[:1], ["MLP"])["ours"]) == set()
     entries[0].extra_bytes, entries[1].extra_bytes = 6, 4
     assert ratios(entries[:3], ["MLP"], lambda entry: entry.extra_bytes) == {"ours": {"MLP": 1.5}, "MLP": {"MLP": 1}}

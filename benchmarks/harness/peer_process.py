@@ -1,92 +1,19 @@
-"""Other people's packages: an environment of its own for each, and a process in it that measures.
-
-An environment is made once, by venv and pip, and is found again by the next run. Whatever goes wrong is a sentence in
-the table, never an error.
-"""
+"""A process that measures another package in its own environment. What goes wrong there is a sentence in the table."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: Where environments are made, below the working folder.
-FOLDER = Path("build") / "peers"
 WORKER = Path(__file__).with_name("peer_worker.py")
 _START_SECONDS = 120.0  # for the imports of a fresh process
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A package to measure against.
-
-    Attributes:
-        name: names its folder.
-        requirements: what pip installs, with versions; torch comes by itself, in our version.
-        build_tools: what its build needs besides torch, if it has to be built; else empty.
-    """
-
-    name: str
-    requirements: tuple[str, ...]
-    build_tools: tuple[str, ...] = ()
-
-
-class PeerError(Exception):
-    """A peer cannot run; the message says why."""
-
-
-def prepare(peer: Peer, torch_version: str, say: Callable[[str], None], folder: Path | None = None) -> Path:
-    """Make the environment of a peer, unless it is there, and return its interpreter.
-
-    Args:
-        peer: the package.
-        torch_version: of this process; a local part such as ``+cpu`` is left to the index.
-        say: told what takes long.
-        folder: where the environments are; default :data:`FOLDER`.
-
-    Raises:
-        PeerError: it cannot be installed.
-    """
-    home = ((FOLDER if folder is None else folder) / peer.name).absolute()
-    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-    torch_pin = f"torch=={torch_version.partition('+')[0]}"
-    wanted = {"requirements": [*peer.requirements, torch_pin], "python": sys.version}
-    marker = home / "installed.json"  # written last, so that an installation that broke off is done again
-    if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == wanted:
-        return python
-    say(f"installing {peer.name} with {torch_pin} into {home} (once)")
-    _run([sys.executable, "-m", "venv", "--clear", str(home)], peer)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if peer.build_tools:  # built with the torch that it will run with, not with a second one
-        _run([*pip, torch_pin, *peer.build_tools], peer)
-        pip.append("--no-build-isolation")
-    _run([*pip, *peer.requirements, torch_pin], peer)
-    marker.write_text(json.dumps(wanted), encoding="utf-8")
-    return python
-
-
-def _run(command: list[str], peer: Peer) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise PeerError(f"{peer.name} cannot be installed: {error}") from error
-    if done.returncode == 0:
-        return
-    text = done.stderr + done.stdout
-    for requirement in peer.requirements:
-        if f"No matching distribution found for {requirement}" in text:
-            raise PeerError(f"{requirement} is not on the package index")
-    errors = [line for line in text.splitlines() if line.strip().lower().startswith("error")] or text.splitlines()
-    raise PeerError(f"{peer.name} cannot be installed: {errors[-1].strip()[:200] if errors else 'no message'}")
 
 
 class PeerProcess:

@@ -1,26 +1,32 @@
-"""``qkan bench layer``, ``qkan bench lstm`` and ``qkan bench rational``."""
+"""The commands ``python -m benchmarks.layer``, ``.lstm``, ``.rational`` and ``.block``."""
 
 import json
 from pathlib import Path
 
+import click
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
-from benchmarks.harness import growth, others, stream
-from benchmarks.harness.peers import PeerError
+from benchmarks import block, layer, lstm, rational
+from benchmarks.harness import growth, peer_modules, stream
 from benchmarks.layer import LayerWork
 from qkan import QKANLSTM, QKANLSTMCell
 from qkan.kernels import layer as dispatch
 from qkan.kernels.circuits.bloch import pytorch as bloch
 
-SMALL = ["bench", "layer", "--size", "5,3,2,1", "--rounds", "2", "--threads", "1"]
-SMALL_LSTM = ["bench", "lstm", "--size", "5,3,2,1", "--stream", "3", "--rounds", "2", "--threads", "1"]
+SMALL = ["--size", "5,3,2,1", "--rounds", "2", "--threads", "1"]
+SMALL_LSTM = ["--size", "5,3,2,1", "--stream", "3", "--rounds", "2", "--threads", "1"]
+
+
+def invoke(command: click.Command, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(word) for word in arguments], catch_exceptions=False)
 
 
 @pytest.fixture
-def run(qkan, tmp_path: Path):
-    """Run a small benchmark into ``tmp_path``."""
-    return lambda *more, start=SMALL: qkan(*start, "--out", tmp_path, *more)
+def run(tmp_path: Path):
+    """Measure a small layer; everything is written to ``tmp_path``."""
+    return lambda *more: invoke(layer.main, *SMALL, "--out", tmp_path, *more)
 
 
 def table(output: str) -> dict[str, list[str]]:
@@ -105,26 +111,35 @@ def test_backends_that_cannot_run_give_their_reason(run, monkeypatch: pytest.Mon
     assert list(table(done.output)) == ["MLP 3-3-2", "Linear 3-2"]
 
 
-def test_peers_that_cannot_be_installed_are_rows_with_a_reason(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def prepare(peer, torch_version: str, say) -> Path:
-        raise PeerError(f"{peer.requirements[0]} is not on the package index")
-
-    monkeypatch.setattr(others.peers, "prepare", prepare)
-    done = run("--peers", "--preact", "fixed", "--backends", "bloch")
-    assert done.exit_code == 0
-    assert "original 0.2.3, tn: qkan==0.2.3 is not on the package index" in done.output
-    assert "pykan 0.2.8, KANLayer: pykan==0.2.8 is not on the package index" in done.output
-    assert "efficient-kan 0.1.0, KANLinear: efficient-kan==0.1.0 is not on the package index" in done.output
+@pytest.fixture
+def no_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(peer_modules, "FOLDER", tmp_path / "peers")
 
 
-def test_peers_have_columns_of_their_own(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def installed_peers(no_peers: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All environments are there; of the original's solvers, tn alone runs."""
+
     def ask(self, request, seconds: float) -> dict:
         if request.get("solver") not in ("tn", None):
             return {"reason": "ImportError: no triton"}
-        return {"seconds": [2.0, 2.0], "extra_bytes": 2**20, "parameters": 7}
+        return {"seconds": [2.0, 2.0], "inference": [1.0], "extra_bytes": 2**20, "parameters": 7}
 
-    monkeypatch.setattr(others.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
-    monkeypatch.setattr(others.PeerProcess, "ask", ask)
+    for name in ("qkan-0.2.3", "pykan-0.2.8", "efficient-kan-0.1.0"):
+        (tmp_path / "peers" / name).mkdir(parents=True)
+        (tmp_path / "peers" / name / ".installed").touch()
+    monkeypatch.setattr(peer_modules.PeerProcess, "ask", ask)
+
+
+def test_peers_that_are_not_installed_are_rows_with_a_reason(run, no_peers) -> None:
+    done = run("--peers", "--preact", "fixed", "--backends", "bloch")
+    assert done.exit_code == 0
+    assert "original 0.2.3, tn: qkan-0.2.3 is not installed: make bench-peers" in done.output
+    assert "pykan 0.2.8, KANLayer: pykan-0.2.8 is not installed: make bench-peers" in done.output
+    assert "efficient-kan 0.1.0, KANLinear: efficient-kan-0.1.0 is not installed: make bench-peers" in done.output
+
+
+def test_peers_have_columns_of_their_own(run, installed_peers) -> None:
     done = run("--peers", "--preact", "fixed", "--backends", "bloch")
     assert done.exit_code == 0
     assert "of MLP   of best circuit peer   of best spline peer" in done.output
@@ -147,10 +162,10 @@ def test_growth_is_a_table_for_every_point_and_a_picture(run, monkeypatch: pytes
 
 
 @pytest.fixture
-def run_lstm(qkan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run_lstm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run a small benchmark of a recurrence into ``tmp_path``."""
     monkeypatch.setattr(stream, "STEPS", 4)
-    return lambda *more: qkan(*SMALL_LSTM, "--out", tmp_path, *more)
+    return lambda *more: invoke(lstm.main, *SMALL_LSTM, "--out", tmp_path, *more)
 
 
 def test_table_of_a_recurrence_has_every_variant_and_both_lstms(run_lstm, tmp_path: Path) -> None:
@@ -172,14 +187,16 @@ def test_table_of_a_recurrence_has_every_variant_and_both_lstms(run_lstm, tmp_pa
     assert rows["nn.LSTM, equal params (H = 5)"][-2:] == ["-", "-"]
     assert float(rows["HQKANLSTM"][-1]) < 1e-4
     figures = json.loads((tmp_path / "lstm.json").read_text())
-    assert figures["command"] == "qkan bench lstm"
+    assert figures["command"] == "python -m benchmarks.lstm"
     assert [work["size"] for work in figures["works"]] == [
         {"batch": 5, "steps": 3, "hidden": 2, "reps": 1},
         {"inputs": 2, "hidden": 3, "reps": 1},
     ]
     row = figures["works"][0]["rows"][0]
     assert set(row["ratios"]) == set(row["inference_ratios"]) == {"nn.LSTM", "nn.LSTM, equal params"}
-    assert "| inference, milliseconds | B = 5, T = 3, H = 2, R = 1 |" in (tmp_path / "lstm.md").read_text()
+    assert "| inference, milliseconds | B = 5, T = 3, H = 2, R = 1 |" in " ".join(
+        (tmp_path / "lstm.md").read_text().split()
+    )
     assert (tmp_path / "lstm.png").stat().st_size > 10_000
 
 
@@ -209,14 +226,7 @@ def test_wrong_recurrence_ends_with_an_error(run_lstm, monkeypatch: pytest.Monke
     assert done.stderr == f"Error: wrong, see the rows: {'; '.join(names)}\n"
 
 
-def test_peers_of_a_recurrence_are_rows(run_lstm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def ask(self, request, seconds: float) -> dict:
-        if request["solver"] != "tn":
-            return {"reason": "ImportError: no triton"}
-        return {"seconds": [2.0, 2.0], "inference": [1.0], "extra_bytes": 2**20, "parameters": 7}
-
-    monkeypatch.setattr(others.peers, "prepare", lambda *arguments: tmp_path / "bin" / "python")
-    monkeypatch.setattr(others.PeerProcess, "ask", ask)
+def test_peers_of_a_recurrence_are_rows(run_lstm, installed_peers) -> None:
     done = run_lstm("--peers", "--cells", "input", "--stream", "0")
     assert done.exit_code == 0
     assert "of nn.LSTM   of nn.LSTM, equal params   of best circuit peer   inference ms" in done.output
@@ -243,16 +253,16 @@ def test_growth_of_a_recurrence_leaves_out_single_steps(
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        (["--size", "1,2,3"], "'1,2,3' is not four positive whole numbers B,T,H,R, such as 64,12,16,2"),
-        (["--size", "1,0,3,4"], "'1,0,3,4' is not four positive whole numbers B,T,H,R, such as 64,12,16,2"),
+        (["--size", "1,2,3"], "'1,2,3' is not four positive whole numbers B,T,H,R, such as 64,12,4,2"),
+        (["--size", "1,0,3,4"], "'1,0,3,4' is not four positive whole numbers B,T,H,R, such as 64,12,4,2"),
         (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
-        (["--cells", "edges"], "--cells: unknown cell 'edges'; use one of edge, trained, input, hqkan, gru."),
-        (["--cells", "edge,edge"], "--cells: 'edge' is given twice."),
-        (["--backends", "cuda"], "--backends: unknown backend 'cuda'; use one of auto, "),
+        (["--cells", "edges"], "'--cells': unknown cell 'edges'; use one of edge, trained, input, hqkan, gru"),
+        (["--cells", "edge,edge"], "'--cells': 'edge' is given twice"),
+        (["--backends", "cuda"], "'--backends': unknown backend 'cuda'; use one of auto, "),
         (["--input-size", "0"], "Invalid value for '--input-size'"),
         (["--stream", "-1"], "Invalid value for '--stream'"),
         (["--growth", "--size", "1,2,3,4"], "--growth starts from one --size, but 2 are given."),
-        (["--device", "cuda:99"], "--device: 'cuda:99' is not there: PyTorch sees"),
+        (["--device", "cuda:99"], "--device: 'cuda:99' is missing: PyTorch sees"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -265,8 +275,8 @@ def test_bad_options_of_a_recurrence_are_answered_with_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_default_sizes_are_those_of_the_published_table(qkan) -> None:
-    words = " ".join(qkan("bench", "lstm", "--help").output.split())
+def test_default_sizes_are_those_of_the_published_table() -> None:
+    words = " ".join(invoke(lstm.main, "--help").output.split())
     assert "[default: 64,12,4,2; 64,12,16,2; 256,24,64,2; 64,512,32,2]" in words
 
 
@@ -277,12 +287,12 @@ def test_default_sizes_are_those_of_the_published_table(qkan) -> None:
         (["--size", "1,2,0,4"], "'1,2,0,4' is not four positive whole numbers B,I,O,R, such as 256,64,64,3"),
         (["--size", "1,2,x,4"], "'1,2,x,4' is not four positive whole numbers"),
         (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
-        (["--backends", "blach"], "--backends: unknown backend 'blach'; use one of auto, spectral, spectral-triton"),
-        (["--backends", "bloch,bloch"], "--backends: 'bloch' is given twice."),
+        (["--backends", "blach"], "'--backends': unknown backend 'blach'; use one of auto, spectral, spectral-triton"),
+        (["--backends", "bloch,bloch"], "'--backends': 'bloch' is given twice"),
         (["--ansatz", "pq"], "unknown ansatz 'pq'; use one of pz, rpz, px, real, mix"),
         (["--ansatz", "px", "--inputs", "normal"], "--ansatz px takes inputs in [-1, 1] only: use --inputs uniform."),
         (["--device", "gpu"], "--device: 'gpu' is none of auto, cpu, cuda and cuda:N."),
-        (["--device", "cuda:99"], "--device: 'cuda:99' is not there: PyTorch sees"),
+        (["--device", "cuda:99"], "--device: 'cuda:99' is missing: PyTorch sees"),
         (["--growth", "--size", "1,2,3,4"], "--growth starts from one --size, but 2 are given."),
         (["--rounds", "0"], "Invalid value for '--rounds'"),
         (["--limit", "0"], "Invalid value for '--limit'"),
@@ -308,18 +318,24 @@ def test_number_of_threads_is_given_back(run) -> None:
     assert torch.get_num_threads() == before
 
 
-RATIONAL = ["bench", "rational", "--size", "3,2,16", "--rounds", "2", "--threads", "1"]
+RATIONAL = ["--size", "3,2,16", "--rounds", "2", "--threads", "1"]
 
 
-def test_rationals_are_measured_beside_gelu_and_a_copy(run, tmp_path: Path) -> None:
-    done = run("--order", "3,2", "--denominator", "abs_sum", "--engines", "auto,torch", start=RATIONAL)
+@pytest.fixture
+def run_rational(tmp_path: Path):
+    """Measure a small activation; everything is written to ``tmp_path``."""
+    return lambda *more: invoke(rational.main, *RATIONAL, "--out", tmp_path, *more)
+
+
+def test_rationals_are_measured_beside_gelu_and_a_copy(run_rational, tmp_path: Path) -> None:
+    done = run_rational("--order", "3,2", "--denominator", "abs_sum", "--backends", "auto,torch")
     assert done.exit_code == 0
     assert "3 x 2 x 16: order (3, 2) over abs_sum, 8 groups, inputs standard normal, float32, cpu" in done.output
     assert {"GroupRational", "GroupRational, torch", "nn.GELU", "stacked powers", "copy"} <= set(table(done.output))
     assert "of the bandwidth of a copy" in done.output
     figures = json.loads((tmp_path / "rational.json").read_text())
     (work,) = figures["works"]
-    assert figures["command"] == "qkan bench rational"
+    assert figures["command"] == "python -m benchmarks.rational"
     assert (work["groups"], work["order"], work["denominator"]) == (8, [3, 2], "abs_sum")
     assert len(work["notes"]) == 10
 
@@ -329,13 +345,43 @@ def test_rationals_are_measured_beside_gelu_and_a_copy(run, tmp_path: Path) -> N
     [
         (["--size", "3,2"], "'3,2' is not three positive whole numbers B,T,C, such as 64,197,768"),
         (["--order", "9,2"], "order (9, 2) is outside m in [0, 8], n in [1, 8]"),
-        (["--order", "a"], "'a' is not a list of degrees separated by commas, such as 5,4"),
+        (["--order", "a"], "'a' is not two whole numbers M,N, such as 5,4"),
         (["--groups", "3"], "16 channels do not divide into 3 groups"),
-        (["--engines", "cuda"], "--engines: unknown engine 'cuda'"),
+        (["--backends", "cuda"], "'--backends': unknown backend 'cuda'"),
     ],
 )
-def test_rationals_that_cannot_be_are_refused(run, options: list[str], message: str) -> None:
-    done = run(*options, start=RATIONAL)
+def test_rationals_that_cannot_be_are_refused(run_rational, options: list[str], message: str) -> None:
+    done = run_rational(*options)
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
     assert "Traceback" not in done.output
+
+
+BLOCK = ["--size", "2,3,8", "--heads", "2", "--rounds", "2", "--threads", "1"]
+
+
+def test_blocks_are_measured_beside_the_mlp(tmp_path: Path) -> None:
+    done = invoke(block.main, *BLOCK, "--latents", "log2", "--reps", "1", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    figures = json.loads((tmp_path / "block.json").read_text())
+    assert figures["command"] == "python -m benchmarks.block"
+    names = ["block, MLP", "block, HQKAN log2", "MLP alone", "HQKAN alone, log2"]
+    assert all(any(name in line for line in done.output.splitlines()) for name in names)
+    assert "times the training step of the block, MLP (at most 1.2 is the aim" in done.output
+    assert (tmp_path / "block.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--heads", "3"], "8 channels do not divide into 3 heads"),
+        (["--latents", "half"], "unknown latent 'half'; use one of log2, quarter, equal"),
+        (["--latents", "log2,log2"], "'log2' is given twice"),
+        (["--size", "2,3"], "is not three positive whole numbers B,T,C"),
+    ],
+)
+def test_blocks_that_cannot_be_are_refused(tmp_path: Path, options: list[str], message: str) -> None:
+    done = invoke(block.main, *BLOCK, *options, "--out", tmp_path)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())

@@ -3,16 +3,31 @@
 import numpy as np
 import pandas as pd
 import pytest
-from noisy_panel import noisy_panel
 
 from qkan.datasets import make_forecast_data, series_from_frame
-from qkan.forecasting.evaluation.panel_scores import panel_scores
+from qkan.forecasting.comparison.panel_scores import panel_scores, score_baselines
+from qkan.forecasting.config.options import CompareConfig
 from qkan.forecasting.evaluation.window_frame import window_forecasts, window_frame
+
+POINTS = 200
+
+
+def panel(noise: float = 0.1) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    hours = pd.date_range("2024-01-01", periods=POINTS, freq="h")
+    waves = [
+        level * (5 + np.sin(np.arange(POINTS) * np.pi / 12)) + noise * random.standard_normal(POINTS)
+        for level in (1.0, 2.0, 30.0)
+    ]
+    return pd.concat(
+        [pd.DataFrame({"unique_id": f"s{i}", "ds": hours, "y": wave}) for i, wave in enumerate(waves)],
+        ignore_index=True,
+    )
 
 
 @pytest.fixture(scope="module")
 def data():
-    return make_forecast_data(series_from_frame(noisy_panel(), name="panel"), window=24, horizon=2)
+    return make_forecast_data(series_from_frame(panel(), name="panel"), window=24, horizon=2)
 
 
 def test_frame_and_windows_hold_the_same_forecasts(data):
@@ -46,10 +61,37 @@ def test_scores_by_hand(data):
 
 
 def test_too_few_validation_errors_give_no_coverage():
-    series = series_from_frame(noisy_panel().groupby("unique_id").head(60).reset_index(drop=True), name="panel")
+    series = series_from_frame(panel().groupby("unique_id").head(60).reset_index(drop=True), name="panel")
     few = make_forecast_data(series, window=24, horizon=2)
     targets = {part: few.target_values(part) for part in ("validation", "test")}
     found = panel_scores(few, {"model": (targets["validation"], targets["test"] + 1)})["model"]
     assert found["median_mae"] == pytest.approx(1, rel=1e-12)
     assert np.isnan(found["coverage"])
     assert np.isnan(found["width"])
+
+
+def test_statistical_baselines_are_scored_on_the_same_targets(data):
+    scores, failures = score_baselines(data, ("ets",))
+    assert failures == []
+    assert list(scores) == ["naive", "drift", "seasonal naive (24)", "ETS"]
+    for row in scores.values():
+        assert 0 < row["median_mae"] < 20
+        assert 75 < row["coverage"] <= 100
+    assert scores["ETS"]["mae"] < 0.2 < scores["naive"]["mae"]  # noise of 0.1 around a season that ETS knows
+    naive = window_frame(data, "test", {})
+    assert len(naive) == 2 * len(data.test)
+
+
+def test_what_cannot_be_fitted_is_reported_and_the_rest_is_scored():
+    frame = panel()
+    frame.loc[frame["unique_id"] == "s1", "y"] = 5.0
+    data = make_forecast_data(series_from_frame(frame, name="panel"), window=24, horizon=2)
+    scores, failures = score_baselines(data, ("theta",))
+    assert [(row["model"], row["unique_id"]) for row in failures] == [("Theta", "s1")]
+    assert np.isnan(scores["Theta"]["median_mae"])
+    assert scores["naive"]["median_mae"] >= 0
+
+
+def test_unknown_baseline_is_refused():
+    with pytest.raises(ValueError, match=r"baseline.*'arima'.*ets, sarima, theta"):
+        CompareConfig(data="x.csv", out="x", baselines=("arima",))

@@ -1,4 +1,4 @@
-"""Contestants measured on one piece of work: errors and memory of each, then times in turns."""
+"""Candidates measured on one piece of work: errors and memory of each, then times in turns."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.harness.measure import Limits, Step, TooLargeError, cost_within, inference, reason_of, time_in_turns
 
-#: Families of contestants.
-OURS, CLASSICAL, CIRCUITS, SPLINES = "qkan", "classical", "circuits of others", "splines of others"
+#: Families of candidates.
+OURS, CLASSICAL, CIRCUITS, SPLINES = "qkan", "classical", "peer circuits", "peer splines"
 
 
 @dataclass(frozen=True)
 class Errors:
-    """How far a contestant is from the truth.
+    """How far a candidate is from the truth.
 
     Attributes:
         output: largest absolute error of an output.
@@ -41,7 +42,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A contestant that was built.
+    """A candidate that was built.
 
     Attributes:
         parameters: trained numbers.
@@ -59,7 +60,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """Something to measure: in this process (``prepare``), in another (``ask``), or not at all (``reason``).
 
     Attributes:
@@ -76,9 +77,48 @@ class Contestant:
     reason: str | None = None
 
 
+def module_candidate(
+    name: str,
+    family: str,
+    make: Callable[[], nn.Module],
+    x: Tensor,
+    upstream: Tensor,
+    *,
+    errors: Callable[[nn.Module], Errors] | None = None,
+    detail: str = "",
+    batch_dim: int = 0,
+) -> Candidate:
+    """A module that maps ``x`` to the shape of ``upstream``, built when its turn comes.
+
+    Args:
+        name, family: of the candidate.
+        make: builds the module; a ValueError says that it refuses the work.
+        x, upstream: the input, and the gradient of its output.
+        errors: compares the module with the truth.
+        detail: what the name does not say.
+        batch_dim: dimension whose entries are the rows.
+    """
+
+    def prepare() -> Prepared:
+        module = make()
+
+        def step_of(rows: int) -> Step:
+            part = x.narrow(batch_dim, 0, rows).detach().requires_grad_()
+            return Step(module, part, upstream.narrow(batch_dim, 0, rows))
+
+        return Prepared(trained(module), step_of, None if errors is None else lambda: errors(module), detail)
+
+    return Candidate(name, family, prepare)
+
+
+def trained(module: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
 @dataclass
 class Entry:
-    """What was measured of one contestant.
+    """What was measured of one candidate.
 
     Attributes:
         seconds: of every timed step, of the better of its runs.
@@ -134,22 +174,22 @@ class Entry:
 
 
 def run(
-    contestants: Iterable[Contestant], rows: int, device: torch.device, limits: Limits, *, infer: bool = False
+    candidates: Iterable[Candidate], rows: int, device: torch.device, limits: Limits, *, infer: bool = False
 ) -> list[Entry]:
-    """Measure all contestants; peers before and after the others.
+    """Measure all candidates; peers before and after the others.
 
     Args:
-        contestants: in the order of the result.
+        candidates: in the order of the result.
         rows: of the whole work.
-        device, limits: where it runs, and what one contestant may take.
+        device, limits: where it runs, and what one candidate may take.
         infer: time the forward pass without gradients, too, when all training steps are timed.
     """
-    contestants = list(contestants)
-    entries = {one.name: Entry(one.name, one.family, reason=one.reason) for one in contestants}
-    _ask_all(contestants, entries)
+    candidates = list(candidates)
+    entries = {one.name: Entry(one.name, one.family, reason=one.reason) for one in candidates}
+    _ask_all(candidates, entries)
     steps: dict[str, Step] = {}
     repeats: dict[str, int] = {}
-    for one in contestants:
+    for one in candidates:
         if one.prepare is not None:
             ready = _try(one.prepare, entries[one.name], rows, device, limits)
             if ready is not None:
@@ -160,12 +200,12 @@ def run(
         forward = {name: inference(step) for name, step in steps.items()}
         for name, seconds in time_in_turns(forward, device, limits).items():
             entries[name].add_inference(seconds)
-    _ask_all(contestants, entries)
+    _ask_all(candidates, entries)
     return list(entries.values())
 
 
-def _ask_all(contestants: Iterable[Contestant], entries: Mapping[str, Entry]) -> None:
-    for one in contestants:
+def _ask_all(candidates: Iterable[Candidate], entries: Mapping[str, Entry]) -> None:
+    for one in candidates:
         entry = entries[one.name]
         if one.ask is None or entry.reason is not None:
             continue
@@ -182,7 +222,7 @@ def _ask_all(contestants: Iterable[Contestant], entries: Mapping[str, Entry]) ->
 def _try(
     prepare: Callable[[], Prepared], entry: Entry, rows: int, device: torch.device, limits: Limits
 ) -> tuple[Step, int] | None:
-    """Memory and errors of one contestant; return its step and repeats for the timing, or None if it cannot run."""
+    """Memory and errors of one candidate; return its step and repeats for the timing, or None if it cannot run."""
     try:
         prepared = prepare()
         entry.parameters, entry.detail = prepared.parameters, prepared.detail
@@ -194,25 +234,20 @@ def _try(
         return prepared.step_of(rows), prepared.repeats
     except (ValueError, TooLargeError) as refusal:
         entry.reason = reason_of(refusal).removeprefix("ValueError: ")
-    except Exception as error:  # noqa: BLE001  (whatever stops a contestant is its result)
+    except Exception as error:  # noqa: BLE001  (whatever stops a candidate is its result)
         entry.reason = reason_of(error)
         entry.wrong = entry.reason != "not enough memory"
     return None
 
 
-def median(entry: Entry) -> float | None:
-    """What contestants are compared by."""
-    return entry.median
-
-
 def ratios(
-    entries: Sequence[Entry], baselines: Sequence[str], of: Callable[[Entry], float | None] = median
+    entries: Sequence[Entry], baselines: Sequence[str], of: Callable[[Entry], float | None] = lambda entry: entry.median
 ) -> dict[str, dict[str, float]]:
-    """Median time of every contestant over those of the baselines and those of the best peers.
+    """Median time of every candidate over those of the baselines and those of the best peers.
 
     Args:
         entries: what was measured.
-        baselines: names of contestants.
+        baselines: names of candidates.
         of: the number that is compared, if not the time.
 
     Returns:
