@@ -7,17 +7,14 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from qkan.datasets.series import MAX_MAGNITUDE, DataError, refuse, shortened
+from qkan.datasets.series import MAX_MAGNITUDE, DataError, shortened
 
 _YEARS = "1678 to 2261"  # of datetime64[ns]
-_TREAT = "or say how to treat missing values with --missing (mask, interpolate or zero)"
-
-
-def missing_value(row: int, column: str) -> str:
-    """What to say of a missing value in a row, counted from 0."""
-    return f"row {row + 1} of column {column!r} is missing or NaN; fill it first, {_TREAT}"
+MISSING = " or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
+"""What follows "row 1 of column 'y' is missing"."""
 
 
 def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.ndarray:
@@ -35,31 +32,25 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
     name = column.name
     if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
-    absent = column.isna().to_numpy(dtype=bool)
-    numbers = _as_floats(column)
-
-    def cell(row: int, value: object) -> str:
-        return f"row {row + 1} of column {name!r} is {value}"
-
-    refuse(
-        np.isnan(numbers) & ~absent,
-        lambda row: (
-            f"row {row + 1} of column {name!r} is {shortened(column.iloc[row])}, not a number; correct or drop it"
-        ),
-    )
-    refuse(absent & (not missing), lambda row: missing_value(row, str(name)))
-    refuse(
-        np.isinf(numbers),
-        lambda row: f"{cell(row, numbers[row])}; every value must be finite, so correct it",
-    )
-    refuse(
-        np.abs(numbers) > MAX_MAGNITUDE,
-        lambda row: (
-            f"row {row + 1} of column {name!r} is {numbers[row]:g}, outside +-{MAX_MAGNITUDE:g}; correct it, or "
-            "choose a larger unit"
-        ),
-    )
+    absent, numbers, where = column.isna().to_numpy(dtype=bool), _as_floats(column), f"column {name!r}"
+    _refuse(np.isnan(numbers) & ~absent, where, column, ", not a number; correct or drop it")
+    if not missing:
+        _refuse(absent, where, None, MISSING)
+    _refuse(np.isinf(numbers), where, numbers, "; every value must be finite, so correct it")
+    large = f", outside +-{MAX_MAGNITUDE:g}; correct it, or choose a larger unit"
+    _refuse(np.abs(numbers) > MAX_MAGNITUDE, where, numbers, large)
     return numbers
+
+
+def _refuse(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | None, reason: str) -> None:
+    """Raise a DataError about the first cell that is ``bad``, bool, shape (rows,); with None it is missing."""
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        row = int(rows[0])
+        value = "missing"
+        if cells is not None:
+            value = f"{cells[row]:g}" if isinstance(cells, np.ndarray) else shortened(cells.iloc[row])
+        raise DataError(f"row {row + 1} of {where} is {value}{reason}")
 
 
 def _as_floats(column: pd.Series) -> np.ndarray:
@@ -82,10 +73,8 @@ def ids_of(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
     """The series of every row, str, shape (rows,): ``name`` if no column holds them."""
     if id_col is None:
         return np.full(len(frame), name, dtype=object)
-    refuse(
-        frame[id_col].isna() | (frame[id_col] == ""),
-        lambda row: f"row {row + 1} of id column {id_col!r} is missing; every row must say which series it belongs to",
-    )
+    absent = frame[id_col].isna() | (frame[id_col] == "")
+    _refuse(absent, f"id column {id_col!r}", None, "; every row must say which series it belongs to")
     if isinstance(frame[id_col].iloc[0], list | dict | np.ndarray):
         raise DataError(f"id column {id_col!r} holds lists or records, not names; choose another --id-col")
     return frame[id_col].astype(str).to_numpy(dtype=object)
@@ -93,7 +82,7 @@ def ids_of(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
 
 def times_of(column: pd.Series, name: str) -> np.ndarray:
     """The times of a column, datetime64[ns] or int64 steps, shape (rows,)."""
-    refuse(column.isna(), lambda row: f"row {row + 1} of time column {name!r} is missing; {_fix(name)}")
+    _refuse(column.isna(), f"time column {name!r}", None, f"; {_fix(name)}")
     if pd.api.types.is_datetime64_any_dtype(column):
         return _naive_utc(column)
     if pd.api.types.is_bool_dtype(column):
@@ -107,13 +96,8 @@ def _steps(column: pd.Series, name: str) -> np.ndarray:
     numbers = column.to_numpy(dtype="float64")
     with np.errstate(invalid="ignore"):
         broken = (numbers != np.round(numbers)) | (np.abs(numbers) >= 2.0**53)
-    refuse(
-        broken,
-        lambda row: (
-            f"row {row + 1} of time column {name!r} is {numbers[row]:g}; numeric times must be whole steps below "
-            f"2^53, so write them so, or {_fix(name)}"
-        ),
-    )
+    reason = f"; numeric times must be whole steps below 2^53, so write them so, or {_fix(name)}"
+    _refuse(broken, f"time column {name!r}", numbers, reason)
     return numbers.astype(np.int64)
 
 
@@ -121,22 +105,16 @@ def _parse(texts: pd.Series, name: str) -> np.ndarray:
     codes, kinds = pd.factorize(texts)  # series share their times, so there are often few different ones
     different = pd.Series(kinds)
     zones = different.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
-    refuse(
-        (zones != zones.iloc[0]).to_numpy()[codes],
-        lambda row: (
-            f"time column {name!r} mixes time zones: row 1 is {shortened(texts.iloc[0])}, but row {row + 1} is "
-            f"{shortened(texts.iloc[row])}; write all times in UTC"
-        ),
-    )
+    other = np.flatnonzero((zones != zones.iloc[0]).to_numpy()[codes])
+    if other.size:
+        raise DataError(
+            f"time column {name!r} mixes time zones: row 1 is {shortened(texts.iloc[0])}, but row {other[0] + 1} is "
+            f"{shortened(texts.iloc[other[0]])}; write all times in UTC"
+        )
     written = different.where(different.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
     times = pd.to_datetime(written, format="ISO8601", errors="coerce", utc=True)
-    refuse(
-        times.isna().to_numpy()[codes],
-        lambda row: (
-            f"row {row + 1} of time column {name!r} is {shortened(texts.iloc[row])}, not an ISO 8601 time such as "
-            f"2024-01-31 or 2024-01-31 07:05 in the years {_YEARS}; rewrite it, or {_fix(name)}"
-        ),
-    )
+    reason = f", not an ISO 8601 time such as 2024-01-31 or 2024-01-31 07:05 in the years {_YEARS}; rewrite it, or "
+    _refuse(times.isna().to_numpy()[codes], f"time column {name!r}", texts, reason + _fix(name))
     return _naive_utc(times.rename(name))[codes]
 
 

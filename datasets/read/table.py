@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qkan.datasets.read.cells import ids_of, missing_value, numbers_of, times_of
+from qkan.datasets.read.cells import MISSING, ids_of, numbers_of, times_of
 from qkan.datasets.read.frequency import Timeline, find_frequency, grid_of, natural_season
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, refuse, shortened
@@ -228,7 +228,7 @@ def _refuse_missing(rows: Rows, columns: Columns) -> None:
     for column, values in zip((columns.target, *columns.covariates), (rows.values, *rows.covariates.T), strict=True):
         lacking = rows.source[np.isnan(values)]
         if lacking.size:
-            raise DataError(missing_value(int(lacking.min()), str(column)))
+            raise DataError(f"row {lacking.min() + 1} of column {column!r} is missing{MISSING}")
 
 
 def _long(rows: Rows, ids: np.ndarray, names: tuple[str, ...], y: np.ndarray | None = None) -> pd.DataFrame:
