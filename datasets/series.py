@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 COLUMNS = ("unique_id", "ds", "y")
@@ -32,6 +33,17 @@ def shortened(value: object) -> str:
     if len(text) > _LONGEST_SHOWN:
         text = f"{text[: _LONGEST_SHOWN // 2]}...{text[-_LONGEST_SHOWN // 2 :]}"
     return repr(text)
+
+
+def refuse(bad: npt.ArrayLike, message: Callable[[int], str]) -> None:
+    """Raise a DataError about the first place where ``bad`` (bool, shape (N,)) is true, which ``message`` is told.
+
+    Raises:
+        DataError: there is such a place.
+    """
+    places = np.flatnonzero(bad)
+    if places.size:
+        raise DataError(message(int(places[0])))
 
 
 @dataclass(frozen=True)
@@ -150,28 +162,25 @@ class Series:
         within = np.ones(len(self.frame), dtype=bool)
         within[self.starts[:-1]] = False
         ticks = self.times.astype("int64")
-        unsorted = np.flatnonzero(within[1:] & (np.diff(ticks) <= 0))
-        if unsorted.size:
-            row = int(unsorted[0]) + 1
-            raise DataError(
+        refuse(
+            within & (np.diff(ticks, prepend=ticks[:1]) <= 0),
+            lambda row: (
                 f"time {self.times[row]} in row {row} of {self.name!r} does not come after the time before it; "
                 "sort by unique_id and ds and drop duplicates"
-            )
+            ),
+        )
         if list(self.ids) != sorted(set(self.ids)):
             raise DataError(f"the rows of {self.name!r} are not sorted by 'unique_id'; sort by unique_id and ds")
 
     def _check_numbers(self, values: np.ndarray, what: str) -> None:
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise DataError(
-                f"{what} {values[bad[0]]} in row {bad[0]} of {self.name!r} is not finite; fill or drop it first"
-            )
-        bad = np.flatnonzero(np.abs(values) > MAX_MAGNITUDE)
-        if bad.size:
-            raise DataError(
-                f"{what} {values[bad[0]]} in row {bad[0]} of {self.name!r} is outside +-{MAX_MAGNITUDE:g}; "
-                "choose a larger unit"
-            )
+        def told(row: int) -> str:
+            return f"{what} {values[row]} in row {row} of {self.name!r} is"
+
+        refuse(~np.isfinite(values), lambda row: f"{told(row)} not finite; fill or drop it first")
+        refuse(
+            np.abs(values) > MAX_MAGNITUDE,
+            lambda row: f"{told(row)} outside +-{MAX_MAGNITUDE:g}; choose a larger unit",
+        )
 
     def _check_covariates(self) -> None:
         for name in (*self.past, *self.future):

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
-from qkan.datasets.read import is_data_path, keep_series, read_series
+from qkan.datasets.read import Columns, file_series, is_data_path, keep_series
 from qkan.datasets.series import DataError, Series, Session, step_frame
 
 _COMPUTED = "computed"
@@ -143,13 +142,12 @@ def resolve_series(
             keep does not exist.
     """
     text = str(name_or_path)
-    columns: dict[str, Any] = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
-    columns |= {"past_cols": tuple(past_cols), "future_cols": tuple(future_cols)}
+    columns = Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols))
     if names_file(name_or_path):
-        if not any(columns.values()) and is_import(name_or_path):
+        if columns == Columns() and is_import(name_or_path):
             return read_import(Path(name_or_path), series, missing=missing)
-        return keep_series(read_series(name_or_path, **columns, missing=missing), series)
-    given = [f"{option}={value!r}" for option, value in columns.items() if value]
+        return keep_series(file_series(Path(name_or_path), columns, missing), series)
+    given = [f"{name}_col{'s' * isinstance(value, tuple)}={value!r}" for name, value in vars(columns).items() if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
     if names_milan(text):

@@ -282,7 +282,7 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
     frequency, step = {"10min": ("10min", "10 minutes"), "1h": ("h", "hour")}[facts["freq"]]
     count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"
     series = (
-        series_from_frame(frame, name=path.stem, label=path.name, missing=missing, frequency=frequency)
+        series_from_frame(frame, name=path.stem, missing=missing, frequency=frequency)
         if absent
         else Series(path.stem, frame, frequency, natural_season(frequency, len(frame) // len(ids)), missing=missing)
     )

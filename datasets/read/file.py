@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from qkan.datasets.read.table import MIN_POINTS, future_frame, series_from_frame
+from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
 from qkan.datasets.series import DataError, Series, shortened
 
 _LONGEST_REASON = 160  # characters of what another package says
@@ -53,19 +53,15 @@ def read_series(
         DataError: the file cannot be read, or :func:`qkan.datasets.read.table.series_from_frame` refuses what is in it.
             The message names the first offending row, counted from 1 below the header.
     """
-    path = Path(path)
-    return series_from_frame(
-        _read(path, id_col),
-        name=path.name[: -len(_suffix(path.name) or "")],
-        label=path.name,
-        source=str(path),
-        time_col=time_col,
-        target_col=target_col,
-        id_col=id_col,
-        past_cols=past_cols,
-        future_cols=future_cols,
-        missing=missing,
-    )
+    columns = Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols))
+    return file_series(Path(path), columns, missing)
+
+
+def file_series(path: Path, columns: Columns, missing: str) -> Series:
+    """`read_series` for columns that are one value."""
+    name = path.name[: -len(_suffix(path.name) or "")]
+    frame = _read(path, columns.id)
+    return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing)
 
 
 def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:

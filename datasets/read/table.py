@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from qkan.datasets.read.cells import MISSING, ids_of, numbers_of, times_of
 from qkan.datasets.read.frequency import Timeline, find_frequency, grid_of, natural_season
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
-from qkan.datasets.series import COLUMNS, MAX_MAGNITUDE, TREATMENTS, DataError, Series, shortened
+from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, refuse, shortened
 
 MIN_POINTS = 3  # fewer show no regular step
-_YEARS = "1678 to 2261"  # of datetime64[ns]
-_TREAT = "or say how to treat missing values with --missing (mask, interpolate or zero)"
 
 
 @dataclass(frozen=True)
 class Columns:
     """Which columns of a table hold what: see `series_from_frame`; None stands for the default, then for none."""
 
-    time: str | None
-    target: str | None
-    id: str | None
-    past: tuple[str, ...]
-    future: tuple[str, ...]
+    time: str | None = None
+    target: str | None = None
+    id: str | None = None
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -40,8 +37,6 @@ def series_from_frame(
     frame: pd.DataFrame,
     *,
     name: str = "frame",
-    label: str = "the data frame",
-    source: str = "a data frame",
     time_col: str | None = None,
     target_col: str | None = None,
     id_col: str | None = None,
@@ -59,8 +54,6 @@ def series_from_frame(
     Args:
         frame: the table; it stays as it is.
         name: of the series, and of the one in it if there is no id column.
-        label: what messages call the table.
-        source: where it comes from.
         time_col: column of the times: ISO 8601 text, timestamps, or whole numbers (steps). By default ``ds`` if there
             is one, otherwise the order of the rows is the time. Times with a zone are converted to UTC.
         target_col: column of the values; by default ``y``, or else the only numeric column that is no covariate.
@@ -80,11 +73,30 @@ def series_from_frame(
             missing, of mixed time zones, duplicated, unsorted or irregular. The message names the first offending row,
             counted from 1.
     """
+    columns = Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols))
+    label, source = "the data frame", "a data frame"
+    return table_series(
+        frame, columns, name=name, label=label, source=source, missing=missing, frequency=frequency, until=until
+    )
+
+
+def table_series(
+    frame: pd.DataFrame,
+    columns: Columns,
+    *,
+    name: str,
+    label: str,
+    source: str,
+    missing: str,
+    frequency: str | int | None = None,
+    until: Mapping[str, Any] | None = None,
+) -> Series:
+    """The series of a table called ``label`` that comes from ``source``; see `series_from_frame` for the rest."""
     if missing not in TREATMENTS:
         raise DataError(f"missing={missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
     frame = _with_columns_only(frame, label)
-    columns = _find_columns(frame, label, Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols)))
-    lenient = missing != "refuse" or bool(future_cols) or until is not None
+    columns = _find_columns(frame, label, columns)
+    lenient = missing != "refuse" or bool(columns.future) or until is not None
     rows, ids = _rows(frame, columns, name, lenient)
     past = _is_past(rows, ids, until)
     _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
@@ -112,7 +124,7 @@ def series_from_frame(
         future=columns.future,
         missing=missing,
         observed=observed,
-        futr_exog=_future_rows(rows, past, ids, columns) if future_cols else None,
+        futr_exog=_future_rows(rows, past, ids, columns) if columns.future else None,
     )
 
 
@@ -133,14 +145,14 @@ def future_frame(frame: pd.DataFrame, series: Series, *, label: str, time_col: s
     for column in (time_col, *series.future):
         _column(frame, label, "future" if column != time_col else "time", column, default="")
     if id_col in frame.columns:
-        ids = _ids(frame, id_col, "")
+        ids = ids_of(frame, id_col, "")
     elif len(series.ids) == 1:
-        ids = _ids(frame, None, series.ids[0])
+        ids = ids_of(frame, None, series.ids[0])
     else:
         raise DataError(f"{label!r} has no id column {id_col!r}; it must say which of the series each row belongs to")
-    values = {"unique_id": ids, "ds": _times(frame[time_col], time_col)}
+    values = {"unique_id": ids, "ds": times_of(frame[time_col], time_col)}
     for name in series.future:
-        values[name] = _numbers(frame[name], f"covariate {name!r}", "correct it", missing=True)
+        values[name] = numbers_of(frame[name], f"covariate {name!r}", "correct it", missing=True)
     return pd.DataFrame(values).sort_values(["unique_id", "ds"], ignore_index=True)
 
 
@@ -181,17 +193,17 @@ def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
 def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tuple[Rows, np.ndarray]:
     """The rows of a table sorted by series, and the sorted names of these; ``name`` is that of a single one."""
     target = columns.target
-    y = _numbers(frame[target], f"target column {target!r}", "choose another --target-col", missing=lenient)
-    codes, ids = pd.factorize(_ids(frame, columns.id, name), sort=True)
+    y = numbers_of(frame[target], f"target column {target!r}", "choose another --target-col", missing=lenient)
+    codes, ids = pd.factorize(ids_of(frame, columns.id, name), sort=True)
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     if columns.time is None:
         ds = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
     else:
-        ds = _times(frame[columns.time], columns.time)[order]
+        ds = times_of(frame[columns.time], columns.time)[order]
     covariates = np.empty((len(frame), len(columns.covariates)))
     for place, column in enumerate(columns.covariates):
-        covariates[:, place] = _numbers(frame[column], f"covariate {column!r}", "leave it out", missing=True)
+        covariates[:, place] = numbers_of(frame[column], f"covariate {column!r}", "leave it out", missing=True)
     return Rows(ds, starts, y[order], covariates[order], order), ids
 
 
@@ -216,11 +228,7 @@ def _refuse_missing(rows: Rows, columns: Columns) -> None:
     for column, values in zip((columns.target, *columns.covariates), (rows.values, *rows.covariates.T), strict=True):
         lacking = rows.source[np.isnan(values)]
         if lacking.size:
-            raise _is_missing(int(lacking.min()), str(column))
-
-
-def _is_missing(row: int, column: str) -> DataError:
-    return DataError(f"row {row + 1} of column {column!r} is missing or NaN; fill it first, {_TREAT}")
+            raise DataError(f"row {lacking.min() + 1} of column {column!r} is missing{MISSING}")
 
 
 def _long(rows: Rows, ids: np.ndarray, names: tuple[str, ...], y: np.ndarray | None = None) -> pd.DataFrame:
@@ -261,133 +269,11 @@ def _listed(names: pd.Index | list[str]) -> str:
     return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
-def _first(mask: np.ndarray) -> int | None:
-    rows = np.flatnonzero(mask)
-    return int(rows[0]) if rows.size else None
-
-
-def _numbers(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.ndarray:
-    name = column.name
-    if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
-        raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
-    absent = column.isna().to_numpy(dtype=bool)
-    numbers = _as_floats(column)
-    row = _first(np.isnan(numbers) & ~absent)
-    if row is not None:
-        raise DataError(
-            f"row {row + 1} of column {name!r} is {shortened(column.iloc[row])}, not a number; correct or drop it"
-        )
-    row = None if missing else _first(absent)
-    if row is not None:
-        raise _is_missing(row, str(name))
-    row = _first(np.isinf(numbers))
-    if row is not None:
-        raise DataError(
-            f"row {row + 1} of column {name!r} is {numbers[row]}; every value must be finite, so correct it"
-        )
-    row = _first(np.abs(numbers) > MAX_MAGNITUDE)
-    if row is not None:
-        raise DataError(
-            f"row {row + 1} of column {name!r} is {numbers[row]:g}, outside +-{MAX_MAGNITUDE:g}; correct it, or choose "
-            "a larger unit"
-        )
-    return numbers
-
-
-def _as_floats(column: pd.Series) -> np.ndarray:
-    """The numbers of a column, NaN where there is none."""
-    if column.dtype == object:
-        column = column.map(_as_number)
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-
-
-def _as_number(value: Any) -> Any:
-    """A number or its text; None for bytes, True or a time of day, which would become numbers by chance."""
-    if isinstance(value, bool) or not isinstance(value, str | Real | Decimal):
-        return None
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return float(value) if abs(value) < 2**1023 else (np.inf if value > 0 else -np.inf)
-    return value
-
-
-def _ids(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
-    if id_col is None:
-        return np.full(len(frame), name, dtype=object)
-    row = _first((frame[id_col].isna() | (frame[id_col] == "")).to_numpy(dtype=bool))
-    if row is not None:
-        raise DataError(
-            f"row {row + 1} of id column {id_col!r} is missing; every row must say which series it belongs to"
-        )
-    if isinstance(frame[id_col].iloc[0], list | dict | np.ndarray):
-        raise DataError(f"id column {id_col!r} holds lists or records, not names; choose another --id-col")
-    return frame[id_col].astype(str).to_numpy(dtype=object)
-
-
 def _check_counts(names: np.ndarray, counts: np.ndarray) -> None:
-    short = _first(counts < MIN_POINTS)
-    if short is not None:
-        raise DataError(
-            f"series {shortened(names[short])} has {counts[short]} points; every series needs at least {MIN_POINTS}, "
-            "so drop it or check the id column"
-        )
-
-
-def _times(column: pd.Series, name: str) -> np.ndarray:
-    row = _first(column.isna().to_numpy(dtype=bool))
-    if row is not None:
-        raise DataError(f"row {row + 1} of time column {name!r} is missing; {_fix(name)}")
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return _naive_utc(column)
-    if pd.api.types.is_bool_dtype(column):
-        raise DataError(f"time column {name!r} holds true and false, not times; {_fix(name)}")
-    if pd.api.types.is_numeric_dtype(column):
-        return _steps(column, name)
-    return _parse(column.astype(str), name)
-
-
-def _steps(column: pd.Series, name: str) -> np.ndarray:
-    numbers = column.to_numpy(dtype="float64")
-    with np.errstate(invalid="ignore"):
-        row = _first((numbers != np.round(numbers)) | (np.abs(numbers) >= 2.0**53))
-    if row is not None:
-        raise DataError(
-            f"row {row + 1} of time column {name!r} is {numbers[row]:g}; numeric times must be whole steps below 2^53, "
-            f"so write them so, or {_fix(name)}"
-        )
-    return numbers.astype(np.int64)
-
-
-def _parse(texts: pd.Series, name: str) -> np.ndarray:
-    codes, kinds = pd.factorize(texts)  # series share their times, so there are often few different ones
-    different = pd.Series(kinds)
-    zones = different.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
-    row = _first((zones != zones.iloc[0]).to_numpy(dtype=bool)[codes])
-    if row is not None:
-        raise DataError(
-            f"time column {name!r} mixes time zones: row 1 is {shortened(texts.iloc[0])}, but row {row + 1} is "
-            f"{shortened(texts.iloc[row])}; write all times in UTC"
-        )
-    written = different.where(different.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
-    times = pd.to_datetime(written, format="ISO8601", errors="coerce", utc=True)
-    row = _first(times.isna().to_numpy(dtype=bool)[codes])
-    if row is not None:
-        raise DataError(
-            f"row {row + 1} of time column {name!r} is {shortened(texts.iloc[row])}, not an ISO 8601 time such as "
-            f"2024-01-31 or 2024-01-31 07:05 in the years {_YEARS}; rewrite it, or {_fix(name)}"
-        )
-    return _naive_utc(times.rename(name))[codes]
-
-
-def _naive_utc(times: pd.Series) -> np.ndarray:
-    if times.dt.tz is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    try:
-        return times.dt.as_unit("ns").to_numpy()
-    except pd.errors.OutOfBoundsDatetime as error:
-        raise DataError(
-            f"time column {times.name!r} leaves the years {_YEARS} ({error}); use whole-number steps"
-        ) from error
-
-
-def _fix(name: str) -> str:
-    return f"leave out --time-col {name} (or drop the column) to use the row order as time"
+    refuse(
+        counts < MIN_POINTS,
+        lambda place: (
+            f"series {shortened(names[place])} has {counts[place]} points; every series needs at least "
+            f"{MIN_POINTS}, so drop it or check the id column"
+        ),
+    )

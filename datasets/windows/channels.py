@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from qkan.datasets.series import DataError, Series, shown
+from qkan.datasets.series import DataError, Series, refuse, shown
 from qkan.datasets.windows.calendar import calendar_features
 from qkan.datasets.windows.scalers import Scaler
 
@@ -117,11 +117,11 @@ def _covariate(series: Series, scaler: Scaler, name: str, owner: np.ndarray) -> 
 def _scaled(series: Series, scaler: Scaler, values: npt.NDArray, owner: np.ndarray, what: str) -> np.ndarray:
     with np.errstate(over="ignore"):  # what overflows is reported below, with its place
         scaled = scaler.transform(values, owner).astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(scaled))
-    if bad.size:
-        row = int(bad[0])
-        raise DataError(
+    refuse(
+        ~np.isfinite(scaled),
+        lambda row: (
             f"{what} {values[row]:g} of series {series.ids[owner[row]]!r} at {shown(series.times[row])} is beyond "
             f"float32 after {scaler.kind!r} scaling; remove the outlier or rescale the data"
-        )
+        ),
+    )
     return scaled

@@ -11,86 +11,19 @@ when a kernel first runs.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import config as numba_config
-from numba import extending, njit, types
+from numba import types
 from numba.extending import overload
 
-#: Untyped: an intrinsic is called without the typing context that its definition names.
-intrinsic: Any = extending.intrinsic
-
-#: What all kernels are compiled with. Fused multiply-adds and the sign of zero may vary; NaN and infinity keep their
-#: meaning, sums keep their order, and a division by zero gives infinity instead of an exception.
-OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+from qkan.kernels.common.numba_compile import PART_OPTIONS, inlined, intrinsic
 
 #: Largest |x| up to which :func:`sincos` holds what it promises, in single and in double precision.
 SINCOS_RANGE = 4096.0
 SINCOS_RANGE_DOUBLE = 2.0**20
-
-
-@cache
-def _cache_folder() -> str | None:
-    """A folder for machine code of the present sources, beside them or in the user's cache; None if there is none.
-
-    Numba looks at the file of a kernel alone to tell whether its machine code is out of date, but kernels are made of
-    functions of several files, and an upgrade may leave some as they are.
-    """
-    here = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for source in sorted(here.rglob("*numba*.py")):
-        digest.update(source.read_bytes())
-    name = f"numba-{digest.hexdigest()[:16]}"
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkan"
-    for folder in (here / "__pycache__" / name, user / name):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return str(folder)
-    return None
-
-
-def has_machine_code(name: str) -> bool:
-    """Whether machine code of a function (module and name) is kept on disk; yes where the user gave Numba a folder."""
-    settings: Any = numba_config
-    folder = _cache_folder()
-    return bool(settings.CACHE_DIR) or (folder is not None and any(Path(folder).rglob(f"{name}-*.nbi")))
-
-
-def cached(compile: Callable[..., Any], function: Callable[..., Any]) -> Any:
-    """``compile(function, cache=True)`` with machine code kept on disk, if there is a folder for it.
-
-    A folder that the user gave Numba (NUMBA_CACHE_DIR) is left to Numba.
-    """
-    settings: Any = numba_config
-    before, folder = settings.CACHE_DIR, _cache_folder()
-    if not before and folder is None:  # compiled once per process
-        return compile(function)
-    settings.CACHE_DIR = before or folder
-    try:
-        return compile(function, cache=True)
-    finally:
-        settings.CACHE_DIR = before
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` on its first call, without the GIL, and keep the machine code on disk if possible."""
-    return cached(lambda f, **kept: njit(nogil=True, **kept, **OPTIONS)(f), function)
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a part of kernels: neither cached by itself nor without the GIL; only tests call one from Python."""
-    return njit(**OPTIONS)(function)
 
 
 # --------------------------------------------------------------------------------------------- bits of floats
@@ -224,7 +157,7 @@ def sincos(x: float) -> tuple[float, float]:
     return math.sin(x), math.cos(x)
 
 
-@overload(sincos, jit_options=OPTIONS)
+@overload(sincos, jit_options=PART_OPTIONS)
 def _choose_sincos(x):  # no annotations: Numba compares the signatures
     if x == types.float32:
         return lambda x: _sincos_single(x)
@@ -278,7 +211,7 @@ def exp(x: float) -> float:
     return math.exp(x)
 
 
-@overload(exp, jit_options=OPTIONS)
+@overload(exp, jit_options=PART_OPTIONS)
 def _choose_exp(x):  # no annotations: Numba compares the signatures
     if x == types.float32:
         return lambda x: _exp_single(x)
@@ -297,7 +230,7 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-@overload(sigmoid, jit_options=OPTIONS)
+@overload(sigmoid, jit_options=PART_OPTIONS)
 def _choose_sigmoid(x):  # no annotations: Numba compares the signatures
     if x == types.float32:
         return lambda x: _sigmoid_single(x)
@@ -334,7 +267,7 @@ def tanh(x: float) -> float:
     return math.tanh(x)
 
 
-@overload(tanh, jit_options=OPTIONS)
+@overload(tanh, jit_options=PART_OPTIONS)
 def _choose_tanh(x):  # no annotations: Numba compares the signatures
     if x == types.float32:
         return lambda x: _tanh_single(x)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from qkan.kernels.common.numba_math import inlined, intrinsic
+from qkan.kernels.common.numba_compile import inlined, intrinsic
 
 #: Rows of a tile. What a tile reads and adds to must have memory behind its last row for a multiple of so many.
 ROWS = 4

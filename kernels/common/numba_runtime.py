@@ -24,7 +24,7 @@ import torch
 from llvmlite import ir
 from numba import carray, cfunc, types
 
-from qkan.kernels.common.numba_math import OPTIONS, cached, inlined, intrinsic
+from qkan.kernels.common.numba_compile import OPTIONS, cached, inlined, intrinsic, is_on_disk
 from qkan.kernels.common.threads import run_shards
 
 # Places in a frame: counters of shards and workers, shards in all; behind them the arguments.
@@ -32,10 +32,11 @@ _NEXT_SHARD, _NEXT_WORKER, SHARDS, ARGUMENTS = range(4)
 #: A number of each dtype, for functions that are compiled for either.
 SINGLE, DOUBLE = np.float32(1), np.float64(1)
 _UNBOUNDED = 2**40
+_SIGNATURE = types.void(types.CPointer(types.int64))
 
 
 @intrinsic
-def _pointer(typingctx, address, like):
+def pointer(typingctx, address, like):
     """A pointer to numbers of the type of ``like``."""
     signature = types.CPointer(like)(address, like)
 
@@ -60,7 +61,7 @@ def _next(typingctx, frame, place):
 @inlined
 def take(frame: Any, place: int, like: Any) -> Any:
     """The array whose address and length stand at ``place``, of numbers of the type of ``like``."""
-    return carray(_pointer(frame[place], like), frame[place + 1])
+    return carray(pointer(frame[place], like), frame[place + 1])
 
 
 @inlined
@@ -93,12 +94,15 @@ class Kernel:
         self._functions = {torch.float32: single, torch.float64: double}
         self._compiled: dict[torch.dtype, Any] = {}
 
+    def is_compiled(self, dtype: torch.dtype) -> bool:
+        """Whether the first call with ``dtype`` will find machine code, in this process or on disk."""
+        return dtype in self._compiled or is_on_disk(self._functions[dtype], _SIGNATURE)
+
     def __call__(self, dtype: torch.dtype, arguments: Sequence[int], shards: int = 1, workers: int = 1) -> None:
         """Run all shards, on up to so many threads, this one included."""
         compiled = self._compiled.get(dtype)
         if compiled is None:
-            signature = types.void(types.CPointer(types.int64))
-            compiled = cached(lambda f, **kept: cfunc(signature, **kept, **OPTIONS)(f), self._functions[dtype])
+            compiled = cached(lambda f, **kept: cfunc(_SIGNATURE, **kept, **OPTIONS)(f), self._functions[dtype])
             self._compiled[dtype] = compiled
         frame = array("q", (0, 0, shards, *arguments))
         address = frame.buffer_info()[0]

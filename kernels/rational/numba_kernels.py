@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from qkan.kernels.common.numba_math import inlined, intrinsic
+from qkan.kernels.common.numba_compile import inlined, intrinsic
 from qkan.kernels.common.numba_runtime import (
     ARGUMENTS,
     DOUBLE,

@@ -122,7 +122,7 @@ def _gradients(
     if of_shape is None and weights.activation_coeffs is not None and needs[3]:
         of_shape = _shape_gradient(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
     of_encoder = pulled.steps.mT @ before if weights.encoder is not None and before is not None else None
-    of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ _units(tape)
+    of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ tape.units()
     return (
         pulled.steps if needs[0] else None,
         of_matrix if needs[1] else None,
@@ -147,12 +147,6 @@ def _shape_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> T
     grad, waves = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
     shape = weights.activation_coeffs[1:].unsqueeze(-1)  # type: ignore[index]
     return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, shape, grad, waves, diagonal=True).squeeze(-1)))
-
-
-def _units(tape: Tape) -> Tensor:
-    """o tanh(c') of every step, (rows, H)."""
-    i, f, g, o = tape.gates.chunk(4, -1)
-    return torch.addcmul(f * tape.carry, i, g).tanh_().mul_(o)
 
 
 def _reference_gradients(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qkan.kernels.common.numba_math import inlined, tanh
+from qkan.kernels.common.numba_compile import inlined
+from qkan.kernels.common.numba_math import tanh
 from qkan.kernels.common.numba_matmul import COLUMNS, ROWS, add_product, padded
 from qkan.kernels.common.numba_runtime import DOUBLE, SHARDS, SINGLE, Kernel, as_frame, next_shard, take
 from qkan.kernels.spectral.numba_kernels import (

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qkan.kernels.common.numba_math import inlined, sigmoid, sincos_arrays, tanh
+from qkan.kernels.common.numba_compile import inlined
+from qkan.kernels.common.numba_math import sigmoid, sincos_arrays, tanh
 from qkan.kernels.common.numba_matmul import COLUMNS, ROWS, add_product, pack, padded, tile
 from qkan.kernels.common.numba_runtime import (
     ARGUMENTS,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit, types
-from numba.extending import overload
+from numba import types
+from numba.extending import overload, register_jitable
 
 from qkan.kernels.circuits.bloch.bytecode import (
     ACOS,
@@ -32,21 +32,22 @@ from qkan.kernels.circuits.bloch.bytecode import (
     ZERO,
     Z,
 )
-from qkan.kernels.common.numba_math import OPTIONS, SINCOS_RANGE_DOUBLE, inlined, sincos, sincos_rounded
+from qkan.kernels.common.numba_compile import PART_OPTIONS, inlined
+from qkan.kernels.common.numba_math import SINCOS_RANGE_DOUBLE, sincos, sincos_rounded
 
 
 def _trig(angle: float, like: float) -> Any:
     """(sin, cos) of a float64 angle in the precision of ``like``."""
 
 
-@overload(_trig, jit_options=OPTIONS, inline="always")
+@overload(_trig, jit_options=PART_OPTIONS, inline="always")
 def _choose_trig(angle, like):
     if like == types.float32:
         return lambda angle, like: sincos_rounded(angle)
     return lambda angle, like: sincos(angle)
 
 
-@njit(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@register_jitable(**{**PART_OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}})
 def lane_sum(values: Any, n: int) -> Any:
     """The sum of n lanes, in an order that depends on n and the processor only."""
     total = values[0] * 0

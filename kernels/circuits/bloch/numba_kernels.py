@@ -22,7 +22,7 @@ from qkan.kernels.circuits.bloch.numba_interpreter import (
     lane_sum,
     run_tile,
 )
-from qkan.kernels.common.numba_math import inlined, kernel
+from qkan.kernels.common.numba_compile import inlined, kernel
 
 #: |x|, |w| and |phase| within which no angle can leave the range of the fast sine.
 _TAME = 2.0**9

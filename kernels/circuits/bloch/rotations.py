@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: How an encoding becomes a cosine and a sine in the Triton kernels; :mod:`.triton_rotations` says what each means.
+FIXED, LINEAR, ACOS = 0, 1, 2
 #: Keeps the slope of the amplitude readout finite at the poles, where |alpha| or |beta| has a kink.
 AMPLITUDE_FLOOR = 1e-12
 

@@ -32,9 +32,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from qkan.kernels.circuits.ansatz import Ansatz, Rotation
+from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED, LINEAR
 
-#: How an encoding becomes a cosine and a sine; see :mod:`qkan.kernels.circuits.bloch.triton_rotations`.
-FIXED, LINEAR, ACOS = 0, 1, 2
 #: Bits of one rotation in the packed circuit: axis 2, encodings 6, phase 8, first encoding 8 (the kernels write 24).
 STEP_BITS = 24
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a

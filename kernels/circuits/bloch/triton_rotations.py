@@ -16,9 +16,8 @@ import triton
 import triton.language as tl
 
 from qkan.kernels.circuits.bloch import rotations
-from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 
-FIXED, LINEAR, ACOS = (tl.constexpr(mode) for mode in (bloch_triton.FIXED, bloch_triton.LINEAR, bloch_triton.ACOS))
+FIXED, LINEAR, ACOS = (tl.constexpr(mode) for mode in (rotations.FIXED, rotations.LINEAR, rotations.ACOS))
 
 _FLOOR = tl.constexpr(rotations.AMPLITUDE_FLOOR)
 #: 1 / (2 pi) in two single-precision pieces, 48 bits together.

@@ -75,8 +75,8 @@ def compare(
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
     """
+    from qkan.forecasting.comparison.panel_scores import score_baselines
     from qkan.forecasting.data.load import load_windows
-    from qkan.forecasting.evaluation.panel_scores import score_baselines
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
 

@@ -26,8 +26,8 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
 
     A run whose loss stops being finite counts as infinitely bad, whatever it was before.
     """
+    from qkan.forecasting.comparison.panel_scores import METRICS, panel_scores
     from qkan.forecasting.evaluation.metrics import forecast_metrics
-    from qkan.forecasting.evaluation.panel_scores import METRICS, panel_scores
     from qkan.forecasting.runs.inference import forecast_windows
     from qkan.forecasting.training.fitting import fit_forecaster
 

@@ -1,4 +1,4 @@
-"""From a run folder to cross-validation frames: the only place where evidence knows how runs keep their data."""
+"""From a run folder to cross-validation frames: the only place where a report knows how runs keep their data."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import torch
+
 from qkan.forecasting.config.options import TrainConfig
 from qkan.forecasting.model.build import RecurrentForecaster
 
@@ -18,10 +20,10 @@ def compile_kernels(config: TrainConfig, model: RecurrentForecaster) -> None:
     """
     if config.cell not in COMPILED or model.head.weight.device.type != "cpu":
         return
-    from qkan.kernels.common.numba_math import has_machine_code
+    from qkan.kernels.recurrence.numba_kernels import BACKWARD
 
-    if has_machine_code("numba_kernels._backward_single"):
+    if BACKWARD.is_compiled(torch.float32):  # the last kernel that a training step needs
         return
-    logging.getLogger(__name__).warning("compiling kernels for this CPU, once per installation: about half a minute")
+    logging.getLogger(__name__).warning("compiling kernels for this CPU, once per installation: about 15 seconds")
     model(*model.example(2, config.window)).sum().backward()
     model.zero_grad()

@@ -54,7 +54,7 @@ def test_the_file_lies_beside_the_run_and_stays(qkan, trained, tmp_path):
     assert "on 20 windows" in done.stdout
     again = qkan("export", trained, "--format", "torch-export")
     assert again.exit_code == 2
-    assert f"Error: {out} exists already; choose another file, or pass --overwrite" in again.stderr
+    assert f"Error: {out} exists already; choose another file, or replace it with --overwrite" in again.stderr
     assert "Traceback" not in again.output
 
 

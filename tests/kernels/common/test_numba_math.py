@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from qkan.kernels.common import numba_math as fast
+from qkan.kernels.common.numba_compile import OPTIONS
 
 #: Without the cache on disk, which would not notice a change of the functions under test.
-compiled = fast.inlined
+compiled = njit(**OPTIONS)
 SPECIAL = [math.nan, math.inf, -math.inf]
 
 

@@ -26,7 +26,7 @@ def walk(threads: int) -> list[torch.Tensor]:
         pulled = recurrence_numba.backward(
             case.spec, case.layout, case.weights, ran.tape, z, upstream, zeros, torch.zeros_like(case.c_0)
         )
-        return [ran.outputs, ran.h_n, ran.c_n, pulled.inner, pulled.h_0, pulled.c_0, pulled.shape]
+        return [ran.outputs, ran.h_n, ran.c_n, pulled.inner, pulled.h_0, pulled.c_0, pulled.activation_coeffs]
     finally:
         torch.set_num_threads(before)
 

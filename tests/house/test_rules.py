@@ -1,0 +1,172 @@
+"""Rules that CONTRIBUTING.md names: the import graph, sizes of folders, files and functions, public names, words."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from import_graph import ROOT, cycles, folders_of, import_graph, modules
+
+FILES = modules()
+GRAPH = import_graph(FILES)
+INITS = {name: file for name, file in FILES.items() if file.name == "__init__.py"}
+DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION, MODULES_OF_A_FOLDER, ARGUMENTS = 400, 80, 15, 10
+#: Files that may be longer, and how long.
+LONG_FILES = {"kernels/layer.py": 440, "kernels/spectral/numba_kernels.py": 460}
+#: Functions of many arguments that are no kernels: modules and functions whose options are their users' words.
+MANY_ARGUMENTS = {
+    "datasets/read/table.py:series_from_frame",
+    "kernels/recurrence/custom_op.py:forward",
+    "kernels/recurrence/custom_op.py:gradients",
+    "qkan/forecasting/report/page.py:write_report",
+    "qkan/interop/neuralforecast.py:__init__",
+    "qkan/interop/sklearn.py:__init__",
+    "qkan/kan/fitting.py:fit",
+    "qkan/layers/qkan_layer.py:__init__",
+    "qkan/layers/rational.py:__init__",
+    "qkan/rnn/lstm.py:__init__",
+    "qkan/rnn/qlstm.py:__init__",
+}
+IGNORED_TYPES = 96
+#: Words that only their authors understood.
+PRIVATE_WORDS = (
+    "in the clothes of",
+    "believe nothing",
+    "what there is not",
+    "values that are not there",
+    "where kernels stop",
+    "contestant",
+    "waves_of",
+    "why_not",
+    "qkan bench",
+)
+
+
+def is_kernel(function: ast.FunctionDef) -> bool:
+    """Whether Numba or Triton compiles it, or calls it from what they compile."""
+    return any(re.search(r"kernel|inlined|jit|overload|intrinsic", ast.unparse(one)) for one in function.decorator_list)
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Every function of the product that no compiler compiles, with the path of its file."""
+    for file in FILES.values():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not is_kernel(node):
+                yield file.relative_to(ROOT).as_posix(), node
+
+
+def arguments(function: ast.FunctionDef) -> int:
+    given = function.args
+    first = given.args[0].arg if given.args else ""
+    return len(given.args) + len(given.kwonlyargs) + len(given.posonlyargs) - (first in ("self", "cls", "ctx"))
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert cycles(GRAPH) == []
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    assert cycles(folders_of(GRAPH, FILES)) == []
+
+
+def test_a_circle_would_be_found(tmp_path: Path) -> None:
+    sources = {
+        "one": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import three\nimport two",
+        "two": "def later():\n    from package import inner",
+        "package": "",
+        "package.inner": "import one",
+        "three": "import one",
+    }
+    files = {name: tmp_path / f"{name}.py" for name in sources}
+    for name, text in sources.items():
+        files[name].write_text(text)
+    assert cycles(import_graph(files)) == [["one", "package.inner", "two"]]
+
+
+def test_folders_hold_few_modules() -> None:
+    found = Counter(file.parent.relative_to(ROOT).as_posix() for file in FILES.values() if file.name != "__init__.py")
+    assert {folder: count for folder, count in found.items() if count > MODULES_OF_A_FOLDER} == {}
+
+
+def test_files_are_short() -> None:
+    lines = {file.relative_to(ROOT).as_posix(): file.read_text().count("\n") for file in FILES.values()}
+    assert {file: count for file, count in lines.items() if count > LONG_FILES.get(file, LINES_OF_A_FILE)} == {}
+
+
+def test_functions_are_short() -> None:
+    sizes = {f"{file}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for file, node in functions()}
+    assert {name: size for name, size in sizes.items() if size > LINES_OF_A_FUNCTION} == {}
+
+
+def test_functions_take_few_arguments() -> None:
+    many = {f"{file}:{node.name}" for file, node in functions() if arguments(node) > ARGUMENTS}
+    assert sorted(many - MANY_ARGUMENTS) == []
+    assert len(MANY_ARGUMENTS) <= 15
+
+
+def test_types_are_rarely_ignored() -> None:
+    assert sum(file.read_text().count("type: ignore") for file in FILES.values()) <= IGNORED_TYPES
+
+
+def public_names(init: Path) -> list[str] | None:
+    """What ``__all__`` lists; None if it is not a list in the file, but made by ``lazy_exports``."""
+    for node in ast.parse(init.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign):
+            names = [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+            if "__all__" in names:
+                return ast.literal_eval(node.value) if isinstance(node.value, ast.List) else None
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "__all__" and node.value is not None:
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{init} has no __all__")
+
+
+@pytest.mark.parametrize("name", INITS)
+def test_folders_say_what_they_are_and_what_is_public(name: str) -> None:
+    assert ast.get_docstring(ast.parse(INITS[name].read_text(encoding="utf-8")))
+    public_names(INITS[name])
+
+
+@pytest.mark.parametrize("name", INITS)
+def test_other_folders_import_public_modules_alone(name: str) -> None:
+    folder = INITS[name].parent
+    inside = {module for module in FILES if FILES[module].parent == folder and module != name}
+    public = public_names(INITS[name])
+    if public is None or {f"{name}.{word}" for word in public} - inside:
+        return  # names of classes and functions: what else is private is for the reader to see
+    imported = {target for module, targets in GRAPH.items() if FILES[module].parent != folder for target in targets}
+    assert sorted(imported & inside - {f"{name}.{word}" for word in public}) == []
+
+
+def test_pyproject_lists_every_folder() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    (listed,) = re.findall(r"^packages = (\[\n.*?^\])", text, re.MULTILINE | re.DOTALL)
+    packages = {name if name in INITS else name.rpartition(".")[0] for name in FILES}
+    assert ast.literal_eval(listed) == sorted(packages)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_pages_name_files_that_exist(document: Path) -> None:
+    named = re.findall(
+        r"`((?:qkan|kernels|datasets|cli|benchmarks|examples|tools|tests|docs)/[\w./-]+)`", document.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_pages_and_examples_import_from_where_a_name_is_public(document: Path) -> None:
+    """Folders offer it; models of neuralforecast are the exception, as that package need not be installed."""
+    for module, names in re.findall(r"^from (qkan[\w.]*) import ([\w, ]+)$", document.read_text(), re.MULTILINE):
+        assert module in (*INITS, "qkan.interop.neuralforecast"), (
+            f"{module} is a module; import {names} from its folder"
+        )
+
+
+@pytest.mark.parametrize("word", PRIVATE_WORDS)
+def test_no_private_words(word: str) -> None:
+    pattern = re.compile(rf"\b{re.escape(word)}", re.IGNORECASE)
+    everywhere = [*DOCUMENTS, *FILES.values(), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").glob("*.py")]
+    assert [path.relative_to(ROOT).as_posix() for path in everywhere if pattern.search(path.read_text())] == []
