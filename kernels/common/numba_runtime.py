@@ -31,6 +31,8 @@ from qkan.kernels.common.threads import run_shards
 _NEXT_SHARD, _NEXT_WORKER, SHARDS, ARGUMENTS = range(4)
 #: A number of each dtype, for functions that are compiled for either.
 SINGLE, DOUBLE = np.float32(1), np.float64(1)
+#: An integer of the type of frames.
+INTEGER = np.int64(1)
 _UNBOUNDED = 2**40
 _SIGNATURE = types.void(types.CPointer(types.int64))
 

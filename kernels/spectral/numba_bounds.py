@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_lanes import bits_of, number_of
@@ -15,9 +14,9 @@ BOUNDED, WEIGHTS, FOUND = range(ARGUMENTS + 1, ARGUMENTS + 7, 2)
 
 
 @inlined
-def _bounds(frame: Any, one: Any, infinite: Any) -> None:
+def _bounds(frame: Any, one: Any) -> None:
     x, weight, out = take(frame, BOUNDED, one), take(frame, WEIGHTS, one), take(frame, FOUND, one)
-    reps, none = frame[ARGUMENTS], bits_of(abs(one)) * 0
+    reps, none, infinite = frame[ARGUMENTS], bits_of(abs(one)) * 0, bits_of(x.dtype.type(math.inf))
     shard = next_shard(frame)
     while shard >= 0:
         largest, widest = none, none
@@ -35,11 +34,11 @@ def _bounds(frame: Any, one: Any, infinite: Any) -> None:
 
 
 def _bounds_single(frame: Any) -> None:
-    _bounds(as_frame(frame), SINGLE, np.int32(0x7F800000))
+    _bounds(as_frame(frame), SINGLE)
 
 
 def _bounds_double(frame: Any) -> None:
-    _bounds(as_frame(frame), DOUBLE, np.int64(0x7FF0000000000000))
+    _bounds(as_frame(frame), DOUBLE)
 
 
 #: The largest finite |x|, and the largest sum of |w| over the repetitions, NaN if any is.

@@ -88,6 +88,12 @@ def pack(matrix: Tensor, depth: int, width: int, *, transposed: bool = False) ->
     return out
 
 
+def size_of(matrix: Tensor) -> tuple[int, int, int]:
+    """The size of a matrix of three dimensions."""
+    terms, inputs, outputs = matrix.shape
+    return terms, inputs, outputs
+
+
 def matrix_gradient_copies(
     basis: Basis, size: tuple[int, int, int], shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -120,7 +126,7 @@ def matrix_gradients(
     basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of matrix and bias from that of the sum; arguments as of :func:`matrix_gradient_copies`."""
-    _, width, total = size = tuple(matrix.shape)
+    _, width, total = size = size_of(matrix)
     copies, biases = matrix_gradient_copies(basis, size, shape, x, grad)
     whole, bias = (copies[0], biases[0]) if len(copies) == 1 else (copies.sum(0), biases.sum(0))
     return whole[:, :width, :total].contiguous(), bias
@@ -145,7 +151,7 @@ def packed_products(
 
 def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x: Tensor) -> Tensor:
     """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
-    planes, width, total = size = tuple(matrix.shape)
+    planes, width, total = size = size_of(matrix)
     return packed_products(basis, size, pack(matrix, planes * width, total), bias, x, shape)
 
 
@@ -159,7 +165,7 @@ def input_gradients(
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and of the shape from that of the sum; arguments as of :func:`matrix_gradients`."""
     weights, slopes = transposed_weights(basis, matrix, shape)
-    blocks, width, total = size = tuple(weights.shape)
+    blocks, width, total = size = size_of(weights)
     packed = pack(weights.contiguous(), total, blocks * width, transposed=True)
     return _input_gradients(basis, size, packed, slopes, shape, x, grad)
 

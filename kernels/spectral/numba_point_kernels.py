@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_lanes import LANES, as_double, turn_back
 from qkan.kernels.common.numba_matmul import ROWS, tile
 from qkan.kernels.common.numba_runtime import (
     ARGUMENTS,
     DOUBLE,
+    INTEGER,
     SHARDS,
     SINGLE,
     Kernel,
@@ -54,8 +53,6 @@ from qkan.kernels.spectral.numba_circuits import (
     OFFSET, MATRIX, CONSTANT, SLOPE_MATRIX, OF_THETA, OF_WEIGHT, OF_BIAS, OF_EDGE_WEIGHT, OF_BASE_WEIGHT, SCRATCH,
     EXACT,
 ) = range(ARGUMENTS + 21, ARGUMENTS + 65, 2)  # fmt: skip
-#: A number of the type of programs.
-INTEGER = np.int64(1)
 
 
 @inlined

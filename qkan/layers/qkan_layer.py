@@ -173,16 +173,18 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         edge_weight: Tensor | None = self.postact_weight
         if edge_weight is None and self.group is not None:
             edge_weight = self.theta.new_ones(self.out_features, self.in_features)
-        base, base_weight = self.base_activation, self.base_weight
+        base = self.base_activation
+        base_weight: Tensor | None = self.base_weight
         if self.edge_mask is not None:
             edge_weight = self.edge_mask.to(self.theta.dtype) if edge_weight is None else self._kept(edge_weight)
             base_weight = None if base_weight is None else self._kept(base_weight)
         if self.postact_bias is not None:
             bias = self._edge_bias(self.postact_bias).sum(-1)
             offset = bias if offset is None else bias + offset
-        if self.group is None:
-            own, weight, preact_bias = self.theta, self.preact_weight, self.preact_bias
-        else:
+        own: Tensor = self.theta
+        weight: Tensor | None = self.preact_weight
+        preact_bias: Tensor | None = self.preact_bias
+        if self.group is not None:
             own, weight, preact_bias = self.circuit_parameters()
         return CircuitLayer(
             own if theta is None else theta,

@@ -23,6 +23,8 @@ SHARD_ROTATIONS = 2**15
 #: that neither do the bits of a result.
 MAX_SHARDS = 16
 
+_PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
+
 
 _PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
 
