@@ -26,9 +26,6 @@ MAX_SHARDS = 16
 _PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
 
 
-_PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
-
-
 def numba_supported(*tensors: Tensor | None, dtype: torch.dtype | None = None) -> bool:
     """Whether CPU kernels take such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing.
 
