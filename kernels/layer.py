@@ -205,7 +205,7 @@ class CircuitLayer:
         if weight is None:
             plan: Plan | str = Plan("fourier", 2 * self.reps + 1)
         else:
-            sizes = bounds(flat.detach().contiguous(), weight.detach().contiguous())
+            sizes = bounds(flat.contiguous(), weight.contiguous())
             plan = chebyshev_plan(*sizes, torch.finfo(theta.dtype).eps)
         if isinstance(plan, str):
             return None
@@ -225,17 +225,22 @@ class CircuitLayer:
 
     def expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
         """The layer without base branch and offset as an expansion; without the mix of one circuit per input."""
-        edge_weight, circuit = (
-            None if self._one_per_input else self.edge_weight,
-            {"ansatz": self.ansatz, "reps": self.reps},
-        )
+        edge_weight = None if self._one_per_input else self.edge_weight
         bias, weight = self.expand_to_outputs(self.bias), self.expand_to_outputs(self.weight)
         if self.weight is None or weight is None:
-            return spectral.fourier(self.theta, bias, edge_weight, **circuit)  # type: ignore[arg-type]
+            return spectral.fourier(self.theta, bias, edge_weight, ansatz=self.ansatz, reps=self.reps)
         if plan.kind == "sums":
-            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, **circuit)  # type: ignore[arg-type]
-        domain = {"radius": plan.radius, "terms": plan.points}
-        return spectral.chebyshev(self.theta, weight, bias, edge_weight, **domain, **circuit)  # type: ignore[arg-type]
+            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, ansatz=self.ansatz, reps=self.reps)
+        return spectral.chebyshev(
+            self.theta,
+            weight,
+            bias,
+            edge_weight,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            radius=plan.radius,
+            terms=plan.points,
+        )
 
     def _expanded(self, plan: Plan, matmul_dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
         """The layer by expansion: one matrix product, or activations and a linear map."""
@@ -255,7 +260,7 @@ class CircuitLayer:
         return expansion.prepared(self.offset, matmul_dtype, fused=self.backend == "spectral-triton")
 
     def _mixed(self, activations: Tensor) -> Tensor:
-        return F.linear(activations, self.edge_weight)  # type: ignore[arg-type]
+        return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch of x and the offset."""
@@ -304,7 +309,7 @@ class CircuitLayer:
             )
         offsets = [offset for offset in (self.offset, other.offset) if offset is not None]
         return CircuitLayer(
-            both("theta", -3),  # type: ignore[arg-type]
+            torch.cat((self.theta, other.theta), -3),
             both("weight", 1),
             both("bias", 1),
             edge_weight,
@@ -387,24 +392,31 @@ class CircuitLayer:
             return (y * self.edge_weight if self._one_per_input and self.edge_weight is not None else y).to(self.dtype)
 
     def _run_triton(self, x: Tensor) -> Tensor:
-        weight, bias = self.expand_to_outputs(self.weight), self.expand_to_outputs(self.bias)
-        options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
-        flat = x.reshape(-1, x.shape[-1])
-        y = bloch_triton.circuits(flat, self.theta, weight, bias, self.edge_weight, **options)  # type: ignore[arg-type]
+        y = bloch_triton.circuits(
+            x.reshape(-1, x.shape[-1]),
+            self.theta,
+            self.expand_to_outputs(self.weight),
+            self.expand_to_outputs(self.bias),
+            self.edge_weight,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            readout=self.readout,
+        )
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def _run(self, x: Tensor, edge_weight: Tensor | None, *, reduce: bool) -> Tensor:
         lead, theta = x.shape[:-1], self.theta
         if theta.dim() > 4:
             theta = theta.expand(*lead, *theta.shape[-4:]).reshape(-1, *theta.shape[-4:])
-        flat = x.reshape(-1, x.shape[-1])
-        options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
+        flat, ansatz, reps, readout = x.reshape(-1, x.shape[-1]), self.ansatz, self.reps, self.readout
         weight, bias = self.expand_to_outputs(self.weight), self.expand_to_outputs(self.bias)
         if self.backend == "reference" or isinstance(self.backend, Simulator):
             phi = reference.phi if isinstance(self.backend, str) else self.backend.phi
-            y = phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
+            y = phi(flat.unsqueeze(-2), theta, weight, bias, ansatz=ansatz, reps=reps, readout=readout)
             y = y if edge_weight is None else y * edge_weight
             y = y.sum(-1) if reduce else y
         else:
-            y = bloch.circuits(flat, theta, weight, bias, edge_weight, reduce=reduce, **options)  # type: ignore[arg-type]
+            y = bloch.circuits(
+                flat, theta, weight, bias, edge_weight, ansatz=ansatz, reps=reps, readout=readout, reduce=reduce
+            )
         return y.reshape(*lead, *y.shape[1:])

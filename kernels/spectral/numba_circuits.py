@@ -41,12 +41,10 @@ def half_turn(state: Any, axis: int, count: int) -> None:
 
 
 @inlined
-def prepare(program: Any, weighted: bool, exact: Any, trig: Any, start: Any) -> None:
-    """Cosines and sines of trained angles, and the states in front of the first encoding, LANES a component."""
-    for k in range(program[0]):
-        kind = program[HEAD + 2 * k + 1]
-        if kind == TRAINED or (kind == ENCODED and not weighted):
-            fill_trig(exact[k * LANES :], trig[2 * k * LANES :], trig[(2 * k + 1) * LANES :], LANES)
+def prepare(program: Any, exact: Any, trig: Any, start: Any) -> None:
+    """Cosines, then sines of trained angles, and the states in front of the first encoding, LANES a component."""
+    count = program[0]
+    fill_trig(exact, trig, trig[count * LANES :], count * LANES)  # one long loop costs less than a few short ones
     for k in range(program[1]):
         axis = program[HEAD + 2 * k]
         u, v = (axis + 1) % 3 * LANES, (axis + 2) % 3 * LANES
@@ -55,7 +53,7 @@ def prepare(program: Any, weighted: bool, exact: Any, trig: Any, start: Any) -> 
                 start[u + j] = -start[u + j]
                 start[v + j] = -start[v + j]
         else:
-            turn(start, u, v, trig, 2 * k * LANES, (2 * k + 1) * LANES)
+            turn(start, u, v, trig, k * LANES, (count + k) * LANES)
 
 
 @inlined
@@ -77,8 +75,8 @@ def run_forward(
                 target[j] = given[j]
     for k in range(program[1], count):
         axis, kind = program[HEAD + 2 * k], program[HEAD + 2 * k + 1]
-        cos_at, step = 2 * k * LANES, 0
-        sin_at = cos_at + LANES
+        cos_at, step = k * LANES, 0
+        sin_at = cos_at + count * LANES
         if kind == HALF_TURN:
             half_turn(state, axis, points * LANES)
             continue
@@ -96,8 +94,8 @@ def run_forward(
                 for p in range(points):
                     c, s = node_trig[2 * (k * total + first + p)], node_trig[2 * (k * total + first + p) + 1]
                     if kind == ENCODED:
-                        here = 2 * k * LANES
-                        add_angle(trig, here, here + LANES, trig, cos_at + p * LANES, sin_at + p * LANES, c, s)
+                        here = k * LANES
+                        add_angle(trig, here, here + count * LANES, trig, cos_at + p * LANES, sin_at + p * LANES, c, s)
                     else:
                         fill(trig[cos_at + p * LANES :], LANES, c)
                         fill(trig[sin_at + p * LANES :], LANES, s)
@@ -121,8 +119,8 @@ def run_backward(
             half_turn(state, axis, points * LANES)
             half_turn(state[3 * PLANE :], axis, points * LANES)
             continue
-        cos_at, step = 2 * k * LANES, 0
-        sin_at = cos_at + LANES
+        cos_at, step = k * LANES, 0
+        sin_at = cos_at + program[0] * LANES
         if kind != TRAINED:
             cos_at, step = 2 * program[0] * LANES + 2 * k * PLANE, LANES
             sin_at = cos_at + PLANE

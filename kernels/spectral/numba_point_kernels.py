@@ -145,7 +145,7 @@ def _coefficients(frame: Any, one: Any) -> None:
             row = a * frame[ROW_MAJOR] + b * stride
             _load(frame, program, theta, weight, bias, row, n, exact)
             _initial(frame, program, start)
-            prepare(program, weighted, exact, trig, start)
+            prepare(program, exact, trig, start)
             circuit_values(program, weighted, nodes, node_trig, radius, exact, trig, start, state, values)
             if len(edge_weight):
                 for j in range(n):
@@ -278,7 +278,7 @@ def _gradients(frame: Any, one: Any) -> None:
             _times_values(turned, padded_points, count, upstream, adjoints)
             _load(frame, program, theta, weight, bias, row, n, exact)
             _initial(frame, program, start)
-            prepare(program, weighted, exact, trig, start)
+            prepare(program, exact, trig, start)
             fill(totals, 2 * rotations * LANES, zero)
             fill(front, 7 * LANES, zero)
             of_factor = front[6 * LANES :]
@@ -316,7 +316,7 @@ def _gradients(frame: Any, one: Any) -> None:
                         front[3 * LANES + v + j] = -front[3 * LANES + v + j]
                 else:
                     turn_back(
-                        front, u, v, 3 * LANES + u, 3 * LANES + v, trig, 2 * k * LANES, (2 * k + 1) * LANES, totals,
+                        front, u, v, 3 * LANES + u, 3 * LANES + v, trig, k * LANES, (rotations + k) * LANES, totals,
                         2 * k * LANES, (2 * k + 1) * LANES, zero,
                     )  # fmt: skip
             _store_gradients(frame, program, totals, row, n, of_theta, of_weight, of_bias)

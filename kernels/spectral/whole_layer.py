@@ -69,12 +69,12 @@ def plain_layer(
     offset: Tensor | None,
 ) -> Tensor:
     """:func:`whole_layer` in differentiable operations."""
-    circuit = {"ansatz": how.ansatz, "reps": how.reps}
     if weight is None:
-        expansion = spectral.fourier(theta, bias, edge_weight, **circuit)  # type: ignore[arg-type]
+        expansion = spectral.fourier(theta, bias, edge_weight, ansatz=how.ansatz, reps=how.reps)
     else:
-        domain = {"radius": how.radius, "terms": how.points}
-        expansion = spectral.chebyshev(theta, weight, bias, edge_weight, **domain, **circuit)  # type: ignore[arg-type]
+        expansion = spectral.chebyshev(
+            theta, weight, bias, edge_weight, ansatz=how.ansatz, reps=how.reps, radius=how.radius, terms=how.points
+        )
     if base_weight is not None and how.base is not None:
         expansion = expansion.with_base(how.base, base_weight)
     constant = expansion.constant.sum(0)

@@ -55,14 +55,17 @@ class DARUAN(nn.Module):
         self.init = init
         self.backend = check_backend(backend, self.ansatz, readout, sums=False)
         check_dtype(dtype)
-        factory = {"device": device, "dtype": dtype}
-        self.theta = nn.Parameter(torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
+        self.theta = nn.Parameter(
+            torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, device=device, dtype=dtype)
+        )
         for name, present in (
             ("preact_weight", preact_trainable),
             ("preact_bias", preact_trainable or self.ansatz.trains_preact_bias),
         ):
             shape = (num_features, reps)
-            self.register_parameter(name, nn.Parameter(torch.empty(shape, **factory)) if present else None)  # type: ignore[arg-type]
+            self.register_parameter(
+                name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
+            )
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -121,19 +121,22 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
                 "equal; set postact_weight_trainable=True"
             )
         check_dtype(dtype)
-        factory = {"device": device, "dtype": dtype}
         edges = (self.out_features, self.in_features)
         circuits = edges if self.group is None else (1, self.group)
 
         def parameter(present: bool, *shape: int, trained: bool = True) -> nn.Parameter | None:
-            return nn.Parameter(torch.empty(shape, **factory), requires_grad=trained) if present else None  # type: ignore[arg-type]
+            return (
+                nn.Parameter(torch.empty(shape, device=device, dtype=dtype), requires_grad=trained) if present else None
+            )
 
         check_memory(f"QKANLayer({in_features}, {out_features}, reps={reps})", self._numbers(reps), device, dtype)
         if preact_trainable not in (False, True, "input"):
             raise ValueError(f"preact_trainable {preact_trainable!r} must be True, False or 'input' (one per input)")
         preact_bias = bool(preact_trainable) or self.ansatz.trains_preact_bias
         pre = (1, self.in_features) if preact_trainable == "input" and self.group is None else circuits
-        self.theta = nn.Parameter(torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
+        self.theta = nn.Parameter(
+            torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, device=device, dtype=dtype)
+        )
         self.register_parameter("preact_weight", parameter(bool(preact_trainable), *pre, reps))
         self.register_parameter("preact_bias", parameter(preact_bias, *pre, reps))
         self.register_parameter("postact_weight", parameter(postact_weight_trainable, *edges))
