@@ -5,6 +5,7 @@ __all__ = [
     "basis",
     "coefficients",
     "matmul",
+    "numba_basis",
     "numba_coefficients",
     "numba_cpu",
     "numba_kernels",

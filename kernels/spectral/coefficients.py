@@ -37,9 +37,8 @@ from qkan.kernels.common.constant_cache import constants, exact_like
 from qkan.kernels.common.tensors import piece_elements
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import numba_coefficients
-from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.matmul import weighted_sum
-from qkan.kernels.spectral.rules import chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.sum_frequencies import SumExpansion, frequencies
 
 #: Beyond so many terms single precision no longer holds what the bound promises.

@@ -1,7 +1,7 @@
 """Circuits at a few points and their coefficients on the CPU in Numba kernels, without autograd.
 
 :func:`coefficients` and :func:`coefficient_gradients` lead from the parameters of a layer to the weights of
-its features and back; :mod:`qkan.kernels.spectral.numba_layer` does a whole layer. The kernels are in
+its features and back; :mod:`qkan.kernels.spectral.whole_layer` does a whole layer. The kernels are in
 :mod:`qkan.kernels.spectral.numba_point_kernels`.
 """
 
@@ -19,9 +19,8 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.evaluate import without_angles_in_first_encoding
-from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.numba_cpu import ROWS, addresses, padded, threads_for
-from qkan.kernels.spectral.rules import chebyshev_nodes, chebyshev_rule, fourier_rule
 
 #: What one rotation of one circuit at one point costs, in multiply-adds.
 ROTATION_WORK = 16
@@ -41,7 +40,7 @@ def bounds(x: Tensor, weight: Tensor) -> tuple[float, float]:
 
     Both are contiguous tensors of one dtype that the CPU kernels take.
     """
-    from qkan.kernels.spectral import numba_bounds as jit
+    from qkan.kernels.spectral import numba_point_kernels as jit
 
     reps, sizes = weight.shape[-1], (x.numel(), weight.numel())
     threads = threads_for(sum(sizes), 16)

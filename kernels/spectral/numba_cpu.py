@@ -47,7 +47,7 @@ def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
 @lru_cache(maxsize=256)
 def kernel_params(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
     """The integers ``kernel_params`` of the kernels; ``others`` are those of recurrences."""
-    from qkan.kernels.spectral import numba_kernels as jit
+    from qkan.kernels.spectral import numba_basis as jit
 
     bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
     kind = jit.FOURIER if basis.kind == "fourier" else jit.CHEBYSHEV
@@ -80,11 +80,12 @@ def transposed_weights(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tu
 
 def pack(matrix: Tensor, depth: int, width: int, *, transposed: bool = False) -> Tensor:
     """A contiguous matrix (depth, width), or (width, depth) if ``transposed``, in panels for the tiles."""
+    from qkan.kernels.spectral import numba_basis
     from qkan.kernels.spectral import numba_kernels as jit
 
     out = matrix.new_empty(depth * padded(width))
     sizes = (depth, width, int(transposed), 0)
-    jit.PACK(matrix.dtype, (*(0,) * jit.HOW_SIZE, *sizes, *addresses(None, None, matrix, out)))
+    jit.PACK(matrix.dtype, (*(0,) * numba_basis.HOW_SIZE, *sizes, *addresses(None, None, matrix, out)))
     return out
 
 

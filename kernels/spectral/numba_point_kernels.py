@@ -1,14 +1,15 @@
 """Numba kernels from the parameters of circuits to coefficients of their features, and of the gradients back.
 
-:mod:`qkan.kernels.spectral.numba_coefficients` and :mod:`qkan.kernels.spectral.numba_layer` fill the frames.
+:mod:`qkan.kernels.spectral.numba_coefficients` and :mod:`qkan.kernels.spectral.whole_layer` fill the frames.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from qkan.kernels.common.numba_compile import inlined
-from qkan.kernels.common.numba_lanes import LANES, as_double, turn_back
+from qkan.kernels.common.numba_lanes import LANES, as_double, bits_of, number_of, turn_back
 from qkan.kernels.common.numba_matmul import ROWS, tile
 from qkan.kernels.common.numba_runtime import (
     ARGUMENTS,
@@ -53,6 +54,8 @@ from qkan.kernels.spectral.numba_circuits import (
     OFFSET, MATRIX, CONSTANT, SLOPE_MATRIX, OF_THETA, OF_WEIGHT, OF_BIAS, OF_EDGE_WEIGHT, OF_BASE_WEIGHT, SCRATCH,
     EXACT,
 ) = range(ARGUMENTS + 21, ARGUMENTS + 65, 2)  # fmt: skip
+# Arrays in a frame of BOUNDS behind the repetitions: inputs, pre-activation weights, two numbers for every shard.
+BOUNDED, WEIGHTS, FOUND = range(ARGUMENTS + 1, ARGUMENTS + 7, 2)
 
 
 @inlined
@@ -342,6 +345,36 @@ def _gradients_double(frame: Any) -> None:
     _gradients(as_frame(frame), DOUBLE)
 
 
+@inlined
+def _bounds(frame: Any, one: Any) -> None:
+    x, weight, out = take(frame, BOUNDED, one), take(frame, WEIGHTS, one), take(frame, FOUND, one)
+    reps, none, infinite = frame[ARGUMENTS], bits_of(abs(one)) * 0, bits_of(x.dtype.type(math.inf))
+    shard = next_shard(frame)
+    while shard >= 0:
+        largest, widest = none, none
+        for i in range(len(x) * shard // frame[SHARDS], len(x) * (shard + 1) // frame[SHARDS]):
+            size = bits_of(abs(x[i]))
+            largest = max(largest, size if size < infinite else none)
+        edges = len(weight) // reps
+        for edge in range(edges * shard // frame[SHARDS], edges * (shard + 1) // frame[SHARDS]):
+            total = abs(weight[edge * reps])
+            for k in range(1, reps):
+                total += abs(weight[edge * reps + k])
+            widest = max(widest, bits_of(total))
+        out[2 * shard], out[2 * shard + 1] = number_of(largest, one), number_of(widest, one)
+        shard = next_shard(frame)
+
+
+def _bounds_single(frame: Any) -> None:
+    _bounds(as_frame(frame), SINGLE)
+
+
+def _bounds_double(frame: Any) -> None:
+    _bounds(as_frame(frame), DOUBLE)
+
+
+#: The largest finite |x|, and the largest sum of |w| over the repetitions, NaN if any is.
+BOUNDS = Kernel(_bounds_single, _bounds_double)
 #: From parameters to matrix, constants and, if SLOPES, the derivative's matrix.
 COEFFICIENTS = Kernel(_coefficients_single, _coefficients_double)
 #: From gradients of matrix and constants, in those arrays, to gradients of the parameters that have memory for them.

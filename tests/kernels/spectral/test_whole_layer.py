@@ -8,9 +8,9 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import ANSATZE
 from qkan.kernels.layer import CircuitLayer
-from qkan.kernels.spectral import numba_coefficients, numba_cpu, numba_layer
+from qkan.kernels.spectral import numba_coefficients, numba_cpu, whole_layer
 from qkan.kernels.spectral.coefficients import chebyshev, fourier
-from qkan.kernels.spectral.numba_layer import LayerKernels
+from qkan.kernels.spectral.whole_layer import LayerKernels
 
 TOLERANCES = {torch.float32: 2e-5, torch.float64: 1e-12}
 
@@ -191,7 +191,7 @@ def test_threads_share_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     x, tensors = layer_of((700, 6, 40, 2), "pz", "both", True, torch.float64)
     leaves = [x, *(t for t in tensors if t is not None)]
     alone = value_and_gradients(run(x, tensors, "pz", 2, "spectral"), leaves)
-    monkeypatch.setattr(numba_layer, "SHARD_WORK", 1000)
+    monkeypatch.setattr(whole_layer, "SHARD_WORK", 1000)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     for value, expected in zip(value_and_gradients(run(x, tensors, "pz", 2, "spectral"), leaves), alone, strict=True):
         torch.testing.assert_close(value, expected, rtol=0, atol=1e-11)
