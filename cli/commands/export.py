@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import HELP
-from qkan.forecasting.config.options import EXPORT_FORMATS
+from qkan.forecasting.config import EXPORT_FORMATS, OPTIONS
 
 
 @click.command(
@@ -30,7 +29,7 @@ Examples:
     "--out", type=click.Path(path_type=Path), help="The file, .onnx or .pt2.  [default: the name of the run and that]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
-@click.option("--data", help=f"Data to compare run and file on. {HELP['data']}  [default: the data of the run]")
+@click.option("--data", help=f"Data to compare run and file on. {OPTIONS['data'].help}  [default: the data of the run]")
 @click.option(
     "--margin",
     type=float,

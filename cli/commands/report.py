@@ -12,7 +12,7 @@ _ORIGINS = 1000
 
 
 @click.command(
-    short_help="Write a page with the evidence about a trained forecaster.",
+    short_help="Write a page that evaluates a trained forecaster.",
     epilog="""\b
 Examples:
   qkan report runs/telecom-qkan-seed0
