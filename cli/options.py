@@ -144,6 +144,31 @@ def config_options(
     return decorate
 
 
+RUN = click.argument("run", type=click.Path(path_type=Path))
+"""Decorator: the argument RUN, the folder of a trained forecaster."""
+
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the file.")
+"""Decorator: the option ``--overwrite`` of a command that writes one file."""
+
+
+def out_option(help: str) -> Callable[[Command], Command]:
+    """Give a command the option ``--out``, a path."""
+    return click.option("--out", type=click.Path(path_type=Path), help=help)
+
+
+def data_option(purpose: str) -> Callable[[Command], Command]:
+    """Give a command the option ``--data`` that takes the place of the run's own data; ``purpose`` begins its help."""
+    return click.option("--data", help=f"{purpose} {HELP['data']}  [default: the data of the run]")
+
+
+def count_option(
+    flag: str, help: str, *, default: int | None = None, least: int = 1, most: int | None = None
+) -> Callable[[Command], Command]:
+    """Give a command an option that is a whole number from ``least`` to ``most``."""
+    limits, shown = click.IntRange(least, most), default is not None
+    return click.option(flag, type=limits, default=default, show_default=shown, metavar="N", help=help)
+
+
 def data_stem(data: str) -> str:
     """Return the name of a series, or of a file without its folder and endings, for use in a folder's name."""
     return Path(data).name.partition(".")[0] or "data"
