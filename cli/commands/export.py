@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
-from qkan.forecasting.config.options import EXPORT_FORMATS
+from qkan.forecasting.config import EXPORT_FORMATS
 
 
 @click.command(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
-from qkan.forecasting.config.checks import LIMITS
+from qkan.forecasting.config.options import HORIZON
 
 
 @click.command(
@@ -28,7 +28,7 @@ Examples:
 )
 @click.option(
     "--horizon",
-    type=click.IntRange(*LIMITS["horizon"]),
+    type=click.IntRange(HORIZON.low, HORIZON.high),
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, TYPES, ListType, count_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, ListType, count_option, out_option
 
 _ORIGINS = 1000
 
@@ -27,7 +27,7 @@ Examples:
 )
 @click.option(
     "--levels",
-    type=TYPES["levels"],
+    type=ListType(float, "percentage", "80,90"),
     default="80,90",
     show_default=True,
     help="Levels of the prediction intervals in percent.",
