@@ -88,7 +88,7 @@ def _of_width(make: Callable[[int, int, str], nn.Module], features: int, form: s
     return make(features, width, form)
 
 
-def contestants(features: int) -> dict[str, dict[str, Make]]:
+def candidates(features: int) -> dict[str, dict[str, Make]]:
     """By name and form: the MLP, and of every kind the widest network of at most a quarter of its parameters."""
     limit = size(mlp(features, HIDDEN, "gelu")) // SHARE
     found: dict[str, dict[str, Make]] = {
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     print("| head | parameters | form, rate | test accuracy, median (range) | test loss | ms per step |")
     print("|---|---|---|---|---|---|")
     found = {}
-    for name, forms in contestants(features).items():
+    for name, forms in candidates(features).items():
 
         def train(choice: tuple[str, float], seed: int, forms: dict[str, Make] = forms) -> Result:
             return run(forms[choice[0]], parts, seed=seed, rate=choice[1], epochs=options.epochs, body=body)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.errors import UserError
-from qkan.cli.options import HELP
-from qkan.forecasting.config.checks import LIMITS
+from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
+from qkan.forecasting.config.options import HORIZON
 
 
 @click.command(
@@ -19,8 +18,8 @@ Examples:
   qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv
   qkan predict telecom.onnx --data new-calls.csv""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
+@RUN
+@data_option("Other data to go on from.")
 @click.option(
     "--future",
     metavar="FILE",
@@ -29,12 +28,12 @@ Examples:
 )
 @click.option(
     "--horizon",
-    type=click.IntRange(*LIMITS["horizon"]),
+    type=click.IntRange(HORIZON.low, HORIZON.high),
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="CSV file for the forecast.  [default: the terminal]")
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@out_option("CSV file for the forecast.  [default: the terminal]")
+@OVERWRITE
 def predict(
     run: Path, data: str | None, future: str | None, horizon: int | None, out: Path | None, overwrite: bool
 ) -> None:
@@ -45,22 +44,18 @@ def predict(
     The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
     yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
     """
-    if out is not None and out.exists() and not overwrite:
-        raise UserError(f"{out} exists already; choose another file, or replace it with --overwrite")
-
     from qkan import forecasting
     from qkan.cli.tables import count
-    from qkan.forecasting.io.files import write_text
+    from qkan.forecasting.io.files import check_new_file, make_folder, write_text
 
+    if out is not None:
+        check_new_file(out, overwrite)
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
     table = forecasting.predict(trained, data=data, horizon=horizon, future=future)
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {out.parent}: {error.strerror}; choose another --out") from error
+    make_folder(out.parent)
     write_text(out, table.to_csv(index=False))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

@@ -36,7 +36,7 @@ _SIGNATURE = types.void(types.CPointer(types.int64))
 
 
 @intrinsic
-def _pointer(typingctx, address, like):
+def pointer(typingctx, address, like):
     """A pointer to numbers of the type of ``like``."""
     signature = types.CPointer(like)(address, like)
 
@@ -61,7 +61,7 @@ def _next(typingctx, frame, place):
 @inlined
 def take(frame: Any, place: int, like: Any) -> Any:
     """The array whose address and length stand at ``place``, of numbers of the type of ``like``."""
-    return carray(_pointer(frame[place], like), frame[place + 1])
+    return carray(pointer(frame[place], like), frame[place + 1])
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Gradients by differentiating a formula: for second derivatives and transforms, where kernels stop."""
+"""Gradients by differentiating a formula: for second derivatives and transforms, which kernels lack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def vjp_needed(
 
     Args:
         function: of all the tensors; gives what ``upstream`` has gradients of.
-        tensors: its arguments, None for what there is not.
+        tensors: its arguments, None for missing ones.
         needs: which gradients are wanted.
         upstream: gradients of what the function gives, a tensor or a tuple of them.
     """

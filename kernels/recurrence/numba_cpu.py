@@ -9,9 +9,8 @@ time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,17 +24,18 @@ from qkan.kernels.recurrence.types import (
     Tape,
     Tensors,
     Weights,
+    layout_of,
 )
+from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.numba_cpu import (
     ROWS,
+    SHARD_WORK,
     addresses,
     kernel_params,
     matrix_gradients,
     num_frequencies,
     pack,
     padded,
-    radius_of,
-    threads_for,
     transposed_weights,
 )
 from qkan.kernels.spectral.operands import Operands
@@ -56,66 +56,76 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """Sizes of a recurrence.
+class _Front(NamedTuple):
+    """What frames of calls of one size begin with.
 
     Attributes:
-        hidden, out, width, gates: H, P, Z and G.
-        planes: of the matrix.
-        waves: of the basis, without the base activation.
-        columns: of the matrix of the backward pass.
+        integers: those of a frame in front of the addresses.
+        each: sequences that walk at once.
+        threads: that walk.
+        room: numbers of scratch memory for a thread.
     """
 
-    hidden: int
-    out: int
-    width: int
-    gates: int
-    planes: int
-    waves: int
-    columns: int
+    integers: tuple[int, ...]
+    each: int
+    threads: int
+    room: int
 
-    def forward_room(self) -> int:
-        """Numbers of scratch memory for one sequence."""
-        rows = padded(self.gates) + padded(self.width) + padded(self.out) + self.out + self.hidden
-        return rows + (2 * self.waves + 5) * self.width
 
-    def backward_room(self) -> int:
-        """Numbers of scratch memory for one sequence on the way back."""
-        rows = padded(self.columns) + max(padded(self.out), padded(self.hidden)) + self.out + self.gates
-        return rows + self.hidden + (self.waves + 2) * self.width + 2 * max(self.width, self.hidden)
+@lru_cache(maxsize=1024)
+def _front(
+    basis: tuple[Literal["fourier", "chebyshev"], int, str | None],
+    shapes: tuple[int, ...],
+    flags: tuple[bool, ...],
+    batch: int,
+    steps: int,
+    threads: int,
+) -> _Front:
+    """What a frame begins with.
+
+    Args:
+        basis: kind, size and base activation.
+        shapes: H, P, Z, G, planes of the matrix, columns of that of the backward pass (0 forward), inputs in z.
+        flags: gru, encoder, projection, a tape is kept, time runs from the last step, one activation per input.
+        batch, steps: sequences and time steps.
+        threads: that PyTorch has.
+    """
+    hidden, out, width, gates, planes, columns, inputs = shapes
+    gru, encoded, projected, keep, reverse, has_activations = flags
+    others = tuple(map(int, (gru, encoded, projected, hidden, out, keep, reverse, columns, inputs)))
+    basis_of = Basis(basis[0], basis[1], base=basis[2])
+    waves = num_frequencies(basis_of)
+    if columns:
+        room = padded(columns) + max(padded(out), padded(hidden)) + out + gates
+        room += hidden + (waves + 2) * width + 2 * max(width, hidden)
+        work = columns * gates * steps
+    else:
+        room = padded(gates) + padded(width) + padded(out) + out + hidden + (2 * waves + 5) * width
+        work = planes * width * gates * steps
+    threads = max(1, min(threads, batch, batch * work // SHARD_WORK))
+    rounds = max(1, math.ceil(batch * room / (ROOM_ELEMENTS * threads)))
+    each = max(ROWS, padded(math.ceil(batch / (threads * rounds)), ROWS))
+    threads = min(threads, max(1, math.ceil(batch / each)))
+    integers = (*kernel_params(basis_of, has_activations, width, others), batch, gates, each, each * room)
+    return _Front(integers, each, threads, each * room)
 
 
 @lru_cache(maxsize=256)
-def _places(layout: Layout) -> tuple[Tensor, Tensor]:
-    """Sizes and offsets of the steps."""
-    return torch.tensor(layout.sizes, device="cpu"), torch.tensor(layout.offsets, device="cpu")
+def _radius(radius: float, dtype: torch.dtype) -> Tensor:
+    """The radius as a tensor of that dtype, (1,)."""
+    return torch.tensor([radius], dtype=dtype, device="cpu")
 
 
-def _shards(batch: int, workspace: int, work: int) -> tuple[int, int]:
-    """How many sequences to walk with at once, and how many threads to walk.
-
-    Args:
-        batch: sequences.
-        workspace: numbers of scratch memory for one; as many walk at once as fit a core's cache.
-        work: multiply-adds of one over all steps.
-    """
-    threads = threads_for(batch * work, max(1, batch))
-    rounds = max(1, math.ceil(batch * workspace / (ROOM_ELEMENTS * threads)))
-    each = max(ROWS, padded(math.ceil(batch / (threads * rounds)), ROWS))
-    return each, min(threads, max(1, math.ceil(batch / each)))
-
-
-def _sizes_of(spec: Spec, weights: Weights, out: int, hidden: int, columns: int = 0) -> _Sizes:
-    planes, width, gates = weights.matrix.shape
-    return _Sizes(hidden, out, width, gates, planes, num_frequencies(spec.basis), columns)
-
-
-def _how(spec: Spec, layout: Layout, weights: Weights, sizes: _Sizes, keep: bool) -> tuple[int, ...]:
-    """The integers ``kernel_params`` of the kernels."""
-    there = (weights.encoder is not None, weights.projection is not None)
-    others = (spec.cell == "gru", *there, sizes.hidden, sizes.out, keep, layout.reverse, sizes.columns, spec.inputs)
-    return kernel_params(spec.basis, weights.activation_coeffs is not None, sizes.width, tuple(map(int, others)))
+def _front_of(spec: Spec, layout: Layout, weights: Weights, batch: int, sizes: tuple[int, ...], keep: bool) -> _Front:
+    """What a frame begins with; ``sizes`` are H, P and the columns of the matrix of the backward pass."""
+    basis, (hidden, out, columns), (planes, width, gates) = spec.basis, sizes, weights.matrix.shape
+    shapes = (hidden, out, width, gates, planes, columns, spec.inputs)
+    flags = (
+        spec.cell == "gru", weights.encoder is not None, weights.projection is not None, keep, layout.reverse,
+        weights.activation_coeffs is not None,
+    )  # fmt: skip
+    kind = (basis.kind, basis.size, basis.base)
+    return _front(kind, shapes, flags, batch, len(layout.sizes), torch.get_num_threads())
 
 
 def forward(
@@ -124,51 +134,40 @@ def forward(
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     from qkan.kernels.recurrence import numba_kernels as jit
 
-    out, hidden = h_0.shape[1], (h_0 if c_0 is None else c_0).shape[1]
-    sizes, encoder, projection = _sizes_of(spec, weights, out, hidden), weights.encoder, weights.projection
-    rows, kept, batch = len(steps), len(steps) if keep else 0, len(h_0)
+    (batch, out), hidden = h_0.shape, (h_0 if c_0 is None else c_0).shape[1]
+    (planes, width, gates), encoder, projection = weights.matrix.shape, weights.encoder, weights.projection
+    front = _front_of(spec, layout, weights, batch, (hidden, out, 0), keep)
+    rows, kept = len(steps), len(steps) if keep else 0
     h, c = h_0.clone(), None if c_0 is None else c_0.clone()
     outputs = steps.new_empty(rows, out)
     tape = Tape(
-        steps.new_empty(kept, sizes.gates),
+        steps.new_empty(kept, gates),
         steps.new_empty(kept, hidden),
-        steps.new_empty(kept, sizes.width) if encoder is not None or spec.inputs else None,
+        steps.new_empty(kept, width) if encoder is not None or spec.inputs else None,
     )
-    depth = sizes.planes * sizes.width
     packed = (
-        pack(weights.matrix, depth, sizes.gates),
-        None if encoder is None else pack(encoder, out, sizes.width, transposed=True),
+        pack(weights.matrix, planes * width, gates),
+        None if encoder is None else pack(encoder, out, width, transposed=True),
         None if projection is None else pack(projection, hidden, out, transposed=True),
     )
-    each, threads = _shards(batch, sizes.forward_room(), depth * sizes.gates * len(layout.sizes))
-    workspace = steps.new_zeros(threads, each * sizes.forward_room())
     arrays = (steps, weights.bias, weights.activation_coeffs, packed[0], h, c, outputs, *tape, *packed[1:])
-    _launch(
-        jit.FORWARD, spec, layout, _how(spec, layout, weights, sizes, keep), sizes.gates, each, batch, workspace, arrays
-    )
+    _launch(jit.FORWARD, front, spec.basis.radius, layout, arrays, batch, steps.dtype)
     return ForwardResult(outputs, h, c, tape if keep else None)
 
 
 def _launch(
     kernel: Any,
-    spec: Spec,
+    front: _Front,
+    radius: float,
     layout: Layout,
-    integers: tuple[int, ...],
-    gates: int,
-    each: int,
-    batch: int,
-    workspace: Tensor,
     arrays: tuple[Tensor | None, ...],
+    batch: int,
+    dtype: torch.dtype,
 ) -> None:
-    """Run a kernel on all sequences, ``each`` at a time, on as many threads as ``workspace`` has rows."""
-    given = (
-        radius_of(spec.basis, workspace.dtype),
-        workspace,
-        *_places(layout),
-        *arrays,
-    )  # held until the kernel is done
-    numbers = (*integers, batch, gates, each, workspace.shape[1], *addresses(*given))
-    kernel(workspace.dtype, numbers, math.ceil(batch / each), workspace.shape[0])
+    """Run a kernel on all sequences."""
+    workspace = torch.zeros(front.threads * front.room, dtype=dtype, device="cpu")
+    given = (_radius(radius, dtype), workspace, *layout.places, *arrays)  # held until the kernel is done
+    kernel(dtype, (*front.integers, *addresses(*given)), math.ceil(batch / front.each), front.threads)
 
 
 def backward(
@@ -184,11 +183,11 @@ def backward(
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
     from qkan.kernels.recurrence import numba_kernels as jit
 
-    batch, out, hidden = *grad_h.shape, tape.carry.shape[1]
+    (batch, out), hidden, width = grad_h.shape, tape.carry.shape[1], weights.matrix.shape[1]
     encoder, projection = weights.encoder, weights.projection
-    pulling, slopes = transposed_weights(spec.basis, weights.matrix, weights.activation_coeffs)
-    columns = pulling.shape[0] * pulling.shape[1]
-    sizes = _sizes_of(spec, weights, out, hidden, columns)
+    transposed, slopes = transposed_weights(spec.basis, weights.matrix, weights.activation_coeffs)
+    columns, gates = transposed.shape[0] * width, transposed.shape[2]
+    front = _front_of(spec, layout, weights, batch, (hidden, out, columns), True)
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     inner = torch.empty_like(tape.gates)
     steps = inner
@@ -200,29 +199,18 @@ def backward(
         steps = z.new_empty(len(z), spec.inputs)
     hiddens = None if projection is None else torch.empty_like(grad_outputs)
     packed = (
-        pack(pulling.contiguous(), sizes.gates, columns, transposed=True),
-        None if encoder is None else pack(encoder, sizes.width, out),
+        pack(transposed.contiguous(), gates, columns, transposed=True),
+        None if encoder is None else pack(encoder, width, out),
         None if projection is None else pack(projection, out, hidden),
     )
-    each, threads = _shards(batch, sizes.backward_room(), columns * sizes.gates * len(layout.sizes))
-    workspace = z.new_zeros(threads, each * sizes.backward_room())
-    shards = math.ceil(batch / each)
-    of_shape = None if slopes is None else z.new_zeros(shards, (sizes.waves + 1) * sizes.width)
+    coeffs = weights.activation_coeffs
+    of_coeffs = None if coeffs is None else z.new_zeros(math.ceil(batch / front.each), coeffs.numel())
     given = (slopes, packed[0], tape.gates, tape.carry, z, grad_outputs)
-    arrays = (*given, dh, dc, inner, steps, hiddens, of_shape, *packed[1:])
-    _launch(
-        jit.BACKWARD,
-        spec,
-        layout,
-        _how(spec, layout, weights, sizes, True),
-        sizes.gates,
-        each,
-        batch,
-        workspace,
-        arrays,
+    arrays = (*given, dh, dc, inner, steps, hiddens, of_coeffs, *packed[1:])
+    _launch(jit.BACKWARD, front, spec.basis.radius, layout, arrays, batch, z.dtype)
+    return RecurrenceGradients(
+        inner, steps, hiddens, dh, dc, None if of_coeffs is None else of_coeffs.sum(0).view(-1, width)
     )
-    shape = None if of_shape is None else of_shape.sum(0).view(-1, sizes.width)
-    return RecurrenceGradients(inner, steps, hiddens, dh, dc, shape)
 
 
 class Stepper:
@@ -236,24 +224,22 @@ class Stepper:
     def __init__(self, operands: Operands, inputs: int) -> None:
         self._spec = Spec("lstm", operands.basis, inputs=inputs)
         self._weights = Weights(operands.matrix, operands.bias, operands.activation_coeffs)
-        hidden = operands.bias.shape[0] // 4
-        self._sizes = _sizes_of(self._spec, self._weights, hidden, hidden)
-        self._packed = pack(operands.matrix.contiguous(), self._sizes.planes * self._sizes.width, self._sizes.gates)
+        planes, width, gates = operands.matrix.shape
+        self._packed = pack(operands.matrix.contiguous(), planes * width, gates)
         self._frames: dict[int, tuple[Any, ...]] = {}
 
     def _frame(self, batch: int) -> tuple[Any, ...]:
-        """What a frame holds around what changes from call to call, how many sequences walk at once, and its tensors.
+        """What a frame holds around what changes from call to call, its shards, and its tensors.
 
         The tensors are kept with their addresses: the caches that they come from may forget them.
         """
-        sizes, weights, dtype = self._sizes, self._weights, self._packed.dtype
-        layout = Layout((batch,))
-        each, _ = _shards(batch, sizes.forward_room(), 1)
-        integers = _how(self._spec, layout, weights, sizes, False)
-        front = (*integers, batch, sizes.gates, each, each * sizes.forward_room())
-        radius, places = radius_of(self._spec.basis, dtype), _places(layout)
+        weights, layout = self._weights, layout_of((batch,))
+        hidden = weights.bias.shape[0] // 4
+        front = _front_of(self._spec, layout, weights, batch, (hidden, hidden, 0), False)
+        radius, places = _radius(self._spec.basis.radius, self._packed.dtype), layout.places
         given = addresses(weights.bias, weights.activation_coeffs, self._packed)
-        return (*front, *addresses(radius)), addresses(*places), given, each, (radius, *places)
+        shards = math.ceil(batch / front.each)
+        return (*front.integers, *addresses(radius)), addresses(*places), given, shards, (radius, *places)
 
     def __call__(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """(h', c') from x (B, I), h and c (B, H), all on the CPU; not differentiable."""
@@ -262,7 +248,7 @@ class Stepper:
         batch = len(x)
         if batch not in self._frames:
             self._frames[batch] = self._frame(batch)
-        front, places, given, each, _ = self._frames[batch]
+        front, places, given, shards, _ = self._frames[batch]
         # The states are clones, which the kernel moves on; its outputs, h once more, go behind the scratch memory.
         h, c, x = (
             h.clone(memory_format=torch.contiguous_format),
@@ -274,7 +260,7 @@ class Stepper:
         address, number = workspace.data_ptr(), workspace.element_size()
         states = (h.data_ptr(), h.numel(), c.data_ptr(), c.numel(), address + size * number, h.numel())
         tail = (address, size, *places, x.data_ptr(), x.numel(), *given, *states, *(0,) * 10)
-        jit.FORWARD(x.dtype, (*front, *tail), math.ceil(batch / each))
+        jit.FORWARD(x.dtype, (*front, *tail), shards)
         return h, c
 
 

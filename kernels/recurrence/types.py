@@ -14,8 +14,9 @@ bottleneck and, with the identity as only feature, the classical cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
@@ -24,8 +25,8 @@ from torch import Tensor
 
 from qkan.kernels.spectral.basis import Basis
 
-#: The steps and the fields of :class:`Weights`, tensors or None, as engines are asked about them.
-Tensors = tuple[Any, ...]
+#: Tensors, None for those that are not there. Engines are asked about the steps and the fields of :class:`Weights`.
+Tensors = Sequence[Any]
 #: Gates by cell: lstm i, f, g, o; gru r, z, n.
 GATES = {"lstm": 4, "gru": 3}
 
@@ -60,10 +61,15 @@ class Layout:
     sizes: tuple[int, ...]
     reverse: bool = False
 
-    @property
+    @cached_property
     def offsets(self) -> list[int]:
         """The first row of every step, and the number of rows at the end."""
         return [0, *accumulate(self.sizes)]
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Sizes and offsets as tensors of 64-bit integers on the CPU."""
+        return torch.tensor(self.sizes, device="cpu"), torch.tensor(self.offsets, device="cpu")
 
     @property
     def order(self) -> range:
@@ -86,6 +92,10 @@ class Layout:
             later = sizes[t + 1] if t + 1 < len(sizes) else 0
             parts += [outputs[offsets[t + 1] : offsets[t + 1] + later], h_0[later:size]]
         return torch.cat(parts)
+
+
+#: A layout of these sizes, made once: eager code asks for the same one at every call.
+layout_of = lru_cache(maxsize=256)(Layout)
 
 
 class Weights(NamedTuple):
@@ -121,6 +131,11 @@ class Tape(NamedTuple):
     gates: Tensor
     carry: Tensor
     latent: Tensor | None
+
+    def units(self) -> Tensor:
+        """o tanh(c') behind every step of an lstm, (rows, H): what a projection multiplies."""
+        i, f, g, o = self.gates.chunk(4, -1)
+        return o * torch.tanh(f * self.carry + i * g)
 
 
 class ForwardResult(NamedTuple):

@@ -1,1 +1,14 @@
 """Band-limited circuits as one matrix product: bases, coefficients, the fused product and its engines."""
+
+#: The modules that other folders import.
+__all__ = [
+    "basis",
+    "coefficients",
+    "matmul",
+    "numba_cpu",
+    "numba_kernels",
+    "operands",
+    "sum_frequencies",
+    "triton_basis",
+    "triton_gpu",
+]

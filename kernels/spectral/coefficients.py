@@ -109,7 +109,7 @@ def unsupported_reason(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str
     return None
 
 
-def _fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
+def fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
     """Angles (points,) and the matrix (2 reps + 1, points) from values there to a_0, a_1..a_R, b_1..b_R."""
     points = 2 * reps + 1
     # Equidistant up to single precision, then taken as they are: an angle rounded later would err by R times as much.
@@ -123,12 +123,12 @@ def _chebyshev_angles(terms: int) -> Tensor:
     return math.pi * (counted(0, terms) + 0.5) / terms
 
 
-def _chebyshev_nodes(terms: int) -> tuple[Tensor]:
+def chebyshev_nodes(terms: int) -> tuple[Tensor]:
     """Nodes (terms,) in [-1, 1]."""
     return (torch.cos(_chebyshev_angles(terms)),)
 
 
-def _chebyshev_rule(terms: int) -> tuple[Tensor]:
+def chebyshev_rule(terms: int) -> tuple[Tensor]:
     """The matrix (terms, terms) from values at the nodes to coefficients."""
     analysis = torch.cos(counted(0, terms).unsqueeze(-1) * _chebyshev_angles(terms)) * (2 / terms)
     analysis[0] /= 2
@@ -214,7 +214,7 @@ def fourier(theta: Tensor, bias: Tensor | None, edge_weight: Tensor | None, *, a
         edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
     """
-    angles, analysis = constants(_fourier_rule, reps, theta)
+    angles, analysis = constants(fourier_rule, reps, theta)
     return _expand(Basis("fourier", reps), _Rule(angles, analysis, ansatz, reps), theta, None, bias, edge_weight)
 
 
@@ -228,7 +228,7 @@ def shared(
         weight, bias: pre-activations (1, inputs, reps); bias may be None.
     """
     degree = frequencies(reps)
-    angles, analysis = constants(_fourier_rule, degree, theta)
+    angles, analysis = constants(fourier_rule, degree, theta)
     counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
     basis, places = Basis("fourier", degree), counting.expand(*theta.shape[:2], -1)
     expansion = _expand(basis, _Rule(angles, analysis, ansatz, reps), theta, places, None, edge_weight)
@@ -306,8 +306,8 @@ def chebyshev(
             rounding of coefficients by up to terms^2 / radius, so it should not be needlessly small.
         terms: Chebyshev terms; see :func:`chebyshev_terms`.
     """
-    (analysis,) = constants(_chebyshev_rule, terms, theta)
+    (analysis,) = constants(chebyshev_rule, terms, theta)
     # In double precision: a rounded node would err by Omega times as much.
-    points = radius * constants(_chebyshev_nodes, terms, exact_like(theta))[0]
+    points = radius * constants(chebyshev_nodes, terms, exact_like(theta))[0]
     basis = Basis("chebyshev", terms, radius)
     return _expand(basis, _Rule(points, analysis, ansatz, reps), theta, weight, bias, edge_weight)

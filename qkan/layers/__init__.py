@@ -1,1 +1,15 @@
 """Layers: DARUAN activations, QKAN layers with access to their edges, rational activations."""
+
+#: The modules that other folders import.
+__all__ = [
+    "daruan",
+    "edge_formula",
+    "edge_mask",
+    "extend_reps",
+    "frozen",
+    "init",
+    "options",
+    "qkan_layer",
+    "rational",
+    "rational_init",
+]

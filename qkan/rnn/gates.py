@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from qkan.kan.jhcg import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kan.network import QKAN
+from qkan.kernels.backend_choice import plan_expansion
+from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, largest
-from qkan.kernels.recurrence.types import GATES
+from qkan.kernels.recurrence.circuits_cpu import Circuits, Parameters, circuits_of
+from qkan.kernels.recurrence.types import GATES, Spec
 from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
@@ -54,6 +59,10 @@ class Gates(nn.Module):
         """What the hidden state contributes, as features and a matrix, or the reason why it is none."""
         return f"{type(self).__name__} is no matrix product over features of the hidden state"
 
+    def like(self) -> Tensor:
+        """A tensor of the dtype and on the device of the gates; where circuits are frozen it may be a buffer."""
+        return next(chain(self.parameters(), self.buffers()))
+
     @property
     def encoder(self) -> Tensor | None:
         """(latent, h) weights of the map from the hidden state to what the features are taken of, if there is one."""
@@ -82,6 +91,11 @@ class QKANGates(Gates):
         if self.bias is not None:
             _remember(self.bias, self.hidden_size)
 
+    def like(self) -> Tensor:
+        """As of :class:`Gates`."""
+        theta = self._modules["hidden"]._parameters.get("theta")  # type: ignore[union-attr]
+        return super().like() if theta is None else theta
+
     def inputs(self, x: Tensor) -> Tensor:
         """As of :class:`Gates`; with the bias."""
         if isinstance(self.input, QKANLayer):
@@ -97,6 +111,39 @@ class QKANGates(Gates):
     def prepare_hidden(self, bound: Bound) -> Callable[[Tensor], Tensor]:
         """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
         return self.hidden.prepare(bound)
+
+    def one_node(
+        self, x: Tensor, states: tuple[Tensor, ...], projection: Tensor | None, bound: Bound
+    ) -> tuple[Circuits, Spec, Parameters] | None:
+        """What :func:`qkan.kernels.recurrence.circuits_cpu.run` takes, where it applies; ``bound`` is one on |h|.
+
+        It does for a circuit per edge with nothing behind it, all tensors on the CPU and of one dtype.
+        """
+        first, second = self._modules["input"], self._modules["hidden"]  # attributes of modules are slow
+        if type(first) is not QKANLayer or type(second) is not QKANLayer:
+            return None
+        ansatz, reps = first.ansatz, first.reps
+        if not (_bare(first) and _bare(second)) or second.ansatz is not ansatz or second.reps != reps:
+            return None
+        a, b = first._parameters, second._parameters
+        theta_x, theta_h = a.get("theta"), b.get("theta")
+        if theta_x is None or theta_h is None:  # parametrized or pruned by torch's own tools
+            return None
+        parameters = Parameters(
+            theta_x, theta_h, a["preact_weight"], b["preact_weight"], a["preact_bias"], b["preact_bias"],
+            self._parameters.get("bias"), projection,
+        )  # fmt: skip
+        dtype = theta_x.dtype
+        for tensor in (x, *states, *parameters):
+            if tensor is not None and tensor.dtype != dtype:
+                return None
+        if not numba_supported(x, *states, *parameters):
+            return None
+        circuits = circuits_of(ansatz, reps, parameters)
+        if parameters.weight_x is None or parameters.weight_h is None:
+            return circuits, circuits.fourier, parameters
+        basis = _trained_basis(parameters, x, bound, ansatz, reps)
+        return None if basis is None else (circuits, Spec("lstm", basis, inputs=x.shape[1]), parameters)
 
     def joined(self, x: Tensor, bound: Bound) -> Operands | None:
         """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|.
@@ -127,6 +174,43 @@ class QKANGates(Gates):
             return self.hidden.operands(bound)
         # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.
         return self.hidden.operands(1.0, UNREAD_BANDWIDTH * self.hidden.reps)
+
+
+def _bare(layer: QKANLayer) -> bool:
+    """Whether a layer is band-limited circuits, one an edge, and their sum."""
+    own = layer._parameters
+    return (
+        layer.group is None
+        and layer.readout == "z"
+        and layer.ansatz.encoding_map == "identity"
+        and layer.base_activation is None
+        and layer.preact_trainable != "input"
+        and layer.backend in ("auto", "spectral")
+        and own.get("postact_weight") is None
+        and own.get("postact_bias") is None
+        and layer._buffers.get("edge_mask") is None
+    )
+
+
+def _trained_basis(parameters: Parameters, x: Tensor, bound: Bound, ansatz: Ansatz, reps: int) -> Basis | None:
+    """Chebyshev polynomials for trained pre-activations on one domain for x and h, if there is one for both."""
+    own, others = bound(), largest(x)
+    if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
+        return None
+    widths = [
+        largest(w.detach().abs().sum(-1), finite=False)
+        for w in (parameters.weight_x, parameters.weight_h)
+        if w is not None
+    ]
+    if None in widths:
+        return None
+    bandwidth = max(width for width in widths if width is not None)
+    circuit: dict[str, Any] = {"ansatz": ansatz, "reps": reps, "readout": "z"}
+    radius = max(own, others)
+    plan = plan_expansion(
+        parameters.theta_x, parameters.weight_x, **circuit, radius=radius, sums=False, bandwidth=bandwidth
+    )
+    return None if isinstance(plan, str) else Basis("chebyshev", plan.points, plan.radius)
 
 
 def _reads_all(layer: nn.Module) -> bool:

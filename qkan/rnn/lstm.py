@@ -8,15 +8,13 @@ steps is one batched call and only the h part is recurrent: one product over fea
 
 from __future__ import annotations
 
-from itertools import chain
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from qkan.kan.jhcg import Latent
-from qkan.kernels.recurrence.types import Layout
+from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
 from qkan.rnn.backend import Backend, HasBackend
@@ -28,11 +26,6 @@ def set_defaults(options: CircuitOptions) -> None:
     """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch."""
     options.setdefault("reps", 1)
     options.setdefault("base_activation", None)
-
-
-def first_tensor(module: nn.Module) -> Tensor:
-    """A tensor of the dtype and on the device of a module; where circuits are frozen it may be a buffer."""
-    return next(chain(module.parameters(), module.buffers()))
 
 
 class Recurrent(HasBackend):
@@ -74,7 +67,7 @@ class Recurrent(HasBackend):
                 )
                 for _ in range(directions)
             ]
-        self.directions = nn.ModuleList(layers)
+        self.directions: nn.ModuleList = nn.ModuleList(layers)
         self.backend = backend
 
     def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
@@ -87,53 +80,57 @@ class Recurrent(HasBackend):
 
     def _run(self, input: Tensor | PackedSequence, hx: States | None) -> tuple[Tensor | PackedSequence, States]:
         """The output and the final states, each (layers * directions, B, size)."""
-        like = first_tensor(self)
+        like = self._like()
         batch = sequence.unpack_input(input, self.batch_first, self.input_size, like, self.cell)
         start = self._initial_states(batch, hx, like)
-        data, finals = batch.data, []
+        data, finals, outputs = batch.data, [], []
         directions = 2 if self.bidirectional else 1
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(directions):
-                index = layer * directions + direction
-                out, states = self.directions[index](
-                    data,
-                    Layout(batch.sizes, reverse=direction == 1),
-                    tuple(state[index] for state in start),
-                    self._backend,
-                    self.checkpoint_steps,
-                )
-                outputs.append(out)
-                finals.append(states)
-            data = outputs[0] if directions == 1 else torch.cat(outputs, -1)
-            if self.dropout and layer + 1 < self.num_layers:
-                data = nn.functional.dropout(data, self.dropout, self.training)
-        if len(finals) == 1:
-            ends = tuple(batch.pack_state(state.unsqueeze(0)) for state in finals[0])
-        else:
-            ends = tuple(batch.pack_state(torch.stack(states)) for states in zip(*finals, strict=True))
-        return batch.pack_output(data), ends
+        layout = Layout if torch.compiler.is_compiling() else layout_of
+        for index, walk in enumerate(self.directions):
+            way = layout(batch.sizes, index % directions == 1)
+            out, states = walk(data, way, start[index], self._backend, self.checkpoint_steps)
+            outputs.append(out)
+            finals.append(states)
+            if len(outputs) == directions:
+                data = out if directions == 1 else torch.cat(outputs, -1)
+                outputs = []
+                if self.dropout and index + 1 < len(self.directions):
+                    data = nn.functional.dropout(data, self.dropout, self.training)
+        ends = []
+        for states in zip(*finals, strict=True):
+            state = states[0].unsqueeze(0) if len(states) == 1 else torch.stack(states)
+            ends.append(batch.pack_state(state))
+        return batch.pack_output(data), tuple(ends)
 
-    def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> States:
-        sizes = (self.output_size, self.hidden_size) if self.cell == "lstm" else (self.hidden_size,)
+    def _like(self) -> Tensor:
+        """A tensor of the dtype and on the device of the module."""
+        return self.directions[0].gates.like()  # type: ignore[operator,union-attr]
+
+    def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> list[States]:
+        """Of every direction of every layer."""
+        sizes: tuple[int, ...] = (self.hidden_size,)
+        if self.cell == "lstm":
+            sizes = (self.output_size, self.hidden_size)
         count, width = len(self.directions), batch.sizes[0]
-        if hx is None:
-            return tuple(like.new_zeros(count, width, size) for size in sizes)
-        return batch.unpack_states(hx, count, sizes, like)
+        if hx is not None:
+            return list(zip(*batch.unpack_states(hx, count, sizes, like), strict=True))
+        zeros = like.new_zeros(width, sizes[0])
+        if sizes[0] == sizes[-1]:  # nothing writes to them
+            return [(zeros,) * len(sizes)] * count
+        return [(zeros, like.new_zeros(width, sizes[1]))] * count
 
     def explain_backend(self, input: Tensor | PackedSequence) -> str:
         """Print and return what runs for inputs like ``input`` in every direction of every layer, and why."""
-        like = first_tensor(self)
+        like = self._like()
         batch = sequence.unpack_input(input, self.batch_first, self.input_size, like, self.cell)
         start, data, lines = self._initial_states(batch, None, like), batch.data, []
         directions = 2 if self.bidirectional else 1
         for index, direction in enumerate(self.directions):
             layer = index // directions
             width = self.input_size if layer == 0 else directions * self.output_size
-            states = tuple(state[index] for state in start)
             rows = data if layer == 0 else data.new_zeros(len(data), width)
             name = f"layer {layer}" + (", reverse" if index % directions else "")
-            lines.append(f"{name}: {direction.explain(rows, states, self._backend)}")  # type: ignore[operator]
+            lines.append(f"{name}: {direction.explain(rows, start[index], self._backend)}")  # type: ignore[operator]
         text = "\n".join(lines)
         print(text)
         return text

@@ -11,12 +11,13 @@ from typing_extensions import Unpack
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.recurrence.numba_cpu import Stepper
+from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
 from qkan.rnn.backend import Backend, HasBackend
 from qkan.rnn.gates import QKANGates
-from qkan.rnn.lstm import first_tensor, set_defaults
+from qkan.rnn.lstm import set_defaults
 from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
 
@@ -75,7 +76,7 @@ class QKANLSTMCell(HasBackend):
             RuntimeError: sizes or dtypes that do not fit.
         """
         own = self._frozen()
-        like = first_tensor(self) if own is None else own[0]
+        like = self.cell.gates.like() if own is None else own[0]
         if input.dim() not in (1, 2):
             raise ValueError(f"QKANLSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.size(-1) != self.input_size:
@@ -92,14 +93,30 @@ class QKANLSTMCell(HasBackend):
         for tensor in (input, *hx):
             if not sequence.dtype_fits(tensor, like.dtype):
                 raise RuntimeError(f"dtype {tensor.dtype} does not match weight dtype; convert with .to({like.dtype})")
-        stepper = self._stepper(own, input, *hx)
+        if input.dim() == 2:
+            return self._step(own, input, *hx)
+        h, c = self._step(own, *(tensor.unsqueeze(0) for tensor in (input, *hx)))
+        return h.squeeze(0), c.squeeze(0)
+
+    def _step(self, own: list[Tensor] | None, x: Tensor, h: Tensor, c: Tensor) -> States:
+        """One step of a batch: of a sequence of one step, unless a frozen cell has prepared its own."""
+        stepper = self._stepper(own, x, h, c)
         if stepper is not None:
-            if input.dim() == 2:
-                return stepper(input, *hx)
-            h, c = stepper(*(tensor.unsqueeze(0) for tensor in (input, *hx)))
-            return h.squeeze(0), c.squeeze(0)
-        from_input = self.cell.gates.inputs(input)
-        return self.cell.step(from_input, hx[0])(from_input, hx)
+            return stepper(x, h, c)
+        layout = Layout if torch.compiler.is_compiling() else layout_of
+        _, states = self.cell(x, layout((len(x),), False), (h, c), self._backend)
+        return states
+
+    def explain_backend(self, input: Tensor) -> str:
+        """Print and return what runs for inputs like ``input``, (B, input_size) or (input_size,), and why."""
+        own = self._frozen()
+        x = input if input.dim() == 2 else input.unsqueeze(0)
+        zeros = x.new_zeros(len(x), self.hidden_size)
+        with torch.no_grad():
+            frozen = self._stepper(own, x, zeros, zeros) is not None
+        text = "numba: one step of frozen gates" if frozen else self.cell.explain(x, (zeros, zeros), self._backend)
+        print(text)
+        return text
 
     def _frozen(self) -> list[Tensor] | None:
         """All tensors of frozen gates, without a walk over the modules; None where they are not frozen."""

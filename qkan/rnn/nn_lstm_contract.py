@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -57,15 +56,13 @@ def dtype_fits(tensor: Tensor, dtype: torch.dtype) -> bool:
     return tensor.dtype == dtype or (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
 
 
-@dataclass
 class Batch:
     """An input in the one form: ``data`` (rows, features), ``sizes`` rows per time step, and what undoes it."""
 
-    data: Tensor
-    sizes: tuple[int, ...]
-    batched: bool
-    batch_first: bool
-    packed: PackedSequence | None
+    def __init__(
+        self, data: Tensor, sizes: tuple[int, ...], batched: bool, batch_first: bool, packed: PackedSequence | None
+    ) -> None:
+        self.data, self.sizes, self.batched, self.batch_first, self.packed = data, sizes, batched, batch_first, packed
 
     def pack_output(self, data: Tensor) -> Tensor | PackedSequence:
         """Lay rows out as the input was."""

@@ -16,6 +16,7 @@ from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, exporting
 from qkan.kernels.layer import autocast_dtype, without_autocast
 from qkan.kernels.recurrence import api as recurrence
+from qkan.kernels.recurrence import circuits_cpu
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
 from qkan.kernels.recurrence.types import Layout, Spec, Weights
 from qkan.kernels.spectral.operands import Operands
@@ -94,6 +95,11 @@ class UnidirectionalRNN(nn.Module):
         return torch.cat(outputs), states
 
     def _walk(self, x: Tensor, layout: Layout, states: States, backend: Backend) -> tuple[Tensor, States]:
+        gates = self._modules["gates"]
+        if self.cell == "lstm" and backend in ("auto", "numba") and isinstance(gates, QKANGates):
+            found = self._one_node(gates, x, layout, states)
+            if found is not None:
+                return found
         joined = self._joined(x, states[0], backend)
         if joined is not None:
             return self._run(joined, x, layout, states, "numba", inputs=x.shape[1])
@@ -104,6 +110,17 @@ class UnidirectionalRNN(nn.Module):
         if backend in ENGINES:
             raise ValueError(f"backend {backend!r} cannot run this module: {operands}; use 'auto'")
         return scan(self.step(steps, states[0]), steps, layout, states)
+
+    def _one_node(self, gates: QKANGates, x: Tensor, layout: Layout, states: States) -> tuple[Tensor, States] | None:
+        """The walk and all circuits as one node of the autograd graph, where the CPU's kernels can."""
+        if not x.is_cpu or torch.is_autocast_enabled("cpu"):
+            return None
+        projection = None if self.projection is None else self.projection.weight
+        found = gates.one_node(x, states, projection, lambda: self.bound(states[0]))
+        if found is None:
+            return None
+        circuits, spec, parameters = found
+        return circuits_cpu.run(circuits, spec, layout, x, states, parameters)
 
     def _operands(self, steps: Tensor, h_0: Tensor, backend: Backend) -> Operands | str:
         """The gates as features and a matrix, or the reason why they run step by step."""

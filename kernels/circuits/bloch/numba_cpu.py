@@ -23,6 +23,8 @@ SHARD_ROTATIONS = 2**15
 #: that neither do the bits of a result.
 MAX_SHARDS = 16
 
+_PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
+
 
 def numba_supported(*tensors: Tensor | None) -> bool:
     """Whether the kernel takes such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing."""
@@ -33,7 +35,7 @@ def numba_supported(*tensors: Tensor | None) -> bool:
     for t in tensors:
         if t is None:
             continue
-        if type(t) not in (Tensor, Parameter) or not t.is_cpu or t.dtype not in (torch.float32, torch.float64):
+        if type(t) not in _PLAIN or not t.is_cpu or t.dtype not in _DTYPES:
             return False
     return True
 

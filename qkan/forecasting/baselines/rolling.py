@@ -114,12 +114,17 @@ def _seasons(season: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in given if value > 1}))
 
 
-def _check_arguments(models: Sequence[str], horizon: int, workers: int) -> None:
-    if isinstance(models, str) or not models:
-        raise ValueError(f"models must be a list of baselines, got {models!r}; choose from {', '.join(BASELINES)}")
+def check_baselines(models: Sequence[str]) -> None:
+    """Raise a ValueError for a name that is none of :data:`BASELINES`."""
     unknown = [name for name in models if name not in BASELINES]
     if unknown:
         raise ValueError(f"unknown baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}")
+
+
+def _check_arguments(models: Sequence[str], horizon: int, workers: int) -> None:
+    if isinstance(models, str) or not models:
+        raise ValueError(f"models must be a list of baselines, got {models!r}; choose from {', '.join(BASELINES)}")
+    check_baselines(models)
     for name, value, most in (("horizon", horizon, MOST_STEPS), ("workers", workers, 1024)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
             raise ValueError(f"{name} must be a whole number between 1 and {most:,}, got {value!r}")

@@ -1,1 +1,4 @@
 """Cells compared with equal tuning."""
+
+#: The modules that other folders import.
+__all__ = ["comparison", "tables"]

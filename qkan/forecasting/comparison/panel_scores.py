@@ -20,7 +20,6 @@ from qkan.forecasting.evaluation.window_frame import values_of, window_forecasts
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows import Part
 
 LEVEL = 90
 """Of the intervals, in percent."""
@@ -96,13 +95,15 @@ def score_baselines(
 def _statistical(data: ForecastData, models: Sequence[str], workers: int) -> tuple[Forecasts, list[dict[str, Any]]]:
     from qkan.forecasting.baselines.rolling import baseline_forecasts
 
-    parts: tuple[Part, Part] = ("validation", "test")
-    asked = pd.concat([window_frame(data, part, {}) for part in parts])
+    asked = pd.concat([window_frame(data, "validation", {}), window_frame(data, "test", {})])
     origins = {str(name): sorted(set(own)) for name, own in asked.groupby("unique_id")["cutoff"]}
     season = data.series.season
     made = baseline_forecasts(values_of(data), origins, data.horizon, season, models=models, level=(), workers=workers)
     found = {
-        name: tuple(window_forecasts(data, part, made.frame, name) for part in parts)
+        name: (
+            window_forecasts(data, "validation", made.frame, name),
+            window_forecasts(data, "test", made.frame, name),
+        )
         for name in model_columns(made.frame)
     }
-    return found, made.failures.to_dict("records")  # type: ignore[return-value]
+    return found, [dict(zip(made.failures, row, strict=True)) for row in made.failures.to_numpy()]

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from qkan.compiling import compile
-from qkan.forecasting.config.checks import check_choice, check_number
-from qkan.forecasting.config.options import EXPORT_FORMATS
+from qkan.forecasting.config import EXPORT_FORMATS
+from qkan.forecasting.config.kinds import NUMBER, Choice
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.exporting.exported import ProgramModel, describe
 from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
-from qkan.forecasting.io.files import RunError, make_folder, write_atomic
+from qkan.forecasting.io.files import RunError, check_new_file, make_folder, write_atomic
 from qkan.layers.frozen import Waves
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def export(
     path = Path(path)
     _check_options(path, format, margin)
     FORMATS[format].require()
-    _claim(path, overwrite)
+    check_new_file(path, overwrite)
+    make_folder(path.parent)
     windows = _some_windows(_all_windows(run, data))
     with torch.inference_mode():
         truth = run.model(*windows)
@@ -113,22 +114,12 @@ def export(
 
 
 def _check_options(path: Path, format: str, margin: float) -> None:
-    check_choice("format", format, tuple(EXPORT_FORMATS))
+    Choice(tuple(EXPORT_FORMATS)).check("format", format)
     if path.suffix.lower() != EXPORT_FORMATS[format]:
         raise ValueError(f"the name of a file of format {format!r} must end in {EXPORT_FORMATS[format]}, got {path}")
-    if check_number("margin", margin) < 1:
+    NUMBER.check("margin", margin)
+    if margin < 1:
         raise ValueError(f"margin must be at least 1, got {margin!r}; 2 is twice the largest inputs of the data")
-
-
-def _claim(path: Path, overwrite: bool) -> None:
-    """Make the folder of a file that may be written."""
-    if path.is_dir():
-        raise RunError(f"{path} is a folder; choose another file")
-    if path.exists() and not overwrite:
-        raise RunError(
-            f"{path} exists already; choose another file, or pass overwrite=True (--overwrite) to replace it"
-        )
-    make_folder(path.parent)
 
 
 def _all_windows(run: Run, data: str | Path | Series | None) -> WindowTensors:

@@ -110,6 +110,18 @@ def make_folder(folder: Path) -> None:
         raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
 
 
+def check_new_file(path: Path, overwrite: bool) -> None:
+    """Refuse a file that must not be written, before anything is computed for it.
+
+    Raises:
+        RunError: it is a folder, or it exists and ``overwrite`` is false.
+    """
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True (--overwrite)")
+
+
 def holds_nothing(folder: Path) -> bool:
     """Tell whether a folder holds no file but a lock."""
     return all(path.name == _LOCK for path in folder.iterdir())

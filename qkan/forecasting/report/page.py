@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.evaluation.frames import (
-    check_frame,
-    check_levels,
-    check_models,
-    interval_levels_of_all,
-    model_columns,
-)
+from qkan.forecasting.evaluation.frames import check_frame, check_levels, check_models, interval_levels_of_all
 from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales
 from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
 from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
-from qkan.forecasting.io.files import RunError, make_folder, write_text
-from qkan.forecasting.report import page_plots as pictures
+from qkan.forecasting.io.files import check_new_file, make_folder, write_text
+from qkan.forecasting.report import page_plots as plots
 from qkan.forecasting.report import page_tables as tables
+from qkan.forecasting.report.page_tables import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +70,9 @@ def write_report(
         TypeError, ValueError: the frame is not valid, or names a model, level or season that it cannot have.
     """
     path = Path(path)
-    check_target(path, overwrite)
+    check_new_file(path, overwrite)
     checked = check_frame(frame)
-    reference = model_columns(checked)[0] if reference is None else check_models(checked, (reference,))[0]
+    reference = check_models(checked, None if reference is None else (reference,))[0]
     wanted = interval_levels_of_all(checked) if levels is None else check_levels(levels)
     scales = None if training is None else mase_scales(training, season)
     found = accuracy(checked, scales=scales, levels=wanted)
@@ -90,7 +85,7 @@ def write_report(
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
         **_results(checked, found, reference, scales, unit),
         **_residuals(checked, season),
-        **_pictures(checked, found, reference, wanted, unit),
+        **_plots(checked, found, reference, wanted, unit),
     }
     make_folder(path.parent)
     write_text(path, _render(page))
@@ -116,14 +111,6 @@ def _results(
     }
 
 
-def check_target(path: Path, overwrite: bool) -> None:
-    """Raise a RunError if a file must not be written there: before anything is computed."""
-    if path.is_dir():
-        raise RunError(f"{path} is a folder; give the name of a file, such as {path / 'report.html'}")
-    if path.exists() and not overwrite:
-        raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True (--overwrite)")
-
-
 def _render(page: dict[str, Any]) -> str:
     from importlib.resources import files
 
@@ -138,16 +125,17 @@ def _verdict(pooled: pd.DataFrame, reference: str) -> str:
     whole = pooled[pooled["series"] == pooled["series"].max()]
     best = whole.loc[whole["mae"].idxmin()]
     if len(pooled) == 1:
-        return f"The mean absolute error of {best['model']} is {tables.number(best['mae'])}."
-    first = f"{best['model']} has the smallest mean absolute error of {len(whole)} models, {tables.number(best['mae'])}"
+        return f"The mean absolute error of {best['model']} is {number(best['mae'])}."
+    first = f"{best['model']} has the smallest mean absolute error of {len(whole)} models, {number(best['mae'])}"
     if best["model"] == reference or reference not in set(whole["model"]):
         return f"{first}."
     own = float(whole.set_index("model").loc[reference, "mae"])
     more = "" if best["mae"] == 0 else f", {100 * (own / best['mae'] - 1):.1f} % more"
-    return f"{first}; that of {reference} is {tables.number(own)}{more}."
+    return f"{first}; that of {reference} is {number(own)}{more}."
 
 
 def _facts(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    y = frame["y"].to_numpy()
     origins = frame.groupby("unique_id")["cutoff"].nunique()
     spread = f"{origins.min():,}" if origins.min() == origins.max() else f"{origins.min():,} to {origins.max():,}"
     return [
@@ -156,12 +144,8 @@ def _facts(frame: pd.DataFrame) -> list[tuple[str, str]]:
         ("steps ahead", str(int(frame["step"].max()))),
         ("forecasts per model", f"{len(frame):,}"),
         ("first and last value forecast", f"{frame['ds'].min()} to {frame['ds'].max()}"),
-        ("mean and range of the values", " ".join(_range(frame["y"].to_numpy()))),
+        ("mean and range of the values", f"{number(y.mean())}, {number(y.min())} to {number(y.max())}"),
     ]
-
-
-def _range(values: np.ndarray) -> tuple[str, str]:
-    return f"{tables.number(values.mean())},", f"{tables.number(values.min())} to {tables.number(values.max())}"
 
 
 def _comparison(
@@ -178,20 +162,18 @@ def _comparison(
 def _residuals(frame: pd.DataFrame, season: int) -> dict[str, Any]:
     diagnostics = residual_diagnostics(frame, season=season)
     acf = residual_acf(frame, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
-    drawn = pictures.draw_residual_acf(acf) if len(acf) else None
+    drawn = plots.draw_residual_acf(acf) if len(acf) else None
     return {"residuals": tables.residual_table(diagnostics), "acf": drawn}
 
 
-def _pictures(
-    frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str
-) -> dict[str, Any]:
+def _plots(frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str) -> dict[str, Any]:
     shown = list(found.pooled["model"])
     best = found.pooled.sort_values("mae")["model"]
     pair = [reference, *(name for name in best if name != reference)]
     series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]
     covered = levels and found.pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=None)
     return {
-        "forecasts": [pictures.draw_forecasts(frame, name, pair, unit) for name in series],
-        "steps": pictures.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
-        "coverage": pictures.draw_coverage(found.pooled, levels) if covered else None,
+        "forecasts": [plots.draw_forecasts(frame, name, pair, unit) for name in series],
+        "steps": plots.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
+        "coverage": plots.draw_coverage(found.pooled, levels) if covered else None,
     }

@@ -28,7 +28,7 @@ _LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
-class Picture:
+class Plot:
     """An image for an ``<img>``.
 
     Attributes:
@@ -42,7 +42,7 @@ class Picture:
     caption: str
 
 
-def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit: str) -> Picture:
+def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit: str) -> Plot:
     """Draw the end of one series: what was observed, forecasts of up to two models, the widest interval of the first.
 
     With several steps ahead, origins are taken so that their forecasts follow each other without overlap.
@@ -55,7 +55,7 @@ def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit
     """
     own = _without_overlap(frame[frame["unique_id"] == series])
     shown = [name for name in models if own[name].notna().all()][:2]
-    with _axes(clean(unit or "value"), height=3.2) as (axes, picture):
+    with _axes(clean(unit or "value"), height=3.2) as (axes, finish):
         times = own["ds"].to_numpy()
         axes.plot(times, own["y"], color=_INK, lw=1.2, label="observed")
         for index, name in enumerate(shown):
@@ -71,27 +71,27 @@ def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit
             axes.set_xlabel("step")
         _legend_below(axes)
     what = f"{clean(series)}: the last {len(own)} values and their forecasts by {' and '.join(map(clean, shown))}"
-    return picture(what, f"{what}.")
+    return finish(what, f"{what}.")
 
 
-def draw_step_errors(frame: pd.DataFrame, models: Sequence[str], unit: str) -> Picture:
+def draw_step_errors(frame: pd.DataFrame, models: Sequence[str], unit: str) -> Plot:
     """Draw the mean absolute error of every model against the steps ahead."""
     shown = models[:_MOST_MODELS]
     errors = {name: (frame["y"] - frame[name]).abs().groupby(frame["step"]).mean() for name in shown}
-    with _axes(f"MAE [{clean(unit)}]" if unit else "MAE") as (axes, picture):
+    with _axes(f"MAE [{clean(unit)}]" if unit else "MAE") as (axes, finish):
         for name, colour in zip(shown, _COLOURS, strict=False):
             axes.plot(errors[name].index, errors[name], color=colour, marker="o", ms=3, lw=1.2, label=clean(name))
         axes.set_xlabel("steps ahead")
         _legend_below(axes)
     what = f"Mean absolute error from 1 to {int(frame['step'].max())} steps ahead, by model"
-    return picture(what, f"{what}.")
+    return finish(what, f"{what}.")
 
 
-def draw_coverage(pooled: pd.DataFrame, levels: Sequence[float]) -> Picture:
+def draw_coverage(pooled: pd.DataFrame, levels: Sequence[float]) -> Plot:
     """Draw which share of the values lies in the intervals, with a line at each level asked for."""
     shown = pooled[pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=1)]
     words = []
-    with _axes("", height=1.2 + 0.35 * len(shown)) as (axes, picture):
+    with _axes("", height=1.2 + 0.35 * len(shown)) as (axes, finish):
         places = np.arange(len(shown))[::-1]
         for level, colour in zip(levels, _COLOURS, strict=False):
             measured = shown[f"coverage-{level:g}"].to_numpy()
@@ -107,13 +107,13 @@ def draw_coverage(pooled: pd.DataFrame, levels: Sequence[float]) -> Picture:
         axes.set_xlabel("values inside the interval, percent; dashed: the level")
         _legend_below(axes)
     caption = "Measured coverage of the prediction intervals. Left of its line a level promises too much."
-    return picture("Measured coverage: " + ", ".join(words), caption)
+    return finish("Measured coverage: " + ", ".join(words), caption)
 
 
-def draw_residual_acf(acf: pd.DataFrame) -> Picture:
+def draw_residual_acf(acf: pd.DataFrame) -> Plot:
     """Draw the autocorrelation of one-step errors of every model, each in a row of its own, with the band of noise."""
     names = list(dict.fromkeys(acf["model"]))[:_MOST_MODELS]
-    with _axes("", height=0.5 + 1.1 * len(names), rows=len(names)) as (panels, picture):
+    with _axes("", height=0.5 + 1.1 * len(names), rows=len(names)) as (panels, finish):
         for axes, name, colour in zip(panels, names, _COLOURS, strict=False):
             own = acf[acf["model"] == name]
             axes.vlines(own["lag"], 0, own["acf"], color=colour, lw=2)
@@ -123,7 +123,7 @@ def draw_residual_acf(acf: pd.DataFrame) -> Picture:
         panels[-1].set_xlabel("lag [steps]")
     depth = int(acf["lag"].max())
     caption = "Autocorrelation of one-step errors, mean over series; noise stays in the grey band at 95 % of the lags."
-    return picture(
+    return finish(
         f"Autocorrelation of the one-step errors of {', '.join(map(clean, names))}, lags 1 to {depth}", caption
     )
 
@@ -151,7 +151,7 @@ def _without_overlap(own: pd.DataFrame) -> pd.DataFrame:
 
 @contextmanager
 def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0) -> Iterator[Any]:
-    """Give axes (a list of them for ``rows``) and a function (alt, caption) that makes the picture of them."""
+    """Give axes (a list of them for ``rows``) and a function (alt, caption) that makes the plot of them."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -175,11 +175,11 @@ def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0) -> Iterator[Any]:
             axes.spines[["top", "right"]].set_visible(False)
         panels[0].set_ylabel(ylabel)
 
-        def finish(alt: str, caption: str) -> Picture:
+        def finished(alt: str, caption: str) -> Plot:
             with mpl.rc_context(settings):
-                return Picture(_as_source(figure), alt, caption)
+                return Plot(_as_source(figure), alt, caption)
 
-        yield (panels if rows else panels[0]), finish
+        yield (panels if rows else panels[0]), finished
 
 
 def _as_source(figure: Any) -> str:

@@ -16,24 +16,26 @@ if TYPE_CHECKING:
 _SIGNIFICANT = 0.05
 _MOST_SERIES = 50
 _HEADS = {"mae": "MAE", "rmse": "RMSE", "smape": "sMAPE %", "mase": "MASE", "quantile_loss": "quantile loss"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A text of a table, and whether it is the best of its column."""
-
-    text: str
-    best: bool = False
+_LEVEL_HEADS = {"coverage": "inside {level} %", "width": "width {level} %", "winkler": "Winkler {level} %"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as a page shows it; ``texts`` means that cells may hold sentences."""
+    """A table as a page shows it.
+
+    Attributes:
+        caption: What it shows.
+        head: Names of the columns.
+        rows: Texts, one for every column.
+        best: Row and column of the cells that are marked as the best of their column, counted from 0.
+        sentences: Whether cells may hold sentences, which are broken into lines.
+    """
 
     caption: str
-    head: tuple[str, ...]
-    rows: list[list[Cell]] = field(repr=False)
-    texts: bool = False
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]] = field(repr=False)
+    best: frozenset[tuple[int, int]] = frozenset()
+    sentences: bool = False
 
 
 def number(value: float) -> str:
@@ -48,65 +50,56 @@ def p_value(value: float) -> str:
 
 def accuracy_table(table: pd.DataFrame, caption: str) -> Table:
     """Return one row per model. Only models with as many series as the most can be best of a column."""
-    names = [name for name in table if name not in ("model", "series", "n") and table[name].notna().any()]
+    names = [str(name) for name in table if name not in ("model", "series", "n") and table[name].notna().any()]
     whole = (table["series"] == table["series"].max()).to_numpy()
-    columns = []
-    for name in names:
-        values = table[name].to_numpy(np.float64)
-        best = _best(str(name), values, whole)
-        columns.append([Cell(number(value), bool(mark)) for value, mark in zip(values, best, strict=True)])
-    lacking = not whole.all()
-    head = (
-        "model",
-        *(["series"] if lacking else []),
-        *(_head(str(name)) for name in names),
+    first = ["model"] if whole.all() else ["model", "series"]
+    texts = [[str(value) for value in table[name]] for name in first]
+    texts += [[number(value) for value in table[name]] for name in names]
+    best = frozenset(
+        (row, column)
+        for column, name in enumerate(names, len(first))
+        for row in _best(name, table[name].to_numpy(np.float64), whole)
     )
-    rows = [
-        [Cell(str(row.model)), *([Cell(str(row.series))] if lacking else []), *(column[index] for column in columns)]
-        for index, row in enumerate(table.itertuples(index=False))
-    ]
-    return Table(caption, head, rows)
+    return Table(caption, [*first, *map(_head, names)], list(zip(*texts, strict=True)), best)
 
 
-def _best(name: str, values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Mark the smallest loss, or the coverage nearest to its level; widths are neither good nor bad."""
+def _best(name: str, values: np.ndarray, allowed: np.ndarray) -> list[int]:
+    """Return where the smallest loss is, or the coverage nearest to its level; widths are neither good nor bad."""
     if name.startswith("width-") or len(values) < 2:
-        return np.zeros(len(values), dtype=bool)
+        return []
     distance = np.abs(values - float(name.rpartition("-")[2])) if name.startswith("coverage-") else values
     distance = np.where(allowed & np.isfinite(distance), distance, np.inf)
-    return (distance == distance.min()) & np.isfinite(distance)
+    return np.flatnonzero((distance == distance.min()) & np.isfinite(distance)).tolist()
 
 
 def _head(name: str) -> str:
     if name in _HEADS:
         return _HEADS[name]
     kind, _, level = name.rpartition("-")
-    return {"coverage": f"inside {level} %", "width": f"width {level} %", "winkler": f"Winkler {level} %"}[kind]
+    return _LEVEL_HEADS[kind].format(level=level)
 
 
 def series_table(per_series: pd.DataFrame, models: Sequence[str]) -> Table:
     """Return the MAE of every series (the first 50) and model."""
     wide = per_series.pivot(index="unique_id", columns="model", values="mae").reindex(columns=list(models))
-    rows = []
-    for name, own in wide.head(_MOST_SERIES).iterrows():
-        values = own.to_numpy(np.float64)
-        best = _best("mae", values, np.ones(len(values), dtype=bool))
-        cells = [Cell(number(value), bool(mark)) for value, mark in zip(values, best, strict=True)]
-        rows.append([Cell(str(name)), *cells])
+    shown = wide.head(_MOST_SERIES)
+    rows = [(str(name), *map(number, own)) for name, own in zip(shown.index, shown.to_numpy(np.float64), strict=True)]
+    best = frozenset(
+        (row, column + 1)
+        for row, own in enumerate(shown.to_numpy(np.float64))
+        for column in _best("mae", own, np.ones(len(own), dtype=bool))
+    )
     some = f", the first {_MOST_SERIES} of {len(wide)} series" if len(wide) > _MOST_SERIES else ""
-    return Table(f"MAE of every series{some}", ("series", *models), rows)
+    return Table(f"MAE of every series{some}", ("series", *models), rows, best)
 
 
 def comparison_table(tests: Mapping[Loss, pd.DataFrame], reference: str) -> Table:
     """Return the tests of :func:`qkan.forecasting.evaluation.compare_models`, for each loss, in one table."""
     rows = [
-        [
-            Cell(text)
-            for text in (
-                str(row.model), loss, str(row.n), number(row.difference), number(row.statistic), p_value(row.p_value),
-                p_value(row.p_holm), _in_words(row.difference, row.p_holm, reference),
-            )
-        ]
+        (
+            str(row.model), loss, str(row.n), number(row.difference), number(row.statistic), p_value(row.p_value),
+            p_value(row.p_holm), _in_words(row.difference, row.p_holm, reference),
+        )
         for loss in LOSSES
         for row in tests[loss].itertuples(index=False)
     ]  # fmt: skip
@@ -127,12 +120,14 @@ def residual_table(diagnostics: pd.DataFrame) -> Table:
     rows = []
     for name, own in diagnostics.groupby("model", sort=False):
         tested = own[own["p_value"].notna()]
-        few = len(tested) == 0
-        rejected = float("nan") if few else 100 * float((tested["p_value"] < _SIGNIFICANT).mean())
-        biased = float("nan") if few else 100 * float((tested["bias_p"] < _SIGNIFICANT).mean())
-        values = (own["bias"].median(), biased, own["acf1"].median(), own["ljung_box"].median())
-        cells = [number(float(value)) for value in values] + [p_value(float(own["p_value"].median())), number(rejected)]
-        rows.append([Cell(text) for text in (str(name), *cells)])
+        shares = 100 * (tested[["bias_p", "p_value"]] < _SIGNIFICANT).mean()  # NaN if there is no test
+        medians = own[["bias", "acf1", "ljung_box", "p_value"]].median()
+        rows.append(
+            (
+                str(name), number(medians["bias"]), number(shares["bias_p"]), number(medians["acf1"]),
+                number(medians["ljung_box"]), p_value(medians["p_value"]), number(shares["p_value"]),
+            )
+        )  # fmt: skip
     lags = ", ".join(str(value) for value in sorted(set(diagnostics["lags"])))
     head = ("model", "bias", "biased series %", "autocorrelation at lag 1", "Ljung-Box", "p", "rejected series %")
     caption = f"One-step errors, medians over series; Ljung-Box over {lags} lags; shares at {100 * _SIGNIFICANT:g} %"
@@ -143,7 +138,7 @@ def failure_table(failures: pd.DataFrame) -> Table:
     """Return one row for every model and reason, with the series that it concerns."""
     rows = []
     for (model, reason), own in failures.groupby(["model", "reason"], sort=False):
-        names = [str(name) for name in own["unique_id"]]
+        names = own["unique_id"].astype(str)
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        rows.append([Cell(str(model)), Cell(shown), Cell(str(reason))])
-    return Table("Models without a forecast for a series", ("model", "series", "reason"), rows, texts=True)
+        rows.append((str(model), shown, str(reason)))
+    return Table("Models without a forecast for a series", ("model", "series", "reason"), rows, sentences=True)

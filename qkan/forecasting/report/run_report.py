@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts
+from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts, check_baselines
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
-from qkan.forecasting.report.page import check_target, write_report
+from qkan.forecasting.io.files import check_new_file
+from qkan.forecasting.report.page import write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def report_run(
         ValueError: an argument is out of range.
     """
     out = run.path / "report.html" if out is None else Path(out)
-    check_target(out, overwrite)
+    check_new_file(out, overwrite)
     wanted = _check_options(levels, origins)
     frames = frames_of(run)
     chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
@@ -113,9 +114,7 @@ def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:
 
 def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ...], list[str]]:
     if baselines is not None:
-        unknown = [name for name in baselines if name not in BASELINES]
-        if unknown:
-            raise ValueError(f"unknown baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}")
+        check_baselines(baselines)
         return tuple(baselines), []
     if series <= MOST_SLOW_SERIES:
         return BASELINES, []

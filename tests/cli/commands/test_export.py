@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from qkan.forecasting import EXPORT_FORMATS
-from qkan.forecasting.config.options import CELLS
+from qkan.forecasting.config import CELLS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
 SHELL, PYTHON = (re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for kind in ("sh", "python"))
@@ -54,7 +54,7 @@ def test_the_file_lies_beside_the_run_and_stays(qkan, trained, tmp_path):
     assert "on 20 windows" in done.stdout
     again = qkan("export", trained, "--format", "torch-export")
     assert again.exit_code == 2
-    assert f"Error: {out} exists already; choose another file, or pass --overwrite" in again.stderr
+    assert f"Error: {out} exists already; choose another file, or replace it with --overwrite" in again.stderr
     assert "Traceback" not in again.output
 
 

@@ -182,12 +182,12 @@ def test_fake_tensors_do_not_outlive_their_mode() -> None:
 def test_constants_are_kept_for_a_bounded_number_of_sizes() -> None:
     constants._KNOWN.clear()
     like = torch.zeros(())
-    first = constants.constants(spectral._fourier_rule, 1, like)
-    assert constants.constants(spectral._fourier_rule, 1, like) is first
+    first = constants.constants(spectral.fourier_rule, 1, like)
+    assert constants.constants(spectral.fourier_rule, 1, like) is first
     for reps in range(2, 80):
-        constants.constants(spectral._fourier_rule, reps, like)
+        constants.constants(spectral.fourier_rule, reps, like)
     assert len(constants._KNOWN) == 64
-    assert constants.constants(spectral._fourier_rule, 1, like) is not first
+    assert constants.constants(spectral.fourier_rule, 1, like) is not first
 
 
 @pytest.mark.parametrize("reps", [1, 3, 8])

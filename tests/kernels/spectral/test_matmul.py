@@ -1,9 +1,11 @@
 """The sum of features with its hand-written backward, against the plain formula in double precision."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from engines import only_engine
 from torch import Tensor
 
 from qkan.kernels.common.tensors import PIECE_ELEMENTS
@@ -18,6 +20,19 @@ KINDS = {
     "chebyshev with a base": Basis("chebyshev", 4, base="gelu"),
     "the smallest": Basis("chebyshev", 3),
 }
+
+
+#: Engines, and whether sums are diagonal, which PyTorch's alone computes.
+ENGINES = pytest.mark.parametrize(
+    ("engine", "diagonal"), [("numba", False), ("torch", False), ("torch", True)], indirect=["engine"]
+)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The engine that computes all sums."""
+    with only_engine("sums", request.param):
+        yield request.param
 
 
 @pytest.fixture(autouse=True)
@@ -46,15 +61,16 @@ def value_and_gradients(y: Tensor, leaves: list[Tensor]) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(("samples", "inputs"), [(0, 3), (1, 1), (5, 3), (200, 7), (0, 100), (150, 100)])
-@pytest.mark.parametrize("diagonal", [False, True])
+@ENGINES
 def test_outputs_and_gradients(
-    name: str, samples: int, inputs: int, diagonal: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, samples: int, inputs: int, engine: str, diagonal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     basis = KINDS[name]
     leaves = arguments(basis, samples, inputs, 1 if diagonal else 4)
     truth = value_and_gradients(autograd_of_the_formula(basis, *leaves, diagonal), leaves)
-    # One piece; pieces of 64 samples, the last one shorter; a small sum, left to autograd.
-    for elements, small in ((PIECE_ELEMENTS["cpu"], -1), (1, -1), (1, 2**30)):
+    # One piece; two, the last one shorter; pieces of 64 samples; a small sum, left to autograd.
+    half = 128 * inputs * basis.terms
+    for elements, small in ((PIECE_ELEMENTS["cpu"], -1), (half, -1), (1, -1), (1, 2**30)):
         monkeypatch.setitem(PIECE_ELEMENTS, "cpu", elements)
         monkeypatch.setattr(product, "SMALL_ELEMENTS", small)
         got = value_and_gradients(weighted_sum(*leaves, basis, diagonal=diagonal), leaves)
@@ -63,8 +79,8 @@ def test_outputs_and_gradients(
 
 
 @pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 2), (1, 2)])
-@pytest.mark.parametrize("diagonal", [False, True])
-def test_only_the_gradients_that_are_needed(needed: tuple[int, ...], diagonal: bool) -> None:
+@ENGINES
+def test_only_the_gradients_that_are_needed(needed: tuple[int, ...], engine: str, diagonal: bool) -> None:
     basis = KINDS["chebyshev with a base"]
     leaves = arguments(basis, 6, 3, 1 if diagonal else 2)
     truth = value_and_gradients(autograd_of_the_formula(basis, *leaves, diagonal), leaves)
@@ -77,8 +93,8 @@ def test_only_the_gradients_that_are_needed(needed: tuple[int, ...], diagonal: b
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("diagonal", [False, True])
-def test_first_and_second_derivatives(name: str, diagonal: bool) -> None:
+@ENGINES
+def test_first_and_second_derivatives(name: str, engine: str, diagonal: bool) -> None:
     leaves = arguments(KINDS[name], 3, 2, 1 if diagonal else 2)
 
     def run(*tensors: Tensor) -> Tensor:
@@ -88,8 +104,8 @@ def test_first_and_second_derivatives(name: str, diagonal: bool) -> None:
     assert torch.autograd.gradgradcheck(run, leaves)
 
 
-@pytest.mark.parametrize("diagonal", [False, True])
-def test_transforms(diagonal: bool) -> None:
+@pytest.mark.parametrize(("engine", "diagonal"), [("torch", False), ("torch", True)], indirect=["engine"])
+def test_transforms(engine: str, diagonal: bool) -> None:
     basis = KINDS["chebyshev with a base"]
     x, matrix, constant = (t.detach() for t in arguments(basis, 4, 3, 1 if diagonal else 2))
 
@@ -108,8 +124,9 @@ def test_transforms(diagonal: bool) -> None:
         torch.testing.assert_close(backward, exact, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ["numba", "torch"], indirect=True)
 @pytest.mark.parametrize("layout", ["transposed", "expanded", "strided"])
-def test_any_layout_of_inputs_and_upstream_gradients(layout: str) -> None:
+def test_any_layout_of_inputs_and_upstream_gradients(layout: str, engine: str) -> None:
     basis = KINDS["fourier"]
     x, matrix, constant = arguments(basis, 6, 4, 3)
     if layout == "transposed":
@@ -127,9 +144,10 @@ def test_any_layout_of_inputs_and_upstream_gradients(layout: str) -> None:
         torch.testing.assert_close(value, exact, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ["torch"], indirect=True)
 @pytest.mark.parametrize(("matmul_dtype", "atol"), [(torch.bfloat16, 4e-2), (torch.float16, 5e-3)])
 @pytest.mark.parametrize("inputs", [5, 100])
-def test_a_narrow_product(matmul_dtype: torch.dtype, atol: float, inputs: int) -> None:
+def test_a_narrow_product(matmul_dtype: torch.dtype, atol: float, inputs: int, engine: str) -> None:
     basis = KINDS["chebyshev with a base"]
     exact = arguments(basis, 100, inputs, 3)
     leaves = [t.detach().float().requires_grad_() for t in exact]

@@ -13,7 +13,7 @@ from torch import Tensor
 import qkan
 from qkan import QKANLSTM, QKANLSTMCell
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
-from qkan.kernels.spectral import numba_cpu as features_numba
+from qkan.kernels.recurrence.types import layout_of
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "edge": {"reps": 2},
@@ -64,8 +64,8 @@ def test_a_stream_outlives_the_caches_of_its_constants() -> None:
     x, hx = pair(2, 5)
     cell = qkan.compile(QKANLSTMCell(2, 5), (x, hx))
     expected = cell(x, hx)[0]
-    features_numba.radius_of.cache_clear()
-    recurrence_numba._places.cache_clear()
+    recurrence_numba._radius.cache_clear()
+    layout_of.cache_clear()
     noise = [
         torch.full((n,), 7, dtype=dtype) for n in (1, 2) for dtype in (torch.int64, torch.float32) for _ in range(99)
     ]

@@ -1,10 +1,12 @@
-"""The Bloch kernel against the state-vector reference: outputs and every gradient, on odd shapes, in pieces."""
+"""Circuits in PyTorch, as on devices without kernels, against the state-vector reference: outputs, all gradients."""
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from engines import only_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,6 +18,16 @@ from qkan.kernels.layer import CircuitLayer
 
 CUSTOM = Ansatz("custom", ("rx", "y", "rz"), "ry", ("rz", "x", "ry"), initial=(0.0, 0.6, 0.8))
 ALL = {**ANSATZE, "custom": CUSTOM}
+
+
+@pytest.fixture
+def _in_pytorch() -> Iterator[None]:
+    """PyTorch's engine alone runs the circuits; on a CPU, Numba's would."""
+    with only_engine("circuits", "torch"):
+        yield
+
+
+in_pytorch = pytest.mark.usefixtures("_in_pytorch")
 
 
 def tensors(
@@ -60,6 +72,7 @@ def assert_agree(args: list[Tensor | None], *, atol: float, **options: Any) -> N
         torch.testing.assert_close(got, expected, rtol=0, atol=atol)
 
 
+@in_pytorch
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("readout", ["z", "amplitude"])
 @pytest.mark.parametrize(("trained", "edge_weight"), [(None, False), ("weight", True), ("bias", True), ("both", True)])
@@ -70,11 +83,13 @@ def test_outputs_and_gradients(name: str, readout: str, trained: str | None, edg
     assert_agree(args, atol=1e-12 if readout == "z" else 1e-10, ansatz=ALL[name], reps=reps, readout=readout)
 
 
+@in_pytorch
 @pytest.mark.parametrize("name", ALL)
 def test_sums_left_to_the_caller(name: str) -> None:
     assert_agree(tensors(ALL[name], 6, 3, 2, 3, trained="both"), atol=1e-12, ansatz=ALL[name], reps=3, reduce=False)
 
 
+@in_pytorch
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("trained", [None, "both"])
 def test_circuits_that_differ_between_samples(name: str, trained: str | None) -> None:
@@ -82,24 +97,27 @@ def test_circuits_that_differ_between_samples(name: str, trained: str | None) ->
     assert_agree(args, atol=1e-12, ansatz=ALL[name], reps=2)
 
 
+@in_pytorch
 @pytest.mark.parametrize("name", ALL)
 def test_single_precision(name: str) -> None:
     args = tensors(ALL[name], 33, 7, 5, 4, trained="both", edge_weight=True, dtype=torch.float32)
     assert_agree(args, atol=1e-4, ansatz=ALL[name], reps=4)
 
 
+@in_pytorch
 @pytest.mark.parametrize("per_sample", [False, True])
 @pytest.mark.parametrize("reduce", [False, True])
 def test_pieces_do_not_change_the_result(per_sample: bool, reduce: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     ansatz = ANSATZE["pz"]
     args = tensors(ansatz, 23, 5, 3, 2, trained="both", edge_weight=reduce, per_sample=per_sample)
     options = {"ansatz": ansatz, "reps": 2, "reduce": reduce}
-    whole = value_and_gradients(args, "bloch", **options)
-    monkeypatch.setitem(PIECE_ELEMENTS, "cpu", 192)
-    monkeypatch.setattr(bloch, "PIECE_SAMPLES", 4)
-    assert len(list(bloch._pieces(args[0], 5, 2))) == 6 * 5
-    for got, expected in zip(value_and_gradients(args, "bloch", **options), whole, strict=True):
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
+    truth = value_and_gradients(args, "reference", **options)
+    for elements, samples, pieces in ((2**20, 16, 1), (2**9, 16, 10), (192, 4, 30)):
+        monkeypatch.setitem(PIECE_ELEMENTS, "cpu", elements)
+        monkeypatch.setattr(bloch, "PIECE_SAMPLES", samples)
+        assert len(list(bloch._pieces(args[0], 5, 2))) == pieces
+        for got, expected in zip(value_and_gradients(args, "bloch", **options), truth, strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=50)
@@ -116,6 +134,7 @@ def test_pieces_tile_samples_and_outputs(samples: int, outputs: int, inputs: int
     assert torch.equal(covered, torch.ones_like(covered))
 
 
+@in_pytorch
 def test_every_output_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PIECE_ELEMENTS, "cpu", 192)
     real_empty = Tensor.new_empty
@@ -128,6 +147,7 @@ def test_every_output_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.isfinite(y).all()
 
 
+@in_pytorch
 @pytest.mark.parametrize("name", ALL)
 def test_gradcheck(name: str) -> None:
     args = tensors(ALL[name], 2, 2, 3, 2, trained="both", edge_weight=True)
@@ -136,6 +156,7 @@ def test_gradcheck(name: str) -> None:
     )
 
 
+@in_pytorch
 @pytest.mark.parametrize("reps", [1, 16])
 def test_nothing_but_arguments_is_kept_for_backward(reps: int) -> None:
     ansatz = ANSATZE["pz"]
@@ -158,6 +179,7 @@ def test_memory_of_a_piece_does_not_grow_with_reps() -> None:
     assert (samples.stop - samples.start, outputs.stop - outputs.start) == (bloch.PIECE_SAMPLES, 1)
 
 
+@in_pytorch
 def test_strided_and_expanded_inputs() -> None:
     ansatz = ANSATZE["pz"]
     x, theta, *_ = tensors(ansatz, 6, 3, 4, 2)
@@ -171,6 +193,7 @@ def test_strided_and_expanded_inputs() -> None:
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
 
 
+@in_pytorch
 def test_amplitude_readout_stays_finite_at_the_poles() -> None:
     # All angles zero in `real` at x = pi/2: the state is exactly |0> or |1>, where |beta| or |alpha| has a kink.
     ansatz = ANSATZE["real"]
@@ -182,6 +205,7 @@ def test_amplitude_readout_stays_finite_at_the_poles() -> None:
     assert all(torch.isfinite(g).all() for g in gradients)
 
 
+@in_pytorch
 def test_empty_batch() -> None:
     ansatz = ANSATZE["pz"]
     theta = torch.randn(3, 4, 2, 2, requires_grad=True)
@@ -191,6 +215,7 @@ def test_empty_batch() -> None:
     assert torch.equal(theta.grad, torch.zeros_like(theta))
 
 
+@in_pytorch
 def test_runs_repeat_bit_for_bit() -> None:
     ansatz = ANSATZE["pz"]
     args = tensors(ansatz, 500, 16, 16, 3, trained="both", edge_weight=True, dtype=torch.float32)

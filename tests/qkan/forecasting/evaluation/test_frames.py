@@ -1,4 +1,4 @@
-"""The frame that all evidence speaks: what it may hold, and what is refused in one sentence."""
+"""The frame of every evaluation: what it may hold, and what is refused in one sentence."""
 
 import re
 

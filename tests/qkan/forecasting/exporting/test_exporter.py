@@ -14,7 +14,7 @@ from untrained import untrained_run
 
 from qkan.datasets import DataError
 from qkan.forecasting import EXPORT_FORMATS, RunError, export, load_exported, predict
-from qkan.forecasting.config.options import FRAME
+from qkan.forecasting.config import FRAME
 from qkan.forecasting.exporting import exporter as exporting
 from qkan.forecasting.exporting.exported import Exported, ProgramModel, describe
 
@@ -234,7 +234,9 @@ def test_files_are_replaced_only_when_asked(panel, tmp_path):
     run, path = lstm_run(panel), tmp_path / "new" / "model.pt2"
     export(run, path, "torch-export")
     before = path.read_bytes()
-    with pytest.raises(RunError, match=r"model.pt2 exists already; choose another file, or pass overwrite=True"):
+    with pytest.raises(
+        RunError, match=r"model.pt2 exists already; choose another file, or replace it with overwrite=True"
+    ):
         export(run, path, "torch-export")
     assert path.read_bytes() == before
     export(lstm_run(panel, hidden_size=3), path, "torch-export", overwrite=True)
@@ -250,7 +252,7 @@ def test_files_are_replaced_only_when_asked(panel, tmp_path):
         ("model.onnx", {"format": "tflite"}, "unknown format 'tflite'; choose one of onnx, torch-export"),
         ("model.onnx", {"margin": 0.5}, "margin must be at least 1, got 0.5"),
         ("file/model.onnx", {}, "cannot make the folder .*file: .*; choose another one"),
-        ("folder.onnx", {}, "folder.onnx is a folder; choose another file"),
+        ("folder.onnx", {}, "folder.onnx is a folder; give the name of a file"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_any_work(panel, tmp_path, monkeypatch, name, options, message):

@@ -74,7 +74,7 @@ def test_errors_by_series_and_their_median_by_hand(make_data):
     assert medians["naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
 
 
-def test_evidence_of_a_recursive_run_has_every_step_and_no_missing_target(config, tmp_path):
+def test_frames_of_a_recursive_run_have_every_step_and_no_missing_target(config, tmp_path):
     run = train(replace(config, strategy="recursive", epochs=1), tmp_path / "run")
     frames = frames_of(run)
     for part in (frames.validation, frames.test):
