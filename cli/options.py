@@ -58,6 +58,31 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
     return decorate
 
 
+RUN = click.argument("run", type=click.Path(path_type=Path))
+"""Decorator: the argument RUN, the folder of a trained forecaster."""
+
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the file.")
+"""Decorator: the option ``--overwrite`` of a command that writes one file."""
+
+
+def out_option(help: str) -> Callable[[Command], Command]:
+    """Give a command the option ``--out``, a path."""
+    return click.option("--out", type=click.Path(path_type=Path), help=help)
+
+
+def data_option(purpose: str) -> Callable[[Command], Command]:
+    """Give a command the option ``--data`` that takes the place of the run's own data; ``purpose`` begins its help."""
+    return click.option("--data", help=f"{purpose} {OPTIONS['data'].help}  [default: the data of the run]")
+
+
+def count_option(
+    flag: str, help: str, *, default: int | None = None, least: int = 1, most: int | None = None
+) -> Callable[[Command], Command]:
+    """Give a command an option that is a whole number from ``least`` to ``most``."""
+    limits, shown = click.IntRange(least, most), default is not None
+    return click.option(flag, type=limits, default=default, show_default=shown, metavar="N", help=help)
+
+
 def config_option(name: str, default: object = None, *, as_name: str | None = None) -> Callable[[Command], Command]:
     """Give a command one of :data:`OPTIONS`.
 
