@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from qkan import HQKANLSTM, QKANLSTM
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.batches import predict_windows
 from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.model.build import RecurrentForecaster, count_parameters

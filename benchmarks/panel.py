@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from qkan.datasets import LastSteps, Series
-from qkan.forecasting.config.options import FRAME, TrainConfig
+from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.model.build import build_forecaster, count_parameters

@@ -14,8 +14,7 @@ import click
 import torch
 
 from benchmarks.harness.measure import draw
-from benchmarks.harness.peer_modules import FOLDER
-from benchmarks.harness.peer_process import PeerProcess
+from benchmarks.harness.peer_process import process_of
 from qkan import PennyLane, QKANLayer
 from qkan.validation.layers import distance
 
@@ -51,10 +50,10 @@ def main(width: int, reps: int, batch: int, rounds: int, threads: int, limit: fl
         "threads": threads, "rounds": rounds, "limit": limit,
     }  # fmt: skip
     ours = {}
-    home = FOLDER / "qkan-0.2.3"
-    if not (home / ".installed").exists():
+    original = process_of("qkan-0.2.3")
+    if original is None:
         raise SystemExit("the original package is not installed: make bench-peers")
-    with PeerProcess(home / "bin" / "python", home / "worker.log") as process:
+    with original as process:
         answers = [process.ask(request, 2 * limit)]
         for settings in DEVICES:
             layer.backend = settings

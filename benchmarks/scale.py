@@ -20,7 +20,7 @@ import click
 import numpy as np
 import torch
 
-from qkan.forecasting.config.options import FRAME, TrainConfig
+from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import build_forecaster, count_parameters
 from qkan.forecasting.training.distributed import rank_of, training_device

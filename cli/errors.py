@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from typing import IO, Any
 
 import click
@@ -51,9 +50,9 @@ def as_options(message: str) -> str:
 
     ``lr=0.1`` becomes ``--lr 0.1``, and ``hidden_size`` becomes ``--hidden-size``.
     """
-    from qkan.forecasting.config.options import CompareConfig, TrainConfig
+    from qkan.forecasting.config import OPTIONS
 
-    names = {field.name for config in (TrainConfig, CompareConfig) for field in fields(config)}
+    names = set(OPTIONS)
     known = "|".join(sorted(names | {"overwrite", "resume"}))
 
     def option(match: re.Match[str]) -> str:

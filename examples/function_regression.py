@@ -14,15 +14,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import statistics
-import tempfile
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import regression_worker as worker
-import torch
-from benchmarks.harness.others import ORIGINAL
-from benchmarks.harness.peers import PeerProcess, prepare
 
 Answer = dict[str, Any]
 Ask = Callable[[Answer], Answer]
@@ -50,8 +47,13 @@ def workers(kinds: list[str], folder: Path | None) -> Iterator[Ask]:
     if not any(KINDS[kind][0] in THEIRS for kind in kinds):
         yield worker.answer
         return
-    python = prepare(ORIGINAL, torch.__version__, print, folder)
-    with tempfile.TemporaryDirectory() as log, PeerProcess(python, Path(log) / "log", Path(worker.__file__)) as peer:
+    sys.path.append(str(Path(__file__).parents[1]))  # benchmarks/ is no part of the package
+    from benchmarks.harness.peer_process import process_of
+
+    original = process_of("qkan-0.2.3", folder, Path(worker.__file__))
+    if original is None:
+        raise SystemExit("the original package is not installed: make bench-peers, or --kinds MLP QKAN")
+    with original as peer:
 
         def ask(request: Answer) -> Answer:
             if request["kind"] not in THEIRS:
@@ -64,7 +66,7 @@ def workers(kinds: list[str], folder: Path | None) -> Iterator[Ask]:
         yield ask
 
 
-def contest(ask: Ask, function: str, kind: str, options: argparse.Namespace) -> Answer:
+def measure(ask: Ask, function: str, kind: str, options: argparse.Namespace) -> Answer:
     """Choose the form of a kind for a function and train it with all seeds.
 
     Returns:
@@ -101,7 +103,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--parameters", type=int, default=200, help="trained numbers, at most (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of the chosen form (default %(default)s)")
     parser.add_argument("--iterations", type=int, default=400, help="of LBFGS (default %(default)s)")
-    parser.add_argument("--peers", type=Path, help="folder of the original package's environment (build/peers)")
+    parser.add_argument("--peers", type=Path, help="folder of environments (default build/peers)")
     options = parser.parse_args(arguments)
     last = len(worker.FUNCTIONS) - 1
     for number in options.functions:
@@ -120,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     with workers(options.kinds, options.peers) as ask:
         print(f"| function | {' | '.join(options.kinds)} |\n|---|{'---|' * len(options.kinds)}")
         for number in options.functions:
-            found = {kind: contest(ask, names[number], kind, options) for kind in options.kinds}
+            found = {kind: measure(ask, names[number], kind, options) for kind in options.kinds}
             print(row(names[number], found), flush=True)
             for kind in options.kinds:
                 own = found.get("QKAN", found[kind])

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.candidates import CIRCUITS, SPLINES, Candidate
-from benchmarks.harness.peer_process import PeerProcess
+from benchmarks.harness.peer_process import PeerProcess, process_of
 from benchmarks.harness.work import Work
 
-#: Where the environments are.
-FOLDER = Path(__file__).parents[2] / "build" / "peers"
 _BACKSTOP = 1.5  # times the limit of a candidate, which the process keeps by itself unless one step hangs
 
 
@@ -22,7 +19,7 @@ class PeerModule:
     """A module of another package.
 
     Attributes:
-        environment: a folder of :data:`FOLDER`, named like its requirements in ``benchmarks/peers``.
+        environment: named like its requirements in ``benchmarks/peers``.
         name, family: as in :class:`Candidate`.
         request: what :mod:`benchmarks.harness.peer_worker` has to build.
     """
@@ -79,9 +76,8 @@ def peer_candidates(name: str, say: Callable[[str], None]) -> Iterator[Callable[
     with ExitStack() as stack:
         processes: dict[str, PeerProcess] = {}
         for environment in dict.fromkeys(peer.environment for peer in PEERS[name]):
-            home = FOLDER / environment
-            if (home / ".installed").exists():
-                process = PeerProcess(home / "bin" / "python", home / "worker.log")
+            process = process_of(environment)
+            if process is not None:
                 processes[environment] = stack.enter_context(process)
         say(NOTES[name])
         yield lambda work: [_candidate(peer, processes, work) for peer in PEERS[name] if work.name == name]

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+#: Where ``make bench-peers`` makes the environments.
+FOLDER = Path(__file__).parents[2] / "build" / "peers"
 WORKER = Path(__file__).with_name("peer_worker.py")
 _START_SECONDS = 120.0  # for the imports of a fresh process
 
@@ -92,6 +94,18 @@ class PeerProcess:
             )
         self._reader = threading.Thread(target=_read, args=(self._process, self._lines), daemon=True)
         self._reader.start()
+
+
+def process_of(environment: str, folder: Path | None = None, worker: Path = WORKER) -> PeerProcess | None:
+    """The process of an environment; None if it is not installed.
+
+    Args:
+        environment: named like its requirements in ``benchmarks/peers``.
+        folder: of all environments, if not :data:`FOLDER`.
+        worker: the script that the process runs.
+    """
+    home = (FOLDER if folder is None else folder) / environment
+    return PeerProcess(home / "bin" / "python", home / "worker.log", worker) if (home / ".installed").exists() else None
 
 
 def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qkan.cli.options import RUN, out_option
+
 if TYPE_CHECKING:
     from qkan.forecasting import Run
     from qkan.layers.qkan_layer import QKANLayer
@@ -32,7 +34,7 @@ Examples:
   qkan circuit runs/telecom-qkan-seed0
   qkan circuit runs/telecom-qkan-seed0 --edge 0,1 --layer cell.directions.0.gates.hidden --out circuit""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@RUN
 @click.option("--edge", type=EdgeType(), metavar="O,I", default="0,0", show_default=True, help="Output and input.")
 @click.option("--layer", metavar="NAME", help="Layer of circuits.  [default: the first]")
 @click.option("--x", type=float, default=0.5, show_default=True, metavar="X", help="Input that the circuit reads.")
@@ -40,7 +42,7 @@ Examples:
     "--precision", type=float, default=0.01, show_default=True, metavar="P",
     help="Standard error of every <Z>, at most, that shots are counted for.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for circuit.png, spectrum.png and circuit.qasm.")
+@out_option("Folder for circuit.png, spectrum.png and circuit.qasm.")
 @click.option("--execute", is_flag=True, help="Run all circuits of one forecast edge by edge and compare.")
 def circuit(
     run: Path, edge: tuple[int, int], layer: str | None, x: float, precision: float, out: Path | None, execute: bool

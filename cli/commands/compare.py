@@ -10,7 +10,7 @@ import click
 from qkan.cli.errors import Interrupted
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_options, data_stem
-from qkan.forecasting.config.options import LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import Series
@@ -33,7 +33,7 @@ Examples:
   qkan compare lstm --data damped-shm --seeds 5
   qkan compare lstm --data telecom --cells qkan,lowrank,lstm --budget-params 125,375 --trials 2"""
 )
-@config_options(CompareConfig, leave_out=["out"])
+@config_options(CompareConfig)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: runs/compare-DATA]")
 @click.option("--overwrite", is_flag=True, help="Start anew where the folder holds a comparison with other options.")
 def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:

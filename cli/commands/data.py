@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import HELP, TYPES
+from qkan.cli.options import config_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,11 +59,11 @@ Examples:
   qkan data show calls.csv --time-col hour --target-col calls --out calls.png"""
 )
 @click.argument("name_or_path", metavar="NAME|FILE")
-@click.option("--time-col", metavar="COL", help=HELP["time_col"])
-@click.option("--target-col", metavar="COL", help=HELP["target_col"])
-@click.option("--id-col", metavar="COL", help=HELP["id_col"])
-@click.option("--missing", type=TYPES["missing"], default="refuse", show_default=True, help=HELP["missing"])
-@click.option("--series", "--square", "kept", type=TYPES["series"], default=(), help=HELP["series"])
+@config_option("time_col")
+@config_option("target_col")
+@config_option("id_col")
+@config_option("missing", "refuse")
+@config_option("series", (), as_name="kept")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )

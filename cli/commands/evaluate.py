@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import HELP
+from qkan.cli.options import RUN, data_option
 
 
 @click.command(
@@ -16,8 +16,8 @@ Examples:
   qkan evaluate runs/telecom-qkan-seed0
   qkan evaluate runs/telecom-qkan-seed0 --data new-calls.csv""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help=f"Other data with the same columns. {HELP['data']}  [default: the data of the run]")
+@RUN
+@data_option("Other data with the same columns.")
 def evaluate(run: Path, data: str | None) -> None:
     """Compute the errors of the trained forecaster in the folder RUN on the test part of its data.
 

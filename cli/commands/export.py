@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import HELP
-from qkan.forecasting.config.options import EXPORT_FORMATS
+from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
+from qkan.forecasting.config import EXPORT_FORMATS
 
 
 @click.command(
@@ -18,7 +18,7 @@ Examples:
   qkan export runs/telecom-qkan-seed0 --format torch-export
   qkan predict telecom.onnx --horizon 12""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@RUN
 @click.option(
     "--format",
     type=click.Choice(list(EXPORT_FORMATS)),
@@ -26,11 +26,9 @@ Examples:
     show_default=True,
     help="onnx for onnxruntime and qkan predict; torch-export for torch.export.load, which runs code of the file.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The file, .onnx or .pt2.  [default: the name of the run and that]"
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
-@click.option("--data", help=f"Data to compare run and file on. {HELP['data']}  [default: the data of the run]")
+@out_option("The file, .onnx or .pt2.  [default: the name of the run and that]")
+@OVERWRITE
+@data_option("Data to compare run and file on.")
 @click.option(
     "--margin",
     type=float,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import HELP
-from qkan.forecasting.config.checks import LIMITS
+from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
+from qkan.forecasting.config.options import HORIZON
 
 
 @click.command(
@@ -18,8 +18,8 @@ Examples:
   qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv
   qkan predict telecom.onnx --data new-calls.csv""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help=f"Other data to go on from. {HELP['data']}  [default: the data of the run]")
+@RUN
+@data_option("Other data to go on from.")
 @click.option(
     "--future",
     metavar="FILE",
@@ -28,12 +28,12 @@ Examples:
 )
 @click.option(
     "--horizon",
-    type=click.IntRange(*LIMITS["horizon"]),
+    type=click.IntRange(HORIZON.low, HORIZON.high),
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="CSV file for the forecast.  [default: the terminal]")
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@out_option("CSV file for the forecast.  [default: the terminal]")
+@OVERWRITE
 def predict(
     run: Path, data: str | None, future: str | None, horizon: int | None, out: Path | None, overwrite: bool
 ) -> None:

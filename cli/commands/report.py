@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import ListType
+from qkan.cli.options import OVERWRITE, RUN, ListType, count_option, out_option
 
 _ORIGINS = 1000
 
@@ -18,8 +18,8 @@ Examples:
   qkan report runs/telecom-qkan-seed0
   qkan report runs/telecom-qkan-seed0 --baselines naive,ets --levels 50,80,95 --out report.html""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="File for the page.  [default: report.html in RUN]")
+@RUN
+@out_option("File for the page.  [default: report.html in RUN]")
 @click.option(
     "--baselines",
     type=ListType(str, "baseline", "naive,ets"),
@@ -27,28 +27,14 @@ Examples:
 )
 @click.option(
     "--levels",
-    type=ListType(float, "level", "80,90"),
+    type=ListType(float, "percentage", "80,90"),
     default="80,90",
     show_default=True,
     help="Levels of the prediction intervals in percent.",
 )
-@click.option(
-    "--origins",
-    type=click.IntRange(1),
-    default=_ORIGINS,
-    show_default=True,
-    metavar="N",
-    help="Cover at most the last N origins of the test part of each series.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes that fit baselines.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@count_option("--origins", "Cover at most the last N origins of the test part of each series.", default=_ORIGINS)
+@count_option("--workers", "Processes that fit baselines.", default=1, most=1024)
+@OVERWRITE
 def report(
     run: Path,
     out: Path | None,

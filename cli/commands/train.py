@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from qkan.cli.errors import Interrupted
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_options, data_stem
-from qkan.forecasting.config.options import CELL_OPTIONS, TrainConfig
+from qkan.forecasting.config import CELL_OPTIONS, TrainConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData

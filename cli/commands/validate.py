@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qkan.cli.options import ListType
+from qkan.cli.options import ListType, count_option, out_option
 
 if TYPE_CHECKING:
     from qkan.forecasting import Run
@@ -40,17 +40,12 @@ Examples:
     "--diff-method", type=click.Choice(("backprop", "adjoint", "parameter-shift")), metavar="NAME",
     help="PennyLane's way to gradients: backprop, adjoint or parameter-shift.  [default: the device's best]",
 )  # fmt: skip
-@click.option("--shots", type=click.IntRange(16), metavar="N", help="Also measure circuits with N shots.")
+@count_option("--shots", "Also measure circuits with N shots.", least=16)
 @click.option("--noise", metavar="NAME=P,...", help="Also forecast on noisy circuits (with RUN).")
-@click.option(
-    "--windows", type=click.IntRange(1), default=100, show_default=True, metavar="N",
-    help="Windows of the test part that are forecast with noise.",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of all random numbers."
-)
+@count_option("--windows", "Windows of the test part that are forecast with noise.", default=100)
+@count_option("--seed", "Of all random numbers.", default=0, least=0)
 @click.option("--force", is_flag=True, help="Run even what is estimated to take very long.")
-@click.option("--out", type=click.Path(path_type=Path), help="Picture of --noise.  [default: noise.png in RUN]")
+@out_option("Plot of --noise.  [default: noise.png in RUN]")
 def validate(
     run: Path | None,
     backends: tuple[str, ...] | None,
@@ -75,18 +70,17 @@ def validate(
     if noise is not None and run is None:
         raise click.UsageError("--noise needs the folder of a trained forecaster: qkan validate RUN --noise ...")
     if out is not None and noise is None:
-        raise click.UsageError("--out is the picture of --noise; give --noise, or leave --out out.")
+        raise click.UsageError("--out is the plot of --noise; give --noise, or leave --out out.")
     from qkan import forecasting, validation
     from qkan.quantum import Noise, PennyLane
 
     disturbed = None if noise is None else Noise.parse(noise)
     settings = PennyLane(device=device, diff_method=diff_method, force=force)
     loaded = None if run is None else forecasting.load_run(run)
-    compared = {"backends": backends, "settings": settings}
     if loaded is None:
-        differences = validation.validate_layers(seed=seed, **compared)  # type: ignore[arg-type]
+        differences = validation.validate_layers(seed=seed, backends=backends, settings=settings)
     else:
-        differences = validation.validate_run(loaded, **compared)  # type: ignore[arg-type]
+        differences = validation.validate_run(loaded, backends=backends, settings=settings)
     _print_differences(differences, settings)
     if shots is not None:
         _print_shots(shots, loaded, settings, seed)
@@ -135,12 +129,12 @@ def _print_noise(run: Run, noise: Noise, windows: int, force: bool, out: Path | 
     names = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
     rows = [(f"{f.strength:g}", str(f.noise), *(number(f.metrics[name]) for name in names)) for f in forecasts]
     print_rows(("strength", "noise", *names.values()), rows, title=f"Noisy forecasts; MAE of naive: {number(naive)}")
-    picture = run.path / "noise.png" if out is None else out
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    path = run.path / "noise.png" if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
     strengths, errors = ([f.strength for f in forecasts], [f.metrics["mae"] or 0.0 for f in forecasts])
     unit = str(run.data.get("unit") or "unit of the series")
-    save_noise_plot(picture, strengths, errors, naive=naive, noise=str(noise), unit=unit)
-    click.echo(f"picture: {picture}")
+    save_noise_plot(path, strengths, errors, naive=naive, noise=str(noise), unit=unit)
+    click.echo(f"plot: {path}")
 
 
 def _fail_on(differences: Sequence[Difference]) -> None:

@@ -12,7 +12,8 @@ The c of the last layer turns about the axis that is measured; no value depends 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,28 @@ MAX_LAYERS = 64
 
 #: Distances in the ring of qubits that one layer's CNOTs bridge, in this order.
 _DISTANCES = (1, 2)
+
+
+#: A function from (batch, qubits) to (batch, K), and a matrix (K, circuits * qubits) that is still to be multiplied.
+Prepared = tuple[Callable[[Tensor], Tensor], Tensor | None]
+
+
+class Engine(NamedTuple):
+    """A way to evaluate circuits.
+
+    Attributes:
+        name: the ``backend`` under which users ask for it.
+        unsupported_reason: ((qubits, circuit layers), tensors) to None if it can run circuits of that size, else the
+            reason in words; the tensors do not matter.
+        tables: (qubits, layers) to what depends on nothing else, integers on the CPU.
+        prepare: (angles (circuits, qubits, 3 layers - 1), tables on their device) to the circuits as a function of z;
+            without a matrix its values are all <Z_q>.
+    """
+
+    name: str
+    unsupported_reason: Callable[[tuple[int, int], tuple[Any, ...]], str | None]
+    tables: Callable[[int, int], tuple[Tensor, ...]]
+    prepare: Callable[[Tensor, tuple[Tensor, ...]], Prepared]
 
 
 def cnots(qubits: int) -> list[tuple[int, int]]:

@@ -16,13 +16,13 @@ all 4^n strings.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from qkan.kernels.layer import without_autocast
-from qkan.kernels.multiqubit.circuit import cnots, encoded_bloch, integers, layers_of
+from qkan.kernels.multiqubit.circuit import Engine, Prepared, cnots, encoded_bloch, integers, layers_of
 
 #: Above, 4^n strings per circuit and sample take longer than 2^n amplitudes do.
 MAX_DENSE_QUBITS = 6
@@ -47,9 +47,15 @@ class Tables(NamedTuple):
     sources: Tensor
 
 
-def applies(qubits: int, layers: int) -> bool:
-    """Whether this way is a good one for circuits of that size."""
-    return layers == 1 or qubits <= MAX_DENSE_QUBITS
+def unsupported_reason(size: tuple[int, int], tensors: tuple[Any, ...]) -> str | None:
+    """None if this way is a good one for circuits of ``size`` (qubits, layers), else why it is not."""
+    qubits, layers = size
+    if layers == 1 or qubits <= MAX_DENSE_QUBITS:
+        return None
+    return (
+        f"it takes at most {MAX_DENSE_QUBITS} qubits where circuits have several layers, got qubits={qubits} and "
+        f"circuit_layers={layers}"
+    )
 
 
 def coefficients(theta: Tensor, table: Tables) -> Tensor:
@@ -162,3 +168,12 @@ def tables(qubits: int, layers: int) -> Tables:
         moved, all_signs[number] = _behind_cnots(string, qubits)
         sources[_number(moved)] = number
     return Tables(signs, numbers, integers(all_signs), integers(sources))
+
+
+def _prepare(theta: Tensor, table: tuple[Tensor, ...]) -> Prepared:
+    layers, own = (theta.shape[-1] + 1) // 3, Tables(*table)
+    matrix = coefficients(theta, own)
+    return lambda z: features(z.to(matrix.dtype), layers, own), matrix
+
+
+ENGINE = Engine("pauli", unsupported_reason, tables, _prepare)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.kernels.multiqubit.circuit import cnots, encoding_angles, integers, layers_of
+from qkan.kernels.multiqubit.circuit import Engine, Prepared, cnots, encoding_angles, integers, layers_of
 
 #: Rotations of so many qubits are joined to one matrix of 2^k rows: one product instead of k passes.
 _JOINED = 4
@@ -133,3 +133,11 @@ def tables(qubits: int) -> Tables:
         sources[moved] = number
     values = [[1 - 2 * (number >> place & 1) for place in range(qubits - 1, -1, -1)] for number in range(2**qubits)]
     return Tables(integers(sources), integers(values))
+
+
+def _prepare(theta: Tensor, table: tuple[Tensor, ...]) -> Prepared:
+    rotations, own = matrices(theta), Tables(*table)
+    return lambda z: expectations(z, rotations, own), None
+
+
+ENGINE = Engine("state", lambda size, tensors: None, lambda qubits, layers: tables(qubits), _prepare)

@@ -26,7 +26,7 @@ from qkan.kernels.recurrence import pytorch as recurrence_torch
 from qkan.kernels.recurrence import reference as recurrence_reference
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.custom_op import Passes, operation
-from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Weights
+from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Tensors, Weights
 from qkan.kernels.registry import Registry
 from qkan.kernels.spectral.matmul import matrix_gradient, shaped_planes
 
@@ -75,7 +75,8 @@ def run(
     tensors = (steps, *weights, h_0, c_0)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     if torch.compiler.is_compiling():
-        return _OPERATION(spec, layout, chosen, keep, tensors)  # type: ignore[return-value]
+        outputs, h_n, c_n = _OPERATION(spec, layout, chosen, keep, tensors)
+        return outputs, h_n, c_n
     whole = [_contiguous(t) for t in tensors]
     if not torch._C._are_functorch_transforms_active():
         return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
@@ -87,9 +88,9 @@ def _contiguous(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
-def _forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, tensors: Sequence[Tensor | None]):
+def _forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, tensors: Tensors):
     steps, *fields, h_0, c_0 = tensors
-    ran = engine.forward(spec, layout, steps, Weights(*fields), h_0, c_0, keep)  # type: ignore[arg-type]
+    ran = engine.forward(spec, layout, steps, Weights(*fields), h_0, c_0, keep)
     tape = (None, None, None) if ran.tape is None else ran.tape
     return ran.outputs, ran.h_n, ran.c_n, *tape
 
@@ -98,40 +99,40 @@ def _gradients(
     spec: Spec,
     layout: Layout,
     engine: Engine,
-    grads: Sequence[Tensor],
-    kept: Sequence[Tensor | None],
-    tensors: Sequence[Tensor | None],
+    grads: Tensors,
+    kept: Tensors,
+    tensors: Tensors,
     needs: Sequence[bool],
 ) -> Gradients:
     """Gradients of all inputs from those of the results and what the forward pass kept: outputs and tape."""
     _, *fields, h_0, _ = tensors
-    weights, (outputs, *tape_fields) = Weights(*fields), kept  # type: ignore[arg-type]
-    tape = Tape(*tape_fields)  # type: ignore[arg-type]
-    grad_outputs, grad_h, grad_c = (_contiguous(grad) for grad in (*grads, None)[:3])
-    before = layout.previous(outputs, h_0) if tape.latent is None or needs[4] else None  # type: ignore[arg-type]
-    z = before if tape.latent is None else tape.latent
-    pulled = engine.backward(spec, layout, weights, tape, z, grad_outputs, grad_h, grad_c)  # type: ignore[arg-type]
+    weights, (outputs, *tape_fields) = Weights(*fields), kept
+    tape = Tape(*tape_fields)
+    arriving: list[Any] = [_contiguous(grad) for grad in (*grads, None)[:3]]
+    before = layout.previous(outputs, h_0) if tape.latent is None or needs[4] else None
+    z: Any = before if tape.latent is None else tape.latent
+    found = engine.backward(spec, layout, weights, tape, z, *arriving)
     of_matrix: Tensor | None
     of_bias: Tensor | None
     if engine.features is not None and (needs[1] or needs[2]):
-        of_matrix, of_bias = engine.features(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
+        of_matrix, of_bias = engine.features(spec, weights, z, found.inner)
     else:
-        of_matrix = _matrix_gradient(spec, weights, z, pulled.inner) if needs[1] else None  # type: ignore[arg-type]
-        of_bias = pulled.inner.sum(0) if needs[2] else None
-    of_shape = pulled.activation_coeffs
-    if of_shape is None and weights.activation_coeffs is not None and needs[3]:
-        of_shape = _shape_gradient(spec, weights, z, pulled.inner)  # type: ignore[arg-type]
-    of_encoder = pulled.steps.mT @ before if weights.encoder is not None and before is not None else None
-    of_projection = None if pulled.hidden is None or not needs[5] else pulled.hidden.mT @ tape.units()
+        of_matrix = _matrix_gradient(spec, weights, z, found.inner) if needs[1] else None
+        of_bias = found.inner.sum(0) if needs[2] else None
+    of_coeffs = found.activation_coeffs
+    if of_coeffs is None and weights.activation_coeffs is not None and needs[3]:
+        of_coeffs = _coeffs_gradient(spec, weights, weights.activation_coeffs, z, found.inner)
+    of_encoder = found.steps.mT @ before if weights.encoder is not None and before is not None else None
+    of_projection = None if found.hidden is None or not needs[5] else found.hidden.mT @ tape.units()
     return (
-        pulled.steps if needs[0] else None,
+        found.steps if needs[0] else None,
         of_matrix if needs[1] else None,
         of_bias if needs[2] else None,
-        of_shape if needs[3] else None,
+        of_coeffs if needs[3] else None,
         of_encoder,
         of_projection,
-        pulled.h_0 if needs[6] else None,
-        pulled.c_0 if needs[7] else None,
+        found.h_0 if needs[6] else None,
+        found.c_0 if needs[7] else None,
     )
 
 
@@ -142,31 +143,31 @@ def _matrix_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> 
     return torch.stack([plane.mT @ inner for plane in shaped_planes(z, spec.basis, weights.activation_coeffs)])
 
 
-def _shape_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> Tensor:
+def _coeffs_gradient(spec: Spec, weights: Weights, coeffs: Tensor, z: Tensor, inner: Tensor) -> Tensor:
     """The gradient of the activations' coefficients, as one product over the rows of all steps."""
     grad, waves = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
-    shape = weights.activation_coeffs[1:].unsqueeze(-1)  # type: ignore[index]
-    return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, shape, grad, waves, diagonal=True).squeeze(-1)))
+    coeffs = coeffs[1:].unsqueeze(-1)
+    return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, coeffs, grad, waves, diagonal=True).squeeze(-1)))
 
 
 def _reference_gradients(
     spec: Spec,
     layout: Layout,
-    grads: Sequence[Tensor],
-    tensors: Sequence[Tensor | None],
+    grads: Tensors,
+    tensors: Tensors,
     needs: Sequence[bool],
 ) -> Gradients:
     """As :func:`_gradients`, differentiable, from the inputs alone."""
 
-    def results(steps: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
+    def results(steps: Tensor, *others: Any) -> tuple[Tensor, ...]:
         *fields, h_0, c_0 = others
-        found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
+        found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)
         return tuple(tensor for tensor in found if tensor is not None)
 
     return tuple(vjp_needed(results, tensors, needs, tuple(grads)))
 
 
-def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any], tensors: Sequence[Tensor | None]):
+def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any], tensors: Tensors):
     """``function`` of those tensors that are there, under vmap."""
     there = [index for index, tensor in enumerate(tensors) if tensor is not None]
 
@@ -177,10 +178,10 @@ def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any],
         return function(filled)
 
     dims = tuple(in_dims[index] for index in there)
-    return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))  # type: ignore[arg-type]
+    return torch.vmap(call, dims, randomness=info.randomness)(*(tensors[index] for index in there))
 
 
-def _arriving(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[list[Tensor], Any, Any, tuple[bool, ...]]:
+def _arriving(ctx: Any, grads: Tensors) -> tuple[list[Tensor], Any, Any, tuple[bool, ...]]:
     """What a backward pass gets: gradients of all results (zeros for None), what was kept, the inputs, their needs."""
     saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
     tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
@@ -204,17 +205,17 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        grads, kept, tensors, needs = _arriving(ctx, grads)  # type: ignore[assignment]
-        found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, len(grads), *grads, *kept, *tensors)
+        given, kept, tensors, needs = _arriving(ctx, grads)
+        found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, len(given), *given, *kept, *tensors)
         return *[None] * 4, *found
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, keep: bool, *tensors):
         gru = tensors[-1] is None
 
-        def function(filled: Sequence[Tensor | None]):
+        def function(filled: Tensors):
             steps, *fields, h_0, c_0 = filled
-            found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)  # type: ignore[arg-type]
+            found = recurrence_reference.run(spec, layout, steps, Weights(*fields), h_0, c_0)
             return found[:2] if gru else found
 
         found = _over_batch(info, in_dims[4:], function, tensors)
@@ -286,8 +287,8 @@ class _Gradients(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, needs, results, *tensors):
         chosen = [*range(results), *range(results + 4, len(tensors))]  # not what was kept
 
-        def function(filled: Sequence[Tensor | None]):
-            found = _reference_gradients(spec, layout, filled[:results], filled[results:], needs)  # type: ignore[arg-type]
+        def function(filled: Tensors):
+            found = _reference_gradients(spec, layout, filled[:results], filled[results:], needs)
             return tuple(gradient for gradient in found if gradient is not None)
 
         dims = in_dims[5:]

@@ -153,9 +153,9 @@ def run(
     spec: Spec,
     layout: Layout,
     x: Tensor,
-    states: tuple[Tensor, Tensor],
+    states: tuple[Tensor, ...],
     parameters: Parameters,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Walk an LSTM over time.
 
     Args:
@@ -193,20 +193,21 @@ def _forward(circuits: Circuits, spec: Spec, layout: Layout, tensors: tuple[Any,
     return ran.outputs, ran.h_n, ran.c_n, weights, ran.tape
 
 
+def _concat(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return None if first is None or second is None else torch.cat((first, second), 1)
+
+
 def _plain(circuits: Circuits, spec: Spec, layout: Layout, *tensors: Any) -> tuple[Tensor, ...]:
     """:func:`run` in differentiable operations."""
     x, h_0, c_0, *fields = tensors
     p, basis = Parameters(*fields), spec.basis
-    theta, weight, phase = (
-        None if a is None or b is None else torch.cat((a, b), 1)
-        for a, b in ((p.theta_x, p.theta_h), (p.weight_x, p.weight_h), (p.phase_x, p.phase_h))
-    )
+    theta = torch.cat((p.theta_x, p.theta_h), 1)
+    weight, phase = _concat(p.weight_x, p.weight_h), _concat(p.phase_x, p.phase_h)
     circuit: dict[str, Any] = {"ansatz": circuits.ansatz, "reps": circuits.reps}
-    if basis.kind == "chebyshev":
-        domain = {"radius": basis.radius, "terms": basis.size}
-        found = spectral.chebyshev(theta, weight, phase, None, **domain, **circuit)  # type: ignore[arg-type]
+    if weight is None:
+        found = spectral.fourier(theta, phase, None, **circuit)
     else:
-        found = spectral.fourier(theta, phase, None, **circuit)  # type: ignore[arg-type]
+        found = spectral.chebyshev(theta, weight, phase, None, radius=basis.radius, terms=basis.size, **circuit)
     bias = found.constant.sum(0) if p.bias is None else found.constant.sum(0) + p.bias
     weights = Weights(found.matrix, bias, projection=p.projection)
     return tuple(t for t in reference.run(spec, layout, x, weights, h_0, c_0) if t is not None)

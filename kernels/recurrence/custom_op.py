@@ -60,7 +60,7 @@ def _filled(found: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
     return results
 
 
-def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
+def operation(passes: Passes) -> Callable[..., tuple[Tensor, Tensor, Tensor | None]]:
     """Define the operations and return a function with the arguments of :attr:`Passes.forward`."""
 
     @torch.library.custom_op("qkan::recurrence", mutates_args=())
@@ -81,11 +81,10 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor | None, ...]]:
         cell, keep, steps, matrix = arguments[0], arguments[10], arguments[11], arguments[12]
         encoder, h_0, c_0 = arguments[15], arguments[17], arguments[18]
         rows, gates = steps.shape[0], matrix.shape[2]
-        kept = [(0,), (0,), (0,)]
+        kept: list[tuple[int, ...]] = [(0,), (0,), (0,)]
         if keep:
-            kept = [(rows, gates), (rows, gates // GATES[cell])]  # type: ignore[list-item]
             width = matrix.shape[1] if encoder is not None or arguments[6] else 0
-            kept.append((rows, width) if width else (0,))  # type: ignore[arg-type]
+            kept = [(rows, gates), (rows, gates // GATES[cell]), (rows, width) if width else (0,)]
         shapes = [(rows, h_0.shape[1]), h_0.shape, (0,) if c_0 is None else c_0.shape, *kept]
         return [steps.new_empty(size) for size in shapes]
 

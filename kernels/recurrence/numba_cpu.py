@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,9 +74,13 @@ class _Front(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _front(
-    basis: tuple[str, int, str | None], shapes: tuple[int, ...], flags: tuple[bool, ...], batch: int, steps: int,
+    basis: tuple[Literal["fourier", "chebyshev"], int, str | None],
+    shapes: tuple[int, ...],
+    flags: tuple[bool, ...],
+    batch: int,
+    steps: int,
     threads: int,
-) -> _Front:  # fmt: skip
+) -> _Front:
     """What a frame begins with.
 
     Args:
@@ -89,7 +93,7 @@ def _front(
     hidden, out, width, gates, planes, columns, inputs = shapes
     gru, encoded, projected, keep, reverse, has_activations = flags
     others = tuple(map(int, (gru, encoded, projected, hidden, out, keep, reverse, columns, inputs)))
-    basis_of = Basis(*basis[:2], base=basis[2])  # type: ignore[arg-type]
+    basis_of = Basis(basis[0], basis[1], base=basis[2])
     waves = num_frequencies(basis_of)
     if columns:
         room = padded(columns) + max(padded(out), padded(hidden)) + out + gates

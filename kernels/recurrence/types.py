@@ -14,7 +14,7 @@ bottleneck and, with the identity as only feature, the classical cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from qkan.kernels.spectral.basis import Basis
 
-#: The steps and the fields of :class:`Weights`, tensors or None, as engines are asked about them.
-Tensors = tuple[Any, ...]
+#: Tensors, None for those that are not there. Engines are asked about the steps and the fields of :class:`Weights`.
+Tensors = Sequence[Any]
 #: Gates by cell: lstm i, f, g, o; gru r, z, n.
 GATES = {"lstm": 4, "gru": 3}
 

@@ -101,8 +101,7 @@ class Basis:
         constant = None
         if self.kind == "fourier":
             (order,) = constants(_orders, self.size, weights)
-            order = order.view(-1, *[1] * (weights.dim() - 1))
-            parts = [order * waves[self.size :], -order * waves[: self.size]]
+            parts = [waves.roll(self.size, 0) * order.view(-1, *[1] * (weights.dim() - 1))]
         else:
             (rule,) = constants(_chebyshev_slopes, self.size, weights)
             slopes = torch.tensordot(rule, waves, dims=1) / self.radius
@@ -113,8 +112,9 @@ class Basis:
 
 
 def _orders(size: int) -> tuple[Tensor, ...]:
-    """1, ..., size."""
-    return (counted(1, size + 1),)
+    """1, ..., size, -1, ..., -size."""
+    order = counted(1, size + 1)
+    return (torch.cat((order, -order)),)
 
 
 def _fourier_planes(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:

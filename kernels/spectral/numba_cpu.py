@@ -63,7 +63,7 @@ def transposed_weights(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tu
     """What pulls gradients back to the inputs.
 
     Args:
-        basis, matrix, shape: as in :class:`qkan.kernels.recurrence.types.Operands`.
+        basis, matrix, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
 
     Returns:
         the matrix (blocks, inputs, outputs): with a shape the matrix itself, else weights of the constant function
@@ -94,7 +94,7 @@ def matrix_gradients(
     """Gradients of matrix and bias from that of the sum.
 
     Args:
-        basis, matrix, shape: as in :class:`qkan.kernels.recurrence.types.Operands`.
+        basis, matrix, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
         x, grad: (rows, inputs) and (rows, outputs), contiguous.
     """
     from qkan.kernels.spectral import numba_kernels as jit

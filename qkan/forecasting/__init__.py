@@ -10,10 +10,10 @@ from qkan._util.lazy import lazy_exports
 if TYPE_CHECKING:
     from qkan.forecasting.comparison.comparison import Comparison as Comparison
     from qkan.forecasting.comparison.comparison import compare as compare
-    from qkan.forecasting.config.options import CELLS as CELLS
-    from qkan.forecasting.config.options import EXPORT_FORMATS as EXPORT_FORMATS
-    from qkan.forecasting.config.options import CompareConfig as CompareConfig
-    from qkan.forecasting.config.options import TrainConfig as TrainConfig
+    from qkan.forecasting.config import CELLS as CELLS
+    from qkan.forecasting.config import EXPORT_FORMATS as EXPORT_FORMATS
+    from qkan.forecasting.config import CompareConfig as CompareConfig
+    from qkan.forecasting.config import TrainConfig as TrainConfig
     from qkan.forecasting.exporting.exported import Exported as Exported
     from qkan.forecasting.exporting.exported import load_exported as load_exported
     from qkan.forecasting.exporting.exporter import Export as Export
@@ -38,7 +38,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "Comparison",
             "compare",
         ),
-        "config.options": (
+        "config": (
             "CELLS",
             "EXPORT_FORMATS",
             "CompareConfig",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from qkan.forecasting.config.options import CELL_NAMES, FRAME, TrainConfig
+from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
 from qkan.forecasting.data.load import cut_windows
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import predict

@@ -252,7 +252,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
 
         Args:
             radius: as of :meth:`prepare`.
-            bandwidth: as of :meth:`qkan.kernels.layer.Circuits.operands`.
+            bandwidth: as of :meth:`qkan.kernels.layer.CircuitLayer.operands`.
             concat_inputs: a layer with the same outputs and options, whose inputs stand behind those of this one.
             offset: (out_features,) to add.
 

@@ -67,7 +67,7 @@ class Recurrent(HasBackend):
                 )
                 for _ in range(directions)
             ]
-        self.directions = nn.ModuleList(layers)
+        self.directions: nn.ModuleList = nn.ModuleList(layers)
         self.backend = backend
 
     def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:

@@ -12,8 +12,8 @@ from qkan._util.optional import require_pennylane
 from qkan.kan.jhcg import affine, reset_affine
 from qkan.kernels.common.host_sync import gibibytes, memory
 from qkan.kernels.multiqubit import circuit as entangled
-from qkan.kernels.multiqubit import pauli as entangled_pauli
-from qkan.kernels.multiqubit import statevector as entangled_state
+from qkan.kernels.multiqubit import pauli, statevector
+from qkan.kernels.registry import Registry
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.init import uniform_
 from qkan.layers.options import CircuitOptions, check_dtype
@@ -22,30 +22,12 @@ from qkan.rnn.backend import Backend
 from qkan.rnn.gates import Bound, Gates
 from qkan.rnn.lstm import _LSTMBase
 
-#: Ways to evaluate the circuits; ``auto`` is ``pauli`` where that is the faster one, else ``state``.
-BACKENDS = ("auto", "pauli", "state", "pennylane")
+#: ``auto`` is ``pauli`` where that is the faster one, else ``state``.
+BACKENDS = Registry(
+    "circuits of this size", (pauli.ENGINE, statevector.ENGINE, qlstm_pennylane.ENGINE), (), ("pennylane",)
+)
 
 _GATES = 4
-
-
-def _resolved(backend: str, qubits: int, layers: int) -> str:
-    """The backend that ``backend`` stands for.
-
-    Raises:
-        ValueError: unknown, or not for circuits of that size.
-        ImportError: PennyLane is asked for and not installed.
-    """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r} of a QLSTM; use one of {', '.join(BACKENDS)}")
-    applies = entangled_pauli.applies(qubits, layers)
-    if backend == "pauli" and not applies:
-        raise ValueError(
-            f"backend 'pauli' takes at most {entangled_pauli.MAX_DENSE_QUBITS} qubits where circuits have several "
-            f"layers, got qubits={qubits} and circuit_layers={layers}; choose backend='state' or 'auto'"
-        )
-    if backend == "pennylane":
-        require_pennylane()
-    return ("pauli" if applies else "state") if backend == "auto" else backend
 
 
 def _empty(options: CircuitOptions, *shape: int) -> nn.Parameter:
@@ -74,16 +56,18 @@ class CircuitGates(Gates):
         self.reset_parameters(options.get("generator"))
 
     def use_backend(self, backend: str) -> None:
-        """Evaluate the circuits by that one of :data:`BACKENDS`.
+        """Evaluate the circuits by the one of :data:`BACKENDS` with that name.
 
         Raises:
             ValueError: unknown, or not for circuits of this size.
             ImportError: PennyLane is asked for and not installed.
         """
-        self.backend = _resolved(backend, self.qubits, self.layers)
+        if backend == "pennylane":
+            require_pennylane()
+        engine = BACKENDS.choose(backend, (self.qubits, self.layers), ())
+        self.backend = engine.name
         # Held here: were they made by the first call, and that one were traced, its tracer's tensors would stay cached.
-        self._strings = entangled_pauli.tables(self.qubits, self.layers) if self.backend == "pauli" else None
-        self._states = entangled_state.tables(self.qubits) if self.backend == "state" else None
+        self._tables = engine.tables(self.qubits, self.layers)
 
     def reset_parameters(self, generator: torch.Generator | None) -> None:
         """Draw everything afresh; the forget gate's bias is 1, so that a fresh cell remembers."""
@@ -117,7 +101,8 @@ class CircuitGates(Gates):
         """
         del bound
         self._check_memory(steps)
-        values, matrix = self._circuits()
+        engine = BACKENDS.choose(self.backend, (self.qubits, self.layers), ())
+        values, matrix = engine.prepare(self.theta, tuple(table.to(self.theta.device) for table in self._tables))
         encoder = self.hidden_encoder.weight.t()
         decoder = torch.block_diag(*self.decoder.unflatten(0, (_GATES, -1)).transpose(1, 2))
         bias = self.bias
@@ -140,7 +125,7 @@ class CircuitGates(Gates):
     def _check_memory(self, steps: Tensor) -> None:
         if self.backend != "state" or not torch.is_grad_enabled():
             return
-        needed = entangled_state.kept_bytes(steps.shape[0], self.theta)
+        needed = statevector.kept_bytes(steps.shape[0], self.theta)
         available = memory(steps.device)
         if available is not None and needed > available:
             raise ValueError(
@@ -149,23 +134,6 @@ class CircuitGates(Gates):
                 f"{steps.device} has {gibibytes(available)}; use checkpoint_steps, or fewer qubits, circuit_layers, "
                 "sequences or time steps"
             )
-
-    def _circuits(self) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
-        """What the circuits make of the qubits' numbers, up to a product with a matrix; None if there is nothing to do.
-
-        Returns:
-            A function from (batch, qubits) to (batch, K) and a matrix (K, 4 qubits); without a matrix, K is 4 qubits.
-        """
-        theta, layers = self.theta, self.layers
-        if self._strings is not None:
-            strings = entangled_pauli.Tables(*(table.to(theta.device) for table in self._strings))
-            matrix = entangled_pauli.coefficients(theta, strings)
-            return lambda z: entangled_pauli.features(z.to(matrix.dtype), layers, strings), matrix
-        if self._states is not None:
-            states = entangled_state.Tables(*(table.to(theta.device) for table in self._states))
-            rotations = entangled_state.matrices(theta)
-            return lambda z: entangled_state.expectations(z, rotations, states), None
-        return lambda z: qlstm_pennylane.expectations(z, theta), None
 
 
 class QLSTM(_LSTMBase):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qkan._util.optional import require_pennylane
-from qkan.kernels.multiqubit.circuit import cnots, encoding_angles, layers_of
+from qkan.kernels.multiqubit.circuit import Engine, Prepared, cnots, encoding_angles, layers_of
 
 
 def expectations(z: Tensor, theta: Tensor) -> Tensor:
@@ -52,3 +52,10 @@ def _circuit(qubits: int, layers: int) -> Any:
         return [qml.expval(qml.PauliZ(qubit)) for qubit in range(qubits)]
 
     return circuit
+
+
+def _prepare(theta: Tensor, tables: tuple[Tensor, ...]) -> Prepared:
+    return lambda z: expectations(z, theta), None
+
+
+ENGINE = Engine("pennylane", lambda size, tensors: None, lambda qubits, layers: (), _prepare)

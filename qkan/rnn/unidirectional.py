@@ -95,8 +95,9 @@ class UnidirectionalRNN(nn.Module):
         return torch.cat(outputs), states
 
     def _walk(self, x: Tensor, layout: Layout, states: States, backend: Backend) -> tuple[Tensor, States]:
-        if self.cell == "lstm" and backend in ("auto", "numba") and type(self._modules["gates"]) is QKANGates:
-            found = self._one_node(x, layout, states)
+        gates = self._modules["gates"]
+        if self.cell == "lstm" and backend in ("auto", "numba") and isinstance(gates, QKANGates):
+            found = self._one_node(gates, x, layout, states)
             if found is not None:
                 return found
         joined = self._joined(x, states[0], backend)
@@ -110,16 +111,16 @@ class UnidirectionalRNN(nn.Module):
             raise ValueError(f"backend {backend!r} cannot run this module: {operands}; use 'auto'")
         return scan(self.step(steps, states[0]), steps, layout, states)
 
-    def _one_node(self, x: Tensor, layout: Layout, states: States) -> tuple[Tensor, States] | None:
+    def _one_node(self, gates: QKANGates, x: Tensor, layout: Layout, states: States) -> tuple[Tensor, States] | None:
         """The walk and all circuits as one node of the autograd graph, where the CPU's kernels can."""
         if not x.is_cpu or torch.is_autocast_enabled("cpu"):
             return None
         projection = None if self.projection is None else self.projection.weight
-        found = self.gates.one_node(x, states, projection, lambda: self.bound(states[0]))  # type: ignore[operator]
+        found = gates.one_node(x, states, projection, lambda: self.bound(states[0]))
         if found is None:
             return None
         circuits, spec, parameters = found
-        return circuits_cpu.run(circuits, spec, layout, x, states, parameters)  # type: ignore[arg-type]
+        return circuits_cpu.run(circuits, spec, layout, x, states, parameters)
 
     def _operands(self, steps: Tensor, h_0: Tensor, backend: Backend) -> Operands | str:
         """The gates as features and a matrix, or the reason why they run step by step."""

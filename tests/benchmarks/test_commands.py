@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from benchmarks import block, layer, lstm, rational
-from benchmarks.harness import growth, peer_modules, stream
+from benchmarks.harness import growth, peer_modules, peer_process, stream
 from benchmarks.layer import LayerWork
 from qkan import QKANLSTM, QKANLSTMCell
 from qkan.kernels import layer as dispatch
@@ -113,7 +113,7 @@ def test_backends_that_cannot_run_give_their_reason(run, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def no_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(peer_modules, "FOLDER", tmp_path / "peers")
+    monkeypatch.setattr(peer_process, "FOLDER", tmp_path / "peers")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import peer_modules, peer_worker
+from benchmarks.harness import peer_modules, peer_process, peer_worker
 from benchmarks.harness.candidates import CIRCUITS, SPLINES
 from benchmarks.harness.stream import StreamSize, StreamWork
 from benchmarks.harness.work import Options
@@ -182,7 +182,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[dict, f
     for name in ("qkan-0.2.3", "pykan-0.2.8"):
         (tmp_path / name).mkdir()
         (tmp_path / name / ".installed").touch()
-    monkeypatch.setattr(peer_modules, "FOLDER", tmp_path)
+    monkeypatch.setattr(peer_process, "FOLDER", tmp_path)
     requests: list[tuple[dict, float]] = []
     monkeypatch.setattr(
         peer_modules.PeerProcess,

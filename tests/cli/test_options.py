@@ -8,8 +8,8 @@ import pytest
 from qkan.cli.commands.compare import lstm as compare_lstm
 from qkan.cli.commands.train import lstm as train_lstm
 from qkan.cli.options import GroupType, ListType, data_stem
-from qkan.forecasting.config.checks import LIMITS
-from qkan.forecasting.config.options import CompareConfig, TrainConfig
+from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
+from qkan.forecasting.config.kinds import Whole
 
 
 def parameters(command: click.Command) -> dict[str, click.Parameter]:
@@ -26,11 +26,14 @@ def test_every_field_is_an_option_with_its_default(command: click.Command, confi
         assert found[field.name].default == (None if field.default is MISSING else field.default), field.name
 
 
-@pytest.mark.parametrize("name", sorted(set(LIMITS) & set(parameters(train_lstm))))
+WHOLE = {name: option.kind for name, option in OPTIONS.items() if isinstance(option.kind, Whole)}
+
+
+@pytest.mark.parametrize("name", sorted(set(WHOLE) & set(parameters(train_lstm))))
 def test_whole_numbers_have_the_limits_of_the_configuration(name: str) -> None:
     kind = parameters(train_lstm)[name].type
     assert isinstance(kind, click.IntRange)
-    assert (kind.min, kind.max) == LIMITS[name]
+    assert (kind.min, kind.max) == (WHOLE[name].low, WHOLE[name].high)
 
 
 def test_lists_are_split_at_commas() -> None:

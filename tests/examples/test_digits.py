@@ -9,7 +9,7 @@ import torch
 
 
 def test_small_networks_have_at_most_a_quarter_of_the_parameters_and_are_the_widest_of_those() -> None:
-    found = example.contestants(64)
+    found = example.candidates(64)
     sizes = {(name, form): example.size(make()) for name, forms in found.items() for form, make in forms.items()}
     whole = 64 * 64 + 64 + 64 * 10 + 10
     # affine maps 75 L + 10; circuits 4 L and weights L^2, or 4 L^2; rpz has phases, too, and one angle a block
@@ -73,7 +73,7 @@ def test_table_and_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         ]
     )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows[2:]] == list(example.contestants(64))
+    assert [row[0] for row in rows[2:]] == list(example.candidates(64))
     for row in rows[2:]:
         assert row[2] in ("gelu, 0.01", "tanh, 0.01", "pz, 0.01", "rpz, 0.01")
         median, low, high = (float(number) for number in re.findall(r"([\d.]+)%", row[3]))

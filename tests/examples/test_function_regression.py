@@ -98,7 +98,7 @@ def test_form_with_the_lowest_validation_error_is_trained_with_all_seeds() -> No
         good = found["options"]["grid"] == 10 and not found["scaled"]
         return {"validation_loss": 0.1 if good else 0.2, "error": found["seed"] + 5.0, "parameters": 7}
 
-    found = example.contest(ask, "x y", "spline KAN", example.parse(["--seeds", "3"]))
+    found = example.measure(ask, "x y", "spline KAN", example.parse(["--seeds", "3"]))
     assert len(asked) == 8 + 2
     assert [(r["options"]["grid"], r["scaled"], r["seed"]) for r in asked[8:]] == [(10, False, 1), (10, False, 2)]
     assert found["errors"] == [5.0, 6.0, 7.0]
@@ -129,3 +129,8 @@ def test_wrong_options_are_refused(arguments: list[str], message: str, capsys: p
 def test_workers_without_peers_run_here() -> None:
     with example.workers(["MLP", "QKAN"], Path("nowhere")) as ask:
         assert ask is worker.answer
+
+
+def test_a_missing_original_package_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"not installed: make bench-peers"), example.workers(["spline KAN"], tmp_path):
+        pass

@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ MANY_ARGUMENTS = {
     "qkan/rnn/qlstm.py:__init__",
 }
 IGNORED_TYPES = 96
+#: Folders of modules, and texts that look like names of the package but are keys in files.
+FOLDERS = sorted({file.parent.relative_to(ROOT).as_posix() for file in FILES.values()})
+NO_NAMES = {"qkan.json", "qkan.milan"}
 #: Words that only their authors understood.
 PRIVATE_WORDS = (
     "in the clothes of",
@@ -170,3 +174,22 @@ def test_no_private_words(word: str) -> None:
     pattern = re.compile(rf"\b{re.escape(word)}", re.IGNORECASE)
     everywhere = [*DOCUMENTS, *FILES.values(), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").glob("*.py")]
     assert [path.relative_to(ROOT).as_posix() for path in everywhere if pattern.search(path.read_text())] == []
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or what one holds."""
+    module = max((module for module in FILES if f"{name}.".startswith(f"{module}.")), key=len)
+    found: object = import_module(module)
+    for part in name.removeprefix(module).split(".")[1:]:
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+@pytest.mark.parametrize("folder", ["docs", *FOLDERS])
+def test_names_of_the_package_in_pages_and_docstrings_exist(folder: str) -> None:
+    files = DOCUMENTS if folder == "docs" else (ROOT / folder).glob("*.py")
+    pattern = r"`~?(qkan(?:\.\w+)+)(?:\(|`)"
+    names = {name for file in files for name in re.findall(pattern, file.read_text()) if "neuralforecast" not in name}
+    assert sorted(name for name in names - NO_NAMES if not resolves(name)) == []

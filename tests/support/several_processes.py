@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.training.distributed import rank_of

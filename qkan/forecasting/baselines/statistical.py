@@ -171,10 +171,10 @@ def _orders_once_differenced(season: int) -> list[tuple[tuple[int, int, int], tu
     return [(order, (P, 0, Q, season)) for order, (P, _, Q) in SEASONAL_ORDERS]
 
 
-def _state_forecasts(filtered: object, first: np.ndarray, horizon: int) -> np.ndarray:
+def _state_forecasts(filtered: Any, first: np.ndarray, horizon: int) -> np.ndarray:
     """Move the state that is predicted for each first target forward: float64 (origins, horizon)."""
-    state = filtered.filter_results.predicted_state[:, first]  # type: ignore[attr-defined]
-    transition, design = (filtered.model.ssm[name] for name in ("transition", "design"))  # type: ignore[attr-defined]
+    state = filtered.filter_results.predicted_state[:, first]
+    transition, design = (filtered.model.ssm[name] for name in ("transition", "design"))
     mean = np.empty((len(first), horizon))
     for step in range(horizon):
         mean[:, step] = (design @ state)[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import Point, Record, Skipped, key_of, plan_points, remaining_runs, tuning_runs
-from qkan.forecasting.config.options import CompareConfig
+from qkan.forecasting.config import CompareConfig
 from qkan.forecasting.io.files import RunError, holds_nothing, only_writer, read_json, write_json, write_text
 from qkan.forecasting.training.progress import CompareProgress, SilentCompare
 

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from qkan.forecasting.config.options import LEARNING_RATES, CompareConfig, TrainConfig
+from qkan.forecasting.config import LEARNING_RATES, CompareConfig, TrainConfig
 from qkan.forecasting.model.build import largest_hidden_size, parameters_at
 
 Record = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.comparison.plan import Point, Record, Skipped, choose_learning_rate
-from qkan.forecasting.config.options import CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import CELL_OPTIONS, LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
     import pandas as pd

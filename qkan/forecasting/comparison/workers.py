@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qkan.forecasting.config.options import CompareConfig, TrainConfig
+from qkan.forecasting.config import CompareConfig, TrainConfig
 from qkan.forecasting.training.worker_processes import start_alone
 
 if TYPE_CHECKING:

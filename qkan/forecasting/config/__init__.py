@@ -1,4 +1,39 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
-#: The modules that other folders import.
-__all__ = ["checks", "options"]
+from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config.options import (
+    CALENDAR,
+    CELL_NAMES,
+    CELL_OPTIONS,
+    CELLS,
+    EXPORT_FORMATS,
+    FRAME,
+    LEARNING_RATES,
+    LOSSES,
+    OPTIONS,
+    PRECISIONS,
+    PROCESSES,
+    STATISTICAL_BASELINES,
+    STRATEGIES,
+    TREATMENTS,
+)
+
+__all__ = [
+    "CALENDAR",
+    "CELLS",
+    "CELL_NAMES",
+    "CELL_OPTIONS",
+    "EXPORT_FORMATS",
+    "FRAME",
+    "LEARNING_RATES",
+    "LOSSES",
+    "OPTIONS",
+    "PRECISIONS",
+    "PROCESSES",
+    "STATISTICAL_BASELINES",
+    "STRATEGIES",
+    "TREATMENTS",
+    "CompareConfig",
+    "DataAndTrainingOptions",
+    "TrainConfig",
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from qkan.forecasting.config.options import DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from qkan.forecasting.config.options import DataAndTrainingOptions
+from qkan.forecasting.config import DataAndTrainingOptions
 
 Numbers = TypeVar("Numbers", np.ndarray, Tensor)
 

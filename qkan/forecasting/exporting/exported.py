@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qkan._version import __version__
-from qkan.forecasting.config.options import EXPORT_FORMATS, TrainConfig
+from qkan.forecasting.config import EXPORT_FORMATS, TrainConfig
 from qkan.forecasting.exporting.programs import Program, first_line, load_onnx, onnx_text, quiet, require_onnx
 from qkan.forecasting.io.files import RunError, check_version
 from qkan.forecasting.runs.inference import predict

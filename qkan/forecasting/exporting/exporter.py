@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from qkan.compiling import compile
-from qkan.forecasting.config.checks import check_choice, check_number
-from qkan.forecasting.config.options import EXPORT_FORMATS
+from qkan.forecasting.config import EXPORT_FORMATS
+from qkan.forecasting.config.kinds import NUMBER, Choice
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.exporting.exported import ProgramModel, describe
 from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
@@ -114,10 +114,11 @@ def export(
 
 
 def _check_options(path: Path, format: str, margin: float) -> None:
-    check_choice("format", format, tuple(EXPORT_FORMATS))
+    Choice(tuple(EXPORT_FORMATS)).check("format", format)
     if path.suffix.lower() != EXPORT_FORMATS[format]:
         raise ValueError(f"the name of a file of format {format!r} must end in {EXPORT_FORMATS[format]}, got {path}")
-    if check_number("margin", margin) < 1:
+    NUMBER.check("margin", margin)
+    if margin < 1:
         raise ValueError(f"margin must be at least 1, got {margin!r}; 2 is twice the largest inputs of the data")
 
 

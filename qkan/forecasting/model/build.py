@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan.forecasting.config.checks import LIMITS
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.config.options import HIDDEN_SIZE
 
 MAX_PARAMETERS = 100_000_000
 """Models with more trained parameters are refused before they are built."""
@@ -203,7 +203,7 @@ def largest_hidden_size(config: TrainConfig, budget: int) -> int | None:
     def fits(hidden_size: int) -> bool:
         return parameters_at(config, hidden_size) <= budget
 
-    low, high = LIMITS["hidden_size"]
+    low, high = HIDDEN_SIZE.low, HIDDEN_SIZE.high
     if not fits(low):
         return None
     while low < high:  # parameters grow with the hidden size, so bisection finds the last size that fits

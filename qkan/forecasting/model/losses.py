@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from qkan.forecasting.config.options import DataAndTrainingOptions
+from qkan.forecasting.config import DataAndTrainingOptions
 
 _PLAIN: dict[str, Callable[..., Tensor]] = {
     "mse": nn.functional.mse_loss,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.config.options import CELL_NAMES
+from qkan.forecasting.config import CELL_NAMES
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from qkan.forecasting.baselines.simple import naive_forecasts
-from qkan.forecasting.config.checks import check_int
-from qkan.forecasting.config.options import FRAME
+from qkan.forecasting.config import FRAME
+from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import METRICS, Scores, median_scores, score, score_series
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qkan.datasets import ForecastData, Scaler, Series
     from qkan.datasets.windows import Part
-    from qkan.forecasting.config.options import TrainConfig
+    from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run
 
@@ -202,7 +202,7 @@ def predict(
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
-    check_int("horizon", steps)
+    HORIZON.check("horizon", steps)
     columns = interval_columns(config, level)
     series = series_of(run, data)
     if future is not None:

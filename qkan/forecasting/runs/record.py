@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.io.files import RunError, check_version, read_json
 
 if TYPE_CHECKING:

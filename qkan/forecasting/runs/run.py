@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from qkan._util.files import remove_leftovers
-from qkan.forecasting.config.options import PROCESSES, TrainConfig
+from qkan.forecasting.config import PROCESSES, TrainConfig
 from qkan.forecasting.data.load import load_windows, with_whole_path
 from qkan.forecasting.io.files import (
     RunError,

@@ -17,7 +17,7 @@ from qkan.forecasting.runs.record import CONFIG, FORMAT_VERSION, run_record
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.forecasting.config.options import TrainConfig
+    from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.model.build import RecurrentForecaster
     from qkan.forecasting.runs.inference import Evaluation
     from qkan.forecasting.runs.run import Run

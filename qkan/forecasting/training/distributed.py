@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:

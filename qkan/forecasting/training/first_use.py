@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.model.build import RecurrentForecaster
 
 #: Cells that train on kernels of ours.

@@ -21,7 +21,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import Tensor, nn
 
-from qkan.forecasting.config.options import TrainConfig
+from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.batches import Batch, WindowTensors
 from qkan.forecasting.data.loaders import epoch_seed, training_loader
 from qkan.forecasting.data.loaders import validation_loader as validation_shares

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from qkan.forecasting import EXPORT_FORMATS
-from qkan.forecasting.config.options import CELLS
+from qkan.forecasting.config import CELLS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
 SHELL, PYTHON = (re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for kind in ("sh", "python"))

@@ -145,7 +145,10 @@ def test_a_file_is_replaced_only_when_asked(trained: Path, tmp_path: Path, qkan)
         (["no-such-run"], "there is no run folder no-such-run"),
         (["{trained}", "--baselines", "arima"], "unknown baseline 'arima'; choose from naive, seasonal-naive, ets"),
         (["{trained}", "--levels", "0"], "level 0.0 is out of range; give percent between 0 and 100"),
-        (["{trained}", "--levels", "ninety"], "'ninety' is not a list of levels separated by commas, such as 80,90"),
+        (
+            ["{trained}", "--levels", "ninety"],
+            "'ninety' is not a list of percentages separated by commas, such as 80,90",
+        ),
         (["{trained}", "--origins", "0"], "Invalid value for '--origins': 0 is not in the range x>=1."),
         (["{trained}", "--out", "{trained}"], "is a folder; give the name of a file"),
     ],

@@ -7,7 +7,7 @@ import pandas as pd
 from click.testing import CliRunner
 
 from qkan.cli.main import cli
-from qkan.forecasting.config.options import CALENDAR, LOSSES, STRATEGIES, TREATMENTS
+from qkan.forecasting.config import CALENDAR, LOSSES, STRATEGIES, TREATMENTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "forecasting.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|sh)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -1,6 +1,10 @@
 """QLSTM: the numbers step by step, PennyLane, options. Its call contract: test_lstm_contract.py."""
 
 import math
+import pickle
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import qubit_circuits
@@ -9,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 from qkan import QLSTM
+from qkan.kernels.multiqubit.circuit import Engine
+from qkan.rnn import qlstm
 
 F64 = torch.float64
 
@@ -155,12 +161,12 @@ def test_state_dict_fits_every_backend() -> None:
         (
             {"backend": "qiskit"},
             ValueError,
-            "unknown backend 'qiskit' of a QLSTM; use one of auto, pauli, state, penny",
+            "unknown backend 'qiskit'; use one of auto, pauli, state, pennylane",
         ),
         (
             {"qubits": 7, "circuit_layers": 2, "backend": "pauli"},
             ValueError,
-            "'pauli' takes at most 6 qubits .* got qubits=7 and circuit_layers=2; choose backend='state' or 'auto'",
+            "backend 'pauli' cannot run circuits of this size: it takes at most 6 qubits .* got qubits=7",
         ),
         ({"dtype": torch.int64}, TypeError, "dtype must be a real floating-point type"),
         ({"dtype": torch.complex64}, TypeError, "dtype must be a real floating-point type"),
@@ -189,6 +195,25 @@ def test_without_pennylane_the_message_says_how_to_install_it(monkeypatch: pytes
 def test_auto_takes_the_faster_way(qubits: int, layers: int, strings: bool) -> None:
     gates = QLSTM(1, 2, qubits=qubits, circuit_layers=layers).directions[0].gates
     assert gates.backend == ("pauli" if strings else "state")
+
+
+def test_a_backend_set_later_is_checked_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    watched = [each._replace(prepare=partial(_watched, ran, each)) for each in qlstm.BACKENDS.engines]
+    monkeypatch.setattr(qlstm, "BACKENDS", replace(qlstm.BACKENDS, engines=tuple(watched)))
+    module, x = QLSTM(2, 3, qubits=2), torch.rand(3, 2, 2)
+    with pytest.raises(ValueError, match="unknown backend 'stat'; use one of auto, pauli, state, pennylane"):
+        module.backend = "stat"
+    module(x)
+    module.backend = "state"
+    pickle.loads(pickle.dumps(module))(x)
+    assert ran == ["pauli", "state"]
+    assert module.explain_backend(x) == "layer 0: step by step: backend 'state' was asked for by name"
+
+
+def _watched(ran: list[str], engine: Engine, *arguments: Any) -> Any:
+    ran.append(engine.name)
+    return engine.prepare(*arguments)
 
 
 def test_states_beyond_the_memory_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from qkan.datasets import make_forecast_data, series_from_frame
 from qkan.forecasting.comparison.panel_scores import panel_scores, score_baselines
-from qkan.forecasting.config.options import CompareConfig
+from qkan.forecasting.config import CompareConfig
 from qkan.forecasting.evaluation.window_frame import window_forecasts, window_frame
 
 POINTS = 200

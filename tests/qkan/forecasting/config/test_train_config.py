@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkan.forecasting import CELLS, CompareConfig, TrainConfig
-from qkan.forecasting.config.checks import LIMITS
+from qkan.forecasting.config import OPTIONS
+from qkan.forecasting.config.kinds import Whole
+
+WHOLE = {name: option.kind for name, option in OPTIONS.items() if isinstance(option.kind, Whole)}
 
 
 def test_default_configuration_is_valid():
@@ -15,10 +18,10 @@ def test_default_configuration_is_valid():
     assert (config.cell, config.hidden_size, config.window, config.split) == ("qkan", 4, 12, (0.7, 0.1, 0.2))
 
 
-@pytest.mark.parametrize("name", [name for name in LIMITS if name in {f.name for f in dataclasses.fields(TrainConfig)}])
+@pytest.mark.parametrize("name", [name for name in WHOLE if name in {f.name for f in dataclasses.fields(TrainConfig)}])
 @pytest.mark.parametrize("wrong", ["below", "above", 1.5, "3", True])
 def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
-    low, high = LIMITS[name]
+    low, high = WHOLE[name].low, WHOLE[name].high
     value = {"below": low - 1, "above": high + 1}.get(wrong, wrong) if isinstance(wrong, str) else wrong
     with pytest.raises(ValueError, match=rf"{name} must be an integer between {low} and {high}, got {value!r}"):
         TrainConfig(data="x", **{name: value})

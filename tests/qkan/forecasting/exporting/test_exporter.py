@@ -14,7 +14,7 @@ from untrained import untrained_run
 
 from qkan.datasets import DataError
 from qkan.forecasting import EXPORT_FORMATS, RunError, export, load_exported, predict
-from qkan.forecasting.config.options import FRAME
+from qkan.forecasting.config import FRAME
 from qkan.forecasting.exporting import exporter as exporting
 from qkan.forecasting.exporting.exported import Exported, ProgramModel, describe
 

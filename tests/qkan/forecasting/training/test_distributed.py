@@ -14,7 +14,7 @@ from several_processes import CASES, panel, trained
 from tiny_runs import tiny_config
 
 from qkan.forecasting import build_forecaster, train
-from qkan.forecasting.config.options import PRECISIONS
+from qkan.forecasting.config import PRECISIONS
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training.loop import fit
 

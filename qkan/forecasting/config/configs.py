@@ -1,0 +1,224 @@
+"""What a training run and a comparison can be asked for: plain, validated, JSON-able options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from qkan.forecasting.config.options import (
+    CALENDAR,
+    CELL_OPTIONS,
+    CELLS,
+    COMPARED_CELLS,
+    DEFAULT_LEVELS,
+    OPTIONS,
+)
+
+_Config = TypeVar("_Config", bound="DataAndTrainingOptions")
+
+
+def _documented(config: type[_Config]) -> type[_Config]:
+    """Append what each option means to the docstring of a configuration."""
+    lines = [f"        {field.name}: {OPTIONS[field.name].help}" for field in fields(config)]
+    config.__doc__ = "\n".join([f"{config.__doc__}", "    Args:", *lines, ""])
+    return config
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAndTrainingOptions:
+    """The options that one training run and a comparison share; :data:`OPTIONS` says what each means and allows.
+
+    Losses are those of scaled values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile, the
+    forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the choice of
+    :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the validation loss while
+    the rate is high, so a small ``patience`` stops before the rate comes down. No ``series`` named keeps all of them.
+
+    Raises:
+        ValueError: a value is out of its range or of the wrong type.
+    """
+
+    data: str
+    time_col: str | None = None
+    target_col: str | None = None
+    id_col: str | None = None
+    series: tuple[str, ...] = ()
+    past_cols: tuple[str, ...] = ()
+    future_cols: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    missing: str = "refuse"
+    num_layers: int = 1
+    reps: int = 1
+    ansatz: str = "pz"
+    latent_features: int = 2
+    preact_trainable: bool = False
+    base_activation: str | None = None
+    group: int | Literal["edge", "input"] = "input"
+    qubits: int = 4
+    circuit_layers: int = 1
+    bias: bool = True
+    window: int = 12
+    horizon: int = 1
+    strategy: str = "direct"
+    split: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    scaler: str = "minmax"
+    loss: str = "mse"
+    levels: tuple[float, ...] = ()
+    epochs: int = 30
+    batch_size: int | None = None
+    patience: int = 20
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            OPTIONS[field.name].check(field.name, getattr(self, field.name))
+        if self.ansatz == "px":
+            raise ValueError(
+                "ansatz 'px' encodes acos(x), which has no value beyond the training range and no slope at its ends; "
+                "choose pz, rpz, real or mix"
+            )
+        if self.levels and self.loss != "quantile":
+            raise ValueError(
+                f"levels={self.levels!r} need the loss that trains quantiles: loss='quantile', not loss={self.loss!r}"
+            )
+        if self.loss == "quantile" and self.strategy == "recursive" and self.horizon > 1:
+            raise ValueError(
+                "loss='quantile' with strategy='recursive' would give intervals that ignore the uncertainty of the "
+                "steps before; use strategy='direct' or another loss"
+            )
+
+    @property
+    def interval_levels(self) -> tuple[float, ...]:
+        """Percentages of the intervals that the model predicts, ascending; none without the quantile loss."""
+        return tuple(sorted(self.levels or DEFAULT_LEVELS)) if self.loss == "quantile" else ()
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Quantiles that the model predicts, ascending: the ends of every interval around the median."""
+        tails = [(100 - level) / 200 for level in reversed(self.interval_levels)]
+        return (*tails, 0.5, *(1 - tail for tail in reversed(tails)))
+
+    @property
+    def known_channels(self) -> int:
+        """Input channels that are known in advance: future covariates and calendar features."""
+        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar)
+
+    @property
+    def channels(self) -> int:
+        """All input channels: value, observed or not (with ``missing="mask"``), past covariates, known ones."""
+        return 1 + (self.missing == "mask") + len(self.past_cols) + self.known_channels
+
+    @property
+    def trained_horizon(self) -> int:
+        """Steps that the model itself predicts."""
+        return self.horizon if self.strategy == "direct" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as JSON-able values; tuples become lists."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls: type[_Config], options: Mapping[str, Any]) -> _Config:
+        """Rebuild the options that :meth:`to_dict` returned.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is out of its range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ValueError(f"unknown option {unknown[0]!r}; known options are {', '.join(sorted(known))}")
+        if "data" not in options:
+            raise ValueError("the option 'data' is missing: name a built-in series or a file")
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+        return cls(**values)
+
+
+@_documented
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataAndTrainingOptions):
+    """Every option of one training run; :data:`OPTIONS` says what each means and allows.
+
+    ``batch_size`` is that of all processes together. ``shards`` is a multiple of the processes, each of which holds
+    only the windows of its own groups of neighbouring series; with 1, batches are drawn from all windows alike, and
+    every process holds all of them.
+
+    Raises:
+        ValueError: a value is out of its range, or an option is set that the cell does not have.
+    """
+
+    cell: str = "qkan"
+    hidden_size: int = 4
+    lr: float = 3e-2
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int = 1
+    num_nodes: int = 1
+    shards: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shards > 1 and self.shards % self.processes:
+            raise ValueError(
+                f"shards must be 1 or a multiple of the {self.processes} processes, got {self.shards}; "
+                f"use shards={-(-self.shards // self.processes) * self.processes}"
+            )
+        for name in sorted(_ALL_CELL_OPTIONS - CELL_OPTIONS[self.cell]):
+            if getattr(self, name) != getattr(type(self), name):
+                takers = ", ".join(cell for cell in CELLS if name in CELL_OPTIONS[cell])
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
+                    f"leave it out or choose one of the cells {takers}"
+                )
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.num_nodes
+
+
+@_documented
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(DataAndTrainingOptions):
+    """Every option of a comparison; :data:`OPTIONS` says what each means and allows.
+
+    Options of one cell only (``reps``, ``ansatz``, ...) go to the cells that have them. Learning rates are the first
+    ``trials`` of :data:`LEARNING_RATES`, tried with the first ``tuning_seeds`` of the ``seeds``; the median validation
+    error chooses. A cell takes the largest hidden size that fits each of ``budget_params``. Every worker has one
+    thread, and the results do not depend on their number.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    out: str
+    cells: tuple[str, ...] = COMPARED_CELLS
+    seeds: int = 5
+    tuning_seeds: int = 1
+    trials: int = 3
+    budget_params: tuple[int, ...] = (50, 125, 375, 1250)
+    baselines: tuple[str, ...] = ()
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tuning_seeds > self.seeds:
+            raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
+        if self.split[1] == 0:
+            raise ValueError(
+                f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share"
+            )
+
+    def tuning_seeds_in_words(self) -> str:
+        """Return the seeds that learning rates are tried with, as a table or a plan names them."""
+        return "seed 0" if self.tuning_seeds == 1 else f"seeds 0 to {self.tuning_seeds - 1}"
+
+    def train_config(self, *, cell: str, hidden_size: int, lr: float, seed: int) -> TrainConfig:
+        """Return the options of one of the comparison's runs; circuit options go only to cells that have them."""
+        own = {field.name for field in fields(DataAndTrainingOptions)}
+        skipped = _ALL_CELL_OPTIONS - CELL_OPTIONS[cell]
+        shared = {name: getattr(self, name) for name in own - skipped}
+        return TrainConfig(**shared, cell=cell, hidden_size=hidden_size, lr=lr, seed=seed)
+
+
+_ALL_CELL_OPTIONS: frozenset[str] = frozenset().union(*CELL_OPTIONS.values())

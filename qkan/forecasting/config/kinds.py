@@ -1,0 +1,137 @@
+"""Kinds of options: what values they allow, and the sentences that refuse all others."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+class Kind:
+    """A kind of option.
+
+    Args:
+        allows: Tells whether a value is allowed.
+        must: What every value must be or do, as it goes on after "must".
+    """
+
+    def __init__(self, allows: Callable[[Any], object], must: str) -> None:
+        self.allows, self.must = allows, must
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value that is not allowed.
+
+        Raises:
+            ValueError: it is not; the sentence names the option, its value and what is allowed.
+        """
+        if not self.allows(value):
+            raise ValueError(f"{name} must {self.must}, got {value!r}")
+
+
+class Whole(Kind):
+    """Whole numbers from ``low`` to ``high``."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+        super().__init__(
+            lambda value: _is(int, value) and low <= value <= high, f"be an integer between {low} and {high}"
+        )
+
+
+class Choice(Kind):
+    """One of a few names, which ``ask`` introduces in the message."""
+
+    def __init__(self, choices: tuple[str, ...], ask: str = "choose one of") -> None:
+        self.choices, self.ask = choices, ask
+
+    def check(self, name: str, value: Any) -> None:
+        """As of :class:`Kind`."""
+        if value not in self.choices:
+            raise ValueError(f"unknown {name} {value!r}; {self.ask} {', '.join(self.choices)}")
+
+
+class Several(Kind):
+    """A tuple of different values of one kind.
+
+    Args:
+        item: The kind of the values.
+        what: What they are, as it goes on after "must be a tuple of".
+        noun, example: What a value is, and a list of them as it is typed, for the command line.
+        item_name: What a value is called in the messages of its own kind; ``{name}`` is the option.
+        least: The fewest there may be.
+    """
+
+    def __init__(
+        self, item: Kind, what: str, noun: str, example: str = "", *, item_name: str = "{name}", least: int = 0
+    ) -> None:
+        self.item, self.noun, self.example, self.item_name = item, noun, example, item_name
+        super().__init__(
+            lambda values: isinstance(values, tuple) and len(values) >= least and not _has_twins(values),
+            f"be a tuple of {what}",
+        )
+
+    def check(self, name: str, value: Any) -> None:
+        """As of :class:`Kind`."""
+        super().check(name, value)
+        for item in value:
+            self.item.check(self.item_name.format(name=name), item)
+
+
+class AllOf(Kind):
+    """What several kinds allow; the first that does not answers."""
+
+    def __init__(self, *kinds: Kind) -> None:
+        self.kinds = kinds
+
+    def check(self, name: str, value: Any) -> None:
+        """As of :class:`Kind`."""
+        for kind in self.kinds:
+            kind.check(name, value)
+
+
+def _is(kind: type, value: object) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _has_twins(values: tuple[object, ...]) -> bool:
+    """Tell whether a value comes twice; values of a damaged file may have no hash."""
+    return any(value in values[:place] for place, value in enumerate(values))
+
+
+def _is_split(parts: tuple[float, float, float]) -> bool:
+    train, validation, test = parts
+    return train > 0 and validation >= 0 and test > 0 and abs(train + validation + test - 1) <= 1e-9
+
+
+FLAG = Kind(lambda value: isinstance(value, bool), "be True or False")
+TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-empty string")
+NUMBER = Kind(lambda value: (_is(int, value) or _is(float, value)) and math.isfinite(value), "be a finite number")
+RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
+LEVEL = AllOf(NUMBER, Kind(lambda value: 0 < value < 100, "lie between 0 and 100 %, both excluded (90 is 5 % to 95 %)"))
+DEVICE = AllOf(TEXT, Kind(_DEVICE.fullmatch, "be 'auto', 'cpu', 'cuda' or 'cuda:N'"))
+GROUP = Kind(
+    lambda value: value in ("edge", "input") or (_is(int, value) and value >= 1),
+    "be 'edge', 'input' or a positive integer",
+)
+NAMES = Several(TEXT, "names, each of them once", "name", item_name="every name of {name}")
+COLUMNS = Several(TEXT, "names, each of them once", "column", item_name="every name of {name}")
+
+
+class Split(Kind):
+    """Three fractions (train, validation, test) that sum to 1, with training and test parts that are not empty."""
+
+    noun, example, item = "number", "0.7,0.1,0.2", NUMBER
+
+    def __init__(self) -> None:
+        super().__init__(_is_split, "be three fractions that sum to 1 with train > 0, validation >= 0 and test > 0")
+
+    def check(self, name: str, value: Any) -> None:
+        """As of :class:`Kind`."""
+        if not isinstance(value, tuple) or len(value) != 3:
+            raise ValueError(f"{name} must be three fractions (train, validation, test), got {value!r}")
+        for part in value:
+            NUMBER.check(f"every fraction of {name}", part)
+        super().check(name, value)
