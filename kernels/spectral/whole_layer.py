@@ -222,7 +222,8 @@ class LayerKernels:
         offset = found[5]
         if offset is not None:
             torch.sum(of_matrix[sizes[0] :].view(workers, self.outputs), 0, out=offset)
-        threads = self._threads(3 * self.circuit_work, 16)
+        # As many as forward, though it is three times the work: a small layer should not wait for a busy core.
+        threads = self._threads(self.circuit_work, 16)
         room = torch.empty((8 * self.exact + self.bytes * self.scratch) * threads, dtype=torch.uint8, device="cpu")
         frame = self._gradients[:]
         frame[2], frame[jit.COPIES], frame[jit.RADIUS_BITS] = threads, workers, bits_of(radius)
