@@ -13,7 +13,7 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo test test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
+.PHONY: help demo test coverage test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,8 +23,11 @@ demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom serie
 	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
 	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
 
-# Every process gets a run of files, so that few kernels are compiled by two of them.
-test: $(STAMP) ## run all tests; less than 95 % coverage fails
+# Every process gets a run of files, so that few fixtures are made by two of them.
+test: $(STAMP) ## run all tests
+	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+coverage: $(STAMP) ## run all tests and count the lines and branches they reach; less than 95 % fails
 	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report term:skip-covered --cov-fail-under 95
 
 # timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an

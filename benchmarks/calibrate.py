@@ -17,7 +17,7 @@ from qkan import QKANLayer
 from qkan.kernels.backend_cost import PRICES, Prices, Work, seconds
 
 SIZES = [(16, 8, 8), (64, 8, 20), (256, 16, 16), (256, 64, 64), (1024, 32, 32), (64, 128, 128), (2048, 96, 96)]
-NAMES = ("step", "fixed", "trained", "feature", "product", "call")
+NAMES = ("step", "fixed", "trained", "feature", "product", "call", "point_step", "point_fixed", "point_trained")
 
 
 def measure(layer: QKANLayer, x: torch.Tensor, rounds: int) -> float:
@@ -54,7 +54,7 @@ def main(threads: int, rounds: int) -> None:
             if backend == "bloch" and batch * inputs * outputs > 2**21:
                 continue  # seconds of what no choice depends on
             layer = QKANLayer(inputs, outputs, reps, preact_trainable=trained, base_activation=None, backend=backend)
-            plan = layer._circuits().choose(x).plan
+            _, plan = layer._circuits().choose(x)
             rows.append(row(work, backend, 0 if plan is None else plan.points))
             times.append(measure(layer, x, rounds))
     amounts, measured = np.array(rows), np.array(times)

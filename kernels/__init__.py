@@ -1,4 +1,4 @@
 """Functions from tensors to tensors and their gradients."""
 
 #: The modules that other folders import.
-__all__ = ["backend_choice", "layer", "registry"]
+__all__ = ["backend_choice", "backends", "layer", "registry"]

@@ -1,11 +1,12 @@
-"""Which route a layer takes: whether and how it can be expanded, and which backend is the cheapest."""
+"""Which backend a layer takes: whether and how it can be expanded, and which engine is the cheapest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from qkan.kernels import backend_cost as cost
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common.host_sync import cannot_sync, largest
+from qkan.kernels.registry import Registry
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import sum_frequencies as sums
 
@@ -21,9 +23,8 @@ Radius = float | Callable[[], float] | None
 MIN_RADIUS = 2**-4
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a layer is expanded: how, circuit evaluations per circuit, and half the domain's width for Chebyshev."""
+class Plan(NamedTuple):
+    """How a layer is expanded: the kind, circuit evaluations per circuit, and half the domain's width for Chebyshev."""
 
     kind: Literal["fourier", "sums", "chebyshev"]
     points: int
@@ -80,12 +81,17 @@ def _plan_chebyshev(
     width = largest(weight.detach().abs().sum(-1), finite=False) if bandwidth is None else bandwidth
     if bound is None or width is None:
         return "its pre-activations are trained and no bound on its inputs is known"
+    return chebyshev_plan(bound, width, torch.finfo(theta.dtype).eps)
+
+
+def chebyshev_plan(bound: float, width: float, eps: float) -> Plan | str:
+    """The plan for inputs up to ``bound`` and sums of |w_l| up to ``width``, or the reason why there is none."""
     if not math.isfinite(bound):
         return f"its inputs are bounded by {bound} only"
     mantissa, exponent = math.frexp(max(bound, MIN_RADIUS))
     bound = math.ldexp(math.ceil(mantissa * 2**20), exponent - 20)  # a little wider, and exact in single precision
     # The expansion may err as much as the rounding of a sum of a few terms does: 1e-6 in single precision.
-    terms = spectral.chebyshev_terms(width, bound, 8 * torch.finfo(theta.dtype).eps)
+    terms = spectral.chebyshev_terms(width, bound, 8 * eps)
     if terms is None:
         return (
             f"its pre-activation weights and inputs are so large (or not finite) that {spectral.MAX_TERMS} terms are "
@@ -124,23 +130,69 @@ class Choice:
         return "\n".join(lines)
 
 
-def choose(work: cost.Work, device: str, plan: Plan | str, triton: str | None) -> Choice:
-    """The cheapest backend for ``work`` on a device type.
+class Case(NamedTuple):
+    """What is asked of the engines of a layer.
 
-    Args:
+    Attributes:
         work: sizes.
         device: ``"cpu"``, ``"cuda"``, ...
         plan: how the layer can be expanded, or why not.
-        triton: why the Triton kernel cannot run, or None if it can.
+        triton, fused: why the Triton kernels of circuits and of expansions cannot run, or None if they can.
     """
-    candidates = [
-        Candidate("spectral", None, plan)
-        if isinstance(plan, str)
-        else Candidate("spectral", cost.seconds(work, "spectral", device, plan.points), str(plan)),
-        Candidate("triton", None, triton)
-        if triton is not None
-        else Candidate("triton", cost.seconds(work, "triton", device)),
-        Candidate("bloch", cost.seconds(work, "bloch", device)),
-    ]
-    best = min((c for c in candidates if c.seconds is not None), key=lambda c: c.seconds or 0.0)
-    return Choice(best.backend, "the lowest estimate", tuple(candidates), None if isinstance(plan, str) else plan)
+
+    work: cost.Work
+    device: str
+    plan: Plan | str
+    triton: str | None
+    fused: str | None = None
+
+
+class LayerEngine(NamedTuple):
+    """A way to compute a layer; see :class:`qkan.kernels.registry.Engine`."""
+
+    name: str
+    unsupported_reason: Callable[[Case, tuple[Tensor | None, ...]], str | None]
+
+
+def _plan_reason(case: Case, _: tuple[Tensor | None, ...]) -> str | None:
+    return case.plan if isinstance(case.plan, str) else None
+
+
+def _seconds(engine: LayerEngine, case: Case, _: tuple[Tensor | None, ...]) -> float:
+    points = case.plan.points if isinstance(case.plan, Plan) else 0
+    return cost.seconds(case.work, engine.name, case.device, points)
+
+
+#: ``auto`` chooses between spectral, triton and bloch. ``reference`` is the slow ground truth; ``spectral-triton``, the
+#: expansion in fused kernels, runs where it is asked for until it has been timed on a GPU.
+LAYERS: Registry[LayerEngine] = Registry(
+    "this layer",
+    (
+        LayerEngine("spectral", _plan_reason),
+        LayerEngine("spectral-triton", lambda case, tensors: case.fused or _plan_reason(case, tensors)),
+        LayerEngine("triton", lambda case, _: case.triton),
+        LayerEngine("bloch", lambda case, _: None),
+    ),
+    only_by_name=("spectral-triton",),
+    cost=_seconds,
+)
+
+
+@lru_cache(maxsize=4096)
+def cheapest(case: Case) -> str:
+    """The backend that ``auto`` takes."""
+    return LAYERS.choose("auto", case, ()).name
+
+
+def explain(case: Case) -> Choice:
+    """Which backend ``auto`` takes, and what it has considered."""
+    candidates = []
+    for engine in LAYERS.candidates:
+        reason = LAYERS.unsupported_reason(engine, "auto", case, ())
+        if reason is not None:
+            candidates.append(Candidate(engine.name, None, reason))
+        else:
+            note = str(case.plan) if engine.name == "spectral" else ""
+            candidates.append(Candidate(engine.name, _seconds(engine, case, ()), note))
+    plan = None if isinstance(case.plan, str) else case.plan
+    return Choice(cheapest(case), "the lowest estimate", tuple(candidates), plan)

@@ -1,17 +1,17 @@
-"""What a layer costs on each route: the model behind ``backend="auto"``.
+"""What a layer costs on each backend: the model behind ``backend="auto"``.
 
 The model counts the work of one forward and backward pass and prices it with a handful of constants per device type.
-Routes are compared with each other only, so the constants need to be right in proportion. ``python -m
+Backends are compared with each other only, so the constants need to be right in proportion. ``python -m
 benchmarks.calibrate`` measures them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """One call of a layer.
 
     Attributes:
@@ -34,12 +34,13 @@ class Prices:
     """Seconds per unit of work, forward and backward together.
 
     Attributes:
-        step: one repetition, whatever its size: the operations that are started.
-        fixed, trained: one repetition of one circuit at one sample in PyTorch, at fixed and at trained pre-activations.
+        step: one repetition of circuits at samples, whatever its size: the operations that are started.
+        fixed, trained: one repetition of one circuit at one sample, at fixed and at trained pre-activations.
         fused: the same in one Triton kernel.
         feature: one feature of one input of one sample.
         product: one multiply-add of a matrix product (a training step has three products).
         call: starting the product of an expansion.
+        point_step, point_fixed, point_trained: as step, fixed and trained, at the points of an expansion.
     """
 
     step: float
@@ -49,14 +50,17 @@ class Prices:
     feature: float
     product: float
     call: float
+    point_step: float
+    point_fixed: float
+    point_trained: float
 
 
 #: By device type. ``cpu``: measured on two cores; 8 of 10 estimates are 0.55 to 1.22 times the measured time. ``cuda``:
 #: not measured yet but reckoned from an A100's data sheet, 1.5 TB/s for what goes through memory, 19.5 Tflop/s for a
 #: kernel and for products in single precision.
 PRICES = {
-    "cpu": Prices(2.0e-4, 5.4e-9, 9.5e-9, 5.4e-9, 4.6e-10, 1.1e-11, 5.4e-4),
-    "cuda": Prices(4.0e-4, 4.0e-10, 4.4e-10, 1.5e-11, 3.0e-11, 1.0e-13, 1.0e-4),
+    "cpu": Prices(2.0e-4, 5.4e-9, 9.5e-9, 5.4e-9, 4.6e-10, 1.1e-11, 1.5e-4, 0.0, 4.5e-9, 6.7e-9),
+    "cuda": Prices(4.0e-4, 4.0e-10, 4.4e-10, 1.5e-11, 3.0e-11, 1.0e-13, 1.0e-4, 4.0e-4, 4.0e-10, 4.4e-10),
 }
 
 
@@ -75,8 +79,8 @@ def seconds(work: Work, backend: str, device: str, points: int = 0) -> float:
         features = work.samples * work.inputs * terms
         products = features * (1 if mixes else work.outputs)
         return (
-            price.step * work.reps
-            + rotate * rotations
+            price.point_step * work.reps
+            + (price.point_trained if work.trained else price.point_fixed) * rotations
             + price.feature * features
             + 3 * price.product * products
             + price.call

@@ -1,139 +1,51 @@
-"""The seam between layers and the ways to evaluate their circuits: one ``backend`` name, one class."""
+"""The circuits of a layer and what evaluates them: one ``backend`` name, one class."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from qkan.kernels import backend_cost as cost
-from qkan.kernels.backend_choice import Choice, Plan, Radius, choose, plan_expansion
+from qkan.kernels.backend_choice import (
+    LAYERS,
+    Case,
+    Choice,
+    Plan,
+    Radius,
+    cheapest,
+    chebyshev_plan,
+    explain,
+    plan_expansion,
+)
+from qkan.kernels.backends import (
+    EXPANDED,
+    NO_EDGES,
+    ON_CPU,
+    Backend,
+    Simulator,
+    refuse,
+    resolve_backend,
+    triton_unsupported_reason,
+)
 from qkan.kernels.circuits import statevector as reference
-from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
+from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.tensors import autocast_dtype, without_autocast
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES
 from qkan.kernels.spectral.matmul import operands_sum
+from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
-
-READOUTS = ("z", "amplitude")
-#: ``auto`` chooses between spectral, bloch and triton. ``reference`` is the slow ground truth; ``spectral-triton``, the
-#: expansion in fused kernels, runs where it is asked for until it has been timed on a GPU.
-BACKENDS = ("auto", "spectral", "spectral-triton", "bloch", "triton", "reference")
-EXPANDED = ("spectral", "spectral-triton")
-
-
-@runtime_checkable
-class Simulator(Protocol):
-    """Something outside the kernels that evaluates circuits; it may stand where the name of a backend does."""
-
-    def check(self, ansatz: Ansatz, readout: str) -> None:
-        """Raise an error if it cannot run such circuits at all."""
-
-    def phi(
-        self,
-        x: Tensor,
-        theta: Tensor,
-        preact_weight: Tensor | None,
-        preact_bias: Tensor | None,
-        *,
-        ansatz: Ansatz,
-        reps: int,
-        readout: str,
-    ) -> Tensor:
-        """Evaluate one circuit per element, with the arguments of :func:`qkan.kernels.circuits.statevector.phi`."""
-        ...
-
-
-Backend = str | Simulator
-#: Simulators that have a name: who provides one enters it here.
-SIMULATORS: dict[str, Callable[[], Simulator]] = {}
-
-
-def available_backends() -> dict[str, str | None]:
-    """Every backend by name, with None if it can run here, else the reason why not."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    like = torch.empty(0, dtype=torch.float32, device=device)
-    reasons = dict.fromkeys(BACKENDS[1:])
-    return reasons | {
-        "triton": _triton_unsupported_reason(like, get_ansatz("pz"), reps=1, per_sample=False),
-        "spectral-triton": spectral_triton.unsupported_reason(like),
-    }
-
-
-def _triton_unsupported_reason(x: Tensor, ansatz: Ansatz, *, reps: int, per_sample: bool) -> str | None:
-    return bloch_triton.unsupported_reason(
-        ansatz=ansatz, reps=reps, device=x.device, dtype=x.dtype, per_sample=per_sample
-    )
-
-
-def resolve_backend(backend: Backend) -> Backend:
-    """The simulator of that name, or what was given."""
-    return SIMULATORS[backend]() if isinstance(backend, str) and backend in SIMULATORS else backend
-
-
-def check_backend(backend: Backend, ansatz: Ansatz, readout: str, *, sums: bool = True) -> Backend:
-    """Return ``backend`` if it is, or names, one that can run such circuits.
-
-    Raises:
-        ValueError: it does not, or no input would ever let it run. ``sums`` says whether inputs are summed over.
-        TypeError: neither a name nor a simulator.
-    """
-    simulator = resolve_backend(backend)
-    if isinstance(simulator, Simulator):
-        simulator.check(ansatz, readout)
-        return backend
-    if not isinstance(backend, str):
-        raise TypeError(f"backend must be a name or a simulator such as PennyLane(), got {type(backend).__name__}")
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; use one of {', '.join((*BACKENDS, *SIMULATORS))}")
-    if backend in EXPANDED:
-        _refuse(backend, spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=False))
-    if backend == "triton" and not sums:
-        _refuse(backend, NO_EDGES)
-    return backend
-
-
-NO_EDGES = "its kernels always sum over inputs, and here every edge is asked for"
-
-
-def _refuse(backend: str, reason: str | None, remedy: str = "; use 'bloch' or 'auto'") -> None:
-    if reason is not None:
-        raise ValueError(f"backend {backend!r} cannot run this layer: {reason}{remedy}")
-
-
-def check_readout(readout: str) -> str:
-    """Return ``readout`` if it names one.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if readout not in READOUTS:
-        raise ValueError(f"unknown readout {readout!r}; use z (the expectation <Z>) or amplitude (|alpha| - |beta|)")
-    return readout
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """No autocast on ``device``, if it has one at all (the meta device has none)."""
-    known = torch.amp.is_autocast_available(device.type)
-    on = torch.compiler.is_compiling() or (known and torch.is_autocast_enabled(device.type))
-    return torch.autocast(device.type, enabled=False) if known and on else nullcontext()
-
-
-def autocast_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
-    """The dtype of a matrix product with parameters of ``dtype``, if it is narrower than that of the features."""
-    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
-        return torch.get_autocast_dtype(device.type)
-    return dtype if dtype.itemsize < torch.float32.itemsize else None
+from qkan.kernels.spectral.sum_frequencies import MAX_REPS
+from qkan.kernels.spectral.whole_layer import Expanded, whole_layer
 
 
 class CircuitLayer:
@@ -149,7 +61,7 @@ class CircuitLayer:
             and bias 0.
         edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps, readout: the circuit and what is read from it.
-        backend: one of :data:`BACKENDS`, a simulator or its name. ``"auto"`` takes the one that
+        backend: one of :data:`qkan.kernels.backends.BACKENDS`, a simulator or its name. ``"auto"`` takes the one that
             :mod:`qkan.kernels.backend_cost` finds the cheapest.
         base: a name of :data:`qkan.kernels.spectral.basis.BASES` and weights (outputs, inputs): a base branch to add.
         offset: (outputs,) to add, or None.
@@ -173,15 +85,25 @@ class CircuitLayer:
         offset: Tensor | None = None,
     ) -> None:
         self.dtype = theta.dtype
-        self.compute = torch.promote_types(theta.dtype, torch.float32)
-        self.theta = theta.to(self.compute)
-        self.weight, self.bias, self.edge_weight, self.offset = (
-            None if t is None else t.to(self.compute) for t in (preact_weight, preact_bias, edge_weight, offset)
-        )
-        self.base = None if base is None else (base[0], base[1].to(self.compute))
-        self.ansatz, self.reps, self.readout, self.backend = ansatz, reps, readout, resolve_backend(backend)
+        self.theta, self.weight, self.bias, self.edge_weight = theta, preact_weight, preact_bias, edge_weight
+        self.base, self.offset = base, offset
+        self.compute = theta.dtype
+        if theta.dtype not in (torch.float32, torch.float64):
+            self.compute = torch.promote_types(theta.dtype, torch.float32)
+            self._widen()
+        self.ansatz, self.reps, self.readout = ansatz, reps, readout
+        self.backend: Backend = backend if backend == "auto" else resolve_backend(backend)
         if backend in EXPANDED:
-            _refuse(backend, spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4))
+            reason = spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
+            refuse(str(backend), reason)
+
+    def _widen(self) -> None:
+        """Bring all tensors to the dtype that circuits are computed in."""
+        self.theta = self.theta.to(self.compute)
+        self.weight, self.bias, self.edge_weight, self.offset = (
+            None if t is None else t.to(self.compute) for t in (self.weight, self.bias, self.edge_weight, self.offset)
+        )
+        self.base = None if self.base is None else (self.base[0], self.base[1].to(self.compute))
 
     @property
     def _one_per_input(self) -> bool:
@@ -204,47 +126,98 @@ class CircuitLayer:
         )
 
     def _triton_unsupported_reason(self, x: Tensor) -> str | None:
-        return _triton_unsupported_reason(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
+        return triton_unsupported_reason(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
 
-    def choose(self, x: Tensor) -> Choice:
-        """The backend that runs for inputs ``x`` (..., inputs), and why.
-
-        Raises:
-            ValueError: the backend asked for by name cannot run for such inputs.
-        """
-        samples = math.prod(x.shape[:-1])
-        if self.backend == "triton":
-            _refuse(self.backend, self._triton_unsupported_reason(x), remedy="")
-        if self.backend == "spectral-triton":
-            _refuse(self.backend, spectral_triton.unsupported_reason(x), remedy="")
-        if self.backend not in ("auto", *EXPANDED):
-            return Choice(str(self.backend), "asked for by name", (), None)
-        # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
-        few = self.backend == "auto" and samples < 3
-        plan = "there are fewer samples than points to expand on" if few else self._plan(x)
-        if self.backend in EXPANDED:
-            if isinstance(plan, Plan):
-                return Choice(str(self.backend), "asked for by name", (), plan)
-            _refuse(self.backend, plan)
-        if torch.compiler.is_compiling():
-            if isinstance(plan, Plan):
-                return Choice("spectral", "a compiler fuses it", (), plan)
-            return Choice("bloch", str(plan), (), None)
-        # Asked only where it may run: the question looks for the package, which every call on a CPU would pay for.
-        on_gpu = x.device.type == "cuda"
-        triton = self._triton_unsupported_reason(x) if on_gpu else "its kernels run on CUDA and ROCm devices"
+    def _case(self, x: Tensor, plan: Plan | str) -> Case:
+        """What is asked of the engines for inputs ``x`` (..., inputs)."""
         outputs, inputs = self.theta.shape[-4:-2]
         work = cost.Work(
-            samples=samples,
+            samples=math.prod(x.shape[:-1]),
             inputs=inputs,
             outputs=outputs if self.edge_weight is None else self.edge_weight.shape[0],
             circuits=outputs * inputs,
             reps=self.reps,
             trained=self.weight is not None,
         )
-        return choose(work, x.device.type, plan, triton)
+        # Asked only where it may run: the question looks for the package, which every call on a CPU would pay for.
+        ask = x.device.type == "cuda" or self.backend == "triton"
+        triton = self._triton_unsupported_reason(x) if ask else ON_CPU
+        fused = spectral_triton.unsupported_reason(x) if self.backend == "spectral-triton" else None
+        return Case(work, x.device.type, plan, triton, fused)
 
-    def spread(self, parameter: Tensor | None) -> Tensor | None:
+    def choose(self, x: Tensor) -> tuple[str, Plan | None]:
+        """The backend that runs for inputs ``x`` (..., inputs), and the plan of its expansion, if it is one.
+
+        Raises:
+            ValueError: the backend asked for by name cannot run for such inputs.
+        """
+        if not isinstance(self.backend, str) or self.backend in ("bloch", "reference"):
+            return str(self.backend), None
+        case = self._case(x, "" if self.backend == "triton" else self._plan_for(x))
+        plan = None if isinstance(case.plan, str) else case.plan
+        if self.backend != "auto":
+            (engine,) = (engine for engine in LAYERS.engines if engine.name == self.backend)
+            reason = engine.unsupported_reason(case, (x,))
+            # Circuits one by one run everywhere, but not where these kernels do not.
+            refuse(self.backend, reason, "; use 'bloch' or 'auto'" if reason == case.plan else "")
+        elif torch.compiler.is_compiling():
+            return ("bloch", None) if plan is None else ("spectral", plan)  # a compiler fuses the expansion
+        backend = cheapest(case) if self.backend == "auto" else self.backend
+        return backend, plan if backend in EXPANDED else None
+
+    def _plan_for(self, x: Tensor) -> Plan | str:
+        # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
+        if self.backend == "auto" and math.prod(x.shape[:-1]) < 3:
+            return "there are fewer samples than points to expand on"
+        return self._plan(x)
+
+    def explain(self, x: Tensor) -> Choice:
+        """What :meth:`choose` does and why, with what else was considered; same errors."""
+        backend, plan = self.choose(x)
+        if self.backend != "auto":
+            return Choice(backend, "asked for by name", (), plan)
+        if torch.compiler.is_compiling():
+            return Choice(backend, "a compiler fuses it" if plan is not None else str(self._plan_for(x)), (), plan)
+        return explain(self._case(x, self._plan_for(x)))
+
+    def _whole(self, x: Tensor) -> Tensor | None:
+        """The layer as one node of the graph, if it is one that the CPU kernels run so, else None."""
+        theta, weight, bias = self.theta, self.weight, self.bias
+        if (
+            not (self.backend == "auto" or self.backend == "spectral")
+            or self.readout != "z"
+            or theta.dim() != 4
+            or self.ansatz.encoding_map != "identity"
+            or (self.edge_weight is not None and self.edge_weight.shape[0] != theta.shape[0])
+            or (weight is not None and weight.shape[0] != theta.shape[0])
+            or (weight is not None and theta.shape[0] == 1 and self.reps <= MAX_REPS)
+        ):
+            return None
+        base, base_weight = (None, None) if self.base is None else self.base
+        bias = bias if bias is None or bias.shape[0] == theta.shape[0] else self.expand_to_outputs(bias)
+        tensors = (theta, weight, bias, self.edge_weight, base_weight, self.offset)
+        if not numba_supported(x, *tensors, dtype=theta.dtype):
+            return None
+        flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
+        samples = flat.shape[0]
+        if self.backend == "auto" and samples < 3:
+            return None
+        if weight is None:
+            plan: Plan | str = Plan("fourier", 2 * self.reps + 1)
+        else:
+            sizes = bounds(flat.contiguous(), weight.contiguous())
+            plan = chebyshev_plan(*sizes, torch.finfo(theta.dtype).eps)
+        if isinstance(plan, str):
+            return None
+        outputs, inputs = theta.shape[:2]
+        work = cost.Work(samples, inputs, outputs, outputs * inputs, self.reps, weight is not None)
+        if self.backend == "auto" and cheapest(Case(work, "cpu", plan, ON_CPU)) != "spectral":
+            return None
+        radius = 1.0 if weight is None else plan.radius
+        y = whole_layer(Expanded(plan.kind, plan.points, radius, self.ansatz, self.reps, base), flat, tensors)
+        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
+
+    def expand_to_outputs(self, parameter: Tensor | None) -> Tensor | None:
         """Pre-activations that all outputs share, laid out for every output."""
         if parameter is None or parameter.shape[0] == self.theta.shape[-4]:
             return parameter
@@ -252,20 +225,25 @@ class CircuitLayer:
 
     def expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
         """The layer without base branch and offset as an expansion; without the mix of one circuit per input."""
-        edge_weight, circuit = (
-            None if self._one_per_input else self.edge_weight,
-            {"ansatz": self.ansatz, "reps": self.reps},
-        )
-        bias, weight = self.spread(self.bias), self.spread(self.weight)
+        edge_weight = None if self._one_per_input else self.edge_weight
+        bias, weight = self.expand_to_outputs(self.bias), self.expand_to_outputs(self.weight)
         if self.weight is None or weight is None:
-            return spectral.fourier(self.theta, bias, edge_weight, **circuit)  # type: ignore[arg-type]
+            return spectral.fourier(self.theta, bias, edge_weight, ansatz=self.ansatz, reps=self.reps)
         if plan.kind == "sums":
-            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, **circuit)  # type: ignore[arg-type]
-        domain = {"radius": plan.radius, "terms": plan.points}
-        return spectral.chebyshev(self.theta, weight, bias, edge_weight, **domain, **circuit)  # type: ignore[arg-type]
+            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, ansatz=self.ansatz, reps=self.reps)
+        return spectral.chebyshev(
+            self.theta,
+            weight,
+            bias,
+            edge_weight,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            radius=plan.radius,
+            terms=plan.points,
+        )
 
     def _expanded(self, plan: Plan, matmul_dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
-        """The layer by expansion: everything one matrix product, or activations and a linear map."""
+        """The layer by expansion: one matrix product, or activations and a linear map."""
         if (
             self._one_per_input
             and matmul_dtype is None
@@ -282,7 +260,7 @@ class CircuitLayer:
         return expansion.prepared(self.offset, matmul_dtype, fused=self.backend == "spectral-triton")
 
     def _mixed(self, activations: Tensor) -> Tensor:
-        return F.linear(activations, self.edge_weight)  # type: ignore[arg-type]
+        return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch of x and the offset."""
@@ -301,7 +279,7 @@ class CircuitLayer:
         plan = self._plan(None, radius) if self.backend in ("auto", *EXPANDED) else ""
         if isinstance(plan, str):
             if self.backend in EXPANDED:
-                _refuse(self.backend, plan)
+                refuse(self.backend, plan)
             return self
         matmul_dtype = autocast_dtype(self.dtype, self.theta.device)
         with without_autocast(self.theta.device):
@@ -331,7 +309,7 @@ class CircuitLayer:
             )
         offsets = [offset for offset in (self.offset, other.offset) if offset is not None]
         return CircuitLayer(
-            both("theta", -3),  # type: ignore[arg-type]
+            torch.cat((self.theta, other.theta), -3),
             both("weight", 1),
             both("bias", 1),
             edge_weight,
@@ -382,13 +360,16 @@ class CircuitLayer:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
+        y = self._whole(x) if x.is_cpu and not torch.is_autocast_enabled("cpu") else None
+        if y is not None:
+            return y
         matmul_dtype = autocast_dtype(self.dtype, x.device)
         with without_autocast(x.device):
             x = x.to(self.compute)
-            choice = self.choose(x)
-            if choice.plan is not None:
-                return self._expanded(choice.plan, matmul_dtype)(x).to(self.dtype)
-            if choice.backend == "triton":
+            backend, plan = self.choose(x)
+            if plan is not None:
+                return self._expanded(plan, matmul_dtype)(x).to(self.dtype)
+            if backend == "triton":
                 y = self._run_triton(x)
             elif self._one_per_input:
                 y = self._mixed(self._run(x, None, reduce=False).squeeze(-2))
@@ -399,11 +380,11 @@ class CircuitLayer:
     def edges(self, x: Tensor) -> Tensor:
         """What the circuits add to the outputs, without the sum: (..., inputs) to (..., outputs, inputs)."""
         if self.backend == "triton":
-            _refuse(self.backend, NO_EDGES)
+            refuse(self.backend, NO_EDGES)
         with without_autocast(x.device):
             x = x.to(self.compute)
             # Of many circuits per input an expansion keeps all features of all samples; auto does not spend that.
-            plan = self.choose(x).plan if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None
+            plan = self.choose(x)[1] if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None
             if plan is None:
                 y = self._run(x, None, reduce=False)
                 return (y if self.edge_weight is None else y * self.edge_weight).to(self.dtype)
@@ -411,24 +392,31 @@ class CircuitLayer:
             return (y * self.edge_weight if self._one_per_input and self.edge_weight is not None else y).to(self.dtype)
 
     def _run_triton(self, x: Tensor) -> Tensor:
-        weight, bias = self.spread(self.weight), self.spread(self.bias)
-        options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
-        flat = x.reshape(-1, x.shape[-1])
-        y = bloch_triton.circuits(flat, self.theta, weight, bias, self.edge_weight, **options)  # type: ignore[arg-type]
+        y = bloch_triton.circuits(
+            x.reshape(-1, x.shape[-1]),
+            self.theta,
+            self.expand_to_outputs(self.weight),
+            self.expand_to_outputs(self.bias),
+            self.edge_weight,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            readout=self.readout,
+        )
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def _run(self, x: Tensor, edge_weight: Tensor | None, *, reduce: bool) -> Tensor:
         lead, theta = x.shape[:-1], self.theta
         if theta.dim() > 4:
             theta = theta.expand(*lead, *theta.shape[-4:]).reshape(-1, *theta.shape[-4:])
-        flat = x.reshape(-1, x.shape[-1])
-        options = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
-        weight, bias = self.spread(self.weight), self.spread(self.bias)
+        flat, ansatz, reps, readout = x.reshape(-1, x.shape[-1]), self.ansatz, self.reps, self.readout
+        weight, bias = self.expand_to_outputs(self.weight), self.expand_to_outputs(self.bias)
         if self.backend == "reference" or isinstance(self.backend, Simulator):
             phi = reference.phi if isinstance(self.backend, str) else self.backend.phi
-            y = phi(flat.unsqueeze(-2), theta, weight, bias, **options)  # type: ignore[arg-type]
+            y = phi(flat.unsqueeze(-2), theta, weight, bias, ansatz=ansatz, reps=reps, readout=readout)
             y = y if edge_weight is None else y * edge_weight
             y = y.sum(-1) if reduce else y
         else:
-            y = bloch.circuits(flat, theta, weight, bias, edge_weight, reduce=reduce, **options)  # type: ignore[arg-type]
+            y = bloch.circuits(
+                flat, theta, weight, bias, edge_weight, ansatz=ansatz, reps=reps, readout=readout, reduce=reduce
+            )
         return y.reshape(*lead, *y.shape[1:])

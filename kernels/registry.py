@@ -121,4 +121,4 @@ class Registry(Generic[E]):
 
 
 def _on_cpu(tensors: tuple[Tensor | None, ...]) -> bool:
-    return all(tensor is None or tensor.device.type == "cpu" for tensor in tensors)
+    return bool(tensors) and all(tensor is None or tensor.device.type == "cpu" for tensor in tensors)

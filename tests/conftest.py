@@ -1,7 +1,11 @@
 """Settings that every test shares."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -17,3 +21,13 @@ torch.set_num_threads(1)
 
 settings.register_profile("qkan", deadline=None)
 settings.load_profile("qkan")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the CPU kernels once, a process for each dtype, before several workers start."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        return
+    script = Path(__file__).parent / "support" / "compile_kernels.py"
+    running = [subprocess.Popen([sys.executable, script, dtype]) for dtype in ("float32", "float64")]
+    for process in running:
+        assert process.wait() == 0, f"{script} fails"

@@ -28,7 +28,7 @@ def info() -> None:
     """Show versions, devices, and which circuit backends can run here."""
     from qkan._util.optional import unsupported_reason
     from qkan.cli.tables import print_facts
-    from qkan.kernels.layer import available_backends
+    from qkan.kernels.backends import available_backends
 
     versions = {"qkan-seq": __version__, "Python": f"{platform.python_version()} on {platform.platform()}"}
     versions |= {name: _version(name) for name in LIBRARIES}

@@ -94,6 +94,7 @@ class Ansatz:
     trains_preact_bias: bool = False
     near_linear: tuple[float, ...] | None = None
     slope: int = 0
+    _hash: int = field(default=0, init=False, repr=False, compare=False)
     # A plain dictionary, because compilers trace through it without a warning, unlike functools.lru_cache.
     _programs: dict[int, tuple[Rotation, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -129,6 +130,13 @@ class Ansatz:
             raise ValueError(
                 f"ansatz {self.name!r}: slope {self.slope} must be a column of theta, 0 to {self.angles - 1}"
             )
+
+        values = (self.name, self.block, self.encoding, self.final, self.initial, self.encoding_map)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        """Made once: caches of kernels ask for it at every call of a layer."""
+        return self._hash
 
     @staticmethod
     def _angles(gates: tuple[str, ...]) -> int:

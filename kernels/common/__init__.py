@@ -5,6 +5,7 @@ __all__ = [
     "constant_cache",
     "host_sync",
     "numba_compile",
+    "numba_lanes",
     "numba_math",
     "numba_matmul",
     "numba_runtime",

@@ -31,6 +31,8 @@ from qkan.kernels.common.threads import run_shards
 _NEXT_SHARD, _NEXT_WORKER, SHARDS, ARGUMENTS = range(4)
 #: A number of each dtype, for functions that are compiled for either.
 SINGLE, DOUBLE = np.float32(1), np.float64(1)
+#: An integer of the type of frames.
+INTEGER = np.int64(1)
 _UNBOUNDED = 2**40
 _SIGNATURE = types.void(types.CPointer(types.int64))
 
@@ -92,7 +94,8 @@ class Kernel:
 
     def __init__(self, single: Callable[[Any], None], double: Callable[[Any], None]) -> None:
         self._functions = {torch.float32: single, torch.float64: double}
-        self._compiled: dict[torch.dtype, Any] = {}
+        self._compiled: dict[torch.dtype, tuple[Callable[[int], None], int]] = {}
+        self._kept: list[Any] = []
 
     def is_compiled(self, dtype: torch.dtype) -> bool:
         """Whether the first call with ``dtype`` will find machine code, in this process or on disk."""
@@ -100,24 +103,28 @@ class Kernel:
 
     def __call__(self, dtype: torch.dtype, arguments: Sequence[int], shards: int = 1, workers: int = 1) -> None:
         """Run all shards, on up to so many threads, this one included."""
+        self.run(dtype, array("q", (0, 0, shards, *arguments)), workers)
+
+    def run(self, dtype: torch.dtype, frame: array[int], workers: int) -> None:
+        """Run the shards of a whole frame, its first two integers 0 and the third the number of shards."""
         compiled = self._compiled.get(dtype)
         if compiled is None:
-            compiled = cached(lambda f, **kept: cfunc(_SIGNATURE, **kept, **OPTIONS)(f), self._functions[dtype])
-            self._compiled[dtype] = compiled
-        frame = array("q", (0, 0, shards, *arguments))
+            compiled = self._compiled[dtype] = self._compile(dtype)
+        call, code = compiled
         address = frame.buffer_info()[0]
         if workers == 1:
-            compiled.ctypes(_as_pointer(address))
+            call(address)
             return
         parallel = _parallel()
         if parallel is None:
-            run_shards(lambda _: compiled.ctypes(_as_pointer(address)), workers)
+            run_shards(lambda _: call(address), workers)
         else:
-            parallel(compiled.address, address, workers, 0)
+            parallel(code, address, workers, 0)
 
-
-def _as_pointer(address: int) -> Any:
-    return ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))
+    def _compile(self, dtype: torch.dtype) -> tuple[Callable[[int], None], int]:
+        made = cached(lambda f, **kept: cfunc(_SIGNATURE, **kept, **OPTIONS)(f), self._functions[dtype])
+        self._kept.append(made)
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address), made.address
 
 
 @cache

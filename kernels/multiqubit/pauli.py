@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.kernels.layer import without_autocast
+from qkan.kernels.common.tensors import without_autocast
 from qkan.kernels.multiqubit.circuit import Engine, Prepared, cnots, encoded_bloch, integers, layers_of
 
 #: Above, 4^n strings per circuit and sample take longer than 2^n amplitudes do.

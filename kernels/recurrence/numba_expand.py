@@ -13,7 +13,7 @@ from numba import carray
 
 from qkan.kernels.circuits.bloch.bytecode import Program
 from qkan.kernels.circuits.bloch.numba_kernels import Call, Parameters, run_by_edges
-from qkan.kernels.common.numba_math import inlined
+from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SINGLE, Kernel, as_frame, next_shard, pointer, take
 
 # Integers of a frame: gates, inputs of both parts, points, terms, columns of theta, repetitions, whether there are

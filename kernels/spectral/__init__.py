@@ -5,10 +5,13 @@ __all__ = [
     "basis",
     "coefficients",
     "matmul",
+    "numba_basis",
+    "numba_coefficients",
     "numba_cpu",
     "numba_kernels",
     "operands",
     "sum_frequencies",
     "triton_basis",
     "triton_gpu",
+    "whole_layer",
 ]

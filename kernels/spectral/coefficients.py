@@ -25,18 +25,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
-from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch import pytorch as bloch
-from qkan.kernels.common.constant_cache import constants, counted, exact_like
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.constant_cache import constants, exact_like
 from qkan.kernels.common.tensors import piece_elements
 from qkan.kernels.common.vjp import vjp_needed
-from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral import numba_coefficients
+from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.kernels.spectral.sum_frequencies import SumExpansion, frequencies
 
@@ -109,40 +110,19 @@ def unsupported_reason(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str
     return None
 
 
-def fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
-    """Angles (points,) and the matrix (2 reps + 1, points) from values there to a_0, a_1..a_R, b_1..b_R."""
-    points = 2 * reps + 1
-    # Equidistant up to single precision, then taken as they are: an angle rounded later would err by R times as much.
-    angles = (2 * math.pi * (counted(0, points) - reps) / points).float().double()
-    waves = counted(1, reps + 1) * angles.unsqueeze(-1)
-    synthesis = torch.cat((torch.ones_like(angles).unsqueeze(-1), waves.cos(), waves.sin()), -1)
-    return angles, torch.linalg.inv(synthesis)
-
-
-def _chebyshev_angles(terms: int) -> Tensor:
-    return math.pi * (counted(0, terms) + 0.5) / terms
-
-
-def chebyshev_nodes(terms: int) -> tuple[Tensor]:
-    """Nodes (terms,) in [-1, 1]."""
-    return (torch.cos(_chebyshev_angles(terms)),)
-
-
-def chebyshev_rule(terms: int) -> tuple[Tensor]:
-    """The matrix (terms, terms) from values at the nodes to coefficients."""
-    analysis = torch.cos(counted(0, terms).unsqueeze(-1) * _chebyshev_angles(terms)) * (2 / terms)
-    analysis[0] /= 2
-    return (analysis,)
-
-
 @dataclass(frozen=True)
 class _Rule:
-    """How circuits become coefficients: evaluated at ``points``, multiplied with ``analysis`` (terms, points)."""
+    """How circuits become coefficients: evaluated at ``points``, multiplied with ``analysis`` (terms, points).
+
+    ``kind`` and ``radius`` are those of the features.
+    """
 
     points: Tensor
     analysis: Tensor
     ansatz: Ansatz
     reps: int
+    kind: Literal["fourier", "chebyshev"] = "fourier"
+    radius: float = 1.0
 
 
 def _coefficients(
@@ -175,34 +155,47 @@ class _FusedCoefficients(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta, weight, bias, edge_weight, rule: _Rule):
-        options = bloch.Options(rule.ansatz, rule.reps, "z", reduce=False, at_points=True)
-        ctx.case, ctx.rule = options.case(rule.points.unsqueeze(-1), theta, weight, bias, None), rule
-        unmixed = torch.mm(rule.analysis, ctx.case.values()).view(-1, theta.shape[-3], theta.shape[-4])
-        ctx.save_for_backward(theta, weight, bias, edge_weight, None if edge_weight is None else unmixed)
-        coefficients = unmixed if edge_weight is None else unmixed * edge_weight.mT
-        return coefficients[1:], coefficients[0]
+        ctx.save_for_backward(theta, weight, bias, edge_weight)
+        ctx.rule = rule
+        return _numba_coefficients(rule, theta, weight, bias, edge_weight)
 
     @staticmethod
     def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
-        *tensors, unmixed = ctx.saved_tensors
-        if torch.is_grad_enabled() or not bloch_numba.numba_supported(of_matrix, of_constant):
-            values = partial(_coefficients, ctx.rule)
-            return *vjp_needed(values, tensors, ctx.needs_input_grad[:4], (of_matrix, of_constant)), None
-        grad, of_mix = torch.cat((of_constant.unsqueeze(0), of_matrix)), None
-        if unmixed is not None:
-            of_mix = (grad * unmixed).sum(0).mT if ctx.needs_input_grad[3] else None
-            grad = grad * tensors[3].mT
-        of_values = torch.mm(ctx.rule.analysis.mT, grad.view(len(grad), -1))
-        _, *of_circuits, _ = ctx.case.gradients(of_values, (False, *ctx.needs_input_grad[:3], False))
-        return *of_circuits, of_mix, None
+        tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
+        if torch.is_grad_enabled() or not numba_supported(of_matrix, of_constant):
+            return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
+        circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+        upstream = of_matrix.contiguous(), of_constant.contiguous()
+        found = numba_coefficients.coefficient_gradients(
+            _point_rule(rule, circuits), rule.radius, circuits, *upstream, needs
+        )
+        return *found, None
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> numba_coefficients.PointRule:
+    theta, weight, bias, _ = circuits
+    given = (weight is not None, bias is not None, theta.dtype)
+    return numba_coefficients.point_rule(rule.kind, len(rule.points), rule.ansatz, rule.reps, *given)
+
+
+def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+    circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+    return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)[:2]
 
 
 def _expand(
     basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> Expansion:
-    if bloch_numba.numba_supported(theta, weight, bias, edge_weight) and torch.is_grad_enabled():
-        return Expansion(basis, *_FusedCoefficients.apply(theta, weight, bias, edge_weight, rule))
-    return Expansion(basis, *_coefficients(rule, theta, weight, bias, edge_weight))
+    tensors = theta, weight, bias, edge_weight
+    if not numba_supported(*tensors, dtype=theta.dtype):
+        return Expansion(basis, *_coefficients(rule, *tensors))
+    if torch.is_grad_enabled():
+        return Expansion(basis, *_FusedCoefficients.apply(*tensors, rule))
+    return Expansion(basis, *_numba_coefficients(rule, *tensors))
 
 
 def fourier(theta: Tensor, bias: Tensor | None, edge_weight: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
@@ -310,4 +303,5 @@ def chebyshev(
     # In double precision: a rounded node would err by Omega times as much.
     points = radius * constants(chebyshev_nodes, terms, exact_like(theta))[0]
     basis = Basis("chebyshev", terms, radius)
-    return _expand(basis, _Rule(points, analysis, ansatz, reps), theta, weight, bias, edge_weight)
+    rule = _Rule(points, analysis, ansatz, reps, "chebyshev", radius)
+    return _expand(basis, rule, theta, weight, bias, edge_weight)

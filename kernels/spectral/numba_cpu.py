@@ -47,7 +47,7 @@ def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
 @lru_cache(maxsize=256)
 def kernel_params(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
     """The integers ``kernel_params`` of the kernels; ``others`` are those of recurrences."""
-    from qkan.kernels.spectral import numba_kernels as jit
+    from qkan.kernels.spectral import numba_basis as jit
 
     bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
     kind = jit.FOURIER if basis.kind == "fourier" else jit.CHEBYSHEV
@@ -80,26 +80,37 @@ def transposed_weights(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tu
 
 def pack(matrix: Tensor, depth: int, width: int, *, transposed: bool = False) -> Tensor:
     """A contiguous matrix (depth, width), or (width, depth) if ``transposed``, in panels for the tiles."""
+    from qkan.kernels.spectral import numba_basis
     from qkan.kernels.spectral import numba_kernels as jit
 
     out = matrix.new_empty(depth * padded(width))
     sizes = (depth, width, int(transposed), 0)
-    jit.PACK(matrix.dtype, (*(0,) * jit.HOW_SIZE, *sizes, *addresses(None, None, matrix, out)))
+    jit.PACK(matrix.dtype, (*(0,) * numba_basis.HOW_SIZE, *sizes, *addresses(None, None, matrix, out)))
     return out
 
 
-def matrix_gradients(
-    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+def size_of(matrix: Tensor) -> tuple[int, int, int]:
+    """The size of a matrix of three dimensions."""
+    terms, inputs, outputs = matrix.shape
+    return terms, inputs, outputs
+
+
+def matrix_gradient_copies(
+    basis: Basis, size: tuple[int, int, int], shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of matrix and bias from that of the sum.
+    """What every thread contributes to the gradients of matrix and bias.
 
     Args:
-        basis, matrix, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        basis, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        size: of the matrix.
         x, grad: (rows, inputs) and (rows, outputs), contiguous.
+
+    Returns:
+        (threads, terms, inputs, outputs), the last two sizes padded to whole tiles, and (threads, outputs).
     """
     from qkan.kernels.spectral import numba_kernels as jit
 
-    planes, width, total = matrix.shape
+    planes, width, total = size
     rows, high, stride = len(x), padded(width, ROWS), padded(total, jit.COLUMNS)
     threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
     of_matrix = x.new_zeros(threads, planes, high, stride)
@@ -109,41 +120,69 @@ def matrix_gradients(
     sizes = (rows, total, 0, workspace.shape[1])
     integers = kernel_params(basis, shape is not None, width)
     jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
-    whole, bias = (of_matrix[0], of_bias[0]) if threads == 1 else (of_matrix.sum(0), of_bias.sum(0))
+    return of_matrix, of_bias
+
+
+def matrix_gradients(
+    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of matrix and bias from that of the sum; arguments as of :func:`matrix_gradient_copies`."""
+    _, width, total = size = size_of(matrix)
+    copies, biases = matrix_gradient_copies(basis, size, shape, x, grad)
+    whole, bias = (copies[0], biases[0]) if len(copies) == 1 else (copies.sum(0), biases.sum(0))
     return whole[:, :width, :total].contiguous(), bias
+
+
+def packed_products(
+    basis: Basis, size: tuple[int, int, int], packed: Tensor, bias: Tensor, x: Tensor, shape: Tensor | None = None
+) -> Tensor:
+    """:func:`products` with a matrix of that size in panels; the rows of ``bias`` (any number, outputs) are summed."""
+    from qkan.kernels.spectral import numba_kernels as jit
+
+    planes, width, total = size
+    rows, out = len(x), x.new_empty(len(x), total)
+    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
+    workspace = x.new_empty(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
+    arrays = (radius_of(basis, x.dtype), workspace, x, bias, shape, packed, out)
+    sizes = (rows, total, 0, workspace.shape[1])
+    integers = kernel_params(basis, shape is not None, width)
+    jit.PRODUCTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
+    return out
 
 
 def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x: Tensor) -> Tensor:
     """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
-    from qkan.kernels.spectral import numba_kernels as jit
+    planes, width, total = size = size_of(matrix)
+    return packed_products(basis, size, pack(matrix, planes * width, total), bias, x, shape)
 
-    planes, width, total = matrix.shape
-    rows, packed = len(x), pack(matrix, planes * width, total)
-    out = x.new_empty(rows, total)
-    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    workspace = x.new_zeros(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
-    arrays = (radius_of(basis, x.dtype), workspace, x, bias, shape, packed, out)
-    sizes = (rows, total, 0, workspace.shape[1])
-    jit.PRODUCTS(
-        x.dtype, (*kernel_params(basis, shape is not None, width), *sizes, *addresses(*arrays)), threads, threads
-    )
-    return out
+
+def packed_input_gradients(basis: Basis, size: tuple[int, int, int], packed: Tensor, x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of x from that of the sum, with the transposed weights of the derivative in panels."""
+    return _input_gradients(basis, size, packed, None, None, x, grad)[0]
 
 
 def input_gradients(
     basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and of the shape from that of the sum; arguments as of :func:`matrix_gradients`."""
+    weights, slopes = transposed_weights(basis, matrix, shape)
+    blocks, width, total = size = size_of(weights)
+    packed = pack(weights.contiguous(), total, blocks * width, transposed=True)
+    return _input_gradients(basis, size, packed, slopes, shape, x, grad)
+
+
+def _input_gradients(
+    basis: Basis, size: tuple[int, int, int], packed: Tensor, slopes: Tensor | None, shape: Tensor | None, x: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     from qkan.kernels.spectral import numba_kernels as jit
 
-    pulling, slopes = transposed_weights(basis, matrix, shape)
-    total, rows, width = matrix.shape[2], len(x), matrix.shape[1]
-    columns = pulling.shape[0] * width
-    packed = pack(pulling.contiguous(), total, columns, transposed=True)
+    blocks, width, total = size
+    rows, columns = len(x), blocks * width
     threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
     dx = torch.zeros_like(x)
     of_shape = x.new_zeros(threads, 0 if shape is None else shape.numel())
-    workspace = x.new_zeros(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
+    workspace = x.new_empty(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
     arrays = (radius_of(basis, x.dtype), workspace, slopes, packed, x, grad, dx, of_shape)
     sizes = (rows, total, columns, workspace.shape[1])
     integers = kernel_params(basis, shape is not None, width)

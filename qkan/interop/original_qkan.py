@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from qkan.interop.checkpoint_reader import read, tensors_of
 from qkan.kan.network import QKAN
+from qkan.kernels.backends import check_readout
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz, get_ansatz
-from qkan.kernels.layer import check_readout
 from qkan.layers.options import BaseActivation, base_function, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 

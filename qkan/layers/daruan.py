@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qkan.kernels import layer as dispatch
+from qkan.kernels.backends import Backend, check_backend, check_readout
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
+from qkan.kernels.layer import CircuitLayer
 from qkan.layers.frozen import FrozenActivation
 from qkan.layers.init import circuit_angles_
 from qkan.layers.options import check_dtype, check_input, positive_int
@@ -40,7 +41,7 @@ class DARUAN(nn.Module):
         preact_trainable: bool = False,
         readout: str = "z",
         init: str = "auto",
-        backend: dispatch.Backend = "auto",
+        backend: Backend = "auto",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -50,18 +51,21 @@ class DARUAN(nn.Module):
         self.ansatz = get_ansatz(ansatz)
         self.ansatz.program(reps)
         self.reps = reps
-        self.readout = dispatch.check_readout(readout)
+        self.readout = check_readout(readout)
         self.init = init
-        self.backend = dispatch.check_backend(backend, self.ansatz, readout, sums=False)
+        self.backend = check_backend(backend, self.ansatz, readout, sums=False)
         check_dtype(dtype)
-        factory = {"device": device, "dtype": dtype}
-        self.theta = nn.Parameter(torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
+        self.theta = nn.Parameter(
+            torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, device=device, dtype=dtype)
+        )
         for name, present in (
             ("preact_weight", preact_trainable),
             ("preact_bias", preact_trainable or self.ansatz.trains_preact_bias),
         ):
             shape = (num_features, reps)
-            self.register_parameter(name, nn.Parameter(torch.empty(shape, **factory)) if present else None)  # type: ignore[arg-type]
+            self.register_parameter(
+                name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
+            )
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -90,11 +94,11 @@ class DARUAN(nn.Module):
         frozen.training = self.training
         return frozen
 
-    def _circuits(self) -> dispatch.CircuitLayer:
+    def _circuits(self) -> CircuitLayer:
         theta, weight, bias = (
             None if p is None else p.unsqueeze(0) for p in (self.theta, self.preact_weight, self.preact_bias)
         )
-        return dispatch.CircuitLayer(
+        return CircuitLayer(
             theta,  # type: ignore[arg-type]
             weight,
             bias,

@@ -34,15 +34,23 @@ class EdgeCircuits(nn.Module):
         """Circuit parameters of a group laid out per input: (1, in, ...)."""
         if parameter is None or self.group in (None, self.in_features):
             return parameter
-        return parameter.index_select(1, torch.arange(self.in_features, device=parameter.device) % self.group)
+        return parameter.index_select(1, self._circuit_of_input())
+
+    def _circuit_of_input(self) -> Tensor:
+        """The place of the circuit of every input, (in,)."""
+        return torch.arange(self.in_features, device=self.theta.device) % (self.group or self.in_features)
 
     def circuit_parameters(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Angles, pre-activation weights and biases laid out per input: (out, in, ...), 1 for out where outputs share.
 
         What is not trained is None.
         """
-        theta, weight, bias = (self._per_input(p) for p in (self.theta, self.preact_weight, self.preact_bias))
-        return theta, weight, bias  # type: ignore[return-value]
+        theta = (
+            self.theta
+            if self.group in (None, self.in_features)
+            else self.theta.index_select(1, self._circuit_of_input())
+        )
+        return theta, self._per_input(self.preact_weight), self._per_input(self.preact_bias)
 
     def circuit_of(self, output: int, input: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Angles (rows, angles), pre-activation weights and biases (reps,) of one edge, detached; None if not trained.

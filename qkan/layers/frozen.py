@@ -109,7 +109,7 @@ class BlochCircuits(nn.Module):
     def __init__(self, circuits: CircuitLayer) -> None:
         super().__init__()
         self.options = bloch.Options(circuits.ansatz, circuits.reps, circuits.readout, reduce=False)
-        weight, bias = circuits.spread(circuits.weight), circuits.spread(circuits.bias)
+        weight, bias = circuits.expand_to_outputs(circuits.weight), circuits.expand_to_outputs(circuits.bias)
         named = {"theta": circuits.theta, "preact_weight": weight, "preact_bias": bias}
         for name, tensor in named.items():
             self.register_buffer(name, None if tensor is None else tensor.detach().to(circuits.dtype, copy=True))

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
+from qkan.kernels.backends import SIMULATORS, Backend
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common.host_sync import gibibytes, memory
-from qkan.kernels.layer import SIMULATORS, Backend
 from qkan.kernels.spectral.basis import BASES
 from qkan.quantum import PennyLane
 

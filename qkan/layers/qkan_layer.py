@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qkan.kernels import layer as dispatch
 from qkan.kernels.backend_choice import Choice, Radius
+from qkan.kernels.backends import Backend, check_backend, check_readout
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
+from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.edge_access import EdgeCircuits
 from qkan.layers.edge_mask import EdgeMasked
@@ -94,7 +95,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         base_trainable: bool = True,
         readout: str = "z",
         init: str = "auto",
-        backend: dispatch.Backend = "auto",
+        backend: Backend = "auto",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -109,9 +110,9 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         self.preact_trainable = preact_trainable
         self.base_activation = base_activation
         self.base_trainable = base_trainable
-        self.readout = dispatch.check_readout(readout)
+        self.readout = check_readout(readout)
         self.init = init
-        self.backend = dispatch.check_backend(backend, self.ansatz, readout)
+        self.backend = check_backend(backend, self.ansatz, readout)
         base_function(base_activation)
         shared_only = self.group is not None and out_features > 1
         if shared_only and not postact_weight_trainable and (base_activation is None or not base_trainable):
@@ -120,19 +121,22 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
                 "equal; set postact_weight_trainable=True"
             )
         check_dtype(dtype)
-        factory = {"device": device, "dtype": dtype}
         edges = (self.out_features, self.in_features)
         circuits = edges if self.group is None else (1, self.group)
 
         def parameter(present: bool, *shape: int, trained: bool = True) -> nn.Parameter | None:
-            return nn.Parameter(torch.empty(shape, **factory), requires_grad=trained) if present else None  # type: ignore[arg-type]
+            return (
+                nn.Parameter(torch.empty(shape, device=device, dtype=dtype), requires_grad=trained) if present else None
+            )
 
         check_memory(f"QKANLayer({in_features}, {out_features}, reps={reps})", self._numbers(reps), device, dtype)
         if preact_trainable not in (False, True, "input"):
             raise ValueError(f"preact_trainable {preact_trainable!r} must be True, False or 'input' (one per input)")
         preact_bias = bool(preact_trainable) or self.ansatz.trains_preact_bias
         pre = (1, self.in_features) if preact_trainable == "input" and self.group is None else circuits
-        self.theta = nn.Parameter(torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, **factory))  # type: ignore[arg-type]
+        self.theta = nn.Parameter(
+            torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, device=device, dtype=dtype)
+        )
         self.register_parameter("preact_weight", parameter(bool(preact_trainable), *pre, reps))
         self.register_parameter("preact_bias", parameter(preact_bias, *pre, reps))
         self.register_parameter("postact_weight", parameter(postact_weight_trainable, *edges))
@@ -168,17 +172,24 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
                 if tensor is not None:
                     tensor.fill_(value)
 
-    def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> dispatch.CircuitLayer:
+    def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> CircuitLayer:
         edge_weight: Tensor | None = self.postact_weight
         if edge_weight is None and self.group is not None:
             edge_weight = self.theta.new_ones(self.out_features, self.in_features)
+        base = self.base_activation
+        base_weight: Tensor | None = self.base_weight
         if self.edge_mask is not None:
             edge_weight = self.edge_mask.to(self.theta.dtype) if edge_weight is None else self._kept(edge_weight)
-        bias, base = self._edge_bias(), self.base_activation
-        if bias is not None:
-            offset = bias.sum(-1) if offset is None else bias.sum(-1) + offset
-        own, weight, preact_bias = self.circuit_parameters()
-        return dispatch.CircuitLayer(
+            base_weight = None if base_weight is None else self._kept(base_weight)
+        if self.postact_bias is not None:
+            bias = self._edge_bias(self.postact_bias).sum(-1)
+            offset = bias if offset is None else bias + offset
+        own: Tensor = self.theta
+        weight: Tensor | None = self.preact_weight
+        preact_bias: Tensor | None = self.preact_bias
+        if self.group is not None:
+            own, weight, preact_bias = self.circuit_parameters()
+        return CircuitLayer(
             own if theta is None else theta,
             weight,
             preact_bias,
@@ -187,7 +198,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
             reps=self.reps,
             readout=self.readout,
             backend=self.backend,
-            base=(base, self._kept(self.base_weight)) if isinstance(base, str) else None,  # type: ignore[arg-type]
+            base=(base, base_weight) if type(base) is str and base_weight is not None else None,
             offset=offset,
         )
 
@@ -220,8 +231,11 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         check_input(x, self.in_features, type(self).__name__, self.theta.device)
         if theta is not None:
             self._check_theta(x, theta)
-        x = self._read(x)
-        return self._with_callable_base(x, self._circuits(theta, offset)(x))
+        if self.edge_mask is not None:
+            x = self._read(x)
+        y = self._circuits(theta, offset)(x)
+        base = self.base_activation
+        return y if base is None or type(base) is str else self._with_callable_base(x, y)
 
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone.
@@ -291,11 +305,9 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         frozen.training = self.training  # not train(), which would reach into the base activation
         return frozen
 
-    def _edge_bias(self) -> Tensor | None:
-        """v c of every edge, (out, in), or None."""
-        if self.postact_bias is None:
-            return None
-        return self._kept(self.postact_bias if self.postact_weight is None else self.postact_bias * self.postact_weight)
+    def _edge_bias(self, bias: Tensor) -> Tensor:
+        """v c of every edge, (out, in), from the biases c."""
+        return self._kept(bias if self.postact_weight is None else bias * self.postact_weight)
 
     def _with_callable_base(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch to the circuits' sum where it is not one that kernels know by name."""
@@ -310,7 +322,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
             what was printed, with the fields ``backend``, ``reason``, ``candidates`` and ``plan``.
         """
         check_input(x, self.in_features, type(self).__name__, self.theta.device)
-        choice = self._circuits().choose(x)
+        choice = self._circuits().explain(x)
         print(choice)
         return choice
 
@@ -319,9 +331,8 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         check_input(x, self.in_features, type(self).__name__, self.theta.device)
         x = self._read(x)
         y = self._circuits().edges(x)
-        bias = self._edge_bias()
-        if bias is not None:
-            y = y + bias
+        if self.postact_bias is not None:
+            y = y + self._edge_bias(self.postact_bias)
         base = base_function(self.base_activation)
         if base is not None:
             y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self._kept(self.base_weight)  # type: ignore[arg-type]

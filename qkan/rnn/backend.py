@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from qkan.kernels.layer import BACKENDS, SIMULATORS, Backend, Simulator, check_backend
+from qkan.kernels.backends import BACKENDS, SIMULATORS, Backend, Simulator, check_backend
 from qkan.kernels.recurrence import api as recurrence
 from qkan.layers.qkan_layer import QKANLayer
 

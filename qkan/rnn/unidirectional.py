@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from qkan.kan.jhcg import affine, reset_affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, exporting
-from qkan.kernels.layer import autocast_dtype, without_autocast
+from qkan.kernels.common.tensors import autocast_dtype, without_autocast
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import circuits_cpu
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from qkan.kernels.layer import Backend
+from qkan.kernels.backends import Backend
 from qkan.layers.qkan_layer import QKANLayer
 
 Module = TypeVar("Module", bound=nn.Module)

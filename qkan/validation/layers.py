@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from qkan.kernels.backends import Backend, available_backends, check_backend
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
-from qkan.kernels.layer import Backend, available_backends, check_backend
 from qkan.layers.options import positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.quantum import PennyLane

@@ -12,7 +12,7 @@ from benchmarks import block, layer, lstm, rational
 from benchmarks.harness import growth, peer_modules, peer_process, stream
 from benchmarks.layer import LayerWork
 from qkan import QKANLSTM, QKANLSTMCell
-from qkan.kernels import layer as dispatch
+from qkan.kernels import backends
 from qkan.kernels.circuits.bloch import pytorch as bloch
 
 SMALL = ["--size", "5,3,2,1", "--rounds", "2", "--threads", "1"]
@@ -103,7 +103,7 @@ def test_wrong_backend_is_marked_and_ends_with_an_error(run, monkeypatch: pytest
 
 def test_backends_that_cannot_run_give_their_reason(run, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons = {"spectral": None, "triton": "triton is not installed: pip install triton"}
-    monkeypatch.setattr(dispatch, "available_backends", lambda: reasons)
+    monkeypatch.setattr(backends, "available_backends", lambda: reasons)
     done = run("--ansatz", "px", "--preact", "fixed")
     assert done.exit_code == 0
     assert "triton: triton is not installed: pip install triton" in done.output

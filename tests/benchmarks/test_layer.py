@@ -12,7 +12,7 @@ from benchmarks import layer
 from benchmarks.harness.candidates import Entry, trained
 from benchmarks.harness.work import Options, state_of
 from benchmarks.layer import MLP, LayerWork, Size, Truth, hidden_width
-from qkan.kernels import layer as dispatch
+from qkan.kernels import backends
 
 OPTIONS = Options(
     inputs="uniform",
@@ -158,7 +158,7 @@ def test_all_backends_hold_the_same_parameters_whatever_was_drawn_before() -> No
 
 
 def test_backend_that_cannot_run_here_says_why(monkeypatch) -> None:
-    monkeypatch.setattr(dispatch, "available_backends", lambda: {"bloch": None, "triton": "triton is not installed"})
+    monkeypatch.setattr(backends, "available_backends", lambda: {"bloch": None, "triton": "triton is not installed"})
     found = a_work(backends=("bloch", "triton")).candidates()
     assert [(one.name, one.reason, one.prepare is None) for one in found] == [
         ("bloch", None, False),

@@ -21,16 +21,16 @@ def circuits(outputs: int, inputs: int, reps: int = 3, *, trained: bool = False,
 @pytest.mark.parametrize("trained", [False, True])
 def test_many_samples_are_expanded_and_few_are_not(trained: bool) -> None:
     layer = circuits(64, 64, trained=trained)
-    assert layer.choose(2 * torch.rand(256, 64) - 1).backend == "spectral"
-    few = layer.choose(torch.rand(2, 64))
+    assert layer.explain(2 * torch.rand(256, 64) - 1).backend == "spectral"
+    few = layer.explain(torch.rand(2, 64))
     assert few.backend == "bloch"
     assert few.candidates[0].note == "there are fewer samples than points to expand on"
 
 
 def test_a_wide_domain_is_not_expanded_beyond_what_it_saves() -> None:
     layer = circuits(32, 32, 8, trained=True)
-    assert layer.choose(torch.rand(40, 32)).backend == "spectral"
-    assert layer.choose(30 * torch.rand(40, 32)).backend == "bloch"
+    assert layer.explain(torch.rand(40, 32)).backend == "spectral"
+    assert layer.explain(30 * torch.rand(40, 32)).backend == "bloch"
 
 
 def test_the_estimate_grows_with_every_size() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from qkan.kernels import layer as dispatch
+from qkan.kernels import backends
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
@@ -16,18 +16,18 @@ BACKENDS = ["spectral", "bloch", "reference"]
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="unknown backend 'fast'; use one of auto, spectral, spectral-triton, bloch, triton, reference"
+        ValueError, match="unknown backend 'fast'; use one of auto, spectral, spectral-triton, triton, bloch, reference"
     ):
-        dispatch.check_backend("fast", ANSATZE["pz"], "z")
+        backends.check_backend("fast", ANSATZE["pz"], "z")
     with pytest.raises(ValueError, match="unknown readout 'x'; use z"):
-        dispatch.check_readout("x")
+        backends.check_readout("x")
 
 
 def test_a_backend_that_could_never_run_is_refused_before_any_input() -> None:
     for ansatz, readout in (("px", "z"), ("pz", "amplitude")):
         with pytest.raises(ValueError, match=r"backend 'spectral' cannot run this layer: .*; use 'bloch' or 'auto'"):
-            dispatch.check_backend("spectral", ANSATZE[ansatz], readout)
-        assert dispatch.check_backend("bloch", ANSATZE[ansatz], readout) == "bloch"
+            backends.check_backend("spectral", ANSATZE[ansatz], readout)
+        assert backends.check_backend("bloch", ANSATZE[ansatz], readout) == "bloch"
 
 
 @pytest.mark.parametrize("backend", ["auto", "spectral", "bloch"])
@@ -40,8 +40,8 @@ def test_shapes_on_the_meta_device(backend: str) -> None:
 
 
 def test_available_backends_agree() -> None:
-    available = dispatch.available_backends()
-    assert tuple(available) == dispatch.BACKENDS[1:]
+    available = backends.available_backends()
+    assert tuple(available) == backends.BACKENDS[1:]
     assert all(available[name] is None for name in BACKENDS)
     theta, x = torch.randn(2, 3, 3, 2), torch.randn(4, 3)
     truth = CircuitLayer(theta, None, None, None, backend="reference", **PZ)(x)
@@ -118,7 +118,7 @@ def test_triton_backends_refuse_by_name_what_they_cannot_run(monkeypatch: pytest
     monkeypatch.delenv("TRITON_INTERPRET")
     if not torch.cuda.is_available():
         for backend in ("triton", "spectral-triton"):
-            assert "CUDA" in str(dispatch.available_backends()[backend])
+            assert "CUDA" in str(backends.available_backends()[backend])
             with pytest.raises(ValueError, match=f"backend '{backend}' cannot run this layer: .*CUDA"):
                 CircuitLayer(theta, None, None, None, backend=backend, **PZ)(x)
 

@@ -1,6 +1,7 @@
 """What a script of this folder says of kernels that it compiles for GPUs, in a process of its own.
 
-Those of the calling process may be interpreted.
+Those of the calling process may be interpreted. A script runs once a session: the workers of pytest-xdist share its
+rows.
 """
 
 from __future__ import annotations
@@ -13,12 +14,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+from filelock import FileLock
 
-def rows(script: str, cases: Sequence[str], folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """The script's rows by case and kernel; ``folder`` is for Triton's cache, so that everything is compiled."""
+
+def rows(script: str, cases: Sequence[str], factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    """The script's rows by case and kernel; everything is compiled, with a cache of Triton's that was empty before."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the session; a worker's own is in it
+    output = folder / f"{script}.jsonl"
+    with FileLock(output.with_suffix(".lock")):
+        if not output.exists():
+            output.write_text(_run(script, cases, factory.mktemp("triton-cache")))
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    return {(row["case"], row["kernel"]): row for row in found}
+
+
+def _run(script: str, cases: Sequence[str], folder: Path) -> str:
     command = [sys.executable, Path(__file__).with_name(script), *cases]
     environment = {**os.environ, "TRITON_CACHE_DIR": str(folder)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    return {(row["case"], row["kernel"]): row for row in found}
+    return done.stdout

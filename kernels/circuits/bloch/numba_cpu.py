@@ -26,8 +26,11 @@ MAX_SHARDS = 16
 _PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
 
 
-def numba_supported(*tensors: Tensor | None) -> bool:
-    """Whether the kernel takes such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing."""
+def numba_supported(*tensors: Tensor | None, dtype: torch.dtype | None = None) -> bool:
+    """Whether CPU kernels take such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing.
+
+    With ``dtype`` all must have that one.
+    """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
         return False
     if torch._C._are_functorch_transforms_active():
@@ -35,7 +38,7 @@ def numba_supported(*tensors: Tensor | None) -> bool:
     for t in tensors:
         if t is None:
             continue
-        if type(t) not in _PLAIN or not t.is_cpu or t.dtype not in _DTYPES:
+        if type(t) not in _PLAIN or not t.is_cpu or t.dtype not in _DTYPES or (dtype is not None and t.dtype != dtype):
             return False
     return True
 
@@ -65,22 +68,16 @@ def _array(tensor: Tensor, *shape: int) -> Any:
 
 
 class Case:
-    """One call, ready for the kernel; arguments are those of :func:`qkan.kernels.circuits.bloch.pytorch.circuits`.
-
-    Args:
-        at_points: ``x`` is (points, 1), and every edge circuit is evaluated there: (points, edges), edges in the order
-            (inputs, outputs). Not with ``reduce`` or ``edge_weight``.
-    """
+    """One call, ready for the kernel; arguments are those of :func:`qkan.kernels.circuits.bloch.pytorch.circuits`."""
 
     def __init__(
         self, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None, *,
-        ansatz: Ansatz, reps: int, readout: str, reduce: bool, at_points: bool = False,
+        ansatz: Ansatz, reps: int, readout: str, reduce: bool,
     ) -> None:  # fmt: skip
         self.like, self.shapes, self.reduce, self.reps = theta, (x, theta, weight, bias, edge_weight), reduce, reps
         outputs, inputs = theta.shape[-4:-2]
         self.edges, self.samples = outputs * inputs, x.shape[0]
-        self.wrap = (outputs, inputs) if at_points else (max(1, self.edges), 1)
-        self.outputs, self.inputs = (self.edges, 1) if at_points else (outputs, inputs)
+        self.outputs, self.inputs = outputs, inputs
         self.per_sample = theta.dim() == 5 and theta.shape[0] != 1
         self.readout = readout
         self.program = program(ansatz, reps, weight is not None, bias is not None)
@@ -111,7 +108,7 @@ class Case:
         outputs = part if cut_outputs else (0, self.outputs)
         samples = (0, self.samples) if cut_outputs else part
         flags = (self.reduce, self.readout == "amplitude", self.per_sample)
-        return _kernel().Call(self.inputs, *flags, *self.wrap, *outputs, *samples)
+        return _kernel().Call(self.inputs, *flags, max(1, self.edges), 1, *outputs, *samples)
 
     def _run(self) -> Any:
         """The kernel with the better lanes: samples, if they are many or of few edges."""

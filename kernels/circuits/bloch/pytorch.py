@@ -167,17 +167,16 @@ class Options:
     reps: int
     readout: str
     reduce: bool
-    at_points: bool = False
 
     def case(self, *tensors: Tensor | None) -> bloch_numba.Case:
         """The arguments of :func:`circuits` for the fused CPU kernel."""
-        options = {"readout": self.readout, "reduce": self.reduce, "at_points": self.at_points}
+        options = {"readout": self.readout, "reduce": self.reduce}
         return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
 
     def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
-        """The values of :func:`circuits` or :func:`at_points` from the fused kernel."""
+        """The values of :func:`circuits` from the fused kernel."""
         values = self.case(x, theta, *others).values()
-        return values if self.reduce or self.at_points else values.view(x.shape[0], *theta.shape[-4:-2])
+        return values if self.reduce else values.view(x.shape[0], *theta.shape[-4:-2])
 
 
 def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
@@ -193,12 +192,8 @@ def plain_circuits(
     options: Options, x: Tensor, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> Tensor:
     """:func:`circuits` in differentiable operations, without pieces: for vmap, second derivatives and exporters."""
-    if options.at_points:
-        theta, weight, bias = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)  # type: ignore[assignment]
     circuit = Circuit(x, theta, weight, bias, options.ansatz, options.reps)
     value = read(circuit.run(circuit.inputs(x, (slice(None), slice(None)))), options.readout)
-    if options.at_points:
-        return value.squeeze(-1)
     if options.reduce:
         value = (value if edge_weight is None else value * edge_weight).expand(-1, -1, theta.shape[-3]).sum(-1)
     return value
@@ -388,9 +383,6 @@ def at_points(
         (points, edges) in the dtype of theta, edges in the order (inputs, outputs).
     """
     x = points.unsqueeze(-1)
-    if bloch_numba.numba_supported(points, theta, weight, bias):
-        options = Options(ansatz, reps, "z", reduce=False, at_points=True)
-        return _FusedCircuits.apply(x, theta, weight, bias, None, options)
     # Edges stand where a layer has outputs, and there is one input.
     planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
     values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from qkan.kernels import layer as dispatch
+from qkan.kernels import backends
 
 
 def facts(output: str) -> dict[str, str]:
@@ -22,7 +22,7 @@ def test_versions_are_those_of_this_process(qkan) -> None:
 
 def test_backends_say_why_they_cannot_run(monkeypatch: pytest.MonkeyPatch, qkan) -> None:
     reasons = {"bloch": None, "triton": "triton is not installed: pip install triton"}
-    monkeypatch.setattr(dispatch, "available_backends", lambda: reasons)
+    monkeypatch.setattr(backends, "available_backends", lambda: reasons)
     shown = facts(qkan("info").output)
     assert (shown["bloch"], shown["triton"]) == ("can run", "triton is not installed: pip install triton")
 

@@ -28,7 +28,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    return built.rows("rational_triton_builds.py", CASES, tmp_path_factory.mktemp("triton-cache"))
+    return built.rows("rational_triton_builds.py", CASES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -29,7 +29,7 @@ SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    return built.rows("recurrence_triton_resources.py", CASES, tmp_path_factory.mktemp("triton-cache"))
+    return built.rows("recurrence_triton_resources.py", CASES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -43,7 +43,7 @@ def test_exact_for_inputs_of_any_size(name: str, reps: int, circuits: int) -> No
     for backend in ("spectral", "bloch", "reference"):
         circuit = CircuitLayer(*tensors, ansatz=ANSATZE[name], reps=reps, backend=backend)  # type: ignore[arg-type]
         if backend == "spectral":
-            assert circuit.choose(x).plan.kind == "sums"  # type: ignore[union-attr]
+            assert circuit.explain(x).plan.kind == "sums"  # type: ignore[union-attr]
         y = circuit(x)
         upstream = torch.cos(torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape)
         results.append([y, circuit.edges(x), *torch.autograd.grad(y, leaves, upstream)])
@@ -66,7 +66,7 @@ def test_few_samples_of_a_narrow_domain_take_fewer_terms() -> None:
     tensors = arguments("pz", 3, 3, 4, torch.float64)
     assert (
         CircuitLayer(*tensors, ansatz=ANSATZE["pz"], reps=4, backend="spectral")
-        .choose(  # type: ignore[arg-type]
+        .explain(  # type: ignore[arg-type]
             torch.full((50, 4), 0.1, dtype=torch.float64)
         )
         .plan.kind

@@ -136,7 +136,7 @@ def test_defect_5_many_repetitions_run_on_what_was_asked_for() -> None:
     expected = layer(**deep, backend="reference")(inputs(7).double())
     for backend in ("spectral", "bloch"):
         own = layer(**deep, backend=backend)
-        assert own._circuits().choose(inputs(7).double()).backend == backend
+        assert own._circuits().explain(inputs(7).double()).backend == backend
         torch.testing.assert_close(own(inputs(7).double()), expected, rtol=0, atol=1e-12)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from qkan import Noise, PennyLane, QKANLayer
 from qkan._util import optional as require
-from qkan.kernels import layer as dispatch
+from qkan.kernels import backends
 from qkan.quantum import runtime_estimate as workload
 
 
@@ -172,6 +172,6 @@ def test_a_simulator_of_ones_own_is_a_backend() -> None:
         def phi(self, x: torch.Tensor, theta: torch.Tensor, *preacts: object, **circuit: object) -> torch.Tensor:
             return torch.full(torch.broadcast_shapes(x.shape, theta.shape[:-2]), 0.5)
 
-    assert isinstance(Half(), dispatch.Simulator)
+    assert isinstance(Half(), backends.Simulator)
     layer = QKANLayer(3, 2, 1, base_activation=None, backend=Half())
     assert torch.equal(layer(torch.zeros(4, 3)), torch.full((4, 2), 1.5))

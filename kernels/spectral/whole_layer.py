@@ -1,0 +1,327 @@
+"""A whole layer on the CPU as one node of autograd's graph, in five Numba kernels: two forward and three backward.
+
+Coefficients are written where the product reads them, and their gradients are read where threads have left them, so
+that nothing is laid out again between the kernels. A small layer costs what Python does around the kernels: frames are
+made once and copied, with the addresses of a call filled in. Nothing but arguments and the weights of the derivative is
+kept for the backward pass. Derivatives of derivatives and transforms go through the formulas in PyTorch.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.vjp import vjp_needed
+from qkan.kernels.spectral import coefficients as spectral
+from qkan.kernels.spectral.matmul import Sum, plain_sum
+from qkan.kernels.spectral.numba_coefficients import PointRule, bits_of, point_rule, sizes_of
+from qkan.kernels.spectral.numba_cpu import ROWS, SHARD_WORK, kernel_params, padded
+
+#: Most threads of a call, so that the size of scratch memory is bounded.
+MOST_THREADS = 64
+
+
+@lru_cache(maxsize=256)
+def layer_kernels(
+    rule: PointRule, outputs: int, inputs: int, base: str | None, given: tuple[bool, ...], dtype: torch.dtype
+) -> LayerKernels:
+    """The kernels of layers of a size; ``given``: which of the six tensors of a layer are there."""
+    return LayerKernels(rule, outputs, inputs, base, given, dtype)
+
+
+class LayerKernels:
+    """Forward and backward pass of layers of one kind and size.
+
+    The tensors of a layer are theta (outputs, inputs, rows, angles), pre-activation weight and bias (outputs, inputs,
+    reps), weights of the sum (outputs, inputs), base weights (outputs, inputs) and an offset (outputs,); contiguous, of
+    one dtype, all but theta may be None.
+    """
+
+    def __init__(
+        self, rule: PointRule, outputs: int, inputs: int, base: str | None, given: tuple[bool, ...], dtype: torch.dtype
+    ) -> None:
+        from qkan.kernels.spectral import numba_kernels as features
+        from qkan.kernels.spectral import numba_point_kernels as circuits
+
+        self.rule, self.outputs, self.inputs, self.dtype = rule, outputs, inputs, dtype
+        self.circuits, self.features = circuits, features
+        basis, number = rule.basis(1.0, base), dtype.itemsize
+        self.terms = rule.points - 1 + (base is not None)
+        lanes = circuits.LANES
+        wide, high = padded(outputs, lanes), padded(inputs, ROWS)
+        depth, edges = self.terms * inputs, inputs * outputs
+        self.matrix, self.derivative = depth * wide, padded(depth, lanes) * outputs
+        per_edge = (rule.columns, rule.reps, rule.reps, 1, 1)
+        self.lengths = [n * edges if there else 0 for n, there in zip(per_edge, given, strict=False)]
+        self.lengths.append(outputs if given[5] else 0)
+        packed = (depth * lanes, inputs * lanes, lanes, outputs, 1, 1)
+        copies = (lanes, high * wide, wide, 0, 1, 1)
+        forward, backward = (sizes_of(rule, outputs, inputs, layout) for layout in (packed, copies))
+        self.exact, self.scratch = forward.exact, forward.scratch
+        self.circuit_work = forward.work
+        self.copy = self.terms * high * wide
+        head, one = (0, 0, 1), bits_of(1.0)
+        empty = (0, 0) * 17
+        more = (0, 1, self.copy, outputs, one)
+        self._coefficients = array("q", (*head, *forward.integers, *more, *rule.given, *empty))
+        self._gradients = array("q", (*head, *backward.integers, *more, *rule.given, *empty))
+        params, planes = kernel_params(basis, False, inputs), rule.points - 1
+        chunk = features.CHUNK
+        self.rooms = (
+            chunk * (wide + (2 * planes + 4) * inputs),
+            chunk * (wide + (planes + 4) * high),
+            chunk * (outputs + padded(depth) + (planes + 3) * inputs),
+        )
+        sizes = ((outputs, 0), (outputs, 0), (outputs, depth))
+        self._products, self._matrix_gradients, self._input_gradients = (
+            array("q", (*head, *params, 0, *size, room, *(0, 0) * 9))
+            for size, room in zip(sizes, self.rooms, strict=True)
+        )
+        self._unit_radius = self._radius_bits(1.0)
+        self.bytes = number
+
+    def _radius_bits(self, radius: float) -> int:
+        """The bits of the radius in the dtype, in the lower bytes of an integer."""
+        code, whole = ("f", "i") if self.dtype == torch.float32 else ("d", "q")
+        (bits,) = struct.unpack(whole, struct.pack(code, radius))
+        return bits
+
+    def _threads(self, work: int, most: int) -> int:
+        return max(1, min(torch.get_num_threads(), MOST_THREADS, most, work // SHARD_WORK))
+
+    def _features_frame(self, template: array[int], rows: int, shards: int, radius: float, room: int) -> array[int]:
+        """A frame of a kernel of features with its radius, which stands in the frame itself."""
+        jit, frame = self.features, template[:]
+        frame[2], frame[jit.COUNT] = shards, rows
+        frame[-1] = self._unit_radius if radius == 1.0 else self._radius_bits(radius)
+        frame[jit.RADIUS], frame[jit.RADIUS + 1] = frame.buffer_info()[0] + 8 * (len(frame) - 1), 1
+        frame[jit.ROOM], frame[jit.ROOM + 1] = room, frame[jit.ROOM_SIZE] * shards
+        return frame
+
+    def forward(
+        self, x: Tensor, tensors: Sequence[Tensor | None], radius: float, *, slopes: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Outputs (samples, outputs) for x (samples, inputs), contiguous.
+
+        Args:
+            x: inputs.
+            tensors: the six of the layer.
+            radius: half the width of the domain of Chebyshev polynomials, 1 for Fourier.
+            slopes: whether the gradient of x will be asked for.
+
+        Returns:
+            the outputs, and what :meth:`backward` needs for the gradient of x.
+        """
+        jit, rows, number = self.circuits, x.shape[0], self.bytes
+        work, chunks = rows * self.terms * self.inputs * self.outputs, max(1, rows // self.features.CHUNK)
+        threads, workers = self._threads(self.circuit_work, 16), self._threads(work, chunks)
+        scratch = max(self.scratch * threads, self.rooms[0] * workers)
+        edges = self.inputs * self.outputs
+        # One block: doubles first, then matrix, constants and scratch memory.
+        room = torch.empty(
+            8 * self.exact * threads + number * (self.matrix + edges + scratch), dtype=torch.uint8, device="cpu"
+        )
+        exact = room.data_ptr()
+        matrix = exact + 8 * self.exact * threads
+        constant = matrix + number * self.matrix
+        spare = constant + number * edges
+        frame = self._coefficients[:]
+        frame[2] = threads
+        if radius != 1.0:
+            frame[jit.RADIUS_BITS] = bits_of(radius)
+        self._enter(frame, tensors, jit.THETA)
+        at = jit.MATRIX
+        frame[at], frame[at + 1], frame[at + 2], frame[at + 3] = matrix, self.matrix, constant, edges
+        frame[jit.SCRATCH], frame[jit.SCRATCH + 1] = spare, self.scratch * threads
+        frame[jit.EXACT], frame[jit.EXACT + 1] = exact, self.exact * threads
+        derivative = None
+        if slopes:
+            derivative = x.new_empty(self.derivative)
+            analysis, frame[jit.SLOPES] = self.rule.slopes[0]
+            frame[jit.SLOPE_ANALYSIS], frame[jit.SLOPE_ANALYSIS + 1] = analysis
+            frame[jit.SLOPE_MATRIX], frame[jit.SLOPE_MATRIX + 1] = derivative.data_ptr(), self.derivative
+        jit.COEFFICIENTS.run(self.dtype, frame, threads)
+        out = x.new_empty(rows, self.outputs)
+        frame = self._features_frame(self._products, rows, workers, radius, spare)
+        at = self.features.ARRAYS[0]
+        arrays = (x.data_ptr(), x.numel(), constant, edges, 0, 0, matrix, self.matrix, out.data_ptr(), out.numel())
+        frame[at : at + 10] = array("q", arrays)
+        self.features.PRODUCTS.run(self.dtype, frame, workers)
+        return out, derivative
+
+    def _enter(self, frame: array[int], tensors: Sequence[Tensor | None], at: int) -> None:
+        """Enter addresses and lengths of the tensors of a layer."""
+        for tensor, length in zip(tensors, self.lengths, strict=False):
+            if tensor is not None:
+                frame[at], frame[at + 1] = tensor.data_ptr(), length
+            at += 2
+
+    def backward(
+        self,
+        x: Tensor,
+        tensors: Sequence[Tensor | None],
+        radius: float,
+        derivative: Tensor | None,
+        grad: Tensor,
+        needs: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients of x and of the six tensors from that of the outputs, None where ``needs`` says so.
+
+        Args:
+            x, tensors, radius: as of :meth:`forward`.
+            derivative: what it gave.
+            grad: (samples, outputs), contiguous.
+            needs: seven flags.
+        """
+        rows = x.shape[0]
+        work, chunks = rows * self.terms * self.inputs * self.outputs, max(1, rows // self.features.CHUNK)
+        workers = self._threads(work, chunks)
+        of_x = None
+        if needs[0] and derivative is not None:
+            of_x = torch.zeros_like(x)
+            room = x.new_empty(self.rooms[2] * workers)
+            frame = self._features_frame(self._input_gradients, rows, workers, radius, room.data_ptr())
+            at, total = self.features.ARRAYS[0], grad.numel()
+            arrays = (0, 0, derivative.data_ptr(), self.derivative, x.data_ptr(), x.numel(), grad.data_ptr(), total)
+            frame[at : at + 12] = array("q", (*arrays, of_x.data_ptr(), x.numel(), 0, 0))
+            self.features.INPUT_GRADIENTS.run(self.dtype, frame, workers)
+        found = [
+            torch.empty_like(t) if need and t is not None else None for t, need in zip(tensors, needs[1:], strict=True)
+        ]
+        if any(needs[1:]):
+            self._parameter_gradients(x, tensors, radius, grad, workers, found)
+        return [of_x, *found]
+
+    def _parameter_gradients(
+        self,
+        x: Tensor,
+        tensors: Sequence[Tensor | None],
+        radius: float,
+        grad: Tensor,
+        workers: int,
+        found: list[Tensor | None],
+    ) -> None:
+        """Write the gradients of the tensors to ``found``."""
+        jit, rows, copies = self.circuits, x.shape[0], (self.copy + self.outputs) * workers
+        of_matrix, room = x.new_zeros(copies), x.new_zeros(self.rooms[1] * workers)
+        frame = self._features_frame(self._matrix_gradients, rows, workers, radius, room.data_ptr())
+        at, matrix, total = self.features.ARRAYS[0], of_matrix.data_ptr(), grad.numel()
+        bias = matrix + self.bytes * self.copy * workers
+        sizes = self.copy * workers, self.outputs * workers
+        arrays = (0, 0, x.data_ptr(), x.numel(), grad.data_ptr(), total, matrix, sizes[0], bias, sizes[1])
+        frame[at : at + 10] = array("q", arrays)
+        self.features.MATRIX_GRADIENTS.run(self.dtype, frame, workers)
+        offset = found[5]
+        if offset is not None:
+            torch.sum(of_matrix[sizes[0] :].view(workers, self.outputs), 0, out=offset)
+        threads = self._threads(3 * self.circuit_work, 16)
+        room = torch.empty((8 * self.exact + self.bytes * self.scratch) * threads, dtype=torch.uint8, device="cpu")
+        frame = self._gradients[:]
+        frame[2], frame[jit.COPIES], frame[jit.RADIUS_BITS] = threads, workers, bits_of(radius)
+        self._enter(frame, tensors[:4], jit.THETA)
+        at = jit.MATRIX
+        frame[at], frame[at + 1], frame[at + 2], frame[at + 3] = matrix, sizes[0], bias, sizes[1]
+        self._enter(frame, found[:5], jit.OF_THETA)
+        exact = room.data_ptr()
+        frame[jit.SCRATCH], frame[jit.SCRATCH + 1] = exact + 8 * self.exact * threads, self.scratch * threads
+        frame[jit.EXACT], frame[jit.EXACT + 1] = exact, self.exact * threads
+        jit.COEFFICIENT_GRADIENTS.run(self.dtype, frame, threads)
+
+
+LayerParameters = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+
+
+class Expanded(NamedTuple):
+    """How a layer is expanded.
+
+    Attributes:
+        kind, points, radius: as of :class:`qkan.kernels.backend_choice.Plan`.
+        ansatz, reps: the circuits.
+        base: the name of a base activation, or None.
+    """
+
+    kind: str
+    points: int
+    radius: float
+    ansatz: Ansatz
+    reps: int
+    base: str | None
+
+
+class _WholeLayer(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x, theta, weight, bias, edge_weight, base_weight, offset, kernels: LayerKernels, how):
+        tensors = (theta, weight, bias, edge_weight, base_weight, offset)
+        out, ctx.derivative = kernels.forward(x, tensors, how.radius, slopes=ctx.needs_input_grad[0])
+        ctx.save_for_backward(x, *tensors)
+        ctx.kernels, ctx.how = kernels, how
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        x, *tensors = saved = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:7]
+        if torch.is_grad_enabled() or not numba_supported(grad):
+            return *vjp_needed(lambda *given: plain_layer(ctx.how, *given), saved, needs, grad), None, None
+        grad = grad.contiguous()
+        return *ctx.kernels.backward(x, tensors, ctx.how.radius, ctx.derivative, grad, needs), None, None
+
+
+def plain_layer(
+    how: Expanded,
+    x: Tensor,
+    theta: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    edge_weight: Tensor | None,
+    base_weight: Tensor | None,
+    offset: Tensor | None,
+) -> Tensor:
+    """:func:`whole_layer` in differentiable operations."""
+    if weight is None:
+        expansion = spectral.fourier(theta, bias, edge_weight, ansatz=how.ansatz, reps=how.reps)
+    else:
+        expansion = spectral.chebyshev(
+            theta, weight, bias, edge_weight, ansatz=how.ansatz, reps=how.reps, radius=how.radius, terms=how.points
+        )
+    if base_weight is not None and how.base is not None:
+        expansion = expansion.with_base(how.base, base_weight)
+    constant = expansion.constant.sum(0)
+    constant = constant if offset is None else constant + offset
+    return plain_sum(Sum(expansion.basis), x, expansion.matrix, constant)
+
+
+def whole_layer(how: Expanded, x: Tensor, tensors: LayerParameters) -> Tensor:
+    """A layer with a circuit for every edge, expanded and summed.
+
+    Args:
+        how: the expansion.
+        x: (samples, inputs), a tensor that the CPU kernels take, as those of ``tensors`` are, all of one dtype.
+        tensors: theta (outputs, inputs, rows, angles); pre-activation weight and bias (outputs, inputs, reps), weights
+            of the sum (outputs, inputs), base weights (outputs, inputs) and an offset (outputs,), or None.
+
+    Returns:
+        (samples, outputs); first and second derivatives work.
+    """
+    if not x.is_contiguous():
+        x = x.contiguous()
+    given = [False] * 6
+    for place, tensor in enumerate(tensors):
+        if tensor is not None:
+            given[place] = True
+            if not tensor.is_contiguous():
+                tensors = (*tensors[:place], tensor.contiguous(), *tensors[place + 1 :])  # type: ignore[assignment]
+    theta = tensors[0]
+    rule = point_rule(how.kind, how.points, how.ansatz, how.reps, given[1], given[2], theta.dtype)
+    kernels = layer_kernels(rule, theta.shape[0], theta.shape[1], how.base, tuple(given), theta.dtype)
+    if torch.is_grad_enabled():
+        return _WholeLayer.apply(x, *tensors, kernels, how)
+    return kernels.forward(x, tensors, how.radius, slopes=False)[0]
