@@ -56,7 +56,8 @@ bench-lstm: ## measure recurrences
 bench-rational: ## measure rational activations
 bench-block: ## measure GPT blocks with an MLP and with HQKANs
 
-# One environment a package, with the torch of .venv. The original package is built with the torch that it runs with.
+# One environment a package, with the torch of constraints.txt. The original package is built with the torch that it runs
+# with. `make -k bench-peers` goes on where an index lacks a package: --peers then says that it is not installed.
 bench-peers: $(patsubst benchmarks/peers/%.txt,$(PEERS)/%/.installed,$(wildcard benchmarks/peers/*.txt)) ## make the environments of the packages that --peers measures, in build/peers
 
 $(PEERS)/%/.installed: benchmarks/peers/%.txt constraints.txt | $(STAMP)

@@ -29,6 +29,7 @@ def lazy_exports(
         return getattr(import_module(f"{package}.{home[name]}"), name)
 
     def dir_() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home, *packages})
+        special = {name for name in vars(sys.modules[package]) if name.startswith("__")}
+        return sorted({*special, *home, *packages})
 
     return getattr_, dir_, sorted(home)

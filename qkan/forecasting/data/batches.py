@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ EVALUATION_BATCH = 4096
 
 
 class Forward(Protocol):
-    """What :func:`roll` needs of a model, a :class:`RecurrentForecaster` or an exported program.
+    """What :func:`recursive_forecast` needs of a model, a :class:`RecurrentForecaster` or an exported program.
 
     Called with inputs (B, window, channels) and, if anything is known in advance, (B, horizon, known channels), it
     returns (B, horizon), or (B, horizon, quantiles) with an odd number of them.
@@ -115,7 +115,7 @@ class WindowTensors:
         return Batch((inputs, self.known[future]), targets, weights)
 
     def stretches(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather what forecasts of the windows ``index`` may see, for :func:`roll`.
+        """Gather what forecasts of the windows ``index`` may see, for :func:`recursive_forecast`.
 
         Returns:
             ``values`` of the input steps, (B, window, channels), and ``known`` of input and target steps,
@@ -130,7 +130,7 @@ class WindowTensors:
         return first + steps[: self.window], first + steps[self.window :]
 
 
-def roll(model: Forward, values: Tensor, known: Tensor, steps: int, *, masked: bool = False) -> Tensor:
+def recursive_forecast(model: Forward, values: Tensor, known: Tensor, steps: int, *, masked: bool = False) -> Tensor:
     """Forecast ``steps`` steps; beyond the model's own horizon, forecasts become inputs, block by block.
 
     The middle quantile is fed back. A forecast that is fed back counts as observed, and past covariates keep their last
@@ -175,14 +175,15 @@ def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
     """Return the model's predictions for all windows, computed on the model's device.
 
     Returns:
-        Scaled quantiles, ascending, (N, horizon, quantiles) on the CPU, as of :func:`roll`.
+        Scaled quantiles, ascending, (N, horizon, quantiles) on the CPU, as of :func:`recursive_forecast`.
     """
     device = next(model.parameters()).device
     was_training, windows = model.training, windows.to(device)
     model.eval()
+    forward = cast("Forward", model)
     with torch.inference_mode():
         parts = [
-            roll(model, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()  # type: ignore[arg-type]
+            recursive_forecast(forward, *windows.stretches(index), windows.horizon, masked=windows.masked).cpu()
             for index in in_order(len(windows))
         ]
     model.train(was_training)

@@ -198,7 +198,7 @@ def predict(
     import pandas as pd
 
     from qkan.datasets import last_windows, read_future
-    from qkan.forecasting.data.batches import roll
+    from qkan.forecasting.data.batches import recursive_forecast
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
@@ -211,7 +211,7 @@ def predict(
     values, known = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(known)
-        scaled = roll(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
+        scaled = recursive_forecast(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
     _check_finite(run, series, scaled)
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
     forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan

@@ -96,7 +96,7 @@ def fit(
     """Train ``model`` in place and leave it with its best weights, in all processes alike.
 
     Args:
-        model: as of :func:`qkan.forecasting.data.batches.roll`, with the horizon of the windows.
+        model: as of :func:`qkan.forecasting.data.batches.recursive_forecast`, with the horizon of the windows.
         train: The training windows.
         validation: The validation windows; with none of them, all epochs are trained.
         config: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed``, ``device``, ``precision``, the loss and the

@@ -5,7 +5,7 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.forecasting import build_forecaster
-from qkan.forecasting.data.batches import WindowTensors, predict_windows, roll
+from qkan.forecasting.data.batches import WindowTensors, predict_windows, recursive_forecast
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.training.loop import fit
 
@@ -63,7 +63,7 @@ def test_rolling_equals_rolling_by_hand(horizon):
     model = RecurrentForecaster(torch.nn.GRU(5, 3, batch_first=True), 3, horizon, known_channels=2)
     torch.nn.init.normal_(model.known.weight)
     values, known = torch.randn(6, 4, 3), torch.randn(6, 4 + 5, 2)
-    found = roll(model, values, known, 5, masked=True)
+    found = recursive_forecast(model, values, known, 5, masked=True)
     history, expected = values.clone(), []
     while len(expected) < 5:
         done = len(expected)
