@@ -21,6 +21,8 @@ from qkan.kernels.spectral import sum_frequencies as sums
 Radius = float | Callable[[], float] | None
 #: A Chebyshev expansion on a much smaller domain would divide the rounding of its slopes by that domain's size.
 MIN_RADIUS = 2**-4
+#: From here on a radius, rounded up, may overflow in single precision.
+MAX_RADIUS = 2.0**127
 
 
 class Plan(NamedTuple):
@@ -86,7 +88,7 @@ def _plan_chebyshev(
 
 def chebyshev_plan(bound: float, width: float, eps: float) -> Plan | str:
     """The plan for inputs up to ``bound`` and sums of |w_l| up to ``width``, or the reason why there is none."""
-    if not math.isfinite(bound):
+    if not bound < MAX_RADIUS:
         return f"its inputs are bounded by {bound} only"
     mantissa, exponent = math.frexp(max(bound, MIN_RADIUS))
     bound = math.ldexp(math.ceil(mantissa * 2**20), exponent - 20)  # a little wider, and exact in single precision

@@ -198,6 +198,12 @@ class CircuitLayer:
         tensors = (theta, weight, bias, self.edge_weight, base_weight, self.offset)
         if not numba_supported(x, *tensors, dtype=theta.dtype):
             return None
+        outputs, inputs = theta.shape[:2]
+        spectral.check_sizes(self.ansatz, self.reps, theta, weight, bias, self.edge_weight, base_weight)
+        if x.shape[-1] != inputs or (self.offset is not None and self.offset.shape != (outputs,)):
+            raise ValueError(
+                f"inputs {tuple(x.shape)} or offset do not fit circuits of {outputs} outputs and {inputs} inputs"
+            )
         flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         samples = flat.shape[0]
         if self.backend == "auto" and samples < 3:
@@ -209,7 +215,6 @@ class CircuitLayer:
             plan = chebyshev_plan(*sizes, torch.finfo(theta.dtype).eps)
         if isinstance(plan, str):
             return None
-        outputs, inputs = theta.shape[:2]
         work = cost.Work(samples, inputs, outputs, outputs * inputs, self.reps, weight is not None)
         if self.backend == "auto" and cheapest(Case(work, "cpu", plan, ON_CPU)) != "spectral":
             return None

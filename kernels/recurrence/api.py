@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
@@ -67,14 +69,15 @@ def run(
     Raises:
         ValueError: an unknown backend, or one asked for by name that cannot run; the message says why.
     """
-    if backend == "reference":
+    if backend == "reference" or forward_ad._current_level >= 0:  # only plain operations can differentiate forward
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
     chosen = ENGINES.choose(backend, spec, (steps, *weights))
     if spec.inputs and not chosen.takes_inputs:
         spec, steps, weights = recurrence_reference.without_inputs(spec, steps, weights)
     tensors = (steps, *weights, h_0, c_0)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    if torch.compiler.is_compiling():
+    # Other kinds of tensors (fake ones) have no memory that kernels could read.
+    if torch.compiler.is_compiling() or type(steps) not in (Tensor, Parameter):
         outputs, h_n, c_n = _OPERATION(spec, layout, chosen, keep, tensors)
         return outputs, h_n, c_n
     whole = [_contiguous(t) for t in tensors]

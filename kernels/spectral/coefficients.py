@@ -187,12 +187,31 @@ def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, T
     return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)[:2]
 
 
+def check_sizes(
+    ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, *per_edge: Tensor | None
+) -> None:
+    """Check parameters whose addresses kernels take: theta (outputs, inputs, rows, angles) and what belongs to it.
+
+    Raises:
+        ValueError: one that has not as many numbers as its circuits need.
+    """
+    outputs, inputs = theta.shape[:2]
+    sizes = (ansatz.rows(reps) * ansatz.angles, reps, reps, *(1 for _ in per_edge))
+    for tensor, each in zip((theta, weight, bias, *per_edge), sizes, strict=True):
+        if tensor is not None and tensor.numel() != outputs * inputs * each:
+            raise ValueError(
+                f"a parameter of shape {tuple(tensor.shape)} does not fit {outputs} outputs and {inputs} inputs with "
+                f"{each} numbers an edge"
+            )
+
+
 def _expand(
     basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> Expansion:
     tensors = theta, weight, bias, edge_weight
     if not numba_supported(*tensors, dtype=theta.dtype):
         return Expansion(basis, *_coefficients(rule, *tensors))
+    check_sizes(rule.ansatz, rule.reps, *tensors)
     if torch.is_grad_enabled():
         return Expansion(basis, *_FusedCoefficients.apply(*tensors, rule))
     return Expansion(basis, *_numba_coefficients(rule, *tensors))

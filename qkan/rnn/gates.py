@@ -19,6 +19,7 @@ from qkan.kernels.common.host_sync import cannot_sync, largest
 from qkan.kernels.recurrence.circuits_cpu import Circuits, Parameters, circuits_of
 from qkan.kernels.recurrence.types import GATES, Spec
 from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.coefficients import check_sizes
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.options import CircuitOptions, positive_int
@@ -80,7 +81,7 @@ class QKANGates(Gates):
         self.hidden_size = hidden
         self.input = QKANLayer(inputs, outputs, **_with_circuits_for(inputs, widest, options))
         self.hidden = QKANLayer(recurrent, outputs, **_with_circuits_for(recurrent, widest, options))
-        self.bias = _gate_bias(hidden, cell, options) if bias else None
+        self.register_parameter("bias", _gate_bias(hidden, cell, options) if bias else None)
         self.reset_parameters(options.get("generator"))
 
     def reset_parameters(self, generator: torch.Generator | None) -> None:
@@ -126,19 +127,31 @@ class QKANGates(Gates):
         if not (_bare(first) and _bare(second)) or second.ansatz is not ansatz or second.reps != reps:
             return None
         a, b = first._parameters, second._parameters
-        theta_x, theta_h = a.get("theta"), b.get("theta")
-        if theta_x is None or theta_h is None:  # parametrized or pruned by torch's own tools
+        try:
+            theta_x, theta_h = a["theta"], b["theta"]
+            parameters = Parameters(
+                theta_x, theta_h, a["preact_weight"], b["preact_weight"], a["preact_bias"], b["preact_bias"],  # type: ignore[arg-type]
+                self._parameters["bias"], projection,
+            )  # fmt: skip
+        except KeyError:  # parametrized or pruned by torch's own tools
             return None
-        parameters = Parameters(
-            theta_x, theta_h, a["preact_weight"], b["preact_weight"], a["preact_bias"], b["preact_bias"],
-            self._parameters.get("bias"), projection,
-        )  # fmt: skip
         dtype = theta_x.dtype
         for tensor in (x, *states, *parameters):
             if tensor is not None and tensor.dtype != dtype:
                 return None
         if not numba_supported(x, *states, *parameters):
             return None
+        p = parameters
+        if (p.weight_x is None) != (p.weight_h is None) or (p.phase_x is None) != (p.phase_h is None):
+            return None
+        gates = GATES["lstm"] * self.hidden_size
+        if theta_x.shape[:2] != (gates, x.shape[1]) or theta_h.shape[:2] != (gates, states[0].shape[1]):
+            raise ValueError(
+                f"theta of shapes {tuple(theta_x.shape)} and {tuple(theta_h.shape)} does not fit {x.shape[1]} inputs, "
+                f"{states[0].shape[1]} states and {gates} gates"
+            )
+        check_sizes(ansatz, reps, theta_x, p.weight_x, p.phase_x)
+        check_sizes(ansatz, reps, theta_h, p.weight_h, p.phase_h)
         circuits = circuits_of(ansatz, reps, parameters)
         if parameters.weight_x is None or parameters.weight_h is None:
             return circuits, circuits.fourier, parameters
@@ -186,8 +199,8 @@ def _bare(layer: QKANLayer) -> bool:
         and layer.base_activation is None
         and layer.preact_trainable != "input"
         and layer.backend in ("auto", "spectral")
-        and own.get("postact_weight") is None
-        and own.get("postact_bias") is None
+        and own.get("postact_weight", layer) is None  # missing: parametrized or pruned by torch's own tools
+        and own.get("postact_bias", layer) is None
         and layer._buffers.get("edge_mask") is None
     )
 

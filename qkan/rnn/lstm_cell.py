@@ -121,7 +121,9 @@ class QKANLSTMCell(HasBackend):
     def _frozen(self) -> list[Tensor] | None:
         """All tensors of frozen gates, without a walk over the modules; None where they are not frozen."""
         gates: Any = self._modules["cell"]._modules["gates"]  # type: ignore[union-attr]  # attributes of modules are slow
-        own: list[Tensor | None] = [gates._parameters.get("bias")]
+        if "bias" not in gates._parameters:  # parametrized or pruned by torch's own tools
+            return None
+        own: list[Tensor | None] = [gates._parameters["bias"]]
         for name in ("input", "hidden"):
             layer = gates._modules[name]
             if not isinstance(layer, FrozenLayer):

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from qkan.kan.jhcg import affine, reset_affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.host_sync import cannot_sync, exporting
+from qkan.kernels.common.host_sync import cannot_sync, exporting, largest
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import circuits_cpu
@@ -58,7 +58,8 @@ class UnidirectionalRNN(nn.Module):
         # |o tanh(c)| < 1, a projection stretches it by at most a row sum, and the caller's h_0 may be larger. A GRU's h
         # lies between the one before and a tanh.
         own = 1.0 if self.projection is None else float(self.projection.weight.detach().abs().sum(-1).max())
-        return max(own, float(h_0.detach().abs().max())) if h_0.numel() else own
+        reach = largest(h_0)  # of those that are finite: one NaN must not hide the others
+        return math.inf if reach is None else max(own, reach)
 
     def forward(
         self, x: Tensor, layout: Layout, states: States, backend: Backend = "auto", chunk: int | None = None

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
+from qkan import QKANLayer
 from qkan.kernels import backends
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.layer import CircuitLayer
@@ -134,3 +136,38 @@ def test_a_circuit_that_no_input_reaches_is_constant() -> None:
     for result in results[:2]:
         for value, expected in zip(result, results[2], strict=True):
             torch.testing.assert_close(value, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("postact_weight", (4, 1)), ("theta", (4, 3, 1, 2)), ("base_weight", (4, 2))]
+)
+def test_parameters_of_another_size_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    layer = QKANLayer(3, 4, postact_weight_trainable=True, base_activation="silu")
+    for samples in (2, 50):
+        with pytest.raises((ValueError, RuntimeError, IndexError)):
+            torch.func.functional_call(layer, {name: torch.zeros(shape)}, (torch.zeros(samples, 3),))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_forward_derivatives(trained: bool) -> None:
+    make = torch.Generator().manual_seed(5)
+    x, v = torch.randn(2, 50, 3, generator=make, dtype=torch.float64)
+    layer = QKANLayer(3, 4, preact_trainable=trained, dtype=torch.float64, generator=make)
+    with torch.no_grad():
+        expected = (layer(x + 1e-6 * v) - layer(x - 1e-6 * v)) / 2e-6
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad), forward_ad.dual_level():
+            found = forward_ad.unpack_dual(layer(forward_ad.make_dual(x, v))).tangent
+        assert found is not None
+        torch.testing.assert_close(found, expected, atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-38])
+def test_the_largest_number_is_an_input(weight: float) -> None:
+    layer = QKANLayer(3, 4, preact_trainable=True, base_activation=None)
+    torch.nn.init.constant_(layer.preact_weight, weight)  # type: ignore[arg-type]
+    x = torch.ones(50, 3)
+    x[0, 0] = torch.finfo(torch.float32).max
+    found = layer(x)
+    layer.backend = "reference"
+    torch.testing.assert_close(found, layer(x), atol=2e-6, rtol=0)

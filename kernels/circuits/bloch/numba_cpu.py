@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
@@ -27,13 +28,14 @@ _PLAIN, _DTYPES = (Tensor, Parameter), (torch.float32, torch.float64)
 
 
 def numba_supported(*tensors: Tensor | None, dtype: torch.dtype | None = None) -> bool:
-    """Whether CPU kernels take such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing.
+    """Whether CPU kernels take such tensors: plain ones in float32 or float64 on the CPU, and nobody is tracing
+    or differentiates forward.
 
     With ``dtype`` all must have that one.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
         return False
-    if torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return False
     for t in tensors:
         if t is None:

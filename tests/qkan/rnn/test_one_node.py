@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.nn.utils import parametrize, prune
 from torch.nn.utils.rnn import pack_sequence
 
-from qkan import QKANLSTM, QKANLayer, QKANLSTMCell
+from qkan import QKANGRU, QKANLSTM, QKANLayer, QKANLSTMCell
 from qkan.kernels.recurrence import circuits_cpu
+from qkan.rnn.gates import QKANGates
 
 F64 = torch.float64
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -211,3 +215,92 @@ def test_a_cell_is_one_step_of_it(ran: list[str]) -> None:
     cell.backend = "reference"
     torch.testing.assert_close(cell(x)[0], h, rtol=0, atol=1e-6)
     assert cell.explain_backend(x[0]) == "step by step: backend 'reference' was asked for by name"
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        """Twice the weight."""
+        return 2 * weight
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("bias", {}),
+        ("theta", {}),
+        ("preact_weight", {"preact_trainable": True}),
+        ("preact_bias", {"preact_trainable": True}),
+        ("postact_weight", {"postact_weight_trainable": True}),
+        ("postact_bias", {"postact_bias_trainable": True}),
+    ],
+)
+def test_parameters_that_torch_rewrites_are_not_left_out(name: str, options: dict[str, Any], ran: list[str]) -> None:
+    x = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
+    for rewrite in (
+        lambda owner: prune.random_unstructured(owner, name, amount=0.5),
+        lambda owner: parametrize.register_parametrization(owner, name, Doubled()),
+    ):
+        module = QKANLSTM(2, 3, dtype=F64, **options, generator=torch.Generator().manual_seed(2))
+        gates: Any = next(part for part in module.modules() if isinstance(part, QKANGates))
+        for owner in [gates] if name == "bias" else [gates.input, gates.hidden]:
+            rewrite(owner)
+        found = module(x)[0]
+        module.backend = "reference"
+        torch.testing.assert_close(found, module(x)[0], atol=1e-12, rtol=0)
+    assert ran == []
+
+
+def test_weights_of_one_part_alone_are_read(ran: list[str]) -> None:
+    x = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
+    module = QKANLSTM(2, 3, dtype=F64)
+    gates: Any = next(part for part in module.modules() if isinstance(part, QKANGates))
+    gates.hidden.preact_weight = torch.nn.Parameter(torch.full((12, 3, 1), 1.7, dtype=F64))
+    found = module(x)[0]
+    module.backend = "reference"
+    torch.testing.assert_close(found, module(x)[0], atol=1e-12, rtol=0)
+    assert ran == []
+
+
+@pytest.mark.parametrize("cell", [QKANLSTM, QKANGRU])
+def test_a_missing_state_does_not_hide_a_large_one(cell: Any) -> None:
+    make = torch.Generator().manual_seed(3)
+    x = torch.randn(3, 2, 2, generator=make, dtype=F64)
+    module = cell(2, 3, preact_trainable=True, dtype=F64, generator=make)
+    h_0 = torch.zeros(1, 2, 3, dtype=F64)
+    h_0[0, 0, 0], h_0[0, 1] = float("nan"), 3.0
+    hx = h_0 if cell is QKANGRU else (h_0, torch.zeros_like(h_0))
+    found = module(x, hx)[0]
+    module.backend = "reference"
+    expected = module(x, hx)[0]
+    assert expected[:, 1].isfinite().all()
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("hidden.theta", (12, 3, 1, 2)), ("input.theta", (12, 5, 2, 2)), ("hidden.theta", (8, 3, 2, 2))]
+)
+def test_parameters_of_another_size_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    module = QKANLSTM(2, 3)
+    full = next(n for n, _ in module.named_parameters() if n.endswith(name))
+    with pytest.raises(ValueError, match="does not fit"):
+        torch.func.functional_call(module, {full: torch.zeros(shape)}, (torch.zeros(4, 3, 2),))
+
+
+def test_forward_derivatives(ran: list[str]) -> None:
+    make = torch.Generator().manual_seed(4)
+    x, v = torch.randn(2, 4, 3, 2, generator=make, dtype=F64)
+    module = QKANLSTM(2, 3, dtype=F64, generator=make)
+    step = 1e-6
+    with torch.no_grad():
+        expected = (module(x + step * v)[0] - module(x - step * v)[0]) / (2 * step)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad), forward_ad.dual_level():
+            found = forward_ad.unpack_dual(module(forward_ad.make_dual(x, v))[0]).tangent
+        assert found is not None
+        torch.testing.assert_close(found, expected, atol=1e-8, rtol=0)
+
+
+def test_fake_tensors_have_shapes() -> None:
+    with FakeTensorMode():
+        output, (h, _) = QKANLSTM(2, 3)(torch.randn(4, 5, 2))
+    assert (output.shape, h.shape) == ((4, 5, 3), (1, 5, 3))
