@@ -73,6 +73,8 @@ class Gates(nn.Module):
 class QKANGates(Gates):
     """All gates as one QKAN layer over [x, h]: gates * hidden outputs."""
 
+    bias: nn.Parameter | None
+
     def __init__(
         self, inputs: int, hidden: int, recurrent: int, bias: bool, options: CircuitOptions, cell: Cell = "lstm"
     ) -> None:
@@ -127,13 +129,15 @@ class QKANGates(Gates):
         if not (_bare(first) and _bare(second)) or second.ansatz is not ansatz or second.reps != reps:
             return None
         a, b = first._parameters, second._parameters
+        theta_x, theta_h = a.get("theta"), b.get("theta")
+        if theta_x is None or theta_h is None:  # parametrized or pruned by torch's own tools
+            return None
         try:
-            theta_x, theta_h = a["theta"], b["theta"]
             parameters = Parameters(
-                theta_x, theta_h, a["preact_weight"], b["preact_weight"], a["preact_bias"], b["preact_bias"],  # type: ignore[arg-type]
+                theta_x, theta_h, a["preact_weight"], b["preact_weight"], a["preact_bias"], b["preact_bias"],
                 self._parameters["bias"], projection,
             )  # fmt: skip
-        except KeyError:  # parametrized or pruned by torch's own tools
+        except KeyError:  # the same of one of these
             return None
         dtype = theta_x.dtype
         for tensor in (x, *states, *parameters):
