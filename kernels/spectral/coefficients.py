@@ -164,7 +164,7 @@ class _FusedCoefficients(torch.autograd.Function):
         tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
         if torch.is_grad_enabled() or not numba_supported(of_matrix, of_constant):
             return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
-        circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+        circuits = _circuit_tensors(*tensors)
         upstream = of_matrix.contiguous(), of_constant.contiguous()
         found = numba_coefficients.coefficient_gradients(
             _point_rule(rule, circuits), rule.radius, circuits, *upstream, needs
@@ -172,8 +172,10 @@ class _FusedCoefficients(torch.autograd.Function):
         return *found, None
 
 
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _circuit_tensors(theta: Tensor, *others: Tensor | None) -> numba_coefficients.CircuitTensors:
+    """What the kernels read, contiguous."""
+    weight, bias, edge_weight = (None if tensor is None else tensor.contiguous() for tensor in others)
+    return numba_coefficients.CircuitTensors(theta.contiguous(), weight, bias, edge_weight)
 
 
 def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> numba_coefficients.PointRule:
@@ -182,8 +184,8 @@ def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> num
     return numba_coefficients.point_rule(rule.kind, len(rule.points), rule.ansatz, rule.reps, *given)
 
 
-def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
-    circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+def _numba_coefficients(rule: _Rule, theta: Tensor, *others: Tensor | None) -> tuple[Tensor, Tensor]:
+    circuits = _circuit_tensors(theta, *others)
     return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)[:2]
 
 

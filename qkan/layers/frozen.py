@@ -48,21 +48,28 @@ class Waves(nn.Module):
     def __init__(self, expansion: Expanded, like: Tensor) -> None:
         super().__init__()
         self.basis = None if isinstance(expansion, SumExpansion) else replace(expansion.basis, radius=1.0)
-        chebyshev = isinstance(expansion, spectral.Expansion) and expansion.basis.kind == "chebyshev"
-        self.register_buffer("domain", like.new_tensor(expansion.basis.radius) if chebyshev else None)  # type: ignore[union-attr]
+        domain = None
+        if isinstance(expansion, spectral.Expansion) and expansion.basis.kind == "chebyshev":
+            domain = like.new_tensor(expansion.basis.radius)
+        self.register_buffer("domain", domain)
         sums = expansion.frequencies() if isinstance(expansion, SumExpansion) else (None, None)
         for name, tensor in zip(("speeds", "shifts"), sums, strict=True):
             self.register_buffer(name, None if tensor is None else tensor.detach().to(like.device, like.dtype))
 
     def planes(self, x: Tensor) -> list[Tensor]:
         """One tensor in the shape of x for every term."""
-        if self.basis is None:
-            pairs = zip(self.speeds.unbind(), self.shifts.unbind(), strict=True)  # type: ignore[union-attr]
-            angles = [x * speed + shift for speed, shift in pairs]
-            return [angle.cos() for angle in angles] + [angle.sin() for angle in angles]
         if self.domain is not None:
             x = torch.where(x.abs() <= self.domain, x / self.domain, math.nan)
-        return self.basis.planes(x)
+        if self.basis is not None:
+            return self.basis.planes(x)
+        angles = [x * speed + shift for speed, shift in self._frequencies()]
+        return [angle.cos() for angle in angles] + [angle.sin() for angle in angles]
+
+    def _frequencies(self) -> list[tuple[Tensor, Tensor]]:
+        """Frequency and phase of every sum of pre-activations, (inputs,) each."""
+        if self.speeds is None or self.shifts is None:
+            return []
+        return list(zip(self.speeds.unbind(), self.shifts.unbind(), strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """The features side by side."""
@@ -71,7 +78,7 @@ class Waves(nn.Module):
     def extra_repr(self) -> str:
         """What print(module) shows."""
         if self.basis is None:
-            return f"sums, size={len(self.speeds)}"  # type: ignore[arg-type]
+            return f"sums, size={len(self._frequencies())}"
         within = "" if self.domain is None else f", domain={self.domain.item():g}"
         return f"{self.basis.kind}, size={self.basis.size}{within}"
 
@@ -116,10 +123,9 @@ class BlochCircuits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Every phi."""
-        theta, weight, bias = (
-            None if t is None else t.to(x.dtype) for t in (self.theta, self.preact_weight, self.preact_bias)
-        )
-        values = bloch.plain_circuits(self.options, x.reshape(-1, x.shape[-1]), theta, weight, bias, None)  # type: ignore[arg-type]
+        weight, bias = (None if t is None else t.to(x.dtype) for t in (self.preact_weight, self.preact_bias))
+        flat = x.reshape(-1, x.shape[-1])
+        values = bloch.plain_circuits(self.options, flat, self.theta.to(x.dtype), weight, bias, None)
         return values.reshape(*x.shape[:-1], *values.shape[1:])
 
     def extra_repr(self) -> str:
@@ -176,8 +182,8 @@ class FrozenLayer(nn.Module):
             self.phi = Waves(expansion, theta)
             columns.append(expansion.matrix.flatten(0, 1).mT)
             bias = bias.to(expansion.constant) + expansion.constant.sum(0)
-        if shared:
-            columns.append(edge_weight.detach())  # type: ignore[union-attr]
+        if shared and edge_weight is not None:
+            columns.append(edge_weight.detach())
         if base is not None:
             columns.append(base[1].detach())
         summed = expansion is None and not shared
@@ -297,22 +303,20 @@ def expand(circuits: CircuitLayer, edge_weight: Tensor | None, domain: float | N
         ValueError: trained pre-activations without a domain, or one that is not positive.
         TypeError: a domain that is not a number.
     """
-    options = {"ansatz": circuits.ansatz, "reps": circuits.reps}
-    if spectral.unsupported_reason(ansatz=circuits.ansatz, readout=circuits.readout, per_sample=False) is not None:
+    ansatz, reps = circuits.ansatz, circuits.reps
+    if spectral.unsupported_reason(ansatz=ansatz, readout=circuits.readout, per_sample=False) is not None:
         return None
-    if circuits.weight is not None and not sums_apply(circuits.weight, circuits.reps):
+    if circuits.weight is not None and not sums_apply(circuits.weight, reps):
         domain = _check_domain(domain)
-    plan = plan_expansion(circuits.theta, circuits.weight, readout=circuits.readout, radius=domain, **options)  # type: ignore[arg-type]
+    readout = circuits.readout
+    plan = plan_expansion(circuits.theta, circuits.weight, ansatz=ansatz, reps=reps, readout=readout, radius=domain)
     if isinstance(plan, str):
         return None
-    exact = CircuitLayer(
-        *(
-            None if t is None else t.detach().cpu().double()
-            for t in (circuits.theta, circuits.weight, circuits.bias, edge_weight)
-        ),  # type: ignore[arg-type]
-        **options,  # type: ignore[arg-type]
+    weight, bias, edge_weight = (
+        None if t is None else t.detach().cpu().double() for t in (circuits.weight, circuits.bias, edge_weight)
     )
-    return exact.expand(plan)
+    theta = circuits.theta.detach().cpu().double()
+    return CircuitLayer(theta, weight, bias, edge_weight, ansatz=ansatz, reps=reps).expand(plan)
 
 
 def _check_domain(domain: float | None) -> float:

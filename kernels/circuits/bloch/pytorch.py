@@ -122,10 +122,12 @@ def _add_angle(circuit: Circuit, inputs: Inputs, k: int, vector: Vector, adjoint
     step = circuit.steps[k]
     first, second = (step.axis + 1) % 3, (step.axis + 2) % 3
     up, down = adjoint[second], adjoint[first]
-    if step.half_turn or (up is None and down is None):
+    if step.half_turn:
         return
     if up is None:
-        gradient = minus(down, vector[second])  # type: ignore[arg-type]
+        if down is None:
+            return
+        gradient = minus(down, vector[second])
     elif down is None:
         gradient = up * vector[first]
     else:
@@ -168,10 +170,10 @@ class Options:
     readout: str
     reduce: bool
 
-    def case(self, *tensors: Tensor | None) -> bloch_numba.Case:
+    def case(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> bloch_numba.Case:
         """The arguments of :func:`circuits` for the fused CPU kernel."""
-        options = {"readout": self.readout, "reduce": self.reduce}
-        return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
+        ansatz, reps, readout, reduce = self.ansatz, self.reps, self.readout, self.reduce
+        return bloch_numba.Case(x, theta, *others, ansatz=ansatz, reps=reps, readout=readout, reduce=reduce)
 
     def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
         """The values of :func:`circuits` from the fused kernel."""
@@ -179,13 +181,10 @@ class Options:
         return values if self.reduce else values.view(x.shape[0], *theta.shape[-4:-2])
 
 
-def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
-    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
-    if tensor is None:
-        return None
-    last = tuple(range(2, 2 + trailing))
-    planes = tensor.permute(*last, 1, 0).contiguous()
-    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
+def _edges_first(tensor: Tensor) -> Tensor:
+    """(outputs, inputs, ...) as (edges, 1, ...), edges ordered (inputs, outputs), each parameter contiguous."""
+    per_parameter = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous()
+    return per_parameter.flatten(-2).movedim(-1, 0).unsqueeze(1)
 
 
 def plain_circuits(
@@ -384,6 +383,7 @@ def at_points(
     """
     x = points.unsqueeze(-1)
     # Edges stand where a layer has outputs, and there is one input.
-    planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
-    values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]
+    theta = _edges_first(theta)
+    weight, bias = (None if t is None else _edges_first(t) for t in (weight, bias))
+    values = circuits(x, theta, weight, bias, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)
     return values.squeeze(-1)

@@ -383,9 +383,8 @@ def circuits(
             biases = _encoding_planes(plan, phases.new_zeros(shape) if bias is None else bias)
     shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[0]
     call = _Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
-    if not shared:
-        return _BlochTriton.apply(
-            x_angle, phases, weights, biases, None if edge_weight is None else edge_weight.t().float(), call
-        )
+    if edge_weight is None or not shared:
+        factors = None if edge_weight is None else edge_weight.t().float()
+        return _BlochTriton.apply(x_angle, phases, weights, biases, factors, call)
     parts = (None if part is None else part.transpose(1, 2) for part in (phases, weights, biases))
-    return F.linear(_BlochTriton.apply(x_angle, *parts, None, call), edge_weight.float()).to(x.dtype)  # type: ignore[union-attr]
+    return F.linear(_BlochTriton.apply(x_angle, *parts, None, call), edge_weight.float()).to(x.dtype)
