@@ -18,7 +18,6 @@ from qkan.kernels.backend_choice import (
     Plan,
     Radius,
     cheapest,
-    chebyshev_plan,
     explain,
     plan_expansion,
 )
@@ -38,14 +37,12 @@ from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
+from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES
 from qkan.kernels.spectral.matmul import operands_sum
-from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
-from qkan.kernels.spectral.sum_frequencies import MAX_REPS
-from qkan.kernels.spectral.whole_layer import Expanded, whole_layer
 
 
 class CircuitLayer:
@@ -179,43 +176,6 @@ class CircuitLayer:
         if torch.compiler.is_compiling():
             return Choice(backend, "a compiler fuses it" if plan is not None else str(self._plan_for(x)), (), plan)
         return explain(self._case(x, self._plan_for(x)))
-
-    def _whole(self, x: Tensor) -> Tensor | None:
-        """The layer as one node of the graph, if it is one that the CPU kernels run so, else None."""
-        theta, weight, bias = self.theta, self.weight, self.bias
-        if (
-            not (self.backend == "auto" or self.backend == "spectral")
-            or self.readout != "z"
-            or theta.dim() != 4
-            or self.ansatz.encoding_map != "identity"
-            or (self.edge_weight is not None and self.edge_weight.shape[0] != theta.shape[0])
-            or (weight is not None and weight.shape[0] != theta.shape[0])
-            or (weight is not None and theta.shape[0] == 1 and self.reps <= MAX_REPS)
-        ):
-            return None
-        base, base_weight = (None, None) if self.base is None else self.base
-        bias = bias if bias is None or bias.shape[0] == theta.shape[0] else self.expand_to_outputs(bias)
-        tensors = (theta, weight, bias, self.edge_weight, base_weight, self.offset)
-        if not numba_supported(x, *tensors, dtype=theta.dtype):
-            return None
-        flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-        samples = flat.shape[0]
-        if self.backend == "auto" and samples < 3:
-            return None
-        if weight is None:
-            plan: Plan | str = Plan("fourier", 2 * self.reps + 1)
-        else:
-            sizes = bounds(flat.contiguous(), weight.contiguous())
-            plan = chebyshev_plan(*sizes, torch.finfo(theta.dtype).eps)
-        if isinstance(plan, str):
-            return None
-        outputs, inputs = theta.shape[:2]
-        work = cost.Work(samples, inputs, outputs, outputs * inputs, self.reps, weight is not None)
-        if self.backend == "auto" and cheapest(Case(work, "cpu", plan, ON_CPU)) != "spectral":
-            return None
-        radius = 1.0 if weight is None else plan.radius
-        y = whole_layer(Expanded(plan.kind, plan.points, radius, self.ansatz, self.reps, base), flat, tensors)
-        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
 
     def expand_to_outputs(self, parameter: Tensor | None) -> Tensor | None:
         """Pre-activations that all outputs share, laid out for every output."""
@@ -360,7 +320,7 @@ class CircuitLayer:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
-        y = self._whole(x) if x.is_cpu and not torch.is_autocast_enabled("cpu") else None
+        y = one_node(self, x) if x.is_cpu and not torch.is_autocast_enabled("cpu") else None
         if y is not None:
             return y
         matmul_dtype = autocast_dtype(self.dtype, x.device)
