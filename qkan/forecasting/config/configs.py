@@ -105,7 +105,7 @@ class DataAndTrainingOptions:
 
     @property
     def channels(self) -> int:
-        """All input channels: value, observed or not (``missing="mask"``), past covariates, what is known in advance."""
+        """All input channels: value, observed or not (``missing="mask"``), past covariates, those known in advance."""
         return 1 + (self.missing == "mask") + len(self.past_cols) + self.futr_exog_channels
 
     @property
