@@ -303,12 +303,12 @@ class CircuitLayer:
 
     def _as_operands(self, plan: Plan) -> Operands:
         """The whole layer by a plan other than sums of pre-activations."""
-        expansion, shape = self.expand(plan), None
+        expansion, activation_coeffs = self.expand(plan), None
         if isinstance(expansion, spectral.SumExpansion):
             raise ValueError("features at sums of pre-activations are no operands; plan without them")
         basis, matrix, constant = expansion.basis, expansion.matrix, expansion.constant
         if self._one_per_input and self.edge_weight is not None:
-            shape = torch.cat((constant.mT, matrix.squeeze(-1)))
+            activation_coeffs = torch.cat((constant.mT, matrix.squeeze(-1)))
             matrix = self.edge_weight.mT.unsqueeze(0)
             bias = matrix.new_zeros(matrix.shape[-1]) if self.offset is None else self.offset
         else:
@@ -316,7 +316,7 @@ class CircuitLayer:
         if self.base is not None:
             name, weight = self.base
             basis, matrix = replace(basis, base=name), torch.cat((matrix, weight.mT.unsqueeze(0)))
-        return Operands(basis, matrix, bias, shape)
+        return Operands(basis, matrix, bias, activation_coeffs)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""

@@ -3,14 +3,15 @@
 *Fourier*: at fixed pre-activations (w = 1) phi is a real trigonometric polynomial of degree R, the repetitions. Its
 2 R + 1 coefficients follow exactly from the circuit's values at 2 R + 1 equidistant angles.
 
-*Chebyshev*: with trained w, phi is a sum of waves whose frequencies are sums of +-w_l, so at most Omega = sum_l |w_l|,
-and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2 J_k(A Omega), a
-Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nodes errs by at most
+*Chebyshev*: with trained w, phi is a sum of sines and cosines whose frequencies are sums of +-w_l, so at most Omega =
+sum_l |w_l|, and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2
+J_k(A Omega), a Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nodes errs by at most
 
     2 J_K(A Omega) + 4 (J_(K+1)(A Omega) + J_(K+2)(A Omega) + ...).
 
-docs/kernels.md proves both; a single wave reaches the first, so there is no better one. The bound is that of one phi: a
-layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
+docs/kernels.md proves both; a single frequency reaches the first, so there is no better one. The bound is that of one
+phi: a layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much
+(Markov).
 
 *Sums of pre-activations*: where an input has one w for all its circuits, see
 :mod:`qkan.kernels.spectral.sum_frequencies`.
@@ -95,7 +96,7 @@ class Expansion:
         """Without the sum: (..., inputs) to (..., outputs, inputs)."""
         if self.matrix.shape[-1] == 1:
             return self.activation(x).unsqueeze(-2)
-        features = torch.stack(self.basis.planes(x), -1)
+        features = torch.stack(self.basis.functions(x), -1)
         return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.mT
 
 

@@ -14,7 +14,7 @@ by, lies on its axis. So one repetition can be added at
 
 a, b and d are sought among multiples of pi/2 and checked at random angles, so that this holds for user-defined
 ansätze as well. Where nothing is found the ansatz is refused. ``real`` at fixed pre-activations must be: its circuit is
-sin(reps x + c), one wave, and no wave of another frequency is equal to it.
+sin(reps x + c), one frequency, and no sine of another frequency is equal to it.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class _Gradients:
     def __init__(self, needs: Sequence[bool], *tensors: Tensor | None) -> None:
         x, theta, weight, bias, edge_weight = (t if need else None for t, need in zip(tensors, needs, strict=True))
         self.x = None if x is None else torch.zeros_like(x)
-        # Parameters first, so that each (outputs, inputs) plane is contiguous while pieces add to it.
+        # Parameters first, so that each (outputs, inputs) matrix is contiguous while pieces add to it.
         self.theta = None if theta is None else theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
         self.weight, self.bias = (
             None if t is None else t.new_zeros((t.shape[-1], *t.shape[:-1])) for t in (weight, bias)
@@ -90,7 +90,7 @@ class _Gradients:
 
 
 def _add(total: Tensor, circuit: Circuit, piece: Piece, gradient: Tensor) -> None:
-    """Add a (samples, outputs, inputs) gradient to a parameter plane, summed over samples unless the plane has them."""
+    """Add a (samples, outputs, inputs) gradient to that of a parameter, summed over samples unless that has them."""
     if circuit.per_sample and total.dim() == 3:
         if total.shape[0] == 1:
             total[:, piece[1]] += gradient.sum(0, keepdim=True)
@@ -287,9 +287,9 @@ class _BlochGradients(torch.autograd.Function):
             values = _plain_gradients(ctx.options, [next(some) if there else None for there in present])
             return tuple(v for v, need in zip(values, ctx.needs, strict=True) if need and v is not None)
 
-        pull = torch.func.vjp(first, *tensors)[1]
-        pulled = iter(pull(tuple(g for g, need in zip(grads, ctx.needs, strict=True) if need)))
-        return *(next(pulled) if there else None for there in present), None, None, None
+        vjp = torch.func.vjp(first, *tensors)[1]
+        gradients = iter(vjp(tuple(g for g, need in zip(grads, ctx.needs, strict=True) if need)))
+        return *(next(gradients) if there else None for there in present), None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
@@ -311,9 +311,9 @@ def _plain_gradients(options: Options, tensors: Sequence[Tensor | None]) -> tupl
         some = iter(given)
         return plain_circuits(options, *(None if t is None else next(some) for t in arguments))  # type: ignore[arg-type]
 
-    pull = torch.func.vjp(run, *(t for t in arguments if t is not None))[1]
-    pulled = iter(pull(grad))
-    return tuple(None if t is None else next(pulled) for t in arguments)
+    vjp = torch.func.vjp(run, *(t for t in arguments if t is not None))[1]
+    gradients = iter(vjp(grad))
+    return tuple(None if t is None else next(gradients) for t in arguments)
 
 
 def _add_piece(

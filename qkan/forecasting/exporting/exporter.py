@@ -16,7 +16,7 @@ from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.exporting.exported import ProgramModel, describe
 from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
 from qkan.forecasting.io.files import RunError, check_new_file, make_folder, write_atomic
-from qkan.layers.frozen import Waves
+from qkan.layers.frozen import Features
 
 if TYPE_CHECKING:
     from qkan.datasets import Series
@@ -97,7 +97,7 @@ def export(
     if not truth.isfinite().all():
         raise RunError(f"{run.path} itself gives forecasts that are no finite numbers; train again")
     compiled = compile(run.model, windows if run.config.preact_trainable else None, margin=margin).eval()
-    bounded = any(isinstance(module, Waves) and module.domain is not None for module in compiled.modules())
+    bounded = any(isinstance(module, Features) and module.domain is not None for module in compiled.modules())
     kept_margin = float(margin) if bounded else None
     content = _write(run, compiled, windows, format, describe(run, format, kept_margin))
     with quiet():
