@@ -41,7 +41,7 @@ from qkan.kernels.spectral.numba_cpu import (
 from qkan.kernels.spectral.operands import Operands
 
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
-ROOM_ELEMENTS = 2**17
+WORKSPACE_ELEMENTS = 2**17
 
 
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
@@ -103,7 +103,7 @@ def _front(
         workspace_size = padded(gates) + padded(width) + padded(out) + out + hidden + (2 * frequencies + 5) * width
         work = terms * width * gates * steps
     threads = max(1, min(threads, batch, batch * work // SHARD_WORK))
-    rounds = max(1, math.ceil(batch * workspace_size / (ROOM_ELEMENTS * threads)))
+    rounds = max(1, math.ceil(batch * workspace_size / (WORKSPACE_ELEMENTS * threads)))
     each = max(ROWS, padded(math.ceil(batch / (threads * rounds)), ROWS))
     threads = min(threads, max(1, math.ceil(batch / each)))
     integers = (*kernel_params(basis_of, has_activations, width, others), batch, gates, each, each * workspace_size)

@@ -166,7 +166,7 @@ class _Assembler:
         elif self._has_phase(k):
             self.add("forward", ANGLES, *target, *self._multiple(step), *self._trig(k))
 
-    def pull(self, k: int) -> None:
+    def angle_gradients(self, k: int) -> None:
         """From the gradient of an encoded angle to those of weight, bias (behind acos) and x."""
         if not self.steps[k].half_turn:
             self.totals.append(self.total + k)
@@ -202,7 +202,7 @@ class _Assembler:
         self.add("backward", COPY, ADJOINT + 2, UPSTREAM)
         for k in reversed(range(self.prefix, last)):
             self.turn_back("backward", STATE, ADJOINT, k)
-            self.pull(k)
+            self.angle_gradients(k)
         for component in range(3):
             self.add("backward", ADD, _TOTAL_ADJOINT + component, ADJOINT + component)
         for k in reversed(range(self.prefix)):

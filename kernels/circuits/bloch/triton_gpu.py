@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def slots(self) -> int:
-        """Parameter planes with gradients, but for mix."""
+        """Parameter planes with gradients, but for edge_weight."""
         return len(self.phases) + len(self.encodings) * (2 if self.mode == ACOS else 1)
 
 
@@ -227,7 +227,7 @@ class _BlochTriton(torch.autograd.Function):
     """Sum over inputs of mix * phi.
 
     x is (samples, inputs), or (samples, outputs) if ``call.diagonal``: then ``inputs`` is 1 and nothing is summed.
-    phases, weight and bias are planes (n, inputs, outputs), mix is (inputs, outputs).
+    phases, weight and bias are planes (n, inputs, outputs), edge_weight is (inputs, outputs).
     """
 
     @staticmethod
@@ -272,7 +272,7 @@ class _BlochTriton(torch.autograd.Function):
 def _gradients(
     call: _Call, tensors: tuple[Any, ...], grad: Tensor, wants_x: bool, learns: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and mix as planes."""
+    """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and edge_weight as planes."""
     from qkan.kernels.circuits.bloch.triton_kernels import backward_kernel
 
     x, phases, *_, edge_weight = tensors
