@@ -184,7 +184,7 @@ class CircuitLayer:
         return parameter.expand(self.theta.shape[-4], -1, -1)
 
     def expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
-        """The layer without base branch and offset as an expansion; without the mix of one circuit per input."""
+        """The layer without base branch and offset as an expansion; without the weights of one circuit per input."""
         edge_weight = None if self._one_per_input else self.edge_weight
         bias, weight = self.expand_to_outputs(self.bias), self.expand_to_outputs(self.weight)
         if self.weight is None or weight is None:

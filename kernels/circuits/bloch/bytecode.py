@@ -22,7 +22,7 @@ LANES = 256
 TURN, TURN_BACK, WEIGHTED, ANGLES, ADD, ADD_TIMES, COPY, ZERO, FLIP, TRIG, ACOS, ACOS_SLOPE = range(12)
 _OPERANDS = 8
 
-# Rows of R that every circuit has; more follow. Totals, sums over samples, begin with those of mix and adjoint.
+# Rows of R that every circuit has; more follow. Totals, sums over samples, begin with those of edge_weight and adjoint.
 STATE, ADJOINT, Z, UPSTREAM, GRADIENT, DX, START, TOTALS = 0, 3, 6, 7, 8, 9, 14, 17
 _SPARE = (10, 11, 12)
 _TOTAL_ADJOINT, _MORE_TOTALS = TOTALS + 1, TOTALS + 4

@@ -224,7 +224,7 @@ def _arguments(
 
 
 class _BlochTriton(torch.autograd.Function):
-    """Sum over inputs of mix * phi.
+    """Sum over inputs of edge_weight * phi.
 
     x is (samples, inputs), or (samples, outputs) if ``call.diagonal``: then ``inputs`` is 1 and nothing is summed.
     phases, weight and bias are planes (n, inputs, outputs), edge_weight is (inputs, outputs).
