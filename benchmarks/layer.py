@@ -18,7 +18,7 @@ from benchmarks.harness.candidates import CLASSICAL, OURS, Candidate, Errors, mo
 from benchmarks.harness.command import NamesType, Numbers, benchmark, chosen_sizes, circuit_options, measure
 from benchmarks.harness.measure import Step
 from benchmarks.harness.work import Options, Work, gradient_error, seeded, spread, state_of
-from qkan.kernels import backends
+from qkan.kernels import backends as layer_backends
 from qkan.layers.qkan_layer import QKANLayer
 
 SIZES, BASE = ((256, 64, 64, 3), (1024, 32, 32, 3), (4096, 128, 128, 3), (64, 8, 20, 3)), (64, 16, 16, 2)
@@ -130,7 +130,7 @@ class LayerWork(Work):
         plain = self.layer("reference")
         state, parameters = state_of(plain, options.seed), trained(plain)
         truth = cache(lambda: Truth(self, state, x, upstream))  # one for all backends, made for the first of them
-        reasons = backends.available_backends()
+        reasons = layer_backends.available_backends()
 
         def ours(backend: str) -> Candidate:
             def make() -> nn.Module:
@@ -220,7 +220,9 @@ def _linear_silu_linear(widths: tuple[int, ...]) -> nn.Module:
     ),
     click.option(
         "--backends",
-        type=NamesType("backend", lambda: dict.fromkeys((*backends.BACKENDS, *backends.available_backends()))),
+        type=NamesType(
+            "backend", lambda: dict.fromkeys((*layer_backends.BACKENDS, *layer_backends.available_backends()))
+        ),
         metavar="NAME,...",
         help="Ways to evaluate circuits, separated by commas.  [default: all]",
     ),
@@ -245,7 +247,7 @@ def main(
     def works(options: Options) -> list[Work]:
         return [LayerWork(size, options, kind) for size in found for kind in PREACTS[preact]]
 
-    measure("layer", works, growth, backends=backends or tuple(backends.available_backends()), **chosen)
+    measure("layer", works, growth, backends=backends or tuple(layer_backends.available_backends()), **chosen)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def made_panel(series: int, points: int) -> Series:
 def first(windows: WindowTensors, count: int) -> WindowTensors:
     """Some of the windows."""
     return WindowTensors(
-        windows.values, windows.known, windows.weights, windows.first[:count], windows.window, windows.horizon
+        windows.values, windows.futr_exog, windows.weights, windows.first[:count], windows.window, windows.horizon
     )
 
 

@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Tune, train and print the table."""
     made = equal_tuning.parser(str(__doc__).partition("\n")[0], seeds=3, tuning_seeds=1, rates=[3e-3, 1e-2, 3e-2])
     made.add_argument("--steps", type=int, default=1500)
-    made.add_argument("--plot", type=Path, help="picture of the learning curves to write")
+    made.add_argument("--plot", type=Path, help="plot of the learning curves to write")
     options = equal_tuning.parse(made, arguments)
     torch.set_num_threads(1)
     text = load_text()

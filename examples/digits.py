@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     made.add_argument("--epochs", type=int, default=60)
     made.add_argument("--body", choices=["conv", "none"], default="conv")
     made.add_argument("--data", choices=["digits", "mnist5k"], default="digits")
-    made.add_argument("--plot", type=Path, help="picture of the learning curves to write")
+    made.add_argument("--plot", type=Path, help="plot of the learning curves to write")
     options = equal_tuning.parse(made, arguments)
     torch.set_num_threads(1)
     parts = load_parts(options.data)

@@ -90,8 +90,10 @@ def chebyshev_plan(bound: float, width: float, eps: float) -> Plan | str:
     """The plan for inputs up to ``bound`` and sums of |w_l| up to ``width``, or the reason why there is none."""
     if not bound < MAX_RADIUS:
         return f"its inputs are bounded by {bound} only"
-    mantissa, exponent = math.frexp(max(bound, MIN_RADIUS))
-    bound = math.ldexp(math.ceil(mantissa * 2**20), exponent - 20)  # a little wider, and exact in single precision
+    # One part in 32 wider than the inputs: the slopes of Chebyshev polynomials, and the rounding of coefficients with
+    # them, grow like K at a point inside but like K^2 at the ends. Rounded up to a number exact in single precision.
+    mantissa, exponent = math.frexp(max(bound * (1 + 2**-5), MIN_RADIUS))
+    bound = math.ldexp(math.ceil(mantissa * 2**20), exponent - 20)
     # The expansion may err as much as the rounding of a sum of a few terms does: 1e-6 in single precision.
     terms = spectral.chebyshev_terms(width, bound, 8 * eps)
     if terms is None:

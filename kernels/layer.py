@@ -18,7 +18,6 @@ from qkan.kernels.backend_choice import (
     Plan,
     Radius,
     cheapest,
-    chebyshev_plan,
     explain,
     plan_expansion,
 )
@@ -38,14 +37,12 @@ from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
+from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES
 from qkan.kernels.spectral.matmul import operands_sum
-from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
-from qkan.kernels.spectral.sum_frequencies import MAX_REPS
-from qkan.kernels.spectral.whole_layer import Expanded, whole_layer
 
 
 class CircuitLayer:
@@ -180,48 +177,6 @@ class CircuitLayer:
             return Choice(backend, "a compiler fuses it" if plan is not None else str(self._plan_for(x)), (), plan)
         return explain(self._case(x, self._plan_for(x)))
 
-    def _whole(self, x: Tensor) -> Tensor | None:
-        """The layer as one node of the graph, if it is one that the CPU kernels run so, else None."""
-        theta, weight, bias = self.theta, self.weight, self.bias
-        if (
-            not (self.backend == "auto" or self.backend == "spectral")
-            or self.readout != "z"
-            or theta.dim() != 4
-            or self.ansatz.encoding_map != "identity"
-            or (self.edge_weight is not None and self.edge_weight.shape[0] != theta.shape[0])
-            or (weight is not None and weight.shape[0] != theta.shape[0])
-            or (weight is not None and theta.shape[0] == 1 and self.reps <= MAX_REPS)
-        ):
-            return None
-        base, base_weight = (None, None) if self.base is None else self.base
-        bias = bias if bias is None or bias.shape[0] == theta.shape[0] else self.expand_to_outputs(bias)
-        tensors = (theta, weight, bias, self.edge_weight, base_weight, self.offset)
-        if not numba_supported(x, *tensors, dtype=theta.dtype):
-            return None
-        outputs, inputs = theta.shape[:2]
-        spectral.check_sizes(self.ansatz, self.reps, theta, weight, bias, self.edge_weight, base_weight)
-        if x.shape[-1] != inputs or (self.offset is not None and self.offset.shape != (outputs,)):
-            raise ValueError(
-                f"inputs {tuple(x.shape)} or offset do not fit circuits of {outputs} outputs and {inputs} inputs"
-            )
-        flat = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-        samples = flat.shape[0]
-        if self.backend == "auto" and samples < 3:
-            return None
-        if weight is None:
-            plan: Plan | str = Plan("fourier", 2 * self.reps + 1)
-        else:
-            sizes = bounds(flat.contiguous(), weight.contiguous())
-            plan = chebyshev_plan(*sizes, torch.finfo(theta.dtype).eps)
-        if isinstance(plan, str):
-            return None
-        work = cost.Work(samples, inputs, outputs, outputs * inputs, self.reps, weight is not None)
-        if self.backend == "auto" and cheapest(Case(work, "cpu", plan, ON_CPU)) != "spectral":
-            return None
-        radius = 1.0 if weight is None else plan.radius
-        y = whole_layer(Expanded(plan.kind, plan.points, radius, self.ansatz, self.reps, base), flat, tensors)
-        return y if x.dim() == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
-
     def expand_to_outputs(self, parameter: Tensor | None) -> Tensor | None:
         """Pre-activations that all outputs share, laid out for every output."""
         if parameter is None or parameter.shape[0] == self.theta.shape[-4]:
@@ -229,7 +184,7 @@ class CircuitLayer:
         return parameter.expand(self.theta.shape[-4], -1, -1)
 
     def expand(self, plan: Plan) -> spectral.Expansion | spectral.SumExpansion:
-        """The layer without base branch and offset as an expansion; without the mix of one circuit per input."""
+        """The layer without base branch and offset as an expansion; without the weights of one circuit per input."""
         edge_weight = None if self._one_per_input else self.edge_weight
         bias, weight = self.expand_to_outputs(self.bias), self.expand_to_outputs(self.weight)
         if self.weight is None or weight is None:
@@ -348,12 +303,12 @@ class CircuitLayer:
 
     def _as_operands(self, plan: Plan) -> Operands:
         """The whole layer by a plan other than sums of pre-activations."""
-        expansion, shape = self.expand(plan), None
+        expansion, activation_coeffs = self.expand(plan), None
         if isinstance(expansion, spectral.SumExpansion):
             raise ValueError("features at sums of pre-activations are no operands; plan without them")
         basis, matrix, constant = expansion.basis, expansion.matrix, expansion.constant
         if self._one_per_input and self.edge_weight is not None:
-            shape = torch.cat((constant.mT, matrix.squeeze(-1)))
+            activation_coeffs = torch.cat((constant.mT, matrix.squeeze(-1)))
             matrix = self.edge_weight.mT.unsqueeze(0)
             bias = matrix.new_zeros(matrix.shape[-1]) if self.offset is None else self.offset
         else:
@@ -361,11 +316,11 @@ class CircuitLayer:
         if self.base is not None:
             name, weight = self.base
             basis, matrix = replace(basis, base=name), torch.cat((matrix, weight.mT.unsqueeze(0)))
-        return Operands(basis, matrix, bias, shape)
+        return Operands(basis, matrix, bias, activation_coeffs)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Sum over inputs, base branch and offset: (..., inputs) to (..., outputs), in the dtype of ``theta``."""
-        y = self._whole(x) if x.is_cpu and not torch.is_autocast_enabled("cpu") else None
+        y = one_node(self, x) if x.is_cpu and not torch.is_autocast_enabled("cpu") else None
         if y is not None:
             return y
         matmul_dtype = autocast_dtype(self.dtype, x.device)

@@ -41,7 +41,7 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
 
     Every cell gets the same budget: for each number of parameters the largest size that fits, the same learning
     rates, chosen by the validation error, and the same seeds. The table gives the errors on the test part in the unit
-    of the series, as median and range over the seeds; it is saved as CSV and Markdown, with a picture of error against
+    of the series, as median and range over the seeds; it is saved as CSV and Markdown, with a plot of error against
     parameters. An interrupted comparison goes on when the same command is given again.
     """
     if options["data"] is None:
@@ -95,5 +95,5 @@ def print_comparison(comparison: Comparison) -> None:
     print_rows(shown, table[shown].itertuples(index=False), title=title)
     for skip in comparison.skipped:
         click.echo(f"left out: {skip.cell} at {skip.budget} parameters, as its smallest model has {skip.smallest}")
-    click.echo(f"picture: {comparison.path / 'comparison.png'}")
+    click.echo(f"plot: {comparison.path / 'comparison.png'}")
     click.echo(f"all sizes: {comparison.path / 'comparison.md'}, points.csv; all runs: runs.csv")

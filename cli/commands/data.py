@@ -65,7 +65,7 @@ Examples:
 @config_option("missing", "refuse")
 @config_option("series", (), as_name="kept")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Picture to write (.png, .pdf, .svg).  [default: NAME-series.png]"
+    "--out", type=click.Path(path_type=Path), help="Plot to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )
 def show(
     name_or_path: str,
@@ -79,7 +79,7 @@ def show(
     """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
 
     The errors of the naive forecasts are those of the next step on the newest 20% of the values: what any model has to
-    beat. An existing picture is replaced.
+    beat. An existing plot is replaced.
     """
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
@@ -90,7 +90,7 @@ def show(
     plot_series(series, out)
     console = make_console()
     console.print(_described(series))
-    console.print(f"Picture: {out}", highlight=False, markup=False)
+    console.print(f"Plot: {out}", highlight=False, markup=False)
 
 
 def _described(series: Series) -> Table:

@@ -1,4 +1,4 @@
-"""Numbers and pictures that describe a series."""
+"""Numbers and plots that describe a series."""
 
 from qkan.datasets.describe.plots import plot_series
 from qkan.datasets.describe.statistics import autocorrelation, naive_test_mae

@@ -1,4 +1,4 @@
-"""A picture of a series, drawn without a display."""
+"""A plot of a series, drawn without a display."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHADES = {"training": "0.97", "validation": "0.90", "test": "0.82"}
 
 
 def plot_series(series: Series, path: str | Path, split: SplitFractions | None = None) -> None:
-    """Save a picture of a series: above the whole of it with its parts shaded, below its last two seasons.
+    """Save a plot of a series: above the whole of it with its parts shaded, below its last two seasons.
 
     Args:
         series: the data; of several single series the first five are drawn.

@@ -60,11 +60,11 @@ def phi(
     shape = torch.broadcast_shapes(x.shape, theta.shape[:-2])
     alpha, beta = _initial_state(ansatz.initial, x.new_zeros(shape))
     for gate, entry, encoding in ansatz.gates(reps):
-        if entry is None and encoding is None:
-            alpha, beta = _sigma(GATES[gate], alpha, beta)
-            continue
         if encoding is None:
-            row, column = entry  # type: ignore[misc]  # a rotation without an encoding has a trained angle
+            if entry is None:
+                alpha, beta = _sigma(GATES[gate], alpha, beta)
+                continue
+            row, column = entry
             angle = theta[..., row, column]
         else:
             angle = x if preact_weight is None else x * preact_weight[..., encoding].double()

@@ -28,5 +28,5 @@ def vjp_needed(
             filled[index] = value
         return function(*filled)
 
-    pulled = iter(torch.func.vjp(of_wanted, *(tensors[index] for index in wanted))[1](upstream))
-    return [next(pulled) if need else None for need in needs]
+    gradients = iter(torch.func.vjp(of_wanted, *(tensors[index] for index in wanted))[1](upstream))
+    return [next(gradients) if need else None for need in needs]

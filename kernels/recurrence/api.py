@@ -30,7 +30,7 @@ from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.custom_op import Passes, operation
 from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Tensors, Weights
 from qkan.kernels.registry import Registry
-from qkan.kernels.spectral.matmul import matrix_gradient, shaped_planes
+from qkan.kernels.spectral.matmul import activation_functions, matrix_gradient
 
 #: What runs a whole sequence, in the order in which ``auto`` asks.
 ENGINES = Registry("this recurrence", (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE))
@@ -143,14 +143,16 @@ def _matrix_gradient(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> 
     """The gradient of the matrix, as one product over the rows of all steps."""
     if weights.activation_coeffs is None:
         return matrix_gradient(z, weights.matrix, inner, spec.basis, matmul_dtype=spec.matmul_dtype)
-    return torch.stack([plane.mT @ inner for plane in shaped_planes(z, spec.basis, weights.activation_coeffs)])
+    return torch.stack(
+        [function.mT @ inner for function in activation_functions(z, spec.basis, weights.activation_coeffs)]
+    )
 
 
 def _coeffs_gradient(spec: Spec, weights: Weights, coeffs: Tensor, z: Tensor, inner: Tensor) -> Tensor:
     """The gradient of the activations' coefficients, as one product over the rows of all steps."""
-    grad, waves = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
+    grad, basis = inner @ weights.matrix[0].mT, replace(spec.basis, base=None)
     coeffs = coeffs[1:].unsqueeze(-1)
-    return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, coeffs, grad, waves, diagonal=True).squeeze(-1)))
+    return torch.cat((grad.sum(0, keepdim=True), matrix_gradient(z, coeffs, grad, basis, diagonal=True).squeeze(-1)))
 
 
 def _reference_gradients(
@@ -277,14 +279,14 @@ class _Gradients(torch.autograd.Function):
             return tuple(gradient for gradient in found if gradient is not None)
 
         values = (*saved[:results], *(inputs[index] for index in there))
-        found, pull = torch.func.vjp(needed, *values)[:2]
+        found, vjp = torch.func.vjp(needed, *values)[:2]
         upstream = [grad for grad, need in zip(grads, ctx.needs, strict=True) if need]
         filled = tuple(torch.zeros_like(f) if u is None else u for f, u in zip(found, upstream, strict=True))
-        pulled = pull(filled)
+        gradients = vjp(filled)
         of_inputs: list[Tensor | None] = [None] * len(inputs)
-        for index, gradient in zip(there, pulled[results:], strict=True):
+        for index, gradient in zip(there, gradients[results:], strict=True):
             of_inputs[index] = gradient
-        return *[None] * 5, *pulled[:results], *[None] * 4, *of_inputs
+        return *[None] * 5, *gradients[:results], *[None] * 4, *of_inputs
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], spec: Spec, layout: Layout, engine: Engine, needs, results, *tensors):

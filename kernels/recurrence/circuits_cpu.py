@@ -113,7 +113,9 @@ class Circuits:
         jit.EXPAND(self.dtype, (*rule.front, *addresses(*arrays)), rule.shards, rule.threads())
         return coefficients
 
-    def pull(self, basis: Basis, parameters: Parameters, of_matrix: Tensor, of_bias: Tensor) -> list[Tensor | None]:
+    def circuit_gradients(
+        self, basis: Basis, parameters: Parameters, of_matrix: Tensor, of_bias: Tensor
+    ) -> list[Tensor | None]:
         """Gradients of the first six of :class:`Parameters` from those of matrix (terms - 1, I + H, G) and bias."""
         from qkan.kernels.recurrence import numba_expand as jit
 
@@ -239,9 +241,9 @@ class _Node(torch.autograd.Function):
         projection = None if parameters.projection is None else parameters.projection.contiguous()
         weights = Weights(matrix, bias, None, None, projection)
         arriving = (grad.contiguous() for grad in grads)
-        pulled = numba_cpu.backward(spec, layout, weights, kept, z, *arriving)
-        of_matrix, of_bias = numba_cpu.features(spec, weights, z, pulled.inner)
-        of_circuits = circuits.pull(spec.basis, parameters, of_matrix, of_bias)
-        of_projection = None if pulled.hidden is None else pulled.hidden.mT @ kept.units()
-        found = (pulled.steps, pulled.h_0, pulled.c_0, *of_circuits, of_bias, of_projection)
+        of_walk = numba_cpu.backward(spec, layout, weights, kept, z, *arriving)
+        of_matrix, of_bias = numba_cpu.features(spec, weights, z, of_walk.inner)
+        of_circuits = circuits.circuit_gradients(spec.basis, parameters, of_matrix, of_bias)
+        of_projection = None if of_walk.hidden is None else of_walk.hidden.mT @ kept.units()
+        found = (of_walk.steps, of_walk.h_0, of_walk.c_0, *of_circuits, of_bias, of_projection)
         return None, None, None, *(grad if need else None for grad, need in zip(found, needs, strict=True))

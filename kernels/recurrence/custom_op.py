@@ -66,13 +66,13 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor, Tensor, Tensor | No
     @torch.library.custom_op("qkan::recurrence", mutates_args=())
     def forward(
         cell: str, kind: str, size: int, radius: float, base: str, matmul_dtype: str, inputs: int, sizes: Sequence[int],
-        reverse: bool, engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None,
+        reverse: bool, engine: str, keep: bool, steps: Tensor, matrix: Tensor, bias: Tensor, coeffs: Tensor | None,
         encoder: Tensor | None, projection: Tensor | None, h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
         kernel_params = _understood(
             passes, cell, kind, size, radius, base, matmul_dtype, inputs, sizes, reverse, engine
         )
-        tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
+        tensors = (steps, matrix, bias, coeffs, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
         return _filled(passes.forward(*kernel_params, keep, contiguous), steps)
 
@@ -92,14 +92,14 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor, Tensor, Tensor | No
     def gradients(
         cell: str, kind: str, size: int, radius: float, base: str, matmul_dtype: str, inputs: int, sizes: Sequence[int],
         reverse: bool, engine: str, needs: Sequence[bool], grads: Sequence[Tensor], kept: Sequence[Tensor],
-        steps: Tensor, matrix: Tensor, bias: Tensor, shape: Tensor | None, encoder: Tensor | None,
+        steps: Tensor, matrix: Tensor, bias: Tensor, coeffs: Tensor | None, encoder: Tensor | None,
         projection: Tensor | None,
         h_0: Tensor, c_0: Tensor | None,
     ) -> list[Tensor]:  # fmt: skip
         kernel_params = _understood(
             passes, cell, kind, size, radius, base, matmul_dtype, inputs, sizes, reverse, engine
         )
-        tensors = (steps, matrix, bias, shape, encoder, projection, h_0, c_0)
+        tensors = (steps, matrix, bias, coeffs, encoder, projection, h_0, c_0)
         contiguous = tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
         tape = (*kept[:3], kept[3] if encoder is not None or inputs else None)
         found = passes.gradients(*kernel_params, [grad.contiguous() for grad in grads], tape, contiguous, tuple(needs))

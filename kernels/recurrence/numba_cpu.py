@@ -41,7 +41,7 @@ from qkan.kernels.spectral.numba_cpu import (
 from qkan.kernels.spectral.operands import Operands
 
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
-ROOM_ELEMENTS = 2**17
+WORKSPACE_ELEMENTS = 2**17
 
 
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
@@ -63,13 +63,13 @@ class _Front(NamedTuple):
         integers: those of a frame in front of the addresses.
         each: sequences that walk at once.
         threads: that walk.
-        room: numbers of scratch memory for a thread.
+        workspace_size: numbers of workspace for a thread.
     """
 
     integers: tuple[int, ...]
     each: int
     threads: int
-    room: int
+    workspace_size: int
 
 
 @lru_cache(maxsize=1024)
@@ -85,29 +85,29 @@ def _front(
 
     Args:
         basis: kind, size and base activation.
-        shapes: H, P, Z, G, planes of the matrix, columns of that of the backward pass (0 forward), inputs in z.
+        shapes: H, P, Z, G, terms of the matrix, columns of that of the backward pass (0 forward), inputs in z.
         flags: gru, encoder, projection, a tape is kept, time runs from the last step, one activation per input.
         batch, steps: sequences and time steps.
         threads: that PyTorch has.
     """
-    hidden, out, width, gates, planes, columns, inputs = shapes
+    hidden, out, width, gates, terms, columns, inputs = shapes
     gru, encoded, projected, keep, reverse, has_activations = flags
     others = tuple(map(int, (gru, encoded, projected, hidden, out, keep, reverse, columns, inputs)))
     basis_of = Basis(basis[0], basis[1], base=basis[2])
-    waves = num_frequencies(basis_of)
+    frequencies = num_frequencies(basis_of)
     if columns:
-        room = padded(columns) + max(padded(out), padded(hidden)) + out + gates
-        room += hidden + (waves + 2) * width + 2 * max(width, hidden)
+        workspace_size = padded(columns) + max(padded(out), padded(hidden)) + out + gates
+        workspace_size += hidden + (frequencies + 2) * width + 2 * max(width, hidden)
         work = columns * gates * steps
     else:
-        room = padded(gates) + padded(width) + padded(out) + out + hidden + (2 * waves + 5) * width
-        work = planes * width * gates * steps
+        workspace_size = padded(gates) + padded(width) + padded(out) + out + hidden + (2 * frequencies + 5) * width
+        work = terms * width * gates * steps
     threads = max(1, min(threads, batch, batch * work // SHARD_WORK))
-    rounds = max(1, math.ceil(batch * room / (ROOM_ELEMENTS * threads)))
+    rounds = max(1, math.ceil(batch * workspace_size / (WORKSPACE_ELEMENTS * threads)))
     each = max(ROWS, padded(math.ceil(batch / (threads * rounds)), ROWS))
     threads = min(threads, max(1, math.ceil(batch / each)))
-    integers = (*kernel_params(basis_of, has_activations, width, others), batch, gates, each, each * room)
-    return _Front(integers, each, threads, each * room)
+    integers = (*kernel_params(basis_of, has_activations, width, others), batch, gates, each, each * workspace_size)
+    return _Front(integers, each, threads, each * workspace_size)
 
 
 @lru_cache(maxsize=256)
@@ -118,8 +118,8 @@ def _radius(radius: float, dtype: torch.dtype) -> Tensor:
 
 def _front_of(spec: Spec, layout: Layout, weights: Weights, batch: int, sizes: tuple[int, ...], keep: bool) -> _Front:
     """What a frame begins with; ``sizes`` are H, P and the columns of the matrix of the backward pass."""
-    basis, (hidden, out, columns), (planes, width, gates) = spec.basis, sizes, weights.matrix.shape
-    shapes = (hidden, out, width, gates, planes, columns, spec.inputs)
+    basis, (hidden, out, columns), (terms, width, gates) = spec.basis, sizes, weights.matrix.shape
+    shapes = (hidden, out, width, gates, terms, columns, spec.inputs)
     flags = (
         spec.cell == "gru", weights.encoder is not None, weights.projection is not None, keep, layout.reverse,
         weights.activation_coeffs is not None,
@@ -135,7 +135,7 @@ def forward(
     from qkan.kernels.recurrence import numba_kernels as jit
 
     (batch, out), hidden = h_0.shape, (h_0 if c_0 is None else c_0).shape[1]
-    (planes, width, gates), encoder, projection = weights.matrix.shape, weights.encoder, weights.projection
+    (terms, width, gates), encoder, projection = weights.matrix.shape, weights.encoder, weights.projection
     front = _front_of(spec, layout, weights, batch, (hidden, out, 0), keep)
     rows, kept = len(steps), len(steps) if keep else 0
     h, c = h_0.clone(), None if c_0 is None else c_0.clone()
@@ -146,7 +146,7 @@ def forward(
         steps.new_empty(kept, width) if encoder is not None or spec.inputs else None,
     )
     packed = (
-        pack(weights.matrix, planes * width, gates),
+        pack(weights.matrix, terms * width, gates),
         None if encoder is None else pack(encoder, out, width, transposed=True),
         None if projection is None else pack(projection, hidden, out, transposed=True),
     )
@@ -165,7 +165,7 @@ def _launch(
     dtype: torch.dtype,
 ) -> None:
     """Run a kernel on all sequences."""
-    workspace = torch.zeros(front.threads * front.room, dtype=dtype, device="cpu")
+    workspace = torch.zeros(front.threads * front.workspace_size, dtype=dtype, device="cpu")
     given = (_radius(radius, dtype), workspace, *layout.places, *arrays)  # held until the kernel is done
     kernel(dtype, (*front.integers, *addresses(*given)), math.ceil(batch / front.each), front.threads)
 
@@ -224,8 +224,8 @@ class Stepper:
     def __init__(self, operands: Operands, inputs: int) -> None:
         self._spec = Spec("lstm", operands.basis, inputs=inputs)
         self._weights = Weights(operands.matrix, operands.bias, operands.activation_coeffs)
-        planes, width, gates = operands.matrix.shape
-        self._packed = pack(operands.matrix.contiguous(), planes * width, gates)
+        terms, width, gates = operands.matrix.shape
+        self._packed = pack(operands.matrix.contiguous(), terms * width, gates)
         self._frames: dict[int, tuple[Any, ...]] = {}
 
     def _frame(self, batch: int) -> tuple[Any, ...]:

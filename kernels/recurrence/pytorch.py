@@ -11,8 +11,9 @@ and of a GRU, h' = (1 - q) n + q h with n = tanh(s_n + r a_n), dh L for all gate
 
     L_n = (1 - q)(1 - n^2),   L_r = L_n a_n r (1 - r),   L_q = (h - n) q (1 - q),   dh <- dh q.
 
-Features of z pull da back: dz_i = sum_k F_k'(z_i) sum_o M_kio da_o. Derivatives of waves are sums of the same waves, so
-weights M' of the derivatives take the place of M there and the waves that of their derivatives.
+The gradient through the features of z is dz_i = sum_k F_k'(z_i) sum_o M_kio da_o. Derivatives of basis functions are
+sums of basis functions, so weights M' of the derivatives take the place of M there and the functions that of their
+derivatives.
 """
 
 from __future__ import annotations
@@ -47,19 +48,19 @@ class _Forward:
         self.workspace = matrix.new_empty(rows, spec.basis.terms, matrix.shape[1])
         self.matrix = matrix.flatten(0, 1) if spec.matmul_dtype is None else matrix.flatten(0, 1).to(spec.matmul_dtype)
 
-    def waves(self, z: Tensor) -> Tensor:
+    def functions(self, z: Tensor) -> Tensor:
         """(rows, terms, Z)."""
         workspace = self.workspace[: z.shape[0]]
-        self.basis.planes(z, into=workspace.unbind(1))
+        self.basis.functions(z, into=workspace.unbind(1))
         return workspace
 
     def __call__(self, z: Tensor, out: Tensor) -> None:
-        planes, shape = self.waves(z), self.weights.activation_coeffs
-        if shape is not None:
-            count = len(shape) - 1
-            activation = (planes[:, :count] * shape[1:]).sum(1).add_(shape[0])
-            planes = torch.cat((activation, planes[:, -1]), -1) if self.basis.base else activation
-        flat = planes.flatten(1)
+        functions, coeffs = self.functions(z), self.weights.activation_coeffs
+        if coeffs is not None:
+            count = len(coeffs) - 1
+            activation = (functions[:, :count] * coeffs[1:]).sum(1).add_(coeffs[0])
+            functions = torch.cat((activation, functions[:, -1]), -1) if self.basis.base else activation
+        flat = functions.flatten(1)
         if self.matmul_dtype is None:
             torch.addmm(self.weights.bias, flat, self.matrix, out=out)
         else:
@@ -128,9 +129,9 @@ def backward(
     grad_c: Tensor | None,
 ) -> RecurrenceGradients:
     """As of :class:`qkan.kernels.recurrence.types.Engine`."""
-    pull = _Backward(spec, weights, layout.sizes[0])
+    input_gradient = _Backward(spec, weights, layout.sizes[0])
     if grad_c is None:
-        return _gru_backward(pull, layout, tape, z, grad_outputs, grad_h.clone())
+        return _gru_backward(input_gradient, layout, tape, z, grad_outputs, grad_h.clone())
     encoder, projection, offsets = weights.encoder, weights.projection, layout.offsets
     inner, through = _lstm_slopes(tape)  # each step's derivatives turn into its gradient in place
     latents = None if encoder is None else torch.empty_like(z)
@@ -147,17 +148,17 @@ def backward(
         units[:, :3].mul_(state.unsqueeze(1))
         units[:, 3].mul_(total)
         state.mul_(tape.gates[rows].unflatten(-1, (4, -1))[:, 1])
-        pulled = pull(z[rows], inner[rows])
+        of_z = input_gradient(z[rows], inner[rows])
         if latents is not None and encoder is not None:
-            latents[rows] = pulled
-            torch.mm(pulled, encoder, out=dh[:size])
+            latents[rows] = of_z
+            torch.mm(of_z, encoder, out=dh[:size])
         else:
-            dh[:size] = pulled
+            dh[:size] = of_z
     return RecurrenceGradients(inner, inner if latents is None else latents, hidden, dh, dc)
 
 
 def _gru_backward(
-    pull: _Backward, layout: Layout, tape: Tape, h_before: Tensor, grad_outputs: Tensor, dh: Tensor
+    input_gradient: _Backward, layout: Layout, tape: Tape, h_before: Tensor, grad_outputs: Tensor, dh: Tensor
 ) -> RecurrenceGradients:
     offsets = layout.offsets
     local = _gru_slopes(tape, h_before)  # each step's derivatives turn into its gradient in place
@@ -169,7 +170,7 @@ def _gru_backward(
         local[rows].unflatten(-1, (3, -1)).mul_(total.unsqueeze(1))
         inner[rows] = local[rows]
         inner[rows].chunk(3, -1)[2].mul_(r)
-        total.mul_(q).add_(pull(h_before[rows], inner[rows]))
+        total.mul_(q).add_(input_gradient(h_before[rows], inner[rows]))
     return RecurrenceGradients(inner, local, None, dh, None)
 
 
@@ -179,16 +180,16 @@ class _Backward:
     def __init__(self, spec: Spec, weights: Weights, rows: int) -> None:
         self.forward = _Forward(spec, weights, rows)
         self.basis, self.matmul_dtype = spec.basis, spec.matmul_dtype
-        self.has_shape = weights.activation_coeffs is not None
+        self.has_activations = weights.activation_coeffs is not None
         transposed_weights = (
             weights.matrix if weights.activation_coeffs is None else weights.activation_coeffs[1:].unsqueeze(-1)
         )
-        if self.has_shape and self.basis.base is not None:  # a last plane of no weight: the base is not in the shape
+        if self.has_activations and self.basis.base is not None:  # a last term of no weight: activations have no base
             transposed_weights = torch.cat((transposed_weights, torch.zeros_like(transposed_weights[:1])))
         slopes, constant = self.basis.differentiate(transposed_weights)
         self.count = len(slopes)
         self.slopes: Tensor | None
-        if self.has_shape:
+        if self.has_activations:
             self.slopes, self.constant = slopes.squeeze(-1), None if constant is None else constant.squeeze(-1)
             through = weights.matrix.flatten(0, 1).mT
         else:
@@ -198,19 +199,19 @@ class _Backward:
 
     def __call__(self, z: Tensor, grad: Tensor) -> Tensor:
         """dz (rows, Z) from z and the gradient (rows, G)."""
-        waves = self.forward.waves(z)
-        along = waves[:, : self.count]
+        functions = self.forward.functions(z)
+        along = functions[:, : self.count]
         if self.basis.base is not None:
             along[:, -1] = BASES[self.basis.base][1](z)
-        pulled = (
+        of_z = (
             grad @ self.through
             if self.matmul_dtype is None
             else (grad.to(self.matmul_dtype) @ self.through).to(grad.dtype)
         )
         if self.slopes is None:
-            total = pulled.view_as(along).mul_(along).sum(1)
+            total = of_z.view_as(along).mul_(along).sum(1)
             return total if self.constant is None else total.addmm_(grad, self.constant.mT)
-        parts = pulled.unflatten(-1, (-1, z.shape[1]))
+        parts = of_z.unflatten(-1, (-1, z.shape[1]))
         slope = (along * self.slopes).sum(1)
         total = parts[:, 0] * (slope if self.constant is None else slope.add_(self.constant))
         return total if self.basis.base is None else total.addcmul_(parts[:, 1], along[:, -1])

@@ -36,15 +36,14 @@ def gru_step(from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
 
 
 def features(spec: Spec, weights: Weights, z: Tensor) -> list[Tensor]:
-    """The planes that the matrix multiplies, each in the shape of z: waves, or one activation; the base activation."""
-    planes = spec.basis.planes(z)
+    """What the matrix multiplies, each in the shape of z: functions or one activation, and the base activation."""
+    functions = spec.basis.functions(z)
     if weights.activation_coeffs is None:
-        return planes
-    waves = len(weights.activation_coeffs) - 1
-    activation = (torch.stack(planes[:waves], -2) * weights.activation_coeffs[1:]).sum(-2) + weights.activation_coeffs[
-        0
-    ]
-    return [activation, *planes[waves:]]
+        return functions
+    count = len(weights.activation_coeffs) - 1
+    constant, coeffs = weights.activation_coeffs[0], weights.activation_coeffs[1:]
+    activation = (torch.stack(functions[:count], -2) * coeffs).sum(-2) + constant
+    return [activation, *functions[count:]]
 
 
 def without_inputs(spec: Spec, steps: Tensor, weights: Weights) -> tuple[Spec, Tensor, Weights]:
@@ -54,8 +53,8 @@ def without_inputs(spec: Spec, steps: Tensor, weights: Weights) -> tuple[Spec, T
         return spec, steps, weights
     parts = []
     for part in (slice(count), slice(count, None)):
-        shape = None if weights.activation_coeffs is None else weights.activation_coeffs[:, part]
-        parts.append(weights._replace(matrix=weights.matrix[:, part], activation_coeffs=shape))
+        coeffs = None if weights.activation_coeffs is None else weights.activation_coeffs[:, part]
+        parts.append(weights._replace(matrix=weights.matrix[:, part], activation_coeffs=coeffs))
     contributed = torch.cat(features(spec, parts[0], steps), -1) @ parts[0].matrix.flatten(0, 1)
     return replace(spec, inputs=0), contributed, parts[1]
 
@@ -106,11 +105,11 @@ def run(
     def step(from_input: Tensor, states: States) -> States:
         h = states[0]
         z = h if encoder is None else from_input + F.linear(h, encoder)
-        planes = torch.cat(features(spec, weights, z), -1)
+        joined = torch.cat(features(spec, weights, z), -1)
         a = (
-            planes @ matrix
+            joined @ matrix
             if spec.matmul_dtype is None
-            else (planes.to(spec.matmul_dtype) @ matrix.to(spec.matmul_dtype)).to(z.dtype)
+            else (joined.to(spec.matmul_dtype) @ matrix.to(spec.matmul_dtype)).to(z.dtype)
         )
         a = a + weights.bias
         if spec.cell == "gru":

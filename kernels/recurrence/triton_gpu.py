@@ -131,9 +131,9 @@ def forward(
         with on_device(steps.device):
             _device_code().forward_kernel[call.grid](
                 steps,
-                of.planes,
+                of.matrix,
                 bias,
-                bias if of.shape is None else of.shape,
+                bias if of.activation_coeffs is None else of.activation_coeffs,
                 bias if weights.encoder is None else _packed(weights.encoder.mT, tile.outputs, tile.latents),
                 bias if weights.projection is None else _packed(weights.projection.mT, tile.units, tile.outputs),
                 h_0,
@@ -177,8 +177,8 @@ def backward(
                 tape.gates,
                 tape.carry,
                 z,
-                of.planes,
-                of.planes if of.shape is None else of.shape,
+                of.matrix,
+                of.matrix if of.activation_coeffs is None else of.activation_coeffs,
                 z if weights.encoder is None else _packed(weights.encoder, tile.latents, tile.outputs),
                 z if weights.projection is None else _packed(weights.projection, tile.outputs, tile.units),
                 grad_outputs,
@@ -213,7 +213,7 @@ class _Call:
         """plan, count, batch, pairs, radius."""
         sizes = self.layout.sizes
         plan = _plan(sizes, self.tile.batch, self.device)
-        return plan, len(sizes), sizes[0], -(-of.waves // 2), float(self.spec.basis.radius)
+        return plan, len(sizes), sizes[0], -(-of.functions // 2), float(self.spec.basis.radius)
 
     def constants(self, of: _Features) -> dict[str, Any]:
         """What is constant when a kernel is compiled."""
@@ -226,7 +226,7 @@ class _Call:
             "LSTM": spec.cell == "lstm",
             "KIND": spec.basis.kind,
             "BASE": spec.basis.base or "none",
-            "WAVES": of.waves > 0,
+            "WAVES": of.functions > 0,
             "SHAPED": weights.activation_coeffs is not None,
             "ENCODED": weights.encoder is not None,
             "PROJECTED": weights.projection is not None,
@@ -271,54 +271,54 @@ class _Features(NamedTuple):
     """Features as a kernel reads them.
 
     Attributes:
-        planes: (planes, gates, rows, columns), whole tiles: waves in pairs, base, constant.
-        shape: (1 + waves in pairs, latents), W_0 and the W_k, or None.
-        waves: their number.
-        constant: whether the last plane is a constant's.
+        matrix: (terms, gates, rows, columns), whole tiles: functions in pairs, base, constant.
+        activation_coeffs: (1 + functions in pairs, latents), W_0 and the W_k, or None.
+        functions: their number.
+        constant: whether the last term is a constant's.
     """
 
-    planes: Tensor
-    shape: Tensor | None
-    waves: int
+    matrix: Tensor
+    activation_coeffs: Tensor | None
+    functions: int
     constant: bool
 
 
 def _values(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
-    """The features of the forward pass: planes of latents in rows and units in columns."""
-    basis, matrix, shape = spec.basis, weights.matrix, weights.activation_coeffs
-    waves = basis.terms - (basis.base is not None)
-    if shape is None:
-        matrix = torch.cat((_paired(matrix[:waves], basis), matrix[waves:]))
+    """The features of the forward pass: terms with latents in rows and units in columns."""
+    basis, matrix, coeffs = spec.basis, weights.matrix, weights.activation_coeffs
+    functions = basis.terms - (basis.base is not None)
+    if coeffs is None:
+        matrix = torch.cat((_paired(matrix[:functions], basis), matrix[functions:]))
     else:
-        shape = _packed(torch.cat((shape[:1], _paired(shape[1:], basis))), 1, tile.latents)
+        coeffs = _packed(torch.cat((coeffs[:1], _paired(coeffs[1:], basis))), 1, tile.latents)
     matrix = matrix.unflatten(-1, (GATES[spec.cell], -1)).transpose(1, 2)
-    return _Features(_packed(matrix, tile.latents, tile.units, spec.matmul_dtype), shape, waves, False)
+    return _Features(_packed(matrix, tile.latents, tile.units, spec.matmul_dtype), coeffs, functions, False)
 
 
 def _slopes(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
-    """Their derivatives for the backward pass: planes of units in rows and latents in columns."""
-    basis, matrix, shape = spec.basis, weights.matrix, weights.activation_coeffs
+    """Their derivatives for the backward pass: terms with units in rows and latents in columns."""
+    basis, matrix, coeffs = spec.basis, weights.matrix, weights.activation_coeffs
     transposed_weights, constant = (
-        replace(basis, base=None).differentiate(shape[1:]) if shape is not None else basis.differentiate(matrix)
+        replace(basis, base=None).differentiate(coeffs[1:]) if coeffs is not None else basis.differentiate(matrix)
     )
-    waves = transposed_weights.shape[0]
-    if shape is None:
-        waves -= basis.base is not None
-        parts = [_paired(transposed_weights[:waves], basis), transposed_weights[waves:]]
+    functions = transposed_weights.shape[0]
+    if coeffs is None:
+        functions -= basis.base is not None
+        parts = [_paired(transposed_weights[:functions], basis), transposed_weights[functions:]]
         matrix = torch.cat(parts if constant is None else [*parts, constant.unsqueeze(0)])
     else:
-        first = torch.zeros_like(shape[0]) if constant is None else constant
-        shape = _packed(torch.cat((first.unsqueeze(0), _paired(transposed_weights, basis))), 1, tile.latents)
+        first = torch.zeros_like(coeffs[0]) if constant is None else constant
+        coeffs = _packed(torch.cat((first.unsqueeze(0), _paired(transposed_weights, basis))), 1, tile.latents)
     matrix = matrix.unflatten(-1, (GATES[spec.cell], -1)).permute(0, 2, 3, 1)
     packed = _packed(matrix, tile.units, tile.latents, spec.matmul_dtype)
-    return _Features(packed, shape, waves, shape is None and constant is not None)
+    return _Features(packed, coeffs, functions, coeffs is None and constant is not None)
 
 
-def _paired(waves: Tensor, basis: Basis) -> Tensor:
-    """Waves in the order in which kernels make them, with a last one of weight zero if they would be odd."""
+def _paired(functions: Tensor, basis: Basis) -> Tensor:
+    """Functions in the order in which kernels make them, with a last one of weight zero if they would be odd."""
     if basis.kind == "fourier":
-        return waves.unflatten(0, (2, waves.shape[0] // 2)).transpose(0, 1).flatten(0, 1)
-    return torch.cat((waves, torch.zeros_like(waves[:1]))) if waves.shape[0] % 2 else waves
+        return functions.unflatten(0, (2, functions.shape[0] // 2)).transpose(0, 1).flatten(0, 1)
+    return torch.cat((functions, torch.zeros_like(functions[:1]))) if functions.shape[0] % 2 else functions
 
 
 def _packed(matrix: Tensor, rows: int, columns: int, matmul_dtype: torch.dtype | None = None) -> Tensor:

@@ -7,9 +7,9 @@ is an encoder, a latent; a matrix M turns them into what the state contributes t
     a_t = b + sum_(k,i) F_k(z_ti) M_kio,        h_t, c_t = cell(s_t, a_t, h_(t-1), c_(t-1)),
 
 with s_t what the inputs of the step contribute: to the gates, or to the latent. Where every z_i has an activation of
-its own that all gates share, u_i(z_i) = W_0i + sum_k W_ki B_k(z_i) for the waves B_k, the features are those
-activations: one plane instead of one per wave. One skeleton so serves circuits per edge, circuits per input, the JHCG
-bottleneck and, with the identity as only feature, the classical cells.
+its own that all gates share, u_i(z_i) = W_0i + sum_k W_ki B_k(z_i) for the functions B_k, the features are those
+activations: one term instead of one per function. One skeleton so serves circuits per edge, circuits per input, the
+JHCG bottleneck and, with the identity as only feature, the classical cells.
 """
 
 from __future__ import annotations
@@ -102,11 +102,11 @@ class Weights(NamedTuple):
     """Parameters of a recurrence.
 
     Attributes:
-        matrix: (planes, Z, G), from features to gates. Its planes are ``basis.terms``; with ``activation_coeffs`` the
+        matrix: (terms, Z, G), from features to gates. Its terms are ``basis.terms``; with ``activation_coeffs`` the
             one activation and, if the basis has one, the base activation.
         bias: (G,), added to the features' part.
-        activation_coeffs: (waves + 1, Z), W_0 and the W_k of the activations, or None where waves themselves are the
-        features.
+        activation_coeffs: (functions + 1, Z), W_0 and the W_k of the activations, or None where basis functions are the
+            features.
         encoder: (Z, P), from the hidden state to the latent, or None where features are taken of the hidden state.
         projection: (P, H), or None where the hidden state is the cell's output itself.
     """

@@ -1,12 +1,12 @@
 """Basis functions of the spectral route: what a band-limited activation is a weighted sum of.
 
-A :class:`Basis` turns inputs into feature planes, one per term, and turns the weights of a sum of features into those
+A :class:`Basis` turns inputs into features, one per term, and turns the weights of a sum of features into those
 of its derivative, which is a sum of the same features:
 
 * ``fourier``, size R: cos x .. cos R x, sin x .. sin R x; size 0: nothing but a base activation, if there is one.
 * ``chebyshev``, size K, radius A: T_1(x / A) .. T_(K-1)(x / A).
 
-The constant term is left to the caller: summed over inputs it is a bias. One more plane can hold the base activation of
+The constant term is left to the caller: summed over inputs it is a bias. One more term can hold the base activation of
 a layer, so that its branch is part of the same matrix product.
 """
 
@@ -54,7 +54,7 @@ class Basis:
     Attributes:
         kind, size: which functions, and R or K.
         radius: A, half the width of the domain [-A, A] of Chebyshev polynomials.
-        base: a name of :data:`BASES` for one more plane, or None.
+        base: a name of :data:`BASES` for one more term, or None.
     """
 
     kind: Literal["fourier", "chebyshev"]
@@ -64,29 +64,29 @@ class Basis:
 
     @property
     def terms(self) -> int:
-        """Planes: basis functions without the constant, and the base activation if there is one."""
-        waves = 2 * self.size if self.kind == "fourier" else self.size - 1
-        return waves + (self.base is not None)
+        """Features: basis functions without the constant, and the base activation if there is one."""
+        count = 2 * self.size if self.kind == "fourier" else self.size - 1
+        return count + (self.base is not None)
 
-    def planes(self, x: Tensor, *, into: Sequence[Tensor] | None = None) -> list[Tensor]:
+    def functions(self, x: Tensor, *, into: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Every feature of ``x``, each in the shape of ``x``, written to the tensors of ``into`` if they are given."""
         slots: Sequence[Tensor | None] = [None] * self.terms if into is None else into
         if self.kind == "fourier":
-            planes = _fourier_planes(x, self.size, slots)
+            functions = _fourier_functions(x, self.size, slots)
         else:
-            planes = _chebyshev_planes(x, self.radius, self.size, slots)
+            functions = _chebyshev_functions(x, self.radius, self.size, slots)
         if self.base is not None:
             base, slot = BASES[self.base][0](x), slots[-1]
-            planes.append(base if slot is None else slot.copy_(base))
-        return planes
+            functions.append(base if slot is None else slot.copy_(base))
+        return functions
 
-    def slope_planes(self, x: Tensor, planes: Sequence[Tensor]) -> list[Tensor]:
+    def slope_functions(self, x: Tensor, functions: Sequence[Tensor]) -> list[Tensor]:
         """The functions that :meth:`differentiate` gives weights of, from the features of ``x``.
 
         The derivative of a base activation takes the place of the last of them, in memory of its own.
         """
-        waves = self.terms - (self.base is not None) - (self.kind == "chebyshev")
-        return [*planes[:waves], *([] if self.base is None else [BASES[self.base][1](x)])]
+        count = self.terms - (self.base is not None) - (self.kind == "chebyshev")
+        return [*functions[:count], *([] if self.base is None else [BASES[self.base][1](x)])]
 
     def differentiate(self, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weights of the derivative of a sum of features.
@@ -95,16 +95,16 @@ class Basis:
             weights: (terms, ...).
 
         Returns:
-            weights of the functions of :meth:`slope_planes`, and the weight of the constant function, None for zero.
+            weights of the functions of :meth:`slope_functions`, and the weight of the constant function, None for zero.
         """
-        waves = weights[:-1] if self.base is not None else weights
+        own = weights[:-1] if self.base is not None else weights
         constant = None
         if self.kind == "fourier":
             (order,) = constants(_orders, self.size, weights)
-            parts = [waves.roll(self.size, 0) * order.view(-1, *[1] * (weights.dim() - 1))]
+            parts = [own.roll(self.size, 0) * order.view(-1, *[1] * (weights.dim() - 1))]
         else:
             (rule,) = constants(_chebyshev_slopes, self.size, weights)
-            slopes = torch.tensordot(rule, waves, dims=1) / self.radius
+            slopes = torch.tensordot(rule, own, dims=1) / self.radius
             constant, parts = slopes[0], [slopes[1:]]  # T_(K-1) is not among the derivatives
         if self.base is not None:
             parts.append(weights[-1:])
@@ -117,7 +117,7 @@ def _orders(size: int) -> tuple[Tensor, ...]:
     return (torch.cat((order, -order)),)
 
 
-def _fourier_planes(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
+def _fourier_functions(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
     # Turning by x again and again errs by about size * eps, for an x of any size. A rounded product k * x would err by
     # its own last digit, and cos(k + 1) x = 2 cos x cos k x - cos(k - 1) x by about size^2 * eps.
     if size == 0:
@@ -130,12 +130,12 @@ def _fourier_planes(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> lis
     return cos + sin
 
 
-def _chebyshev_planes(x: Tensor, radius: float, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
+def _chebyshev_functions(x: Tensor, radius: float, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
     # T_k - T_(k-1) grows by 2 (x - 1) T_k (Reinsch): near x = 1, where the usual recurrence errs by k^2 * eps, that is
     # exact. Below zero T_k(-x) = (-1)^k T_k(x). Measured on [-1, 1], float32: 8e-7 at K = 32, 1.5e-6 at K = 128; the
     # recurrence 2 x T_k - T_(k-1) errs by 1.3e-5 and 9e-5 there, cos(k acos x) by 9e-6 and 3e-5.
     x = torch.div(x, radius, out=slots[0])
-    planes = [x]
+    functions = [x]
     sign = 1 - 2 * (x < 0).to(x.dtype)  # not copysign, which ONNX lacks
     top = x * sign
     step = top - 1
@@ -144,11 +144,11 @@ def _chebyshev_planes(x: Tensor, radius: float, size: int, slots: Sequence[Tenso
         step = torch.addcmul(step, doubled, top)
         if k % 2:
             top = top + step
-            planes.append(torch.mul(top, sign, out=slots[k - 1]))
+            functions.append(torch.mul(top, sign, out=slots[k - 1]))
         else:
             top = torch.add(top, step, out=slots[k - 1])
-            planes.append(top)
-    return planes
+            functions.append(top)
+    return functions
 
 
 def _chebyshev_slopes(terms: int) -> tuple[Tensor, ...]:
@@ -166,8 +166,8 @@ def fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
     points = 2 * reps + 1
     # Equidistant up to single precision, then taken as they are: an angle rounded later would err by R times as much.
     angles = (2 * math.pi * (counted(0, points) - reps) / points).float().double()
-    waves = counted(1, reps + 1) * angles.unsqueeze(-1)
-    synthesis = torch.cat((torch.ones_like(angles).unsqueeze(-1), waves.cos(), waves.sin()), -1)
+    multiples = counted(1, reps + 1) * angles.unsqueeze(-1)
+    synthesis = torch.cat((torch.ones_like(angles).unsqueeze(-1), multiples.cos(), multiples.sin()), -1)
     return angles, torch.linalg.inv(synthesis)
 
 

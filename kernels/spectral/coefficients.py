@@ -3,14 +3,15 @@
 *Fourier*: at fixed pre-activations (w = 1) phi is a real trigonometric polynomial of degree R, the repetitions. Its
 2 R + 1 coefficients follow exactly from the circuit's values at 2 R + 1 equidistant angles.
 
-*Chebyshev*: with trained w, phi is a sum of waves whose frequencies are sums of +-w_l, so at most Omega = sum_l |w_l|,
-and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2 J_k(A Omega), a
-Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nodes errs by at most
+*Chebyshev*: with trained w, phi is a sum of sines and cosines whose frequencies are sums of +-w_l, so at most Omega =
+sum_l |w_l|, and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2
+J_k(A Omega), a Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interpolation in K nodes errs by at most
 
     2 J_K(A Omega) + 4 (J_(K+1)(A Omega) + J_(K+2)(A Omega) + ...).
 
-docs/kernels.md proves both; a single wave reaches the first, so there is no better one. The bound is that of one phi: a
-layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much (Markov).
+docs/kernels.md proves both; a single frequency reaches the first, so there is no better one. The bound is that of one
+phi: a layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much
+(Markov).
 
 *Sums of pre-activations*: where an input has one w for all its circuits, see
 :mod:`qkan.kernels.spectral.sum_frequencies`.
@@ -95,7 +96,7 @@ class Expansion:
         """Without the sum: (..., inputs) to (..., outputs, inputs)."""
         if self.matrix.shape[-1] == 1:
             return self.activation(x).unsqueeze(-2)
-        features = torch.stack(self.basis.planes(x), -1)
+        features = torch.stack(self.basis.functions(x), -1)
         return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.mT
 
 
@@ -164,7 +165,7 @@ class _FusedCoefficients(torch.autograd.Function):
         tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
         if torch.is_grad_enabled() or not numba_supported(of_matrix, of_constant):
             return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
-        circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+        circuits = _circuit_tensors(*tensors)
         upstream = of_matrix.contiguous(), of_constant.contiguous()
         found = numba_coefficients.coefficient_gradients(
             _point_rule(rule, circuits), rule.radius, circuits, *upstream, needs
@@ -172,8 +173,10 @@ class _FusedCoefficients(torch.autograd.Function):
         return *found, None
 
 
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _circuit_tensors(theta: Tensor, *others: Tensor | None) -> numba_coefficients.CircuitTensors:
+    """What the kernels read, contiguous."""
+    weight, bias, edge_weight = (None if tensor is None else tensor.contiguous() for tensor in others)
+    return numba_coefficients.CircuitTensors(theta.contiguous(), weight, bias, edge_weight)
 
 
 def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> numba_coefficients.PointRule:
@@ -182,8 +185,8 @@ def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> num
     return numba_coefficients.point_rule(rule.kind, len(rule.points), rule.ansatz, rule.reps, *given)
 
 
-def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
-    circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+def _numba_coefficients(rule: _Rule, theta: Tensor, *others: Tensor | None) -> tuple[Tensor, Tensor]:
+    circuits = _circuit_tensors(theta, *others)
     return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)[:2]
 
 

@@ -55,10 +55,10 @@ class Sum:
 
 def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
     """:func:`weighted_sum` in a few differentiable operations, without pieces."""
-    planes = kind.basis.planes(x)
+    functions = kind.basis.functions(x)
     if kind.diagonal:
-        return (torch.stack(planes, -1) * matrix.squeeze(-1).mT).sum(-1) + constant
-    features, flat = torch.cat(planes, -1), matrix.flatten(0, 1)
+        return (torch.stack(functions, -1) * matrix.squeeze(-1).mT).sum(-1) + constant
+    features, flat = torch.cat(functions, -1), matrix.flatten(0, 1)
     y = (
         features @ flat
         if kind.matmul_dtype is None
@@ -70,8 +70,8 @@ def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
 def plain_gradients(kind: Sum, x: Tensor, matrix: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`weighted_sum` in x and matrix, by the formulas at the head of this module."""
     slopes, constant = kind.basis.differentiate(matrix)
-    planes = kind.basis.planes(x)
-    features, along = torch.stack(planes, -2), torch.stack(kind.basis.slope_planes(x, planes), -2)
+    functions = kind.basis.functions(x)
+    features, along = torch.stack(functions, -2), torch.stack(kind.basis.slope_functions(x, functions), -2)
     if kind.diagonal:
         grad_x = (along * slopes.squeeze(-1)).sum(-2) * grad
         grad_matrix = (features * grad.unsqueeze(-2)).sum(0).unsqueeze(-1)
@@ -84,9 +84,9 @@ def plain_gradients(kind: Sum, x: Tensor, matrix: Tensor, grad: Tensor) -> tuple
 class _Piece:
     """Some rows of x and their features, laid out in one of two ways.
 
-    Narrow layers: (terms, inputs, rows), so that all terms are one matrix and one product, and every plane is a
+    Narrow layers: (terms, inputs, rows), so that all terms are one matrix and one product, and every term is a
     contiguous run however few the inputs are. Wide ones: (terms, rows, inputs), which takes no transposing; the product
-    is added up term by term, and the input's gradient needs room for one term only.
+    is added up term by term, and the input's gradient needs workspace for one term only.
     """
 
     def __init__(self, x: Tensor, rows: slice, kind: Sum, workspace: Tensor) -> None:
@@ -94,7 +94,7 @@ class _Piece:
         self.wide = not kind.diagonal and x.shape[1] >= WIDE_INPUTS
         self.x = x[rows] if self.wide else x[rows].mT.contiguous()
         self.features = workspace[: kind.basis.terms * self.x.numel()].view(-1, *self.x.shape)
-        self.planes = kind.basis.planes(self.x, into=self.features.unbind(0))
+        self.functions = kind.basis.functions(self.x, into=self.features.unbind(0))
 
     def times(self, matrix: Tensor, constant: Tensor, out: Tensor) -> None:
         """Write the product with ``matrix`` to the piece's rows of ``out``."""
@@ -105,9 +105,9 @@ class _Piece:
             features = self.features.flatten(0, 1).mT if not self.wide else self.features.transpose(0, 1).flatten(1)
             torch.add(features.to(matmul_dtype) @ matrix.flatten(0, 1).to(matmul_dtype), constant, out=out)
         elif self.wide:
-            torch.addmm(constant, self.planes[0], matrix[0], out=out)
-            for plane, weights in zip(self.planes[1:], matrix[1:], strict=True):
-                out.addmm_(plane, weights)
+            torch.addmm(constant, self.functions[0], matrix[0], out=out)
+            for function, weights in zip(self.functions[1:], matrix[1:], strict=True):
+                out.addmm_(function, weights)
         else:
             torch.addmm(constant, self.features.flatten(0, 1).mT, matrix.flatten(0, 1), out=out)
 
@@ -120,37 +120,39 @@ class _Piece:
             features = self.features if not self.wide else self.features.mT
             total += features.to(matmul_dtype) @ grad.to(matmul_dtype)
         elif self.wide:
-            for plane, gradient in zip(self.planes, total, strict=True):
-                gradient.addmm_(plane.mT, grad)
+            for function, gradient in zip(self.functions, total, strict=True):
+                gradient.addmm_(function.mT, grad)
         else:
             total.flatten(0, 1).addmm_(self.features.flatten(0, 1), grad)
 
-    def pull(self, grad: Tensor, slopes: Tensor, constant: Tensor | None, out: Tensor, workspace: Tensor) -> None:
+    def add_input_gradient(
+        self, grad: Tensor, slopes: Tensor, constant: Tensor | None, out: Tensor, workspace: Tensor
+    ) -> None:
         """Write the piece's rows of the gradient of x to ``out``; overwrites features."""
         grad, out, matmul_dtype = grad[self.rows], out[self.rows], self.kind.matmul_dtype
-        along = self.kind.basis.slope_planes(self.x, self.planes)
+        along = self.kind.basis.slope_functions(self.x, self.functions)
         if self.wide and matmul_dtype is None:
             out.zero_() if constant is None else torch.mm(grad, constant.mT, out=out)
-            for plane, weights in zip(along, slopes, strict=True):
-                out.addcmul_(torch.mm(grad, weights.mT, out=workspace[: out.numel()].view(out.shape)), plane)
+            for function, weights in zip(along, slopes, strict=True):
+                out.addcmul_(torch.mm(grad, weights.mT, out=workspace[: out.numel()].view(out.shape)), function)
             return
         if self.wide:
-            pulled = (grad.to(matmul_dtype) @ slopes.to(matmul_dtype).mT).to(grad.dtype)
+            of_terms = (grad.to(matmul_dtype) @ slopes.to(matmul_dtype).mT).to(grad.dtype)
         elif self.kind.diagonal:
-            pulled = slopes * grad.mT
+            of_terms = slopes * grad.mT
         else:
-            pulled = self._pull_all(slopes, grad, workspace)
+            of_terms = self._products_of_terms(slopes, grad, workspace)
         features = self.features[: len(along)]
         if self.kind.basis.base is not None:
             features[-1] = along[-1]
-        total = pulled.mul_(features).sum(0)
+        total = of_terms.mul_(features).sum(0)
         out.copy_(total if self.wide else total.mT)
         if constant is not None and self.kind.diagonal:
             out.addcmul_(grad, constant.mT)
         elif constant is not None:
             out.addmm_(grad, constant.mT)
 
-    def _pull_all(self, slopes: Tensor, grad: Tensor, workspace: Tensor) -> Tensor:
+    def _products_of_terms(self, slopes: Tensor, grad: Tensor, workspace: Tensor) -> Tensor:
         flat, matmul_dtype = slopes.flatten(0, 1), self.kind.matmul_dtype
         if matmul_dtype is not None:
             return (flat.to(matmul_dtype) @ grad.mT.to(matmul_dtype)).to(grad.dtype).view(*slopes.shape[:2], -1)
@@ -216,7 +218,7 @@ class _Gradients(torch.autograd.Function):
             if grad_x is not None and slopes is not None:
                 needed = piece.x.numel() * (1 if piece.wide else len(slopes))
                 workspace = x.new_empty(needed) if workspace.numel() < needed else workspace
-                piece.pull(grad, slopes, constant, grad_x, workspace)
+                piece.add_input_gradient(grad, slopes, constant, grad_x, workspace)
         return grad_x, grad_matrix
 
     @staticmethod
@@ -230,9 +232,9 @@ class _Gradients(torch.autograd.Function):
             values = plain_gradients(ctx.kind, *tensors)
             return tuple(value for value, need in zip(values, ctx.needs, strict=True) if need)
 
-        pull = torch.func.vjp(needed, *ctx.saved_tensors)[1]
+        vjp = torch.func.vjp(needed, *ctx.saved_tensors)[1]
         upstream = tuple(grad for grad, need in zip(grads, ctx.needs, strict=True) if need)
-        return *pull(upstream), None, None, None
+        return *vjp(upstream), None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x, matrix, grad, kind: Sum, *needs: bool):
@@ -270,52 +272,55 @@ def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x:
     return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
 
 
-def shaped_planes(x: Tensor, basis: Basis, shape: Tensor) -> list[Tensor]:
-    """The planes of operands with a shape: the activation of every input and, if there is one, the base activation."""
-    planes = [weighted_sum(x, shape[1:].unsqueeze(-1), shape[0], replace(basis, base=None), diagonal=True)]
+def activation_functions(x: Tensor, basis: Basis, activation_coeffs: Tensor) -> list[Tensor]:
+    """The activation of every input from its coefficients and, if there is one, the base activation."""
+    constant, coeffs = activation_coeffs[0], activation_coeffs[1:].unsqueeze(-1)
+    functions = [weighted_sum(x, coeffs, constant, replace(basis, base=None), diagonal=True)]
     if basis.base is not None:
-        planes.append(BASES[basis.base][0](x))
-    return planes
+        functions.append(BASES[basis.base][0](x))
+    return functions
 
 
 class _NumbaSum(torch.autograd.Function):
     """A sum of features in the CPU kernels of :mod:`qkan.kernels.spectral.numba_cpu`."""
 
     @staticmethod
-    def forward(ctx: Any, x, matrix, constant, shape, basis: Basis):
-        ctx.save_for_backward(x, matrix, constant, shape)
+    def forward(ctx: Any, x, matrix, constant, activation_coeffs, basis: Basis):
+        ctx.save_for_backward(x, matrix, constant, activation_coeffs)
         ctx.basis = basis
-        return features_numba.products(basis, matrix, constant, shape, x)
+        return features_numba.products(basis, matrix, constant, activation_coeffs, x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
-        x, matrix, _, shape = saved = ctx.saved_tensors
+        x, matrix, _, activation_coeffs = saved = ctx.saved_tensors
         need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
         if torch.is_grad_enabled() or not numba_supported(grad):
             plain = partial(_plain_operands_sum, ctx.basis)
             return *vjp_needed(plain, saved, ctx.needs_input_grad[:4], grad), None
-        grad, of_matrix, of_constant, of_x, of_shape = grad.contiguous(), None, None, None, None
+        grad, of_matrix, of_constant, of_x, of_coeffs = grad.contiguous(), None, None, None, None
         if need_matrix or need_constant:
-            of_matrix, of_constant = features_numba.matrix_gradients(ctx.basis, matrix, shape, x, grad)
+            of_matrix, of_constant = features_numba.matrix_gradients(ctx.basis, matrix, activation_coeffs, x, grad)
         if need_x or need_shape:
-            of_x, of_shape = features_numba.input_gradients(ctx.basis, matrix, shape, x, grad)
-        found = (of_x, of_matrix, of_constant, of_shape)
+            of_x, of_coeffs = features_numba.input_gradients(ctx.basis, matrix, activation_coeffs, x, grad)
+        found = (of_x, of_matrix, of_constant, of_coeffs)
         return *(f if need else None for f, need in zip(found, ctx.needs_input_grad, strict=False)), None
 
 
-def _plain_operands_sum(basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, shape: Tensor | None) -> Tensor:
+def _plain_operands_sum(
+    basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, activation_coeffs: Tensor | None
+) -> Tensor:
     """The sum of :class:`_NumbaSum` in a few differentiable operations."""
-    if shape is None:
+    if activation_coeffs is None:
         return plain_sum(Sum(basis), x, matrix, constant)
-    return torch.cat(shaped_planes(x, basis, shape), -1) @ matrix.flatten(0, 1) + constant
+    return torch.cat(activation_functions(x, basis, activation_coeffs), -1) @ matrix.flatten(0, 1) + constant
 
 
 def operands_sum(x: Tensor, operands: Operands) -> Tensor:
     """Features of x (samples, inputs) times the matrix of ``operands``, (samples, outputs)."""
-    basis, matrix, bias, shape = operands
-    if numba_supported(x, matrix, bias, shape):
-        return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, shape, basis)
-    return _plain_operands_sum(basis, x, matrix, bias, shape)
+    basis, matrix, bias, activation_coeffs = operands
+    if numba_supported(x, matrix, bias, activation_coeffs):
+        return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, activation_coeffs, basis)
+    return _plain_operands_sum(basis, x, matrix, bias, activation_coeffs)
 
 
 def weighted_sum(

@@ -143,9 +143,9 @@ def point_rule(
         integers = torch.tensor(program, dtype=torch.int64, device="cpu")
         kept = (integers, nodes.contiguous(), trig.to(dtype).contiguous(), *matrices)
     given = tuple(addresses(*kept))
-    slopes = (given[10:12], len(full)), (given[12:14], len(plain))
+    slopes = ((given[10], given[11]), len(full)), ((given[12], given[13]), len(plain))
     columns = ansatz.rows(reps) * ansatz.angles
-    return PointRule(kind, points, program[0], columns, reps, given[:10], slopes, kept)  # type: ignore[arg-type]
+    return PointRule(kind, points, program[0], columns, reps, given[:10], slopes, kept)
 
 
 def _padded_rows(matrix: Tensor, unit: int) -> Tensor:

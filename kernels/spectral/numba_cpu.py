@@ -55,26 +55,26 @@ def kernel_params(basis: Basis, shaped: bool, width: int, others: tuple[int, ...
 
 
 def num_frequencies(basis: Basis) -> int:
-    """Waves of a basis, without the base activation."""
+    """Functions of a basis, without the base activation."""
     return basis.terms - (basis.base is not None)
 
 
-def transposed_weights(basis: Basis, matrix: Tensor, shape: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """What pulls gradients back to the inputs.
+def transposed_weights(basis: Basis, matrix: Tensor, activation_coeffs: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The weights that take gradients back to the inputs.
 
     Args:
-        basis, matrix, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        basis, matrix, activation_coeffs: as in :class:`qkan.kernels.spectral.operands.Operands`.
 
     Returns:
-        the matrix (blocks, inputs, outputs): with a shape the matrix itself, else weights of the constant function
-        (Chebyshev only), of the waves and of the base activation's derivative; and with a shape the weights (waves + 1,
-        inputs) of the activations' slopes, the constant first.
+        the matrix (blocks, inputs, outputs): with activation_coeffs the matrix itself, else weights of the constant
+        function (Chebyshev only), of the basis functions and of the base activation's derivative; and with
+        activation_coeffs the weights (functions + 1, inputs) of the activations' slopes, the constant first.
     """
-    if shape is None:
+    if activation_coeffs is None:
         slopes, constant = basis.differentiate(matrix)
         return (slopes if constant is None else torch.cat((constant.unsqueeze(0), slopes))), None
-    slopes, constant = replace(basis, base=None).differentiate(shape[1:])
-    constant = torch.zeros_like(shape[0]) if constant is None else constant
+    slopes, constant = replace(basis, base=None).differentiate(activation_coeffs[1:])
+    constant = torch.zeros_like(activation_coeffs[0]) if constant is None else constant
     return matrix, torch.cat((constant.unsqueeze(0), slopes))
 
 
@@ -96,12 +96,12 @@ def size_of(matrix: Tensor) -> tuple[int, int, int]:
 
 
 def matrix_gradient_copies(
-    basis: Basis, size: tuple[int, int, int], shape: Tensor | None, x: Tensor, grad: Tensor
+    basis: Basis, size: tuple[int, int, int], activation_coeffs: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What every thread contributes to the gradients of matrix and bias.
 
     Args:
-        basis, shape: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        basis, activation_coeffs: as in :class:`qkan.kernels.spectral.operands.Operands`.
         size: of the matrix.
         x, grad: (rows, inputs) and (rows, outputs), contiguous.
 
@@ -110,50 +110,55 @@ def matrix_gradient_copies(
     """
     from qkan.kernels.spectral import numba_kernels as jit
 
-    planes, width, total = size
+    terms, width, total = size
     rows, high, stride = len(x), padded(width, ROWS), padded(total, jit.COLUMNS)
-    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
-    of_matrix = x.new_zeros(threads, planes, high, stride)
+    threads = threads_for(rows * terms * width * total, max(1, rows // jit.CHUNK))
+    of_matrix = x.new_zeros(threads, terms, high, stride)
     of_bias = x.new_zeros(threads, total)
     workspace = x.new_zeros(threads, jit.CHUNK * (stride + (num_frequencies(basis) + 4) * high))
-    arrays = (radius_of(basis, x.dtype), workspace, shape, x, grad, of_matrix, of_bias)
+    arrays = (radius_of(basis, x.dtype), workspace, activation_coeffs, x, grad, of_matrix, of_bias)
     sizes = (rows, total, 0, workspace.shape[1])
-    integers = kernel_params(basis, shape is not None, width)
+    integers = kernel_params(basis, activation_coeffs is not None, width)
     jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
     return of_matrix, of_bias
 
 
 def matrix_gradients(
-    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+    basis: Basis, matrix: Tensor, activation_coeffs: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of matrix and bias from that of the sum; arguments as of :func:`matrix_gradient_copies`."""
     _, width, total = size = size_of(matrix)
-    copies, biases = matrix_gradient_copies(basis, size, shape, x, grad)
+    copies, biases = matrix_gradient_copies(basis, size, activation_coeffs, x, grad)
     whole, bias = (copies[0], biases[0]) if len(copies) == 1 else (copies.sum(0), biases.sum(0))
     return whole[:, :width, :total].contiguous(), bias
 
 
 def packed_products(
-    basis: Basis, size: tuple[int, int, int], packed: Tensor, bias: Tensor, x: Tensor, shape: Tensor | None = None
+    basis: Basis,
+    size: tuple[int, int, int],
+    packed: Tensor,
+    bias: Tensor,
+    x: Tensor,
+    activation_coeffs: Tensor | None = None,
 ) -> Tensor:
     """:func:`products` with a matrix of that size in panels; the rows of ``bias`` (any number, outputs) are summed."""
     from qkan.kernels.spectral import numba_kernels as jit
 
-    planes, width, total = size
+    terms, width, total = size
     rows, out = len(x), x.new_empty(len(x), total)
-    threads = threads_for(rows * planes * width * total, max(1, rows // jit.CHUNK))
+    threads = threads_for(rows * terms * width * total, max(1, rows // jit.CHUNK))
     workspace = x.new_empty(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
-    arrays = (radius_of(basis, x.dtype), workspace, x, bias, shape, packed, out)
+    arrays = (radius_of(basis, x.dtype), workspace, x, bias, activation_coeffs, packed, out)
     sizes = (rows, total, 0, workspace.shape[1])
-    integers = kernel_params(basis, shape is not None, width)
+    integers = kernel_params(basis, activation_coeffs is not None, width)
     jit.PRODUCTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
     return out
 
 
-def products(basis: Basis, matrix: Tensor, bias: Tensor, shape: Tensor | None, x: Tensor) -> Tensor:
+def products(basis: Basis, matrix: Tensor, bias: Tensor, activation_coeffs: Tensor | None, x: Tensor) -> Tensor:
     """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
-    planes, width, total = size = size_of(matrix)
-    return packed_products(basis, size, pack(matrix, planes * width, total), bias, x, shape)
+    terms, width, total = size = size_of(matrix)
+    return packed_products(basis, size, pack(matrix, terms * width, total), bias, x, activation_coeffs)
 
 
 def packed_input_gradients(basis: Basis, size: tuple[int, int, int], packed: Tensor, x: Tensor, grad: Tensor) -> Tensor:
@@ -162,18 +167,18 @@ def packed_input_gradients(basis: Basis, size: tuple[int, int, int], packed: Ten
 
 
 def input_gradients(
-    basis: Basis, matrix: Tensor, shape: Tensor | None, x: Tensor, grad: Tensor
+    basis: Basis, matrix: Tensor, activation_coeffs: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of x and of the shape from that of the sum; arguments as of :func:`matrix_gradients`."""
-    weights, slopes = transposed_weights(basis, matrix, shape)
+    """Gradients of x and of activation_coeffs from that of the sum; arguments as of :func:`matrix_gradients`."""
+    weights, slopes = transposed_weights(basis, matrix, activation_coeffs)
     blocks, width, total = size = size_of(weights)
     packed = pack(weights.contiguous(), total, blocks * width, transposed=True)
-    return _input_gradients(basis, size, packed, slopes, shape, x, grad)
+    return _input_gradients(basis, size, packed, slopes, activation_coeffs, x, grad)
 
 
 def _input_gradients(
-    basis: Basis, size: tuple[int, int, int], packed: Tensor, slopes: Tensor | None, shape: Tensor | None, x: Tensor,
-    grad: Tensor,
+    basis: Basis, size: tuple[int, int, int], packed: Tensor, slopes: Tensor | None, activation_coeffs: Tensor | None,
+    x: Tensor, grad: Tensor,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     from qkan.kernels.spectral import numba_kernels as jit
 
@@ -181,10 +186,10 @@ def _input_gradients(
     rows, columns = len(x), blocks * width
     threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
     dx = torch.zeros_like(x)
-    of_shape = x.new_zeros(threads, 0 if shape is None else shape.numel())
+    of_coeffs = x.new_zeros(threads, 0 if activation_coeffs is None else activation_coeffs.numel())
     workspace = x.new_empty(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
-    arrays = (radius_of(basis, x.dtype), workspace, slopes, packed, x, grad, dx, of_shape)
+    arrays = (radius_of(basis, x.dtype), workspace, slopes, packed, x, grad, dx, of_coeffs)
     sizes = (rows, total, columns, workspace.shape[1])
-    integers = kernel_params(basis, shape is not None, width)
+    integers = kernel_params(basis, activation_coeffs is not None, width)
     jit.INPUT_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
-    return dx, None if shape is None else of_shape.sum(0).view_as(shape)
+    return dx, None if activation_coeffs is None else of_coeffs.sum(0).view_as(activation_coeffs)

@@ -15,10 +15,10 @@ class Operands(NamedTuple):
 
     Attributes:
         basis: the features.
-        matrix: (planes, Z, G), from features to gates. Its planes are ``basis.terms``; with ``activation_coeffs`` the
+        matrix: (terms, Z, G), from features to gates. Its terms are ``basis.terms``; with ``activation_coeffs`` the
             one activation and, if the basis has one, the base activation.
         bias: (G,), added to the features' part.
-        activation_coeffs: (waves + 1, Z), W_0 and the W_k of the activations, or None where waves themselves are the
+        activation_coeffs: (functions + 1, Z), W_0 and the W_k of the activations, or None where basis functions are the
             features.
     """
 

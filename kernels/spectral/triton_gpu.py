@@ -100,7 +100,7 @@ def spectral_sum(
     Raises:
         ValueError: the kernels cannot run on x, or sizes or names are wrong.
     """
-    pairs, waves = _check(x, matrix, kind, size, radius, base)
+    pairs, functions = _check(x, matrix, kind, size, radius, base)
     samples, inputs = x.shape
     terms, _, outputs = matrix.shape
     _check_shape("const", const, (outputs,))
@@ -121,7 +121,7 @@ def spectral_sum(
             inputs,
             outputs,
             pairs,
-            waves,
+            functions,
             *_term_steps(kind, size),
             inputs * outputs,
             *x.stride(),
@@ -162,14 +162,14 @@ def spectral_gradients(
     """
     if need_x and slopes is None:
         raise ValueError("slopes is None, but the gradient of x is needed; pass the matrix of slopes or need_x=False")
-    pairs, waves = _check(x, slopes if need_x else None, kind, size, radius, base)
+    pairs, functions = _check(x, slopes if need_x else None, kind, size, radius, base)
     if g.dim() != 2 or g.shape[0] != x.shape[0]:
         raise ValueError(f"g has shape {tuple(g.shape)}; it must be ({x.shape[0]}, outputs) like the output")
-    terms = waves + (base is not None)
+    terms = functions + (base is not None)
     _check_shape("slopes", slopes, (terms, x.shape[1], g.shape[1]))
     _check_shape("slope0", slope0, (x.shape[1], g.shape[1]))
     g, x = _narrow(g.to(x.dtype)), _narrow(x)
-    steps = (pairs, waves, *_term_steps(kind, size))
+    steps = (pairs, functions, *_term_steps(kind, size))
     dx = dmatrix = None
     with on_device(x.device):
         if need_x and slopes is not None:
@@ -273,8 +273,8 @@ def _check(x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float
         raise ValueError(f"size {size} must be at least 1")
     if not radius > 0:
         raise ValueError(f"radius {radius} must be positive")
-    waves = 2 * size if kind == "fourier" else size - 1
-    terms = waves + (base is not None)
+    functions = 2 * size if kind == "fourier" else size - 1
+    terms = functions + (base is not None)
     if x.dim() != 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; it must be (samples, inputs)")
     if matrix is not None and (matrix.dim() != 3 or matrix.shape[:2] != (terms, x.shape[1])):
@@ -282,7 +282,7 @@ def _check(x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float
             f"the matrix has shape {tuple(matrix.shape)}; {kind} of size {size} with base {base} needs "
             f"({terms}, {x.shape[1]}, outputs)"
         )
-    return (waves + 1) // 2, waves
+    return (functions + 1) // 2, functions
 
 
 def _check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:

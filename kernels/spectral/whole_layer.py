@@ -73,17 +73,17 @@ class LayerKernels:
         more = (0, 1, self.copy, outputs, one)
         self._coefficients = array("q", (*head, *forward.integers, *more, *rule.given, *empty))
         self._gradients = array("q", (*head, *backward.integers, *more, *rule.given, *empty))
-        params, planes = kernel_params(basis, False, inputs), rule.points - 1
+        params, functions = kernel_params(basis, False, inputs), rule.points - 1
         chunk = features.CHUNK
-        self.rooms = (
-            chunk * (wide + (2 * planes + 4) * inputs),
-            chunk * (wide + (planes + 4) * high),
-            chunk * (outputs + padded(depth) + (planes + 3) * inputs),
+        self.workspace_sizes = (
+            chunk * (wide + (2 * functions + 4) * inputs),
+            chunk * (wide + (functions + 4) * high),
+            chunk * (outputs + padded(depth) + (functions + 3) * inputs),
         )
         sizes = ((outputs, 0), (outputs, 0), (outputs, depth))
         self._products, self._matrix_gradients, self._input_gradients = (
-            array("q", (*head, *params, 0, *size, room, *(0, 0) * 9))
-            for size, room in zip(sizes, self.rooms, strict=True)
+            array("q", (*head, *params, 0, *size, numbers, *(0, 0) * 9))
+            for size, numbers in zip(sizes, self.workspace_sizes, strict=True)
         )
         self._unit_radius = self._radius_bits(1.0)
         self.bytes = number
@@ -97,13 +97,15 @@ class LayerKernels:
     def _threads(self, work: int, most: int) -> int:
         return max(1, min(torch.get_num_threads(), MOST_THREADS, most, work // SHARD_WORK))
 
-    def _features_frame(self, template: array[int], rows: int, shards: int, radius: float, room: int) -> array[int]:
+    def _features_frame(
+        self, template: array[int], rows: int, shards: int, radius: float, workspace: int
+    ) -> array[int]:
         """A frame of a kernel of features with its radius, which stands in the frame itself."""
         jit, frame = self.features, template[:]
         frame[2], frame[jit.COUNT] = shards, rows
         frame[-1] = self._unit_radius if radius == 1.0 else self._radius_bits(radius)
         frame[jit.RADIUS], frame[jit.RADIUS + 1] = frame.buffer_info()[0] + 8 * (len(frame) - 1), 1
-        frame[jit.ROOM], frame[jit.ROOM + 1] = room, frame[jit.ROOM_SIZE] * shards
+        frame[jit.ROOM], frame[jit.ROOM + 1] = workspace, frame[jit.ROOM_SIZE] * shards
         return frame
 
     def forward(
@@ -123,13 +125,13 @@ class LayerKernels:
         jit, rows, number = self.circuits, x.shape[0], self.bytes
         work, chunks = rows * self.terms * self.inputs * self.outputs, max(1, rows // self.features.CHUNK)
         threads, workers = self._threads(self.circuit_work, 16), self._threads(work, chunks)
-        scratch = max(self.scratch * threads, self.rooms[0] * workers)
+        scratch = max(self.scratch * threads, self.workspace_sizes[0] * workers)
         edges = self.inputs * self.outputs
         # One block: doubles first, then matrix, constants and scratch memory.
-        room = torch.empty(
+        workspace = torch.empty(
             8 * self.exact * threads + number * (self.matrix + edges + scratch), dtype=torch.uint8, device="cpu"
         )
-        exact = room.data_ptr()
+        exact = workspace.data_ptr()
         matrix = exact + 8 * self.exact * threads
         constant = matrix + number * self.matrix
         spare = constant + number * edges
@@ -187,8 +189,8 @@ class LayerKernels:
         of_x = None
         if needs[0] and derivative is not None:
             of_x = torch.zeros_like(x)
-            room = x.new_empty(self.rooms[2] * workers)
-            frame = self._features_frame(self._input_gradients, rows, workers, radius, room.data_ptr())
+            workspace = x.new_empty(self.workspace_sizes[2] * workers)
+            frame = self._features_frame(self._input_gradients, rows, workers, radius, workspace.data_ptr())
             at, total = self.features.ARRAYS[0], grad.numel()
             arrays = (0, 0, derivative.data_ptr(), self.derivative, x.data_ptr(), x.numel(), grad.data_ptr(), total)
             frame[at : at + 12] = array("q", (*arrays, of_x.data_ptr(), x.numel(), 0, 0))
@@ -211,8 +213,8 @@ class LayerKernels:
     ) -> None:
         """Write the gradients of the tensors to ``found``."""
         jit, rows, copies = self.circuits, x.shape[0], (self.copy + self.outputs) * workers
-        of_matrix, room = x.new_zeros(copies), x.new_zeros(self.rooms[1] * workers)
-        frame = self._features_frame(self._matrix_gradients, rows, workers, radius, room.data_ptr())
+        of_matrix, workspace = x.new_zeros(copies), x.new_zeros(self.workspace_sizes[1] * workers)
+        frame = self._features_frame(self._matrix_gradients, rows, workers, radius, workspace.data_ptr())
         at, matrix, total = self.features.ARRAYS[0], of_matrix.data_ptr(), grad.numel()
         bias = matrix + self.bytes * self.copy * workers
         sizes = self.copy * workers, self.outputs * workers
@@ -224,14 +226,14 @@ class LayerKernels:
             torch.sum(of_matrix[sizes[0] :].view(workers, self.outputs), 0, out=offset)
         # As many as forward, though it is three times the work: a small layer should not wait for a busy core.
         threads = self._threads(self.circuit_work, 16)
-        room = torch.empty((8 * self.exact + self.bytes * self.scratch) * threads, dtype=torch.uint8, device="cpu")
+        workspace = torch.empty((8 * self.exact + self.bytes * self.scratch) * threads, dtype=torch.uint8, device="cpu")
         frame = self._gradients[:]
         frame[2], frame[jit.COPIES], frame[jit.RADIUS_BITS] = threads, workers, bits_of(radius)
         self._enter(frame, tensors[:4], jit.THETA)
         at = jit.MATRIX
         frame[at], frame[at + 1], frame[at + 2], frame[at + 3] = matrix, sizes[0], bias, sizes[1]
         self._enter(frame, found[:5], jit.OF_THETA)
-        exact = room.data_ptr()
+        exact = workspace.data_ptr()
         frame[jit.SCRATCH], frame[jit.SCRATCH + 1] = exact + 8 * self.exact * threads, self.scratch * threads
         frame[jit.EXACT], frame[jit.EXACT + 1] = exact, self.exact * threads
         jit.COEFFICIENT_GRADIENTS.run(self.dtype, frame, threads)

@@ -53,7 +53,7 @@ class FitHistory:
         return pd.DataFrame(self.rows, columns=list(FitRow.__annotations__))
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw training and validation loss over the steps on a log scale, and save the picture if a path is given."""
+        """Draw training and validation loss over the steps on a log scale, and save the plot if a path is given."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

@@ -42,7 +42,7 @@ _CIRCLES = 40  # more nodes are one bar
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What the picture of a layer needs.
+    """What the plot of a layer needs.
 
     Attributes:
         layer: the layer.
@@ -63,7 +63,7 @@ class _Drawn:
         return 1 if len(self.edges) <= _ROW else 2
 
     def box(self, width: float) -> float:
-        """The side of the box of an edge in a picture of that width."""
+        """The side of the box of an edge in a plot of that width."""
         return min(_BOX[1], max(_BOX[0], 0.86 * width * self.rows / max(1, len(self.edges))))
 
     def map_size(self) -> tuple[float, float]:

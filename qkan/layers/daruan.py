@@ -95,11 +95,9 @@ class DARUAN(nn.Module):
         return frozen
 
     def _circuits(self) -> CircuitLayer:
-        theta, weight, bias = (
-            None if p is None else p.unsqueeze(0) for p in (self.theta, self.preact_weight, self.preact_bias)
-        )
+        weight, bias = (None if p is None else p.unsqueeze(0) for p in (self.preact_weight, self.preact_bias))
         return CircuitLayer(
-            theta,  # type: ignore[arg-type]
+            self.theta.unsqueeze(0),
             weight,
             bias,
             None,

@@ -59,10 +59,13 @@ class EdgeCircuits(nn.Module):
             ValueError, TypeError: the layer has no such edge.
         """
         check_edge(output, input, self.out_features, self.in_features)
-        theta, weight, bias = (
-            None if p is None else p[min(output, p.shape[0] - 1), input].detach() for p in self.circuit_parameters()
-        )
-        return theta, weight, bias  # type: ignore[return-value]
+        theta, *preactivations = self.circuit_parameters()
+
+        def of_edge(parameter: Tensor) -> Tensor:
+            return parameter[min(output, parameter.shape[0] - 1), input].detach()
+
+        weight, bias = (None if p is None else of_edge(p) for p in preactivations)
+        return of_edge(theta), weight, bias
 
     def edge(self, output: int, input: int, settings: PennyLane | None = None) -> Edge:
         """The circuit from one input to one output, to run, draw or export; see
@@ -73,10 +76,11 @@ class EdgeCircuits(nn.Module):
         Raises:
             ValueError: the layer has no such edge, or its readout is ``"amplitude"``, which no circuit measures.
         """
-        theta, weight, bias = (None if p is None else p.clone() for p in self.circuit_of(output, input))
+        theta, *preactivations = self.circuit_of(output, input)
+        weight, bias = (None if p is None else p.clone() for p in preactivations)
         check_measurable(self.readout)
         settings = PennyLane() if settings is None else settings
-        return Edge(self.ansatz, self.reps, theta, weight, bias, settings)  # type: ignore[arg-type]
+        return Edge(self.ansatz, self.reps, theta.clone(), weight, bias, settings)
 
     def circuit(self, output: int, input: int, settings: PennyLane | None = None) -> Callable[[Any], Any]:
         """The PennyLane QNode of one edge, from x (a number or a batch) to <Z>; arguments and errors of :meth:`edge`.

@@ -173,14 +173,14 @@ def _algebraic(
     """<Z> of a circuit that encodes acos(u_l), every u_l = w_l x + b_l another: linear in each u_l, sqrt(1 - u_l^2)."""
     import sympy
 
-    # With encoding weights 3^l every frequency is a sum of +-3^l in one way only, which names the wave by its signs.
+    # With encoding weights 3^l every frequency is a sum of +-3^l in one way only, which names the term by its signs.
     spectrum = spectrum_of(_identity_encoded(ansatz), reps, theta, 3.0 ** torch.arange(reps, dtype=torch.float64), None)
-    waves = torch.zeros(3**reps, dtype=torch.complex128)
-    waves[(spectrum.frequencies + (3**reps - 1) / 2).round().long()] = spectrum.coefficients
-    waves = waves.reshape((3,) * reps).permute(*reversed(range(reps)))  # one axis an encoding: exp(-i t), 1, exp(i t)
+    terms = torch.zeros(3**reps, dtype=torch.complex128)
+    terms[(spectrum.frequencies + (3**reps - 1) / 2).round().long()] = spectrum.coefficients
+    terms = terms.reshape((3,) * reps).permute(*reversed(range(reps)))  # one axis an encoding: exp(-i t), 1, exp(i t)
     to_monomials = torch.tensor([[0, 1, 0], [1, 0, 1], [-1j, 0, 1j]], dtype=torch.complex128)  # 1, cos t, sin t
     for axis in range(reps):
-        waves = torch.tensordot(to_monomials, waves, dims=([1], [axis])).movedim(0, axis)
+        terms = torch.tensordot(to_monomials, terms, dims=([1], [axis])).movedim(0, axis)
     slopes = [1.0] * reps if weight is None else weight.tolist()
     shifts = [0.0] * reps if bias is None else bias.tolist()
 
@@ -192,7 +192,7 @@ def _algebraic(
         return sympy.Mul(*factors)
 
     return [
-        _Term(waves[kinds].real.item(), partial(monomial, kinds), sum(kind > 0 for kind in kinds))
+        _Term(terms[kinds].real.item(), partial(monomial, kinds), sum(kind > 0 for kind in kinds))
         for kinds in itertools.product(range(3), repeat=reps)
     ]
 

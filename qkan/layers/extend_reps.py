@@ -7,14 +7,14 @@ by, lies on its axis. So one repetition can be added at
 
 * the *end*, behind the last encoding: the old final row becomes the row of a block, and
   z . F(b) E(x) G(theta_R + d) = z . F(theta_R) for all x and theta_R. For ``pz`` and ``rpz`` b = d = 0: <Z> does not
-  see a turn about z. For ``edge_weight`` b = (0, +-pi/2) turns z to the encoding axis y, and d takes that back.
+  see a turn about z. For ``mix`` b = (0, +-pi/2) turns z to the encoding axis y, and d takes that back.
 * the *start*: G(theta_0 + d) E(x) G(a) s = G(theta_0) s. For ``px`` a = d = 0, since s = H|0> lies on the axis x.
 * either end with w = 0, where pre-activations are trained: E is the identity then (a quarter turn where acos(w x + b)
   is encoded), and training moves w away from 0. This is the way for ``real``, whose a = pi makes X, RY, Z the identity.
 
 a, b and d are sought among multiples of pi/2 and checked at random angles, so that this holds for user-defined
 ansätze as well. Where nothing is found the ansatz is refused. ``real`` at fixed pre-activations must be: its circuit is
-sin(reps x + c), one wave, and no wave of another frequency is equal to it.
+sin(reps x + c), one frequency, and no sine of another frequency is equal to it.
 """
 
 from __future__ import annotations

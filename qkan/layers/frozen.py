@@ -34,7 +34,7 @@ from qkan.layers.options import BaseActivation, base_function, check_input
 Expanded = spectral.Expansion | SumExpansion
 
 
-class Waves(nn.Module):
+class Features(nn.Module):
     """The features of every input, (..., inputs) to (..., terms inputs), NaN outside the domain.
 
     Buffers, None where a form has none: ``domain`` (), A of Chebyshev polynomials; ``speeds`` and ``shifts``
@@ -48,38 +48,45 @@ class Waves(nn.Module):
     def __init__(self, expansion: Expanded, like: Tensor) -> None:
         super().__init__()
         self.basis = None if isinstance(expansion, SumExpansion) else replace(expansion.basis, radius=1.0)
-        chebyshev = isinstance(expansion, spectral.Expansion) and expansion.basis.kind == "chebyshev"
-        self.register_buffer("domain", like.new_tensor(expansion.basis.radius) if chebyshev else None)  # type: ignore[union-attr]
+        domain = None
+        if isinstance(expansion, spectral.Expansion) and expansion.basis.kind == "chebyshev":
+            domain = like.new_tensor(expansion.basis.radius)
+        self.register_buffer("domain", domain)
         sums = expansion.frequencies() if isinstance(expansion, SumExpansion) else (None, None)
         for name, tensor in zip(("speeds", "shifts"), sums, strict=True):
             self.register_buffer(name, None if tensor is None else tensor.detach().to(like.device, like.dtype))
 
-    def planes(self, x: Tensor) -> list[Tensor]:
+    def functions(self, x: Tensor) -> list[Tensor]:
         """One tensor in the shape of x for every term."""
-        if self.basis is None:
-            pairs = zip(self.speeds.unbind(), self.shifts.unbind(), strict=True)  # type: ignore[union-attr]
-            angles = [x * speed + shift for speed, shift in pairs]
-            return [angle.cos() for angle in angles] + [angle.sin() for angle in angles]
         if self.domain is not None:
             x = torch.where(x.abs() <= self.domain, x / self.domain, math.nan)
-        return self.basis.planes(x)
+        if self.basis is not None:
+            return self.basis.functions(x)
+        angles = [x * speed + shift for speed, shift in self._frequencies()]
+        return [angle.cos() for angle in angles] + [angle.sin() for angle in angles]
+
+    def _frequencies(self) -> list[tuple[Tensor, Tensor]]:
+        """Frequency and phase of every sum of pre-activations, (inputs,) each."""
+        if self.speeds is None or self.shifts is None:
+            return []
+        return list(zip(self.speeds.unbind(), self.shifts.unbind(), strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """The features side by side."""
-        return torch.cat(self.planes(x), -1)
+        return torch.cat(self.functions(x), -1)
 
     def extra_repr(self) -> str:
         """What print(module) shows."""
         if self.basis is None:
-            return f"sums, size={len(self.speeds)}"  # type: ignore[arg-type]
+            return f"sums, size={len(self._frequencies())}"
         within = "" if self.domain is None else f", domain={self.domain.item():g}"
         return f"{self.basis.kind}, size={self.basis.size}{within}"
 
 
-class WaveSum(Waves):
+class FeatureSum(Features):
     """One activation per input, (..., inputs) to the same shape, as a weighted sum of its features.
 
-    Buffers: that of :class:`Waves`, ``coefficients`` (terms, inputs), ``constant`` (inputs,).
+    Buffers: that of :class:`Features`, ``coefficients`` (terms, inputs), ``constant`` (inputs,).
     """
 
     coefficients: Tensor
@@ -92,7 +99,7 @@ class WaveSum(Waves):
 
     def forward(self, x: Tensor) -> Tensor:
         """The activations."""
-        return (torch.stack(self.planes(x), -2) * self.coefficients).sum(-2) + self.constant
+        return (torch.stack(self.functions(x), -2) * self.coefficients).sum(-2) + self.constant
 
 
 class BlochCircuits(nn.Module):
@@ -116,10 +123,9 @@ class BlochCircuits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Every phi."""
-        theta, weight, bias = (
-            None if t is None else t.to(x.dtype) for t in (self.theta, self.preact_weight, self.preact_bias)
-        )
-        values = bloch.plain_circuits(self.options, x.reshape(-1, x.shape[-1]), theta, weight, bias, None)  # type: ignore[arg-type]
+        weight, bias = (None if t is None else t.to(x.dtype) for t in (self.preact_weight, self.preact_bias))
+        flat = x.reshape(-1, x.shape[-1])
+        values = bloch.plain_circuits(self.options, flat, self.theta.to(x.dtype), weight, bias, None)
         return values.reshape(*x.shape[:-1], *values.shape[1:])
 
     def extra_repr(self) -> str:
@@ -171,13 +177,13 @@ class FrozenLayer(nn.Module):
         if expansion is None:
             self.phi = BlochCircuits(circuits)
         elif shared:
-            self.phi = _wave_sum(expansion, circuits)
+            self.phi = _feature_sum(expansion, circuits)
         else:
-            self.phi = Waves(expansion, theta)
+            self.phi = Features(expansion, theta)
             columns.append(expansion.matrix.flatten(0, 1).mT)
             bias = bias.to(expansion.constant) + expansion.constant.sum(0)
-        if shared:
-            columns.append(edge_weight.detach())  # type: ignore[union-attr]
+        if shared and edge_weight is not None:
+            columns.append(edge_weight.detach())
         if base is not None:
             columns.append(base[1].detach())
         summed = expansion is None and not shared
@@ -203,8 +209,8 @@ class FrozenLayer(nn.Module):
         names = [name for name, functions in BASES.items() if functions[0] is self.base_activation]
         if not names and self.base_activation is not None:
             return "its base activation is a function that kernels do not know by name"
-        if not isinstance(phi, Waves) or phi.basis is None or weight is None:
-            return f"its frozen circuits, {type(phi).__name__}, are no waves on one domain"
+        if not isinstance(phi, Features) or phi.basis is None or weight is None:
+            return f"its frozen circuits, {type(phi).__name__}, are no basis functions on one domain"
         basis = replace(phi.basis, base=names[0] if names else None)
         if phi.domain is not None:
             bound, domain = radius() if callable(radius) else radius, float(phi.domain)
@@ -213,10 +219,10 @@ class FrozenLayer(nn.Module):
             basis = replace(basis, radius=domain)
         compute = torch.promote_types(weight.dtype, torch.float32)
         matrix = weight.to(compute).mT.reshape(-1, self.in_features, self.out_features)
-        shape = None
-        if isinstance(phi, WaveSum):
-            shape = torch.cat((phi.constant.unsqueeze(0), phi.coefficients)).to(compute)
-        return Operands(basis, matrix, self.bias.to(compute), shape)
+        coeffs = None
+        if isinstance(phi, FeatureSum):
+            coeffs = torch.cat((phi.constant.unsqueeze(0), phi.coefficients)).to(compute)
+        return Operands(basis, matrix, self.bias.to(compute), coeffs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` (..., in_features).
@@ -263,7 +269,7 @@ class FrozenActivation(nn.Module):
         super().__init__()
         self.num_features = circuits.theta.shape[-3]
         expansion = expand(circuits, None, domain)
-        self.phi = BlochCircuits(circuits) if expansion is None else _wave_sum(expansion, circuits)
+        self.phi = BlochCircuits(circuits) if expansion is None else _feature_sum(expansion, circuits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply phi to every element of ``x``; refuses what :class:`qkan.DARUAN` refuses."""
@@ -283,11 +289,11 @@ def _precise(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype if dtype.itemsize >= 4 else torch.float32)
 
 
-def _wave_sum(expansion: Expanded, circuits: CircuitLayer) -> WaveSum:
+def _feature_sum(expansion: Expanded, circuits: CircuitLayer) -> FeatureSum:
     matrix, constant = (
         part.squeeze(-1).to(circuits.theta.device, circuits.dtype) for part in (expansion.matrix, expansion.constant)
     )
-    return WaveSum(expansion, matrix, constant)
+    return FeatureSum(expansion, matrix, constant)
 
 
 def expand(circuits: CircuitLayer, edge_weight: Tensor | None, domain: float | None) -> Expanded | None:
@@ -297,22 +303,20 @@ def expand(circuits: CircuitLayer, edge_weight: Tensor | None, domain: float | N
         ValueError: trained pre-activations without a domain, or one that is not positive.
         TypeError: a domain that is not a number.
     """
-    options = {"ansatz": circuits.ansatz, "reps": circuits.reps}
-    if spectral.unsupported_reason(ansatz=circuits.ansatz, readout=circuits.readout, per_sample=False) is not None:
+    ansatz, reps = circuits.ansatz, circuits.reps
+    if spectral.unsupported_reason(ansatz=ansatz, readout=circuits.readout, per_sample=False) is not None:
         return None
-    if circuits.weight is not None and not sums_apply(circuits.weight, circuits.reps):
+    if circuits.weight is not None and not sums_apply(circuits.weight, reps):
         domain = _check_domain(domain)
-    plan = plan_expansion(circuits.theta, circuits.weight, readout=circuits.readout, radius=domain, **options)  # type: ignore[arg-type]
+    readout = circuits.readout
+    plan = plan_expansion(circuits.theta, circuits.weight, ansatz=ansatz, reps=reps, readout=readout, radius=domain)
     if isinstance(plan, str):
         return None
-    exact = CircuitLayer(
-        *(
-            None if t is None else t.detach().cpu().double()
-            for t in (circuits.theta, circuits.weight, circuits.bias, edge_weight)
-        ),  # type: ignore[arg-type]
-        **options,  # type: ignore[arg-type]
+    weight, bias, edge_weight = (
+        None if t is None else t.detach().cpu().double() for t in (circuits.weight, circuits.bias, edge_weight)
     )
-    return exact.expand(plan)
+    theta = circuits.theta.detach().cpu().double()
+    return CircuitLayer(theta, weight, bias, edge_weight, ansatz=ansatz, reps=reps).expand(plan)
 
 
 def _check_domain(domain: float | None) -> float:

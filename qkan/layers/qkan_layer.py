@@ -299,7 +299,9 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
             ValueError: a missing domain, or one that is not positive.
             TypeError: a domain that is not a number.
         """
-        base = None if self.base_activation is None else (self.base_activation, self._kept(self.base_weight))  # type: ignore[arg-type]
+        base = None
+        if self.base_activation is not None and self.base_weight is not None:
+            base = self.base_activation, self._kept(self.base_weight)
         reads = None if self.edge_mask is None else self.edge_mask.any(0)
         frozen = FrozenLayer(self._circuits(), base, domain, reads)
         frozen.training = self.training  # not train(), which would reach into the base activation
@@ -311,9 +313,10 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
 
     def _with_callable_base(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch to the circuits' sum where it is not one that kernels know by name."""
-        if self.base_activation is None or isinstance(self.base_activation, str):
+        base, weight = self.base_activation, self.base_weight
+        if base is None or weight is None or isinstance(base, str):
             return y
-        return y + F.linear(self.base_activation(x.to(self.theta.dtype)), self._kept(self.base_weight))  # type: ignore[arg-type]
+        return y + F.linear(base(x.to(self.theta.dtype)), self._kept(weight))
 
     def explain_backend(self, x: Tensor) -> Choice:
         """Print which backend runs for inputs like ``x`` (..., in_features), the estimates of all, and why.
@@ -334,8 +337,8 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         if self.postact_bias is not None:
             y = y + self._edge_bias(self.postact_bias)
         base = base_function(self.base_activation)
-        if base is not None:
-            y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self._kept(self.base_weight)  # type: ignore[arg-type]
+        if base is not None and self.base_weight is not None:
+            y = y + base(x.to(self.theta.dtype)).unsqueeze(-2) * self._kept(self.base_weight)
         return y.expand(*x.shape[:-1], self.out_features, self.in_features)
 
     def extra_repr(self) -> str:

@@ -132,8 +132,9 @@ class GroupRational(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         found = [state_dict.get(prefix + name) for name in ("numerator", "denominator")]
-        if all(isinstance(tensor, Tensor) and tensor.dim() == 2 for tensor in found):
-            check_coefficients(found[0], found[1], f"state of {prefix.rstrip('.') or 'GroupRational'}")  # type: ignore[arg-type]
+        matrices = [tensor for tensor in found if isinstance(tensor, Tensor) and tensor.dim() == 2]
+        if len(matrices) == 2:
+            check_coefficients(matrices[0], matrices[1], f"state of {prefix.rstrip('.') or 'GroupRational'}")
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
@@ -203,7 +204,7 @@ class GRKAN(nn.Module):
         def activation(size: int, name: str) -> GroupRational:
             return GroupRational(size, num_groups, order, name, denominator, share_numerator, **options)
 
-        def linear(into: int, to: int, with_bias: bool) -> nn.Module:
+        def linear(into: int, to: int, with_bias: bool) -> nn.Conv2d | nn.Linear:
             if use_conv:
                 return nn.Conv2d(into, to, 1, bias=with_bias, **factory)
             return nn.Linear(into, to, with_bias, **factory)
@@ -223,12 +224,13 @@ class GRKAN(nn.Module):
             # The gain of the coefficients just set, also where they have no values (on the meta device).
             fit = get_fit(activation.init, activation.spec.order, activation.spec.denominator)
             gain = fit.gain if isinstance(self.norm, nn.Identity) or linear is self.fc1 else 1.0
-            normal_(linear.weight, math.sqrt(gain / activation.channels), generator)  # type: ignore[arg-type]
+            normal_(linear.weight, math.sqrt(gain / activation.channels), generator)
             if linear.bias is not None:
                 with torch.no_grad():
-                    linear.bias.zero_()  # type: ignore[operator]
-        if callable(getattr(self.norm, "reset_parameters", None)):
-            self.norm.reset_parameters()  # type: ignore[operator]
+                    linear.bias.zero_()
+        reset_norm = getattr(self.norm, "reset_parameters", None)
+        if callable(reset_norm):
+            reset_norm()
 
     @property
     def backend(self) -> str:

@@ -47,7 +47,7 @@ class Spectrum:
         return int(((self.frequencies >= 0) & (self.coefficients.abs() > threshold)).sum())
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Draw the moduli of the coefficients over the frequencies >= 0, and save the picture if a path is given."""
+        """Draw the moduli of the coefficients over the frequencies >= 0, and save the plot if a path is given."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

@@ -102,17 +102,17 @@ class Replacements:
             self.undo()
 
     def __str__(self) -> str:
+        import pandas as pd
+
         head = ("block", "was", "is", "parameters before", "after")
         rows = [
             (each.name, each.kind, type(each.module).__name__, f"{each.old_parameters:,}", f"{each.new_parameters:,}")
             for each in self.replaced
         ]
         rows.append(("whole model", "", "", f"{self.model_before:,}", f"{self.model_after:,}"))
-        columns = []
-        for index, column in enumerate(zip(head, *rows, strict=True)):
-            width = max(map(len, column))
-            columns.append([text.ljust(width) if index < 3 else text.rjust(width) for text in column])
-        return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+        sides = ("left", "left", "left", "right", "right")
+        table = pd.DataFrame(rows, columns=list(head))
+        return table.to_markdown(index=False, tablefmt="plain", disable_numparse=True, colalign=sides)
 
 
 def parameters_of(*modules: nn.Module) -> int:

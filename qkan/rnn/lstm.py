@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
+from qkan._util.module_list import module_list
 from qkan.kan.jhcg import Latent
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.options import CircuitOptions, positive_int
@@ -67,7 +68,7 @@ class Recurrent(HasBackend):
                 )
                 for _ in range(directions)
             ]
-        self.directions: nn.ModuleList = nn.ModuleList(layers)
+        self.directions = module_list(layers)
         self.backend = backend
 
     def _make_gates(self, inputs: int, options: CircuitOptions) -> Gates:
@@ -104,7 +105,7 @@ class Recurrent(HasBackend):
 
     def _like(self) -> Tensor:
         """A tensor of the dtype and on the device of the module."""
-        return self.directions[0].gates.like()  # type: ignore[operator,union-attr]
+        return self.directions[0].gates.like()
 
     def _initial_states(self, batch: sequence.Batch, hx: States | None, like: Tensor) -> list[States]:
         """Of every direction of every layer."""
@@ -130,7 +131,7 @@ class Recurrent(HasBackend):
             width = self.input_size if layer == 0 else directions * self.output_size
             rows = data if layer == 0 else data.new_zeros(len(data), width)
             name = f"layer {layer}" + (", reverse" if index % directions else "")
-            lines.append(f"{name}: {direction.explain(rows, start[index], self._backend)}")  # type: ignore[operator]
+            lines.append(f"{name}: {direction.explain(rows, start[index], self._backend)}")
         text = "\n".join(lines)
         print(text)
         return text
@@ -138,7 +139,7 @@ class Recurrent(HasBackend):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
         for direction in self.directions:
-            direction.reset_parameters(generator)  # type: ignore[operator]
+            direction.reset_parameters(generator)
 
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat weight buffer; here because code written for nn.LSTM calls it."""

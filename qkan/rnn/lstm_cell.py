@@ -147,15 +147,11 @@ class QKANLSTMCell(HasBackend):
                 return None
         state = [(id(tensor), tensor._version) for tensor in own]
         if self._prepared is None or self._prepared[0] != state:
-            operands = self.cell.gates.joined(  # type: ignore[operator]
-                tensors[0], lambda: math.inf
-            )
+            gates = self.cell.gates
+            operands = gates.joined(tensors[0], lambda: math.inf) if isinstance(gates, QKANGates) else None
             stepper = None if operands is None else Stepper(operands, self.input_size)
-            self._prepared = (
-                state,
-                own,
-                stepper,
-            )  # the tensors are kept, so that none takes over the identity of another
+            # The tensors are kept, so that none takes over the identity of another.
+            self._prepared = (state, own, stepper)
         return self._prepared[2]
 
     def extra_repr(self) -> str:

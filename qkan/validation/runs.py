@@ -79,8 +79,8 @@ def validate_run(
 def _arguments(run: Run, windows: int) -> tuple[Tensor, ...]:
     """What the model of a run takes for a few windows of the test part."""
     part = tensors(some_windows(windows_for(run), windows).test)
-    inputs, *ahead = part.batch(torch.arange(len(part))).arguments
-    return inputs, *(known[:, : run.model.horizon] for known in ahead)
+    inputs, *futr_exog = part.batch(torch.arange(len(part))).arguments
+    return inputs, *(exog[:, : run.model.horizon] for exog in futr_exog)
 
 
 def _results(model: nn.Module, arguments: tuple[Tensor, ...], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def test_explain_prints_candidates_estimates_and_the_reason(capsys: pytest.Captu
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "spectral: the lowest estimate"
     assert shown[1].startswith("  spectral  about ")
-    assert shown[1].endswith("ms forward and backward  (12 points per circuit, Chebyshev on [-1, 1])")
+    assert shown[1].endswith("ms forward and backward  (12 points per circuit, Chebyshev on [-1.03, 1.03])")
     assert any(line.startswith("  bloch     about ") for line in shown)
     assert choice.backend == "spectral"
     assert choice.plan.points == 12  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import qkan
 from qkan import DARUAN, HQKANLSTM, QKAN, QKANLSTM, QKANLayer, QKANLSTMCell
-from qkan.layers.frozen import BlochCircuits, FrozenActivation, FrozenLayer, Waves
+from qkan.layers.frozen import BlochCircuits, Features, FrozenActivation, FrozenLayer
 
 #: Of layers with a handful of inputs and weights of about 1.
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
@@ -129,7 +129,7 @@ def test_a_domain_without_polynomials_keeps_the_circuit(domain) -> None:
 
 def test_the_domain_is_rounded_up_to_eight_bits() -> None:
     frozen = QKANLayer(2, 2, preact_trainable=True).compile_spectral(domain=3.301)
-    assert isinstance(frozen.phi, Waves)
+    assert isinstance(frozen.phi, Features)
     assert frozen.phi.domain == 3.3125
 
 

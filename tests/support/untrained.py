@@ -12,7 +12,8 @@ def untrained_run(config: TrainConfig, path: str = "untrained") -> Run:
     """The run of a model that was built and never trained, on the data of its configuration."""
     data = load_windows(config)
     model = build_forecaster(config, torch.Generator().manual_seed(1)).eval()
-    if model.known is not None:
+    if model.futr_exog_linear is not None:
         with torch.no_grad():  # it starts at zero, which would hide whether it is read
-            model.known.weight.copy_(torch.linspace(-0.5, 0.5, model.known.weight.numel()).view_as(model.known.weight))
+            weight = model.futr_exog_linear.weight
+            weight.copy_(torch.linspace(-0.5, 0.5, weight.numel()).view_as(weight))
     return Run(Path(path), config, model, data.scaler, data.series.describe(), {})

@@ -22,7 +22,7 @@ LANES = 256
 TURN, TURN_BACK, WEIGHTED, ANGLES, ADD, ADD_TIMES, COPY, ZERO, FLIP, TRIG, ACOS, ACOS_SLOPE = range(12)
 _OPERANDS = 8
 
-# Rows of R that every circuit has; more follow. Totals, sums over samples, begin with those of mix and adjoint.
+# Rows of R that every circuit has; more follow. Totals, sums over samples, begin with those of edge_weight and adjoint.
 STATE, ADJOINT, Z, UPSTREAM, GRADIENT, DX, START, TOTALS = 0, 3, 6, 7, 8, 9, 14, 17
 _SPARE = (10, 11, 12)
 _TOTAL_ADJOINT, _MORE_TOTALS = TOTALS + 1, TOTALS + 4
@@ -166,7 +166,7 @@ class _Assembler:
         elif self._has_phase(k):
             self.add("forward", ANGLES, *target, *self._multiple(step), *self._trig(k))
 
-    def pull(self, k: int) -> None:
+    def angle_gradients(self, k: int) -> None:
         """From the gradient of an encoded angle to those of weight, bias (behind acos) and x."""
         if not self.steps[k].half_turn:
             self.totals.append(self.total + k)
@@ -202,7 +202,7 @@ class _Assembler:
         self.add("backward", COPY, ADJOINT + 2, UPSTREAM)
         for k in reversed(range(self.prefix, last)):
             self.turn_back("backward", STATE, ADJOINT, k)
-            self.pull(k)
+            self.angle_gradients(k)
         for component in range(3):
             self.add("backward", ADD, _TOTAL_ADJOINT + component, ADJOINT + component)
         for k in reversed(range(self.prefix)):

@@ -180,8 +180,8 @@ class Inputs:
             if phase is not None:
                 angles.append(circuit.part(phase, self.piece))
             angle = sum(angles[1:], angles[0])
-        elif circuit.weight is not None:
-            weight = circuit.part(circuit.encoding_weight[k], self.piece)  # type: ignore[arg-type]
+        elif (encoding_weight := circuit.encoding_weight[k]) is not None:
+            weight = circuit.part(encoding_weight, self.piece)
             angle = self.exact_x * weight if circuit.exact_angles else self.x * weight
             if phase is not None:
                 angle = angle + circuit.part(phase, self.piece)

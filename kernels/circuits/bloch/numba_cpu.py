@@ -131,7 +131,7 @@ class Case:
         return out
 
     def gradients(self, grad: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
-        """d loss / d x, theta, weight, bias, mix from ``grad``, laid out as :meth:`values`; None where not needed."""
+        """d loss / d x, theta, weight, bias and edge_weight, laid out as :meth:`values`; None where not needed."""
         count, cut_outputs = self._shards()
         # Shards add to copies of what they share; the copies are summed in their order, so the bits do not depend on
         # which thread was first.

@@ -76,7 +76,7 @@ class _Gradients:
     def __init__(self, needs: Sequence[bool], *tensors: Tensor | None) -> None:
         x, theta, weight, bias, edge_weight = (t if need else None for t, need in zip(tensors, needs, strict=True))
         self.x = None if x is None else torch.zeros_like(x)
-        # Parameters first, so that each (outputs, inputs) plane is contiguous while pieces add to it.
+        # Parameters first, so that each (outputs, inputs) matrix is contiguous while pieces add to it.
         self.theta = None if theta is None else theta.new_zeros((*theta.shape[-2:], *theta.shape[:-2]))
         self.weight, self.bias = (
             None if t is None else t.new_zeros((t.shape[-1], *t.shape[:-1])) for t in (weight, bias)
@@ -90,7 +90,7 @@ class _Gradients:
 
 
 def _add(total: Tensor, circuit: Circuit, piece: Piece, gradient: Tensor) -> None:
-    """Add a (samples, outputs, inputs) gradient to a parameter plane, summed over samples unless the plane has them."""
+    """Add a (samples, outputs, inputs) gradient to that of a parameter, summed over samples unless that has them."""
     if circuit.per_sample and total.dim() == 3:
         if total.shape[0] == 1:
             total[:, piece[1]] += gradient.sum(0, keepdim=True)
@@ -122,10 +122,12 @@ def _add_angle(circuit: Circuit, inputs: Inputs, k: int, vector: Vector, adjoint
     step = circuit.steps[k]
     first, second = (step.axis + 1) % 3, (step.axis + 2) % 3
     up, down = adjoint[second], adjoint[first]
-    if step.half_turn or (up is None and down is None):
+    if step.half_turn:
         return
     if up is None:
-        gradient = minus(down, vector[second])  # type: ignore[arg-type]
+        if down is None:
+            return
+        gradient = minus(down, vector[second])
     elif down is None:
         gradient = up * vector[first]
     else:
@@ -168,10 +170,10 @@ class Options:
     readout: str
     reduce: bool
 
-    def case(self, *tensors: Tensor | None) -> bloch_numba.Case:
+    def case(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> bloch_numba.Case:
         """The arguments of :func:`circuits` for the fused CPU kernel."""
-        options = {"readout": self.readout, "reduce": self.reduce}
-        return bloch_numba.Case(*tensors, ansatz=self.ansatz, reps=self.reps, **options)  # type: ignore[arg-type]
+        ansatz, reps, readout, reduce = self.ansatz, self.reps, self.readout, self.reduce
+        return bloch_numba.Case(x, theta, *others, ansatz=ansatz, reps=reps, readout=readout, reduce=reduce)
 
     def fused(self, x: Tensor, theta: Tensor, *others: Tensor | None) -> Tensor:
         """The values of :func:`circuits` from the fused kernel."""
@@ -179,13 +181,10 @@ class Options:
         return values if self.reduce else values.view(x.shape[0], *theta.shape[-4:-2])
 
 
-def _edges_first(tensor: Tensor | None, trailing: int) -> Tensor | None:
-    """(outputs, inputs, ...) as (edges, 1, ...), edges in the order (inputs, outputs), every plane contiguous."""
-    if tensor is None:
-        return None
-    last = tuple(range(2, 2 + trailing))
-    planes = tensor.permute(*last, 1, 0).contiguous()
-    return planes.flatten(-2).movedim(-1, 0).unsqueeze(1)
+def _edges_first(tensor: Tensor) -> Tensor:
+    """(outputs, inputs, ...) as (edges, 1, ...), edges ordered (inputs, outputs), each parameter contiguous."""
+    per_parameter = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous()
+    return per_parameter.flatten(-2).movedim(-1, 0).unsqueeze(1)
 
 
 def plain_circuits(
@@ -288,9 +287,9 @@ class _BlochGradients(torch.autograd.Function):
             values = _plain_gradients(ctx.options, [next(some) if there else None for there in present])
             return tuple(v for v, need in zip(values, ctx.needs, strict=True) if need and v is not None)
 
-        pull = torch.func.vjp(first, *tensors)[1]
-        pulled = iter(pull(tuple(g for g, need in zip(grads, ctx.needs, strict=True) if need)))
-        return *(next(pulled) if there else None for there in present), None, None, None
+        vjp = torch.func.vjp(first, *tensors)[1]
+        gradients = iter(vjp(tuple(g for g, need in zip(grads, ctx.needs, strict=True) if need)))
+        return *(next(gradients) if there else None for there in present), None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
@@ -312,9 +311,9 @@ def _plain_gradients(options: Options, tensors: Sequence[Tensor | None]) -> tupl
         some = iter(given)
         return plain_circuits(options, *(None if t is None else next(some) for t in arguments))  # type: ignore[arg-type]
 
-    pull = torch.func.vjp(run, *(t for t in arguments if t is not None))[1]
-    pulled = iter(pull(grad))
-    return tuple(None if t is None else next(pulled) for t in arguments)
+    vjp = torch.func.vjp(run, *(t for t in arguments if t is not None))[1]
+    gradients = iter(vjp(grad))
+    return tuple(None if t is None else next(gradients) for t in arguments)
 
 
 def _add_piece(
@@ -384,6 +383,7 @@ def at_points(
     """
     x = points.unsqueeze(-1)
     # Edges stand where a layer has outputs, and there is one input.
-    planes = _edges_first(theta, 2), _edges_first(weight, 1), _edges_first(bias, 1)
-    values = circuits(x, *planes, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)  # type: ignore[arg-type]
+    theta = _edges_first(theta)
+    weight, bias = (None if t is None else _edges_first(t) for t in (weight, bias))
+    values = circuits(x, theta, weight, bias, None, ansatz=ansatz, reps=reps, readout="z", reduce=False, keep=keep)
     return values.squeeze(-1)

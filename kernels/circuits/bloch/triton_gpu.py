@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def slots(self) -> int:
-        """Parameter planes with gradients, but for mix."""
+        """Parameter planes with gradients, but for edge_weight."""
         return len(self.phases) + len(self.encodings) * (2 if self.mode == ACOS else 1)
 
 
@@ -224,10 +224,10 @@ def _arguments(
 
 
 class _BlochTriton(torch.autograd.Function):
-    """Sum over inputs of mix * phi.
+    """Sum over inputs of edge_weight * phi.
 
     x is (samples, inputs), or (samples, outputs) if ``call.diagonal``: then ``inputs`` is 1 and nothing is summed.
-    phases, weight and bias are planes (n, inputs, outputs), mix is (inputs, outputs).
+    phases, weight and bias are planes (n, inputs, outputs), edge_weight is (inputs, outputs).
     """
 
     @staticmethod
@@ -272,7 +272,7 @@ class _BlochTriton(torch.autograd.Function):
 def _gradients(
     call: _Call, tensors: tuple[Any, ...], grad: Tensor, wants_x: bool, learns: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and mix as planes."""
+    """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and edge_weight as planes."""
     from qkan.kernels.circuits.bloch.triton_kernels import backward_kernel
 
     x, phases, *_, edge_weight = tensors
@@ -383,9 +383,8 @@ def circuits(
             biases = _encoding_planes(plan, phases.new_zeros(shape) if bias is None else bias)
     shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[0]
     call = _Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
-    if not shared:
-        return _BlochTriton.apply(
-            x_angle, phases, weights, biases, None if edge_weight is None else edge_weight.t().float(), call
-        )
+    if edge_weight is None or not shared:
+        factors = None if edge_weight is None else edge_weight.t().float()
+        return _BlochTriton.apply(x_angle, phases, weights, biases, factors, call)
     parts = (None if part is None else part.transpose(1, 2) for part in (phases, weights, biases))
-    return F.linear(_BlochTriton.apply(x_angle, *parts, None, call), edge_weight.float()).to(x.dtype)  # type: ignore[union-attr]
+    return F.linear(_BlochTriton.apply(x_angle, *parts, None, call), edge_weight.float()).to(x.dtype)

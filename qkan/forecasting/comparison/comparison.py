@@ -59,7 +59,7 @@ def compare(
     progress: CompareProgress | None = None,
     data: ForecastData | None = None,
 ) -> Comparison:
-    """Compare cells on one data set and leave tables and a picture in ``config.out``.
+    """Compare cells on one data set and leave tables and a plot in ``config.out``.
 
     An interrupted comparison goes on where it stopped when called again with the same options.
 

@@ -88,7 +88,7 @@ def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: Scores) -> None
     for name, style in _baseline_lines(baselines).items():
         value = float(baselines[name]["mae"] or np.nan)
         if value > ceiling:
-            axes.plot([], [], color=GREY, ls=style, lw=1.2, label=f"{name}: {value:.4g}, above the picture")
+            axes.plot([], [], color=GREY, ls=style, lw=1.2, label=f"{name}: {value:.4g}, above the plot")
         else:
             axes.axhline(value, color=GREY, ls=style, lw=1.2, label=name)
 

@@ -150,7 +150,7 @@ def comparison_page(
         f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "
         "validation error chose. "
         "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
-        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the picture describe test "
+        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the plot describe test "
         "errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),

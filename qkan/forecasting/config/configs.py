@@ -99,14 +99,14 @@ class DataAndTrainingOptions:
         return (*tails, 0.5, *(1 - tail for tail in reversed(tails)))
 
     @property
-    def known_channels(self) -> int:
+    def futr_exog_channels(self) -> int:
         """Input channels that are known in advance: future covariates and calendar features."""
         return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar)
 
     @property
     def channels(self) -> int:
-        """All input channels: value, observed or not (with ``missing="mask"``), past covariates, known ones."""
-        return 1 + (self.missing == "mask") + len(self.past_cols) + self.known_channels
+        """All input channels: value, observed or not (``missing="mask"``), past covariates, those known in advance."""
+        return 1 + (self.missing == "mask") + len(self.past_cols) + self.futr_exog_channels
 
     @property
     def trained_horizon(self) -> int:

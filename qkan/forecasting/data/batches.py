@@ -16,7 +16,7 @@ EVALUATION_BATCH = 4096
 class Forward(Protocol):
     """What :func:`recursive_forecast` needs of a model, a :class:`RecurrentForecaster` or an exported program.
 
-    Called with inputs (B, window, channels) and, if anything is known in advance, (B, horizon, known channels), it
+    Called with inputs (B, window, channels) and, if anything is known in advance, (B, horizon, future channels), it
     returns (B, horizon), or (B, horizon, quantiles) with an odd number of them.
     """
 
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
     Args:
         arguments: of the model: inputs (B, window, channels) and, where something is known in advance, that of the
-            target steps, (B, horizon, known channels). Known channels of an input step are those of the step after.
+            target steps, (B, horizon, future channels). Future channels of an input step are those of the step after.
         targets: scaled values (B, horizon).
         weights: 1 for an observed target, 0 for a filled one, (B, horizon); None if all were observed.
         counts: False for a stand-in: the process that holds it has no share of a batch of several processes.
@@ -59,7 +59,7 @@ class WindowTensors:
 
     Args:
         values: Channels known up to now, the scaled value first, float32 (rows, channels).
-        known: Channels known in advance, at their own times, float32 (rows, known channels); none is (rows, 0).
+        futr_exog: Channels known in advance, at their own times, float32 (rows, future channels); none is (rows, 0).
         weights: 1 for observed values, 0 for filled ones, float32 (rows,); None if all were observed.
         first: Row of the first input of every window, int64 (N,).
         window: Input steps.
@@ -69,7 +69,7 @@ class WindowTensors:
     """
 
     values: Tensor
-    known: Tensor
+    futr_exog: Tensor
     weights: Tensor | None
     first: Tensor
     window: int
@@ -83,8 +83,8 @@ class WindowTensors:
     def to(self, device: torch.device) -> WindowTensors:
         """The same windows on another device."""
         weights = None if self.weights is None else self.weights.to(device)
-        values, known, first = (own.to(device) for own in (self.values, self.known, self.first))
-        return replace(self, values=values, known=known, weights=weights, first=first)
+        values, futr_exog, first = (own.to(device) for own in (self.values, self.futr_exog, self.first))
+        return replace(self, values=values, futr_exog=futr_exog, weights=weights, first=first)
 
     def keep(self, chosen: Tensor) -> WindowTensors:
         """Some of the windows, with copies of the rows that they read and no others.
@@ -99,30 +99,30 @@ class WindowTensors:
         ends = torch.bincount(first + length, minlength=len(self.values) + 1)
         read = (starts - ends).cumsum(0)[:-1] > 0
         place = read.cumsum(0) - 1
-        values, known = self.values[read], self.known[read]
+        values, futr_exog = self.values[read], self.futr_exog[read]
         weights = None if self.weights is None else self.weights[read]
         series = None if self.series is None else self.series[chosen]
-        return replace(self, values=values, known=known, weights=weights, first=place[first], series=series)
+        return replace(self, values=values, futr_exog=futr_exog, weights=weights, first=place[first], series=series)
 
     def batch(self, index: Tensor) -> Batch:
         """Gather the windows ``index``, int64 (B,) on any device."""
         past, future = self._rows(index)
         targets = self.values[:, 0][future]
         weights = None if self.weights is None else self.weights[future]
-        if self.known.shape[1] == 0:
+        if self.futr_exog.shape[1] == 0:
             return Batch((self.values[past],), targets, weights)
-        inputs = torch.cat([self.values[past], self.known[past + 1]], dim=2)
-        return Batch((inputs, self.known[future]), targets, weights)
+        inputs = torch.cat([self.values[past], self.futr_exog[past + 1]], dim=2)
+        return Batch((inputs, self.futr_exog[future]), targets, weights)
 
     def stretches(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Gather what forecasts of the windows ``index`` may see, for :func:`recursive_forecast`.
 
         Returns:
-            ``values`` of the input steps, (B, window, channels), and ``known`` of input and target steps,
-            (B, window + horizon, known channels).
+            ``values`` of the input steps, (B, window, channels), and ``futr_exog`` of input and target steps,
+            (B, window + horizon, future channels).
         """
         past, future = self._rows(index)
-        return self.values[past], self.known[torch.cat([past, future], dim=1)]
+        return self.values[past], self.futr_exog[torch.cat([past, future], dim=1)]
 
     def _rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
         first = self.first[index.to(self.first.device)][:, None]
@@ -130,7 +130,9 @@ class WindowTensors:
         return first + steps[: self.window], first + steps[self.window :]
 
 
-def recursive_forecast(model: Forward, values: Tensor, known: Tensor, steps: int, *, masked: bool = False) -> Tensor:
+def recursive_forecast(
+    model: Forward, values: Tensor, futr_exog: Tensor, steps: int, *, masked: bool = False
+) -> Tensor:
     """Forecast ``steps`` steps; beyond the model's own horizon, forecasts become inputs, block by block.
 
     The middle quantile is fed back. A forecast that is fed back counts as observed, and past covariates keep their last
@@ -139,7 +141,7 @@ def recursive_forecast(model: Forward, values: Tensor, known: Tensor, steps: int
     Args:
         model: What forecasts.
         values: Channels known up to now, (B, window, channels).
-        known: Channels known in advance, at their own times, (B, window + steps, known channels).
+        futr_exog: Channels known in advance, at their own times, (B, window + steps, future channels).
         steps: How many steps to forecast.
         masked: Whether the second channel says if a value was observed.
 
@@ -150,9 +152,9 @@ def recursive_forecast(model: Forward, values: Tensor, known: Tensor, steps: int
     """
     window, blocks, done = values.shape[1], [], 0
     while done < steps:
-        arguments = [torch.cat([values[:, -window:], known[:, done + 1 : done + window + 1]], dim=2)]
-        if known.shape[2]:
-            arguments.append(_padded(known[:, done + window :], model.horizon))
+        arguments = [torch.cat([values[:, -window:], futr_exog[:, done + 1 : done + window + 1]], dim=2)]
+        if futr_exog.shape[2]:
+            arguments.append(_padded(futr_exog[:, done + window :], model.horizon))
         output = model(*arguments)
         block = output.unsqueeze(2) if output.dim() == 2 else output.sort(dim=2).values
         blocks.append(block)
@@ -165,10 +167,10 @@ def recursive_forecast(model: Forward, values: Tensor, known: Tensor, steps: int
     return torch.cat(blocks, dim=1)[:, :steps]
 
 
-def _padded(ahead: Tensor, horizon: int) -> Tensor:
+def _padded(futr_exog: Tensor, horizon: int) -> Tensor:
     """The first ``horizon`` steps; zeros for those beyond the end, whose forecasts nobody asked for."""
-    missing = horizon - ahead.shape[1]
-    return nn.functional.pad(ahead, (0, 0, 0, missing)) if missing > 0 else ahead[:, :horizon]
+    missing = horizon - futr_exog.shape[1]
+    return nn.functional.pad(futr_exog, (0, 0, 0, missing)) if missing > 0 else futr_exog[:, :horizon]
 
 
 def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:

@@ -87,7 +87,7 @@ def tensors(windows: Windows) -> WindowTensors:
     observed = windows.observed
     return WindowTensors(
         values=torch.from_numpy(windows.values),
-        known=torch.from_numpy(windows.futr_exog),
+        futr_exog=torch.from_numpy(windows.futr_exog),
         weights=None if observed is None else torch.from_numpy(observed).float(),
         first=torch.from_numpy(windows.first),
         window=windows.window,

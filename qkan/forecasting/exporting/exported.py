@@ -165,8 +165,8 @@ def _check_fits(model: ProgramModel, config: TrainConfig) -> None:
     """
     batch, quantiles = 2, len(config.quantiles)
     arguments = [torch.zeros(batch, config.window, config.channels)]
-    if config.known_channels:
-        arguments.append(torch.zeros(batch, config.trained_horizon, config.known_channels))
+    if config.futr_exog_channels:
+        arguments.append(torch.zeros(batch, config.trained_horizon, config.futr_exog_channels))
     with torch.inference_mode():
         shape = tuple(model(*arguments).shape)
     wanted = (batch, config.trained_horizon, quantiles)[: 2 if quantiles == 1 else 3]

@@ -16,7 +16,7 @@ from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.exporting.exported import ProgramModel, describe
 from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
 from qkan.forecasting.io.files import RunError, check_new_file, make_folder, write_atomic
-from qkan.layers.frozen import Waves
+from qkan.layers.frozen import Features
 
 if TYPE_CHECKING:
     from qkan.datasets import Series
@@ -97,7 +97,7 @@ def export(
     if not truth.isfinite().all():
         raise RunError(f"{run.path} itself gives forecasts that are no finite numbers; train again")
     compiled = compile(run.model, windows if run.config.preact_trainable else None, margin=margin).eval()
-    bounded = any(isinstance(module, Waves) and module.domain is not None for module in compiled.modules())
+    bounded = any(isinstance(module, Features) and module.domain is not None for module in compiled.modules())
     kept_margin = float(margin) if bounded else None
     content = _write(run, compiled, windows, format, describe(run, format, kept_margin))
     with quiet():
@@ -135,7 +135,7 @@ def _some_windows(windows: WindowTensors) -> _Arguments:
     """The model's arguments for evenly spread windows and for those with the largest and smallest inputs."""
     first = windows.first.numpy()
     spread = np.linspace(0, len(first) - 1, min(_COMPARED, len(first))).round().astype(np.int64)
-    channels = torch.cat([windows.values, windows.known], dim=1).numpy()
+    channels = torch.cat([windows.values, windows.futr_exog], dim=1).numpy()
     rows = np.concatenate([channels.argmax(axis=0), channels.argmin(axis=0)])
     last = np.searchsorted(first, rows, side="right") - 1  # the last window that starts at or before such a row
     last = last[(last >= 0) & (rows < first[last] + windows.window)]

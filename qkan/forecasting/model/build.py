@@ -86,19 +86,19 @@ class RecurrentForecaster(nn.Module):
             ((B, window, hidden_size), state).
         hidden_size: Width of the cell's output.
         horizon: Steps to predict.
-        known_channels: Channels known in advance of every target step; 0 if there are none.
+        futr_exog_channels: Channels known in advance of every target step; 0 if there are none.
         quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
     """
 
     def __init__(
-        self, cell: nn.Module, hidden_size: int, horizon: int, *, known_channels: int = 0, quantiles: int = 1
+        self, cell: nn.Module, hidden_size: int, horizon: int, *, futr_exog_channels: int = 0, quantiles: int = 1
     ) -> None:
         super().__init__()
         self.cell, self.horizon, self.quantiles = cell, horizon, quantiles
         self.head = nn.Linear(hidden_size, horizon * quantiles)
-        self.known = nn.Linear(known_channels, quantiles, bias=False) if known_channels else None
-        if self.known is not None:
-            nn.init.zeros_(self.known.weight)  # training starts from the forecast of the window alone
+        self.futr_exog_linear = nn.Linear(futr_exog_channels, quantiles, bias=False) if futr_exog_channels else None
+        if self.futr_exog_linear is not None:
+            nn.init.zeros_(self.futr_exog_linear.weight)  # training starts from the forecast of the window alone
 
     @property
     def channels(self) -> int:
@@ -108,14 +108,16 @@ class RecurrentForecaster(nn.Module):
     def example(self, batch: int, window: int) -> tuple[Tensor, ...]:
         """Arguments of zeros: what :meth:`forward` takes for ``batch`` windows of ``window`` steps."""
         inputs = torch.zeros(batch, window, self.channels)
-        return (inputs,) if self.known is None else (inputs, torch.zeros(batch, self.horizon, self.known.in_features))
+        if self.futr_exog_linear is None:
+            return (inputs,)
+        return inputs, torch.zeros(batch, self.horizon, self.futr_exog_linear.in_features)
 
-    def forward(self, inputs: Tensor, ahead: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, futr_exog: Tensor | None = None) -> Tensor:
         """Map scaled windows to scaled predictions.
 
         Args:
             inputs: (B, window, channels).
-            ahead: What is known in advance of the target steps, (B, horizon, known channels).
+            futr_exog: What is known in advance of the target steps, (B, horizon, future channels).
 
         Returns:
             (B, horizon), or with several quantiles (B, horizon, quantiles), not sorted.
@@ -124,9 +126,9 @@ class RecurrentForecaster(nn.Module):
         predicted = self.head(output[:, -1])
         if self.quantiles > 1:
             predicted = predicted.unflatten(1, (self.horizon, self.quantiles))
-        if self.known is None:
+        if self.futr_exog_linear is None:
             return predicted
-        added = self.known(ahead)
+        added = self.futr_exog_linear(futr_exog)
         return predicted + (added if self.quantiles > 1 else added.squeeze(2))
 
 
@@ -177,7 +179,7 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         _BUILDERS[config.cell](config, shared),
         config.hidden_size,
         config.trained_horizon,
-        known_channels=config.known_channels,
+        futr_exog_channels=config.futr_exog_channels,
         quantiles=len(config.quantiles),
     )
 

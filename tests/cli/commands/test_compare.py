@@ -50,7 +50,7 @@ def test_table_has_parameters_errors_and_change_against_lstm(output: str, folder
 
 
 def test_files_are_named(output: str, folder: Path) -> None:
-    assert f"picture: {folder / 'comparison.png'}" in output
+    assert f"plot: {folder / 'comparison.png'}" in output
     assert (folder / "comparison.png").stat().st_size > 1000
 
 

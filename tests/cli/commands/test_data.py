@@ -74,7 +74,7 @@ def test_show_describes_a_file_with_several_series(run, tmp_path):
     assert (facts["series"], facts["points"], facts["step"]) == ("2", "50 (20 to 30 per series)", "D")
     assert (facts["seasons"], facts["naive test MAE"]) == ("7 steps", "1")
     assert facts["missing"] == "0 (a series with missing values is refused)"
-    assert "Picture: x.svg" in result.output
+    assert "Plot: x.svg" in result.output
     assert (tmp_path / "x.svg").exists()
 
 

@@ -26,14 +26,14 @@ def test_values_and_derivatives(basis: tuple[str, int], base: str | None) -> Non
     make = torch.Generator().manual_seed(0)
     x = 2.5 * (2 * torch.rand(50, generator=make, dtype=torch.float64) - 1)
     x[0] = 0.0  # where |x| has no slope, T_k has one
-    planes = torch.stack(made.planes(x))
+    planes = torch.stack(made.functions(x))
     assert planes.shape == (made.terms, 50)
     torch.testing.assert_close(planes, closed_form(made, x), rtol=0, atol=1e-13)
     weights = torch.randn(made.terms, generator=make, dtype=torch.float64)
     x.requires_grad_()
-    (slope,) = torch.autograd.grad((weights @ torch.stack(made.planes(x))).sum(), x)
+    (slope,) = torch.autograd.grad((weights @ torch.stack(made.functions(x))).sum(), x)
     slopes, constant = made.differentiate(weights)
-    functions = torch.stack(made.slope_planes(x.detach(), made.planes(x.detach())))
+    functions = torch.stack(made.slope_functions(x.detach(), made.functions(x.detach())))
     by_weights = slopes @ functions + (0 if constant is None else constant)
     torch.testing.assert_close(by_weights, slope, rtol=1e-11, atol=1e-11)
 
@@ -44,21 +44,21 @@ def test_single_precision_holds_at_high_orders(basis: Basis, atol: float) -> Non
     inside = 2 * torch.rand(20000, generator=make) - 1
     edge = 1 - 1e-3 * torch.rand(5000, generator=make)
     x = torch.cat((inside, edge, -edge, torch.tensor([-1.0, 0.0, 1.0])))
-    torch.testing.assert_close(torch.stack(basis.planes(x)).double(), closed_form(basis, x), rtol=0, atol=atol)
+    torch.testing.assert_close(torch.stack(basis.functions(x)).double(), closed_form(basis, x), rtol=0, atol=atol)
 
 
 def test_an_input_of_a_million_keeps_its_harmonics() -> None:
     x = 1e6 * (1 + torch.rand(1000, generator=torch.Generator().manual_seed(0)))
     basis = Basis("fourier", 8)
-    torch.testing.assert_close(torch.stack(basis.planes(x)).double(), closed_form(basis, x), rtol=0, atol=2e-6)
+    torch.testing.assert_close(torch.stack(basis.functions(x)).double(), closed_form(basis, x), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("basis", [Basis("fourier", 3, base="silu"), Basis("chebyshev", 6, radius=2.0, base="gelu")])
 def test_planes_written_into_room_are_the_same(basis: Basis) -> None:
     x = torch.randn(4, 3)
     workspace = torch.full((basis.terms, 4, 3), torch.nan)
-    basis.planes(x, into=workspace.unbind(0))
-    assert torch.equal(workspace, torch.stack(basis.planes(x)))
+    basis.functions(x, into=workspace.unbind(0))
+    assert torch.equal(workspace, torch.stack(basis.functions(x)))
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -50,7 +50,7 @@ def arguments(basis: Basis, samples: int, inputs: int, outputs: int, dtype: Any 
 
 
 def autograd_of_the_formula(basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, diagonal: bool) -> Tensor:
-    features = torch.stack(basis.planes(x))
+    features = torch.stack(basis.functions(x))
     return torch.einsum("tsi,tio->si" if diagonal else "tsi,tio->so", features, matrix) + constant
 
 

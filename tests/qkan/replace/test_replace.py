@@ -258,9 +258,9 @@ def test_the_report_is_a_table() -> None:
     model = nn.Sequential(Residual(MLP()))
     found = replace_mlp(model, latent_features=3, reps=1)
     assert str(found).splitlines() == [
-        "block        was  is     parameters before  after",
-        "0.mlp        MLP  HQKAN                188     81",
-        "whole model                            200     93",
+        "block        was    is       parameters before    after",
+        "0.mlp        MLP    HQKAN                  188       81",
+        "whole model                                200       93",
     ]
 
 

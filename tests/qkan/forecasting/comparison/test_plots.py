@@ -47,5 +47,5 @@ def test_naive_errors_far_above_the_cells_are_named_and_not_drawn(drawn, tmp_pat
     frame = points(mae_median=[13.1, 12.9, 13.2, 13.0], mae_min=[13.0, 12.8, 13.1, 12.9], mae_max=[13.3] * 4)
     save_comparison_plot(tmp_path / "c.png", frame, {"naive": {"mae": 15.42}}, title="x", unit="")
     shown = lines(drawn[0])
-    assert len(shown["naive: 15.42, above the picture"].get_ydata()) == 0
+    assert len(shown["naive: 15.42, above the plot"].get_ydata()) == 0
     assert drawn[0].axes[0].get_ylim()[1] < 15
