@@ -67,8 +67,15 @@ def run(
         step, or the initial one if it has none.
 
     Raises:
-        ValueError: an unknown backend, or one asked for by name that cannot run; the message says why.
+        ValueError: an unknown backend, or one asked for by name that cannot run; the message says why. Tensors of
+            several devices or dtypes.
     """
+    for tensor in (*weights, h_0, c_0):  # kernels read memory as it stands
+        if tensor is not None and (tensor.device != steps.device or tensor.dtype != steps.dtype):
+            raise ValueError(
+                f"a recurrence needs tensors of one device and dtype, got {tensor.dtype} on {tensor.device} beside "
+                f"{steps.dtype} on {steps.device}; move or convert one of them with .to()"
+            )
     if backend == "reference" or forward_ad._current_level >= 0:  # only plain operations can differentiate forward
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
     chosen = ENGINES.choose(backend, spec, (steps, *weights))

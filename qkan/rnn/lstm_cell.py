@@ -137,7 +137,8 @@ class QKANLSTMCell(HasBackend):
         Parameters may change in ways that nothing notices (``.data``), so only frozen gates are prepared: their
         buffers, and whatever writes to them counts their versions.
         """
-        if own is None or not numba_supported(*tensors):
+        # Under autocast, inputs of any dtype come here; the kernel reads all tensors as numbers of one.
+        if own is None or not own[0].is_cpu or not numba_supported(*tensors, dtype=own[0].dtype):
             return None
         for tensor in (*tensors, *own):
             if tensor.requires_grad:

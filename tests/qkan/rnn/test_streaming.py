@@ -132,3 +132,19 @@ def test_a_frozen_domain_still_gives_nan_beyond_it() -> None:
     assert frozen(x, (torch.full((1, 3, 5), 1.4), c))[0].isfinite().all()
     assert frozen(x, (torch.full((1, 3, 5), 1.7), c))[0].isnan().all()
     assert frozen(10 * x)[0].isnan().all()
+
+
+def test_a_frozen_cell_under_autocast_reads_no_numbers_of_another_dtype() -> None:
+    x, hx = pair(3, 5)
+    frozen = qkan.compile(QKANLSTMCell(2, 5), (x, hx))
+    expected = frozen(x, hx)[0]
+    with torch.autocast("cpu"):
+        found = frozen(x.double(), tuple(state.double() for state in hx))[0]
+    torch.testing.assert_close(found.float(), expected, atol=2e-2, rtol=0)
+
+
+def test_a_frozen_cell_on_another_device_than_its_input_is_refused() -> None:
+    x, hx = pair(3, 5)
+    frozen = qkan.compile(QKANLSTMCell(2, 5), (x, hx)).to("meta")
+    with pytest.raises((ValueError, RuntimeError), match="device"):
+        frozen(x, hx)
