@@ -40,14 +40,14 @@ class LazyGroup(click.Group):
 
 
 class RootGroup(LazyGroup):
-    """The outermost group: whatever a user can get wrong ends in one line and exit code 2, Ctrl-C in 130."""
+    """The outermost group: a user's mistakes end in one line and exit code 2, Ctrl-C in 130, SIGTERM in 143."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; ``--traceback`` lets errors through as they are."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Interrupted("Interrupted.") from None
+        except KeyboardInterrupt as cause:
+            raise Interrupted("Interrupted.", cause) from None
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
         except (ValueError, OSError, MemoryError, RuntimeError, ModuleNotFoundError) as error:

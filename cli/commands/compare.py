@@ -59,8 +59,9 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     try:
         with ComparisonDisplay() as display:
             comparison = forecasting.compare(config, overwrite=overwrite, progress=display, data=data)
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. The finished runs are in {folder}: the same command goes on there.") from None
+    except KeyboardInterrupt as cause:
+        message = f"Interrupted. The finished runs are in {folder}: the same command goes on there."
+        raise Interrupted(message, cause) from None
     print_comparison(comparison)
 
 

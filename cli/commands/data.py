@@ -87,9 +87,9 @@ def show(
     columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
     series = resolve_series(name_or_path, **columns, series=kept, missing=missing)  # type: ignore[arg-type]
     out = Path(f"{series.name}-series.png") if out is None else out
-    plot_series(series, out)
     console = make_console()
     console.print(_described(series))
+    plot_series(series, out)
     console.print(f"Plot: {out}", highlight=False, markup=False)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from qkan.cli.errors import Interrupted
+from qkan.cli.errors import Interrupted, interrupted_exit_code
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_options, data_stem
 from qkan.forecasting.config import CELL_OPTIONS, TrainConfig
@@ -63,10 +63,10 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as cause:
         command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
         hint = f"Go on with: {command}" if (out / "config.json").exists() else "Nothing was trained yet."
-        raise Interrupted(f"Interrupted. {hint}") from None
+        raise Interrupted(f"Interrupted. {hint}", cause) from None
     print_result(run)
 
 
@@ -74,8 +74,8 @@ def _follow(rank: int, train: Callable[[], object]) -> None:
     """Train in one of the further processes, which say nothing but what went wrong."""
     try:
         train()
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(Interrupted.exit_code) from None
+    except KeyboardInterrupt as cause:
+        raise click.exceptions.Exit(interrupted_exit_code(cause)) from None
     except ValueError as error:
         raise ValueError(f"process {rank} of the training: {error}") from error
 

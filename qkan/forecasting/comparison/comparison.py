@@ -191,6 +191,7 @@ def write_comparison(
 
     from qkan.forecasting.comparison.plots import save_comparison_plot
     from qkan.forecasting.comparison.tables import comparison_page, main_table, points_table
+    from qkan.forecasting.runs.plots import draw_or_warn
 
     out = Path(config.out)
     all_points = points_table(config, points, records)
@@ -198,5 +199,6 @@ def write_comparison(
     write_text(out / "points.csv", all_points.to_csv(index=False))
     write_text(out / "comparison.csv", table.to_csv(index=False))
     write_text(out / "comparison.md", comparison_page(config, series, table, all_points, skipped, failures))
-    save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
+    plot = out / "comparison.png"
+    draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, baselines, title=series.name, unit=series.unit))
     return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ def _comparison(
 def _residuals(frame: pd.DataFrame, season: int) -> dict[str, Any]:
     diagnostics = residual_diagnostics(frame, season=season)
     acf = residual_acf(frame, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
-    drawn = plots.draw_residual_acf(acf) if len(acf) else None
+    drawn = _drawn(plots.draw_residual_acf, acf) if len(acf) else None
     return {"residuals": tables.residual_table(diagnostics), "acf": drawn}
 
 
@@ -173,7 +174,17 @@ def _plots(frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequenc
     series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]
     covered = levels and found.pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=None)
     return {
-        "forecasts": [plots.draw_forecasts(frame, name, pair, unit) for name in series],
-        "steps": plots.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
-        "coverage": plots.draw_coverage(found.pooled, levels) if covered else None,
+        "forecasts": [plot for name in series if (plot := _drawn(plots.draw_forecasts, frame, name, pair, unit))],
+        "steps": _drawn(plots.draw_step_errors, frame, shown, unit) if frame["step"].max() > 1 else None,
+        "coverage": _drawn(plots.draw_coverage, found.pooled, levels) if covered else None,
     }
+
+
+def _drawn(draw: Callable[..., plots.Plot], *arguments: object) -> plots.Plot | None:
+    """Draw, or leave the plot out and say so: the numbers of the page are worth more than its plots."""
+    try:
+        return draw(*arguments)
+    except Exception as error:  # noqa: BLE001  (whatever a drawing library raises for values it never saw)
+        reason = f"{type(error).__name__}: {error}"
+        logging.getLogger(__name__).warning("a plot of the report could not be drawn (%s) and is left out", reason)
+        return None

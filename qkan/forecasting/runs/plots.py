@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan._util.drawing import write_figure
 from qkan.forecasting.io.files import write_atomic
 
 if TYPE_CHECKING:
@@ -41,7 +43,22 @@ def new_figure(width: float = 9.0, height: float = 4.5) -> tuple[Figure, Axes]:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; raises as :func:`qkan.forecasting.io.files.write_atomic`."""
-    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=130))
+    write_atomic(path, lambda file: write_figure(figure, file, format="png", dpi=130))
+
+
+def draw_or_warn(path: Path, draw: Callable[[], None]) -> None:
+    """Draw a plot beside results that are written already; one that fails is no reason to lose a command.
+
+    Args:
+        path: The file that ``draw`` writes.
+        draw: Draws it.
+    """
+    try:
+        draw()
+    except Exception as error:  # noqa: BLE001  (whatever a drawing library raises for names and values it never saw)
+        logging.getLogger(__name__).warning(
+            "the plot %s could not be drawn (%s); everything else is written", path, f"{type(error).__name__}: {error}"
+        )
 
 
 def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int, *, loss: str = "mse") -> None:

@@ -1,9 +1,9 @@
 """The run folder: what one training run leaves behind, written so that a crash never leaves half a file.
 
 ``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming needs),
-``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``metrics_by_series.csv``, ``loss.png``,
-``forecast.png`` and, last of all, ``manifest.json``: a folder without it is an unfinished run. Nothing in it is
-executed when loaded.
+``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``metrics_by_series.csv`` and, after all
+of them, ``manifest.json``: a folder without it is an unfinished run. The plots ``loss.png`` and ``forecast.png`` come
+last. Nothing in the folder is executed when loaded.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     """Write what a finished run folder holds; return the run with the metrics of its test part."""
     from qkan.forecasting.evaluation.metrics import mase_season
     from qkan.forecasting.runs.inference import evaluate_model
-    from qkan.forecasting.runs.plots import save_loss_plot
+    from qkan.forecasting.runs.plots import draw_or_warn, save_forecast_plot, save_loss_plot
     from qkan.forecasting.runs.write import write_evaluation, write_run
 
     found = evaluate_model(run.model, fitted.data)
@@ -152,9 +152,10 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
         metrics["test_median"] = found.medians
     run = replace(run, metrics=metrics)
     write_evaluation(run.path, run.config, fitted.data, found)
-    result = fitted.result
-    save_loss_plot(run.path / "loss.png", result.history, result.best_epoch, loss=run.config.loss)
+    result, plots = fitted.result, (run.path / "loss.png", run.path / "forecast.png")
     write_run(run.path, run, result.history)
+    draw_or_warn(plots[0], lambda: save_loss_plot(plots[0], result.history, result.best_epoch, loss=run.config.loss))
+    draw_or_warn(plots[1], lambda: save_forecast_plot(plots[1], fitted.data, found.forecasts))
     return run
 
 

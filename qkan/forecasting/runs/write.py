@@ -1,4 +1,4 @@
-"""Writing a run folder; a crash never leaves half a file, and the manifest comes last."""
+"""Writing a run folder; a crash never leaves half a file, and the manifest comes after all results."""
 
 from __future__ import annotations
 
@@ -67,12 +67,9 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
 
 
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:
-    """Write forecasts and errors on the test part: ``predictions.csv``, ``metrics_by_series.csv``, ``forecast.png``."""
-    from qkan.forecasting.runs.plots import save_forecast_plot
-
+    """Write forecasts and errors on the test part: ``predictions.csv`` and ``metrics_by_series.csv``."""
     write_text(out / "predictions.csv", _predictions_frame(config, data, found.quantiles).to_csv(index=False))
     write_text(out / "metrics_by_series.csv", found.by_series.to_csv(index=False))
-    save_forecast_plot(out / "forecast.png", data, found.forecasts)
 
 
 def _write_weights(out: Path, model: RecurrentForecaster) -> str:

@@ -337,3 +337,18 @@ def test_diverged_training_is_an_error_that_names_the_learning_rate(tmp_path):
         match=r"diverged: the loss of epoch 1 is not finite; use .* below lr=0.5 or another scaler than .none.",
     ):
         train(config, tmp_path / "run")
+
+
+def test_a_plot_that_fails_is_a_warning_after_the_run_is_written(tmp_path, monkeypatch, caplog):
+    def fails(*_, **__):
+        raise ValueError("no such glyph")
+
+    for name in ("save_loss_plot", "save_forecast_plot"):
+        monkeypatch.setattr(f"qkan.forecasting.runs.plots.{name}", fails)
+    run = train(tiny_config(epochs=1), tmp_path / "run")
+    assert {path.name for path in run.path.iterdir()} == FILES - {"loss.png", "forecast.png"}
+    assert load_run(run.path).metrics == run.metrics
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the plot {run.path / name} could not be drawn (ValueError: no such glyph); everything else is written"
+        for name in ("loss.png", "forecast.png")
+    ]
