@@ -64,16 +64,20 @@ def _groups_of_columns(widths: Sequence[int], space: int) -> list[list[int]]:
     return groups
 
 
-def print_scores(scores: Scores, run: Run, medians: Scores | None = None) -> None:
+def print_scores(scores: Scores, run: Run, medians: Scores | None = None, without_mase: int = 0) -> None:
     """Print the errors on the test part: the trained cell first, then the forecasts that need no training.
 
-    With several series, all their errors together come first, then the median over the series.
+    With several series, all their errors together come first, then the median over the series; ``without_mase`` of
+    them have none.
     """
     unit = run.data.get("unit") or "the unit of the series"
     together = "" if medians is None else ", all series together"
     _score_table(scores, run, f"Test part{together}, errors in {unit}")
     if medians is not None:
         _score_table(medians, run, f"Test part, median over the series, errors in {unit}")
+    if without_mase and medians is not None:
+        total = len(run.scaler.ids)
+        click.echo(f"MASE is that of {total - without_mase:,} series; the training part of the others repeats itself.")
     click.echo(_verdict(scores, run.config.cell))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qkan.forecasting import Comparison
 
 _SHOWN = (
-    *("cell", "parameters", "MAE", "MSE", "R2", "median MAE", "coverage of 90 %", "seconds"),
+    *("cell", "parameters", "MAE", "MSE", "R2", "MASE", "median MAE", "coverage of 90 %", "seconds"),
     *("parameters vs lstm", "MAE vs lstm", "MSE vs lstm"),
 )
 

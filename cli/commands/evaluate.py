@@ -29,5 +29,5 @@ def evaluate(run: Path, data: str | None) -> None:
     from qkan.forecasting.runs.inference import scores_of
 
     loaded = forecasting.load_run(run)
-    scores, medians = scores_of(loaded, data)
-    print_scores(scores, loaded, medians)
+    scores, medians, without_mase = scores_of(loaded, data)
+    print_scores(scores, loaded, medians, without_mase)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, ListType, data_option, out_option
 from qkan.forecasting.config.options import HORIZON
 
 
@@ -15,6 +15,7 @@ from qkan.forecasting.config.options import HORIZON
     epilog="""\b
 Examples:
   qkan predict runs/telecom-qkan-seed0 --horizon 12
+  qkan predict runs/telecom-qkan-seed0 --level 80,90
   qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv
   qkan predict telecom.onnx --data new-calls.csv""",
 )
@@ -32,17 +33,31 @@ Examples:
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )
+@click.option(
+    "--level",
+    type=ListType(float, "percentage", "80,90"),
+    help="Prediction intervals in percent, separated by commas: those of the training (quantile loss), or else "
+    "conformal ones from the errors on the validation part.  [default: those of the training]",
+)
+@click.option("--conformal", is_flag=True, help="Conformal intervals also where the training gave others.")
 @out_option("CSV file for the forecast.  [default: the terminal]")
 @OVERWRITE
 def predict(
-    run: Path, data: str | None, future: str | None, horizon: int | None, out: Path | None, overwrite: bool
+    run: Path,
+    data: str | None,
+    future: str | None,
+    horizon: int | None,
+    level: tuple[float, ...] | None,
+    conformal: bool,
+    out: Path | None,
+    overwrite: bool,
 ) -> None:
     """Forecast what follows the last values, with the trained forecaster in the folder RUN.
 
     RUN may also be an ONNX file that `qkan export` wrote.
 
     The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
-    yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
+    yhat-lo-90 and yhat-hi-90 for example, if --level asks for them or the training was for the quantile loss.
     """
     from qkan import forecasting
     from qkan.cli.tables import count
@@ -52,7 +67,7 @@ def predict(
         check_new_file(out, overwrite)
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
-    table = forecasting.predict(trained, data=data, horizon=horizon, future=future)
+    table = forecasting.predict(trained, data=data, horizon=horizon, future=future, level=level, conformal=conformal)
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return

@@ -28,9 +28,7 @@ Examples:
 @click.option(
     "--levels",
     type=ListType(float, "percentage", "80,90"),
-    default="80,90",
-    show_default=True,
-    help="Levels of the prediction intervals in percent.",
+    help="Levels of the prediction intervals in percent.  [default: those of the training, or 80,90]",
 )
 @count_option("--origins", "Cover at most the last N origins of the test part of each series.", default=_ORIGINS)
 @count_option("--workers", "Processes that fit baselines.", default=1, most=1024)
@@ -39,7 +37,7 @@ def report(
     run: Path,
     out: Path | None,
     baselines: tuple[str, ...] | None,
-    levels: tuple[float, ...],
+    levels: tuple[float, ...] | None,
     origins: int,
     workers: int,
     overwrite: bool,

@@ -145,6 +145,6 @@ def print_result(run: Any) -> None:
         f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
         f"the weights are those of epoch {metrics['best_epoch']}\n"
     )
-    print_scores(metrics["test"], run, metrics.get("test_median"))
+    print_scores(metrics["test"], run, metrics.get("test_median"), metrics["without_mase"])
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
     click.echo(f"next: qkan predict {shlex.quote(str(run.path))} --horizon 12")

@@ -133,6 +133,13 @@ class ForecastData:
         windows: Windows = getattr(self, name)
         return windows
 
+    def with_validation_horizon(self, horizon: int) -> ForecastData:
+        """The same data with validation windows of another number of target steps."""
+        if self.validation.horizon == horizon:
+            return self
+        empty = replace(self.validation, horizon=horizon)
+        return replace(self, validation=_cut(self.series, empty, self.boundaries[:, 0], self.boundaries[:, 1]))
+
     def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
         """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""
         return self.scaler.inverse_transform(values, series_index)

@@ -117,7 +117,8 @@ class Forecaster:
             df: Data to go on from, of series that the model was fitted on; ``None`` takes what it was fitted on.
             futr_df: ``unique_id``, ``ds`` and the future covariates of the steps to predict, instead of those in the
                 data.
-            level: Intervals in percent, of those that the quantile loss trained; ``None`` takes them all.
+            level: Intervals in percent: those that the quantile loss trained, or else split-conformal ones from the
+                errors on the validation part; ``None`` takes what the quantile loss trained.
 
         Returns:
             Columns ``unique_id``, ``ds``, the model's name, and for every level such as 90 ``NAME-lo-90`` and
@@ -126,7 +127,7 @@ class Forecaster:
         Raises:
             DataError: the data cannot be used, or future covariates are missing.
             RunError: nothing was fitted, a series is unknown, or ``df`` is needed: a saved forecaster holds no data.
-            ValueError: the model was not trained for a level.
+            ValueError: a level is out of range.
         """
         run = self.run
         series = self._series if df is None else self._read(df)

@@ -111,7 +111,7 @@ def test_sigterm_ends_as_ctrl_c_does_with_the_code_143(tmp_path: Path) -> None:
     assert process.returncode == 143
     assert errors == f"\nInterrupted. Go on with: qkan train lstm --out {out} --resume\n"
     assert not (out / "manifest.json").exists(), "a training that was cut off is no finished run"
-    assert read_checkpoint(out / "checkpoint" / "last.ckpt")["epoch"] >= 9
+    assert "state_dict" in read_checkpoint(out / "checkpoint" / "last.ckpt"), "the checkpoint is whole"
 
 
 def test_sigterm_to_a_training_of_two_processes(tmp_path: Path) -> None:

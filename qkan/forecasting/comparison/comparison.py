@@ -77,6 +77,7 @@ def compare(
     """
     from qkan.forecasting.comparison.panel_scores import score_baselines
     from qkan.forecasting.data.load import load_windows
+    from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
 
@@ -91,7 +92,8 @@ def compare(
             write_json(out / _ENVIRONMENT, describe_environment(device))
         _train_missing(out, config, data, points, records, progress)
         baselines, failures = score_baselines(data, config.baselines, workers.processes_of(config))
-        comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures)
+        none = without_mase(mase_scale(data))
+        comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures, none)
     progress.finish()
     return comparison
 
@@ -185,6 +187,7 @@ def write_comparison(
     records: list[Record],
     baselines: Scores,
     failures: Sequence[Mapping[str, Any]] = (),
+    without_mase: int = 0,
 ) -> Comparison:
     """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
     import pandas as pd
@@ -198,7 +201,8 @@ def write_comparison(
     table = main_table(all_points, baselines)
     write_text(out / "points.csv", all_points.to_csv(index=False))
     write_text(out / "comparison.csv", table.to_csv(index=False))
-    write_text(out / "comparison.md", comparison_page(config, series, table, all_points, skipped, failures))
+    page = comparison_page(config, series, table, all_points, skipped, failures, without_mase)
+    write_text(out / "comparison.md", page)
     plot = out / "comparison.png"
     draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, baselines, title=series.name, unit=series.unit))
     return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
-_SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse", "median_mae", "coverage", "width")
+_SPREAD_METRICS = ("mae", "mse", "r2", "mase", "scaled_mse", "median_mae", "coverage", "width")
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -101,6 +101,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "MAE": spread(row, "mae"),
             "MSE": spread(row, "mse"),
             "R2": spread(row, "r2"),
+            "MASE": spread(row, "mase"),
             "scaled MSE": spread(row, "scaled_mse"),
             **{title: spread(row, metric) for metric, title in _PANEL_TITLES.items() if f"{metric}_median" in table},
             "lr": optional(row, "lr", "g") + ("*" if row.get("lr_at_edge") is True else ""),
@@ -115,10 +116,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 _PANEL_WORDS = (
-    "MAE, MSE and R2 are pooled over all series; median MAE is the median over the series of their mean absolute "
-    "errors. Coverage counts the test targets inside 90 % intervals that are made alike for every row: "
-    "split-conformal, per series and step, from the errors on the validation part. Statistical baselines see the "
-    "values up to each origin with parameters that were fitted on the training part.\n"
+    "MAE, MSE and R2 are pooled over all series, MASE is the mean over the series that have one; median MAE is the "
+    "median over the series of their mean absolute errors. Coverage counts the test targets inside 90 % intervals "
+    "that are made alike for every row: split-conformal, per series and step, from the errors on the validation part. "
+    "Statistical baselines see the values up to each origin with parameters that were fitted on the training part.\n"
 )
 
 
@@ -139,6 +140,7 @@ def comparison_page(
     points: pd.DataFrame,
     skipped: list[Skipped],
     failures: Sequence[Mapping[str, Any]],
+    without_mase: int,
 ) -> str:
     """Return the text of ``comparison.md``."""
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
@@ -154,6 +156,11 @@ def comparison_page(
         "errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
+        *(
+            [f"{without_mase} of {len(series.ids)} series have no MASE: their training part repeats itself.\n"]
+            if without_mase
+            else []
+        ),
         "## Each cell at its best size (by validation error)\n",
         _table(table),
         "## All sizes\n",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkan.forecasting.config import CELL_NAMES
+from qkan.forecasting.evaluation.intervals import interval_columns, median
+from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
 
 if TYPE_CHECKING:
@@ -25,11 +27,12 @@ class RunFrames:
 
     Attributes:
         model: Name of the run's model, a column of both frames.
-        test: Cross-validation frame of the test part.
+        test: Cross-validation frame of the test part, with the model's own intervals if it was trained for some.
         validation: That of the validation part, to calibrate intervals with; empty if the split has none.
         values: Columns unique_id, ds, y: everything, for the baselines.
-        training: The same up to the end of each training part, for MASE.
+        training: The same up to the end of each training part, for MASE; values that were filled are NaN.
         seasons: Seasonal periods in steps, shortest first.
+        mase_season: The one of them that MASE compares with; 1 if none fits.
         unit: Unit of y, empty if it has none.
         horizon: Steps ahead.
     """
@@ -40,6 +43,7 @@ class RunFrames:
     values: pd.DataFrame
     training: pd.DataFrame
     seasons: tuple[int, ...]
+    mase_season: int
     unit: str
     horizon: int
 
@@ -55,11 +59,13 @@ def frames_of(run: Run) -> RunFrames:
 
     from qkan.forecasting.runs.inference import windows_for
 
-    data = windows_for(run, whole_horizon=True)
+    data = windows_for(run).with_validation_horizon(run.config.horizon)
     name = CELL_NAMES[run.config.cell]
     values = values_of(data)
     position = values.groupby("unique_id", sort=False).cumcount().to_numpy()
     training = values[position < np.repeat(data.boundaries[:, 0], data.series.lengths)]
+    if data.series.observed is not None:
+        training = training.assign(y=training["y"].where(data.series.observed[training.index]))
     return RunFrames(
         model=name,
         test=_part(run, data, "test", name),
@@ -67,6 +73,7 @@ def frames_of(run: Run) -> RunFrames:
         values=values,
         training=training,
         seasons=tuple(data.series.season),
+        mase_season=mase_season(data),
         unit=data.series.unit,
         horizon=data.horizon,
     )
@@ -104,6 +111,8 @@ def _as_word(value: object) -> str:
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
-    from qkan.forecasting.runs.inference import forecast_windows
+    from qkan.forecasting.runs.inference import forecast_quantiles
 
-    return window_frame(data, part, {name: forecast_windows(run.model, data, part)})
+    quantiles = forecast_quantiles(run.model, data, part)
+    ends = {f"{name}{ending}": quantiles[:, :, place] for ending, place in interval_columns(run.config).items()}
+    return window_frame(data, part, {name: median(quantiles), **ends})

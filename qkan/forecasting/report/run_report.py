@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts, check_baselines
-from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
+from qkan.forecasting.config.options import DEFAULT_LEVELS
+from qkan.forecasting.evaluation.calibration import add_intervals, beside_name, calibrate
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.io.files import check_new_file
@@ -47,21 +48,23 @@ def report_run(
     out: str | Path | None = None,
     *,
     baselines: Sequence[str] | None = None,
-    levels: Iterable[float] = (80, 90),
+    levels: Iterable[float] | None = None,
     origins: int = MAX_ORIGINS,
     workers: int = 1,
     overwrite: bool = False,
 ) -> ReportResult:
     """Write the report of a finished run.
 
-    The baselines are fitted on the training part, as the model was, and forecast from the same origins. Models without
-    intervals of their own get split-conformal ones from their errors on the validation part.
+    The baselines are fitted on the training part, as the model was, and forecast from the same origins. Intervals are
+    those that the forecaster returns: of a model that was trained for some, its own, with split-conformal ones beside
+    under a name that says so; of all others split-conformal ones from their errors on the validation part.
 
     Args:
         run: A loaded run.
         out: The file; ``None`` writes ``report.html`` in the run folder.
         baselines: Some of ``BASELINES``; ``None`` takes all that fit in reasonable time, an empty sequence none.
-        levels: Levels of prediction intervals in percent.
+        levels: Levels of prediction intervals in percent; ``None`` takes those that the model was trained for, or 80
+            and 90.
         origins: At most this many origins per series, the last ones of the test part.
         workers: Processes for fitting baselines.
         overwrite: Replace an existing file.
@@ -73,7 +76,7 @@ def report_run(
     """
     out = run.path / "report.html" if out is None else Path(out)
     check_new_file(out, overwrite)
-    wanted = _check_options(levels, origins)
+    wanted = _check_options(run.config.interval_levels or DEFAULT_LEVELS if levels is None else levels, origins)
     frames = frames_of(run)
     chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
     test = _last_origins(frames.test, origins)
@@ -89,7 +92,7 @@ def report_run(
         out,
         test,
         title=f"{frames.model} on {run.data['name']}",
-        season=frames.seasons[0] if frames.seasons else 1,
+        season=frames.mase_season,
         training=frames.training,
         facts={"data": run.data["name"], "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
         settings=_settings(run, made),
@@ -150,30 +153,21 @@ def _beside_baselines(
 def _with_intervals(
     test: pd.DataFrame, validation: pd.DataFrame, frames: RunFrames, levels: Sequence[float]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Give split-conformal intervals to the models that have none, per series if its errors are enough."""
+    """Give split-conformal intervals to the models that have none, and beside the intervals of a model that has some.
+
+    They are those of ``qkan predict --level``.
+    """
     needing = [name for name in model_columns(test) if not interval_levels(test, name) and test[name].notna().any()]
-    if not needing:
-        return test, []
-    if not len(validation):
-        return test, [
-            f"{', '.join(needing)}: no intervals, because the split has no validation part to calibrate with."
-        ]
-    errors = validation.groupby(["unique_id", "step"]).size()
-    needed = fewest_scores(levels[-1])
-    if errors.min() >= needed:
-        fitted = fit_conformal(validation, models=needing, levels=levels)
-        how = f"from the {errors.min():,} or more errors of each series and step"
-    else:
-        scales = mase_scales(frames.training)
-        pooled = errors.groupby("step").sum().min()
-        if pooled < needed or not all(scale > 0 for scale in scales.values()):
-            return test, [
-                f"{', '.join(needing)}: no intervals, the validation part has too few errors for {levels[-1]:g} %."
-            ]
-        fitted = fit_conformal(validation, models=needing, levels=levels, per="pooled", scales=scales)
-        how = f"from the errors of all series, in units of their mean change ({pooled:,} for each step)"
-    note = f"Intervals of {', '.join(needing)} are split-conformal, {how} on the validation part."
-    return fitted.apply(test), [note]
+    own: list[str] = []
+    if frames.model not in needing:
+        beside = beside_name(frames.model)
+        test, validation = (
+            part.assign(**{beside: part[frames.model]}) if len(part) else part for part in (test, validation)
+        )
+        needing.insert(0, beside)
+        own = [f"Intervals of {frames.model} are its own, which the quantile loss trained."]
+    made, words = calibrate(validation, needing, levels, mase_scales(frames.training, frames.mase_season))
+    return add_intervals(test, made, needing), own + words
 
 
 def _unfitted(made: BaselineForecasts) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,8 +14,19 @@ from qkan.forecasting.baselines.simple import naive_forecasts
 from qkan.forecasting.config import FRAME
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.evaluation.calibration import add_intervals, calibrate, units_of
+from qkan.forecasting.evaluation.frames import bounds, check_levels, interval_levels
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.evaluation.metrics import METRICS, Scores, median_scores, score, score_series
+from qkan.forecasting.evaluation.metrics import (
+    METRICS,
+    Scores,
+    mase_scale,
+    median_scores,
+    score,
+    score_series,
+    without_mase,
+)
+from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
 
@@ -39,6 +50,7 @@ class Trained(Protocol):
         scaler: Scales every series as in training.
         data: What is known of the data that it was trained on, with its ``fingerprint``.
         margin: Up to how many times the largest values of that data the model holds; ``None`` for any.
+        validation: Its forecasts of the validation part, as of :func:`validation_frame`; ``None`` if it holds none.
     """
 
     @property
@@ -53,6 +65,8 @@ class Trained(Protocol):
     def data(self) -> dict[str, Any]: ...  # noqa: D102
     @property
     def margin(self) -> float | None: ...  # noqa: D102
+    @property
+    def validation(self) -> pd.DataFrame | None: ...  # noqa: D102
 
 
 def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
@@ -81,6 +95,7 @@ class Evaluation:
         scores: Metrics by forecast, pooled over all series.
         by_series: As of :func:`score_series`.
         medians: Medians of the metrics over the series; ``None`` for a single one.
+        without_mase: How many series have no MASE.
     """
 
     quantiles: np.ndarray
@@ -88,6 +103,7 @@ class Evaluation:
     scores: Scores
     by_series: pd.DataFrame
     medians: Scores | None
+    without_mase: int
 
 
 def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines: bool = True) -> Evaluation:
@@ -102,7 +118,8 @@ def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines:
     forecasts = {"model": median(quantiles), **(naive_forecasts(data) if baselines else {})}
     by_series = score_series(data, forecasts)
     medians = median_scores(by_series) if len(data.ids) > 1 else None
-    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians)
+    none = without_mase(mase_scale(data))
+    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians, none)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
@@ -123,17 +140,18 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
     return scores_of(run, data)[0]
 
 
-def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None]:
-    """Return what :func:`evaluate` does, and the medians over several series.
+def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None, int]:
+    """Return what :func:`evaluate` does, the medians over several series, and how many of them have no MASE.
 
     On the run's own data, the errors of the baselines are those that the training left in the run.
     """
     kept = _kept_baselines(run) if data is None else None
     found = evaluate_model(run.model, windows_for(run, data), baselines=kept is None)
     if kept is None:
-        return found.scores, found.medians
+        return found.scores, found.medians, found.without_mase
     pooled, medians = kept
-    return found.scores | pooled, None if found.medians is None else found.medians | medians
+    medians_of_all = None if found.medians is None else found.medians | medians
+    return found.scores | pooled, medians_of_all, found.without_mase
 
 
 def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
@@ -150,17 +168,26 @@ def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
     return kept[0], kept[-1]
 
 
-def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:
-    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`.
+def validation_frame(model: RecurrentForecaster, config: TrainConfig, data: ForecastData) -> pd.DataFrame | None:
+    """Return what conformal intervals are made of: the forecasts of the validation part.
 
-    Args:
-        run, data: As of :func:`evaluate`.
-        whole_horizon: Give windows for training and validation the horizon of the test too, where the strategy is
-            recursive and they have one step.
+    Returns:
+        A cross-validation frame with the columns unique_id, ds, cutoff, step, y, yhat and ``unit``, the mean seasonal
+        change of the series' training part (NaN if it has none); targets that nobody observed have no row. ``None`` if
+        there is no validation part that holds a whole horizon.
     """
+    whole = data.with_validation_horizon(config.horizon)
+    if not len(whole.validation):
+        return None
+    frame = window_frame(whole, "validation", {"yhat": forecast_windows(model, whole, "validation")})
+    unit = dict(zip(data.ids, mase_scale(data), strict=True))
+    return frame.assign(unit=frame["unique_id"].map(unit))
+
+
+def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
+    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
     series = series_of(run, data)
-    config = replace(run.config, strategy="direct") if whole_horizon else run.config
-    return cut_windows(series, config, scaler_for(run, series))
+    return cut_windows(series, run.config, scaler_for(run, series))
 
 
 def predict(
@@ -170,6 +197,7 @@ def predict(
     horizon: int | None = None,
     future: str | Path | None = None,
     level: Sequence[float] | None = None,
+    conformal: bool = False,
 ) -> pd.DataFrame:
     """Forecast what follows the last value of every series.
 
@@ -182,18 +210,22 @@ def predict(
             the run was trained on. Rows without a value at the end of a series hold its future covariates.
         horizon: Steps to predict; ``None`` takes the trained horizon.
         future: File with future covariates, instead of those in the data.
-        level: Intervals in percent, of those that the model was trained for; ``None`` takes them all.
+        level: Intervals in percent. If the model was trained for all of them (by the quantile loss), they are its own;
+            otherwise they are split-conformal, from its errors on the validation part of its data. ``None`` takes the
+            model's own.
+        conformal: Whether all intervals are split-conformal, also those that the model was trained for.
 
     Returns:
         Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
-        ``yhat-hi-LEVEL``, sorted by series and time. Intervals of steps that were reached recursively would ignore
+        ``yhat-hi-LEVEL``, sorted by series and time. Intervals of steps beyond the trained horizon would ignore
         the uncertainty of the steps before, so they are NaN.
 
     Raises:
         DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
             forecast is not a finite number.
-        RunError: the run's data has changed since, or other data holds series that the run does not know.
-        ValueError: the horizon is out of range, or the model was not trained for a level.
+        RunError: the run's data has changed since, other data holds series that the run does not know, or the run holds
+            no errors to make an interval from, or too few of them.
+        ValueError: the horizon or a level is out of range.
     """
     import pandas as pd
 
@@ -203,7 +235,8 @@ def predict(
     config = run.config
     steps = config.horizon if horizon is None else horizon
     HORIZON.check("horizon", steps)
-    columns = interval_columns(config, level)
+    own, others = _chosen_levels(config, level, conformal)
+    columns = interval_columns(config, own)
     series = series_of(run, data)
     if future is not None:
         series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
@@ -216,13 +249,49 @@ def predict(
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
     forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
     names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "unique_id": [name for name in series.ids for _ in range(steps)],
             "ds": series.all_future_times(steps).ravel(),
             **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
         }
     )
+    return _with_conformal(run, series, table, others) if others else table
+
+
+def _chosen_levels(
+    config: TrainConfig, level: Sequence[float] | None, conformal: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the levels of the model's own intervals, and those of conformal ones."""
+    if level is None:
+        wanted = config.interval_levels
+        if conformal and not wanted:
+            raise ValueError("conformal=True needs the levels that it is about, such as level=[80, 90]")
+    else:
+        wanted = check_levels([level] if isinstance(level, int | float) else level)
+    if conformal or not set(wanted) <= set(config.interval_levels):
+        return (), wanted  # never some of each: their ends could cross
+    return wanted, ()
+
+
+def _with_conformal(run: Trained, series: Series, table: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
+    """Return forecasts with split-conformal intervals, the columns of each level beside those of its neighbours."""
+    validation = run.validation
+    if validation is None or not len(validation):
+        raise RunError(
+            f"{run.path} holds no errors on a validation part to make intervals from; predict with a run whose split "
+            "has one, or train it with loss='quantile'"
+        )
+    made, words = calibrate(validation, ("yhat",), levels, units_of(validation))
+    if len(made) < len(levels):
+        raise RunError(f"{words[-1].partition(': ')[2].capitalize().removesuffix('.')}; ask for lower levels")
+    # One series alone may have any name.
+    name = run.scaler.ids[0] if len(run.scaler.ids) == len(series.ids) == 1 else None
+    steps = table.groupby("unique_id", sort=False).cumcount() + 1
+    keys = table.assign(step=steps) if name is None else table.assign(step=steps, unique_id=name)
+    found = add_intervals(keys, made, ("yhat",)).drop(columns="step").assign(unique_id=table["unique_id"])
+    ends = sorted(interval_levels(found, "yhat"))
+    return found[["unique_id", "ds", "yhat", *(end for one in ends for end in bounds("yhat", one))]]
 
 
 def series_of(run: Trained, data: str | Path | Series | None) -> Series:

@@ -1,9 +1,9 @@
 """The run folder: what one training run leaves behind, written so that a crash never leaves half a file.
 
 ``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming needs),
-``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``metrics_by_series.csv`` and, after all
-of them, ``manifest.json``: a folder without it is an unfinished run. The plots ``loss.png`` and ``forecast.png`` come
-last. Nothing in the folder is executed when loaded.
+``history.csv``, ``model.safetensors``, ``validation.csv`` (what conformal intervals are made of), ``predictions.csv``,
+``metrics.json``, ``metrics_by_series.csv`` and, after all of them, ``manifest.json``: a folder without it is an
+unfinished run. The plots ``loss.png`` and ``forecast.png`` come last. Nothing in the folder is executed when loaded.
 """
 
 from __future__ import annotations
@@ -29,8 +29,17 @@ from qkan.forecasting.io.files import (
     write_json,
 )
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, check_size
+from qkan.forecasting.runs.inference import validation_frame
 from qkan.forecasting.runs.record import CONFIG, check_format, parse_record, read_record, run_record
-from qkan.forecasting.runs.write import CHECKPOINT, MANIFEST, METRICS, WEIGHTS, claim_folder
+from qkan.forecasting.runs.write import (
+    CHECKPOINT,
+    MANIFEST,
+    METRICS,
+    VALIDATION,
+    WEIGHTS,
+    claim_folder,
+    read_validation,
+)
 from qkan.forecasting.training.distributed import rank_of, training_device, wait_for_first
 from qkan.forecasting.training.fitting import Fitted, fit_forecaster
 from qkan.forecasting.training.progress import Progress
@@ -52,8 +61,9 @@ class Run:
         scaler: Scales every series as in training.
         data: What is known of the data: name, size, frequency, season, unit, fingerprint.
         metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_loss``, ``train_seconds``; with a test
-            part also ``mase_season``, under ``test`` the metrics of the model and of the baselines, and under
-            ``test_median`` their medians over several series.
+            part also ``mase_season``, ``without_mase`` (how many series have none), under ``test`` the metrics of the
+            model and of the baselines, and under ``test_median`` their medians over several series.
+        kept_validation: What :attr:`validation` is, where it is not in the folder.
     """
 
     path: Path
@@ -62,6 +72,7 @@ class Run:
     scaler: Scaler = field(repr=False)
     data: dict[str, Any]
     metrics: dict[str, Any]
+    kept_validation: pd.DataFrame | None = field(default=None, repr=False)
     margin: ClassVar[None] = None  # holds for inputs of any size, unlike some exported programs
 
     @classmethod
@@ -69,7 +80,20 @@ class Run:
         """Return what was trained as a run without a test part; its model goes to the CPU."""
         data = fitted.data
         model = fitted.model.cpu().eval()
-        return cls(path, fitted.config, model, data.scaler, data.series.describe(), fitted.metrics())
+        validation = validation_frame(model, fitted.config, data)
+        return cls(path, fitted.config, model, data.scaler, data.series.describe(), fitted.metrics(), validation)
+
+    @property
+    def validation(self) -> pd.DataFrame | None:
+        """Every observed target of the validation part, for conformal intervals: see
+        :func:`qkan.forecasting.runs.inference.validation_frame`; ``None`` if there is none.
+
+        Raises:
+            RunError: the file in the run folder is damaged.
+        """
+        if self.kept_validation is None and (self.path / VALIDATION).exists():
+            return read_validation(self.path, self.data["frequency"])
+        return self.kept_validation
 
     @property
     def history(self) -> pd.DataFrame:
@@ -147,7 +171,11 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     from qkan.forecasting.runs.write import write_evaluation, write_run
 
     found = evaluate_model(run.model, fitted.data)
-    metrics = run.metrics | {"mase_season": mase_season(fitted.data), "test": found.scores}
+    metrics = run.metrics | {
+        "mase_season": mase_season(fitted.data),
+        "without_mase": found.without_mase,
+        "test": found.scores,
+    }
     if found.medians is not None:
         metrics["test_median"] = found.medians
     run = replace(run, metrics=metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,8 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from qkan.forecasting.evaluation.frames import check_frame
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.io.files import RunError, holds_nothing, read_json, write_atomic, write_json, write_text
+from qkan.forecasting.io.files import (
+    RunError,
+    holds_nothing,
+    read_bytes,
+    read_json,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from qkan.forecasting.runs.record import CONFIG, FORMAT_VERSION, run_record
 
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
 MANIFEST, WEIGHTS, METRICS = "manifest.json", "model.safetensors", "metrics.json"
+VALIDATION = "validation.csv"
 CHECKPOINT = Path("checkpoint") / "last.ckpt"
 
 
@@ -57,6 +68,9 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
     write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
     digest = _write_weights(out, run.model)
     write_json(out / METRICS, run.metrics)
+    (out / VALIDATION).unlink(missing_ok=True)  # that of a run which this one replaces
+    if run.kept_validation is not None:
+        write_text(out / VALIDATION, run.kept_validation.to_csv(index=False))
     manifest = {
         "format_version": FORMAT_VERSION,
         "status": "complete",
@@ -64,6 +78,35 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
         "sha256": digest,
     }
     write_json(out / MANIFEST, manifest)
+
+
+def read_validation(folder: Path, frequency: str | None) -> pd.DataFrame:
+    """Read what :func:`write_run` wrote of the validation part.
+
+    Args:
+        folder: The run folder.
+        frequency: Of the data; ``None`` for whole-number times.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / VALIDATION
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(read_bytes(path)),
+            dtype={"unique_id": str, "unit": np.float64},
+            keep_default_na=False,
+            na_values={"unit": [""]},
+            float_precision="round_trip",
+        )
+        if frequency is not None:
+            frame = frame.assign(ds=pd.to_datetime(frame["ds"]), cutoff=pd.to_datetime(frame["cutoff"]))
+        units = frame["unit"]
+        return check_frame(frame.drop(columns="unit"), ("yhat",)).assign(unit=units)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"cannot read {path}: {error}; restore the file, or train again in another folder") from error
 
 
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:

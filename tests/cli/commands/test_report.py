@@ -64,10 +64,8 @@ def test_a_report_of_two_series(two_series: Path, qkan) -> None:
     path = two_series / "report.html"
     assert done.stdout.splitlines()[-1] == f"Report written to {path}"
     assert first_words(done.stdout)[3:7] == ["LSTM", "Naive", "SeasonalNaive(24)", "Theta"]
-    assert (
-        "Intervals of LSTM, Naive, SeasonalNaive(24), Theta are split-conformal, from the 25 or more errors"
-        in done.stdout
-    )
+    names = "LSTM, Naive, SeasonalNaive(24), Theta"
+    assert f"Intervals of {names} (80 % and 90 %) are split-conformal, from the 25 or more errors" in done.stdout
     text = path.read_text(encoding="utf-8")
     assert "<h1>LSTM on two</h1>" in text
     assert f"--out {path} --levels 80,90 --baselines {FAST} --overwrite" in text
@@ -99,15 +97,15 @@ def test_few_validation_errors_are_pooled_or_give_no_interval(two_series: Path, 
     run = load_run(two_series)
     pooled = report_run(run, tmp_path / "a", baselines=(), levels=(97,))  # 33 errors; a series has 25, both 50
     assert pooled.notes == (
-        "Intervals of LSTM are split-conformal, from the errors of all series, in units of their mean change "
-        "(50 for each step) on the validation part.",
+        "Intervals of LSTM (97 %) are split-conformal, from the errors of all series, in units of their mean seasonal "
+        "change (50 for each step), on the validation part.",
     )
     with pytest.raises(ValueError, match="levels is empty"):
         report_run(run, tmp_path / "b", levels=())
     with pytest.raises(ValueError, match="origins must be a whole number of at least 1, got 0"):
         report_run(run, tmp_path / "b", origins=0)
     none = report_run(run, tmp_path / "b", baselines=(), levels=(99.5,))
-    assert none.notes == ("LSTM: no intervals, the validation part has too few errors for 99.5 %.",)
+    assert none.notes == ("LSTM: no intervals of 99.5 %, because the validation part has too few errors for them.",)
 
 
 def test_without_validation_part_there_is_no_calibration(tmp_path: Path, qkan) -> None:

@@ -18,7 +18,7 @@ from qkan.forecasting import Run, RunError, load_run, read_config, train
 
 FILES = {
     "checkpoint", "config.json", "environment.json", "forecast.png", "history.csv", "loss.png", "manifest.json",
-    "metrics.json", "metrics_by_series.csv", "model.safetensors", "predictions.csv",
+    "metrics.json", "metrics_by_series.csv", "model.safetensors", "predictions.csv", "validation.csv",
 }  # fmt: skip
 
 
