@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class _Unbreakable(io.FileIO):
@@ -17,17 +17,17 @@ class _Unbreakable(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, data: object) -> int:
+    def write(self, data: Any) -> int:
         """Write; what cannot be written is dropped."""
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            return super().write(data)
         except OSError as error:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self.fileno())
             os.close(null)
             if not isinstance(error, BrokenPipeError):
                 self.failure = error
-            return memoryview(data).nbytes  # type: ignore[arg-type]
+            return memoryview(data).nbytes
 
 
 class Streams:
@@ -52,11 +52,11 @@ class Streams:
         return None if lost is None else f"Error: cannot write to the standard output: {lost.strerror}"
 
 
-def _like(stream: TextIO, buffer: io.BufferedWriter | io.FileIO) -> TextIO:
+def _like(stream: Any, buffer: Any) -> TextIO:
     return io.TextIOWrapper(
-        buffer,  # type: ignore[arg-type]
+        buffer,
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,  # type: ignore[attr-defined]
-        write_through=stream.write_through,  # type: ignore[attr-defined]
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
     )

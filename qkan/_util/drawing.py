@@ -16,15 +16,15 @@ def take_texts_literally(figure: Figure) -> Figure:
     Only the numbers at the ticks of an axis stay as Matplotlib writes them.
     """
     from matplotlib.text import Text
-    from matplotlib.ticker import FixedFormatter
+    from matplotlib.ticker import LogFormatter, ScalarFormatter
 
-    axes_of_numbers = [
+    number_axes = [
         axis
         for axes in figure.axes
         for axis in (axes.xaxis, axes.yaxis)
-        if not isinstance(axis.get_major_formatter(), FixedFormatter)
+        if isinstance(axis.get_major_formatter(), LogFormatter | ScalarFormatter)
     ]
-    numbers = {id(label) for axis in axes_of_numbers for label in axis.get_ticklabels(which="both")}
+    numbers = {id(label) for axis in number_axes for label in axis.get_ticklabels(which="both")}
     for text in figure.findobj(Text):
         if isinstance(text, Text) and id(text) not in numbers:
             text.set_parse_math(False)

@@ -11,6 +11,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -89,7 +90,8 @@ def leave_signals(trainer: pl.Trainer) -> None:
     Its handler ends the training after the batch as if it were complete, and the process with exit code 0. Without it,
     the handler of the caller's program counts, such as that of the command line; where there is none the process ends.
     """
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = lambda: None
 
 
 @contextlib.contextmanager

@@ -308,7 +308,8 @@ def test_weights_that_are_no_safetensors_are_refused(copied):
 
 
 @pytest.mark.parametrize(
-    "victim", ["config.json", "last.ckpt", "model.safetensors", "metrics_by_series.csv", "metrics.json", "loss.png"]
+    "victim",
+    ["config.json", "last.ckpt", "model.safetensors", "metrics_by_series.csv", "metrics.json", "validation.csv"],
 )
 def test_full_disk_is_reported_and_the_run_resumes_exactly(tmp_path, monkeypatch, finished_run, victim):
     replace = os.replace
