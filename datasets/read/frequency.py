@@ -243,7 +243,7 @@ def _irregular(timeline: Timeline, first: int, reason: str, gaps: bool) -> DataE
     before = max(first - 1, 0)
     return DataError(
         f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
-        f"{timeline.shown(before)}, {reason}; resample the data{fill}, or take the order of the rows as the time "
+        f"{timeline.shown(before)}, {reason}; resample the data{fill}, or choose the order of the rows as the time "
         f"with time_col={ROW_ORDER!r}"
     )
 

@@ -85,9 +85,9 @@ def series_from_frame(
     The columns are
 
     * ``time_col``: timestamps, periods, dates, ISO 8601 text, text of ``time_format``, or whole numbers (steps, or
-      dates such as 20240131). By default ``ds``, else the only one that holds times (a `DataNotice` says so), else the order
-      of the rows is the time; ``"rows"`` stands for that too. Times with a zone are kept on the clock on which they are
-      regular: see :class:`qkan.datasets.table_form.Clock`.
+      dates such as 20240131). By default ``ds``, else the only one that holds times (a `DataNotice` says so), else the
+      order of the rows is the time; ``"rows"`` stands for that too. Times with a zone are kept on the clock on which
+      they are regular: see :class:`qkan.datasets.table_form.Clock`.
     * ``target_col``: the values; by default ``y``, or else the only numeric column that is no covariate.
     * ``id_col``: tells several series apart; by default ``unique_id`` if there is one.
     * ``past_cols`` and ``future_cols``: covariates whose values are known up to now, and in advance.
