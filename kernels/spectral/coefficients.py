@@ -184,7 +184,7 @@ def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> num
 
 def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
     circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
-    return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)[:2]
+    return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)
 
 
 def _expand(
