@@ -105,18 +105,18 @@ class GateCircuits:
         matrix, constant = theta.new_empty(length), theta.new_empty(self.size[1:])
         # Zeros: what stands behind the last column of a panel is multiplied, and denormal numbers would take long.
         derivative = theta.new_zeros(length_back) if slopes else None
-        at, rows, given = matrix.data_ptr(), constant.data_ptr(), contiguous(parameters)
+        at, rows = matrix.data_ptr(), constant.data_ptr()
         for k, (kernels, first) in enumerate(self._parts):
-            skip, row, offset = first * self._steps[0], first * gates, given[6] if k == 0 else None
+            skip, row, offset = first * self._steps[0], first * gates, parameters.bias if k == 0 else None
             places = at + self._bytes * skip, length - skip, rows + self._bytes * row, constant.numel() - row
-            kernels.coefficients((*given[k:6:2], None, None, offset), radius, places, derivative)
+            kernels.coefficients((*parameters[k:6:2], None, None, offset), radius, places, derivative)
         return matrix, constant.sum(0), derivative
 
     def gradients(
         self, parameters: Parameters, radius: float, copies: tuple[Tensor, Tensor], needs: Sequence[bool]
     ) -> list[Tensor | None]:
         """Gradients of the first six of :class:`Parameters` that need one, from copies of those of matrix and bias."""
-        (of_matrix, of_bias), given = copies, contiguous(parameters[:6])
+        (of_matrix, of_bias), given = copies, parameters[:6]
         found = [torch.empty_like(t) if need and t is not None else None for t, need in zip(given, needs, strict=True)]
         at, length, bias = of_matrix.data_ptr(), of_matrix.numel(), (of_bias.data_ptr(), of_bias.numel())
         for k, (kernels, first) in enumerate(self._parts):
@@ -162,16 +162,12 @@ def _forward(
 ) -> tuple[Any, ...]:
     """Outputs, h_n and c_n, then what the backward pass needs: the derivative's weights and the tape."""
     x, h_0, c_0, *fields = tensors
-    parameters = Parameters(*fields)
+    parameters = Parameters(*contiguous(fields))
     matrix, bias, derivative = circuits.expand(parameters, spec.basis.radius, keep)
-    weights = Weights(matrix, bias, projection=_contiguous(parameters.projection))
+    weights = Weights(matrix, bias, projection=parameters.projection)
     given = (x.contiguous(), weights, h_0.contiguous(), c_0.contiguous())
     ran = numba_cpu.forward(spec, layout, *given, keep, circuits.size)
     return ran.outputs, ran.h_n, ran.c_n, derivative, ran.tape
-
-
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
 
 
 def _concat(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -216,8 +212,8 @@ class _Node(torch.autograd.Function):
                 return _plain(circuits, spec, layout, *values)
 
             return None, None, None, *vjp_needed(plain, tensors, needs, grads)
-        parameters, kept = Parameters(*tensors[3:]), Tape(gates, carry, z)
-        weights = Weights(derivative, derivative, projection=_contiguous(parameters.projection))
+        parameters, kept = Parameters(*contiguous(tensors[3:])), Tape(gates, carry, z)
+        weights = Weights(derivative, derivative, projection=parameters.projection)
         of_outputs, of_h, of_c = (grad.contiguous() for grad in grads)
         pulled = numba_cpu.backward(spec, layout, weights, kept, z, of_outputs, of_h, of_c, circuits.size_back)
         copies = matrix_gradient_copies(spec.basis, circuits.size, None, z, pulled.inner)

@@ -36,6 +36,7 @@ from qkan.kernels.spectral.numba_cpu import (
     num_frequencies,
     pack,
     padded,
+    radius_of,
     size_of,
     transposed_weights,
 )
@@ -112,12 +113,6 @@ def _front(
     return _Front(integers, each, threads, each * room)
 
 
-@lru_cache(maxsize=256)
-def _radius(radius: float, dtype: torch.dtype) -> Tensor:
-    """The radius as a tensor of that dtype, (1,)."""
-    return torch.tensor([radius], dtype=dtype, device="cpu")
-
-
 def _front_of(
     spec: Spec, layout: Layout, weights: Weights, size: Size, batch: int, states: tuple[int, int], *,
     keep: bool = False, back: bool = False,
@@ -181,7 +176,7 @@ def _launch(
 ) -> None:
     """Run a kernel on all sequences."""
     workspace = torch.zeros(front.threads * front.room, dtype=dtype, device="cpu")
-    given = (_radius(radius, dtype), workspace, *layout.places, *arrays)  # held until the kernel is done
+    given = (radius_of(radius, dtype), workspace, *layout.places, *arrays)  # held until the kernel is done
     kernel(dtype, (*front.integers, *addresses(*given)), math.ceil(batch / front.each), front.threads)
 
 
@@ -256,7 +251,7 @@ class Stepper:
         weights, layout = self._weights, layout_of((batch,))
         hidden = self._size[2] // 4
         front = _front_of(self._spec, layout, weights, self._size, batch, (hidden, hidden))
-        radius, places = _radius(self._spec.basis.radius, weights.matrix.dtype), layout.places
+        radius, places = radius_of(self._spec.basis.radius, weights.matrix.dtype), layout.places
         given = addresses(weights.bias, weights.activation_coeffs, weights.matrix)
         shards = math.ceil(batch / front.each)
         return (*front.integers, *addresses(radius)), addresses(*places), given, shards, (radius, *places)

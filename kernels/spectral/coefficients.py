@@ -164,16 +164,12 @@ class _FusedCoefficients(torch.autograd.Function):
         tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
         if torch.is_grad_enabled() or not numba_supported(of_matrix, of_constant):
             return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
-        circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+        circuits = numba_coefficients.CircuitTensors(*numba_coefficients.contiguous(tensors))
         upstream = of_matrix.contiguous(), of_constant.contiguous()
         found = numba_coefficients.coefficient_gradients(
             _point_rule(rule, circuits), rule.radius, circuits, *upstream, needs
         )
         return *found, None
-
-
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
 
 
 def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> numba_coefficients.PointRule:
@@ -183,7 +179,7 @@ def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> num
 
 
 def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
-    circuits = numba_coefficients.CircuitTensors(*map(_contiguous, tensors))  # type: ignore[arg-type]
+    circuits = numba_coefficients.CircuitTensors(*numba_coefficients.contiguous(tensors))
     return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)
 
 

@@ -303,8 +303,8 @@ def _kernels_of(rule: PointRule, circuits: CircuitTensors) -> CircuitKernels:
     return _plain_kernels(rule, theta.shape[-4], theta.shape[-3], given, theta.dtype)
 
 
-def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The tensors, copied if they are not contiguous."""
+def contiguous(tensors: Sequence[Tensor | None]) -> list[Any]:
+    """The tensors, copied if they are not contiguous; None stays None."""
     return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]
 
 
