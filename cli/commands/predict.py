@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, ListType, data_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, ListType, config_option, data_option, out_option
 from qkan.forecasting.config.options import HORIZON
 
 
@@ -40,6 +40,7 @@ Examples:
     "conformal ones from the errors on the validation part.  [default: those of the training]",
 )
 @click.option("--conformal", is_flag=True, help="Conformal intervals also where the training gave others.")
+@config_option("new_series", "refuse")
 @out_option("CSV file for the forecast.  [default: the terminal]")
 @OVERWRITE
 def predict(
@@ -49,6 +50,7 @@ def predict(
     horizon: int | None,
     level: tuple[float, ...] | None,
     conformal: bool,
+    new_series: str,
     out: Path | None,
     overwrite: bool,
 ) -> None:
@@ -61,16 +63,18 @@ def predict(
     """
     from qkan import forecasting
     from qkan.cli.tables import count
-    from qkan.forecasting.io.files import check_new_file, make_folder, write_text
+    from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
     if out is not None:
         check_new_file(out, overwrite)
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
-    table = forecasting.predict(trained, data=data, horizon=horizon, future=future, level=level, conformal=conformal)
+    options = {"horizon": horizon, "level": level, "conformal": conformal, "new_series": new_series}
+    table = forecasting.predict(trained, data=data, future=future, **options)
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return
     make_folder(out.parent)
-    write_text(out, table.to_csv(index=False))
+    content = table.to_csv(index=False).encode()
+    write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

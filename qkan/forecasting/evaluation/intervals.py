@@ -18,13 +18,21 @@ def median(quantiles: Numbers) -> Numbers:
     return quantiles[..., quantiles.shape[-1] // 2]
 
 
-def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | None = None) -> dict[str, int]:
+def as_levels(level: Sequence[float] | float | None) -> tuple[float, ...] | None:
+    """Return percentages as a tuple, a single number too; ``None`` stays."""
+    if level is None:
+        return None
+    return tuple(np.atleast_1d(np.asarray(level)).tolist())
+
+
+def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | float | None = None) -> dict[str, int]:
     """Return endings of column names, ``-lo-90`` and the like, and the place of their quantiles in the model's.
 
     Args:
         config: Of the model.
         level: Percentages of the wanted intervals, of those that the model was trained for; ``None`` takes all.
     """
+    level = as_levels(level)
     trained = config.interval_levels
     places = {one: place for place, one in enumerate(trained)}
     columns = {}

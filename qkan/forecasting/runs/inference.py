@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from qkan.forecasting.baselines.simple import naive_forecasts
-from qkan.forecasting.config import FRAME
+from qkan.forecasting.config import FRAME, OPTIONS
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
-from qkan.forecasting.evaluation.calibration import add_intervals, calibrate, units_of
-from qkan.forecasting.evaluation.frames import bounds, check_levels, interval_levels
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
@@ -29,6 +27,7 @@ from qkan.forecasting.evaluation.metrics import (
 from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
+from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,13 +121,15 @@ def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines:
     return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians, none)
 
 
-def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
+def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> Scores:
     """Return the metrics of the test part, beside those of naive forecasts of the same targets.
 
     Args:
         run: A loaded run.
         data: Name or file of other data with the same series, split and windowed as in training and scaled by the
             run's scaler; ``None`` takes the data that the run was trained on.
+        new_series: ``"scale"`` takes series that the run was not trained on, and other steps, too: each scaled by its
+            own training part.
 
     Returns:
         For ``"model"`` and every baseline the metrics of :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
@@ -137,16 +138,18 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
     """
-    return scores_of(run, data)[0]
+    return scores_of(run, data, new_series)[0]
 
 
-def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None, int]:
+def scores_of(
+    run: Run, data: str | Path | Series | None = None, new_series: str = "refuse"
+) -> tuple[Scores, Scores | None, int]:
     """Return what :func:`evaluate` does, the medians over several series, and how many of them have no MASE.
 
     On the run's own data, the errors of the baselines are those that the training left in the run.
     """
     kept = _kept_baselines(run) if data is None else None
-    found = evaluate_model(run.model, windows_for(run, data), baselines=kept is None)
+    found = evaluate_model(run.model, windows_for(run, data, new_series=new_series), baselines=kept is None)
     if kept is None:
         return found.scores, found.medians, found.without_mase
     pooled, medians = kept
@@ -184,10 +187,10 @@ def validation_frame(model: RecurrentForecaster, config: TrainConfig, data: Fore
     return frame.assign(unit=frame["unique_id"].map(unit))
 
 
-def windows_for(run: Run, data: str | Path | Series | None = None) -> ForecastData:
+def windows_for(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> ForecastData:
     """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
     series = series_of(run, data)
-    return cut_windows(series, run.config, scaler_for(run, series))
+    return cut_windows(series, run.config, scaler_for(run, series, new_series))
 
 
 def predict(
@@ -196,8 +199,9 @@ def predict(
     data: str | Path | Series | None = None,
     horizon: int | None = None,
     future: str | Path | None = None,
-    level: Sequence[float] | None = None,
+    level: Sequence[float] | float | None = None,
     conformal: bool = False,
+    new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Forecast what follows the last value of every series.
 
@@ -214,11 +218,13 @@ def predict(
             otherwise they are split-conformal, from its errors on the validation part of its data. ``None`` takes the
             model's own.
         conformal: Whether all intervals are split-conformal, also those that the model was trained for.
+        new_series: ``"refuse"`` series that the run was not trained on, and steps of another size than it was; or
+            ``"scale"`` each such series by its own last window. They have no conformal intervals.
 
     Returns:
         Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
-        ``yhat-hi-LEVEL``, sorted by series and time. Intervals of steps beyond the trained horizon would ignore
-        the uncertainty of the steps before, so they are NaN.
+        ``yhat-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps beyond the
+        trained horizon would ignore the uncertainty of the steps before, so they are NaN.
 
     Raises:
         DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
@@ -227,20 +233,38 @@ def predict(
             no errors to make an interval from, or too few of them.
         ValueError: the horizon or a level is out of range.
     """
+    from qkan.datasets import read_future
+
+    config = run.config
+    HORIZON.check("horizon", config.horizon if horizon is None else horizon)
+    chosen_levels(config, level, conformal)
+    series = series_of(run, data)
+    if future is not None:
+        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+    table = forecast(run, series, horizon=horizon, level=level, conformal=conformal, new_series=new_series)
+    return series.give_back(table)
+
+
+def forecast(
+    run: Trained,
+    series: Series,
+    *,
+    horizon: int | None = None,
+    level: Sequence[float] | float | None = None,
+    conformal: bool = False,
+    new_series: str = "refuse",
+) -> pd.DataFrame:
+    """Return what :func:`predict` does, ids as text and times as inside, sorted by series and time."""
     import pandas as pd
 
-    from qkan.datasets import last_windows, read_future
+    from qkan.datasets import last_windows
     from qkan.forecasting.data.batches import recursive_forecast
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
-    HORIZON.check("horizon", steps)
-    own, others = _chosen_levels(config, level, conformal)
+    own, others = chosen_levels(config, level, conformal)
     columns = interval_columns(config, own)
-    series = series_of(run, data)
-    if future is not None:
-        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
-    scaler = scaler_for(run, series)
+    scaler = scaler_for(run, series, new_series, last=config.window)
     values, futr_exog = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(futr_exog)
@@ -256,42 +280,10 @@ def predict(
             **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
         }
     )
-    return _with_conformal(run, series, table, others) if others else table
-
-
-def _chosen_levels(
-    config: TrainConfig, level: Sequence[float] | None, conformal: bool
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the levels of the model's own intervals, and those of conformal ones."""
-    if level is None:
-        wanted = config.interval_levels
-        if conformal and not wanted:
-            raise ValueError("conformal=True needs the levels that it is about, such as level=[80, 90]")
-    else:
-        wanted = check_levels([level] if isinstance(level, int | float) else level)
-    if conformal or not set(wanted) <= set(config.interval_levels):
-        return (), wanted  # never some of each: their ends could cross
-    return wanted, ()
-
-
-def _with_conformal(run: Trained, series: Series, table: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
-    """Return forecasts with split-conformal intervals, the columns of each level beside those of its neighbours."""
-    validation = run.validation
-    if validation is None or not len(validation):
-        raise RunError(
-            f"{run.path} holds no errors on a validation part to make intervals from; predict with a run whose split "
-            "has one, or train it with loss='quantile'"
-        )
-    made, words = calibrate(validation, ("yhat",), levels, units_of(validation))
-    if len(made) < len(levels):
-        raise RunError(f"{words[-1].partition(': ')[2].capitalize().removesuffix('.')}; ask for lower levels")
-    # One series alone may have any name.
-    name = run.scaler.ids[0] if len(run.scaler.ids) == len(series.ids) == 1 else None
-    steps = table.groupby("unique_id", sort=False).cumcount() + 1
-    keys = table.assign(step=steps) if name is None else table.assign(step=steps, unique_id=name)
-    found = add_intervals(keys, made, ("yhat",)).drop(columns="step").assign(unique_id=table["unique_id"])
-    ends = sorted(interval_levels(found, "yhat"))
-    return found[["unique_id", "ds", "yhat", *(end for one in ends for end in bounds("yhat", one))]]
+    if not others:
+        return table
+    alone = len(run.scaler.ids) == len(series.ids) == 1  # and then it may have another name
+    return with_conformal(run.path, run.validation, table, others, as_id=run.scaler.ids[0] if alone else None)
 
 
 def series_of(run: Trained, data: str | Path | Series | None) -> Series:
@@ -313,7 +305,7 @@ def series_of(run: Trained, data: str | Path | Series | None) -> Series:
             f"the file {own!r} that {run.path} was trained on is not there any more; "
             "to use other values, name them: data=... (--data on the command line)"
         )
-    series = load_series_of(run.config, data)
+    series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
     if data is None and series.fingerprint() != run.data["fingerprint"]:
         raise RunError(
             f"the data {run.config.data!r} has changed since {run.path} was trained; "
@@ -342,20 +334,70 @@ def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
     )
 
 
-def scaler_for(run: Trained, series: Series) -> Scaler:
-    """Return the run's scaler in the order of the series' ids. One series alone may have any name.
+def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:
+    """Return the run's scaler in the order of the series' ids, after a check of the step between their times.
+
+    A series whose data names no ids belongs to a run of one series.
+
+    Args:
+        run: What was trained.
+        series: What it is to forecast.
+        new_series: ``"refuse"`` series that the run does not know and steps of another size; or ``"scale"`` such series
+            by values of their own.
+        last: How many of the newest values; ``None`` takes the training part.
 
     Raises:
-        RunError: the run does not know a series.
+        RunError: the run does not know a series, or the step is another one.
     """
+    from qkan.datasets import SplitFractions, fit_scaler
+
+    OPTIONS["new_series"].check("new_series", new_series)
     known = run.scaler
-    if len(known.ids) == len(series.ids) == 1:
+    if new_series == "refuse":
+        _check_step(run, series)
+    if len(known.ids) == len(series.ids) == 1 and (known.ids == series.ids or not series.form.named):
         return known.pick([0], series.ids)
     place = {name: index for index, name in enumerate(known.ids)}
     unknown = [name for name in series.ids if name not in place]
-    if unknown:
+    if not unknown:
+        return known.pick([place[name] for name in series.ids], series.ids)
+    if new_series == "refuse":
         raise RunError(
             f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
-            f"{known.ids[0]!r} the first of them: leave out the others or train on them"
+            f"{known.ids[0]!r} the first of them: leave out the others, train on them, or scale each by its own last "
+            "window with new_series='scale'"
         )
-    return known.pick([place[name] for name in series.ids], series.ids)
+    lengths = series.lengths
+    if last is None:
+        split = SplitFractions(*run.config.split)
+        ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
+    else:
+        ends, begins = lengths, np.maximum(lengths - last, 0)
+    return fit_scaler(series, ends, known.kind, begins).with_numbers_of(known)
+
+
+def _check_step(run: Trained, series: Series) -> None:
+    """Refuse times whose step has another size than that of the run's data.
+
+    Raises:
+        RunError: it has.
+    """
+    from qkan.datasets import step_size
+
+    trained, found = run.data["frequency"], series.frequency
+    numbers = run.data.get("step"), series.step
+    same = step_size(trained) == step_size(found)
+    if trained is None and found is None:
+        same = None in numbers or numbers[0] == numbers[1]
+    if not same:
+        raise RunError(
+            f"the run {run.path} was trained on {_in_words(trained, numbers[0])}, but the data has "
+            f"{_in_words(found, numbers[1])}; "
+            "resample the data, train on it, or forecast it all the same with new_series='scale'"
+        )
+
+
+def _in_words(frequency: str | None, number: int | None) -> str:
+    return (
+        f"steps of {frequency}" if frequency is not None else f"whole-number steps of {1 if number is None else number}"
+    )

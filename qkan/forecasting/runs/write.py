@@ -19,6 +19,7 @@ from qkan.forecasting.io.files import (
     holds_nothing,
     read_bytes,
     read_json,
+    refuse_link,
     write_atomic,
     write_json,
     write_text,
@@ -52,6 +53,7 @@ def claim_folder(out: Path, overwrite: bool) -> None:
             f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
             "replace it or resume=True (--resume) to finish it"
         )
+    refuse_link((out / CHECKPOINT).parent)
     (out / MANIFEST).unlink(missing_ok=True)
     (out / CHECKPOINT).unlink(missing_ok=True)
 

@@ -202,7 +202,7 @@ def test_steps_and_a_single_series_without_an_id_work():
         ({"loss": "rmse"}, ValueError, "unknown loss 'rmse'; choose one of mse, mae, huber, quantile"),
         ({"strategy": "both"}, ValueError, "unknown strategy 'both'; choose one of direct, recursive"),
         ({"strategy": "recursive", "loss": "quantile"}, ValueError, "ignore the uncertainty of the steps before"),
-        ({"past_cols": "price"}, ValueError, "past_cols must be a tuple of names, each of them once, got 'price'"),
+        ({"past_cols": "price"}, ValueError, "past_cols must be a list of names, each of them once, got 'price'"),
     ],
 )
 def test_impossible_options_are_refused(options, error, message):
