@@ -10,15 +10,15 @@ import click
 from qkan.cli.errors import Interrupted
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_options, data_stem
-from qkan.forecasting.config import LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import Series
     from qkan.forecasting import Comparison
 
 _SHOWN = (
-    *("cell", "parameters", "MAE", "MSE", "R2", "MASE", "median MAE", "coverage of 90 %", "seconds"),
-    *("parameters vs lstm", "MAE vs lstm", "MSE vs lstm"),
+    *("model", "parameters", "MAE", "MSE", "R2", "MASE", "median MAE", "coverage of 90 %", "seconds"),
+    *("parameters vs LSTM", "MAE vs LSTM", "MSE vs LSTM"),
 )
 
 
@@ -75,7 +75,7 @@ def print_plan(config: CompareConfig, series: Series) -> None:
     print_facts(
         {
             "data": f"{series.name}: {series.summary}",
-            "cells": ", ".join(config.cells),
+            "cells": ", ".join(CELL_NAMES[cell] for cell in config.cells),
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
             "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
             "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}",
@@ -95,6 +95,8 @@ def print_comparison(comparison: Comparison) -> None:
     title = "Each cell at its best size: test errors in original units, median (minimum to maximum) over the seeds"
     print_rows(shown, table[shown].itertuples(index=False), title=title)
     for skip in comparison.skipped:
-        click.echo(f"left out: {skip.cell} at {skip.budget} parameters, as its smallest model has {skip.smallest}")
+        click.echo(
+            f"left out: {CELL_NAMES[skip.cell]} at {skip.budget} parameters, as its smallest model has {skip.smallest}"
+        )
     click.echo(f"plot: {comparison.path / 'comparison.png'}")
     click.echo(f"all sizes: {comparison.path / 'comparison.md'}, points.csv; all runs: runs.csv")

@@ -58,8 +58,9 @@ def predict(
 
     RUN may also be an ONNX file that `qkan export` wrote.
 
-    The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
-    yhat-lo-90 and yhat-hi-90 for example, if --level asks for them or the training was for the quantile loss.
+    The result is a table in CSV form: unique_id, ds and the forecaster's name, such as QKAN-LSTM (values in the unit of
+    the series), and the ends of intervals, QKAN-LSTM-lo-90 and QKAN-LSTM-hi-90 for example, if --level asks for them or
+    the training was for the quantile loss.
     """
     from qkan import forecasting
     from qkan.cli.tables import count

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
+from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.data.load import cut_windows
 from qkan.forecasting.io.files import RunError, only_writer, write_json
-from qkan.forecasting.runs.inference import forecast, predict, series_of
+from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
+from qkan.forecasting.runs.run_data import series_of
 from qkan.forecasting.runs.write import claim_folder, write_run
 from qkan.forecasting.training.distributed import rank_of
 from qkan.forecasting.training.fitting import fit_forecaster
@@ -77,7 +78,7 @@ class Forecaster:
     @property
     def name(self) -> str:
         """What the columns of forecasts are called: the name of the cell, such as ``QKAN-LSTM``."""
-        return CELL_NAMES[self.config.cell]
+        return self.config.model_name
 
     @property
     def run(self) -> Run:
@@ -149,7 +150,7 @@ class Forecaster:
         if futr_df is not None:
             series = self._with_future(series, futr_df)
         table = predict(run, data=series, level=level, new_series=new_series)
-        return (self._like if df is None else like(df))(self._named(series_of(run, series), table))
+        return (self._like if df is None else like(df))(series_of(run, series).form.in_own_words(table))
 
     def cross_validate(
         self,
@@ -209,7 +210,7 @@ class Forecaster:
             table.insert(3, "y", whole.values[rows])
             tables.append(table if whole.observed is None else table[whole.observed[rows]])
         together = pd.concat(tables).sort_values(["unique_id", "cutoff", "ds"], kind="stable", ignore_index=True)
-        return like(df)(self._named(whole, whole.give_back(together)))
+        return like(df)(whole.form.in_own_words(whole.give_back(together)))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model as a run folder, which :meth:`load` and the command line read.
@@ -285,11 +286,6 @@ class Forecaster:
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)
-
-    def _named(self, series: Series, table: pd.DataFrame) -> pd.DataFrame:
-        """The forecasts under the name of the model, ids and times under the names of the data."""
-        names = {column: column.replace("yhat", self.name, 1) for column in table.columns[2:]}
-        return series.form.in_own_words(table.rename(columns=names))
 
     def _check_known(self, series: Series, known: np.ndarray, n_windows: int, step_size: int) -> None:
         from qkan.datasets import DataError

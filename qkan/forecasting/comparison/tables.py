@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.comparison.plan import Point, Record, Skipped, choose_learning_rate
-from qkan.forecasting.config import CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, row in table.iterrows():
         text = {
-            "cell": row["cell"],
+            "model": CELL_NAMES.get(row["cell"], row["cell"]),
             "hidden": optional(row, "hidden_size", ".0f"),
             "parameters": f"{row['parameters']:,.0f}",
             "MAE": spread(row, "mae"),
@@ -110,7 +110,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
             if f"{name}_change" in table:
                 change = optional(row, f"{name}_change", "+.1f")
-                text[f"{title} vs {REFERENCE}"] = change if change == "-" else f"{change} %"
+                text[f"{title} vs {CELL_NAMES[REFERENCE]}"] = change if change == "-" else f"{change} %"
         rows.append(text)
     return pd.DataFrame(rows)
 
@@ -125,8 +125,9 @@ _PANEL_WORDS = (
 
 def _circuit_options(config: CompareConfig) -> str:
     """The options of the circuit cells, for the page that a comparison leaves."""
-    shown = ", ".join(f"{name} {getattr(config, name)}" for name in sorted(set().union(*CELL_OPTIONS.values())))
-    return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
+    names = sorted(set().union(*(CELL_OPTIONS[cell] for cell in config.cells)))
+    shown = ", ".join(f"{name} {getattr(config, name)}" for name in names if getattr(config, name) is not None)
+    return (f"Options of the cells that have them: {shown}; " if shown else "") + f"gate bias {config.bias}."
 
 
 def _table(results: pd.DataFrame) -> str:
@@ -151,7 +152,7 @@ def comparison_page(
         f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
         f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "
         "validation error chose. "
-        "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
+        "A star marks a choice at the edge of these rates. LSTM and GRU are PyTorch's and count both of their "
         "bias vectors. Seconds are those of runs that shared the machine. The fronts of the plot describe test "
         "errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
@@ -169,7 +170,8 @@ def comparison_page(
     if skipped or failures:
         lines.append("## Left out\n")
         lines += [
-            f"- `{skip.cell}` at {skip.budget} parameters: its smallest model has {skip.smallest}." for skip in skipped
+            f"- {CELL_NAMES[skip.cell]} at {skip.budget} parameters: its smallest model has {skip.smallest}."
+            for skip in skipped
         ]
     lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
     return "\n".join(lines).rstrip() + "\n"

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from qkan.forecasting.config.options import (
     CALENDAR,
+    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     COMPARED_CELLS,
@@ -173,6 +174,11 @@ class TrainConfig(DataAndTrainingOptions):
                     f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
                     f"leave it out or choose one of the cells {takers}"
                 )
+
+    @property
+    def model_name(self) -> str:
+        """What the trained model is called wherever it is named: ``QKAN-LSTM``, ``LSTM``, ..."""
+        return CELL_NAMES[self.cell]
 
     @property
     def processes(self) -> int:

@@ -37,7 +37,7 @@ CELL_NAMES: dict[str, str] = {
     "qlstm": "QLSTM",
     "gr-kan": "GR-KAN-LSTM",
 }
-"""What the columns of forecasts are called, by cell."""
+"""What a trained model is called in columns of forecasts, tables and plots, by cell."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""

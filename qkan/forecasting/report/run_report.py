@@ -20,6 +20,7 @@ from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of,
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qkan.datasets import Series
     from qkan.forecasting.runs.run import Run
 
 MOST_SLOW_SERIES = 100
@@ -47,6 +48,7 @@ def report_run(
     run: Run,
     out: str | Path | None = None,
     *,
+    data: str | Path | Series | None = None,
     baselines: Sequence[str] | None = None,
     levels: Iterable[float] | None = None,
     origins: int = MAX_ORIGINS,
@@ -62,6 +64,8 @@ def report_run(
     Args:
         run: A loaded run.
         out: The file; ``None`` writes ``report.html`` in the run folder.
+        data: Name or file of other data with the same series, split as in training and scaled by the run's scaler;
+            ``None`` takes the data that the run was trained on. A forecaster that was trained on a data frame holds none.
         baselines: Some of ``BASELINES``; ``None`` takes all that fit in reasonable time, an empty sequence none.
         levels: Levels of prediction intervals in percent; ``None`` takes those that the model was trained for, or 80
             and 90.
@@ -77,8 +81,13 @@ def report_run(
     out = run.path / "report.html" if out is None else Path(out)
     check_new_file(out, overwrite)
     wanted = _check_options(run.config.interval_levels or DEFAULT_LEVELS if levels is None else levels, origins)
-    frames = frames_of(run)
+    frames = frames_of(run, data)
     chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
+    if data is not None:
+        notes.append(
+            f"These are forecasts of {frames.name}, named for this report: where the forecaster was trained on some of "
+            "its values, the errors say nothing about new ones."
+        )
     test = _last_origins(frames.test, origins)
     if len(test) < len(frames.test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
@@ -91,10 +100,10 @@ def report_run(
     found = write_report(
         out,
         test,
-        title=f"{frames.model} on {run.data['name']}",
+        title=f"{frames.model} on {frames.name}",
         season=frames.mase_season,
         training=frames.training,
-        facts={"data": run.data["name"], "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        facts={"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
         settings=_settings(run, made),
         reference=frames.model,
         levels=wanted,
@@ -195,5 +204,5 @@ def _commands(run: Run, out: Path, chosen: Sequence[str], levels: Sequence[float
     options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
     if origins != MAX_ORIGINS:
         options += ["--origins", str(origins)]
-    words = ["qkan", "report", str(run.path), "--out", str(out), *options, "--overwrite"]
+    words = ["qkan", "report", run.path.name, "--out", out.name, *options, "--overwrite"]
     return [training_command(run), shlex.join(words)]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from qkan.forecasting.baselines.simple import naive_forecasts
-from qkan.forecasting.config import FRAME, OPTIONS
 from qkan.forecasting.config.options import HORIZON
-from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
@@ -25,47 +24,17 @@ from qkan.forecasting.evaluation.metrics import (
     without_mase,
 )
 from qkan.forecasting.evaluation.window_frame import window_frame
-from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
+from qkan.forecasting.runs.run_data import Trained, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.datasets import ForecastData, Scaler, Series
+    from qkan.datasets import ForecastData, Series
     from qkan.datasets.windows import Part
     from qkan.forecasting.config import TrainConfig
-    from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run
-
-
-class Trained(Protocol):
-    """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
-
-    Attributes:
-        path: Where it was read from.
-        config: The options it was trained with.
-        model: The forecaster itself.
-        scaler: Scales every series as in training.
-        data: What is known of the data that it was trained on, with its ``fingerprint``.
-        margin: Up to how many times the largest values of that data the model holds; ``None`` for any.
-        validation: Its forecasts of the validation part, as of :func:`validation_frame`; ``None`` if it holds none.
-    """
-
-    @property
-    def path(self) -> Path: ...  # noqa: D102
-    @property
-    def config(self) -> TrainConfig: ...  # noqa: D102
-    @property
-    def model(self) -> Forward: ...  # noqa: D102
-    @property
-    def scaler(self) -> Scaler: ...  # noqa: D102
-    @property
-    def data(self) -> dict[str, Any]: ...  # noqa: D102
-    @property
-    def margin(self) -> float | None: ...  # noqa: D102
-    @property
-    def validation(self) -> pd.DataFrame | None: ...  # noqa: D102
 
 
 def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
@@ -90,7 +59,7 @@ class Evaluation:
 
     Attributes:
         quantiles: As of :func:`forecast_quantiles`.
-        forecasts: Point forecasts by name, ``"model"`` and then the baselines: original units, (N, horizon).
+        forecasts: Point forecasts by name, the model's and then the baselines': original units, (N, horizon).
         scores: Metrics by forecast, pooled over all series.
         by_series: As of :func:`score_series`.
         medians: Medians of the metrics over the series; ``None`` for a single one.
@@ -105,16 +74,17 @@ class Evaluation:
     without_mase: int
 
 
-def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines: bool = True) -> Evaluation:
+def evaluate_model(model: RecurrentForecaster, name: str, data: ForecastData, *, baselines: bool = True) -> Evaluation:
     """Forecast the test part and compute the errors, in original units.
 
     Args:
         model: What forecasts.
+        name: What it is called.
         data: Its windows.
         baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
     """
     quantiles = forecast_quantiles(model, data)
-    forecasts = {"model": median(quantiles), **(naive_forecasts(data) if baselines else {})}
+    forecasts = {name: median(quantiles), **(naive_forecasts(data) if baselines else {})}
     by_series = score_series(data, forecasts)
     medians = median_scores(by_series) if len(data.ids) > 1 else None
     none = without_mase(mase_scale(data))
@@ -132,7 +102,8 @@ def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: s
             own training part.
 
     Returns:
-        For ``"model"`` and every baseline the metrics of :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
+        By name, the model's (such as ``"QKAN-LSTM"``) first, the metrics of
+        :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
 
     Raises:
         DataError: the data cannot be used.
@@ -149,7 +120,8 @@ def scores_of(
     On the run's own data, the errors of the baselines are those that the training left in the run.
     """
     kept = _kept_baselines(run) if data is None else None
-    found = evaluate_model(run.model, windows_for(run, data, new_series=new_series), baselines=kept is None)
+    windows = windows_for(run, data, new_series=new_series)
+    found = evaluate_model(run.model, run.config.model_name, windows, baselines=kept is None)
     if kept is None:
         return found.scores, found.medians, found.without_mase
     pooled, medians = kept
@@ -165,7 +137,7 @@ def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
     for scores in found:
         if not isinstance(scores, dict) or len(scores) < 2:
             return None
-        kept.append({name: row for name, row in scores.items() if name != "model"})
+        kept.append({name: row for name, row in scores.items() if name != run.config.model_name})
         if not all(isinstance(row, dict) and set(METRICS) <= set(row) for row in kept[-1].values()):
             return None
     return kept[0], kept[-1]
@@ -175,14 +147,14 @@ def validation_frame(model: RecurrentForecaster, config: TrainConfig, data: Fore
     """Return what conformal intervals are made of: the forecasts of the validation part.
 
     Returns:
-        A cross-validation frame with the columns unique_id, ds, cutoff, step, y, yhat and ``unit``, the mean seasonal
-        change of the series' training part (NaN if it has none); targets that nobody observed have no row. ``None`` if
-        there is no validation part that holds a whole horizon.
+        A cross-validation frame with the columns unique_id, ds, cutoff, step, y, the model's name and ``unit``, the
+        mean seasonal change of the series' training part (NaN if it has none); targets that nobody observed have no
+        row. ``None`` if there is no validation part that holds a whole horizon.
     """
     whole = data.with_validation_horizon(config.horizon)
     if not len(whole.validation):
         return None
-    frame = window_frame(whole, "validation", {"yhat": forecast_windows(model, whole, "validation")})
+    frame = window_frame(whole, "validation", {config.model_name: forecast_windows(model, whole, "validation")})
     unit = dict(zip(data.ids, mase_scale(data), strict=True))
     return frame.assign(unit=frame["unique_id"].map(unit))
 
@@ -222,15 +194,15 @@ def predict(
             ``"scale"`` each such series by its own last window. They have no conformal intervals.
 
     Returns:
-        Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
-        ``yhat-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps beyond the
+        Columns ``unique_id``, ``ds``, the model's name (original units) and for every level ``NAME-lo-LEVEL`` and
+        ``NAME-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps beyond the
         trained horizon would ignore the uncertainty of the steps before, so they are NaN.
 
     Raises:
         DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
             forecast is not a finite number.
-        RunError: the run's data has changed since, other data holds series that the run does not know, or the run holds
-            no errors to make an interval from, or too few of them.
+        RunError: the run's data has changed since, other data holds series that the run does not know, or there are too
+            few errors for an interval.
         ValueError: the horizon or a level is out of range.
     """
     from qkan.datasets import read_future
@@ -272,46 +244,19 @@ def forecast(
     _check_finite(run, series, scaled)
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
     forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
-    names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
+    name = config.model_name
+    names = {name: len(config.quantiles) // 2, **{f"{name}{ending}": place for ending, place in columns.items()}}
     table = pd.DataFrame(
         {
-            "unique_id": [name for name in series.ids for _ in range(steps)],
+            "unique_id": [own for own in series.ids for _ in range(steps)],
             "ds": series.all_future_times(steps).ravel(),
-            **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
+            **{column: forecasts[:, :, place].ravel() for column, place in names.items()},
         }
     )
     if not others:
         return table
     alone = len(run.scaler.ids) == len(series.ids) == 1  # and then it may have another name
     return with_conformal(run.path, run.validation, table, others, as_id=run.scaler.ids[0] if alone else None)
-
-
-def series_of(run: Trained, data: str | Path | Series | None) -> Series:
-    """Return the series to forecast: the given one, the one that is named, or that of the run.
-
-    Raises:
-        DataError: the data cannot be used.
-        RunError: the run's data has changed since, or is not there any more.
-    """
-    from qkan.datasets import Series, names_file
-
-    if isinstance(data, Series):
-        return data
-    own = run.config.data
-    if data is None and own == FRAME:
-        raise RunError(f"{run.path} was trained on a data frame, which it does not hold; give the data to go on from")
-    if data is None and names_file(own) and not Path(own).exists():
-        raise RunError(
-            f"the file {own!r} that {run.path} was trained on is not there any more; "
-            "to use other values, name them: data=... (--data on the command line)"
-        )
-    series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
-    if data is None and series.fingerprint() != run.data["fingerprint"]:
-        raise RunError(
-            f"the data {run.config.data!r} has changed since {run.path} was trained; "
-            "to use the new values, name them: data=... (--data on the command line)"
-        )
-    return series
 
 
 def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
@@ -331,73 +276,4 @@ def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
         f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
         f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
         "with a larger margin (--margin), or predict with the run itself"
-    )
-
-
-def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:
-    """Return the run's scaler in the order of the series' ids, after a check of the step between their times.
-
-    A series whose data names no ids belongs to a run of one series.
-
-    Args:
-        run: What was trained.
-        series: What it is to forecast.
-        new_series: ``"refuse"`` series that the run does not know and steps of another size; or ``"scale"`` such series
-            by values of their own.
-        last: How many of the newest values; ``None`` takes the training part.
-
-    Raises:
-        RunError: the run does not know a series, or the step is another one.
-    """
-    from qkan.datasets import SplitFractions, fit_scaler
-
-    OPTIONS["new_series"].check("new_series", new_series)
-    known = run.scaler
-    if new_series == "refuse":
-        _check_step(run, series)
-    if len(known.ids) == len(series.ids) == 1 and (known.ids == series.ids or not series.form.named):
-        return known.pick([0], series.ids)
-    place = {name: index for index, name in enumerate(known.ids)}
-    unknown = [name for name in series.ids if name not in place]
-    if not unknown:
-        return known.pick([place[name] for name in series.ids], series.ids)
-    if new_series == "refuse":
-        raise RunError(
-            f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
-            f"{known.ids[0]!r} the first of them: leave out the others, train on them, or scale each by its own last "
-            "window with new_series='scale'"
-        )
-    lengths = series.lengths
-    if last is None:
-        split = SplitFractions(*run.config.split)
-        ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
-    else:
-        ends, begins = lengths, np.maximum(lengths - last, 0)
-    return fit_scaler(series, ends, known.kind, begins).with_numbers_of(known)
-
-
-def _check_step(run: Trained, series: Series) -> None:
-    """Refuse times whose step has another size than that of the run's data.
-
-    Raises:
-        RunError: it has.
-    """
-    from qkan.datasets import step_size
-
-    trained, found = run.data["frequency"], series.frequency
-    numbers = run.data.get("step"), series.step
-    same = step_size(trained) == step_size(found)
-    if trained is None and found is None:
-        same = None in numbers or numbers[0] == numbers[1]
-    if not same:
-        raise RunError(
-            f"the run {run.path} was trained on {_in_words(trained, numbers[0])}, but the data has "
-            f"{_in_words(found, numbers[1])}; "
-            "resample the data, train on it, or forecast it all the same with new_series='scale'"
-        )
-
-
-def _in_words(frequency: str | None, number: int | None) -> str:
-    return (
-        f"steps of {frequency}" if frequency is not None else f"whole-number steps of {1 if number is None else number}"
     )

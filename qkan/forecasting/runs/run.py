@@ -93,7 +93,7 @@ class Run:
             RunError: the file in the run folder is damaged.
         """
         if self.kept_validation is None and (self.path / VALIDATION).exists():
-            return read_validation(self.path, self.data["frequency"])
+            return read_validation(self.path, self.config.model_name, self.data["frequency"])
         return self.kept_validation
 
     @property
@@ -105,8 +105,9 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Every target of the test part: unique_id, ds, step (1 to horizon), y (NaN if nobody observed it), yhat and
-        the ends of intervals (yhat-lo-90, yhat-hi-90, ...), in original units."""
+        """Every target of the test part: unique_id, ds, cutoff (the last time that the model saw), y (NaN if nobody
+        observed it), the model's name (``QKAN-LSTM``) and the ends of its intervals (``QKAN-LSTM-lo-90``, ...), in
+        original units: what libraries for evaluation read."""
         import pandas as pd
 
         return pd.read_csv(self.path / "predictions.csv")
@@ -171,7 +172,7 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     from qkan.forecasting.runs.plots import draw_or_warn, save_forecast_plot, save_loss_plot
     from qkan.forecasting.runs.write import write_evaluation, write_run
 
-    found = evaluate_model(run.model, fitted.data)
+    found = evaluate_model(run.model, run.config.model_name, fitted.data)
     metrics = run.metrics | {
         "mase_season": mase_season(fitted.data),
         "without_mase": found.without_mase,

@@ -82,11 +82,12 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
     write_json(out / MANIFEST, manifest)
 
 
-def read_validation(folder: Path, frequency: str | None) -> pd.DataFrame:
+def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataFrame:
     """Read what :func:`write_run` wrote of the validation part.
 
     Args:
         folder: The run folder.
+        model: Name of the model.
         frequency: Of the data; ``None`` for whole-number times.
 
     Raises:
@@ -104,7 +105,7 @@ def read_validation(folder: Path, frequency: str | None) -> pd.DataFrame:
         if frequency is not None:
             frame = frame.assign(ds=pd.to_datetime(frame["ds"]), cutoff=pd.to_datetime(frame["cutoff"]))
         units = frame["unit"]
-        return check_frame(frame.drop(columns="unit"), ("yhat",)).assign(unit=units)
+        return check_frame(frame.drop(columns="unit"), (model,)).assign(unit=units)
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, RunError):
             raise
@@ -128,14 +129,14 @@ def _write_weights(out: Path, model: RecurrentForecaster) -> str:
 
 def _predictions_frame(config: TrainConfig, data: ForecastData, quantiles: np.ndarray) -> pd.DataFrame:
     windows, horizon = data.test, data.horizon
-    ends = interval_columns(config)
+    ends, name = interval_columns(config), config.model_name
     return pd.DataFrame(
         {
             "unique_id": np.repeat(np.array(data.ids, dtype=object)[windows.series], horizon),
             "ds": data.target_times("test").ravel(),
-            "step": np.tile(np.arange(1, horizon + 1), len(windows)),
+            "cutoff": np.repeat(data.series.times[data.target_rows("test")[:, 0] - 1], horizon),
             "y": np.where(data.target_observed("test"), data.target_values("test"), np.nan).ravel(),
-            "yhat": median(quantiles).ravel(),
-            **{f"yhat{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},
+            name: median(quantiles).ravel(),
+            **{f"{name}{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},
         }
     )

@@ -33,7 +33,7 @@ def test_a_file_is_replaced_only_when_asked(trained: Path, tmp_path: Path, qkan)
     assert (done.exit_code, file.read_text()) == (2, "mine")
     assert done.stderr == f"Error: {file} exists already; choose another file, or replace it with --overwrite\n"
     assert qkan("predict", trained, "--out", file, "--overwrite").exit_code == 0
-    assert file.read_text().startswith("unique_id,ds,yhat\n")
+    assert file.read_text().startswith("unique_id,ds,LSTM\n")
 
 
 def test_other_data_is_continued(trained: Path, tmp_path: Path, qkan) -> None:
@@ -82,4 +82,4 @@ def test_a_planted_link_is_not_followed(trained: Path, tmp_path: Path, qkan) -> 
     assert qkan("predict", trained, "--out", link).exit_code == 2
     assert qkan("predict", trained, "--out", link, "--overwrite").exit_code == 0
     assert victim.read_text() == "mine"
-    assert link.read_text().startswith("unique_id,ds,yhat\n")
+    assert link.read_text().startswith("unique_id,ds,LSTM\n")

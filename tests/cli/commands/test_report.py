@@ -48,11 +48,11 @@ def test_frames_are_the_predictions_of_the_run(two_series: Path) -> None:
     assert list(frames.test["unique_id"]) == list(own["unique_id"])
     assert list(frames.test["ds"]) == list(pd.to_datetime(own["ds"]))
     assert list(frames.test["step"]) == list(own["step"])
-    np.testing.assert_allclose(frames.test["LSTM"], own["yhat"], rtol=1e-6)
+    np.testing.assert_allclose(frames.test["LSTM"], own["LSTM"], rtol=1e-6)
     np.testing.assert_allclose(frames.test["y"], own["y"], rtol=1e-12)
     checked = check_frame(frames.test.drop(columns="step"))
     assert (checked["ds"] - checked["cutoff"] == checked["step"] * pd.Timedelta("1h")).all()
-    assert accuracy(frames.test).pooled["mae"][0] == pytest.approx(run.metrics["test"]["model"]["mae"], rel=1e-6)
+    assert accuracy(frames.test).pooled["mae"][0] == pytest.approx(run.metrics["test"]["LSTM"]["mae"], rel=1e-6)
     assert frames.training.groupby("unique_id").size().to_dict() == {"east": 78, "west": 78}
     assert frames.validation["cutoff"].min() == frames.training["ds"].max()
     assert frames.validation["ds"].max() < frames.test["ds"].min()

@@ -92,7 +92,7 @@ def test_shown_errors_are_those_of_the_run_folder(elsewhere: Path, qkan) -> None
     for shown, name in (("lstm", "model"), ("naive", "naive")):
         assert float(rows[shown][1]) == pytest.approx(scores[name]["mae"], rel=1e-3)
         assert float(rows[shown][4]) == pytest.approx(scores[name]["r2"], rel=1e-3)
-    change = 100 * (scores["model"]["mae"] / scores["naive"]["mae"] - 1)
+    change = 100 * (scores["LSTM"]["mae"] / scores["naive"]["mae"] - 1)
     assert f"MAE of lstm: {change:.1f} % above that of naive, the best forecast without training." in done.output
 
 

@@ -95,7 +95,7 @@ def test_saving_and_loading_gives_the_same_forecasts(fitted, tmp_path):
     together = pd.concat([frame, following(frame)]).sort_values(["unique_id", "ds"])
     together.to_csv(tmp_path / "all.csv", index=False)
     table = predict(load_run(tmp_path / "run"), data=tmp_path / "all.csv")  # what the command line calls
-    np.testing.assert_allclose(table["yhat"], expected["LSTM"], rtol=1e-9)
+    np.testing.assert_allclose(table["LSTM"], expected["LSTM"], rtol=1e-9)
     with pytest.raises(RunError, match="was trained on a data frame, which it does not hold; give the data"):
         loaded.predict()
     with pytest.raises(RunError, match=r"there is a run in .*run already; .* pass overwrite=True"):

@@ -23,20 +23,20 @@ def quantile_run(tmp_path_factory):
 def test_conformal_radii_by_hand(finished_run):
     table = predict(finished_run, level=(80, 90))
     assert list(table.columns) == [
-        "unique_id", "ds", "yhat", "yhat-lo-80", "yhat-hi-80", "yhat-lo-90", "yhat-hi-90",
+        "unique_id", "ds", "LSTM", "LSTM-lo-80", "LSTM-hi-80", "LSTM-lo-90", "LSTM-hi-90",
     ]  # fmt: skip
-    scores = np.sort((finished_run.validation["y"] - finished_run.validation["yhat"]).abs())
+    scores = np.sort((finished_run.validation["y"] - finished_run.validation["LSTM"]).abs())
     for level in (80, 90):
         radius = scores[conformal_rank(len(scores), level) - 1]
-        np.testing.assert_allclose(table[f"yhat-hi-{level}"] - table["yhat"], radius, rtol=1e-12)
-        np.testing.assert_allclose(table["yhat"] - table[f"yhat-lo-{level}"], radius, rtol=1e-12)
-    assert predict(finished_run).equals(table[["unique_id", "ds", "yhat"]])
+        np.testing.assert_allclose(table[f"LSTM-hi-{level}"] - table["LSTM"], radius, rtol=1e-12)
+        np.testing.assert_allclose(table["LSTM"] - table[f"LSTM-lo-{level}"], radius, rtol=1e-12)
+    assert predict(finished_run).equals(table[["unique_id", "ds", "LSTM"]])
 
 
 def test_steps_beyond_the_horizon_have_no_conformal_interval(finished_run):
     table = predict(finished_run, level=[80], horizon=3)
-    assert table["yhat-lo-80"].isna().tolist() == [False, True, True]
-    assert table["yhat"].notna().all()
+    assert table["LSTM-lo-80"].isna().tolist() == [False, True, True]
+    assert table["LSTM"].notna().all()
 
 
 def test_the_report_measures_the_intervals_that_predict_returns(quantile_run, tmp_path):
@@ -45,10 +45,10 @@ def test_the_report_measures_the_intervals_that_predict_returns(quantile_run, tm
     assert list(pooled.index) == ["LSTM", "LSTM (conformal)"]
     for level in (50, 90):  # the levels of the training, from the file that the training left
         own = quantile_run.predictions
-        inside = (own["y"] >= own[f"yhat-lo-{level}"]) & (own["y"] <= own[f"yhat-hi-{level}"])
+        inside = (own["y"] >= own[f"LSTM-lo-{level}"]) & (own["y"] <= own[f"LSTM-hi-{level}"])
         assert pooled.loc["LSTM", f"coverage-{level}"] == pytest.approx(100 * inside.mean())
     conformal = predict(quantile_run, conformal=True)
-    width = (conformal["yhat-hi-90"] - conformal["yhat-lo-90"]).iloc[0]
+    width = (conformal["LSTM-hi-90"] - conformal["LSTM-lo-90"]).iloc[0]
     assert pooled.loc["LSTM (conformal)", "width-90"] == pytest.approx(width, rel=1e-6)
     assert made.notes[0] == "Intervals of LSTM are its own, which the quantile loss trained."
     assert made.notes[1].startswith("Intervals of LSTM (conformal) (50 % and 90 %) are split-conformal")
@@ -56,17 +56,17 @@ def test_the_report_measures_the_intervals_that_predict_returns(quantile_run, tm
 
 def test_levels_of_the_training_are_its_own_and_others_conformal(quantile_run):
     own = predict(quantile_run)
-    assert predict(quantile_run, level=[90]).equals(own.drop(columns=["yhat-lo-50", "yhat-hi-50"]))
+    assert predict(quantile_run, level=[90]).equals(own.drop(columns=["LSTM-lo-50", "LSTM-hi-50"]))
     mixed = predict(quantile_run, level=[90, 95])
-    assert (mixed["yhat-hi-95"] >= mixed["yhat-hi-90"]).all()
-    assert not np.isclose(mixed["yhat-hi-90"], own["yhat-hi-90"]).any()
+    assert (mixed["LSTM-hi-95"] >= mixed["LSTM-hi-90"]).all()
+    assert not np.isclose(mixed["LSTM-hi-90"], own["LSTM-hi-90"]).any()
 
 
 def test_a_recursive_run_calibrates_every_step_of_its_horizon(tmp_path):
     run = train(tiny_config(strategy="recursive", horizon=3, epochs=1), tmp_path / "run")
     assert set(run.validation["step"]) == {1, 2, 3}
     pd.testing.assert_frame_equal(
-        run.validation.drop(columns="unit").rename(columns={"yhat": "LSTM"}),
+        run.validation.drop(columns="unit"),
         frames_of(run).validation,
         rtol=0,
         atol=0,
@@ -82,7 +82,7 @@ def test_a_run_without_a_validation_part_says_what_is_lacking(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "unique_id,ds\n", "a,b\n1,2\n", "unique_id,ds,cutoff,step,y,yhat,unit\na,2,1,1,x,1,1\n"]
+    "damage", ["", "unique_id,ds\n", "a,b\n1,2\n", "unique_id,ds,cutoff,step,y,LSTM,unit\na,2,1,1,x,1,1\n"]
 )
 def test_a_damaged_file_of_errors_is_one_sentence(finished_run, tmp_path, damage):
     copy = shutil.copytree(finished_run.path, tmp_path / "copy")

@@ -58,10 +58,10 @@ def test_an_interrupted_run_ends_with_the_same_weights(config, tmp_path):
     table = resumed.predictions
     missing = table[table["y"].isna()]
     assert missing["ds"].unique().tolist() == ["2024-01-03 20:00:00"]
-    errors = (table["y"] - table["yhat"]).abs()
-    assert whole.metrics["test"]["model"]["mae"] == pytest.approx(errors.mean())
+    errors = (table["y"] - table["LSTM"]).abs()
+    assert whole.metrics["test"]["LSTM"]["mae"] == pytest.approx(errors.mean())
     loaded = Forecaster.load(tmp_path / "broken")
-    renamed = predict(load_run(tmp_path / "whole")).rename(columns={"yhat": "LSTM"})
+    renamed = predict(load_run(tmp_path / "whole"))
     assert loaded.predict().equals(renamed)
 
 
@@ -109,12 +109,12 @@ def uneven(tmp_path_factory):
 def test_mase_is_the_same_number_wherever_it_is_shown(uneven, tmp_path):
     """Of series that have one: a constant training part takes it from no other series."""
     run = train(uneven, tmp_path / "run")
-    shown = run.metrics["test"]["model"]["mase"]
+    shown = run.metrics["test"]["LSTM"]["mase"]
     own = score_series(windows_for(run), {"model": forecast_windows(run.model, windows_for(run))})["mase"]
     assert own.isna().tolist() == [True, False, False]
     assert shown == pytest.approx(own.mean())
     assert run.metrics["without_mase"] == 1
-    assert evaluate(run)["model"]["mase"] == shown
+    assert evaluate(run)["LSTM"]["mase"] == shown
     report = report_run(run, baselines=("naive",))
     assert report.accuracy.pooled.set_index("model")["mase"].tolist() == pytest.approx(
         [shown, run.metrics["test"]["naive"]["mase"]]

@@ -87,14 +87,14 @@ def test_history_has_a_row_per_epoch(finished_run):
 
 def test_predictions_explain_the_metrics(finished_run):
     table = finished_run.predictions
-    assert list(table.columns) == ["unique_id", "ds", "step", "y", "yhat"]
+    assert list(table.columns) == ["unique_id", "ds", "cutoff", "y", "LSTM"]
     assert table["ds"].tolist() == list(range(192, 240))
     np.testing.assert_array_equal(table["y"], load_series("damped-shm").values[192:])
-    assert finished_run.metrics["test"]["model"]["mae"] == pytest.approx((table["y"] - table["yhat"]).abs().mean())
+    assert finished_run.metrics["test"]["LSTM"]["mae"] == pytest.approx((table["y"] - table["LSTM"]).abs().mean())
 
 
 def test_metrics_name_model_and_baselines(finished_run):
-    assert list(finished_run.metrics["test"]) == ["model", "naive", "drift"]
+    assert list(finished_run.metrics["test"]) == ["LSTM", "naive", "drift"]
     assert (finished_run.metrics["parameters"], finished_run.metrics["epochs"]) == (43, 2)
     assert finished_run.metrics["train_seconds"] > 0
 
@@ -122,7 +122,7 @@ def test_loaded_model_has_the_trained_weights_and_is_in_eval_mode(finished_run):
 def test_every_cell_trains_saves_and_loads(tmp_path, cell):
     run = train(tiny_config(cell=cell, epochs=1), tmp_path / cell)
     assert run.config.cell == cell
-    assert math.isfinite(run.metrics["test"]["model"]["mae"])
+    assert math.isfinite(run.metrics["test"]["LSTM"]["mae"])
 
 
 def test_existing_run_is_not_overwritten_unless_asked(copied):
