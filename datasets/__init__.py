@@ -6,8 +6,8 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
-from qkan.datasets.read import as_pandas, future_frame, like, read_future, read_series, series_from_frame
-from qkan.datasets.series import DataError, DataNotice, Series, Session
+from qkan.datasets.read import as_pandas, future_frame, keep_series, like, read_future, read_series, series_from_frame
+from qkan.datasets.series import DataError, DataNotice, Series, Session, left_out, notice
 from qkan.datasets.steps import step_size
 from qkan.datasets.windows import (
     CALENDAR,
@@ -19,6 +19,7 @@ from qkan.datasets.windows import (
     fit_scaler,
     last_windows,
     make_forecast_data,
+    too_short,
 )
 
 __all__ = [
@@ -39,16 +40,20 @@ __all__ = [
     "available_series",
     "fit_scaler",
     "future_frame",
+    "keep_series",
     "last_windows",
+    "left_out",
     "like",
     "load_series",
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
+    "notice",
     "plot_series",
     "read_future",
     "read_series",
     "resolve_series",
     "series_from_frame",
     "step_size",
+    "too_short",
 ]

@@ -9,7 +9,7 @@ import click
 
 from qkan.cli.errors import Interrupted
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import config_options, data_stem
+from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
 from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
@@ -47,13 +47,18 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     if options["data"] is None:
         raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.")
     folder = out or Path("runs") / f"compare-{data_stem(options['data'])}"
-    config = CompareConfig(**options, out=str(folder))
+    sizes = {name: options.pop(name) for name in FROM_THE_SEASON}
+    config = CompareConfig(
+        **options, **{name: size for name, size in sizes.items() if size is not None}, out=str(folder)
+    )
 
     from qkan import forecasting
     from qkan.cli.progress import ComparisonDisplay
-    from qkan.forecasting.data.load import load_windows
+    from qkan.forecasting.data.load import cut_windows, load_series_of, sized
 
-    data = load_windows(config)
+    series = load_series_of(config)
+    config = sized(config, series, sizes)
+    data = cut_windows(series, config)
     print_plan(config, data.series)
 
     try:

@@ -45,13 +45,11 @@ def read_series(path: str | Path, *, missing: str = "refuse", **columns: Any) ->
     return file_series(Path(path), Columns.named(**columns), missing)
 
 
-def file_series(path: Path, columns: Columns, missing: str, expected: str | None = None) -> Series:
-    """`read_series` for columns that are one value; ``expected`` is as of `series_from_frame`."""
+def file_series(path: Path, columns: Columns, missing: str, steps: tuple[Any, str | None] = (None, None)) -> Series:
+    """`read_series` for columns that are one value; ``steps`` are as of `table_series`."""
     name = path.name[: -len(_suffix(path.name) or "")]
     frame = _read(path, columns.id)
-    return table_series(
-        frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=(None, expected)
-    )
+    return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=steps)
 
 
 def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from qkan.datasets.read.frames import as_pandas
 from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
-from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, notice, refuse, shortened
+from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, left_out, notice, refuse, shortened
 from qkan.datasets.steps import natural_season
 from qkan.datasets.table_form import TableForm
 
@@ -137,7 +137,13 @@ def table_series(
     lenient = missing != "refuse" or bool(columns.future) or until is not None
     rows, ids, form = _rows(frame, columns, name, lenient)
     past = _is_past(rows, ids, until)
-    _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
+    short = np.bincount(rows.owner[past], minlength=len(ids)) < MIN_POINTS
+    if short.all():
+        _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
+    if short.any():
+        notice(left_out([str(name) for name in ids[short]], len(ids), f"of fewer than {MIN_POINTS} values"))
+        kept = ~short[rows.owner]
+        rows, past, ids, form = rows.keep(kept), past[kept], ids[~short], form.pick(np.flatnonzero(~short))
     alias, history, observed = None, rows.keep(past), None
     if columns.time is not None:
         labels = tuple(map(str, ids)) if columns.id is not None else ()
@@ -154,7 +160,7 @@ def table_series(
         name=name,
         frame=_long(history, ids, columns.covariates, history.values),
         frequency=alias,
-        season=natural_season(alias, int(np.bincount(history.owner).min())),
+        season=natural_season(alias, int(np.median(np.bincount(history.owner)))),
         source=source,
         licence="not stated",
         summary=f"column {columns.target!r} of {label}",

@@ -49,6 +49,8 @@ class DataAndTrainingOptions:
     future_cols: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
+    freq: str | None = None
+    season: tuple[int, ...] = ()
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 METRICS: tuple[str, ...] = ("mae", "mse", "rmse", "r2", "smape", "mase", "scaled_mse")
 """What :func:`forecast_metrics` gives."""
 
+_ROUNDING = 1e-13  # of values: differences below this share of them are none
+
 Scores = dict[str, dict[str, float | None]]
 """Metrics by forecast: ``"model"`` first, then the baselines."""
 
@@ -50,14 +52,15 @@ def seasonal_change(values: np.ndarray, season: int, observed: np.ndarray | None
         observed: bool (points,), False where a value was filled; ``None`` means nowhere. Filled values do not count.
 
     Returns:
-        A number in the unit of the values; NaN if no two values are one season apart, or all differences are 0.
+        A number in the unit of the values; NaN if no two values are one season apart, or all differences are 0 up to
+        rounding.
     """
     changes = np.abs(values[season:] - values[:-season])
     known = np.isfinite(changes)
     if observed is not None:
         known &= observed[season:] & observed[:-season]
     mean = float(changes[known].mean()) if known.any() else 0.0
-    return mean if mean > 0 else math.nan
+    return mean if mean > _ROUNDING * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) else math.nan
 
 
 def point_losses(y: np.ndarray, forecast: np.ndarray, scale: np.ndarray | float) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.config import CELL_OPTIONS
+from qkan.forecasting.config import CELL_OPTIONS, FRAME
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
@@ -92,7 +92,7 @@ def settings_of(run: Run) -> dict[str, str]:
     options = {
         name.replace("_", " "): _as_word(_shared(name, value))
         for name, value in run.config.to_dict().items()
-        if value not in (None, []) and _applies(run.config, name)
+        if value not in (None, [], FRAME) and _applies(run.config, name)
     }
     return {
         "trained parameters": f"{run.metrics['parameters']:,}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts, check_baselines
+from qkan.forecasting.config import FRAME
 from qkan.forecasting.config.options import DEFAULT_LEVELS
 from qkan.forecasting.evaluation.calibration import add_intervals, beside_name, calibrate
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
@@ -65,7 +66,7 @@ def report_run(
         run: A loaded run.
         out: The file; ``None`` writes ``report.html`` in the run folder.
         data: Name or file of other data with the same series, split as in training and scaled by the run's scaler;
-            ``None`` takes the data that the run was trained on. A forecaster that was trained on a data frame holds none.
+            ``None`` takes the data that the run was trained on, which a forecaster of a data frame does not hold.
         baselines: Some of ``BASELINES``; ``None`` takes all that fit in reasonable time, an empty sequence none.
         levels: Levels of prediction intervals in percent; ``None`` takes those that the model was trained for, or 80
             and 90.
@@ -109,7 +110,7 @@ def report_run(
         levels=wanted,
         failures=None if made is None else made.failures,
         notes=notes,
-        commands=_commands(run, out, chosen, wanted, origins),
+        commands=_commands(run, _options(chosen, wanted, origins), out, data),
         unit=frames.unit,
         overwrite=overwrite,
     )
@@ -200,9 +201,14 @@ def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:
     return shown
 
 
-def _commands(run: Run, out: Path, chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
+def _commands(run: Run, options: Sequence[str], out: Path, data: object) -> list[str]:
+    """Return the commands that make the report again, of what is on disk; files by their names."""
+    given = ["--data", Path(data).name] if isinstance(data, str | Path) else []
+    words = ["qkan", "report", run.path.name, *given, "--out", out.name, *options, "--overwrite"]
+    trained = [] if run.config.data == FRAME else [training_command(run)]
+    return [*trained, shlex.join(words)]
+
+
+def _options(chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
     options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
-    if origins != MAX_ORIGINS:
-        options += ["--origins", str(origins)]
-    words = ["qkan", "report", run.path.name, "--out", out.name, *options, "--overwrite"]
-    return [training_command(run), shlex.join(words)]
+    return [*options, "--origins", str(origins)] if origins != MAX_ORIGINS else options

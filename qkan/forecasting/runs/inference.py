@@ -12,7 +12,7 @@ import torch
 
 from qkan.forecasting.baselines.simple import naive_forecasts
 from qkan.forecasting.config.options import HORIZON
-from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.data.load import cut_windows, long_enough, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
@@ -210,7 +210,7 @@ def predict(
     config = run.config
     HORIZON.check("horizon", config.horizon if horizon is None else horizon)
     chosen_levels(config, level, conformal)
-    series = series_of(run, data)
+    series = series_of(run, data, grown=True)
     if future is not None:
         series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
     table = forecast(run, series, horizon=horizon, level=level, conformal=conformal, new_series=new_series)
@@ -236,6 +236,8 @@ def forecast(
     steps = config.horizon if horizon is None else horizon
     own, others = chosen_levels(config, level, conformal)
     columns = interval_columns(config, own)
+    why = f"shorter than the window of {config.window} steps"
+    series, _ = long_enough(series, series.lengths < config.window, why)
     scaler = scaler_for(run, series, new_series, last=config.window)
     values, futr_exog = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
     with torch.inference_mode():

@@ -48,32 +48,61 @@ class Trained(Protocol):
     def validation(self) -> pd.DataFrame | None: ...  # noqa: D102
 
 
-def series_of(run: Trained, data: str | Path | Series | None) -> Series:
+def series_of(run: Trained, data: str | Path | Series | None, *, grown: bool = False) -> Series:
     """Return the series to forecast: the given one, the one that is named, or that of the run.
+
+    Args:
+        run: What was trained.
+        data: The series, or where it is; ``None`` for that of the run. Series of it that the training left out are left
+            out here, too.
+        grown: What to return where the run's file has got more values since, behind those that it had: all of them,
+            to go on from, or only those that it had.
 
     Raises:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or is not there any more.
     """
-    from qkan.datasets import Series, names_file
+    from qkan.datasets import Series, keep_series, names_file, notice
 
     if isinstance(data, Series):
         return data
     own = run.config.data
     if data is None and own == FRAME:
-        raise RunError(f"{run.path} was trained on a data frame, which it does not hold; give the data to go on from")
+        raise RunError(f"{run.path} was trained on a data frame, which it does not hold; give the data: data=...")
     if data is None and names_file(own) and not Path(own).exists():
         raise RunError(
             f"the file {own!r} that {run.path} was trained on is not there any more; "
             "to use other values, name them: data=... (--data on the command line)"
         )
     series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
-    if data is None and series.fingerprint() != run.data["fingerprint"]:
+    if data is not None:
+        return series
+    if series.ids != run.scaler.ids:
+        ids = set(series.ids)
+        series = keep_series(series, [name for name in run.scaler.ids if name in ids])
+    if series.fingerprint() == run.data["fingerprint"]:
+        return series
+    before = _before_it_grew(run, series)
+    if before is None:
         raise RunError(
             f"the data {run.config.data!r} has changed since {run.path} was trained; "
             "to use the new values, name them: data=... (--data on the command line)"
         )
-    return series
+    more = len(series.frame) - len(before.frame)
+    what = "the forecast goes on from its end" if grown else "only the values of the training are looked at"
+    notice(f"{run.config.data!r} has {more:,} more values than when {run.path} was trained: {what}")
+    return series if grown else before
+
+
+def _before_it_grew(run: Trained, series: Series) -> Series | None:
+    """Return the data as the run was trained on it, if it has only got more values behind them."""
+    lengths = run.data.get("lengths")
+    if series.ids != run.scaler.ids or not isinstance(lengths, list) or len(lengths) != len(series.ids):
+        return None
+    if not all(isinstance(one, int) and 0 < one <= now for one, now in zip(lengths, series.lengths, strict=True)):
+        return None
+    before = series.first_values(lengths)
+    return before if before.fingerprint() == run.data["fingerprint"] else None
 
 
 def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:
