@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from qkan.kernels.common.vjp import vjp_needed
+from qkan.kernels.common.tensors import in_memory
+from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
 from qkan.kernels.recurrence import reference as recurrence_reference
@@ -95,7 +96,7 @@ def run(
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+    return None if tensor is None else in_memory(tensor)
 
 
 def _forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, tensors: Tensors):
@@ -218,6 +219,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
         given, kept, tensors, needs = _arriving(ctx, grads)
+        if stand_for_batch(*given):
+            return *[None] * 4, *_reference_gradients(ctx.spec, ctx.layout, given, tensors, needs)
         found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, len(given), *given, *kept, *tensors)
         return *[None] * 4, *found
 
@@ -251,7 +254,7 @@ class _PlainRecurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(*grads):
             return _Recurrence.backward(ctx, *grads)
         given, kept, tensors, needs = _arriving(ctx, grads)
         return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
