@@ -20,6 +20,8 @@ def tracing() -> bool:
 
     Nobody then sees what a kernel writes, or what Python makes of a value, so that both would be taken for constants.
     """
+    if torch.compiler.is_compiling():
+        return False
     if torch.jit.is_tracing() or _key_included(_PRE_DISPATCH):
         return True
     if _get_current_dispatch_mode() is None:
