@@ -46,7 +46,7 @@ def predict(
     """
     from qkan import forecasting
     from qkan.cli.tables import count
-    from qkan.forecasting.io.files import check_new_file, make_folder, write_text
+    from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
     if out is not None:
         check_new_file(out, overwrite)
@@ -57,5 +57,6 @@ def predict(
         click.echo(table.to_csv(index=False), nl=False)
         return
     make_folder(out.parent)
-    write_text(out, table.to_csv(index=False))
+    content = table.to_csv(index=False).encode()
+    write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)
