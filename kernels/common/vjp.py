@@ -45,7 +45,7 @@ def stand_for_batch(*gradients: Tensor | None) -> bool:
     These are no tensors of torch.func: they have no address, nothing can be added to others in place, and transforms of
     torch.func do not take them.
     """
-    return any(grad is not None and _is_batched(grad) for grad in gradients)
+    return not torch.compiler.is_compiling() and any(grad is not None and _is_batched(grad) for grad in gradients)
 
 
 def _by_autograd(function: Callable[..., Any], tensors: Sequence[Tensor | None], upstream: Any) -> list[Tensor]:

@@ -29,7 +29,7 @@ from qkan.kernels.recurrence import pytorch as recurrence_torch
 from qkan.kernels.recurrence import reference as recurrence_reference
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.custom_op import Passes, operation
-from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Tensors, Weights
+from qkan.kernels.recurrence.types import GATES, Engine, Layout, Spec, Tape, Tensors, Weights
 from qkan.kernels.registry import Registry
 from qkan.kernels.spectral.matmul import activation_functions, matrix_gradient
 
@@ -83,6 +83,7 @@ def run(
     if torch.compiler.is_compiling() or type(steps) not in (Tensor, Parameter):
         outputs, h_n, c_n = _OPERATION(spec, layout, chosen, keep, tensors)
         return outputs, h_n, c_n
+    _check_sizes(spec, layout, steps, weights, h_0, c_0)
     whole = [_contiguous(t) for t in tensors]
     if not torch._C._are_functorch_transforms_active():
         return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
@@ -112,6 +113,33 @@ def _alike(
         return steps, weights, h_0, c_0
     same = (None if tensor is None else tensor.to(dtype) for tensor in weights)
     return steps.to(dtype), Weights(*same), h_0.to(dtype), None if c_0 is None else c_0.to(dtype)
+
+
+def _check_sizes(spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None) -> None:
+    """Check that all tensors are of one recurrence: kernels find numbers by the sizes of others.
+
+    Raises:
+        ValueError: one of another size.
+    """
+    encoder, projection, coeffs = weights.encoder, weights.projection, weights.activation_coeffs
+    (batch, out), rows, gates = h_0.shape, layout.offsets[-1], weights.bias.numel()
+    hidden = gates // GATES[spec.cell]
+    width = spec.inputs + out if encoder is None else encoder.shape[0]
+    columns = spec.inputs or (gates if encoder is None else width)
+    expected = (
+        ("steps", steps, (rows, columns)),
+        ("matrix", weights.matrix, (weights.matrix.shape[0], width, hidden * GATES[spec.cell])),
+        ("activation_coeffs", coeffs, () if coeffs is None else (len(coeffs), width)),
+        ("encoder", encoder, (width, out)),
+        ("projection", projection, (out, hidden)),
+        ("c_0", c_0, (batch, hidden)),
+        ("h_0", h_0, (batch, hidden if projection is None else out)),
+    )
+    for name, tensor, size in expected:
+        if tensor is not None and tensor.shape != size:
+            raise ValueError(f"{name} of shape {tuple(tensor.shape)} must be {size} in this recurrence")
+    if batch < layout.sizes[0]:
+        raise ValueError(f"{batch} initial states are fewer than the {layout.sizes[0]} sequences")
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:
