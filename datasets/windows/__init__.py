@@ -1,6 +1,7 @@
 """Splits, scalers, calendar channels and forecasting windows."""
 
 from qkan.datasets.windows.calendar import CALENDAR
+from qkan.datasets.windows.channels import fit_scaler
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
 from qkan.datasets.windows.windows import PARTS, ForecastData, Part, Windows, last_windows, make_forecast_data
@@ -16,6 +17,7 @@ __all__ = [
     "Split",
     "SplitFractions",
     "Windows",
+    "fit_scaler",
     "last_windows",
     "make_forecast_data",
 ]
