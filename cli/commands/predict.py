@@ -63,6 +63,7 @@ def predict(
     the training was for the quantile loss.
     """
     from qkan import forecasting
+    from qkan._util.csv_cells import csv_text
     from qkan.cli.tables import count
     from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
@@ -73,9 +74,9 @@ def predict(
     options = {"horizon": horizon, "level": level, "conformal": conformal, "new_series": new_series}
     table = forecasting.predict(trained, data=data, future=future, **options)
     if out is None:
-        click.echo(table.to_csv(index=False), nl=False)
+        click.echo(csv_text(table), nl=False)
         return
     make_folder(out.parent)
-    content = table.to_csv(index=False).encode()
+    content = csv_text(table).encode()
     write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from qkan._util.csv_cells import csv_text, unguarded
 from qkan.forecasting.evaluation.frames import check_frame
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.io.files import (
@@ -67,12 +68,12 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
         history: One row per epoch.
     """
     write_json(out / CONFIG, run_record(run.config, run.data, run.scaler))
-    write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
+    write_text(out / "history.csv", csv_text(pd.DataFrame(history)))
     digest = _write_weights(out, run.model)
     write_json(out / METRICS, run.metrics)
     (out / VALIDATION).unlink(missing_ok=True)  # that of a run which this one replaces
     if run.kept_validation is not None:
-        write_text(out / VALIDATION, run.kept_validation.to_csv(index=False))
+        write_text(out / VALIDATION, csv_text(run.kept_validation))
     manifest = {
         "format_version": FORMAT_VERSION,
         "status": "complete",
@@ -104,7 +105,7 @@ def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataF
         )
         if frequency is not None:
             frame = frame.assign(ds=pd.to_datetime(frame["ds"]), cutoff=pd.to_datetime(frame["cutoff"]))
-        units = frame["unit"]
+        units, frame["unique_id"] = frame["unit"], unguarded(frame["unique_id"])
         return check_frame(frame.drop(columns="unit"), (model,)).assign(unit=units)
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, RunError):
@@ -114,8 +115,8 @@ def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataF
 
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:
     """Write forecasts and errors on the test part: ``predictions.csv`` and ``metrics_by_series.csv``."""
-    write_text(out / "predictions.csv", _predictions_frame(config, data, found.quantiles).to_csv(index=False))
-    write_text(out / "metrics_by_series.csv", found.by_series.to_csv(index=False))
+    write_text(out / "predictions.csv", csv_text(_predictions_frame(config, data, found.quantiles)))
+    write_text(out / "metrics_by_series.csv", csv_text(found.by_series))
 
 
 def _write_weights(out: Path, model: RecurrentForecaster) -> str:
