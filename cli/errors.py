@@ -89,7 +89,7 @@ def as_options(message: str) -> str:
     from qkan.forecasting.config import OPTIONS
 
     names = set(OPTIONS)
-    known = "|".join(sorted(names | {"overwrite", "resume"}))
+    known = "|".join(sorted(names | {"overwrite", "resume", "margin"}))
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"].replace("_", "-"), match["value"].strip("'\"(),")

@@ -239,7 +239,7 @@ def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None
 
 
 def _irregular(timeline: Timeline, first: int, reason: str, gaps: bool) -> DataError:
-    fill = "" if gaps else ", or say how to fill gaps with --missing (mask, interpolate or zero)"
+    fill = "" if gaps else ", or say how to fill gaps with missing='mask', 'interpolate' or 'zero'"
     before = max(first - 1, 0)
     return DataError(
         f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
@@ -260,7 +260,7 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
         )
     raise DataError(
         f"{timeline.place(position)} is {timeline.shown(position)} and repeats the time of row "
-        f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with --id-col"
+        f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with id_col"
     )
 
 

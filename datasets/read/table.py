@@ -253,7 +253,7 @@ def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
         if name in COLUMNS:
             raise DataError(f"a covariate cannot be called {name!r} here; rename the column")
         if name in names[:place]:
-            raise DataError(f"covariate {name!r} is named twice; name it once, in --past-cols or in --future-cols")
+            raise DataError(f"covariate {name!r} is named twice; name it once, in past_cols or in future_cols")
     return Columns(time, target, id_col, given.past, given.future, given.time_format)
 
 
@@ -263,7 +263,7 @@ def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tu
     ``name`` is that of a single series.
     """
     target = columns.target
-    y = numbers_of(frame[target], f"target column {target!r}", "choose another --target-col", missing=lenient)
+    y = numbers_of(frame[target], f"target column {target!r}", "choose another target_col", missing=lenient)
     codes, ids = pd.factorize(ids_of(frame, columns.id, name), sort=True)
     form = TableForm(named=columns.id is not None, target_col=str(target))
     if columns.id is not None:
@@ -339,9 +339,9 @@ def _target(frame: pd.DataFrame, label: str, given: str | None, *, taken: tuple[
     if len(numeric) == 1:
         return numeric[0]
     if numeric:
-        raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with --target-col")
+        raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with target_col")
     raise DataError(
-        f"{label!r} has no numeric column among {_listed(others)}; name the one to forecast with --target-col, and "
+        f"{label!r} has no numeric column among {_listed(others)}; name the one to forecast with target_col, and "
         "check that the file is comma-separated with decimal points"
     )
 

@@ -135,7 +135,7 @@ def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite
         if not overwrite:
             raise RunError(
                 f"the comparison in {out} was made with {difference}; choose another folder, or pass overwrite=True "
-                "(--overwrite) to start anew"
+                "to start anew"
             )
         (out / _RUNS).unlink(missing_ok=True)
     elif not holds_nothing(out):

@@ -131,7 +131,7 @@ def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ..
         return tuple(baselines), []
     if series <= MOST_SLOW_SERIES:
         return BASELINES, []
-    note = f"SARIMA was left out: {series:,} series would take long; ask for it by name (--baselines ...,sarima)."
+    note = f"SARIMA was left out: {series:,} series would take long; ask for it by name among the baselines."
     return tuple(name for name in BASELINES if name != "sarima"), [note]
 
 

@@ -277,5 +277,5 @@ def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
     raise DataError(
         f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
         f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
-        "with a larger margin (--margin), or predict with the run itself"
+        "with a larger margin=..., or predict with the run itself"
     )

@@ -155,7 +155,7 @@ def train(
     data = load_windows(config) if data is None else data
     check_size(config)
     if resume and not out.is_dir():
-        raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
+        raise RunError(f"there is no run to resume in {out}; leave out resume=True to start one")
     record = run_record(config, data.series.describe(), data.scaler)
     with only_writer(out) if rank == 0 else contextlib.nullcontext():
         if _open_folder(out, record, device, rank, resume, overwrite):
@@ -225,7 +225,7 @@ def load_run(path: str | Path) -> Run:
         raise RunError(f"there is no run folder {path}; train one first")
     record = read_record(path)
     if not (path / MANIFEST).exists():
-        raise RunError(f"the run {path} is unfinished; finish it with resume=True (--resume on the command line)")
+        raise RunError(f"the run {path} is unfinished; finish it with resume=True")
     manifest = read_json(path / MANIFEST)
     check_format(path / MANIFEST, manifest)
     config, scaler = parse_record(path / CONFIG, record)

@@ -72,7 +72,7 @@ def series_of(run: Trained, data: str | Path | Series | None, *, grown: bool = F
     if data is None and names_file(own) and not Path(own).exists():
         raise RunError(
             f"the file {own!r} that {run.path} was trained on is not there any more; "
-            "to use other values, name them: data=... (--data on the command line)"
+            "to use other values, name them: data=..."
         )
     series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
     if data is not None:
@@ -86,7 +86,7 @@ def series_of(run: Trained, data: str | Path | Series | None, *, grown: bool = F
     if before is None:
         raise RunError(
             f"the data {run.config.data!r} has changed since {run.path} was trained; "
-            "to use the new values, name them: data=... (--data on the command line)"
+            "to use the new values, name them: data=..."
         )
     more = len(series.frame) - len(before.frame)
     what = "the forecast goes on from its end" if grown else "only the values of the training are looked at"

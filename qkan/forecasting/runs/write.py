@@ -51,8 +51,8 @@ def claim_folder(out: Path, overwrite: bool) -> None:
         raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
     if not overwrite:
         raise RunError(
-            f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
-            "replace it or resume=True (--resume) to finish it"
+            f"there is a run in {out} already; choose another folder, or pass overwrite=True to "
+            "replace it or resume=True to finish it"
         )
     refuse_link((out / CHECKPOINT).parent)
     (out / MANIFEST).unlink(missing_ok=True)

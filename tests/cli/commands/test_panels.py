@@ -123,7 +123,7 @@ def test_predict_takes_the_future_from_a_file_or_from_the_data(qkan, run, panel,
     [
         (["--future-cols", "rain"], "'sales.csv' has no future column 'rain'; its columns are"),
         (["--past-cols", "site"], "covariate 'site' is the time, target or id column already"),
-        (["--missing", "refuse"], "or say how to treat missing values with --missing (mask, interpolate or zero)"),
+        (["--missing", "refuse"], "or say how to treat missing values with --missing mask, 'interpolate' or 'zero'"),
         (["--missing", "drop"], "'drop' is not one of 'refuse', 'mask', 'interpolate', 'zero'"),
         (["--calendar", "hours"], "unknown calendar feature 'hours'; choose from minute, hour"),
         (["--levels", "80"], "--levels 80.0 need the loss that trains quantiles: --loss quantile, not --loss mse"),

@@ -236,7 +236,7 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path):
 
 
 def test_unfinished_run_is_not_loaded_but_its_options_are_read(unfinished):
-    with pytest.raises(RunError, match=r"is unfinished; finish it with resume=True \(--resume on the command line\)"):
+    with pytest.raises(RunError, match=r"is unfinished; finish it with resume=True"):
         load_run(unfinished)
     assert read_config(unfinished) == tiny_config()
 
