@@ -6,8 +6,17 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
-from qkan.datasets.read import as_pandas, future_frame, keep_series, like, read_future, read_series, series_from_frame
-from qkan.datasets.series import DataError, DataNotice, Series, Session, left_out, notice
+from qkan.datasets.read import (
+    as_pandas,
+    future_frame,
+    keep_series,
+    left_out,
+    like,
+    read_future,
+    read_series,
+    series_from_frame,
+)
+from qkan.datasets.series import DataError, DataNotice, Series, Session, notice
 from qkan.datasets.steps import step_size
 from qkan.datasets.windows import (
     CALENDAR,

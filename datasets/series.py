@@ -37,12 +37,6 @@ def notice(sentence: str) -> None:
     warnings.warn(sentence, DataNotice, stacklevel=2)
 
 
-def left_out(names: Sequence[str], total: int, reason: str) -> str:
-    """What to say of series that are ``reason``, such as "too short", while others are not."""
-    some = ", ".join(map(shortened, names[:5])) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-    return f"left out {len(names):,} of {total:,} series, {reason}: {some}"
-
-
 _LONGEST_SHOWN = 80
 
 

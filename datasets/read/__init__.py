@@ -3,7 +3,7 @@
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
 from qkan.datasets.read.limits import TooLargeError, check_parquet
-from qkan.datasets.read.select import check_names, keep_series
+from qkan.datasets.read.select import check_names, keep_series, left_out
 from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "future_frame",
     "is_data_path",
     "keep_series",
+    "left_out",
     "like",
     "read_future",
     "read_series",

@@ -13,8 +13,9 @@ from qkan.datasets.read.cells import MISSING, ids_of, numbers_of
 from qkan.datasets.read.frames import as_pandas
 from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
+from qkan.datasets.read.select import left_out
 from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
-from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, left_out, notice, refuse, shortened
+from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, notice, refuse, shortened
 from qkan.datasets.steps import natural_season
 from qkan.datasets.table_form import TableForm
 

@@ -59,7 +59,7 @@ def test_changed_data_of_a_run_is_refused_until_it_is_named(tmp_path):
     values = np.sin(np.arange(80) / 4)
     pd.DataFrame({"y": values}).to_csv(path, index=False)
     run = train(tiny_config(data=str(path), epochs=1), tmp_path / "run")
-    pd.DataFrame({"y": np.append(values, 0.25)}).to_csv(path, index=False)
+    pd.DataFrame({"y": np.append(0.25, values)}).to_csv(path, index=False)
     for ask in (evaluate, predict):
         with pytest.raises(RunError, match=r"values\.csv' has changed since .*run was trained; to use the new values"):
             ask(run)

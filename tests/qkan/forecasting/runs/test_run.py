@@ -15,6 +15,7 @@ from tiny_runs import tiny_config
 
 from qkan.datasets import DataError, load_series
 from qkan.forecasting import Run, RunError, load_run, read_config, train
+from qkan.forecasting.config import CELL_NAMES
 
 FILES = {
     "checkpoint", "config.json", "environment.json", "forecast.png", "history.csv", "loss.png", "manifest.json",
@@ -99,9 +100,9 @@ def test_metrics_name_model_and_baselines(finished_run):
     assert finished_run.metrics["train_seconds"] > 0
 
 
-def test_predictions_of_a_longer_horizon_are_numbered_by_step(tmp_path):
+def test_predictions_of_a_longer_horizon_name_their_cutoff(tmp_path):
     run = train(tiny_config(horizon=3, epochs=1), tmp_path / "run")
-    assert run.predictions["step"].tolist()[:4] == [1, 2, 3, 1]
+    assert run.predictions["cutoff"].tolist()[:4] == [191, 191, 191, 192]
     assert run.predictions["ds"].tolist()[:4] == [192, 193, 194, 193]
 
 
@@ -122,7 +123,7 @@ def test_loaded_model_has_the_trained_weights_and_is_in_eval_mode(finished_run):
 def test_every_cell_trains_saves_and_loads(tmp_path, cell):
     run = train(tiny_config(cell=cell, epochs=1), tmp_path / cell)
     assert run.config.cell == cell
-    assert math.isfinite(run.metrics["test"]["LSTM"]["mae"])
+    assert math.isfinite(run.metrics["test"][CELL_NAMES[cell]]["mae"])
 
 
 def test_existing_run_is_not_overwritten_unless_asked(copied):
