@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from qkan.kan.jhcg import Latent, affine, build_latent, reset_affine, reset_latent
+from qkan.kan.jhcg import Affine, Latent, build_latent, reset_latent
 from qkan.kan.network import QKAN
 from qkan.kernels.backend_choice import chebyshev_plan
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
@@ -21,6 +21,7 @@ from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
+from qkan.layers.init import uniform_
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 
@@ -38,7 +39,7 @@ class Gates(nn.Module):
     others run step by step.
     """
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values."""
         raise TypeError(f"{type(self).__name__} does not say how its parameters are drawn")
 
@@ -85,7 +86,7 @@ class QKANGates(Gates):
         self.register_parameter("bias", _gate_bias(hidden, cell, options) if bias else None)
         self.reset_parameters(options.get("generator"))
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw slopes like nn.LSTM's weights and set the bias."""
         slope = 1 / math.sqrt(self.hidden_size)
         for layer in (self.input, self.hidden):
@@ -231,6 +232,16 @@ def _reads_all(layer: nn.Module) -> bool:
     return not isinstance(layer, FrozenLayer) or layer.reads is None or bool(layer.reads.all())
 
 
+class _ToGates(Affine):
+    """The decoder of a JHCG Net to the gates of an LSTM, whose bias lets a fresh cell remember."""
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights and set the bias."""
+        uniform_(self.weight, self.bound, generator)
+        if self.bias is not None:
+            _remember(self.bias, self.out_features // GATES["lstm"])
+
+
 class HybridGates(Gates):
     """The four gates as one JHCG Net: affine encoder of [x, h], latent network, affine decoder."""
 
@@ -246,21 +257,17 @@ class HybridGates(Gates):
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(hidden)
-        self.input_encoder = affine(inputs, latent_features, bias, bound, options)
-        self.hidden_encoder = affine(recurrent, latent_features, False, bound, options)
+        self.input_encoder = Affine(inputs, latent_features, bias, bound, options)
+        self.hidden_encoder = Affine(recurrent, latent_features, False, bound, options)
         self.latent = build_latent(latent, latent_features, options)
-        self.decoder = affine(latent_features, 4 * hidden, False, 1 / math.sqrt(latent_features), options)
-        self.decoder.register_parameter("bias", _gate_bias(hidden, "lstm", options) if bias else None)
+        self.decoder = _ToGates(latent_features, 4 * hidden, bias, 1 / math.sqrt(latent_features), options)
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw encoders, latent and decoder afresh and set the bias."""
-        bound = 2 / math.sqrt(self.decoder.out_features)
-        reset_affine(self.input_encoder, bound, generator)
-        reset_affine(self.hidden_encoder, bound, generator)
+        self.input_encoder.reset_parameters(generator)
+        self.hidden_encoder.reset_parameters(generator)
         reset_latent(self.latent, generator)
-        reset_affine(self.decoder, 1 / math.sqrt(self.decoder.in_features), generator)
-        if self.decoder.bias is not None:
-            _remember(self.decoder.bias, self.decoder.out_features // 4)
+        self.decoder.reset_parameters(generator)
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the inputs of all time steps add to the latent: (rows, latent)."""

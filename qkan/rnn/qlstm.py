@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan._util.optional import require_pennylane
-from qkan.kan.jhcg import affine, reset_affine
+from qkan.kan.jhcg import Affine
 from qkan.kernels.common.host_sync import gibibytes, memory
 from qkan.kernels.multiqubit import circuit as entangled
 from qkan.kernels.multiqubit import pauli, statevector
@@ -47,8 +47,8 @@ class CircuitGates(Gates):
         super().__init__()
         self.qubits, self.layers = size
         bound = 1 / math.sqrt(hidden)
-        self.input_encoder = affine(inputs, self.qubits, bias, bound, options)
-        self.hidden_encoder = affine(recurrent, self.qubits, False, bound, options)
+        self.input_encoder = Affine(inputs, self.qubits, bias, bound, options)
+        self.hidden_encoder = Affine(recurrent, self.qubits, False, bound, options)
         self.theta = _empty(options, _GATES, *entangled.angles_of(self.qubits, self.layers))
         self.decoder = _empty(options, _GATES * hidden, self.qubits)
         self.bias = _empty(options, _GATES * hidden) if bias else None
@@ -69,11 +69,10 @@ class CircuitGates(Gates):
         # Held here: were they made by the first call, and that one were traced, its tracer's tensors would stay cached.
         self._tables = engine.tables(self.qubits, self.layers)
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw everything afresh; the forget gate's bias is 1, so that a fresh cell remembers."""
-        bound = math.sqrt(_GATES / self.decoder.shape[0])
-        reset_affine(self.input_encoder, bound, generator)
-        reset_affine(self.hidden_encoder, bound, generator)
+        self.input_encoder.reset_parameters(generator)
+        self.hidden_encoder.reset_parameters(generator)
         uniform_(self.theta, math.pi, generator)
         uniform_(self.decoder, 1 / math.sqrt(self.qubits), generator)
         if self.bias is not None:

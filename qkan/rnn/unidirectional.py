@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from qkan.kan.jhcg import affine, reset_affine
+from qkan.kan.jhcg import Affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, exporting, largest, tracing
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
@@ -45,13 +45,13 @@ class UnidirectionalRNN(nn.Module):
         super().__init__()
         self.cell = cell
         self.gates = gates
-        self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
+        self.projection = Affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values of gates and projection."""
         self.gates.reset_parameters(generator)
         if self.projection is not None:
-            reset_affine(self.projection, 1 / math.sqrt(self.projection.in_features), generator)
+            self.projection.reset_parameters(generator)
 
     def bound(self, h_0: Tensor) -> float:
         """A bound on every |h| that comes behind the initial state ``h_0``."""
