@@ -24,6 +24,7 @@ from qkan.layers.frozen import FrozenLayer
 from qkan.layers.init import uniform_
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
+from qkan.rnn.inner_hooks import is_linear
 
 Cell = Literal["lstm", "gru"]
 #: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for
@@ -47,12 +48,13 @@ class Gates(nn.Module):
         """What the inputs of all time steps (rows, inputs) contribute: (rows, gates), or (rows, latent)."""
         raise TypeError(f"{type(self).__name__} does not say what its inputs contribute")
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """The gates before their activations, (batch, gates), of (inputs' part, h), for one step.
 
         Args:
             steps: what ``inputs`` made of the inputs of all time steps.
             bound: finds a bound on every |h| that comes.
+            call: call the inner modules at every step, so that their hooks run.
         """
         raise TypeError(f"{type(self).__name__} does not say how it steps")
 
@@ -106,14 +108,14 @@ class QKANGates(Gates):
         y = self.input(x)  # frozen
         return y if self.bias is None else y + self.bias
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """As of :class:`Gates`, in the order i, f, g, o."""
-        hidden = self.prepare_hidden(bound)
+        hidden = self.prepare_hidden(bound, call)
         return lambda from_input, h: from_input + hidden(h)
 
-    def prepare_hidden(self, bound: Bound) -> Callable[[Tensor], Tensor]:
-        """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
-        return self.hidden.prepare(bound)
+    def prepare_hidden(self, bound: Bound, call: bool = False) -> Callable[[Tensor], Tensor]:
+        """What the hidden state contributes to the gates, for one step; arguments as of :meth:`prepare`."""
+        return self.hidden if call else self.hidden.prepare(bound)
 
     def one_node(
         self, x: Tensor, states: tuple[Tensor, ...], projection: Tensor | None, bound: Bound
@@ -285,13 +287,17 @@ class HybridGates(Gates):
 
         return latent_bound
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """As of :class:`Gates`, in the order i, f, g, o."""
-        latent = self.latent.prepare(self._latent_bound(steps, bound)) if isinstance(self.latent, QKAN) else self.latent
+        latent: Callable[[Tensor], Tensor] = self.latent
+        if isinstance(self.latent, QKAN) and not call:
+            latent = self.latent.prepare(self._latent_bound(steps, bound))
         return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`, the decoder multiplied into the matrix."""
+        if not is_linear(self.hidden_encoder) or not is_linear(self.decoder):
+            return "its encoder or decoder is no nn.Linear"
         compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
         weight = self.decoder.weight.to(compute)
         bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)

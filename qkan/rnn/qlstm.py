@@ -20,6 +20,7 @@ from qkan.layers.options import CircuitOptions, check_dtype
 from qkan.rnn import qlstm_pennylane
 from qkan.rnn.backend import Backend
 from qkan.rnn.gates import Bound, Gates
+from qkan.rnn.inner_hooks import is_linear
 from qkan.rnn.lstm import _LSTMBase
 
 #: ``auto`` is ``pauli`` where that is the faster one, else ``state``.
@@ -88,12 +89,13 @@ class CircuitGates(Gates):
         """As of :class:`Gates`."""
         return f"circuits of entangled qubits run at every step, by backend {self.backend!r}"
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
 
         Args:
             steps: what ``inputs`` made of the inputs of all time steps.
             bound: not needed.
+            call: as of :class:`qkan.rnn.gates.Gates`.
 
         Raises:
             ValueError: the backward pass would need more memory than there is.
@@ -102,7 +104,7 @@ class CircuitGates(Gates):
         self._check_memory(steps)
         engine = BACKENDS.choose(self.backend, (self.qubits, self.layers), ())
         values, matrix = engine.prepare(self.theta, tuple(table.to(self.theta.device) for table in self._tables))
-        encoder = self.hidden_encoder.weight.t()
+        encoder = None if call or not is_linear(self.hidden_encoder) else self.hidden_encoder.weight.t()
         decoder = torch.block_diag(*self.decoder.unflatten(0, (_GATES, -1)).transpose(1, 2))
         bias = self.bias
         if matrix is not None:
@@ -112,7 +114,8 @@ class CircuitGates(Gates):
                 matrix, decoder = None, matrix @ decoder
 
         def gate_map(from_input: Tensor, h: Tensor) -> Tensor:
-            read = values(torch.addmm(from_input, h, encoder))
+            z = from_input + self.hidden_encoder(h) if encoder is None else torch.addmm(from_input, h, encoder)
+            read = values(z)
             if matrix is not None:
                 read = read @ matrix
             read = read.to(decoder.dtype)
