@@ -186,9 +186,8 @@ class Options:
 
 def _edges_first(tensor: Tensor) -> Tensor:
     """(outputs, inputs, ...) as (edges, 1, ...), edges ordered (inputs, outputs), each parameter contiguous."""
-    per_parameter = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous()
-    flat = per_parameter.flatten(-2)
-    return flat.movedim(flat.dim() - 1, 0).unsqueeze(1)  # not -1, which an exporter to ONNX writes down as it is
+    edges = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous().flatten(-2)
+    return edges.movedim(edges.dim() - 1, 0).unsqueeze(1)  # an exporter to ONNX writes -1 down as it is
 
 
 def plain_circuits(
