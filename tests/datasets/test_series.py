@@ -60,6 +60,20 @@ def test_series_refuses_a_frame_that_breaks_the_rules(frame, message):
         Series("bad", frame)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 3e-101, 1e-310])
+def test_values_too_small_to_square_are_refused_with_a_fix_that_works(scale):
+    frame = two_series(y=[1.0, 2.0, 3.0, 1 * scale, 0.0])
+    with pytest.raises(DataError, match=r"series 'b' reach .* at most, too small .*; choose a smaller unit") as caught:
+        Series("small", frame)
+    assert two_series(x=frame["y"]).pipe(lambda own: Series("small", own)).values[0] == 1
+    with pytest.raises(DataError, match="the values of x of series 'b' reach"):
+        Series("small", two_series(x=frame["y"]), past=("x",))
+    factor = int(str(caught.value).rpartition("1e")[2])
+    enlarged = frame["y"] * 10.0 ** (factor // 2) * 10.0 ** (factor - factor // 2)
+    assert 1 <= Series("large", two_series(y=enlarged)).values_of(1)[0] < 10.1
+    Series("none", two_series(y=[1.0, 2.0, 3.0, 0.0, 0.0]))
+
+
 def test_series_wants_timestamps_with_a_frequency():
     with pytest.raises(DataError, match="is int64, but frequency 'h' needs datetime64"):
         Series("bad", two_series(), frequency="h")

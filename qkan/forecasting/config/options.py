@@ -42,7 +42,7 @@ CELL_NAMES: dict[str, str] = {
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
-SCALERS: tuple[str, ...] = ("minmax", "standard", "none")
+SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
 
 TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see :mod:`qkan.datasets.read.missing`."""
@@ -196,7 +196,10 @@ OPTIONS: dict[str, Option] = {
         "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)
     ),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
-    "scaler": Option("Scaling, fitted on the training part.", Choice(SCALERS)),
+    "scaler": Option(
+        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes.",
+        Choice(SCALERS),
+    ),
     "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),
     "levels": Option("Intervals in percent, separated by commas, of the quantile loss.  [default: 80,90]", _LEVELS),
     "epochs": Option("Passes over the training windows, at most.", Whole(1, 100_000)),
