@@ -51,8 +51,8 @@ def _say_spikes(series: Series, values: Sequence[np.ndarray], kind: str) -> None
         middle = float(np.median(own))
         far = float(own[np.argmax(np.abs(own - middle))])
         notice(
-            f"series {series.ids[found[0]]!r}{others} has values such as {far:g} far from the others around {middle:g}, "
-            f"which scaler={kind!r} leaves little room; correct them, or use scaler='robust' with loss='mae'"
+            f"series {series.ids[found[0]]!r}{others} has values such as {far:g}, far from the others around "
+            f"{middle:g}, which scaler={kind!r} leaves no room; correct them, or use scaler='robust' with loss='mae'"
         )
 
 

@@ -69,8 +69,8 @@ def test_values_too_small_to_square_are_refused_with_a_fix_that_works(scale):
     with pytest.raises(DataError, match="the values of x of series 'b' reach"):
         Series("small", two_series(x=frame["y"]), past=("x",))
     factor = int(str(caught.value).rpartition("1e")[2])
-    enlarged = frame["y"] * 10.0 ** (factor // 2) * 10.0 ** (factor - factor // 2)
-    assert 1 <= Series("large", two_series(y=enlarged)).values_of(1)[0] < 10.1
+    enlarged = frame["y"].where(frame["unique_id"] == "a", frame["y"] * 10.0 ** (factor - 9) * 1e9)
+    assert 0.99 <= Series("large", two_series(y=enlarged)).values_of(1)[0] < 10.1
     Series("none", two_series(y=[1.0, 2.0, 3.0, 0.0, 0.0]))
 
 

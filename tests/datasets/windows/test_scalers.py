@@ -79,7 +79,7 @@ def test_json_keeps_a_scaler_without_loss(training, kind):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "maxmin"}, "unknown scaler 'maxmin'; choose one of minmax, standard, none"),
+        ({"kind": "maxmin"}, "unknown scaler 'maxmin'; choose one of minmax, standard, robust, none"),
         ({"scale": [0.0]}, r"scales \(0.0,\) are not all positive"),
         ({"scale": [float("inf")]}, r"scales \(inf,\) are not all positive and finite"),
         ({"offset": [float("nan")]}, r"offsets \(nan,\) are not all finite"),
@@ -101,8 +101,8 @@ def test_an_incomplete_scaler_is_refused():
 
 
 def test_an_unknown_kind_is_refused_when_fitting():
-    with pytest.raises(DataError, match="unknown scaler 'robust'; choose one of minmax, standard, none"):
-        Scaler.fit([np.array([1.0, 2.0])], ["a"], "robust")
+    with pytest.raises(DataError, match="unknown scaler 'maxmin'; choose one of minmax, standard, robust, none"):
+        Scaler.fit([np.array([1.0, 2.0])], ["a"], "maxmin")
 
 
 def test_an_empty_training_part_is_refused():
@@ -151,7 +151,7 @@ def test_robust_scaler_neither_overflows_nor_vanishes(scale):
 def test_a_spike_is_said_and_the_robust_scaler_offered(kind):
     frame = step_frame(10 + np.sin(np.arange(100.0)), "a")
     frame.loc[30, "y"] = 1e5
-    with pytest.warns(DataNotice, match=rf"'a' has values such as 100000 far from the others around .*scaler='{kind}'"):
+    with pytest.warns(DataNotice, match=rf"'a' has values such as 100000, far from the others around .*scaler='{kind}'"):
         make_forecast_data(Series("s", frame), window=4, horizon=1, scaler=kind)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DataNotice)

@@ -243,5 +243,5 @@ def test_an_unknown_part_is_refused():
 
 
 def test_an_unknown_scaler_is_refused():
-    with pytest.raises(DataError, match="unknown scaler 'robust'"):
-        make_forecast_data(counting(40), window=2, horizon=1, scaler="robust")
+    with pytest.raises(DataError, match="unknown scaler 'maxmin'"):
+        make_forecast_data(counting(40), window=2, horizon=1, scaler="maxmin")
