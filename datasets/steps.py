@@ -113,6 +113,12 @@ def step_size(alias: str | None) -> tuple[str, int] | None:
     return (code, offset.n) if months is None else ("months", months * offset.n)
 
 
+def has_clock(alias: str | None) -> bool:
+    """Whether a step is one of hours or less, so that times are nothing without their time of day."""
+    kind, size = step_size(alias) or ("", 0)
+    return kind == "nanoseconds" and size % pd.Timedelta(days=1).value != 0
+
+
 def natural_season(alias: str | None, points: int) -> tuple[int, ...]:
     """Usual seasonal periods of a step, in steps: day and week, working week, year.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qkan.forecasting.config.kinds import (
+    CHARACTER,
     COLUMNS,
     DEVICE,
     FLAG,
@@ -133,7 +134,7 @@ _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once",
 _BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
 
 OPTIONS: dict[str, Option] = {
-    "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz or .parquet file.", TEXT),
+    "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
     "time_col": Option(
         "Column of the file that holds the time, or rows for their order.  [default: ds, else the only one that holds "
         "times, else rows]",
@@ -146,6 +147,11 @@ OPTIONS: dict[str, Option] = {
         TEXT,
         True,
     ),
+    "sep": Option(
+        "What stands between the columns of a CSV file, such as ';' or tab.  [default: found]", CHARACTER, True
+    ),
+    "decimal": Option("Decimal mark of a CSV file.  [default: found]", Choice((".", ",")), True),
+    "encoding": Option("Encoding of a CSV file, such as cp1252.  [default: found]", TEXT, True),
     "target_col": Option("Column of the file to forecast.  [default: y, or the only numeric column]", TEXT, True),
     "id_col": Option(
         "Column that tells the series of the file apart.  [default: unique_id if there is one]", TEXT, True

@@ -151,7 +151,7 @@ def test_robust_scaler_neither_overflows_nor_vanishes(scale):
 def test_a_spike_is_said_and_the_robust_scaler_offered(kind):
     frame = step_frame(10 + np.sin(np.arange(100.0)), "a")
     frame.loc[30, "y"] = 1e5
-    with pytest.warns(DataNotice, match=rf"'a' has values such as 100000, far from the others around .*scaler='{kind}'"):
+    with pytest.warns(DataNotice, match=rf"has values such as 100000, far from the others around .*scaler='{kind}'"):
         make_forecast_data(Series("s", frame), window=4, horizon=1, scaler=kind)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DataNotice)
