@@ -86,7 +86,10 @@ class Run:
         the ends of intervals (yhat-lo-90, yhat-hi-90, ...), in original units."""
         import pandas as pd
 
-        table = pd.read_csv(self.path / "predictions.csv", dtype={"unique_id": str}, na_values={"unique_id": []})
+        path = self.path / "predictions.csv"
+        numbers = [name for name in pd.read_csv(path, nrows=0).columns if name != "unique_id"]  # an id "NA" is one
+        form: dict[str, Any] = {"dtype": {"unique_id": str}, "na_values": {key: [""] for key in numbers}}
+        table = pd.read_csv(path, keep_default_na=False, **form)
         return table.assign(unique_id=unguarded(table["unique_id"]))
 
 
