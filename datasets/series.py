@@ -396,14 +396,3 @@ def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: 
 def shown(time: Any) -> str:
     """A time of a series for a message: ``2024-01-31 07:05:00``, or a number of steps."""
     return str(pd.Timestamp(time)) if isinstance(time, np.datetime64) else str(time)
-
-
-def step_frame(values: np.ndarray, unique_id: str) -> pd.DataFrame:
-    """A frame of one series whose time is the row order: 0, 1, 2 and so on.
-
-    Args:
-        values: shape (points,), converted to float64.
-        unique_id: the one value of column ``unique_id``.
-    """
-    steps = np.arange(len(values), dtype=np.int64)
-    return pd.DataFrame({"unique_id": unique_id, "ds": steps, "y": np.asarray(values, dtype=np.float64)})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkan.datasets import DataError, Series, Session
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 
 
 def two_series(**changes):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkan.datasets import DataError, DataNotice, Scaler, Series, make_forecast_data
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 from qkan.datasets.windows.scalers import KINDS
 
 values = st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=20).map(np.array)

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qkan.datasets import DataError, Scaler, Series, SplitFractions, load_series, make_forecast_data
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 from qkan.datasets.windows.windows import PARTS
 
 
