@@ -17,7 +17,7 @@ from qkan.datasets.read import (
     series_from_frame,
 )
 from qkan.datasets.series import DataError, DataNotice, Series, Session, notice
-from qkan.datasets.steps import step_size
+from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
     ForecastData,
@@ -49,6 +49,7 @@ __all__ = [
     "available_series",
     "fit_scaler",
     "future_frame",
+    "has_clock",
     "keep_series",
     "last_windows",
     "left_out",

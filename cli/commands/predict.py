@@ -65,6 +65,7 @@ def predict(
     from qkan import forecasting
     from qkan._util.csv_cells import csv_text
     from qkan.cli.tables import count
+    from qkan.datasets import has_clock
     from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
     if out is not None:
@@ -73,10 +74,11 @@ def predict(
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
     options = {"horizon": horizon, "level": level, "conformal": conformal, "new_series": new_series}
     table = forecasting.predict(trained, data=data, future=future, **options)
+    text = csv_text(table, with_clock=has_clock(trained.data["frequency"]))
     if out is None:
-        click.echo(csv_text(table), nl=False)
+        click.echo(text, nl=False)
         return
     make_folder(out.parent)
-    content = csv_text(table).encode()
+    content = text.encode()
     write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

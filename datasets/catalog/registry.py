@@ -14,8 +14,9 @@ import pandas as pd
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
-from qkan.datasets.read import Columns, file_series, is_data_path, keep_series
-from qkan.datasets.series import DataError, Series, Session, step_frame
+from qkan.datasets.read import Columns, CsvForm, file_series, is_data_path, keep_series
+from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.steps import step_frame
 
 _COMPUTED = "computed"
 _FREE = "Apache-2.0 (computed by this package)"
@@ -110,7 +111,7 @@ def load_series(name: str) -> Series:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise DataError(
             f"unknown data {name!r}{hint}; choose one of {', '.join(SPECS)}, "
-            "or give the path of a .csv, .csv.gz or .parquet file"
+            "or give the path of a .csv, .csv.gz, .parquet or .xlsx file"
         )
     return SPECS[name].load()
 
@@ -127,26 +128,31 @@ def resolve_series(
     series: Sequence[str] = (),
     expected: str | None = None,
     frequency: str | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     **columns: Any,
 ) -> Series:
     """The series called ``name_or_path``, or the one in the file at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
     ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. ``columns``, ``expected`` and
-    ``frequency`` are those of :func:`qkan.datasets.read.table.series_from_frame` and make sense for files only.
-    ``series`` names those to keep of many, all if it is empty. A built-in series has no missing values; ``missing``
-    treats those of files and imports.
+    ``frequency`` are those of :func:`qkan.datasets.read.table.series_from_frame`, ``sep``, ``decimal`` and ``encoding``
+    those of :func:`qkan.datasets.read.file.read_series`; they make sense for files only. ``series`` names those to
+    keep of many, all if it is empty. A built-in series has no missing values; ``missing`` treats those of files and
+    imports.
 
     Raises:
         DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
             keep does not exist.
     """
     text = str(name_or_path)
-    chosen = Columns.named(**columns)
+    chosen, form = Columns.named(**columns), CsvForm(sep, decimal, encoding)
     if names_file(name_or_path):
         if chosen == Columns() and frequency is None and is_import(name_or_path):
             return read_import(Path(name_or_path), series, missing=missing)
-        return keep_series(file_series(Path(name_or_path), chosen, missing, (frequency, expected)), series)
+        steps = (frequency, expected)
+        return keep_series(file_series(Path(name_or_path), chosen, missing, steps=steps, form=form), series)
     given = [f"{name}={value!r}" for name, value in (*columns.items(), ("freq", frequency)) if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -32,13 +33,21 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
     if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
     absent, numbers, where = column.isna().to_numpy(dtype=bool), _as_floats(column), f"column {name!r}"
-    refuse_cell(np.isnan(numbers) & ~absent, where, column, ", not a number; correct or drop it")
+    bad = np.isnan(numbers) & ~absent
+    refuse_cell(bad, where, column, f", not a number; {_fix_of(column[bad].head(1).astype(str).sum())}")
     if not missing:
         refuse_cell(absent, where, None, MISSING)
     refuse_cell(np.isinf(numbers), where, numbers, "; every value must be finite, so correct it")
     large = f", outside +-{MAX_MAGNITUDE:g}; correct it, or choose a larger unit"
     refuse_cell(np.abs(numbers) > MAX_MAGNITUDE, where, numbers, large)
     return numbers
+
+
+def _fix_of(text: str) -> str:
+    """What to do about text in the place of a number."""
+    if re.fullmatch(r"[+-]?[\d.]+,\d+", text):
+        return "correct it, or say that numbers have decimal commas with decimal=','"
+    return "correct or drop it"
 
 
 def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | None, reason: str) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _WITHOUT_SEASON = 24  # steps of window and horizon
 _IN_MEMORY = Path("(in memory)")
-_OF_FILES = ("data", "series", "split")
+_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split")
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
 
+_OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
+"""Options that hold for a file of future covariates too."""
+
+
 def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
     """Return the quantiles that the model forecasts of every target of a part, original units.
 
@@ -212,7 +216,8 @@ def predict(
     chosen_levels(config, level, conformal)
     series = series_of(run, data, grown=True)
     if future is not None:
-        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+        given = {name: getattr(config, name) for name in _OF_FUTURE}
+        series = series.with_futr_exog(read_future(future, series, **given))
     table = forecast(run, series, horizon=horizon, level=level, conformal=conformal, new_series=new_series)
     return series.give_back(table)
 

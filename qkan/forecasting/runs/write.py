@@ -115,8 +115,12 @@ def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataF
 
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:
     """Write forecasts and errors on the test part: ``predictions.csv`` and ``metrics_by_series.csv``."""
-    write_text(out / "predictions.csv", csv_text(_predictions_frame(config, data, found.quantiles)))
-    write_text(out / "metrics_by_series.csv", csv_text(found.by_series))
+    from qkan.datasets import has_clock
+
+    series = data.series
+    table = series.give_back(_predictions_frame(config, data, found.quantiles))
+    write_text(out / "predictions.csv", csv_text(table, with_clock=has_clock(series.frequency)))
+    write_text(out / "metrics_by_series.csv", csv_text(series.give_back(found.by_series)))
 
 
 def _write_weights(out: Path, model: RecurrentForecaster) -> str:
