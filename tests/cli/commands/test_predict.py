@@ -130,7 +130,7 @@ def test_new_series_are_forecast_when_asked(hourly: tuple[Path, Path], tmp_path:
     assert "was not trained on series 'c'" in done.stderr
     assert done.stderr.endswith("scale each by its own last window with --new-series scale\n")
     done = qkan("predict", hourly[0], "--data", tmp_path / "new.csv", "--new-series", "scale")
-    assert pd.read_csv(io.StringIO(done.stdout))["yhat"].round(-2).tolist()[0] == 9200
+    assert pd.read_csv(io.StringIO(done.stdout))["LSTM"].round(-2).tolist()[0] == 9200
     assert qkan("evaluate", hourly[0], "--data", tmp_path / "new.csv", "--new-series", "scale").exit_code == 0
 
 
