@@ -8,6 +8,7 @@ from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_seri
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.read import (
     as_pandas,
+    first_values,
     future_frame,
     keep_series,
     left_out,
@@ -47,6 +48,7 @@ __all__ = [
     "as_pandas",
     "autocorrelation",
     "available_series",
+    "first_values",
     "fit_scaler",
     "future_frame",
     "has_clock",

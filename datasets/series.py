@@ -285,14 +285,6 @@ class Series:
         """Values of covariate columns, float64, shape (rows, names)."""
         return self.frame[list(names)].to_numpy(dtype=np.float64).reshape(len(self.frame), len(names))
 
-    def first_values(self, lengths: Sequence[int]) -> Series:
-        """The same series as it was when they had so many values each, without future rows."""
-        place = np.arange(len(self.frame)) - np.repeat(self.starts[:-1], self.lengths)
-        kept = place < np.repeat(np.asarray(lengths, dtype=np.int64), self.lengths)
-        observed = None if self.observed is None or self.observed[kept].all() else self.observed[kept]
-        frame = self.frame[kept].reset_index(drop=True)
-        return replace(self, frame=frame, observed=observed, futr_exog=None)
-
     def with_futr_exog(self, futr_exog: pd.DataFrame | None) -> Series:
         """The same series with other future rows."""
         return replace(self, futr_exog=futr_exog)

@@ -54,3 +54,11 @@ def left_out(names: Sequence[str], total: int, reason: str) -> str:
     """What to say of series that are ``reason``, such as "too short", while others are not."""
     some = ", ".join(map(shortened, names[:5])) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
     return f"left out {len(names):,} of {total:,} series, {reason}: {some}"
+
+
+def first_values(series: Series, lengths: Sequence[int]) -> Series:
+    """The series as they were when they had so many values each, without future rows."""
+    place = np.arange(len(series.frame)) - np.repeat(series.starts[:-1], series.lengths)
+    kept = place < np.repeat(np.asarray(lengths, dtype=np.int64), series.lengths)
+    observed = None if series.observed is None or series.observed[kept].all() else series.observed[kept]
+    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, futr_exog=None)

@@ -96,12 +96,14 @@ def series_of(run: Trained, data: str | Path | Series | None, *, grown: bool = F
 
 def _before_it_grew(run: Trained, series: Series) -> Series | None:
     """Return the data as the run was trained on it, if it has only got more values behind them."""
+    from qkan.datasets import first_values
+
     lengths = run.data.get("lengths")
     if series.ids != run.scaler.ids or not isinstance(lengths, list) or len(lengths) != len(series.ids):
         return None
     if not all(isinstance(one, int) and 0 < one <= now for one, now in zip(lengths, series.lengths, strict=True)):
         return None
-    before = series.first_values(lengths)
+    before = first_values(series, lengths)
     return before if before.fingerprint() == run.data["fingerprint"] else None
 
 

@@ -96,15 +96,14 @@ def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataF
     """
     path = folder / VALIDATION
     try:
-        frame = pd.read_csv(
-            io.BytesIO(read_bytes(path)),
-            dtype={"unique_id": str, "unit": np.float64},
-            keep_default_na=False,
-            na_values={"unit": [""]},
-            float_precision="round_trip",
+        texts = pd.read_csv(io.BytesIO(read_bytes(path)), dtype=str, keep_default_na=False)
+        times = (lambda own: own.astype(np.int64)) if frequency is None else pd.to_datetime
+        frame = texts.assign(
+            **{name: times(texts[name]) for name in ("ds", "cutoff")},
+            step=texts["step"].astype(np.int64),
+            **{name: texts[name].astype(np.float64) for name in ("y", model)},  # exactly as it was written
+            unit=texts["unit"].replace("", "nan").astype(np.float64),
         )
-        if frequency is not None:
-            frame = frame.assign(ds=pd.to_datetime(frame["ds"]), cutoff=pd.to_datetime(frame["cutoff"]))
         units, frame["unique_id"] = frame["unit"], unguarded(frame["unique_id"])
         return check_frame(frame.drop(columns="unit"), (model,)).assign(unit=units)
     except (ValueError, KeyError, TypeError) as error:
