@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from qkan._util.csv_cells import unguarded
+from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.limits import TooLargeError, open_text, read_parquet
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
 from qkan.datasets.series import DataError, Series, shortened
@@ -143,6 +144,15 @@ def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
                 frame = pd.read_csv(file, **form)
         except pd.errors.ParserWarning as warning:
             raise ValueError("its rows have more fields than its first line has names") from warning
+    large = [name for name in others if frame[name].dtype == "float64" and (frame[name].abs() >= EXACT).any()]
+    if (
+        large
+    ):  # beside a missing value, pandas has made floats of whole numbers; their texts tell whether it rounded any
+        with open_text(path) as file:
+            texts = pd.read_csv(file, **(form | {"dtype": dict.fromkeys(others, str)}))
+        for name in large:
+            if rounded_cells(texts[name]).any():
+                frame[name] = texts[name]
     names = pd.Series(list(map(str, frame.columns)))
     if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
         raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
