@@ -73,7 +73,10 @@ def _is_rounded(value: Any) -> bool:
     if isinstance(value, Decimal):
         small = value.is_finite() and abs(value) <= MAX_MAGNITUDE
         value = int(value) if small and value == value.to_integral_value() else 0
-    return isinstance(value, Integral) and EXACT < abs(int(value)) <= MAX_MAGNITUDE and int(float(value)) != int(value)
+    if not isinstance(value, Integral) or not EXACT < abs(int(value)) <= MAX_MAGNITUDE:
+        return False
+    held = float(value)
+    return int(held) != value and Decimal(repr(held)) != int(value)  # 10^23 is not held, but comes back as 1e23
 
 
 def _as_floats(column: pd.Series) -> np.ndarray:
