@@ -126,7 +126,8 @@ def as_options(message: str) -> str:
     known = "|".join(sorted(names | {"overwrite", "resume"}))
 
     def option(match: re.Match[str]) -> str:
-        name, value = match["name"].replace("_", "-"), match["value"].strip("'\"(),")
+        name, value = match["name"].replace("_", "-"), match["value"]
+        value = value[1:-1] if value[0] in "'\"" else value.strip("'\"(),")
         if value in ("True", "False"):
             return f"--{name}" if value == "True" else f"--no-{name}"
         return f"--{name} {value.replace(', ', ',')}"

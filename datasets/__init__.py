@@ -8,7 +8,7 @@ from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_seri
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.read import as_pandas, future_frame, like, read_future, read_series, series_from_frame
 from qkan.datasets.series import DataError, DataNotice, Series, Session
-from qkan.datasets.steps import step_size
+from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
     ForecastData,
@@ -39,6 +39,7 @@ __all__ = [
     "available_series",
     "fit_scaler",
     "future_frame",
+    "has_clock",
     "last_windows",
     "like",
     "load_series",

@@ -38,7 +38,8 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
     if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
     absent, numbers, where = column.isna().to_numpy(dtype=bool), _as_floats(column), f"column {name!r}"
-    refuse_cell(np.isnan(numbers) & ~absent, where, column, ", not a number; correct or drop it")
+    bad = np.isnan(numbers) & ~absent
+    refuse_cell(bad, where, column, f", not a number; {_fix_of(column[bad].head(1).astype(str).sum())}")
     rounded = ", a whole number above 2^53 that would be rounded; subtract a constant, or choose a larger unit"
     refuse_cell(rounded_cells(column), where, column, rounded)
     if not missing:
@@ -47,6 +48,13 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
     large = f", outside +-{MAX_MAGNITUDE:g}; correct it, or choose a larger unit"
     refuse_cell(np.abs(numbers) > MAX_MAGNITUDE, where, numbers, large)
     return numbers
+
+
+def _fix_of(text: str) -> str:
+    """What to do about text in the place of a number."""
+    if re.fullmatch(r"[+-]?[\d.]+,\d+", text):
+        return "correct it, or say that numbers have decimal commas with decimal=','"
+    return "correct or drop it"
 
 
 def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | None, reason: str) -> None:

@@ -53,6 +53,16 @@ def in_memory(tensor: Tensor) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
+def fix_gradient_strides(tensor: Tensor | None) -> Tensor | None:
+    """The same tensor, whose gradient gets its strides.
+
+    A gradient may have any stride along a dimension of size 1. DistributedDataParallel wants those of the parameter.
+    """
+    if tensor is None or not tensor.requires_grad or 1 not in tensor.shape:
+        return tensor
+    return tensor.flatten().view(tensor.shape)
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """No autocast on ``device``, if it has one at all (the meta device has none)."""
     known = torch.amp.is_autocast_available(device.type)

@@ -73,22 +73,29 @@ def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.M
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
 
-def affine(in_features: int, out_features: int, bias: bool, bound: float, options: CircuitOptions) -> nn.Linear:
-    """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
-    linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
-    reset_affine(linear, bound, options.get("generator"))
-    return linear
+class Affine(nn.Linear):
+    """An nn.Linear that draws weights and bias from U(-bound, bound), whoever resets it.
 
+    Args:
+        in_features, out_features, bias: as in nn.Linear.
+        bound: of the initial values.
+        options: device, dtype and generator are used.
+    """
 
-def reset_affine(linear: nn.Linear, bound: float, generator: torch.Generator | None) -> None:
-    """Draw weights and bias from U(-bound, bound)."""
-    for parameter in linear.parameters():
-        uniform_(parameter, bound, generator)
+    def __init__(self, in_features: int, out_features: int, bias: bool, bound: float, options: CircuitOptions) -> None:
+        self.bound = bound  # nn.Linear draws as it is made
+        super().__init__(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
+        self.reset_parameters(options.get("generator"))
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        for parameter in self.parameters():
+            uniform_(parameter, self.bound, generator)
 
 
 def reset_latent(latent: nn.Module, generator: torch.Generator | None) -> None:
     """Draw a latent network afresh: ours from ``generator``, others by their own ``reset_parameters``."""
-    if isinstance(latent, GRKAN):  # draws its linear maps itself, other than they would
+    if isinstance(latent, GRKAN):  # draws its linear maps itself
         latent.reset_parameters(generator)
         return
     for child in latent.children():
@@ -133,15 +140,15 @@ class JHCGNet(nn.Module):
         self.latent_features = positive_int("latent_features", latent_features)
         if latent == "qkan":
             options.setdefault("base_activation", None)
-        self.encoder = affine(in_features, latent_features, bias, 1 / math.sqrt(in_features), options)
+        self.encoder = Affine(in_features, latent_features, bias, 1 / math.sqrt(in_features), options)
         self.latent = build_latent(latent, latent_features, options)
-        self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
+        self.decoder = Affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
-        reset_affine(self.encoder, 1 / math.sqrt(self.in_features), generator)
+        self.encoder.reset_parameters(generator)
         reset_latent(self.latent, generator)
-        reset_affine(self.decoder, 1 / math.sqrt(self.latent_features), generator)
+        self.decoder.reset_parameters(generator)
 
     def init_weights(self) -> None:
         """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""

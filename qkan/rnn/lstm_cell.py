@@ -127,7 +127,7 @@ class QKANLSTMCell(HasBackend):
         own: list[Tensor | None] = [gates._parameters["bias"]]
         for name in ("input", "hidden"):
             layer = gates._modules[name]
-            if not isinstance(layer, FrozenLayer):
+            if not isinstance(layer, FrozenLayer) or layer._forward_hooks or layer._forward_pre_hooks:
                 return None
             own += [*layer._buffers.values(), *layer.phi._buffers.values()]
         return [tensor for tensor in own if tensor is not None]

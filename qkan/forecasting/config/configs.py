@@ -41,6 +41,9 @@ class DataAndTrainingOptions:
     data: str
     time_col: str | None = None
     time_format: str | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
     target_col: str | None = None
     id_col: str | None = None
     series: tuple[str, ...] = ()

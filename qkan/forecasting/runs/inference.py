@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
 
+_OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
+"""Options that hold for a file of future covariates too."""
+
+
 class Trained(Protocol):
     """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
 
@@ -211,7 +215,9 @@ def predict(
     interval_columns(config, level)
     series = series_of(run, data)
     if future is not None:
-        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+        series = series.with_futr_exog(
+            read_future(future, series, **{name: getattr(config, name) for name in _OF_FUTURE})
+        )
     return series.give_back(forecast(run, series, horizon=horizon, level=level, new_series=new_series))
 
 

@@ -164,11 +164,11 @@ def test_missing_file(tmp_path):
 
 
 def test_folder(tmp_path):
-    assert "is a folder; give the path of one .csv, .csv.gz, .parquet file" in complaint(tmp_path)
+    assert "is a folder; give the path of one .csv, .csv.gz, .parquet, .xlsx file" in complaint(tmp_path)
 
 
 def test_unknown_kind_of_file(write):
-    assert "book.xlsx' is none of .csv, .csv.gz, .parquet" in complaint(write("y\n1\n", "book.xlsx"))
+    assert "book.ods' is none of .csv, .csv.gz, .parquet, .xlsx" in complaint(write("y\n1\n", "book.ods"))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet"])
@@ -256,7 +256,7 @@ def test_several_numeric_columns(write):
 
 
 def test_no_numeric_column(write):
-    assert "has no numeric column among 'a;b'; name the one" in complaint(write("a;b\n1;2\n3;4\n5;6\n"))
+    assert "has no numeric column among 'a:b'; name the one" in complaint(write("a:b\n1:2\n3:4\n5:6\n"))
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_no_numeric_column(write):
     ("value", "what"),
     [
         ("abc", "'abc', not a number; correct or drop it"),
-        ('"1,5"', "'1,5', not a number; correct or drop it"),
+        ('"1,5"', "'1,5', not a number; correct it, or say that numbers have decimal commas with decimal=','"),
         (
             "",
             MISSING,
