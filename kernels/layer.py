@@ -105,11 +105,11 @@ class CircuitLayer:
 
     def _fix_strides(self) -> None:
         """Give gradients the strides of their tensors, which operations on whole layers do not all keep."""
-        self.theta = fix_gradient_strides(self.theta)  # type: ignore[assignment]
+        self.theta = fix_gradient_strides(self.theta)
         self.weight, self.bias = fix_gradient_strides(self.weight), fix_gradient_strides(self.bias)
         self.edge_weight = fix_gradient_strides(self.edge_weight)
         if self.base is not None:
-            self.base = self.base[0], fix_gradient_strides(self.base[1])  # type: ignore[assignment]
+            self.base = self.base[0], fix_gradient_strides(self.base[1])
 
     @property
     def _one_per_input(self) -> bool:

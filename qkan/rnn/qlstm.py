@@ -107,8 +107,8 @@ class CircuitGates(Gates):
         values, matrix = engine.prepare(self.theta, tuple(table.to(self.theta.device) for table in self._tables))
         encoder: Tensor | None = None
         if not call and is_linear(self.hidden_encoder):
-            encoder = fix_gradient_strides(self.hidden_encoder.weight).t()  # type: ignore[union-attr]
-        own: Tensor = fix_gradient_strides(self.decoder)  # type: ignore[assignment]
+            encoder = fix_gradient_strides(self.hidden_encoder.weight).t()
+        own: Tensor = fix_gradient_strides(self.decoder)
         decoder = torch.block_diag(*own.unflatten(0, (_GATES, -1)).transpose(1, 2))
         bias = self.bias
         if matrix is not None:
