@@ -177,6 +177,8 @@ class HQKAN(JHCGNet):
         norm_layer: a function from the latent width to a module in front of the decoder, or None.
         bias: whether encoder and decoder have one.
         drop: dropout probability behind the latent and behind the decoder, or one for each.
+        use_conv: for images (batch, in_features, height, width): the same block at every place, as 1 x 1 convolutions
+            are; ``norm_layer`` then gets (batch, latent width, height, width).
         options: keyword options of :class:`qkan.QKANLayer`.
 
     Raises:
@@ -192,6 +194,7 @@ class HQKAN(JHCGNet):
         norm_layer: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         drop: float | tuple[float, float] = 0.0,
+        use_conv: bool = False,
         **options: Unpack[LayerOptions],
     ) -> None:
         out_features = in_features if out_features is None else out_features
@@ -199,9 +202,26 @@ class HQKAN(JHCGNet):
         self.norm = nn.Identity() if norm_layer is None else norm_layer(self.latent_features)
         self.norm.to(device=options.get("device"), dtype=options.get("dtype"))
         behind_latent, behind_decoder = pair(drop)
+        self.use_conv = use_conv
         self.drop, self.out_drop = nn.Dropout(behind_latent), nn.Dropout(behind_decoder)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
+        """Apply the block to ``x`` (..., in_features), or (batch, in_features, height, width) with ``use_conv``.
+
+        Raises:
+            ValueError: another size.
+            TypeError: an input that is not floating point.
+        """
+        if not self.use_conv:
+            check_input(x, self.in_features, type(self).__name__)
+            return self.out_drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))
+        if isinstance(x, Tensor) and (x.dim() not in (3, 4) or x.shape[-3] != self.in_features):
+            raise ValueError(
+                f"{type(self).__name__} with use_conv needs ([batch,] {self.in_features}, height, width), "
+                f"got {tuple(x.shape)}"
+            )
+        x = x.movedim(-3, -1)
         check_input(x, self.in_features, type(self).__name__)
-        return self.out_drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))
+        latent = self.drop(self.latent(self.encoder(x)))
+        latent = self.norm(latent.movedim(-1, -3)).movedim(-3, -1)
+        return self.out_drop(self.decoder(latent)).movedim(-1, -3)

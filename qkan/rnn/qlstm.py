@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from qkan._util.optional import require_pennylane
 from qkan.kan.jhcg import Affine
 from qkan.kernels.common.host_sync import gibibytes, memory
+from qkan.kernels.common.tensors import fix_gradient_strides
 from qkan.kernels.multiqubit import circuit as entangled
 from qkan.kernels.multiqubit import pauli, statevector
 from qkan.kernels.registry import Registry
@@ -104,8 +105,11 @@ class CircuitGates(Gates):
         self._check_memory(steps)
         engine = BACKENDS.choose(self.backend, (self.qubits, self.layers), ())
         values, matrix = engine.prepare(self.theta, tuple(table.to(self.theta.device) for table in self._tables))
-        encoder = None if call or not is_linear(self.hidden_encoder) else self.hidden_encoder.weight.t()
-        decoder = torch.block_diag(*self.decoder.unflatten(0, (_GATES, -1)).transpose(1, 2))
+        encoder: Tensor | None = None
+        if not call and is_linear(self.hidden_encoder):
+            encoder = fix_gradient_strides(self.hidden_encoder.weight).t()
+        own: Tensor = fix_gradient_strides(self.decoder)
+        decoder = torch.block_diag(*own.unflatten(0, (_GATES, -1)).transpose(1, 2))
         bias = self.bias
         if matrix is not None:
             decoder = decoder.to(matrix.dtype)

@@ -6,7 +6,6 @@ import math
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -98,7 +97,7 @@ def _array(tensor: Tensor, *shape: int) -> Any:
     tensor = tensor.detach().contiguous()
     if tensor.numel() != math.prod(shape):
         raise ValueError(f"a tensor of shape {tuple(tensor.shape)} does not fit: circuits need {shape}")
-    return tensor.view(shape).numpy() if tensor.numel() == 0 else np.asarray(_Memory(tensor, shape))
+    return tensor.view(shape).numpy() if tensor.numel() == 0 else _kernel().from_memory(_Memory(tensor, shape))
 
 
 class Case:
