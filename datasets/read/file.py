@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
+from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
 from qkan.datasets.read.limits import TooLargeError, check_unpacked, open_text, read_parquet
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
@@ -184,6 +185,7 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
                 frame = pd.read_csv(file, **form)
         except pd.errors.ParserWarning as warning:
             raise ValueError("its rows have more fields than its first line has names") from warning
+    _keep_whole_numbers(path, frame, others, form)
     names = pd.Series(list(map(str, frame.columns)))
     if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
         raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
@@ -194,6 +196,24 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
         frame[ids] = unguarded(frame[ids])  # as our own tables have them
     filled = np.flatnonzero(~(frame.isna() | (frame == "")).all(axis=1).to_numpy())
     return frame.iloc[: filled[-1] + 1 if filled.size else 0]  # blank lines at the end are no values
+
+
+def _keep_whole_numbers(path: Path, frame: pd.DataFrame, names: list[str], form: dict[str, Any]) -> None:
+    """Put the texts of whole numbers in the place of floats that are not the same; who uses the column refuses them.
+
+    Beside a missing value pandas makes floats of whole numbers, and texts of those above 2^63.
+    """
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = frame[name].mask(frame[name].isin(_MISSING))  # a missing one among texts is ""
+    large = [name for name in names if frame[name].dtype == "float64" and (frame[name].abs() >= EXACT).any()]
+    if not large:
+        return
+    with open_text(path) as file:
+        texts = pd.read_csv(file, **(form | {"dtype": dict.fromkeys(frame.columns, str)}))
+    for name in large:
+        if rounded_cells(texts[name]).any():
+            frame[name] = texts[name]
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
