@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -266,7 +267,7 @@ def series_of(run: Trained, data: str | Path | Series | None) -> Series:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or is not there any more.
     """
-    from qkan.datasets import Series, names_file
+    from qkan.datasets import DataNotice, Series, names_file
 
     if isinstance(data, Series):
         return data
@@ -278,7 +279,10 @@ def series_of(run: Trained, data: str | Path | Series | None) -> Series:
             f"the file {own!r} that {run.path} was trained on is not there any more; "
             "to use other values, name them: data=... (--data on the command line)"
         )
-    series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
+    with warnings.catch_warnings():
+        if data is None:  # the training said what was decided about it
+            warnings.simplefilter("ignore", DataNotice)
+        series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
     if data is None and series.fingerprint() != run.data["fingerprint"]:
         raise RunError(
             f"the data {run.config.data!r} has changed since {run.path} was trained; "
