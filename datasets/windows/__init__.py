@@ -4,7 +4,15 @@ from qkan.datasets.windows.calendar import CALENDAR
 from qkan.datasets.windows.channels import fit_scaler
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
-from qkan.datasets.windows.windows import PARTS, ForecastData, Part, Windows, last_windows, make_forecast_data
+from qkan.datasets.windows.windows import (
+    PARTS,
+    ForecastData,
+    Part,
+    Windows,
+    last_windows,
+    make_forecast_data,
+    too_short,
+)
 
 __all__ = [
     "CALENDAR",
@@ -20,4 +28,5 @@ __all__ = [
     "fit_scaler",
     "last_windows",
     "make_forecast_data",
+    "too_short",
 ]

@@ -133,6 +133,13 @@ class ForecastData:
         windows: Windows = getattr(self, name)
         return windows
 
+    def with_validation_horizon(self, horizon: int) -> ForecastData:
+        """The same data with validation windows of another number of target steps."""
+        if self.validation.horizon == horizon:
+            return self
+        empty = replace(self.validation, horizon=horizon)
+        return replace(self, validation=_cut(self.series, empty, self.boundaries[:, 0], self.boundaries[:, 1]))
+
     def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
         """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""
         return self.scaler.inverse_transform(values, series_index)
@@ -247,16 +254,36 @@ def last_windows(
     return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
 
 
-def _check_lengths(
+def too_short(
+    series: Series, *, window: int, horizon: int, trained_horizon: int | None = None, split: Split | None = None
+) -> np.ndarray:
+    """Which series hold no window in one of the parts, bool, shape (series,); arguments as of `make_forecast_data`."""
+    split = SplitFractions() if split is None else split
+    trained = horizon if trained_horizon is None else trained_horizon
+    boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
+    short = np.zeros(len(series.ids), dtype=bool)
+    for _, sizes, need, _ in _needs(series, boundaries, window, horizon, trained, split):
+        short |= sizes < need
+    return short
+
+
+def _needs(
     series: Series, boundaries: np.ndarray, window: int, horizon: int, trained: int, split: Split
-) -> None:
+) -> list[tuple[str, np.ndarray, int, str]]:
+    """Name, sizes of all series, the smallest size that holds a window and what that is, of every part."""
     train, validation = boundaries[:, 0], boundaries[:, 1] - boundaries[:, 0]
     needs = [("training", train, window + trained, "window + horizon")]
     if split.has_validation:
         needs.append(("validation", validation, trained, "horizon"))
     if split.has_test:
         needs.append(("test", series.lengths - boundaries[:, 1], horizon, "horizon"))
-    for part, sizes, need, what in needs:
+    return needs
+
+
+def _check_lengths(
+    series: Series, boundaries: np.ndarray, window: int, horizon: int, trained: int, split: Split
+) -> None:
+    for part, sizes, need, what in _needs(series, boundaries, window, horizon, trained, split):
         short = np.flatnonzero(sizes < need)
         if short.size:
             index = int(short[0])

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from qkan.forecasting.config.options import (
     CALENDAR,
+    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     COMPARED_CELLS,
@@ -51,6 +52,8 @@ class DataAndTrainingOptions:
     future_cols: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
+    freq: str | None = None
+    season: tuple[int, ...] = ()
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -176,6 +179,11 @@ class TrainConfig(DataAndTrainingOptions):
                     f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
                     f"leave it out or choose one of the cells {takers}"
                 )
+
+    @property
+    def model_name(self) -> str:
+        """What the trained model is called wherever it is named: ``QKAN-LSTM``, ``LSTM``, ..."""
+        return CELL_NAMES[self.cell]
 
     @property
     def processes(self) -> int:

@@ -38,7 +38,7 @@ CELL_NAMES: dict[str, str] = {
     "qlstm": "QLSTM",
     "gr-kan": "GR-KAN-LSTM",
 }
-"""What the columns of forecasts are called, by cell."""
+"""What a trained model is called in columns of forecasts, tables and plots, by cell."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
@@ -131,6 +131,7 @@ _FEATURES = Several(
 _LEVELS = Several(LEVEL, "percentages, each of them once", "percentage", "80,90")
 _CELLS = Several(Choice(CELLS), "one or more values, each named once", "cell", item_name="cell", least=1)
 _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once", "whole number", "50,125,375", least=1)
+_SEASONS = Several(Whole(1, 100_000), "whole numbers of steps, each of them once", "whole number", "24,168")
 _BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
 
 OPTIONS: dict[str, Option] = {
@@ -160,6 +161,11 @@ OPTIONS: dict[str, Option] = {
         "Series that the forecaster was not trained on, and other steps of time: refuse them, or scale each new series "
         "by its own last window.",
         Choice(NEW_SERIES),
+    ),
+    "freq": Option(
+        "Step between two times of the file: an alias of pandas such as h, 5min or MS.  [default: found in the times]",
+        TEXT,
+        True,
     ),
     "past_cols": Option("Covariates of the file known up to now only, separated by commas.", COLUMNS),
     "future_cols": Option(
@@ -196,8 +202,16 @@ OPTIONS: dict[str, Option] = {
     "qubits": Option("Qubits of each gate's circuit (qlstm).", Whole(1, 12)),
     "circuit_layers": Option("Entangling layers of each gate's circuit (qlstm).", Whole(1, 64)),
     "bias": Option("Bias of the gates.", FLAG),
-    "window": Option("Past values that the model sees, in steps.", Whole(1, 100_000)),
-    "horizon": Option("Future values to predict, in steps.", HORIZON),
+    "season": Option(
+        "Seasons in steps, separated by commas; 1 for none.  [default: those usual for the step of the times]", _SEASONS
+    ),
+    "window": Option(
+        "Past values that the model sees, in steps.  [default: two of the shortest season of up to 48 steps, or 12]",
+        Whole(1, 100_000),
+    ),
+    "horizon": Option(
+        "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
+    ),
     "strategy": Option(
         "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)
     ),
