@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,7 +63,7 @@ def series_of(run: Trained, data: str | Path | Series | None, *, grown: bool = F
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or is not there any more.
     """
-    from qkan.datasets import Series, keep_series, names_file, notice
+    from qkan.datasets import DataNotice, Series, keep_series, names_file, notice
 
     if isinstance(data, Series):
         return data
@@ -74,7 +75,10 @@ def series_of(run: Trained, data: str | Path | Series | None, *, grown: bool = F
             f"the file {own!r} that {run.path} was trained on is not there any more; "
             "to use other values, name them: data=..."
         )
-    series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
+    with warnings.catch_warnings():
+        if data is None:  # the training said what was decided about it
+            warnings.simplefilter("ignore", DataNotice)
+        series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
     if data is not None:
         return series
     if series.ids != run.scaler.ids:

@@ -102,6 +102,7 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_an_hourly_forecast_at_midnight_keeps_its_time(hourly: tuple[Path, Path], qkan) -> None:
     done = qkan("predict", hourly[0])
+    assert done.stderr == ""  # the training said which column holds the times
     lines = done.stdout.splitlines()
     assert [line.rpartition(",")[0] for line in lines[1:]] == ["b,2024-01-04 00:00:00", "a,2024-01-04 00:00:00"]
     assert pd.read_csv(hourly[0] / "predictions.csv")["unique_id"].unique().tolist() == ["b", "a"]
