@@ -11,7 +11,7 @@ from qkan.kan.edge_activity import edge_activity
 from qkan.layers.options import finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
-SPARSE_L1, SPARSE_ENTROPY = 0.006, 0.008  # for targets of variance 1; docs/kan-formula.md shows what they find
+SPARSE_L1, SPARSE_ENTROPY = 0.006, 0.008  # for targets of variance 1; docs/kan-toolbox-formula.md shows what they find
 
 
 def sparse_weights(y: Tensor | None) -> dict[str, float]:
