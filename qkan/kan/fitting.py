@@ -79,8 +79,7 @@ def fit(
         batch_size: samples of one step of Adam, drawn anew every epoch; None takes all. LBFGS always takes all.
         loss: ``"mse"``, or a function of prediction and target that gives a scalar, for example ``F.cross_entropy``.
         l1, entropy: weights of the model's ``regularization(x, l1=, entropy=)``, which :class:`qkan.QKAN` has.
-        sparse: take the weights of :func:`qkan.kan.regularization.sparse_weights`, which leave what the function needs
-            and little else: then prune, and fit again without it. In place of ``l1`` and ``entropy``.
+        sparse: take the l1 and entropy of :func:`qkan.kan.regularization.sparse_weights`, which leave few edges.
         generator: source of the order of batches; None takes torch's default one.
         callback: called with every row of the history; the fit ends when it returns True.
 
@@ -99,7 +98,7 @@ def fit(
         if not budget["adam"]:
             raise ValueError(f"batch_size {batch_size} is for Adam, but LBFGS takes all samples; leave it out")
     weights = {"l1": finite_float("l1", l1), "entropy": finite_float("entropy", entropy)}
-    if sparse is not False and sparse is not True:
+    if not isinstance(sparse, bool):
         raise TypeError(f"sparse must be True or False, got {sparse!r}; numbers of your own are l1 and entropy")
     if sparse:
         if any(weights.values()):
