@@ -52,14 +52,14 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
-    from qkan.forecasting.data.load import load_windows
+    from qkan.forecasting.data.load import as_cut, load_windows
     from qkan.forecasting.training.distributed import rank_of
 
     if rank := rank_of(config):
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
     data = load_windows(config)
-    print_plan(config, data, out)
+    print_plan(as_cut(config, data), data, out)
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)

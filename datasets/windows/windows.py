@@ -13,6 +13,7 @@ from qkan.datasets.series import DataError, Series
 from qkan.datasets.windows.calendar import check_calendar
 from qkan.datasets.windows.channels import fit_scaler, futr_exog_after, futr_exog_channels, observed_channels
 from qkan.datasets.windows.scalers import Scaler
+from qkan.datasets.windows.seasons import seasons_of
 from qkan.datasets.windows.splits import Split, SplitFractions
 
 Part = Literal["train", "validation", "test"]
@@ -110,6 +111,7 @@ class ForecastData:
         window: input steps.
         horizon: target steps of the test part.
         boundaries: end of the training and of the validation part of every series, int64, shape (series, 2).
+        seasons: lengths of the seasons whose phases the inputs hold, in steps.
     """
 
     series: Series
@@ -121,6 +123,7 @@ class ForecastData:
     window: int
     horizon: int
     boundaries: np.ndarray
+    seasons: tuple[int, ...] = ()
 
     def part(self, name: Part) -> Windows:
         """The windows of the part called ``train``, ``validation`` or ``test``.
@@ -164,6 +167,8 @@ def make_forecast_data(
     split: Split | None = None,
     scaler: str | Scaler = "minmax",
     calendar: Sequence[str] = (),
+    seasons: str | Sequence[int] = (),
+    seasonal_lags: bool = False,
     trained_horizon: int | None = None,
 ) -> ForecastData:
     """Split every series by time, scale it by its training part and cut it into windows.
@@ -180,6 +185,10 @@ def make_forecast_data(
         scaler: one of ``scalers.KINDS``, fitted here on the training parts; or a fitted scaler of the same series,
             such as the one a model was trained with.
         calendar: features of the time that the inputs hold; see `qkan.datasets.windows.calendar`.
+        seasons: the seasons whose phase angles the inputs hold, behind all other channels: lengths in steps, ``"auto"``
+            or ``"none"``; see `qkan.datasets.windows.seasons` and `qkan.datasets.windows.phases`.
+        seasonal_lags: begin the inputs so much earlier than ``window`` that they hold the values one season before
+            every step after an input.
         trained_horizon: target steps of the windows for training and validation; None takes ``horizon``.
 
     Raises:
@@ -194,10 +203,12 @@ def make_forecast_data(
     split = SplitFractions() if split is None else split
     check_calendar(calendar)
     boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
+    found = seasons_of(series, boundaries[:, 0], seasons or "none")
+    window += max(found) - 1 if seasonal_lags and found else 0
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
     _check_scaler(series, fitted)
-    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar)
+    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar, found)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     none = np.zeros(0, dtype=np.int64)
     empty = Windows(values, futr_exog, series.observed, none, none, none, window, horizon, series.missing == "mask")
@@ -215,11 +226,17 @@ def make_forecast_data(
                 f"no window in the {part} part of {series.name!r} has an observed target; "
                 "use another split, or give more data"
             )
-    return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries)
+    return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries, found)
 
 
 def last_windows(
-    series: Series, *, window: int, steps: int, scaler: Scaler, calendar: Sequence[str] = ()
+    series: Series,
+    *,
+    window: int,
+    steps: int,
+    scaler: Scaler,
+    calendar: Sequence[str] = (),
+    seasons: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is known at the end of every series, to forecast what follows.
 
@@ -228,7 +245,7 @@ def last_windows(
         window: input steps.
         steps: future steps.
         scaler: of the same series.
-        calendar: features of the time.
+        calendar, seasons: as of `make_forecast_data`.
 
     Returns:
         float32 arrays: channels known up to now, shape (series, window, channels), and channels known in advance, at
@@ -242,8 +259,8 @@ def last_windows(
             raise DataError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
     _check_scaler(series, scaler)
     rows = series.starts[1:, None] - window + np.arange(window)
-    futr_exog = futr_exog_channels(series, scaler, calendar)[rows]
-    after = futr_exog_after(series, scaler, calendar, steps)
+    futr_exog = futr_exog_channels(series, scaler, calendar, seasons)[rows]
+    after = futr_exog_after(series, scaler, calendar, steps, seasons)
     return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
-from qkan.forecasting.data.load import cut_windows
+from qkan.forecasting.data.load import as_cut, cut_windows
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -244,7 +244,8 @@ class Forecaster:
         from qkan.datasets import LastSteps
 
         split = LastSteps(val_size, at_least=self.config.trained_horizon)
-        fitted = fit_forecaster(self.config, cut_windows(series, self.config, split=split), progress=progress)
+        data = cut_windows(series, self.config, split=split)
+        fitted = fit_forecaster(as_cut(self.config, data), data, progress=progress)
         fitted.check_converged()
         self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), series, fitted.result.history
 

@@ -18,6 +18,7 @@ from qkan.forecasting.config.kinds import (
     TEXT,
     Choice,
     Kind,
+    Seasons,
     Several,
     Split,
     Whole,
@@ -59,6 +60,13 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
+LEVELS_REMOVED: tuple[str, ...] = ("last", "mean", "window", "none")
+"""What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
+
+SEASON_ENCODINGS: tuple[str, ...] = ("circuit", "sincos", "table")
+
+DECODERS: tuple[str, ...] = ("last", "steps")
+
 PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 """Lightning's names of what training computes in; weights are kept in the wider of the two."""
 
@@ -87,6 +95,7 @@ LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1
 
 HIDDEN_SIZE = Whole(1, 4096)
 HORIZON = Whole(1, 10_000)
+SEASON = Seasons(100_000)
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,29 @@ OPTIONS: dict[str, Option] = {
     "bias": Option("Bias of the gates.", FLAG),
     "window": Option("Past values that the model sees, in steps.", Whole(1, 100_000)),
     "horizon": Option("Future values to predict, in steps.", HORIZON),
+    "level": Option(
+        "What is taken from every window and put back on its forecast: its last value, its mean, mean and scale "
+        "(window), or nothing.",
+        Choice(LEVELS_REMOVED),
+    ),
+    "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
+    "season": Option(
+        "Seasons, in steps, separated by commas; none; or auto: those that the data declare, or else that the training "
+        "part shows.",
+        SEASON,
+    ),
+    "season_encoding": Option(
+        "How the model sees the season: a circuit of the phase, sines and cosines, or a table with a number per step.",
+        Choice(SEASON_ENCODINGS),
+    ),
+    "season_terms": Option("Channels of the season's circuits, or harmonics of every season.", Whole(1, 64)),
+    "season_reps": Option("Times that the season's circuits read the phase: their whole frequencies.", Whole(1, 64)),
+    "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "decoder": Option(
+        "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
+        "them.",
+        Choice(DECODERS),
+    ),
     "strategy": Option(
         "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -78,8 +78,18 @@ def cut_windows(
         split=SplitFractions(*config.split) if split is None else split,
         scaler=config.scaler if scaler is None else scaler,
         calendar=config.calendar,
+        seasons=config.season,
+        seasonal_lags=config.seasonal_lags,
         trained_horizon=config.trained_horizon,
     )
+
+
+_Config = TypeVar("_Config", bound=DataAndTrainingOptions)
+
+
+def as_cut(config: _Config, data: ForecastData) -> _Config:
+    """Return the options with the seasons that ``data``, cut by them, turned out to have."""
+    return replace(config, season=data.seasons or "none")
 
 
 def tensors(windows: Windows) -> WindowTensors:

@@ -208,7 +208,9 @@ def predict(
     if future is not None:
         series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
     scaler = scaler_for(run, series)
-    values, futr_exog = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
+    values, futr_exog = last_windows(
+        series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
+    )
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(futr_exog)
         scaled = recursive_forecast(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
