@@ -1,7 +1,9 @@
 """Splits, scalers, calendar channels and forecasting windows."""
 
 from qkan.datasets.windows.calendar import CALENDAR
+from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import KINDS, Scaler
+from qkan.datasets.windows.seasons import find_seasons, seasons_of
 from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
 from qkan.datasets.windows.windows import PARTS, ForecastData, Part, Windows, last_windows, make_forecast_data
 
@@ -16,6 +18,9 @@ __all__ = [
     "Split",
     "SplitFractions",
     "Windows",
+    "find_seasons",
     "last_windows",
     "make_forecast_data",
+    "season_phases",
+    "seasons_of",
 ]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from qkan.layers import QKANLayer
+from qkan.layers.qkan_layer import QKANLayer
 
 _SMALLEST_SCALE = 1e-2
 """Least scale of a window, as a part of a scaled series' unit: a flat window does not blow up what is added to it."""
