@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import warnings
+from collections.abc import Iterator
 from typing import IO, Any
 
 import click
@@ -25,6 +29,24 @@ class Interrupted(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line without calling it an error, below whatever the interrupted command was printing."""
         click.echo(f"\n{self.message}", err=file is None, file=file)
+
+
+@contextlib.contextmanager
+def notes_on_lines() -> Iterator[None]:
+    """Print what was decided about data, a warning of class ``DataNotice``, on a line of its own and once."""
+    said: set[str] = set()
+    other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category.__name__ != "DataNotice":  # the class itself would import pandas
+            other(message, category, *place, **more)
+        elif str(message) not in said and os.environ.get("LOCAL_RANK", "0") == "0":
+            said.add(str(message))
+            click.echo(f"Note: {as_options(str(message))}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def explain(error: Exception) -> str | None:

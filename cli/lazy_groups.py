@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.exceptions import NoSuchCommand
 
-from qkan.cli.errors import Interrupted, UserError, explain
+from qkan.cli.errors import Interrupted, UserError, explain, notes_on_lines
 
 
 class LazyGroup(click.Group):
@@ -45,7 +45,8 @@ class RootGroup(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; ``--traceback`` lets errors through as they are."""
         try:
-            return super().invoke(ctx)
+            with notes_on_lines():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted.") from None
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):

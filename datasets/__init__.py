@@ -6,8 +6,9 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
-from qkan.datasets.read import future_frame, read_future, read_series, series_from_frame
-from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.read import as_pandas, future_frame, like, read_future, read_series, series_from_frame
+from qkan.datasets.series import DataError, DataNotice, Series, Session
+from qkan.datasets.steps import step_size
 from qkan.datasets.windows import (
     CALENDAR,
     ForecastData,
@@ -15,6 +16,7 @@ from qkan.datasets.windows import (
     Scaler,
     SplitFractions,
     Windows,
+    fit_scaler,
     last_windows,
     make_forecast_data,
 )
@@ -23,6 +25,7 @@ __all__ = [
     "CALENDAR",
     "SPECS",
     "DataError",
+    "DataNotice",
     "ForecastData",
     "LastSteps",
     "Scaler",
@@ -31,10 +34,13 @@ __all__ = [
     "Session",
     "SplitFractions",
     "Windows",
+    "as_pandas",
     "autocorrelation",
     "available_series",
+    "fit_scaler",
     "future_frame",
     "last_windows",
+    "like",
     "load_series",
     "make_forecast_data",
     "naive_test_mae",
@@ -44,4 +50,5 @@ __all__ = [
     "read_series",
     "resolve_series",
     "series_from_frame",
+    "step_size",
 ]

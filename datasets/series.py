@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from qkan.datasets.steps import following, months_of
+from qkan.datasets.table_form import TableForm
 
 COLUMNS = ("unique_id", "ds", "y")
 TREATMENTS = ("refuse", "mask", "interpolate", "zero")
@@ -22,6 +26,15 @@ MAX_MAGNITUDE = 1e100
 
 class DataError(ValueError):
     """Every complaint about data: unknown names, unreadable files, values or times that cannot be used."""
+
+
+class DataNotice(UserWarning):
+    """What was decided about data for its user, in one sentence."""
+
+
+def notice(sentence: str) -> None:
+    """Say what was decided about data, as a warning; the command line prints it on a line of its own."""
+    warnings.warn(sentence, DataNotice, stacklevel=2)
 
 
 _LONGEST_SHOWN = 80
@@ -93,8 +106,8 @@ class Series:
         frame: columns ``unique_id`` (str), ``ds`` (``datetime64[ns]`` or ``int64`` steps) and ``y`` (``float64``),
             sorted by ``unique_id`` then ``ds``, without missing or infinite values and without duplicated times; no
             value is beyond :data:`MAX_MAGNITUDE`. Covariates are further ``float64`` columns under the same rules.
-        frequency: pandas alias of the step between two rows of a series (``"5min"``, ``"MS"``), or None if ``ds``
-            holds integer steps.
+        frequency: alias of the step between two rows of a series (``"5min"``, ``"MS"``; see `qkan.datasets.steps`),
+            or None if ``ds`` holds integer steps.
         season: seasonal periods in steps, shortest first; empty if there are none.
         unit: unit of ``y``, empty if it has none.
         source: where the values come from.
@@ -108,6 +121,7 @@ class Series:
         observed: which values of ``y`` were observed rather than filled, bool, shape (rows,); None if all were.
         futr_exog: covariates known in advance, for the times after the last row of a series: columns ``unique_id``,
             ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
+        form: how the user's table writes ids and times.
 
     Raises:
         DataError: the frame breaks one of the rules above.
@@ -127,6 +141,7 @@ class Series:
     missing: str = "refuse"
     observed: np.ndarray | None = None
     futr_exog: pd.DataFrame | None = None
+    form: TableForm = field(default_factory=TableForm)
 
     def __post_init__(self) -> None:
         self._check_columns()
@@ -295,12 +310,9 @@ class Series:
         if self.frequency is None:
             step = times[-1] - times[-2] if len(times) > 1 else 1
             return times[-1] + step * np.arange(1, steps + 1, dtype=np.int64)
-        last = pd.Timestamp(times[-1])
         if self.session is None:
-            following = pd.date_range(last, periods=steps + 1, freq=self.frequency)[1:]
-        else:
-            following = _session_times(self.session, self.frequency, last, steps)
-        return following.as_unit("ns").to_numpy()
+            return following(self.frequency, times, steps)
+        return _session_times(self.session, self.frequency, pd.Timestamp(times[-1]), steps).as_unit("ns").to_numpy()
 
     def all_future_times(self, steps: int) -> np.ndarray:
         """`future_times` of every series, shape (series, steps); series that end together share the work."""
@@ -308,7 +320,7 @@ class Series:
         times = []
         for index in range(len(self.ids)):
             last = self.times[self.starts[index + 1] - 1]
-            if self.frequency is None:  # the step may be that of the series alone
+            if self.frequency is None or months_of(self.frequency) is not None:  # step or day of the series alone
                 times.append(self.future_times(index, steps))
                 continue
             if last not in found:
@@ -316,13 +328,37 @@ class Series:
             times.append(found[last])
         return np.stack(times)
 
+    @property
+    def step(self) -> int | None:
+        """The most common whole-number step; None for times of a calendar, or without two rows of a series."""
+        if self.frequency is not None:
+            return None
+        steps = np.delete(np.diff(self.times), self.starts[1:-1] - 1)
+        sizes, counts = np.unique(steps, return_counts=True)
+        return int(sizes[np.argmax(counts)]) if sizes.size else None
+
+    def wall_times(self, times: np.ndarray) -> np.ndarray:
+        """Times of this series as they stand on the walls of the user's time zone; steps stay as they are."""
+        if times.dtype.kind != "M":
+            return times
+        return self.form.clock.wall_times(pd.DatetimeIndex(times)).as_unit("ns").to_numpy()
+
+    def give_back(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table with ``unique_id``, ``ds`` and ``cutoff`` in the form and order of the user's table."""
+        return self.form.give_back(table, self.ids)
+
     def describe(self) -> dict[str, Any]:
-        """What a run folder should remember of the data: name, size, frequency, seasons, unit, fingerprint."""
+        """What a run folder should remember of the data.
+
+        Name, size, frequency or whole-number step, seasons, unit, whether ids were named in the data, fingerprint.
+        """
         return {
             "name": self.name,
             "series": len(self.ids),
             "points": len(self.frame),
             "frequency": self.frequency,
+            "step": self.step,
+            "named": self.form.named,
             "season": list(self.season),
             "unit": self.unit,
             "fingerprint": self.fingerprint(),

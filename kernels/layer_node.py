@@ -14,7 +14,6 @@ from qkan.kernels import backend_cost as cost
 from qkan.kernels.backend_choice import Case, Plan, cheapest, chebyshev_plan
 from qkan.kernels.backends import ON_CPU
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.spectral.coefficients import check_sizes
 from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.sum_frequencies import MAX_REPS
 from qkan.kernels.spectral.whole_layer import Expanded, whole_layer
@@ -53,7 +52,6 @@ def one_node(layer: CircuitLayer, x: Tensor) -> Tensor | None:
     if not numba_supported(x, *tensors, dtype=theta.dtype):
         return None
     outputs, inputs = theta.shape[:2]
-    check_sizes(layer.ansatz, layer.reps, theta, weight, bias, layer.edge_weight, base_weight)
     if x.shape[-1] != inputs or (layer.offset is not None and layer.offset.shape != (outputs,)):
         raise ValueError(
             f"inputs {tuple(x.shape)} or offset do not fit circuits of {outputs} outputs and {inputs} inputs"

@@ -73,11 +73,12 @@ def _print_edge(name: str, layer: QKANLayer, place: tuple[int, int], x: float, o
     if out is None:
         click.echo(edge.openqasm(x))
         return
-    from qkan.forecasting.io.files import write_text
+    from qkan.forecasting.io.files import make_folder, write_text
+    from qkan.forecasting.runs.plots import save_figure
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_text(out / "circuit.qasm", edge.openqasm(x))
-    edge.figure(x).savefig(out / "circuit.png", dpi=130)
+    save_figure(edge.figure(x), out / "circuit.png")
     written = [out / "circuit.qasm", out / "circuit.png"]
     if layer.ansatz.encoding_map == "identity":
         layer.spectrum(*place).plot(out / "spectrum.png")

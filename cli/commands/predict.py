@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, data_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, config_option, data_option, out_option
 from qkan.forecasting.config.options import HORIZON
 
 
@@ -32,10 +32,17 @@ Examples:
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )
+@config_option("new_series", "refuse")
 @out_option("CSV file for the forecast.  [default: the terminal]")
 @OVERWRITE
 def predict(
-    run: Path, data: str | None, future: str | None, horizon: int | None, out: Path | None, overwrite: bool
+    run: Path,
+    data: str | None,
+    future: str | None,
+    horizon: int | None,
+    new_series: str,
+    out: Path | None,
+    overwrite: bool,
 ) -> None:
     """Forecast what follows the last values, with the trained forecaster in the folder RUN.
 
@@ -46,16 +53,17 @@ def predict(
     """
     from qkan import forecasting
     from qkan.cli.tables import count
-    from qkan.forecasting.io.files import check_new_file, make_folder, write_text
+    from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
     if out is not None:
         check_new_file(out, overwrite)
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
-    table = forecasting.predict(trained, data=data, horizon=horizon, future=future)
+    table = forecasting.predict(trained, data=data, horizon=horizon, future=future, new_series=new_series)
     if out is None:
         click.echo(table.to_csv(index=False), nl=False)
         return
     make_folder(out.parent)
-    write_text(out, table.to_csv(index=False))
+    content = table.to_csv(index=False).encode()
+    write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

@@ -123,6 +123,7 @@ def _print_shots(shots: int, run: Run | None, settings: PennyLane, seed: int) ->
 def _print_noise(run: Run, noise: Noise, windows: int, force: bool, out: Path | None) -> None:
     from qkan import validation
     from qkan.cli.tables import number, print_rows
+    from qkan.forecasting.io.files import make_folder
     from qkan.forecasting.runs.plots import save_noise_plot
 
     forecasts, naive = validation.noise_curve(run, noise, windows=windows, force=force)
@@ -130,7 +131,7 @@ def _print_noise(run: Run, noise: Noise, windows: int, force: bool, out: Path | 
     rows = [(f"{f.strength:g}", str(f.noise), *(number(f.metrics[name]) for name in names)) for f in forecasts]
     print_rows(("strength", "noise", *names.values()), rows, title=f"Noisy forecasts; MAE of naive: {number(naive)}")
     path = run.path / "noise.png" if out is None else out
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     strengths, errors = ([f.strength for f in forecasts], [f.metrics["mae"] or 0.0 for f in forecasts])
     unit = str(run.data.get("unit") or "unit of the series")
     save_noise_plot(path, strengths, errors, naive=naive, noise=str(noise), unit=unit)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -122,32 +123,30 @@ def names_file(name_or_path: str | Path) -> bool:
 def resolve_series(
     name_or_path: str | Path,
     *,
-    time_col: str | None = None,
-    target_col: str | None = None,
-    id_col: str | None = None,
-    past_cols: Sequence[str] = (),
-    future_cols: Sequence[str] = (),
     missing: str = "refuse",
     series: Sequence[str] = (),
+    expected: str | None = None,
+    **columns: Any,
 ) -> Series:
     """The series called ``name_or_path``, or the one in the file at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
-    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. The columns are those of
-    `read_series` and make sense for files only. ``series`` names those to keep of many, all if it is empty.
-    A built-in series has no missing values; ``missing`` treats those of files and imports.
+    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. ``columns`` and ``expected`` are
+    those of :func:`qkan.datasets.read.table.series_from_frame` and make sense for files only. ``series`` names those to
+    keep of many, all if it is empty. A built-in series has no missing values; ``missing`` treats those of files and
+    imports.
 
     Raises:
         DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
             keep does not exist.
     """
     text = str(name_or_path)
-    columns = Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols))
+    chosen = Columns.named(**columns)
     if names_file(name_or_path):
-        if columns == Columns() and is_import(name_or_path):
+        if chosen == Columns() and is_import(name_or_path):
             return read_import(Path(name_or_path), series, missing=missing)
-        return keep_series(file_series(Path(name_or_path), columns, missing), series)
-    given = [f"{name}_col{'s' * isinstance(value, tuple)}={value!r}" for name, value in vars(columns).items() if value]
+        return keep_series(file_series(Path(name_or_path), chosen, missing, expected), series)
+    given = [f"{name}={value!r}" for name, value in columns.items() if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
     if names_milan(text):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qkan._util.files import save_figure
 from qkan.datasets.series import DataError, Series
 from qkan.datasets.windows import SplitFractions
 
@@ -59,7 +60,10 @@ def plot_series(series: Series, path: str | Path, split: SplitFractions | None =
     whole.margins(y=0.15)  # the names of the parts stand above the lines
     if len(shown) > 1:
         close_up.legend(loc="upper left", fontsize="small")
-    figure.savefig(path, dpi=120)
+    try:
+        save_figure(figure, path, dpi=120)
+    except OSError as error:
+        raise DataError(f"cannot write {str(path)!r}: {error.strerror or error}; choose another file") from error
 
 
 def _with_gaps(series: Series, times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from qkan.datasets.read import check_names, natural_season, series_from_frame
+from qkan.datasets.read import check_names, series_from_frame
 from qkan.datasets.series import DataError, Series
+from qkan.datasets.steps import natural_season
 
 SIGNALS = ("sms_in", "sms_out", "call_in", "call_out", "internet")
 """The activity columns of a daily file, in their order after square, time and country code."""

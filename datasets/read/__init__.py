@@ -1,18 +1,19 @@
 """Series from tables and files, every value and time checked."""
 
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
-from qkan.datasets.read.frequency import natural_season
+from qkan.datasets.read.frames import as_pandas, like
 from qkan.datasets.read.select import check_names, keep_series
 from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
 __all__ = [
     "Columns",
+    "as_pandas",
     "check_names",
     "file_series",
     "future_frame",
     "is_data_path",
     "keep_series",
-    "natural_season",
+    "like",
     "read_future",
     "read_series",
     "series_from_frame",

@@ -6,7 +6,6 @@ import os
 import stat
 import warnings
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +27,13 @@ def is_data_path(name: str | Path) -> bool:
     return isinstance(name, Path) or "/" in text or "\\" in text or _suffix(text) is not None or os.path.exists(text)
 
 
-def read_series(
-    path: str | Path,
-    *,
-    time_col: str | None = None,
-    target_col: str | None = None,
-    id_col: str | None = None,
-    past_cols: Sequence[str] = (),
-    future_cols: Sequence[str] = (),
-    missing: str = "refuse",
-) -> Series:
+def read_series(path: str | Path, *, missing: str = "refuse", **columns: Any) -> Series:
     """One or many series from a ``.csv``, ``.csv.gz`` or ``.parquet`` file in long form, one row a value.
 
     Args:
         path: the file. A CSV file is comma-separated UTF-8 text whose first line names the columns.
-        time_col, target_col, id_col, past_cols, future_cols, missing: as of
-            :func:`qkan.datasets.read.table.series_from_frame`; without an id column there is one series, named after
-            the file.
+        missing, columns: as of :func:`qkan.datasets.read.table.series_from_frame`; without an id column there is one
+            series, named after the file.
 
     Returns:
         a series named after the file, with the frequency found in its times and the seasons usual for that frequency.
@@ -53,15 +42,16 @@ def read_series(
         DataError: the file cannot be read, or :func:`qkan.datasets.read.table.series_from_frame` refuses what is in it.
             The message names the first offending row, counted from 1 below the header.
     """
-    columns = Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols))
-    return file_series(Path(path), columns, missing)
+    return file_series(Path(path), Columns.named(**columns), missing)
 
 
-def file_series(path: Path, columns: Columns, missing: str) -> Series:
-    """`read_series` for columns that are one value."""
+def file_series(path: Path, columns: Columns, missing: str, expected: str | None = None) -> Series:
+    """`read_series` for columns that are one value; ``expected`` is as of `series_from_frame`."""
     name = path.name[: -len(_suffix(path.name) or "")]
     frame = _read(path, columns.id)
-    return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing)
+    return table_series(
+        frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=(None, expected)
+    )
 
 
 def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:
@@ -70,7 +60,7 @@ def read_future(path: str | Path, series: Series, *, time_col: str | None, id_co
     Args:
         path: a file as of `read_series`, with the columns of times, ids and future covariates.
         series: whose future it is.
-        time_col, id_col: names of the columns; None stands for ``ds`` and ``unique_id``.
+        time_col, id_col: names of the columns; None stands for those of the table of the series.
 
     Raises:
         DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
@@ -80,8 +70,8 @@ def read_future(path: str | Path, series: Series, *, time_col: str | None, id_co
         raise DataError(
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )
-    id_col = id_col or "unique_id"
-    return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col or "ds", id_col=id_col)
+    id_col = id_col or series.form.id_col
+    return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col, id_col=id_col)
 
 
 def _suffix(name: str) -> str | None:

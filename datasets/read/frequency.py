@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
 from qkan.datasets.series import DataError, shown
+from qkan.datasets.steps import (
+    day_of,
+    days_in,
+    fixed_alias,
+    fixed_step,
+    kept_day,
+    month_of,
+    months_of,
+    on_day,
+    step_alias,
+    step_size,
+)
+from qkan.datasets.table_form import Clock
 
 _MOST_MISSING = 10  # times as many rows as a file has may be missing from it; more is a mistake in the times
+ROW_ORDER = "rows"
+"""What the time column is called where the order of the rows is the time."""
+_SHORTEST_MONTH = pd.Timedelta(days=28).value
 _PROBE = 12  # points at an end of a series from which a calendar frequency is guessed when the whole is irregular
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Times of several series, one series after the other, each in the order of its rows in the file.
+    """Times of several series, one series after the other, each in the order of time.
 
     Args:
         times: datetime64[ns] or int64, shape (rows,).
@@ -25,6 +42,7 @@ class Timeline:
         rows: row of the file, from 0, for every position.
         column: name of the time column.
         names: names of the series for messages; empty if there is only one.
+        clock: that the times were read from.
     """
 
     times: np.ndarray
@@ -32,6 +50,12 @@ class Timeline:
     rows: np.ndarray
     column: str
     names: tuple[str, ...]
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Position after the last of every series."""
+        return np.append(self.starts[1:], len(self.times))
 
     def steps(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Differences of ``ticks`` within the series, and the position of the later point of each."""
@@ -39,6 +63,11 @@ class Timeline:
         inside[self.starts] = False
         later = np.flatnonzero(inside)
         return ticks[later] - ticks[later - 1], later
+
+    def shown(self, position: int) -> str:
+        """A time for a message, as the user wrote it."""
+        time = self.times[position]
+        return shown(time) if time.dtype.kind != "M" else str(self.clock.moments(pd.DatetimeIndex([time]))[0])
 
     def place(self, position: int) -> str:
         """Where in the file a position is, for a message."""
@@ -57,44 +86,78 @@ class Grid:
             Counted from the first row of the series for a fixed step, from the first time of all for a calendar.
         step: ticks between two times, or None for a calendar.
         dates: the times of the calendar, or None for a fixed step.
+        months: months between two times that keep the day of the month, or None.
+        days: that day for every series.
     """
 
     number: np.ndarray
     step: int | None
     dates: np.ndarray | None
+    months: int | None = None
+    days: np.ndarray | None = None
 
-    def times(self, first: np.ndarray, number: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        """The times ``offset`` steps after those that are ``first`` and have the place ``number``; all shape (N,)."""
+    def times(self, first: np.ndarray, number: np.ndarray, offset: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        """The times ``offset`` steps after others; all shape (N,).
+
+        Args:
+            first: the others.
+            number: their places.
+            offset: how many steps after them.
+            owner: index of their series.
+        """
         if self.dates is not None:
             return self.dates[number + offset]
+        if self.months is not None and self.days is not None:
+            clock = first - first.astype("datetime64[D]")
+            return on_day(month_of(first) + self.months * offset, self.days[owner], clock)
         return (first.astype("int64") + (self.step or 0) * offset).astype(first.dtype)
 
 
 def grid_of(timeline: Timeline, alias: str | None) -> Grid:
     """The regular times of frequency ``alias``; None stands for whole-number steps of the most common size."""
     ticks = timeline.times.astype("int64")
-    step = _most_common(timeline.steps(ticks)[0]) if alias is None else _fixed_step(alias)
+    lengths = timeline.ends - timeline.starts
+    months = None if alias is None else months_of(alias)
+    if months is not None:
+        return _monthly_grid(timeline, months, lengths)
+    step = _most_common(timeline.steps(ticks)[0]) if alias is None else fixed_step(alias)
     if step is not None:
-        lengths = np.diff(np.append(timeline.starts, len(ticks)))
         since = ticks - np.repeat(ticks[timeline.starts], lengths)
         return Grid(np.where(since % step == 0, since // step, -1), step, None)
     dates = pd.date_range(timeline.times.min(), timeline.times.max(), freq=alias).as_unit("ns")
     return Grid(dates.get_indexer(pd.DatetimeIndex(timeline.times)).astype(np.int64), None, dates.to_numpy())
 
 
-def find_frequency(timeline: Timeline, *, gaps: bool = False, frequency: str | int | None = None) -> str | None:
-    """The pandas alias of the step that all series share; None for whole-number steps.
+def _monthly_grid(timeline: Timeline, months: int, lengths: np.ndarray) -> Grid:
+    """A time every so many months, on the day of the month and at the time of day that each series keeps."""
+    since = month_of(timeline.times) - np.repeat(month_of(timeline.times[timeline.starts]), lengths)
+    clock = timeline.times - timeline.times.astype("datetime64[D]")
+    fits = (since % months == 0) & (clock == np.repeat(clock[timeline.starts], lengths))
+    days = np.empty(len(timeline.starts), dtype=np.int64)
+    for index, (begin, end) in enumerate(zip(timeline.starts, timeline.ends, strict=True)):
+        days[index], wrong = kept_day(timeline.times[begin:end])
+        if wrong >= 0:
+            fits[begin + wrong] = False
+    return Grid(np.where(fits, since // months, -1), None, None, months, days)
 
-    A fixed step (5 minutes, 7 days) or a calendar one (working days, month ends, quarters: whatever `pandas.infer_freq`
-    knows) is regular.
+
+def find_frequency(
+    timeline: Timeline, *, gaps: bool = False, frequency: Any = None, expected: str | None = None
+) -> str | None:
+    """The alias of the step that all series share; None for whole-number steps.
+
+    A fixed step (5 minutes, 7 days) or one of a calendar is regular: working days, month ends, quarters and what else
+    `pandas.infer_freq` knows, twice a month, and every so many months on the day that each series keeps.
 
     Args:
         timeline: the times.
         gaps: whether times may be missing in between. Of the steps that would do, the one that misses fewest is taken.
-        frequency: the step that it must be, as a pandas alias or a whole number; None finds it.
+        frequency: the step that it must be, as `qkan.datasets.steps.step_alias` takes it or a whole number; None finds
+            it.
+        expected: the alias to take if the times fit it, as a few of them may fit several.
 
     Raises:
-        DataError: a time equals the one before it, lies before it, or breaks the regular step.
+        DataError: a time equals the one before it or breaks the regular step.
     """
     steps, later = timeline.steps(timeline.times.astype("int64"))
     _check_order(timeline, steps, later)
@@ -102,12 +165,19 @@ def find_frequency(timeline: Timeline, *, gaps: bool = False, frequency: str | i
     dated = timeline.times.dtype.kind == "M"
     if frequency is not None:
         return _check_given(timeline, frequency, gaps, usual if not dated else None)
+    if dated and expected is not None and _breaks(timeline, expected, gaps=gaps).size == 0:
+        return _fewest_missing(timeline, [expected])
     breaks = later[steps != usual]
-    fixed = _fixed_alias(pd.Timedelta(usual, unit="ns")) if dated else None
-    if breaks.size == 0:
+    fixed = fixed_alias(pd.Timedelta(usual, unit="ns")) if dated else None
+    may_be_months = dated and usual >= _SHORTEST_MONTH  # three months may have as many days
+    if breaks.size == 0 and not may_be_months:
         return fixed
     step = str(pd.Timedelta(usual, unit="ns")) if dated else str(usual)
     guesses = _calendar_guesses(timeline) if dated else []
+    if breaks.size == 0:
+        calendar = [alias for alias in guesses if (step_size(alias) or ("",))[0] == "months"]
+        monthly = [alias for alias in calendar if _breaks(timeline, alias).size == 0]
+        return monthly[0] if monthly else fixed
     for alias in guesses:
         others = _breaks(timeline, alias)
         if others.size == 0:
@@ -120,21 +190,36 @@ def find_frequency(timeline: Timeline, *, gaps: bool = False, frequency: str | i
     raise _irregular(timeline, int(breaks[0]), f"while the usual step is {step}", gaps)
 
 
-def _check_given(timeline: Timeline, frequency: str | int, gaps: bool, usual: int | None) -> str | None:
-    if isinstance(frequency, int) or usual is not None:
-        if frequency != usual:
+def _check_given(timeline: Timeline, frequency: Any, gaps: bool, usual: int | None) -> str | None:
+    number = isinstance(frequency, int | np.integer) and not isinstance(frequency, np.timedelta64)
+    if number or usual is not None:
+        if not number or frequency != usual:
             kind = "dates" if usual is None else f"whole-number steps of {usual}"
-            raise DataError(f"freq={frequency!r} was given, but time column {timeline.column!r} holds {kind}")
+            raise DataError(
+                f"freq={frequency!r} was given, but time column {timeline.column!r} holds {kind}; leave it out to have "
+                "the step found"
+            )
         alias = None
     else:
         try:
-            alias = to_offset(frequency).freqstr
-        except ValueError as error:
-            raise DataError(f"freq={frequency!r} is no frequency that pandas knows, such as 'h' or '5min'") from error
+            alias = step_alias(frequency)
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"freq={frequency!r} is no frequency that pandas knows, such as 'h', '5min' or '1mo'; leave it out to "
+                "have the step found"
+            ) from error
     breaks = _breaks(timeline, alias, gaps=gaps)
     if breaks.size:
-        raise _irregular(timeline, int(breaks[0]), f"which is no step of freq={frequency!r}", gaps)
+        raise _irregular(timeline, int(breaks[0]), f"which is no step of freq={frequency!r}{_other(timeline)}", gaps)
     return _fewest_missing(timeline, [alias])
+
+
+def _other(timeline: Timeline) -> str:
+    """The step that regular times have, for a message about another one."""
+    try:
+        return f" (their step is {find_frequency(timeline)!r})"
+    except DataError:
+        return ""
 
 
 def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None:
@@ -155,10 +240,11 @@ def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None
 
 def _irregular(timeline: Timeline, first: int, reason: str, gaps: bool) -> DataError:
     fill = "" if gaps else ", or say how to fill gaps with --missing (mask, interpolate or zero)"
+    before = max(first - 1, 0)
     return DataError(
-        f"the times are irregular: {timeline.place(first)} is {shown(timeline.times[first])} after "
-        f"{shown(timeline.times[first - 1])}, {reason}; resample the data{fill}, or leave out --time-col "
-        "(or drop the column) to use the row order as time"
+        f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
+        f"{timeline.shown(before)}, {reason}; resample the data{fill}, or choose the order of the rows as the time "
+        f"with time_col={ROW_ORDER!r}"
     )
 
 
@@ -167,19 +253,15 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
     if wrong.size == 0:
         return
     position = int(later[wrong[0]])
-    if timeline.times[position] > timeline.times[position - 1]:  # the difference overflowed
+    if steps[wrong[0]] < 0:  # the difference overflowed, as the times are sorted
         raise DataError(
-            f"{timeline.place(position)} is {shown(timeline.times[position])}, more than 292 years after "
-            f"{shown(timeline.times[position - 1])}; correct the times, or use whole-number steps"
+            f"{timeline.place(position)} is {timeline.shown(position)}, more than 292 years after "
+            f"{timeline.shown(position - 1)}; correct the times, or use whole-number steps"
         )
-    if steps[wrong[0]] == 0:
-        what, fix = (
-            "repeats the time before it",
-            "drop duplicates, or name the column that tells series apart with --id-col",
-        )
-    else:
-        what, fix = f"comes after {shown(timeline.times[position - 1])}", "sort the rows by time"
-    raise DataError(f"{timeline.place(position)} is {shown(timeline.times[position])} and {what}; {fix}")
+    raise DataError(
+        f"{timeline.place(position)} is {timeline.shown(position)} and repeats the time of row "
+        f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with --id-col"
+    )
 
 
 def _most_common(steps: np.ndarray) -> int:
@@ -189,22 +271,32 @@ def _most_common(steps: np.ndarray) -> int:
 
 def _calendar_guesses(timeline: Timeline) -> list[str]:
     """Calendar frequencies of the longest series, of its first points and of its last, best guess first."""
-    ends = np.append(timeline.starts[1:], len(timeline.times))
-    longest = int(np.argmax(ends - timeline.starts))
-    times = pd.DatetimeIndex(timeline.times[timeline.starts[longest] : ends[longest]])
+    longest = int(np.argmax(timeline.ends - timeline.starts))
+    own = timeline.times[timeline.starts[longest] : timeline.ends[longest]]
+    times = pd.DatetimeIndex(own)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
         )  # some versions of pandas announce an offset instead of a str
         guesses = [pd.infer_freq(part) for part in (times, times[:_PROBE], times[-_PROBE:])]
-    return list(dict.fromkeys(to_offset(guess).freqstr for guess in guesses if guess is not None))
+    found = [to_offset(guess).freqstr for guess in guesses if guess is not None]
+    return list(dict.fromkeys([*found, *_twice_a_month(own), *_every_few_months(own)]))
 
 
-def _fixed_alias(step: pd.Timedelta) -> str:
-    whole_days = step % pd.Timedelta(days=1) == pd.Timedelta(0)
-    if whole_days:
-        return "D" if step.days == 1 else f"{step.days}D"
-    return to_offset(step).freqstr
+def _twice_a_month(times: np.ndarray) -> list[str]:
+    """Frequencies of two days a month, one of which is the first or the last."""
+    days = day_of(times)
+    last = days == days_in(month_of(times))
+    inner = np.unique(days[(days > 1) & ~last])
+    if inner.size != 1 or inner[0] > 27 or (np.unique(month_of(times), return_counts=True)[1] > 2).any():
+        return []
+    return [f"SMS-{inner[0]}"] if (days == 1).any() else [f"SME-{inner[0]}"] if last.any() else []
+
+
+def _every_few_months(times: np.ndarray) -> list[str]:
+    """The frequency of a day in every month, or in every so many, that is not always the first or the last."""
+    apart = np.diff(month_of(times))
+    return [f"{_most_common(apart)}mo"] if apart.size and apart.min() > 0 else []
 
 
 def _breaks(timeline: Timeline, alias: str | None, *, gaps: bool = False) -> np.ndarray:
@@ -212,33 +304,3 @@ def _breaks(timeline: Timeline, alias: str | None, *, gaps: bool = False) -> np.
     number = grid_of(timeline, alias).number
     steps, later = timeline.steps(number)
     return later[((steps < 1) if gaps else (steps != 1)) | (number[later] < 0) | (number[later - 1] < 0)]
-
-
-def _fixed_step(alias: str) -> int | None:
-    """Nanoseconds of a fixed step; None for a step of the calendar."""
-    offset = to_offset(alias)
-    if isinstance(offset, pd.tseries.offsets.Day):
-        return pd.Timedelta(days=offset.n).value
-    return pd.Timedelta(offset).value if isinstance(offset, pd.tseries.offsets.Tick) else None
-
-
-def natural_season(frequency: str | None, points: int) -> tuple[int, ...]:
-    """Usual seasonal periods of a frequency, in steps: day and week, working week, year.
-
-    Args:
-        frequency: pandas alias, or None for steps, which have no natural season.
-        points: length of the shortest series; a season of which it does not hold two periods is left out.
-    """
-    if frequency is None:
-        return ()
-    offset, fixed = to_offset(frequency), _fixed_step(frequency)
-    if fixed is not None:
-        step = pd.Timedelta(fixed, unit="ns")
-        weekly = step == pd.Timedelta(days=7)
-        spans = [pd.Timedelta(days=days) for days in (1, 7)]
-        periods = [52] if weekly else [int(span // step) for span in spans if span % step == pd.Timedelta(0)]
-    else:
-        calendar = {"B": 5, "W": 52, "M": 12, "BM": 12, "Q": 4, "BQ": 4}
-        head = offset.rule_code.split("-")[0].removesuffix("S").removesuffix("E")
-        periods = [calendar[head] // offset.n] if head in calendar and calendar[head] % offset.n == 0 else []
-    return tuple(period for period in periods if period > 1 and 2 * period <= points)

@@ -60,7 +60,8 @@ def without_gaps(rows: Rows, grid: Grid) -> Rows:
     covariates = np.full((len(owner), rows.covariates.shape[1]), np.nan)
     source = np.full(len(owner), -1, dtype=np.int64)
     values[at], covariates[at], source[at] = rows.values, rows.covariates, rows.source
-    return Rows(grid.times(rows.times[rows.starts][owner], first[owner], offset), starts, values, covariates, source)
+    times = grid.times(rows.times[rows.starts][owner], first[owner], offset, owner)
+    return Rows(times, starts, values, covariates, source)
 
 
 def last_known(known: np.ndarray, starts: np.ndarray) -> np.ndarray:

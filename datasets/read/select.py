@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from qkan.datasets.series import DataError, Series
 
 
@@ -27,7 +29,9 @@ def keep_series(series: Series, names: Sequence[str]) -> Series:
     futr_exog = series.futr_exog
     if futr_exog is not None:
         futr_exog = futr_exog[futr_exog["unique_id"].isin(names)].reset_index(drop=True)
-    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, futr_exog=futr_exog)
+    frame = series.frame[kept].reset_index(drop=True)
+    form = series.form.pick(np.flatnonzero(kept[series.starts[:-1]]))
+    return replace(series, frame=frame, observed=observed, futr_exog=futr_exog, form=form)
 
 
 def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:

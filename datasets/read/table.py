@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from qkan.datasets.read.cells import MISSING, ids_of, numbers_of, times_of
-from qkan.datasets.read.frequency import Timeline, find_frequency, grid_of, natural_season
+from qkan.datasets.read.cells import MISSING, ids_of, numbers_of
+from qkan.datasets.read.frames import as_pandas
+from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
-from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, refuse, shortened
+from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
+from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, notice, refuse, shortened
+from qkan.datasets.steps import natural_season
+from qkan.datasets.table_form import TableForm
 
 MIN_POINTS = 3  # fewer show no regular step
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table hold what: see `series_from_frame`; None stands for the default, then for none."""
+    """Which columns of a table hold what, and how it writes times; None stands for the default, then for none.
+
+    See `series_from_frame`.
+    """
 
     time: str | None = None
     target: str | None = None
     id: str | None = None
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
+    time_format: str | None = None
+
+    @classmethod
+    def named(
+        cls,
+        *,
+        time_col: str | None = None,
+        target_col: str | None = None,
+        id_col: str | None = None,
+        past_cols: Sequence[str] = (),
+        future_cols: Sequence[str] = (),
+        time_format: str | None = None,
+    ) -> Columns:
+        """The columns under the names of the options."""
+        return cls(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols), time_format)
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -34,49 +56,60 @@ class Columns:
 
 
 def series_from_frame(
-    frame: pd.DataFrame,
+    frame: Any,
     *,
     name: str = "frame",
-    time_col: str | None = None,
-    target_col: str | None = None,
-    id_col: str | None = None,
-    past_cols: Sequence[str] = (),
-    future_cols: Sequence[str] = (),
     missing: str = "refuse",
-    frequency: str | int | None = None,
+    frequency: Any = None,
+    expected: str | None = None,
     until: Mapping[str, Any] | None = None,
+    **columns: Any,
 ) -> Series:
     """One or many series from a table in long form, one row a value.
 
     Rows at the end of a series whose value is missing are its future: the series ends before them. They count with
-    ``future_cols`` or another ``missing`` than ``refuse``; otherwise every missing value is refused.
+    future covariates or another ``missing`` than ``refuse``; otherwise every missing value is refused. Rows are sorted
+    by time within each series, and a `DataNotice` says so where they were not.
 
     Args:
-        frame: the table; it stays as it is.
+        frame: the table, of pandas, polars, pyarrow or another package that narwhals knows; it stays as it is.
         name: of the series, and of the one in it if there is no id column.
-        time_col: column of the times: ISO 8601 text, timestamps, or whole numbers (steps). By default ``ds`` if there
-            is one, otherwise the order of the rows is the time. Times with a zone are converted to UTC.
-        target_col: column of the values; by default ``y``, or else the only numeric column that is no covariate.
-        id_col: column that tells several series apart; by default ``unique_id`` if there is one.
-        past_cols: covariates whose values are known up to now.
-        future_cols: covariates whose values are known in advance.
         missing: one of :data:`qkan.datasets.series.TREATMENTS`: what to do about missing values and missing times;
             see :mod:`qkan.datasets.read.missing`.
-        frequency: pandas alias (or whole-number step) that the times must have; None finds it.
+        frequency: the step that the times must have, as `qkan.datasets.steps.step_alias` takes it, or a whole number;
+            None finds it.
+        expected: alias of the step to take if the times fit it.
         until: the last time of each series by its id: what comes after is the future, whatever its values are.
+        columns: which columns hold what, as `Columns.named` takes them.
+
+    The columns are
+
+    * ``time_col``: timestamps, periods, dates, ISO 8601 text, text of ``time_format``, or whole numbers (steps, or
+      dates such as 20240131). By default ``ds``, else the only one that holds times (a `DataNotice` says so), else the
+      order of the rows is the time; ``"rows"`` stands for that too. Times with a zone are kept on the clock on which
+      they are regular: see :class:`qkan.datasets.table_form.Clock`.
+    * ``target_col``: the values; by default ``y``, or else the only numeric column that is no covariate.
+    * ``id_col``: tells several series apart; by default ``unique_id`` if there is one.
+    * ``past_cols`` and ``future_cols``: covariates whose values are known up to now, and in advance.
 
     Returns:
         a series with the frequency found in its times and the seasons usual for that frequency.
 
     Raises:
         DataError: a column is missing or ambiguous, a value is missing, infinite, huge or no number, or the times are
-            missing, of mixed time zones, duplicated, unsorted or irregular. The message names the first offending row,
-            counted from 1.
+            missing, duplicated or irregular. The message names the first offending row, counted from 1.
+        TypeError: the table is none.
     """
-    columns = Columns(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols))
     label, source = "the data frame", "a data frame"
     return table_series(
-        frame, columns, name=name, label=label, source=source, missing=missing, frequency=frequency, until=until
+        as_pandas(frame),
+        Columns.named(**columns),
+        name=name,
+        label=label,
+        source=source,
+        missing=missing,
+        steps=(frequency, expected),
+        until=until,
     )
 
 
@@ -88,28 +121,33 @@ def table_series(
     label: str,
     source: str,
     missing: str,
-    frequency: str | int | None = None,
+    steps: tuple[Any, str | None] = (None, None),
     until: Mapping[str, Any] | None = None,
 ) -> Series:
-    """The series of a table called ``label`` that comes from ``source``; see `series_from_frame` for the rest."""
+    """The series of a table called ``label`` that comes from ``source``; see `series_from_frame` for the rest.
+
+    ``steps`` are ``frequency`` and ``expected``.
+    """
     if missing not in TREATMENTS:
         raise DataError(f"missing={missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
     frame = _with_columns_only(frame, label)
+    if len(frame) == 0:
+        raise DataError(f"{label!r} has no rows; a series needs at least {MIN_POINTS} values")
     columns = _find_columns(frame, label, columns)
     lenient = missing != "refuse" or bool(columns.future) or until is not None
-    rows, ids = _rows(frame, columns, name, lenient)
+    rows, ids, form = _rows(frame, columns, name, lenient)
     past = _is_past(rows, ids, until)
     _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
     alias, history, observed = None, rows.keep(past), None
     if columns.time is not None:
         labels = tuple(map(str, ids)) if columns.id is not None else ()
-        timeline = Timeline(rows.times, rows.starts, rows.source, columns.time, labels)
-        alias = find_frequency(timeline, gaps=missing != "refuse", frequency=frequency)
+        timeline = Timeline(rows.times, rows.starts, rows.source, columns.time, labels, form.clock)
+        alias = find_frequency(timeline, gaps=missing != "refuse", frequency=steps[0], expected=steps[1])
     if missing == "refuse":
         _refuse_missing(history, columns)
     else:
         if columns.time is not None:
-            timeline = Timeline(history.times, history.starts, history.source, columns.time, ())
+            timeline = Timeline(history.times, history.starts, history.source, columns.time, (), form.clock)
             history = without_gaps(history, grid_of(timeline, alias))
         history, observed = fill(history, missing, columns.covariates)
     return Series(
@@ -125,40 +163,57 @@ def table_series(
         missing=missing,
         observed=observed,
         futr_exog=_future_rows(rows, past, ids, columns) if columns.future else None,
+        form=form,
     )
 
 
-def future_frame(frame: pd.DataFrame, series: Series, *, label: str, time_col: str, id_col: str) -> pd.DataFrame:
+def future_frame(
+    frame: Any, series: Series, *, label: str, time_col: str | None = None, id_col: str | None = None
+) -> pd.DataFrame:
     """Rows that a table gives for the future of some series, for `Series.with_futr_exog`.
 
     Args:
-        frame: columns ``time_col``, ``id_col`` (not needed for a single series) and the future covariates; other
-            columns are not looked at.
+        frame: columns of times, ids (not needed for a single series) and the future covariates; others are not looked
+            at.
         series: whose future it is.
         label: what messages call the table.
-        time_col, id_col: names of the columns.
+        time_col, id_col: names of the columns; None takes those of the table of the series.
 
     Raises:
         DataError: a column is missing, a value is no number, or a time cannot be read.
     """
-    frame = _with_columns_only(frame, label)
+    form = series.form
+    frame = _with_columns_only(as_pandas(frame, label), label)
+    time_col, id_col = time_col or form.time_col, id_col or form.id_col
+    if time_col == "ds" and "ds" not in frame.columns and THE_INDEX in frame.columns:
+        time_col = THE_INDEX
     for column in (time_col, *series.future):
         _column(frame, label, "future" if column != time_col else "time", column, default="")
+    if len(frame) == 0:
+        raise DataError(f"{label!r} has no rows; give one for every step to forecast")
     if id_col in frame.columns:
         ids = ids_of(frame, id_col, "")
     elif len(series.ids) == 1:
         ids = ids_of(frame, None, series.ids[0])
     else:
         raise DataError(f"{label!r} has no id column {id_col!r}; it must say which of the series each row belongs to")
-    values = {"unique_id": ids, "ds": times_of(frame[time_col], time_col)}
+    clock = None if series.frequency is None else form.clock
+    times = times_of(frame[time_col], time_col, format=form.read_as or form.format, clock=clock)
+    values = {"unique_id": ids, "ds": times.values}
     for name in series.future:
         values[name] = numbers_of(frame[name], f"covariate {name!r}", "correct it", missing=True)
     return pd.DataFrame(values).sort_values(["unique_id", "ds"], ignore_index=True)
 
 
 def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
-    """The table with a named index as columns, if no column comes twice."""
-    named = any(name is not None for name in frame.index.names)
+    """The table with a named index, or one of times, as columns, if no column comes twice."""
+    index = frame.index
+    named = any(name is not None for name in index.names)
+    if not named and isinstance(index, pd.DatetimeIndex | pd.PeriodIndex):
+        frame, named = frame.set_axis(index.rename(THE_INDEX), axis=0), True
+    both = [name for name in index.names if name is not None and name in frame.columns]
+    if both:
+        raise DataError(f"{both[0]!r} is a column of {label!r} and its index too; rename or drop one of them")
     frame = frame.reset_index(drop=not named)
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
@@ -168,12 +223,18 @@ def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
 
 def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
     """The columns that a table has: those given, or those that stand for them by their names or types."""
-    time = _column(frame, label, "time", given.time, default="ds")
     id_col = _column(frame, label, "id", given.id, default="unique_id")
     for role, covariates in (("past", given.past), ("future", given.future)):
         for name in covariates:
             _column(frame, label, role, name, default="")
     names = given.covariates
+    if given.time == ROW_ORDER and ROW_ORDER not in frame.columns:
+        time = None
+    else:
+        time = _column(frame, label, "time", given.time, default="ds")
+        if time is None:
+            value = given.target or ("y" if "y" in frame.columns else None)
+            time = find_time_column(frame, label, (value, id_col, *names))
     target = _target(frame, label, given.target, taken=(time, id_col, *names))
     roles = {"time": time, "id": id_col, "target": target}
     for role, column in roles.items():
@@ -187,24 +248,39 @@ def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
             raise DataError(f"a covariate cannot be called {name!r} here; rename the column")
         if name in names[:place]:
             raise DataError(f"covariate {name!r} is named twice; name it once, in --past-cols or in --future-cols")
-    return Columns(time, target, id_col, given.past, given.future)
+    return Columns(time, target, id_col, given.past, given.future, given.time_format)
 
 
-def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tuple[Rows, np.ndarray]:
-    """The rows of a table sorted by series, and the sorted names of these; ``name`` is that of a single one."""
+def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tuple[Rows, np.ndarray, TableForm]:
+    """The rows of a table sorted by series and time, the sorted names of the series, and the form of the table.
+
+    ``name`` is that of a single series.
+    """
     target = columns.target
     y = numbers_of(frame[target], f"target column {target!r}", "choose another --target-col", missing=lenient)
     codes, ids = pd.factorize(ids_of(frame, columns.id, name), sort=True)
+    form = TableForm(named=columns.id is not None, target_col=str(target))
+    if columns.id is not None:
+        _, first = np.unique(codes, return_index=True)
+        form = replace(form, ids=frame[columns.id].iloc[first], order=np.argsort(first), id_col=columns.id)
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     if columns.time is None:
         ds = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
     else:
-        ds = times_of(frame[columns.time], columns.time)[order]
+        times = times_of(frame[columns.time], columns.time, format=columns.time_format)
+        form = replace(form, times=times.dtype, clock=times.clock)
+        form = replace(form, time_col="ds" if columns.time == THE_INDEX else columns.time)
+        form = replace(form, format=times.format, read_as=columns.time_format)
+        sorted_order = np.lexsort((times.values, codes))
+        if not np.array_equal(order, sorted_order):
+            order = sorted_order
+            notice(f"the rows are not in the order of time column {columns.time!r}; they were sorted by it")
+        ds = times.values[order]
     covariates = np.empty((len(frame), len(columns.covariates)))
     for place, column in enumerate(columns.covariates):
         covariates[:, place] = numbers_of(frame[column], f"covariate {column!r}", "leave it out", missing=True)
-    return Rows(ds, starts, y[order], covariates[order], order), ids
+    return Rows(ds, starts, y[order], covariates[order], order), ids, form
 
 
 def _is_past(rows: Rows, names: np.ndarray, until: Mapping[str, Any] | None) -> np.ndarray:

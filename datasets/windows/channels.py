@@ -13,18 +13,20 @@ from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import Scaler
 
 
-def fit_scaler(series: Series, train_ends: np.ndarray, kind: str) -> Scaler:
+def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: np.ndarray | int = 0) -> Scaler:
     """A scaler for values and covariates from the training parts alone; values that were filled do not count.
 
     Args:
         series: the data.
-        train_ends: length of the training part of every series, int64, shape (series,).
+        train_ends: end of the training part within every series, int64, shape (series,).
         kind: one of ``scalers.KINDS``.
+        train_begins: its begin, likewise.
 
     Raises:
         DataError: unknown kind, or a training part without an observed value.
     """
-    heads = [slice(start, start + end) for start, end in zip(series.starts[:-1], train_ends, strict=True)]
+    first = series.starts[:-1]
+    heads = [slice(begin, end) for begin, end in zip(first + train_begins, first + train_ends, strict=True)]
     values = [series.values[head] for head in heads]
     if series.observed is not None:
         values = [own[series.observed[head]] for own, head in zip(values, heads, strict=True)]
@@ -67,8 +69,14 @@ def futr_exog_channels(
         DataError: a scaled value is beyond float32, or the times have no calendar.
     """
     owner = np.repeat(np.arange(len(series.ids)), series.lengths)
+<<<<<<< HEAD
     covariates = [_covariate(series, scaler, name, owner)[:, None] for name in series.future]
     return np.concatenate([*covariates, *_of_time(series, series.times, calendar, seasons)], axis=1)
+=======
+    covariates = [_covariate(series, scaler, name, owner) for name in series.future]
+    features = calendar_features(series.wall_times(series.times), calendar)
+    return np.concatenate([np.stack(covariates, axis=1), features], axis=1) if covariates else features
+>>>>>>> main
 
 
 def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
@@ -90,7 +98,11 @@ def futr_exog_after(
     count = len(series.ids)
     if not series.future and not calendar and not seasons:
         return np.zeros((count, steps, 0), dtype=np.float32)
+<<<<<<< HEAD
     parts = _of_time(series, series.all_future_times(steps).ravel(), calendar, seasons)
+=======
+    parts = [calendar_features(series.wall_times(series.all_future_times(steps).ravel()), calendar)]
+>>>>>>> main
     if series.future:
         given = _future_values(series, steps)
         columns = [

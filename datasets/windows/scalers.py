@@ -102,6 +102,20 @@ class Scaler:
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
         return Scaler(self.kind, tuple(ids), offset, scale, covariates)
 
+    def with_numbers_of(self, known: Scaler) -> Scaler:
+        """The same scaler with the numbers of ``known`` for the series that it knows."""
+        place = {name: index for index, name in enumerate(known.ids)}
+
+        def merged(own: tuple[float, ...], theirs: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(
+                theirs[place[name]] if name in place else number for name, number in zip(self.ids, own, strict=True)
+            )
+
+        covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
+        return Scaler(
+            self.kind, self.ids, merged(self.offset, known.offset), merged(self.scale, known.scale), covariates
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""
         state = {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, types
+from numba import carray, types
 
-from qkan.kernels.common.numba_compile import OPTIONS, cached, inlined, intrinsic, is_on_disk
+from qkan.kernels.common.numba_compile import callback, inlined, intrinsic, is_on_disk
 from qkan.kernels.common.threads import run_shards
 
 # Places in a frame: counters of shards and workers, shards in all; behind them the arguments.
@@ -122,7 +122,7 @@ class Kernel:
             parallel(code, address, workers, 0)
 
     def _compile(self, dtype: torch.dtype) -> tuple[Callable[[int], None], int]:
-        made = cached(lambda f, **kept: cfunc(_SIGNATURE, **kept, **OPTIONS)(f), self._functions[dtype])
+        made = callback(self._functions[dtype], _SIGNATURE)
         self._kept.append(made)
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.address), made.address
 

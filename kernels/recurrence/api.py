@@ -68,14 +68,9 @@ def run(
 
     Raises:
         ValueError: an unknown backend, or one asked for by name that cannot run; the message says why. Tensors of
-            several devices or dtypes.
+            several devices.
     """
-    for tensor in (*weights, h_0, c_0):  # kernels read memory as it stands
-        if tensor is not None and (tensor.device != steps.device or tensor.dtype != steps.dtype):
-            raise ValueError(
-                f"a recurrence needs tensors of one device and dtype, got {tensor.dtype} on {tensor.device} beside "
-                f"{steps.dtype} on {steps.device}; move or convert one of them with .to()"
-            )
+    steps, weights, h_0, c_0 = _alike(steps, weights, h_0, c_0)
     if backend == "reference" or forward_ad._current_level >= 0:  # only plain operations can differentiate forward
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
     chosen = ENGINES.choose(backend, spec, (steps, *weights))
@@ -92,6 +87,30 @@ def run(
         return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
     outputs, h_n, c_n, *_ = _Recurrence.apply(spec, layout, chosen, keep, *whole)
     return outputs, h_n, c_n
+
+
+def _alike(
+    steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None
+) -> tuple[Tensor, Weights, Tensor, Tensor | None]:
+    """All tensors in the widest of their dtypes, which differ under autocast: kernels read memory as it stands.
+
+    Raises:
+        ValueError: they are on several devices.
+    """
+    given = [tensor for tensor in (*weights, h_0, c_0) if tensor is not None]
+    dtype = steps.dtype
+    for tensor in given:
+        if tensor.device != steps.device:
+            raise ValueError(
+                f"a recurrence needs tensors of one device, got one on {tensor.device} beside one on {steps.device}; "
+                "move one of them with .to()"
+            )
+        if tensor.dtype != dtype:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+    if steps.dtype == dtype and all(tensor.dtype == dtype for tensor in given):
+        return steps, weights, h_0, c_0
+    same = (None if tensor is None else tensor.to(dtype) for tensor in weights)
+    return steps.to(dtype), Weights(*same), h_0.to(dtype), None if c_0 is None else c_0.to(dtype)
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:

@@ -36,10 +36,13 @@ from qkan.kernels.spectral.numba_cpu import (
     num_frequencies,
     pack,
     padded,
+    radius_of,
+    size_of,
     transposed_weights,
 )
 from qkan.kernels.spectral.operands import Operands
 
+Size = tuple[int, int, int]
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.
 WORKSPACE_ELEMENTS = 2**17
 
@@ -110,16 +113,13 @@ def _front(
     return _Front(integers, each, threads, each * workspace_size)
 
 
-@lru_cache(maxsize=256)
-def _radius(radius: float, dtype: torch.dtype) -> Tensor:
-    """The radius as a tensor of that dtype, (1,)."""
-    return torch.tensor([radius], dtype=dtype, device="cpu")
-
-
-def _front_of(spec: Spec, layout: Layout, weights: Weights, batch: int, sizes: tuple[int, ...], keep: bool) -> _Front:
-    """What a frame begins with; ``sizes`` are H, P and the columns of the matrix of the backward pass."""
-    basis, (hidden, out, columns), (terms, width, gates) = spec.basis, sizes, weights.matrix.shape
-    shapes = (hidden, out, width, gates, terms, columns, spec.inputs)
+def _front_of(
+    spec: Spec, layout: Layout, weights: Weights, size: Size, batch: int, states: tuple[int, int], *,
+    keep: bool = False, back: bool = False,
+) -> _Front:  # fmt: skip
+    """What a frame begins with; ``size`` is that of the matrix, ``states`` are H and P."""
+    basis, (terms, width, gates) = spec.basis, size
+    shapes = (*states, width, gates, terms, terms * width if back else 0, spec.inputs)
     flags = (
         spec.cell == "gru", weights.encoder is not None, weights.projection is not None, keep, layout.reverse,
         weights.activation_coeffs is not None,
@@ -129,14 +129,25 @@ def _front_of(spec: Spec, layout: Layout, weights: Weights, batch: int, sizes: t
 
 
 def forward(
-    spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None, keep: bool
+    spec: Spec,
+    layout: Layout,
+    steps: Tensor,
+    weights: Weights,
+    h_0: Tensor,
+    c_0: Tensor | None,
+    keep: bool,
+    size: Size | None = None,
 ) -> ForwardResult:
-    """As of :class:`qkan.kernels.recurrence.types.Engine`."""
+    """As of :class:`qkan.kernels.recurrence.types.Engine`; with ``size`` the matrix, which has it, is in panels."""
     from qkan.kernels.recurrence import numba_kernels as jit
 
     (batch, out), hidden = h_0.shape, (h_0 if c_0 is None else c_0).shape[1]
-    (terms, width, gates), encoder, projection = weights.matrix.shape, weights.encoder, weights.projection
-    front = _front_of(spec, layout, weights, batch, (hidden, out, 0), keep)
+    matrix, encoder, projection = weights.matrix, weights.encoder, weights.projection
+    if size is None:
+        terms, width, gates = size = size_of(matrix)
+        matrix = pack(matrix, terms * width, gates)
+    _, width, gates = size
+    front = _front_of(spec, layout, weights, size, batch, (hidden, out), keep=keep)
     rows, kept = len(steps), len(steps) if keep else 0
     h, c = h_0.clone(), None if c_0 is None else c_0.clone()
     outputs = steps.new_empty(rows, out)
@@ -145,12 +156,11 @@ def forward(
         steps.new_empty(kept, hidden),
         steps.new_empty(kept, width) if encoder is not None or spec.inputs else None,
     )
-    packed = (
-        pack(weights.matrix, terms * width, gates),
+    others = (
         None if encoder is None else pack(encoder, out, width, transposed=True),
         None if projection is None else pack(projection, hidden, out, transposed=True),
     )
-    arrays = (steps, weights.bias, weights.activation_coeffs, packed[0], h, c, outputs, *tape, *packed[1:])
+    arrays = (steps, weights.bias, weights.activation_coeffs, matrix, h, c, outputs, *tape, *others)
     _launch(jit.FORWARD, front, spec.basis.radius, layout, arrays, batch, steps.dtype)
     return ForwardResult(outputs, h, c, tape if keep else None)
 
@@ -166,7 +176,7 @@ def _launch(
 ) -> None:
     """Run a kernel on all sequences."""
     workspace = torch.zeros(front.threads * front.workspace_size, dtype=dtype, device="cpu")
-    given = (_radius(radius, dtype), workspace, *layout.places, *arrays)  # held until the kernel is done
+    given = (radius_of(radius, dtype), workspace, *layout.places, *arrays)  # held until the kernel is done
     kernel(dtype, (*front.integers, *addresses(*given)), math.ceil(batch / front.each), front.threads)
 
 
@@ -179,15 +189,21 @@ def backward(
     grad_outputs: Tensor,
     grad_h: Tensor,
     grad_c: Tensor | None,
+    size: Size | None = None,
 ) -> RecurrenceGradients:
-    """As of :class:`qkan.kernels.recurrence.types.Engine`."""
+    """As of :class:`qkan.kernels.recurrence.types.Engine`.
+
+    With ``size`` the matrix is the transpose of the weights of the features' derivative, which have it, in panels.
+    """
     from qkan.kernels.recurrence import numba_kernels as jit
 
-    (batch, out), hidden, width = grad_h.shape, tape.carry.shape[1], weights.matrix.shape[1]
-    encoder, projection = weights.encoder, weights.projection
-    transposed, slopes = transposed_weights(spec.basis, weights.matrix, weights.activation_coeffs)
-    columns, gates = transposed.shape[0] * width, transposed.shape[2]
-    front = _front_of(spec, layout, weights, batch, (hidden, out, columns), True)
+    (batch, out), hidden, width = grad_h.shape, tape.carry.shape[1], z.shape[1]
+    matrix, encoder, projection, slopes = weights.matrix, weights.encoder, weights.projection, None
+    if size is None:
+        transposed, slopes = transposed_weights(spec.basis, matrix, weights.activation_coeffs)
+        blocks, _, gates = size = size_of(transposed)
+        matrix = pack(transposed.contiguous(), gates, blocks * width, transposed=True)
+    front = _front_of(spec, layout, weights, size, batch, (hidden, out), keep=True, back=True)
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     inner = torch.empty_like(tape.gates)
     steps = inner
@@ -198,15 +214,14 @@ def backward(
     elif spec.inputs:
         steps = z.new_empty(len(z), spec.inputs)
     hiddens = None if projection is None else torch.empty_like(grad_outputs)
-    packed = (
-        pack(transposed.contiguous(), gates, columns, transposed=True),
+    others = (
         None if encoder is None else pack(encoder, width, out),
         None if projection is None else pack(projection, out, hidden),
     )
     coeffs = weights.activation_coeffs
     of_coeffs = None if coeffs is None else z.new_zeros(math.ceil(batch / front.each), coeffs.numel())
-    given = (slopes, packed[0], tape.gates, tape.carry, z, grad_outputs)
-    arrays = (*given, dh, dc, inner, steps, hiddens, of_coeffs, *packed[1:])
+    given = (slopes, matrix, tape.gates, tape.carry, z, grad_outputs)
+    arrays = (*given, dh, dc, inner, steps, hiddens, of_coeffs, *others)
     _launch(jit.BACKWARD, front, spec.basis.radius, layout, arrays, batch, z.dtype)
     return RecurrenceGradients(
         inner, steps, hiddens, dh, dc, None if of_coeffs is None else of_coeffs.sum(0).view(-1, width)
@@ -223,9 +238,9 @@ class Stepper:
 
     def __init__(self, operands: Operands, inputs: int) -> None:
         self._spec = Spec("lstm", operands.basis, inputs=inputs)
-        self._weights = Weights(operands.matrix, operands.bias, operands.activation_coeffs)
-        terms, width, gates = operands.matrix.shape
-        self._packed = pack(operands.matrix.contiguous(), terms * width, gates)
+        terms, width, gates = size = size_of(operands.matrix)
+        packed = pack(operands.matrix.contiguous(), terms * width, gates)
+        self._size, self._weights = size, Weights(packed, operands.bias, operands.activation_coeffs)
         self._frames: dict[int, tuple[Any, ...]] = {}
 
     def _frame(self, batch: int) -> tuple[Any, ...]:
@@ -234,10 +249,10 @@ class Stepper:
         The tensors are kept with their addresses: the caches that they come from may forget them.
         """
         weights, layout = self._weights, layout_of((batch,))
-        hidden = weights.bias.shape[0] // 4
-        front = _front_of(self._spec, layout, weights, batch, (hidden, hidden, 0), False)
-        radius, places = _radius(self._spec.basis.radius, self._packed.dtype), layout.places
-        given = addresses(weights.bias, weights.activation_coeffs, self._packed)
+        hidden = self._size[2] // 4
+        front = _front_of(self._spec, layout, weights, self._size, batch, (hidden, hidden))
+        radius, places = radius_of(self._spec.basis.radius, weights.matrix.dtype), layout.places
+        given = addresses(weights.bias, weights.activation_coeffs, weights.matrix)
         shards = math.ceil(batch / front.each)
         return (*front.integers, *addresses(radius)), addresses(*places), given, shards, (radius, *places)
 

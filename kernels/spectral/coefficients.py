@@ -165,18 +165,12 @@ class _FusedCoefficients(torch.autograd.Function):
         tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
         if torch.is_grad_enabled() or not numba_supported(of_matrix, of_constant):
             return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
-        circuits = _circuit_tensors(*tensors)
+        circuits = numba_coefficients.CircuitTensors(*numba_coefficients.contiguous(tensors))
         upstream = of_matrix.contiguous(), of_constant.contiguous()
         found = numba_coefficients.coefficient_gradients(
             _point_rule(rule, circuits), rule.radius, circuits, *upstream, needs
         )
         return *found, None
-
-
-def _circuit_tensors(theta: Tensor, *others: Tensor | None) -> numba_coefficients.CircuitTensors:
-    """What the kernels read, contiguous."""
-    weight, bias, edge_weight = (None if tensor is None else tensor.contiguous() for tensor in others)
-    return numba_coefficients.CircuitTensors(theta.contiguous(), weight, bias, edge_weight)
 
 
 def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> numba_coefficients.PointRule:
@@ -185,27 +179,9 @@ def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> num
     return numba_coefficients.point_rule(rule.kind, len(rule.points), rule.ansatz, rule.reps, *given)
 
 
-def _numba_coefficients(rule: _Rule, theta: Tensor, *others: Tensor | None) -> tuple[Tensor, Tensor]:
-    circuits = _circuit_tensors(theta, *others)
-    return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)[:2]
-
-
-def check_sizes(
-    ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, *per_edge: Tensor | None
-) -> None:
-    """Check parameters whose addresses kernels take: theta (outputs, inputs, rows, angles) and what belongs to it.
-
-    Raises:
-        ValueError: one that has not as many numbers as its circuits need.
-    """
-    outputs, inputs = theta.shape[:2]
-    sizes = (ansatz.rows(reps) * ansatz.angles, reps, reps, *(1 for _ in per_edge))
-    for tensor, each in zip((theta, weight, bias, *per_edge), sizes, strict=True):
-        if tensor is not None and tensor.numel() != outputs * inputs * each:
-            raise ValueError(
-                f"a parameter of shape {tuple(tensor.shape)} does not fit {outputs} outputs and {inputs} inputs with "
-                f"{each} numbers an edge"
-            )
+def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+    circuits = numba_coefficients.CircuitTensors(*numba_coefficients.contiguous(tensors))
+    return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)
 
 
 def _expand(
@@ -214,7 +190,6 @@ def _expand(
     tensors = theta, weight, bias, edge_weight
     if not numba_supported(*tensors, dtype=theta.dtype):
         return Expansion(basis, *_coefficients(rule, *tensors))
-    check_sizes(rule.ansatz, rule.reps, *tensors)
     if torch.is_grad_enabled():
         return Expansion(basis, *_FusedCoefficients.apply(*tensors, rule))
     return Expansion(basis, *_numba_coefficients(rule, *tensors))

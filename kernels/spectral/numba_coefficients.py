@@ -22,6 +22,8 @@ from qkan.kernels.circuits.bloch.evaluate import without_angles_in_first_encodin
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.numba_cpu import ROWS, addresses, padded, threads_for
 
+#: Addresses and lengths of a matrix and of constants.
+Places = Sequence[int]
 #: What one rotation of one circuit at one point costs, in multiply-adds.
 ROTATION_WORK = 16
 
@@ -63,7 +65,7 @@ class PointRule:
         rotations: of the circuit.
         columns, reps: numbers of theta, and of pre-activation weights, per circuit.
         given: addresses and lengths of the constant tensors, as kernels take them, but for the last.
-        slopes: the same of the matrix to the derivative's weights, and its rows, for layers and for activations.
+        slopes: the same of the matrix to the derivative's weights, and its rows.
         kept: the tensors at those addresses.
     """
 
@@ -73,7 +75,7 @@ class PointRule:
     columns: int
     reps: int
     given: tuple[int, ...]
-    slopes: tuple[tuple[tuple[int, int], int], tuple[tuple[int, int], int]]
+    slopes: tuple[tuple[int, int], int]
     kept: tuple[Tensor, ...]
 
     def basis(self, radius: float, base: str | None) -> Basis:
@@ -134,16 +136,15 @@ def point_rule(
         basis = Basis("fourier", points // 2) if kind == "fourier" else Basis("chebyshev", points)
         derivative, constant = basis.differentiate(weights)
         full = derivative if constant is None else torch.cat((constant.unsqueeze(0), derivative))
-        plain = torch.cat((torch.zeros_like(full[:1]), full)) if constant is None else full
         program, times = _program(ansatz, reps, weighted, biased)
         angles = torch.tensor(times, dtype=torch.float64, device="cpu").unsqueeze(-1) * nodes
         trig = torch.stack((angles.cos(), angles.sin()), -1)
-        full, plain = full @ analysis[1:], plain @ analysis[1:]
-        matrices = [_padded_rows(m, ROWS).to(dtype) for m in (analysis, analysis.mT, full, plain)]
+        full = full @ analysis[1:]
+        matrices = [_padded_rows(m, ROWS).to(dtype) for m in (analysis, analysis.mT, full)]
         integers = torch.tensor(program, dtype=torch.int64, device="cpu")
         kept = (integers, nodes.contiguous(), trig.to(dtype).contiguous(), *matrices)
     given = tuple(addresses(*kept))
-    slopes = ((given[10], given[11]), len(full)), ((given[12], given[13]), len(plain))
+    slopes = (given[10], given[11]), len(full)
     columns = ansatz.rows(reps) * ansatz.angles
     return PointRule(kind, points, program[0], columns, reps, given[:10], slopes, kept)
 
@@ -168,7 +169,7 @@ def sizes_of(rule: PointRule, outputs: int, inputs: int, layout: tuple[int, ...]
 
     Args:
         rule, outputs, inputs: the circuits.
-        layout: PANEL, TERM, ROW, CONSTANT_ROW, WHOLE, TURNED.
+        layout: PANEL, TERM, ROW, CONSTANT_ROW, WHOLE, TURNED, FIRST.
         per_input: whether lanes are inputs, of one output, instead of outputs.
     """
     from qkan.kernels.spectral import numba_circuits as jit
@@ -182,55 +183,154 @@ def sizes_of(rule: PointRule, outputs: int, inputs: int, layout: tuple[int, ...]
     return Sizes(integers, scratch, exact, lanes * count * (rotations * ROTATION_WORK + 2 * count))
 
 
-def _run(kernel: Any, dtype: torch.dtype, rule: PointRule, sizes: Sizes, more: tuple[int, ...], arrays: Any) -> None:
-    """``more``: the rest of the integers; ``arrays``: all but the constants and the scratch memory, flat."""
-    threads = threads_for(sizes.work, 16)
-    exact, scratch = sizes.exact * threads, sizes.scratch * threads
-    memory = torch.empty(exact + scratch, dtype=torch.float64, device="cpu")
-    at = memory.data_ptr()
-    frame = (*sizes.integers, *more, *rule.given, *arrays, at + 8 * exact, scratch, at, exact)
-    kernel(dtype, frame, threads, threads)
+class CircuitKernels:
+    """Circuits of one kind and size whose coefficients, and the gradients of those, lie in larger arrays.
+
+    Its tensors are theta (outputs, inputs, rows, angles), pre-activation weight and bias (outputs, inputs, reps),
+    weights of the sum (outputs, inputs), base weights (outputs, inputs) and an offset (outputs,), which the constants
+    of the first input take; contiguous, of one dtype, all but theta may be None.
+
+    Args:
+        rule: of the circuits, in that dtype.
+        outputs, inputs: sizes; there is a circuit for each pair.
+        given: which of the six tensors are there.
+        coefficients, gradients: how both lie, the layout of :func:`sizes_of`.
+        copies: from a copy of the gradients to the next, in the matrix and in the constants.
+        per_input: as of :func:`sizes_of`.
+    """
+
+    def __init__(
+        self,
+        rule: PointRule,
+        outputs: int,
+        inputs: int,
+        given: Sequence[bool],
+        coefficients: tuple[int, ...],
+        gradients: tuple[int, ...],
+        copies: tuple[int, int],
+        dtype: torch.dtype,
+        per_input: bool = False,
+    ) -> None:
+        from qkan.kernels.spectral import numba_point_kernels as jit
+
+        forward, backward = (sizes_of(rule, outputs, inputs, way, per_input) for way in (coefficients, gradients))
+        self._jit, self._rule, self._dtype = jit, rule, dtype
+        self._exact, self._scratch, self._work = forward.exact, forward.scratch, forward.work
+        per_edge = (rule.columns, rule.reps, rule.reps, 1, 1)
+        self._lengths = [n * inputs * outputs if there else 0 for n, there in zip(per_edge, given, strict=False)]
+        self._lengths.append(outputs if given[5] else 0)
+        more, empty = (0, 1, *copies, bits_of(1.0)), (0, 0) * 17
+        self._forward = array("q", (0, 0, 1, *forward.integers, *more, *rule.given, *empty))
+        self._backward = array("q", (0, 0, 1, *backward.integers, *more, *rule.given, *empty))
+
+    def _run(
+        self, kernel: Any, frame: array[int], tensors: Sequence[Tensor | None], radius: float, places: Places
+    ) -> None:
+        """Run a kernel with a frame that holds all else."""
+        jit, threads = self._jit, threads_for(self._work, 16)
+        exact, scratch = self._exact * threads, self._scratch * threads
+        memory = torch.empty(8 * exact + self._dtype.itemsize * scratch, dtype=torch.uint8, device="cpu")
+        frame[2], at = threads, memory.data_ptr()
+        if radius != 1.0:
+            frame[jit.RADIUS_BITS] = bits_of(radius)
+        self._enter(frame, tensors, jit.THETA)
+        frame[jit.MATRIX : jit.MATRIX + 4] = array("q", places)
+        frame[jit.SCRATCH : jit.SCRATCH + 4] = array("q", (at + 8 * exact, scratch, at, exact))
+        kernel.run(self._dtype, frame, threads)
+
+    def _enter(self, frame: array[int], tensors: Sequence[Tensor | None], at: int) -> None:
+        """Enter addresses and lengths of tensors.
+
+        Raises:
+            ValueError: a tensor of another size than the kernels were made for; they would use memory of others.
+        """
+        for tensor, length in zip(tensors, self._lengths, strict=False):
+            if tensor is not None:
+                if tensor.numel() != length:
+                    raise ValueError(f"a parameter of shape {tuple(tensor.shape)} does not fit: circuits need {length}")
+                frame[at], frame[at + 1] = tensor.data_ptr(), length
+            at += 2
+
+    def coefficients(
+        self, tensors: Sequence[Tensor | None], radius: float, places: Places, derivative: Tensor | None = None
+    ) -> None:
+        """Write the coefficients.
+
+        Args:
+            tensors: the six.
+            radius: half the width of the domain; 1 for Fourier.
+            places: address and length of the matrix and of the constants.
+            derivative: where to write the weights of the derivative, panels of the transposed matrix, or None.
+        """
+        jit, frame = self._jit, self._forward[:]
+        if derivative is not None:
+            analysis, frame[jit.SLOPES] = self._rule.slopes
+            frame[jit.SLOPE_ANALYSIS], frame[jit.SLOPE_ANALYSIS + 1] = analysis
+            frame[jit.SLOPE_MATRIX], frame[jit.SLOPE_MATRIX + 1] = derivative.data_ptr(), derivative.numel()
+        self._run(jit.COEFFICIENTS, frame, tensors, radius, places)
+
+    def gradients(
+        self,
+        tensors: Sequence[Tensor | None],
+        radius: float,
+        places: Places,
+        copies: int,
+        found: Sequence[Tensor | None],
+    ) -> None:
+        """Write the gradients of the first five tensors to those of ``found`` that are there.
+
+        Args:
+            tensors, radius: as of :meth:`coefficients`.
+            places: address and length of the gradients of matrix and constants, ``copies`` of them.
+            copies: how many are summed.
+            found: contiguous, shaped as the tensors.
+        """
+        jit, frame = self._jit, self._backward[:]
+        frame[jit.COPIES] = copies
+        self._enter(frame, found[:5], jit.OF_THETA)
+        # On as many threads as forward, though it is three times the work: a small layer should not wait for a core.
+        self._run(jit.COEFFICIENT_GRADIENTS, frame, tensors[:4], radius, places)
 
 
-def _plain_layout(outputs: int, inputs: int) -> tuple[int, ...]:
-    """Coefficients (terms, inputs, outputs), constants (inputs, outputs)."""
-    from qkan.kernels.spectral import numba_circuits as jit
+@lru_cache(maxsize=256)
+def _plain_kernels(
+    rule: PointRule, outputs: int, inputs: int, given: tuple[bool, ...], dtype: torch.dtype
+) -> CircuitKernels:
+    """Kernels for coefficients (terms, inputs, outputs) and constants (inputs, outputs)."""
+    from qkan.kernels.spectral import numba_point_kernels as jit
 
-    one = outputs == 1
-    return (jit.LANES, inputs * outputs, 0 if one else outputs, 0 if one else outputs, 0, 0)
+    row = 0 if outputs == 1 else outputs
+    layout = (jit.LANES, inputs * outputs, row, row, 0, 0, 0)
+    sizes = (rule, outputs, inputs, (*given, False, False))
+    return CircuitKernels(*sizes, layout, layout, (0, 0), dtype, per_input=outputs == 1)
 
 
-def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The tensors, copied if they are not contiguous."""
+def _kernels_of(rule: PointRule, circuits: CircuitTensors) -> CircuitKernels:
+    theta, given = circuits.theta, tuple(tensor is not None for tensor in circuits)
+    return _plain_kernels(rule, theta.shape[-4], theta.shape[-3], given, theta.dtype)
+
+
+def contiguous(tensors: Sequence[Tensor | None]) -> list[Any]:
+    """The tensors, copied if they are not contiguous; None stays None."""
     return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]
 
 
-def coefficients(
-    rule: PointRule, radius: float, circuits: CircuitTensors, *, slopes: bool = False
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def coefficients(rule: PointRule, radius: float, circuits: CircuitTensors) -> tuple[Tensor, Tensor]:
     """Weights of the features of every circuit.
 
     Args:
         rule: made for circuits of that kind and dtype.
         radius: half the width of the domain; 1 for Fourier.
         circuits: contiguous, theta (outputs, inputs, rows, angles), the others with the same outputs.
-        slopes: whether the weights of derivatives are asked for.
 
     Returns:
-        (terms, inputs, outputs) for the features, (inputs, outputs) for the constant, and the derivative's weights,
-        (terms + 1 or terms, inputs, outputs), the constant function first, or None.
+        (terms, inputs, outputs) for the features and (inputs, outputs) for the constant.
     """
-    from qkan.kernels.spectral import numba_point_kernels as jit
-
     theta = circuits.theta
     outputs, inputs = theta.shape[-4:-2]
     matrix, constant = theta.new_empty(rule.points - 1, inputs, outputs), theta.new_empty(inputs, outputs)
-    analysis, rows = rule.slopes[1] if slopes else ((0, 0), 0)
-    derivative = theta.new_empty(rows, inputs, outputs) if slopes else None
-    sizes = sizes_of(rule, outputs, inputs, _plain_layout(outputs, inputs), outputs == 1)
-    arrays = (*analysis, *addresses(*circuits, None, None, matrix, constant, derivative), *(0,) * 10)
-    _run(jit.COEFFICIENTS, theta.dtype, rule, sizes, (rows, 0, 0, 0, bits_of(radius)), arrays)
-    return matrix, constant, derivative
+    _kernels_of(rule, circuits).coefficients(circuits, radius, addresses(matrix, constant))
+    return matrix, constant
 
 
 def coefficient_gradients(
@@ -248,12 +348,6 @@ def coefficient_gradients(
         of_matrix, of_constant: (terms, inputs, outputs) and (inputs, outputs), contiguous.
         needs: whether theta, weight, bias and edge_weight need a gradient.
     """
-    from qkan.kernels.spectral import numba_point_kernels as jit
-
-    theta = circuits.theta
-    outputs, inputs = theta.shape[-4:-2]
-    sizes = sizes_of(rule, outputs, inputs, _plain_layout(outputs, inputs), outputs == 1)
     found = [None if t is None or not need else torch.empty_like(t) for t, need in zip(circuits, needs, strict=True)]
-    arrays = (0, 0, *addresses(*circuits, None, None, of_matrix, of_constant, None, *found, None))
-    _run(jit.COEFFICIENT_GRADIENTS, theta.dtype, rule, sizes, (0, 1, 0, 0, bits_of(radius)), arrays)
+    _kernels_of(rule, circuits).gradients(circuits, radius, addresses(of_matrix, of_constant), 1, found)
     return tuple(found)

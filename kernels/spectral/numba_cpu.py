@@ -39,9 +39,9 @@ def threads_for(work: int, most: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def radius_of(basis: Basis, dtype: torch.dtype) -> Tensor:
-    """The radius as a tensor of that dtype, (1,)."""
-    return torch.tensor([basis.radius], dtype=dtype, device="cpu")
+def radius_of(radius: float, dtype: torch.dtype) -> Tensor:
+    """The radius of a basis as a tensor of that dtype, (1,)."""
+    return torch.tensor([radius], dtype=dtype, device="cpu")
 
 
 @lru_cache(maxsize=256)
@@ -116,7 +116,7 @@ def matrix_gradient_copies(
     of_matrix = x.new_zeros(threads, terms, high, stride)
     of_bias = x.new_zeros(threads, total)
     workspace = x.new_zeros(threads, jit.CHUNK * (stride + (num_frequencies(basis) + 4) * high))
-    arrays = (radius_of(basis, x.dtype), workspace, activation_coeffs, x, grad, of_matrix, of_bias)
+    arrays = (radius_of(basis.radius, x.dtype), workspace, activation_coeffs, x, grad, of_matrix, of_bias)
     sizes = (rows, total, 0, workspace.shape[1])
     integers = kernel_params(basis, activation_coeffs is not None, width)
     jit.MATRIX_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
@@ -133,62 +133,37 @@ def matrix_gradients(
     return whole[:, :width, :total].contiguous(), bias
 
 
-def packed_products(
-    basis: Basis,
-    size: tuple[int, int, int],
-    packed: Tensor,
-    bias: Tensor,
-    x: Tensor,
-    activation_coeffs: Tensor | None = None,
-) -> Tensor:
-    """:func:`products` with a matrix of that size in panels; the rows of ``bias`` (any number, outputs) are summed."""
+def products(basis: Basis, matrix: Tensor, bias: Tensor, activation_coeffs: Tensor | None, x: Tensor) -> Tensor:
+    """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
     from qkan.kernels.spectral import numba_kernels as jit
 
-    terms, width, total = size
+    terms, width, total = size_of(matrix)
+    packed = pack(matrix, terms * width, total)
     rows, out = len(x), x.new_empty(len(x), total)
     threads = threads_for(rows * terms * width * total, max(1, rows // jit.CHUNK))
     workspace = x.new_empty(threads, jit.CHUNK * (padded(total) + (2 * num_frequencies(basis) + 4) * width))
-    arrays = (radius_of(basis, x.dtype), workspace, x, bias, activation_coeffs, packed, out)
+    arrays = (radius_of(basis.radius, x.dtype), workspace, x, bias, activation_coeffs, packed, out)
     sizes = (rows, total, 0, workspace.shape[1])
     integers = kernel_params(basis, activation_coeffs is not None, width)
     jit.PRODUCTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)
     return out
 
 
-def products(basis: Basis, matrix: Tensor, bias: Tensor, activation_coeffs: Tensor | None, x: Tensor) -> Tensor:
-    """Features of x (rows, inputs) times the matrix, plus the bias: (rows, outputs); all tensors contiguous."""
-    terms, width, total = size = size_of(matrix)
-    return packed_products(basis, size, pack(matrix, terms * width, total), bias, x, activation_coeffs)
-
-
-def packed_input_gradients(basis: Basis, size: tuple[int, int, int], packed: Tensor, x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of x from that of the sum, with the transposed weights of the derivative in panels."""
-    return _input_gradients(basis, size, packed, None, None, x, grad)[0]
-
-
 def input_gradients(
     basis: Basis, matrix: Tensor, activation_coeffs: Tensor | None, x: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of x and of activation_coeffs from that of the sum; arguments as of :func:`matrix_gradients`."""
-    weights, slopes = transposed_weights(basis, matrix, activation_coeffs)
-    blocks, width, total = size = size_of(weights)
-    packed = pack(weights.contiguous(), total, blocks * width, transposed=True)
-    return _input_gradients(basis, size, packed, slopes, activation_coeffs, x, grad)
-
-
-def _input_gradients(
-    basis: Basis, size: tuple[int, int, int], packed: Tensor, slopes: Tensor | None, activation_coeffs: Tensor | None,
-    x: Tensor, grad: Tensor,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     from qkan.kernels.spectral import numba_kernels as jit
 
-    blocks, width, total = size
+    weights, slopes = transposed_weights(basis, matrix, activation_coeffs)
+    blocks, width, total = size_of(weights)
+    packed = pack(weights.contiguous(), total, blocks * width, transposed=True)
     rows, columns = len(x), blocks * width
     threads = threads_for(rows * columns * total, max(1, rows // jit.CHUNK))
     dx = torch.zeros_like(x)
     of_coeffs = x.new_zeros(threads, 0 if activation_coeffs is None else activation_coeffs.numel())
     workspace = x.new_empty(threads, jit.CHUNK * (total + padded(columns) + (num_frequencies(basis) + 3) * width))
-    arrays = (radius_of(basis, x.dtype), workspace, slopes, packed, x, grad, dx, of_coeffs)
+    arrays = (radius_of(basis.radius, x.dtype), workspace, slopes, packed, x, grad, dx, of_coeffs)
     sizes = (rows, total, columns, workspace.shape[1])
     integers = kernel_params(basis, activation_coeffs is not None, width)
     jit.INPUT_GRADIENTS(x.dtype, (*integers, *sizes, *addresses(*arrays)), threads, threads)

@@ -38,13 +38,13 @@ from qkan.kernels.spectral.numba_circuits import (
 # Integers in a frame. Circuits stand in MAJOR rows of MINOR: circuit (a, b) has row a * ROW_MAJOR + b * ROW_MINOR of
 # the parameters. The coefficient t > 0 of circuit (a, b) stands at (b // LANES) * PANEL + (t - 1) * TERM + a * ROW +
 # b % LANES of the matrix, and the constant at a * CONSTANT_ROW + b. WHOLE: the matrix takes all lanes of a tile.
-# BASE: the term of the base weights, counted from zero. SLOPES: rows of the derivative, written as panels of the
-# transposed matrix if TURNED. COPIES of the gradient of matrix and constant are summed, MATRIX_COPY and CONSTANT_COPY
-# apart.
+# BASE: the term of the base weights, counted from zero. SLOPES: rows of the derivative, written as panels of a
+# transposed matrix, t of circuit (a, b) to its column t * TURNED + FIRST + a. COPIES of the gradient of matrix and
+# constant are summed, MATRIX_COPY and CONSTANT_COPY apart.
 (
-    MAJOR, MINOR, ROW_MAJOR, ROW_MINOR, PANEL, TERM, ROW, CONSTANT_ROW, WHOLE, TURNED, COLUMN_COUNT, REPS, POINT_COUNT,
-    BASE, SCRATCH_SIZE, EXACT_SIZE, SLOPES, COPIES, MATRIX_COPY, CONSTANT_COPY, RADIUS_BITS,
-) = range(ARGUMENTS, ARGUMENTS + 21)  # fmt: skip
+    MAJOR, MINOR, ROW_MAJOR, ROW_MINOR, PANEL, TERM, ROW, CONSTANT_ROW, WHOLE, TURNED, FIRST, COLUMN_COUNT, REPS,
+    POINT_COUNT, BASE, SCRATCH_SIZE, EXACT_SIZE, SLOPES, COPIES, MATRIX_COPY, CONSTANT_COPY, RADIUS_BITS,
+) = range(ARGUMENTS, ARGUMENTS + 22)  # fmt: skip
 # Arrays in a frame, address and length each: the program; the points (double); cosines and sines of the multiples of
 # the points that unweighted rotations need, (rotations, points, 2); the square analysis matrix from values to
 # coefficients, its transpose and that of the derivative, rows padded to a multiple of ROWS with zeros; parameters;
@@ -53,7 +53,7 @@ from qkan.kernels.spectral.numba_circuits import (
     PROGRAM, NODES, NODE_TRIG, ANALYSIS, ANALYSIS_TURNED, SLOPE_ANALYSIS, THETA, WEIGHT, BIAS, EDGE_WEIGHT, BASE_WEIGHT,
     OFFSET, MATRIX, CONSTANT, SLOPE_MATRIX, OF_THETA, OF_WEIGHT, OF_BIAS, OF_EDGE_WEIGHT, OF_BASE_WEIGHT, SCRATCH,
     EXACT,
-) = range(ARGUMENTS + 21, ARGUMENTS + 65, 2)  # fmt: skip
+) = range(ARGUMENTS + 22, ARGUMENTS + 66, 2)  # fmt: skip
 # Arrays in a frame of BOUNDS behind the repetitions: inputs, pre-activation weights, two numbers for every shard.
 BOUNDED, WEIGHTS, FOUND = range(ARGUMENTS + 1, ARGUMENTS + 7, 2)
 
@@ -180,17 +180,12 @@ def _coefficients(frame: Any, one: Any) -> None:
             _times_values(slope_analysis, (rows + ROWS - 1) // ROWS * ROWS, count, values, made)
             for t in range(rows):
                 given = made[t * LANES :]
-                if frame[TURNED]:
-                    column = t * frame[MAJOR] + a
-                    at = column // LANES * LANES * minor + b * LANES + column % LANES
-                    for j in range(n):
-                        slopes[at + j * LANES] = given[j] * inverse
-                else:
-                    into = slopes[t * frame[TERM] + a * frame[ROW] + b :]
-                    for j in range(n):
-                        into[j] = given[j] * inverse
-            if len(base_weight) and frame[TURNED]:
-                column = frame[BASE] * frame[MAJOR] + a
+                column = t * frame[TURNED] + frame[FIRST] + a
+                at = column // LANES * LANES * minor + b * LANES + column % LANES
+                for j in range(n):
+                    slopes[at + j * LANES] = given[j] * inverse
+            if len(base_weight):
+                column = frame[BASE] * frame[TURNED] + frame[FIRST] + a
                 at = column // LANES * LANES * minor + b * LANES + column % LANES
                 for j in range(n):
                     slopes[at + j * LANES] = base_weight[row + j * stride]

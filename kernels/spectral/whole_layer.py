@@ -22,7 +22,7 @@ from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral.matmul import Sum, plain_sum
-from qkan.kernels.spectral.numba_coefficients import PointRule, bits_of, point_rule, sizes_of
+from qkan.kernels.spectral.numba_coefficients import CircuitKernels, PointRule, point_rule
 from qkan.kernels.spectral.numba_cpu import ROWS, SHARD_WORK, kernel_params, padded
 
 #: Most threads of a call, so that the size of scratch memory is bounded.
@@ -49,30 +49,19 @@ class LayerKernels:
         self, rule: PointRule, outputs: int, inputs: int, base: str | None, given: tuple[bool, ...], dtype: torch.dtype
     ) -> None:
         from qkan.kernels.spectral import numba_kernels as features
-        from qkan.kernels.spectral import numba_point_kernels as circuits
 
-        self.rule, self.outputs, self.inputs, self.dtype = rule, outputs, inputs, dtype
-        self.circuits, self.features = circuits, features
+        self.outputs, self.inputs, self.dtype, self.features = outputs, inputs, dtype, features
         basis, number = rule.basis(1.0, base), dtype.itemsize
         self.terms = rule.points - 1 + (base is not None)
-        lanes = circuits.LANES
+        lanes = features.COLUMNS
         wide, high = padded(outputs, lanes), padded(inputs, ROWS)
-        depth, edges = self.terms * inputs, inputs * outputs
+        depth = self.terms * inputs
         self.matrix, self.derivative = depth * wide, padded(depth, lanes) * outputs
-        per_edge = (rule.columns, rule.reps, rule.reps, 1, 1)
-        self.lengths = [n * edges if there else 0 for n, there in zip(per_edge, given, strict=False)]
-        self.lengths.append(outputs if given[5] else 0)
-        packed = (depth * lanes, inputs * lanes, lanes, outputs, 1, 1)
-        copies = (lanes, high * wide, wide, 0, 1, 1)
-        forward, backward = (sizes_of(rule, outputs, inputs, layout) for layout in (packed, copies))
-        self.exact, self.scratch = forward.exact, forward.scratch
-        self.circuit_work = forward.work
         self.copy = self.terms * high * wide
-        head, one = (0, 0, 1), bits_of(1.0)
-        empty = (0, 0) * 17
-        more = (0, 1, self.copy, outputs, one)
-        self._coefficients = array("q", (*head, *forward.integers, *more, *rule.given, *empty))
-        self._gradients = array("q", (*head, *backward.integers, *more, *rule.given, *empty))
+        packed = (depth * lanes, inputs * lanes, lanes, outputs, 1, inputs, 0)
+        copies = (lanes, high * wide, wide, 0, 1, 0, 0)
+        self.circuits = CircuitKernels(rule, outputs, inputs, given, packed, copies, (self.copy, outputs), dtype)
+        head = (0, 0, 1)
         params, functions = kernel_params(basis, False, inputs), rule.points - 1
         chunk = features.CHUNK
         self.workspace_sizes = (
@@ -122,35 +111,17 @@ class LayerKernels:
         Returns:
             the outputs, and what :meth:`backward` needs for the gradient of x.
         """
-        jit, rows, number = self.circuits, x.shape[0], self.bytes
+        rows, number = x.shape[0], self.bytes
         work, chunks = rows * self.terms * self.inputs * self.outputs, max(1, rows // self.features.CHUNK)
-        threads, workers = self._threads(self.circuit_work, 16), self._threads(work, chunks)
-        scratch = max(self.scratch * threads, self.workspace_sizes[0] * workers)
-        edges = self.inputs * self.outputs
-        # One block: doubles first, then matrix, constants and scratch memory.
-        workspace = torch.empty(
-            8 * self.exact * threads + number * (self.matrix + edges + scratch), dtype=torch.uint8, device="cpu"
-        )
-        exact = workspace.data_ptr()
-        matrix = exact + 8 * self.exact * threads
+        workers, edges = self._threads(work, chunks), self.inputs * self.outputs
+        # One block: matrix, constants and scratch memory.
+        workspace = x.new_empty(self.matrix + edges + self.workspace_sizes[0] * workers)
+        matrix = workspace.data_ptr()
         constant = matrix + number * self.matrix
         spare = constant + number * edges
-        frame = self._coefficients[:]
-        frame[2] = threads
-        if radius != 1.0:
-            frame[jit.RADIUS_BITS] = bits_of(radius)
-        self._enter(frame, tensors, jit.THETA)
-        at = jit.MATRIX
-        frame[at], frame[at + 1], frame[at + 2], frame[at + 3] = matrix, self.matrix, constant, edges
-        frame[jit.SCRATCH], frame[jit.SCRATCH + 1] = spare, self.scratch * threads
-        frame[jit.EXACT], frame[jit.EXACT + 1] = exact, self.exact * threads
-        derivative = None
-        if slopes:
-            derivative = x.new_empty(self.derivative)
-            analysis, frame[jit.SLOPES] = self.rule.slopes[0]
-            frame[jit.SLOPE_ANALYSIS], frame[jit.SLOPE_ANALYSIS + 1] = analysis
-            frame[jit.SLOPE_MATRIX], frame[jit.SLOPE_MATRIX + 1] = derivative.data_ptr(), self.derivative
-        jit.COEFFICIENTS.run(self.dtype, frame, threads)
+        # Zeros: what stands behind the last column of a panel is multiplied, and denormal numbers would take long.
+        derivative = x.new_zeros(self.derivative) if slopes else None
+        self.circuits.coefficients(tensors, radius, (matrix, self.matrix, constant, edges), derivative)
         out = x.new_empty(rows, self.outputs)
         frame = self._features_frame(self._products, rows, workers, radius, spare)
         at = self.features.ARRAYS[0]
@@ -158,13 +129,6 @@ class LayerKernels:
         frame[at : at + 10] = array("q", arrays)
         self.features.PRODUCTS.run(self.dtype, frame, workers)
         return out, derivative
-
-    def _enter(self, frame: array[int], tensors: Sequence[Tensor | None], at: int) -> None:
-        """Enter addresses and lengths of the tensors of a layer."""
-        for tensor, length in zip(tensors, self.lengths, strict=False):
-            if tensor is not None:
-                frame[at], frame[at + 1] = tensor.data_ptr(), length
-            at += 2
 
     def backward(
         self,
@@ -212,7 +176,7 @@ class LayerKernels:
         found: list[Tensor | None],
     ) -> None:
         """Write the gradients of the tensors to ``found``."""
-        jit, rows, copies = self.circuits, x.shape[0], (self.copy + self.outputs) * workers
+        rows, copies = x.shape[0], (self.copy + self.outputs) * workers
         of_matrix, workspace = x.new_zeros(copies), x.new_zeros(self.workspace_sizes[1] * workers)
         frame = self._features_frame(self._matrix_gradients, rows, workers, radius, workspace.data_ptr())
         at, matrix, total = self.features.ARRAYS[0], of_matrix.data_ptr(), grad.numel()
@@ -224,19 +188,7 @@ class LayerKernels:
         offset = found[5]
         if offset is not None:
             torch.sum(of_matrix[sizes[0] :].view(workers, self.outputs), 0, out=offset)
-        # As many as forward, though it is three times the work: a small layer should not wait for a busy core.
-        threads = self._threads(self.circuit_work, 16)
-        workspace = torch.empty((8 * self.exact + self.bytes * self.scratch) * threads, dtype=torch.uint8, device="cpu")
-        frame = self._gradients[:]
-        frame[2], frame[jit.COPIES], frame[jit.RADIUS_BITS] = threads, workers, bits_of(radius)
-        self._enter(frame, tensors[:4], jit.THETA)
-        at = jit.MATRIX
-        frame[at], frame[at + 1], frame[at + 2], frame[at + 3] = matrix, sizes[0], bias, sizes[1]
-        self._enter(frame, found[:5], jit.OF_THETA)
-        exact = workspace.data_ptr()
-        frame[jit.SCRATCH], frame[jit.SCRATCH + 1] = exact + 8 * self.exact * threads, self.scratch * threads
-        frame[jit.EXACT], frame[jit.EXACT + 1] = exact, self.exact * threads
-        jit.COEFFICIENT_GRADIENTS.run(self.dtype, frame, threads)
+        self.circuits.gradients(tensors, radius, (matrix, sizes[0], bias, sizes[1]), workers, found)
 
 
 LayerParameters = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]

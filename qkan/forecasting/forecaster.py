@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import torch
 from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
 from qkan.forecasting.data.load import as_cut, cut_windows
 from qkan.forecasting.io.files import RunError, only_writer, write_json
-from qkan.forecasting.runs.inference import predict
+from qkan.forecasting.runs.inference import forecast, predict, series_of
 from qkan.forecasting.runs.run import Run, load_run
 from qkan.forecasting.runs.write import claim_folder, write_run
 from qkan.forecasting.training.distributed import rank_of
@@ -26,25 +27,27 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 _IN_MEMORY = Path("(in memory)")
-_FROM_FRAMES = ("data", "time_col", "target_col", "id_col", "series", "split")
-"""Options of files and of the test part of a run, which a data frame of fixed columns has no use for."""
+_OF_FILES = ("data", "series", "split")
+"""Options of files and of the test part of a run, which a data frame has no use for."""
 
 
 class Forecaster:
     """One model for all series of a long data frame, with the methods that forecasters know.
 
-    A data frame has the columns ``unique_id``, ``ds`` (dates or whole numbers, by one regular step), ``y`` and the
-    covariates that ``past_cols`` and ``future_cols`` name; sorted by time within each series. Future covariates of the
-    steps to predict come as rows of the same frame, at the end of a series and without a ``y``, or as ``futr_df``.
+    A data frame, of pandas, polars or pyarrow, has the columns ``unique_id``, ``ds`` (dates or whole numbers, by one
+    regular step), ``y`` and the covariates that ``past_cols`` and ``future_cols`` name; ``id_col``, ``time_col`` and
+    ``target_col`` give the first three other names. Rows are sorted by time within each series. Future covariates of
+    the steps to predict come as rows of the same frame, at the end of a series and without a ``y``, or as ``futr_df``.
+    Forecasts come back as a frame of the same package, under the same names, ids and times in the types, the time zone
+    and the order of the data.
 
     Args:
         cell: One of :data:`qkan.forecasting.CELLS`.
         window: Past values that the model sees, in steps.
         horizon: Future values to predict, in steps.
-        freq: Step between two times, as a pandas alias such as ``"h"`` (a whole number for whole-number times);
-            ``None`` finds it in the data.
-        options: Any other option of :class:`qkan.forecasting.TrainConfig` but ``data``, ``time_col``, ``target_col``,
-            ``id_col``, ``series`` and ``split``.
+        freq: Step between two times, as an alias of pandas or polars such as ``"h"`` or ``"1mo"``, or an offset such as
+            ``pd.DateOffset(months=1)`` (a whole number for whole-number times); ``None`` finds it in the data.
+        options: Any other option of :class:`qkan.forecasting.TrainConfig` but ``data``, ``series`` and ``split``.
 
     Raises:
         TypeError: an option is unknown.
@@ -57,10 +60,10 @@ class Forecaster:
         *,
         window: int = 24,
         horizon: int = 24,
-        freq: str | int | None = None,
+        freq: Any = None,
         **options: Any,
     ) -> None:
-        known = {field.name for field in fields(TrainConfig)} - set(_FROM_FRAMES)
+        known = {field.name for field in fields(TrainConfig)} - set(_OF_FILES)
         strange = sorted(set(options) - known)
         if strange:
             raise TypeError(f"Forecaster has no option {strange[0]!r}; its options are {', '.join(sorted(known))}")
@@ -68,6 +71,7 @@ class Forecaster:
         self.freq = freq
         self._run: Run | None = None
         self._series: Series | None = None
+        self._like: Callable[[pd.DataFrame], Any] = _as_it_is
         self._history: list[dict[str, float]] = []
 
     @property
@@ -86,7 +90,7 @@ class Forecaster:
             raise RunError("this forecaster is not fitted; call fit(df) or load a saved one first")
         return self._run
 
-    def fit(self, df: pd.DataFrame, val_size: int | None = None, *, progress: Progress | None = None) -> Forecaster:
+    def fit(self, df: Any, val_size: int | None = None, *, progress: Progress | None = None) -> Forecaster:
         """Train on all series of a data frame.
 
         Args:
@@ -101,49 +105,61 @@ class Forecaster:
         Raises:
             DataError: the data cannot be used.
             RunError: the training diverged.
+            TypeError: ``df`` is no data frame.
         """
+        from qkan.datasets import like
+
         self._fit(self._read(df), val_size, progress)
+        self._like = like(df)
         return self
 
     def predict(
         self,
-        df: pd.DataFrame | None = None,
-        futr_df: pd.DataFrame | None = None,
-        level: Sequence[float] | None = None,
-    ) -> pd.DataFrame:
+        df: Any = None,
+        futr_df: Any = None,
+        level: Sequence[float] | float | None = None,
+        *,
+        new_series: str = "refuse",
+    ) -> Any:
         """Forecast the ``horizon`` steps that follow every series.
 
         Args:
-            df: Data to go on from, of series that the model was fitted on; ``None`` takes what it was fitted on.
+            df: Data to go on from, of series and by the step that the model was fitted on; ``None`` takes what it was
+                fitted on.
             futr_df: ``unique_id``, ``ds`` and the future covariates of the steps to predict, instead of those in the
                 data.
             level: Intervals in percent, of those that the quantile loss trained; ``None`` takes them all.
+            new_series: ``"scale"`` forecasts series that the model was not fitted on, and other steps, too: each scaled
+                by its own last window.
 
         Returns:
-            Columns ``unique_id``, ``ds``, the model's name, and for every level such as 90 ``NAME-lo-90`` and
-            ``NAME-hi-90``, sorted by series and time.
+            A frame like the data: columns ``unique_id``, ``ds`` (or what the data calls them), the model's name, and
+            for every level such as 90 ``NAME-lo-90`` and ``NAME-hi-90``; series in the order of the data.
 
         Raises:
             DataError: the data cannot be used, or future covariates are missing.
             RunError: nothing was fitted, a series is unknown, or ``df`` is needed: a saved forecaster holds no data.
             ValueError: the model was not trained for a level.
         """
+        from qkan.datasets import like
+
         run = self.run
-        series = self._series if df is None else self._read(df)
+        series = self._series if df is None else self._read(df, expected=run.data["frequency"])
         if futr_df is not None:
             series = self._with_future(series, futr_df)
-        return self._named(predict(run, data=series, level=level))
+        table = predict(run, data=series, level=level, new_series=new_series)
+        return (self._like if df is None else like(df))(self._named(series_of(run, series), table))
 
     def cross_validate(
         self,
-        df: pd.DataFrame,
+        df: Any,
         *,
         n_windows: int = 1,
         step_size: int = 1,
         refit: bool = False,
-        level: Sequence[float] | None = None,
+        level: Sequence[float] | float | None = None,
         val_size: int | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """Forecast from several past moments, each time knowing only what was known then (rolling origin).
 
         The last window ends with the last value of each series; the window before it ends ``step_size`` steps earlier,
@@ -159,8 +175,9 @@ class Forecaster:
             val_size: As of :meth:`fit`.
 
         Returns:
-            Columns ``unique_id``, ``ds``, ``cutoff`` (the last time known to the model), ``y``, the model's name and
-            the ends of its intervals, sorted by cutoff within each series. Steps whose ``y`` is missing have no row.
+            A frame like ``df``: columns ``unique_id``, ``ds``, ``cutoff`` (the last time known to the model), ``y``,
+            the model's name and the ends of its intervals, sorted by cutoff within each series. Steps whose ``y`` is
+            missing have no row.
 
         Raises:
             DataError: the data cannot be used, or a series is too short.
@@ -168,10 +185,13 @@ class Forecaster:
         """
         import pandas as pd
 
+        from qkan.datasets import as_pandas, like
+
         for name, value in (("n_windows", n_windows), ("step_size", step_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        whole, horizon = self._read(df), self.config.horizon
+        frame = as_pandas(df)
+        whole, horizon = self._read(frame), self.config.horizon
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
         tables = []
@@ -179,15 +199,16 @@ class Forecaster:
             known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
             self._check_known(whole, known, n_windows, step_size)
             cutoffs = dict(zip(whole.ids, whole.times[whole.starts[:-1] + known - 1], strict=True))
-            past = self._read(df, frequency=whole.frequency, until=cutoffs)
+            past = self._read_past(frame, whole.frequency, cutoffs)
             if moment == 0 or refit:
                 copy._fit(past, val_size, None)
-            table = self._named(predict(copy.run, data=past, level=level))
+            table = forecast(copy.run, past, level=level)
             rows = ((whole.starts[:-1] + known)[:, None] + np.arange(horizon)).ravel()
             table.insert(2, "cutoff", np.repeat(list(cutoffs.values()), horizon))
             table.insert(3, "y", whole.values[rows])
             tables.append(table if whole.observed is None else table[whole.observed[rows]])
-        return pd.concat(tables).sort_values(["unique_id", "cutoff", "ds"], kind="stable", ignore_index=True)
+        together = pd.concat(tables).sort_values(["unique_id", "cutoff", "ds"], kind="stable", ignore_index=True)
+        return like(df)(self._named(whole, whole.give_back(together)))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model as a run folder, which :meth:`load` and the command line read.
@@ -219,26 +240,33 @@ class Forecaster:
         """
         run = load_run(folder)
         loaded = cls.__new__(cls)
-        given = {name: None for name in _FROM_FRAMES if name.endswith("_col")}
-        loaded.config = replace(run.config, data=FRAME, series=(), **given)  # type: ignore[arg-type]
+        loaded.config = replace(run.config, data=FRAME, series=())
         loaded.freq = run.data["frequency"]
-        loaded._run, loaded._series, loaded._history = run, None, []
+        loaded._run, loaded._series, loaded._history, loaded._like = run, None, [], _as_it_is
         return loaded
 
-    def _read(
-        self, df: pd.DataFrame, *, frequency: str | int | None = None, until: dict[str, Any] | None = None
-    ) -> Series:
+    def _read(self, df: Any, *, expected: str | None = None) -> Series:
+        """The series of a frame; with ``expected``, those to predict, whose step is checked against the run's."""
         from qkan.datasets import series_from_frame
 
-        config = self.config
+        frequency = None if self._run is not None and expected is not None else self.freq
         return series_from_frame(
-            df,
-            past_cols=config.past_cols,
-            future_cols=config.future_cols,
-            missing=config.missing,
-            frequency=self.freq if frequency is None else frequency,
-            until=until,
+            df, missing=self.config.missing, frequency=frequency, expected=expected, **self._columns()
         )
+
+    def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
+        """The series of a frame up to some of its times; what was said about it is not said again."""
+        from qkan.datasets import DataNotice, series_from_frame
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataNotice)
+            return series_from_frame(
+                df, missing=self.config.missing, expected=frequency, until=until, **self._columns()
+            )
+
+    def _columns(self) -> dict[str, Any]:
+        names = ("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols")
+        return {name: getattr(self.config, name) for name in names}
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
@@ -249,19 +277,19 @@ class Forecaster:
         fitted.check_converged()
         self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), series, fitted.result.history
 
-    def _with_future(self, series: Series | None, futr_df: pd.DataFrame) -> Series:
+    def _with_future(self, series: Series | None, futr_df: Any) -> Series:
         from qkan.datasets import DataError, future_frame
-        from qkan.forecasting.runs.inference import series_of
 
         if not self.config.future_cols:
             raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")
         series = series_of(self.run, series)
-        rows = future_frame(futr_df, series, label="futr_df", time_col="ds", id_col="unique_id")
+        rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)
 
-    def _named(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The forecasts under the name of the model."""
-        return table.rename(columns={column: column.replace("yhat", self.name, 1) for column in table.columns[2:]})
+    def _named(self, series: Series, table: pd.DataFrame) -> pd.DataFrame:
+        """The forecasts under the name of the model, ids and times under the names of the data."""
+        names = {column: column.replace("yhat", self.name, 1) for column in table.columns[2:]}
+        return series.form.in_own_words(table.rename(columns=names))
 
     def _check_known(self, series: Series, known: np.ndarray, n_windows: int, step_size: int) -> None:
         from qkan.datasets import DataError
@@ -274,3 +302,7 @@ class Forecaster:
                 f"with step_size={step_size}, horizon={self.config.horizon} and window={self.config.window}; "
                 "use fewer windows or drop the series"
             )
+
+
+def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:
+    return table

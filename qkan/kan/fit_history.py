@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from qkan._util.files import save_figure
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -78,5 +80,5 @@ class FitHistory:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
         if path is not None:
-            figure.savefig(path, dpi=130)
+            save_figure(figure, path)
         return figure

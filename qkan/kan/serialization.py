@@ -66,7 +66,7 @@ def save(model: QKAN, path: str | os.PathLike[str], overwrite: bool) -> None:
     import safetensors.torch
 
     path = Path(path)
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} exists; give another path, or overwrite=True to replace it")
     layers = [_encode(index, config) for index, config in enumerate(model.config["layers"])]
     entry = json.dumps({"format": FORMAT, "version": __version__, "layers": layers}, allow_nan=False)

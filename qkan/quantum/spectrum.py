@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkan._util.files import save_figure
 from qkan.kernels.circuits.ansatz import GATES, Ansatz
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Spectrum:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if path is not None:
-            figure.savefig(path, dpi=130)
+            save_figure(figure, path)
         return figure
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from qkan.kan.jhcg import Latent, affine, build_latent, reset_affine, reset_latent
 from qkan.kan.network import QKAN
-from qkan.kernels.backend_choice import plan_expansion
-from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.backend_choice import chebyshev_plan
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, largest
-from qkan.kernels.recurrence.circuits_cpu import Circuits, Parameters, circuits_of
+from qkan.kernels.recurrence.circuits_cpu import GateCircuits, Parameters, gate_circuits
 from qkan.kernels.recurrence.types import GATES, Spec
 from qkan.kernels.spectral.basis import Basis
-from qkan.kernels.spectral.coefficients import check_sizes
+from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.options import CircuitOptions, positive_int
@@ -117,7 +116,7 @@ class QKANGates(Gates):
 
     def one_node(
         self, x: Tensor, states: tuple[Tensor, ...], projection: Tensor | None, bound: Bound
-    ) -> tuple[Circuits, Spec, Parameters] | None:
+    ) -> tuple[GateCircuits, Spec, Parameters] | None:
         """What :func:`qkan.kernels.recurrence.circuits_cpu.run` takes, where it applies; ``bound`` is one on |h|.
 
         It does for a circuit per edge with nothing behind it, all tensors on the CPU and of one dtype.
@@ -148,19 +147,24 @@ class QKANGates(Gates):
         p = parameters
         if (p.weight_x is None) != (p.weight_h is None) or (p.phase_x is None) != (p.phase_h is None):
             return None
-        gates = GATES["lstm"] * self.hidden_size
-        if theta_x.shape[:2] != (gates, x.shape[1]) or theta_h.shape[:2] != (gates, states[0].shape[1]):
-            raise ValueError(
-                f"theta of shapes {tuple(theta_x.shape)} and {tuple(theta_h.shape)} does not fit {x.shape[1]} inputs, "
-                f"{states[0].shape[1]} states and {gates} gates"
-            )
-        check_sizes(ansatz, reps, theta_x, p.weight_x, p.phase_x)
-        check_sizes(ansatz, reps, theta_h, p.weight_h, p.phase_h)
-        circuits = circuits_of(ansatz, reps, parameters)
-        if parameters.weight_x is None or parameters.weight_h is None:
-            return circuits, circuits.fourier, parameters
-        basis = _trained_basis(parameters, x, bound, ansatz, reps)
-        return None if basis is None else (circuits, Spec("lstm", basis, inputs=x.shape[1]), parameters)
+        gates, width = GATES["lstm"] * self.hidden_size, states[0].shape[1]
+        sizes = ((gates, x.shape[1]), (gates, width), (width, self.hidden_size))
+        for tensor, size in zip((theta_x, theta_h, projection), sizes, strict=True):
+            if tensor is not None and tensor.shape[:2] != size:  # kernels would read memory that is not its own
+                raise ValueError(
+                    f"a parameter of shape {tuple(tensor.shape)} does not fit {x.shape[1]} inputs, {width} states and "
+                    f"{gates} gates"
+                )
+        kind, points, basis = "fourier", 2 * reps + 1, None
+        if p.weight_x is not None and p.weight_h is not None:
+            basis = _trained_basis(x, p.weight_x, p.weight_h, bound)
+            if basis is None:
+                return None
+            kind, points = basis.kind, basis.size
+        given = (basis is not None, p.phase_x is not None, p.bias is not None)
+        circuits = gate_circuits(ansatz, reps, kind, points, (gates, x.shape[1], width), given, dtype)
+        spec = circuits.fourier if basis is None else Spec("lstm", basis, inputs=x.shape[1])
+        return circuits, spec, parameters
 
     def joined(self, x: Tensor, bound: Bound) -> Operands | None:
         """Both parts and the bias as one map of [x, h], if they are features on one domain; ``bound`` is one on |h|.
@@ -209,24 +213,14 @@ def _bare(layer: QKANLayer) -> bool:
     )
 
 
-def _trained_basis(parameters: Parameters, x: Tensor, bound: Bound, ansatz: Ansatz, reps: int) -> Basis | None:
+def _trained_basis(x: Tensor, weight_x: Tensor, weight_h: Tensor, bound: Bound) -> Basis | None:
     """Chebyshev polynomials for trained pre-activations on one domain for x and h, if there is one for both."""
-    own, others = bound(), largest(x)
-    if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
-        return None
-    widths = [
-        largest(w.detach().abs().sum(-1), finite=False)
-        for w in (parameters.weight_x, parameters.weight_h)
-        if w is not None
-    ]
-    if None in widths:
-        return None
-    bandwidth = max(width for width in widths if width is not None)
-    circuit: dict[str, Any] = {"ansatz": ansatz, "reps": reps, "readout": "z"}
-    radius = max(own, others)
-    plan = plan_expansion(
-        parameters.theta_x, parameters.weight_x, **circuit, radius=radius, sums=False, bandwidth=bandwidth
-    )
+    x = x.detach().contiguous()
+    own, (others, width_x) = bound(), bounds(x, weight_x.detach().contiguous())
+    width_h = bounds(x[:0], weight_h.detach().contiguous())[1]
+    if others > 2 * own or not math.isfinite(width_x + width_h):
+        return None  # so wide a domain would need many more terms for h
+    plan = chebyshev_plan(max(own, others), max(width_x, width_h), torch.finfo(x.dtype).eps)
     return None if isinstance(plan, str) else Basis("chebyshev", plan.points, plan.radius)
 
 

@@ -101,6 +101,8 @@ def test_describe_is_what_a_run_remembers():
         "series": 1,
         "points": 3,
         "frequency": "h",
+        "step": None,
+        "named": True,
         "season": [24, 168],
         "unit": "m",
     }

@@ -143,7 +143,8 @@ def test_a_circuit_that_no_input_reaches_is_constant() -> None:
 )
 def test_parameters_of_another_size_are_refused(name: str, shape: tuple[int, ...]) -> None:
     layer = QKANLayer(3, 4, postact_weight_trainable=True, base_activation="silu")
-    for samples in (2, 50):
+    for samples, backend in ((2, "auto"), (50, "auto"), (50, "bloch")):
+        layer.backend = backend
         with pytest.raises((ValueError, RuntimeError, IndexError)):
             torch.func.functional_call(layer, {name: torch.zeros(shape)}, (torch.zeros(samples, 3),))
 

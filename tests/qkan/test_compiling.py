@@ -111,7 +111,7 @@ def test_fourier_features_hold_for_inputs_of_any_size() -> None:
 def test_inputs_outside_the_domain_give_nan_and_the_others_their_value() -> None:
     layer = trained(QKANLayer(2, 3, preact_trainable=True))
     frozen = layer.compile_spectral(domain=2.0)
-    x = torch.tensor([[2.0, -2.0], [2.001, 0.0], [0.0, -3.0], [0.5, 1.9], [math.inf, 0.0]])
+    x = torch.tensor([[2.0, -2.0], [2.07, 0.0], [0.0, -3.0], [0.5, 1.9], [math.inf, 0.0]])  # a margin of 1/32
     y = frozen(x)
     assert y.isnan().all(-1).tolist() == [False, True, True, False, True]
     inside = [0, 3]
@@ -127,10 +127,10 @@ def test_a_domain_without_polynomials_keeps_the_circuit(domain) -> None:
     torch.testing.assert_close(frozen(x), reference(layer, x), rtol=0, atol=1e-12)
 
 
-def test_the_domain_is_rounded_up_to_eight_bits() -> None:
+def test_the_domain_is_a_32nd_wider_rounded_up_to_eight_bits() -> None:
     frozen = QKANLayer(2, 2, preact_trainable=True).compile_spectral(domain=3.301)
     assert isinstance(frozen.phi, Features)
-    assert frozen.phi.domain == 3.3125
+    assert frozen.phi.domain == 3.416015625  # 3.301 * 33 / 32 = 3.40416
 
 
 @pytest.mark.parametrize("features", [1, 4])
@@ -191,10 +191,10 @@ def test_examples_set_the_domain_of_every_layer_with_the_margin() -> None:
     model = QKAN([2, 3, 1], preact_trainable=True, base_activation=None, postact_weight_trainable=True)
     x = torch.tensor([[0.25, -2.0], [1.0, 0.5]])
     compiled = qkan.compile(model, x, margin=2)
-    assert compiled.layers[0].phi.domain == 4.0
+    assert compiled.layers[0].phi.domain == 4.125  # 4 * 33 / 32
     hidden = 2 * model.layers[0](x).abs().max().item()
-    assert hidden <= compiled.layers[1].phi.domain.item() <= hidden * 129 / 128
-    assert qkan.compile(model, domain=4.0).layers[1].phi.domain == 4.0
+    assert hidden * 33 / 32 <= compiled.layers[1].phi.domain.item() <= hidden * 33 / 32 * 129 / 128
+    assert qkan.compile(model, domain=4.0).layers[1].phi.domain == 4.125
 
 
 def test_calibration_leaves_statistics_and_randomness_alone() -> None:

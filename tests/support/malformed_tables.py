@@ -107,14 +107,14 @@ TIME_SETS = {
     "a spreadsheet's day numbers": (with_times(*(str(45000 + n / 24) for n in range(20))), "row 2"),
     "an empty time": (with_time(""), "row 7 .*missing"),
     "NaT": (with_time("NaT"), "row 7"),
-    "one zone for some": (with_time("2024-01-01 06:00:00Z"), "mixes time zones: .*row 7"),
-    "two zones": (
+    "one zone for some": (with_time("2024-01-01 06:00:00Z"), "mixes times with and without .*row 7"),
+    "two zones whose times meet": (
         with_times(*(f"2024-01-01T{n:02}:00:00+01:00" for n in range(9)), "2024-01-01T09:00:00+02:00"),
-        "row 10",
+        "row 10 .*repeats",
     ),
     "the same time twice": (with_time("2024-01-01 05:00:00"), "row 7 .*repeats"),
-    "the whole file twice": (SOUND + SOUND.removeprefix(b"ds,y\n"), "row 41 .*comes after"),
-    "newest first": (with_times(*reversed(hours(30))), "row 2 .*comes after"),
+    "the whole file twice": (SOUND + SOUND.removeprefix(b"ds,y\n"), "row 41 .*repeats the time of row 1;"),
+    "newest first, an hour missing": (with_times(*reversed(hours(9)), *hours(9, "2024-01-01T10")), "irregular: row 10"),
     "an hour missing": (with_times(*hours(9), *hours(9, "2024-01-01T10")), "row 10 .*irregular|irregular.*row 10"),
     "a time between": (with_time("2024-01-01 05:30:00"), "row 7"),
     "seconds that drift": (with_times(*(f"2024-01-01 00:{n:02}:{n * n % 60:02}" for n in range(40))), "irregular"),
@@ -209,9 +209,11 @@ def frames() -> dict[str, tuple[pd.DataFrame, str]]:
             pd.DataFrame({"ds": np.array(["0800-01-01", "0801-01-01", "0802-01-01"], "M8[s]"), "y": 1.0}),
             "1678 to 2261",
         ),
-        "local hours of a clock change": (
-            pd.DataFrame({"ds": pd.date_range("2024-03-30", periods=9, freq="D", tz="Europe/Rome"), "y": 1.0}),
-            "irregular",
+        "local days with one missing": (
+            pd.DataFrame(
+                {"ds": pd.date_range("2024-03-25", periods=9, freq="D", tz="Europe/Rome").delete(5), "y": 1.0}
+            ),
+            "row 6 .* is 2024-03-31 00:00:00\\+01:00 after",
         ),
         "lists as times": (pd.DataFrame({"ds": [[1]] * 9, "y": 1.0}), "row 1"),
     }

@@ -83,7 +83,7 @@ class Case:
         self.per_sample = theta.dim() == 5 and theta.shape[0] != 1
         self.readout = readout
         self.program = program(ansatz, reps, weight is not None, bias is not None)
-        self.columns = theta.shape[-2] * theta.shape[-1]
+        self.columns = ansatz.rows(reps) * ansatz.angles  # what the program reads, whatever theta holds
         self.empty, self.absent = _empty(theta.dtype, self.columns)
         self.x = _array(x.double(), self.samples, self.inputs)
         self.parameters = self._laid_out(theta, weight, bias, edge_weight)

@@ -40,6 +40,7 @@ class DataAndTrainingOptions:
 
     data: str
     time_col: str | None = None
+    time_format: str | None = None
     target_col: str | None = None
     id_col: str | None = None
     series: tuple[str, ...] = ()
@@ -79,7 +80,9 @@ class DataAndTrainingOptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            OPTIONS[field.name].check(field.name, getattr(self, field.name))
+            option = OPTIONS[field.name]
+            object.__setattr__(self, field.name, option.taken(getattr(self, field.name)))
+            option.check(field.name, getattr(self, field.name))
         if self.ansatz == "px":
             raise ValueError(
                 "ansatz 'px' encodes acos(x), which has no value beyond the training range and no slope at its ends; "

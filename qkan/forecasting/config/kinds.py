@@ -70,7 +70,7 @@ class Several(Kind):
         self.item, self.noun, self.example, self.item_name = item, noun, example, item_name
         super().__init__(
             lambda values: isinstance(values, tuple) and len(values) >= least and not _has_twins(values),
-            f"be a tuple of {what}",
+            f"be a list of {what}",
         )
 
     def check(self, name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so the command line can read defaults and refuse
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qkan.forecasting.config.kinds import (
@@ -52,6 +53,9 @@ CALENDAR: dict[str, int] = {"minute": 2, "hour": 2, "weekday": 2, "monthday": 2,
 
 FRAME = "<data frame>"
 """The ``data`` of a model that was trained on a data frame in memory."""
+
+NEW_SERIES: tuple[str, ...] = ("refuse", "scale")
+"""What can be done about series that a forecaster was not trained on."""
 
 LOSSES: tuple[str, ...] = ("mse", "mae", "huber", "quantile")
 
@@ -114,6 +118,15 @@ class Option:
     optional: bool = False
     flags: tuple[str, ...] = ()
 
+    def taken(self, value: object) -> object:
+        """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
+        if not isinstance(self.kind, Several | Split) or isinstance(value, str | bytes | dict | set):
+            return value
+        value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (value,)
+        return tuple(value) if isinstance(value, Iterable) else value
+
     def check(self, name: str, value: object) -> None:
         """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""
         if value is not None or not self.optional:
@@ -131,11 +144,25 @@ _BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", 
 OPTIONS: dict[str, Option] = {
     "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz or .parquet file.", TEXT),
     "time_col": Option(
-        "Column of the file that holds the time.  [default: ds if there is one, else the order of the rows]", TEXT, True
+        "Column of the file that holds the time, or rows for their order.  [default: ds, else the only one that holds "
+        "times, else rows]",
+        TEXT,
+        True,
+    ),
+    "time_format": Option(
+        "How the times are written, such as %d/%m/%Y, or steps for whole numbers that look like dates.  [default: ISO "
+        "8601; whole numbers such as 20240131 are dates]",
+        TEXT,
+        True,
     ),
     "target_col": Option("Column of the file to forecast.  [default: y, or the only numeric column]", TEXT, True),
     "id_col": Option(
         "Column that tells the series of the file apart.  [default: unique_id if there is one]", TEXT, True
+    ),
+    "new_series": Option(
+        "Series that the forecaster was not trained on, and other steps of time: refuse them, or scale each new series "
+        "by its own last window.",
+        Choice(NEW_SERIES),
     ),
     "past_cols": Option("Covariates of the file known up to now only, separated by commas.", COLUMNS),
     "future_cols": Option(

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from qkan.datasets.windows import Split, Windows
 
 
-def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = None) -> Series:
+def load_series_of(
+    config: DataAndTrainingOptions, data: str | Path | None = None, expected: str | None = None
+) -> Series:
     """Return the series that a configuration names, or the one in ``data`` read with the same columns.
+
+    Args:
+        config: Names data and columns.
+        data: Other data; ``None`` takes that of the configuration.
+        expected: Alias of the step to take if the times fit it; a few of them may fit several.
 
     Raises:
         DataError: the data cannot be found, read or used.
@@ -29,7 +36,9 @@ def load_series_of(config: DataAndTrainingOptions, data: str | Path | None = Non
     source = config.data if data is None else data
     return resolve_series(
         source,
+        expected=expected,
         time_col=config.time_col,
+        time_format=config.time_format,
         target_col=config.target_col,
         id_col=config.id_col,
         past_cols=config.past_cols,

@@ -18,7 +18,14 @@ def median(quantiles: Numbers) -> Numbers:
     return quantiles[..., quantiles.shape[-1] // 2]
 
 
-def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | None = None) -> dict[str, int]:
+def as_levels(level: Sequence[float] | float | None) -> tuple[float, ...] | None:
+    """Return percentages as a tuple, a single number too; ``None`` stays."""
+    if level is None:
+        return None
+    return tuple(np.atleast_1d(np.asarray(level)).tolist())
+
+
+def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | float | None = None) -> dict[str, int]:
     """Return endings of column names, ``-lo-90`` and the like, and the place of their quantiles in the model's.
 
     Args:
@@ -28,8 +35,7 @@ def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | No
     Raises:
         ValueError: the model was not trained for a level.
     """
-    if isinstance(level, int | float):
-        raise ValueError(f"level must be a list of percentages, such as [{level}], got {level!r}")
+    level = as_levels(level)
     trained = config.interval_levels
     for wanted in level or ():
         if wanted not in trained:

@@ -73,10 +73,11 @@ class Exported:
         data: str | Path | Series | None = None,
         horizon: int | None = None,
         future: str | Path | None = None,
-        level: Sequence[float] | None = None,
+        level: Sequence[float] | float | None = None,
+        new_series: str = "refuse",
     ) -> pd.DataFrame:
         """Forecast what follows the last value of every series; all as of :func:`qkan.forecasting.predict`."""
-        return predict(self, data=data, horizon=horizon, future=future, level=level)
+        return predict(self, data=data, horizon=horizon, future=future, level=level, new_series=new_series)
 
 
 def load_exported(path: str | Path) -> Exported:

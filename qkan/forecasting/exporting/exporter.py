@@ -15,7 +15,7 @@ from qkan.forecasting.config.kinds import NUMBER, Choice
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.exporting.exported import ProgramModel, describe
 from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
-from qkan.forecasting.io.files import RunError, check_new_file, make_folder, write_atomic
+from qkan.forecasting.io.files import RunError, check_new_file, make_folder, write_output
 from qkan.layers.frozen import Features
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def export(
             f"scaled forecast, more than {TOLERANCE:g}, so nothing was written; try another format"
             + (" or a smaller margin" if bounded else "")
         )
-    write_atomic(path, lambda file: file.write(content))
+    write_output(path, lambda file: file.write(content))
     return Export(path, len(content), len(truth), difference, kept_margin)
 
 

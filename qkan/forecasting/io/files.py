@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from typing import IO, Any
 from qkan._util import files
 
 _LOCK = ".lock"
+_NO_FILE = (errno.EINVAL, errno.EISDIR)  # of what is there and must not be replaced
 
 
 class RunError(ValueError):
@@ -27,11 +29,27 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         write: Called with a binary file object.
 
     Raises:
-        RunError: the operating system refused (no space left, no permission, ...).
+        RunError: the operating system refused (no space left, no permission, ...), or the path is no file.
     """
-    try:
+    with _explained(path):
         files.write_atomic(path, write)
+
+
+def write_output(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """:func:`qkan._util.files.write_output` with a RunError: for a path that the user named."""
+    with _explained(path):
+        files.write_output(path, write)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads has enough
+        raise
     except OSError as error:
+        if error.errno in _NO_FILE:
+            raise RunError(f"cannot write {path}: {error.strerror}; choose another file") from error
         raise RunError(
             f"cannot write {path}: {error.strerror or error}; nothing was lost: "
             "make room or allow writing there, then repeat or resume"
@@ -90,12 +108,26 @@ def only_writer(folder: Path) -> Iterator[None]:
     What a killed process left there, half-written files and its lock, is removed.
 
     Raises:
-        RunError: another process is writing to the folder, or the folder cannot be made or written to.
+        RunError: another process is writing to the folder, the folder cannot be made or written to, or something else
+            than a file has the name of one.
     """
     make_folder(folder)
     with files.only_process(folder / _LOCK, f"writing to {str(folder)!r}", RunError):
         files.remove_leftovers(folder)
+        _check_inner_files(folder)
         yield
+
+
+def _check_inner_files(folder: Path) -> None:
+    """Refuse a folder in which a pipe, a device or a folder bears a name as files have it, before anything is computed.
+
+    Raises:
+        RunError: there is one.
+    """
+    for path in folder.iterdir():
+        if path.suffix or not path.is_dir():
+            with _explained(path):
+                files.check_replaceable(path)
 
 
 def make_folder(folder: Path) -> None:
@@ -105,20 +137,39 @@ def make_folder(folder: Path) -> None:
         RunError: the operating system refused.
     """
     try:
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
+        if made:
+            files.sync_folder(folder.parent)
     except OSError as error:
         raise RunError(f"cannot make the folder {folder}: {error.strerror or error}; choose another one") from error
+
+
+def refuse_link(folder: Path) -> None:
+    """Refuse a folder inside of one of ours that is a link, which may lead anywhere.
+
+    Raises:
+        RunError: it is one.
+    """
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link, and nothing is written through it; remove it, or choose another folder")
 
 
 def check_new_file(path: Path, overwrite: bool) -> None:
     """Refuse a file that must not be written, before anything is computed for it.
 
+    A terminal, a pipe or ``/dev/null`` is written through, so there is nothing to overwrite.
+
     Raises:
-        RunError: it is a folder, or it exists and ``overwrite`` is false.
+        RunError: it is a folder or a device, or it exists and ``overwrite`` is false.
     """
     if path.is_dir():
         raise RunError(f"{path} is a folder; give the name of a file")
-    if path.exists() and not overwrite:
+    if files.is_stream(path):
+        return
+    with _explained(path):
+        files.check_replaceable(path)
+    if os.path.lexists(path) and not overwrite:
         raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True (--overwrite)")
 
 

@@ -12,7 +12,7 @@ from qkan.forecasting.evaluation.frames import check_frame, check_levels, check_
 from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales
 from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
 from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
-from qkan.forecasting.io.files import check_new_file, make_folder, write_text
+from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 from qkan.forecasting.report import page_plots as plots
 from qkan.forecasting.report import page_tables as tables
 from qkan.forecasting.report.page_tables import number
@@ -88,7 +88,8 @@ def write_report(
         **_plots(checked, found, reference, wanted, unit),
     }
     make_folder(path.parent)
-    write_text(path, _render(page))
+    content = _render(page).encode()
+    write_output(path, lambda file: file.write(content))
     return found
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.simple import naive_forecasts
-from qkan.forecasting.config import FRAME
+from qkan.forecasting.baselines.plain import plain_forecasts
+from qkan.forecasting.config import FRAME, OPTIONS
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
@@ -99,19 +99,21 @@ def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines:
         baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
     """
     quantiles = forecast_quantiles(model, data)
-    forecasts = {"model": median(quantiles), **(naive_forecasts(data) if baselines else {})}
+    forecasts = {"model": median(quantiles), **(plain_forecasts(data, "test")["test"] if baselines else {})}
     by_series = score_series(data, forecasts)
     medians = median_scores(by_series) if len(data.ids) > 1 else None
     return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians)
 
 
-def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
+def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> Scores:
     """Return the metrics of the test part, beside those of naive forecasts of the same targets.
 
     Args:
         run: A loaded run.
         data: Name or file of other data with the same series, split and windowed as in training and scaled by the
             run's scaler; ``None`` takes the data that the run was trained on.
+        new_series: ``"scale"`` takes series that the run was not trained on, and other steps, too: each scaled by its
+            own training part.
 
     Returns:
         For ``"model"`` and every baseline the metrics of :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
@@ -120,16 +122,18 @@ def evaluate(run: Run, data: str | Path | Series | None = None) -> Scores:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
     """
-    return scores_of(run, data)[0]
+    return scores_of(run, data, new_series)[0]
 
 
-def scores_of(run: Run, data: str | Path | Series | None = None) -> tuple[Scores, Scores | None]:
+def scores_of(
+    run: Run, data: str | Path | Series | None = None, new_series: str = "refuse"
+) -> tuple[Scores, Scores | None]:
     """Return what :func:`evaluate` does, and the medians over several series.
 
     On the run's own data, the errors of the baselines are those that the training left in the run.
     """
     kept = _kept_baselines(run) if data is None else None
-    found = evaluate_model(run.model, windows_for(run, data), baselines=kept is None)
+    found = evaluate_model(run.model, windows_for(run, data, new_series=new_series), baselines=kept is None)
     if kept is None:
         return found.scores, found.medians
     pooled, medians = kept
@@ -150,17 +154,19 @@ def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
     return kept[0], kept[-1]
 
 
-def windows_for(run: Run, data: str | Path | Series | None = None, *, whole_horizon: bool = False) -> ForecastData:
+def windows_for(
+    run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse", whole_horizon: bool = False
+) -> ForecastData:
     """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`.
 
     Args:
-        run, data: As of :func:`evaluate`.
+        run, data, new_series: As of :func:`evaluate`.
         whole_horizon: Give windows for training and validation the horizon of the test too, where the strategy is
             recursive and they have one step.
     """
     series = series_of(run, data)
     config = replace(run.config, strategy="direct") if whole_horizon else run.config
-    return cut_windows(series, config, scaler_for(run, series))
+    return cut_windows(series, config, scaler_for(run, series, new_series))
 
 
 def predict(
@@ -169,7 +175,8 @@ def predict(
     data: str | Path | Series | None = None,
     horizon: int | None = None,
     future: str | Path | None = None,
-    level: Sequence[float] | None = None,
+    level: Sequence[float] | float | None = None,
+    new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Forecast what follows the last value of every series.
 
@@ -183,11 +190,13 @@ def predict(
         horizon: Steps to predict; ``None`` takes the trained horizon.
         future: File with future covariates, instead of those in the data.
         level: Intervals in percent, of those that the model was trained for; ``None`` takes them all.
+        new_series: ``"refuse"`` series that the run was not trained on, and steps of another size than it was; or
+            ``"scale"`` each such series by its own last window.
 
     Returns:
         Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
-        ``yhat-hi-LEVEL``, sorted by series and time. Intervals of steps that were reached recursively would ignore
-        the uncertainty of the steps before, so they are NaN.
+        ``yhat-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps that were
+        reached recursively would ignore the uncertainty of the steps before, so they are NaN.
 
     Raises:
         DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
@@ -195,19 +204,35 @@ def predict(
         RunError: the run's data has changed since, or other data holds series that the run does not know.
         ValueError: the horizon is out of range, or the model was not trained for a level.
     """
+    from qkan.datasets import read_future
+
+    config = run.config
+    HORIZON.check("horizon", config.horizon if horizon is None else horizon)
+    interval_columns(config, level)
+    series = series_of(run, data)
+    if future is not None:
+        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+    return series.give_back(forecast(run, series, horizon=horizon, level=level, new_series=new_series))
+
+
+def forecast(
+    run: Trained,
+    series: Series,
+    *,
+    horizon: int | None = None,
+    level: Sequence[float] | float | None = None,
+    new_series: str = "refuse",
+) -> pd.DataFrame:
+    """Return what :func:`predict` does, ids as text and times as inside, sorted by series and time."""
     import pandas as pd
 
-    from qkan.datasets import last_windows, read_future
+    from qkan.datasets import last_windows
     from qkan.forecasting.data.batches import recursive_forecast
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
-    HORIZON.check("horizon", steps)
     columns = interval_columns(config, level)
-    series = series_of(run, data)
-    if future is not None:
-        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
-    scaler = scaler_for(run, series)
+    scaler = scaler_for(run, series, new_series, last=config.context)
     values, futr_exog = last_windows(
         series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
     )
@@ -246,7 +271,7 @@ def series_of(run: Trained, data: str | Path | Series | None) -> Series:
             f"the file {own!r} that {run.path} was trained on is not there any more; "
             "to use other values, name them: data=... (--data on the command line)"
         )
-    series = load_series_of(run.config, data)
+    series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
     if data is None and series.fingerprint() != run.data["fingerprint"]:
         raise RunError(
             f"the data {run.config.data!r} has changed since {run.path} was trained; "
@@ -275,20 +300,70 @@ def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
     )
 
 
-def scaler_for(run: Trained, series: Series) -> Scaler:
-    """Return the run's scaler in the order of the series' ids. One series alone may have any name.
+def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:
+    """Return the run's scaler in the order of the series' ids, after a check of the step between their times.
+
+    A series whose data names no ids belongs to a run of one series.
+
+    Args:
+        run: What was trained.
+        series: What it is to forecast.
+        new_series: ``"refuse"`` series that the run does not know and steps of another size; or ``"scale"`` such series
+            by values of their own.
+        last: How many of the newest values; ``None`` takes the training part.
 
     Raises:
-        RunError: the run does not know a series.
+        RunError: the run does not know a series, or the step is another one.
     """
+    from qkan.datasets import SplitFractions, fit_scaler
+
+    OPTIONS["new_series"].check("new_series", new_series)
     known = run.scaler
-    if len(known.ids) == len(series.ids) == 1:
+    if new_series == "refuse":
+        _check_step(run, series)
+    if len(known.ids) == len(series.ids) == 1 and (known.ids == series.ids or not series.form.named):
         return known.pick([0], series.ids)
     place = {name: index for index, name in enumerate(known.ids)}
     unknown = [name for name in series.ids if name not in place]
-    if unknown:
+    if not unknown:
+        return known.pick([place[name] for name in series.ids], series.ids)
+    if new_series == "refuse":
         raise RunError(
             f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
-            f"{known.ids[0]!r} the first of them: leave out the others or train on them"
+            f"{known.ids[0]!r} the first of them: leave out the others, train on them, or scale each by its own last "
+            "window with new_series='scale'"
         )
-    return known.pick([place[name] for name in series.ids], series.ids)
+    lengths = series.lengths
+    if last is None:
+        split = SplitFractions(*run.config.split)
+        ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
+    else:
+        ends, begins = lengths, np.maximum(lengths - last, 0)
+    return fit_scaler(series, ends, known.kind, begins).with_numbers_of(known)
+
+
+def _check_step(run: Trained, series: Series) -> None:
+    """Refuse times whose step has another size than that of the run's data.
+
+    Raises:
+        RunError: it has.
+    """
+    from qkan.datasets import step_size
+
+    trained, found = run.data["frequency"], series.frequency
+    numbers = run.data.get("step"), series.step
+    same = step_size(trained) == step_size(found)
+    if trained is None and found is None:
+        same = None in numbers or numbers[0] == numbers[1]
+    if not same:
+        raise RunError(
+            f"the run {run.path} was trained on {_in_words(trained, numbers[0])}, but the data has "
+            f"{_in_words(found, numbers[1])}; "
+            "resample the data, train on it, or forecast it all the same with new_series='scale'"
+        )
+
+
+def _in_words(frequency: str | None, number: int | None) -> str:
+    return (
+        f"steps of {frequency}" if frequency is not None else f"whole-number steps of {1 if number is None else number}"
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.io.files import write_atomic
+from qkan.forecasting.io.files import write_atomic, write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,7 @@ def save_noise_plot(
     axes.axhline(naive, label="naive", color=BLUE, ls=":")
     axes.set(xlabel=f"strength of the noise (1 is {noise})", ylabel=f"mean absolute error ({unit})")
     axes.legend(frameon=False)
-    save_figure(figure, path)
+    write_output(path, lambda file: figure.savefig(file, format="png", dpi=130))
 
 
 def _time_label(data: ForecastData, times: np.ndarray) -> str:

@@ -26,6 +26,7 @@ from qkan.forecasting.io.files import (
     only_writer,
     read_bytes,
     read_json,
+    refuse_link,
     write_json,
 )
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, check_size
@@ -172,6 +173,7 @@ def _open_folder(
         claim_folder(out, overwrite)
     if rank == 0:
         write_json(out / CONFIG, record)
+        refuse_link((out / CHECKPOINT).parent)
         make_folder((out / CHECKPOINT).parent)
         remove_leftovers((out / CHECKPOINT).parent)
         write_json(out / "environment.json", describe_environment(device))

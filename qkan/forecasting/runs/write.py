@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.io.files import RunError, holds_nothing, read_json, write_atomic, write_json, write_text
+from qkan.forecasting.io.files import (
+    RunError,
+    holds_nothing,
+    read_json,
+    refuse_link,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from qkan.forecasting.runs.record import CONFIG, FORMAT_VERSION, run_record
 
 if TYPE_CHECKING:
@@ -41,6 +49,7 @@ def claim_folder(out: Path, overwrite: bool) -> None:
             f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
             "replace it or resume=True (--resume) to finish it"
         )
+    refuse_link((out / CHECKPOINT).parent)
     (out / MANIFEST).unlink(missing_ok=True)
     (out / CHECKPOINT).unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """``qkan predict``."""
 
 import io
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -54,3 +55,31 @@ def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, trained:
     done = qkan("predict", *(word.format(trained=trained) for word in arguments))
     assert done.exit_code == 2
     assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_predicting_into_the_null_device_leaves_it_a_device(trained: Path, qkan) -> None:
+    """As root, a rename over /dev/null would break every program of the machine."""
+    before = os.stat("/dev/null")
+    for more in ([], ["--overwrite"]):
+        assert qkan("predict", trained, "--out", "/dev/null", *more).exit_code == 0
+    after = os.stat("/dev/null")
+    assert (after.st_ino, after.st_mode, after.st_rdev) == (before.st_ino, before.st_mode, before.st_rdev)
+
+
+def test_a_full_disk_is_one_line(trained: Path, qkan) -> None:
+    done = qkan("predict", trained, "--out", "/dev/full")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "Error: cannot write /dev/full: No space left on device; nothing was lost: make room or allow writing there, "
+        "then repeat or resume\n"
+    )
+
+
+def test_a_planted_link_is_not_followed(trained: Path, tmp_path: Path, qkan) -> None:
+    victim, link = tmp_path / "victim", tmp_path / "forecast.csv"
+    victim.write_text("mine")
+    link.symlink_to(victim)
+    assert qkan("predict", trained, "--out", link).exit_code == 2
+    assert qkan("predict", trained, "--out", link, "--overwrite").exit_code == 0
+    assert victim.read_text() == "mine"
+    assert link.read_text().startswith("unique_id,ds,yhat\n")

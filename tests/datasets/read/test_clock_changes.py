@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qkan.datasets import DataError, read_series
+from qkan.datasets import DataError, DataNotice, read_series
 
 SPRING, AUTUMN = "2024-03-30 22:00", "2024-10-26 22:00"
 
@@ -31,10 +31,12 @@ def test_hours_that_know_their_zone_become_regular_utc(tmp_path, start, style):
 
 
 @pytest.mark.parametrize("start", [SPRING, AUTUMN])
-def test_offsets_that_change_are_refused_with_the_row(tmp_path, start):
-    path, _ = written(tmp_path, start, "offsets")
-    with pytest.raises(DataError, match=r"mixes time zones: row 1 is .*, but row 4 is .*; write all times in UTC"):
-        read_series(path)
+def test_hours_whose_offset_changes_become_utc(tmp_path, start):
+    path, utc = written(tmp_path, start, "offsets")
+    with pytest.warns(DataNotice, match="more than one offset from UTC; its times are kept, and come back, as UTC"):
+        series = read_series(path)
+    assert (series.frequency, str(series.form.clock.zone)) == ("h", "UTC")
+    assert (series.times == utc.tz_localize(None).to_numpy()).all()
 
 
 def test_the_missing_hour_of_local_times_is_a_gap(tmp_path):
@@ -49,5 +51,5 @@ def test_the_missing_hour_of_local_times_is_a_gap(tmp_path):
 def test_the_repeated_hour_of_local_times_is_refused_whatever_is_said_of_gaps(tmp_path):
     path, _ = written(tmp_path, AUTUMN, "naive")
     for missing in ("refuse", "mask"):
-        with pytest.raises(DataError, match=r"row 4 .*2024-10-27 02:00:00 and repeats the time before it"):
+        with pytest.raises(DataError, match=r"row 4 .*2024-10-27 02:00:00 and repeats the time of row 3"):
             read_series(path, missing=missing)

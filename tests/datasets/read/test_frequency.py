@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkan.datasets import DataError
-from qkan.datasets.read.frequency import Timeline, find_frequency, natural_season
+from qkan.datasets.read.frequency import Timeline, find_frequency
+from qkan.datasets.steps import natural_season
 
 
 def timeline(*parts, names=()):
@@ -58,6 +59,15 @@ def test_series_of_different_start_and_length_share_their_frequency(alias, lengt
     )
 
 
+@pytest.mark.parametrize(
+    ("start", "alias", "found"),
+    [("2021-01-01", "YS", "YS-JAN"), ("2023-07-01", "MS", "MS"), ("2023-12-31", "ME", "ME")],
+)
+def test_a_few_months_or_years_of_as_many_days_are_no_fixed_step(start, alias, found):
+    assert find_frequency(timeline(pd.date_range(start, periods=3, freq=alias))) == found
+    assert find_frequency(timeline(pd.date_range(start, periods=13, freq="28D"))) == "28D"
+
+
 def test_whole_number_steps_have_no_frequency():
     assert find_frequency(timeline(np.arange(5) * 10, np.arange(3) * 10 + 3)) is None
 
@@ -97,8 +107,8 @@ def test_series_of_different_steps_are_irregular():
 
 def test_a_day_off_the_calendar_is_irregular_in_another_series():
     monthly = pd.date_range("2024-01-01", periods=24, freq="MS")
-    shifted = monthly[:6] + pd.Timedelta(days=1)
-    assert "(series 'b')" in message_of(monthly, shifted, names=("a", "b"))
+    shifted = pd.DatetimeIndex([*monthly[:5], monthly[5] + pd.Timedelta(days=1), *monthly[6:9]])
+    assert "row 30 of time column 'when' (series 'b') is 2024-06-02" in message_of(monthly, shifted, names=("a", "b"))
 
 
 @pytest.mark.parametrize(

@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from numba import config
+from small_kernels import kernel_of, written_by
 
 from qkan import QKANLSTM
-from qkan.kernels.common import numba_compile
+from qkan.kernels.common import numba_cache
 from qkan.kernels.common.numba_runtime import Kernel
 from qkan.kernels.recurrence import numba_kernels
 
-KERNELS = Path(numba_compile.__file__).parents[1]
+KERNELS = Path(numba_cache.__file__).parents[1]
 #: What makes a function one of Numba's.
 DECORATORS = {"cfunc", "inlined", "intrinsic", "kernel", "njit", "overload", "register_jitable"}
-SOURCE = """
-from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SINGLE, as_frame, take
-
-def _fill_single(frame):
-    frame = as_frame(frame)
-    take(frame, ARGUMENTS, SINGLE)[0] = {value}
-
-def _fill_double(frame):
-    frame = as_frame(frame)
-    take(frame, ARGUMENTS, DOUBLE)[0] = {value}
-"""
-
-
-def kernel_of(folder: Path, value: float) -> Kernel:
-    """A kernel that writes a number, of a module with a name that others have as well."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "numba_kernels.py"
-    if not path.exists():
-        path.write_text(SOURCE.format(value=value))
-    spec = importlib.util.spec_from_file_location(f"{folder.name}.numba_kernels", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return Kernel(module._fill_single, module._fill_double)
-
-
-def written_by(kernel: Kernel, dtype: torch.dtype) -> float:
-    number = torch.zeros(1, dtype=dtype)
-    kernel(dtype, (number.data_ptr(), 1))
-    return number.item()
 
 
 def test_a_kernel_knows_whether_it_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,13 +41,13 @@ def test_kernels_of_recurrences_are_found_in_the_real_folder() -> None:
     QKANLSTM(2, 3)(torch.zeros(4, 1, 2))[0].sum().backward()
     functions = (numba_kernels._backward_single, numba_kernels._backward_double)
     assert Kernel(*functions).is_compiled(torch.float32)
-    folder = Path(config.CACHE_DIR or numba_compile.cache_folder())
+    folder = Path(config.CACHE_DIR or numba_cache.cache_folder())
     assert [path for path in folder.rglob("*_backward_single-*.nbi") if "recurrence" in path.parent.name]
 
 
 def test_without_a_folder_nothing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "CACHE_DIR", "")
-    monkeypatch.setattr(numba_compile, "cache_folder", lambda: None)
+    monkeypatch.setattr(numba_cache, "cache_folder", lambda: None)
     kernel = kernel_of(tmp_path / "one", 5.0)
     assert written_by(kernel, torch.float64) == 5.0
     assert kernel.is_compiled(torch.float64)
@@ -86,14 +57,14 @@ def test_without_a_folder_nothing_is_found(tmp_path: Path, monkeypatch: pytest.M
 def test_every_source_changes_the_folder(tmp_path: Path) -> None:
     copy = tmp_path / "kernels"
     shutil.copytree(KERNELS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    before = numba_compile.sources_digest(copy)
-    assert before == numba_compile.sources_digest(KERNELS)
-    for source in numba_compile.sources(copy):
+    before = numba_cache.sources_digest(copy)
+    assert before == numba_cache.sources_digest(KERNELS)
+    for source in numba_cache.sources(copy):
         text = source.read_text()
         source.write_text(text + "# changed\n")
-        assert numba_compile.sources_digest(copy) != before, source
+        assert numba_cache.sources_digest(copy) != before, source
         source.write_text(text)
-    assert numba_compile.sources_digest(copy) == before
+    assert numba_cache.sources_digest(copy) == before
 
 
 def compiles(tree: ast.Module) -> bool:
@@ -109,7 +80,7 @@ def compiles(tree: ast.Module) -> bool:
 
 
 def test_all_that_is_compiled_is_a_source() -> None:
-    covered = set(numba_compile.sources(KERNELS))
+    covered = set(numba_cache.sources(KERNELS))
     compiled = {path: tree for path in KERNELS.rglob("*.py") if compiles(tree := ast.parse(path.read_text()))}
     assert len(compiled) >= 8
     for path, tree in compiled.items():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import ANSATZE
+from qkan.kernels.common.numba_lanes import LANES
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import numba_coefficients, numba_cpu, whole_layer
 from qkan.kernels.spectral.coefficients import chebyshev, fourier
@@ -145,7 +146,7 @@ def test_coefficients_and_their_gradients(outputs: int, trained: bool) -> None:
     given = numba_coefficients.CircuitTensors(theta, weight, bias, edge_weight)  # type: ignore[arg-type]
     kind, points, radius = ("chebyshev", 20, 1.5) if trained else ("fourier", 7, 1.0)
     rule = numba_coefficients.point_rule(kind, points, ansatz, 3, trained, trained, torch.float64)
-    matrix, constant, derivative = numba_coefficients.coefficients(rule, radius, given, slopes=True)
+    matrix, constant = numba_coefficients.coefficients(rule, radius, given)
     leaves = [t for t in given if t is not None]
 
     def plain(*values: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,8 +164,18 @@ def test_coefficients_and_their_gradients(outputs: int, trained: bool) -> None:
     torch.testing.assert_close(constant, of_constant, rtol=0, atol=1e-12)
     basis = rule.basis(radius, None)
     weights, first = basis.differentiate(matrix)
-    first = torch.zeros_like(constant) if first is None else first
-    torch.testing.assert_close(derivative, torch.cat((first.unsqueeze(0), weights)), rtol=0, atol=1e-11)
+    expected = weights if first is None else torch.cat((first.unsqueeze(0), weights))
+    columns = len(expected) * 7
+    panels = torch.zeros(-(-columns // LANES), outputs, LANES, dtype=torch.float64)  # of (outputs, rows * inputs)
+    layout = (LANES, 7 * outputs, outputs, outputs, 0, 7, 0)
+    there = (*(t is not None for t in given), False, False)
+    kernels = numba_coefficients.CircuitKernels(rule, outputs, 7, there, layout, layout, (0, 0), torch.float64)
+    again = torch.empty_like(matrix), torch.empty_like(constant)
+    kernels.coefficients((*given, None, None), radius, numba_cpu.addresses(*again), panels)
+    derivative = panels.transpose(0, 1).flatten(1)[:, :columns].mT.reshape(len(expected), 7, outputs)
+    torch.testing.assert_close(derivative, expected, rtol=0, atol=1e-11)
+    for one, other in zip(again, (matrix, constant), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-14)
     upstream = torch.cos(matrix + 1), torch.sin(constant + 1)
     found = numba_coefficients.coefficient_gradients(
         rule, radius, given, upstream[0].contiguous(), upstream[1].contiguous(), (True,) * 4

@@ -3,13 +3,16 @@
 import errno
 import json
 import os
+import socket
+import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from qkan._util.files import only_process, remove_leftovers, sync_folder, write_atomic
+from qkan._util.files import only_process, remove_leftovers, save_figure, sync_folder, write_atomic, write_output
 
 
 class Refused(Exception):  # noqa: N818
@@ -157,3 +160,112 @@ def test_folders_are_not_synced_where_they_cannot_be_opened(tmp_path, monkeypatc
     monkeypatch.setattr(os, "open", lambda *a: opened.append(a))
     sync_folder(tmp_path)
     assert opened == []
+
+
+@pytest.mark.parametrize("write", [write_atomic, write_output])
+def test_a_link_is_replaced_and_what_it_points_to_is_left(tmp_path, write):
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    victim.write_bytes(b"mine")
+    link.symlink_to(victim)
+    write(link, lambda file: file.write(b"new"))
+    assert victim.read_bytes() == b"mine"
+    assert not link.is_symlink()
+    assert link.read_bytes() == b"new"
+
+
+def special(kind, path):
+    """Make something that is no file; skip where that needs more rights."""
+    if kind == "null":
+        try:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root makes devices")
+    elif kind == "link to null":
+        path.symlink_to("/dev/null")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+
+
+@pytest.mark.parametrize("kind", ["null", "link to null", "pipe", "folder", "socket"])
+def test_only_files_are_replaced(tmp_path, monkeypatch, kind):
+    """As root, a rename over /dev/null would break every program of the machine."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.csv"
+    special(kind, Path("x.csv"))
+    before = path.lstat()
+    with pytest.raises(OSError, match=r"it is (no regular file, but a device, a pipe or a socket|a folder)"):
+        write_atomic(path, lambda file: file.write(b"new"))
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_that_a_user_names_is_written_through(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+    reader.start()
+    write_output(path, lambda file: file.write(b"forecast"))
+    reader.join()
+    assert got == [b"forecast"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_a_device_that_a_user_names_is_written_through(tmp_path):
+    device = tmp_path / "link"
+    device.symlink_to("/dev/null")
+    write_output(device, lambda file: file.write(b"forecast"))
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert device.is_symlink()
+    with pytest.raises(OSError, match="No space left"):
+        write_output(Path("/dev/full"), lambda file: file.write(b"forecast"))
+
+
+def test_links_of_the_system_are_not_replaced(tmp_path):
+    """/dev/stdout is such a link; where the output goes to a file, it leads to a regular one."""
+    (tmp_path / "out").write_bytes(b"mine")
+    with (tmp_path / "out").open("rb") as file:
+        link = Path(f"/proc/self/fd/{file.fileno()}")
+        with pytest.raises(OSError, match=rf"it is a link of the system, to '{tmp_path / 'out'}'"):
+            write_output(link, lambda stream: stream.write(b"new"))
+        assert link.is_symlink()
+    assert (tmp_path / "out").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 251, "ü" * 125, "\U0001d4b3" * 62])
+def test_a_name_as_long_as_a_disk_allows_is_written(tmp_path, name):
+    path = tmp_path / f"{name}.csv"
+    write_atomic(path, lambda file: file.write(b"new"))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_figure_is_drawn_in_the_format_of_its_name(tmp_path):
+    from matplotlib.figure import Figure
+
+    for name, start in (("a.svg", b"<?xml"), ("b.png", b"\x89PNG"), ("c", b"\x89PNG")):
+        save_figure(Figure(), tmp_path / name)
+        assert (tmp_path / name).with_suffix(Path(name).suffix or ".png").read_bytes().startswith(start)
+    save_figure(Figure(), "/dev/null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_folder_that_may_not_be_read_or_synced_is_no_error(tmp_path, monkeypatch):
+    def refuse(code):
+        def call(*arguments):
+            raise OSError(code, os.strerror(code))
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse(errno.EACCES))
+        sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
+    sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        sync_folder(tmp_path)

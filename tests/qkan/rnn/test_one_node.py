@@ -277,10 +277,19 @@ def test_a_missing_state_does_not_hide_a_large_one(cell: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("hidden.theta", (12, 3, 1, 2)), ("input.theta", (12, 5, 2, 2)), ("hidden.theta", (8, 3, 2, 2))]
+    ("name", "shape"),
+    [
+        ("hidden.theta", (12, 2, 1, 2)),
+        ("input.theta", (12, 5, 2, 2)),
+        ("hidden.theta", (8, 2, 2, 2)),
+        ("hidden.preact_weight", (12, 2, 2)),
+        ("input.preact_bias", (12, 1, 1)),
+        ("gates.bias", (4,)),
+        ("projection.weight", (1, 3)),
+    ],
 )
 def test_parameters_of_another_size_are_refused(name: str, shape: tuple[int, ...]) -> None:
-    module = QKANLSTM(2, 3)
+    module = QKANLSTM(2, 3, proj_size=2, preact_trainable=True)
     full = next(n for n, _ in module.named_parameters() if n.endswith(name))
     with pytest.raises(ValueError, match="does not fit"):
         torch.func.functional_call(module, {full: torch.zeros(shape)}, (torch.zeros(4, 3, 2),))

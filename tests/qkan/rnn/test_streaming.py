@@ -64,7 +64,7 @@ def test_a_stream_outlives_the_caches_of_its_constants() -> None:
     x, hx = pair(2, 5)
     cell = qkan.compile(QKANLSTMCell(2, 5), (x, hx))
     expected = cell(x, hx)[0]
-    recurrence_numba._radius.cache_clear()
+    recurrence_numba.radius_of.cache_clear()
     layout_of.cache_clear()
     noise = [
         torch.full((n,), 7, dtype=dtype) for n in (1, 2) for dtype in (torch.int64, torch.float32) for _ in range(99)

@@ -46,7 +46,7 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
         ({"group": "output"}, r"group must be 'edge', 'input' or a positive integer, got 'output'"),
         ({"group": True}, r"group must be 'edge', 'input' or a positive integer, got True"),
         ({"split": (0.7, 0.3)}, r"split must be three fractions \(train, validation, test\), got \(0.7, 0.3\)"),
-        ({"split": [0.7, 0.1, 0.2]}, r"split must be three fractions"),
+        ({"split": "0.7,0.1,0.2"}, r"split must be three fractions"),
         ({"split": (0.7, 0.2, 0.2)}, r"sum to 1 with train > 0.*got \(0.7, 0.2, 0.2\)"),
         ({"split": (0.8, 0.2, 0.0)}, r"test > 0, got \(0.8, 0.2, 0.0\)"),
         ({"split": (0.8, "x", 0.2)}, r"every fraction of split must be a finite number, got 'x'"),
@@ -102,11 +102,11 @@ def test_missing_data_is_refused():
     ("options", "message"),
     [
         ({"out": ""}, r"out must be a non-empty string"),
-        ({"cells": ()}, r"cells must be a tuple of one or more values, each named once, got \(\)"),
+        ({"cells": ()}, r"cells must be a list of one or more values, each named once, got \(\)"),
         ({"cells": ("lstm", "lstm")}, r"one or more values, each named once, got \('lstm', 'lstm'\)"),
         ({"cells": ("lstm", "rnn")}, r"unknown cell 'rnn'"),
         ({"budget_params": (0,)}, r"budget_params must be an integer between 1 and"),
-        ({"budget_params": 50}, r"budget_params must be a tuple"),
+        ({"budget_params": "50"}, r"budget_params must be a list"),
         ({"tuning_seeds": 6}, r"tuning_seeds must be at most seeds=5, got 6"),
         ({"seeds": 0}, r"seeds must be an integer between 1 and 100, got 0"),
         ({"trials": 99}, r"trials must be an integer between 1 and 8, got 99"),
@@ -140,8 +140,8 @@ def test_comparison_configuration_survives_json():
 @pytest.mark.parametrize(
     ("series", "message"),
     [
-        ("5161", "series must be a tuple of names, each of them once, got '5161'"),
-        (("1", "1"), "series must be a tuple of names, each of them once, got"),
+        ("5161", "series must be a list of names, each of them once, got '5161'"),
+        (("1", "1"), "series must be a list of names, each of them once, got"),
         (("",), "every name of series must be a non-empty string, got ''"),
     ],
 )

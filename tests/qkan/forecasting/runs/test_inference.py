@@ -7,14 +7,16 @@ import pytest
 import torch
 from tiny_runs import tiny_config
 
-from qkan.datasets import DataError, Series, load_series
+from qkan.datasets import DataError, Series, load_series, series_from_frame
+from qkan.datasets.table_form import TableForm
 from qkan.forecasting import RunError, evaluate, predict, train
 from qkan.forecasting.runs.inference import forecast_windows, windows_for
 
 
-def series_of(values, name="damped-shm", start=0) -> Series:
+def series_of(values, name="damped-shm", start=0, **options) -> Series:
     steps = np.arange(start, start + len(values), dtype=np.int64)
-    return Series(name, pd.DataFrame({"unique_id": name, "ds": steps, "y": np.asarray(values, dtype=np.float64)}))
+    frame = pd.DataFrame({"unique_id": name, "ds": steps, "y": np.asarray(values, dtype=np.float64)})
+    return Series(name, frame, **options)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,9 @@ def test_other_data_is_scaled_as_in_training(finished_run):
     assert data.train.inputs.max() > 2
 
 
-def test_one_series_may_have_any_name(finished_run):
-    renamed = series_of(load_series("damped-shm").values, "renamed")
-    assert evaluate(finished_run, renamed) == evaluate(finished_run)
+def test_a_series_that_its_data_does_not_name_is_that_of_a_run_of_one(finished_run):
+    unnamed = series_of(load_series("damped-shm").values, "calls", form=TableForm(named=False))
+    assert evaluate(finished_run, unnamed) == evaluate(finished_run)
 
 
 def test_data_can_be_named_or_read_from_a_file(finished_run, tmp_path):
@@ -142,3 +144,58 @@ def test_future_values_never_change_earlier_predictions(finished_run, tmp_path):
     after = forecast_windows(run.model, windows_for(run, series_of(changed)))
     np.testing.assert_array_equal(before[:29], after[:29])  # targets 192 to 220 see nothing after step 219
     assert not np.allclose(before[29:], after[29:])
+
+
+# --- what a run was not trained on ------------------------------------------------------------------------------------
+
+
+def days(level, name="east", freq="D", count=40):
+    times = pd.date_range("2024-01-01", periods=count, freq=freq)
+    return pd.DataFrame({"unique_id": name, "ds": times, "y": level + np.sin(np.arange(count) / 3)})
+
+
+def test_a_run_of_one_series_refuses_another_id(finished_run):
+    for ask in (evaluate, lambda run, series: predict(run, data=series)):
+        with pytest.raises(RunError, match=r"not trained on series 'renamed'; .* with new_series='scale'"):
+            ask(finished_run, series_of(load_series("damped-shm").values, "renamed"))
+
+
+def test_other_steps_are_refused(two_series_run, finished_run):
+    with pytest.raises(
+        RunError, match=r"was trained on steps of h, but the data has steps of D; resample the data, train"
+    ):
+        predict(two_series_run, data=series_from_frame(days(10.0)))
+    frame = load_series("damped-shm").frame
+    with pytest.raises(
+        RunError, match=r"was trained on whole-number steps of 1, but the data has whole-number steps of 5; resample"
+    ):
+        predict(finished_run, data=series_from_frame(frame.assign(ds=5 * frame["ds"])))
+    with pytest.raises(RunError, match=r"was trained on whole-number steps of 1, but the data has steps of D"):
+        predict(finished_run, data=series_from_frame(days(0.0, "damped-shm")))
+
+
+def test_a_few_times_that_fit_several_steps_have_that_of_the_run(tmp_path):
+    data = tmp_path / "working.csv"
+    days(10.0, freq="B").to_csv(data, index=False)
+    run = train(tiny_config(data=str(data), epochs=1), tmp_path / "run")
+    week = days(10.0, freq="B", count=5)  # Monday to Friday: days, or working days
+    week.to_csv(data, index=False)
+    assert predict(run, data=data)["ds"].tolist() == [pd.Timestamp("2024-01-08")]
+
+
+@pytest.mark.parametrize("last", [9239.0, -3e6])
+def test_new_series_are_scaled_by_their_own_window_when_asked(two_series_run, last):
+    frame = pd.concat([days(last, "new", "h"), days(10.0, "east", "h"), days(-last, "newer", "h")])
+    series = series_from_frame(frame)
+    with pytest.raises(RunError, match="not trained on series 'new'; it knows 2 series, 'east' the first of them"):
+        predict(two_series_run, data=series)
+    table = predict(two_series_run, data=series, new_series="scale")
+    assert table["unique_id"].drop_duplicates().tolist() == ["new", "east", "newer"]
+    for name, level in (("new", last), ("newer", -last)):
+        assert (table[table["unique_id"] == name]["yhat"] - level).abs().max() < 3
+    known = predict(two_series_run, data=series_from_frame(days(10.0, "east", "h")))
+    assert table[table["unique_id"] == "east"]["yhat"].tolist() == pytest.approx(known["yhat"].tolist())
+    scores = evaluate(two_series_run, series, new_series="scale")
+    assert scores["model"]["mae"] < 3
+    with pytest.raises(ValueError, match="unknown new_series 'guess'; choose one of refuse, scale"):
+        predict(two_series_run, data=series, new_series="guess")
