@@ -1,11 +1,8 @@
 """Splits, scalers, calendar channels and forecasting windows."""
 
 from qkan.datasets.windows.calendar import CALENDAR
-<<<<<<< HEAD
-from qkan.datasets.windows.phases import season_phases
-=======
 from qkan.datasets.windows.channels import fit_scaler
->>>>>>> main
+from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.seasons import find_seasons, seasons_of
 from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
@@ -22,11 +19,8 @@ __all__ = [
     "Split",
     "SplitFractions",
     "Windows",
-<<<<<<< HEAD
     "find_seasons",
-=======
     "fit_scaler",
->>>>>>> main
     "last_windows",
     "make_forecast_data",
     "season_phases",

@@ -69,19 +69,13 @@ def futr_exog_channels(
         DataError: a scaled value is beyond float32, or the times have no calendar.
     """
     owner = np.repeat(np.arange(len(series.ids)), series.lengths)
-<<<<<<< HEAD
     covariates = [_covariate(series, scaler, name, owner)[:, None] for name in series.future]
     return np.concatenate([*covariates, *_of_time(series, series.times, calendar, seasons)], axis=1)
-=======
-    covariates = [_covariate(series, scaler, name, owner) for name in series.future]
-    features = calendar_features(series.wall_times(series.times), calendar)
-    return np.concatenate([np.stack(covariates, axis=1), features], axis=1) if covariates else features
->>>>>>> main
 
 
 def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
     """What follows from the times (N,) alone: calendar features and phases, float32 (N, channels) each."""
-    return [calendar_features(times, calendar), season_phases(series, times, seasons)]
+    return [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
 
 
 def futr_exog_after(
@@ -98,11 +92,7 @@ def futr_exog_after(
     count = len(series.ids)
     if not series.future and not calendar and not seasons:
         return np.zeros((count, steps, 0), dtype=np.float32)
-<<<<<<< HEAD
     parts = _of_time(series, series.all_future_times(steps).ravel(), calendar, seasons)
-=======
-    parts = [calendar_features(series.wall_times(series.all_future_times(steps).ravel()), calendar)]
->>>>>>> main
     if series.future:
         given = _future_values(series, steps)
         columns = [

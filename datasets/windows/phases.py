@@ -18,7 +18,7 @@ def season_phases(series: Series, times: np.ndarray, seasons: Sequence[int]) -> 
     """Phase angles of some times in seasons of so many steps.
 
     The angle counts from a fixed origin and not from the first row, so other data of the same kind, and the steps to
-    forecast, continue it. Steps are those of the clock, of the calendar or, with daily sessions, of trading: night and
+    forecast, continue it. Steps are those of the clock on the wall, of the calendar or, with daily sessions, of trading: night and
     weekend take no steps, and a season of whole working days begins at an opening.
 
     Args:
@@ -29,7 +29,7 @@ def season_phases(series: Series, times: np.ndarray, seasons: Sequence[int]) -> 
     Returns:
         float32 in [0, 2 pi), shape (N, seasons).
     """
-    number = step_numbers(times, series.frequency, series.session, _whole_step(series))
+    number = step_numbers(series.wall_times(times), series.frequency, series.session, _whole_step(series))
     turns = [number % season / season for season in seasons]
     return (2 * np.pi * np.stack(turns, axis=1)).astype(np.float32) if turns else np.zeros((len(times), 0), np.float32)
 

@@ -57,9 +57,7 @@ class RidgeBaseline:
     def forecast(self, part: Part = "test") -> np.ndarray:
         """Forecast every target of a part; float64 (N, horizon), original units."""
         first = self.data.target_rows(part)[:, 0]
-        scaled = np.stack(
-            [self._features(first, step) @ weights for step, weights in enumerate(self.weights)], axis=1
-        )
+        scaled = np.stack([self._features(first, step) @ weights for step, weights in enumerate(self.weights)], axis=1)
         return self.data.inverse(scaled + self.values[first - 1][:, None], self.data.part(part).series)
 
     def _origins(self, part: int) -> np.ndarray:
