@@ -36,6 +36,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
@@ -157,7 +158,7 @@ class CircuitLayer:
             reason = engine.unsupported_reason(case, (x,))
             # Circuits one by one run everywhere, but not where these kernels do not.
             refuse(self.backend, reason, "; use 'bloch' or 'auto'" if reason == case.plan else "")
-        elif torch.compiler.is_compiling():
+        elif torch.compiler.is_compiling() or tracing():
             return ("bloch", None) if plan is None else ("spectral", plan)  # a compiler fuses the expansion
         backend = cheapest(case) if self.backend == "auto" else self.backend
         return backend, plan if backend in EXPANDED else None
@@ -173,7 +174,7 @@ class CircuitLayer:
         backend, plan = self.choose(x)
         if self.backend != "auto":
             return Choice(backend, "asked for by name", (), plan)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or tracing():
             return Choice(backend, "a compiler fuses it" if plan is not None else str(self._plan_for(x)), (), plan)
         return explain(self._case(x, self._plan_for(x)))
 

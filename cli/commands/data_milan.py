@@ -30,7 +30,7 @@ Examples:
 )
 @click.option("--days", metavar="DAYS", help="Days and ranges, such as 2013-11-01..2013-11-03.  [default: all 62]")
 @click.option("--out", type=click.Path(path_type=Path), default="milan", show_default=True, help="Folder of the files.")
-@click.option("--base-url", metavar="URL", help="Dataverse server.  [default: https://dataverse.harvard.edu]")
+@click.option("--base-url", metavar="URL", help="Dataverse server, https.  [default: https://dataverse.harvard.edu]")
 def fetch_milan(days: str | None, out: Path, base_url: str | None) -> None:
     """Download the daily files of the Milan grid (about 300 MB each, ODbL).
 

@@ -52,6 +52,7 @@ def predict(
     yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
     """
     from qkan import forecasting
+    from qkan._util.csv_cells import csv_text
     from qkan.cli.tables import count
     from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
@@ -61,9 +62,9 @@ def predict(
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
     table = forecasting.predict(trained, data=data, horizon=horizon, future=future, new_series=new_series)
     if out is None:
-        click.echo(table.to_csv(index=False), nl=False)
+        click.echo(csv_text(table), nl=False)
         return
     make_folder(out.parent)
-    content = table.to_csv(index=False).encode()
+    content = csv_text(table).encode()
     write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import queue
 import re
 import shutil
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from qkan._util.files import only_process, remove_leftovers, write_atomic
 from qkan.datasets.milan.grid import DOI
@@ -34,6 +36,10 @@ _CHUNK = 1 << 16
 _LARGEST_JSON = 20_000_000
 _WRONG = "its MD5 sum was another"
 _TIMEOUT = (10.0, 60.0)  # seconds to connect and between two pieces of an answer
+_PATIENCE = 120.0  # seconds that an answer may take in all, beside those of its size at the slowest rate
+_SLOWEST = 20_000  # bytes a second
+_MOST_REDIRECTS = 5
+_HERE = ("127.0.0.1", "::1", "localhost")  # what stays on this machine needs no encryption
 _LIST = f"/api/datasets/:persistentId/versions/:latest-published/files?persistentId=doi:{DOI}"
 _DAILY = re.compile(r"sms-call-internet-mi-(\d{4}-\d\d-\d\d)\.(txt|tsv|csv)(\.gz|\.bz2|\.xz)?")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -83,7 +89,7 @@ def fetch_milan(
     Args:
         folder: where to put the files; it is made if its parent exists.
         days: days to get; None gets all that the server lists.
-        base_url: address of the Dataverse server, http or https.
+        base_url: address of the Dataverse server, https (on this machine http as well).
         progress: told about bytes and files.
 
     Raises:
@@ -223,7 +229,7 @@ def _copy(file: RemoteFile, response: Any, failure: str, out: IO[bytes], progres
             "or check --base-url"
         )
     done, digest = 0, hashlib.md5(usedforsecurity=False)
-    for piece in response.iter_content(_CHUNK):
+    for piece in _pieces(response, file.size):
         done += len(piece)
         if done > file.size:
             raise _Failure(f"it sent more than the {file.size:,} bytes that its list announces")
@@ -249,15 +255,14 @@ def _ask(url: str, use: Callable[[Any, str], _T]) -> _T:
         DataError: the server cannot be reached, or its answer is an error.
     """
     import requests
+    import urllib3
 
     failure = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE * 2 ** (attempt - 1))
         try:
-            # "identity": the sizes and sums of the list are those of the files as they are.
-            headers = {"Accept-Encoding": "identity"}
-            with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            with _in_time(lambda: _get(url)) as response:
                 code, told = response.status_code, f"answered {response.status_code} {response.reason}"
                 if code == 200:
                     return use(response, failure)
@@ -267,7 +272,7 @@ def _ask(url: str, use: Callable[[Any, str], _T]) -> _T:
                 failure = f"it {told}"
         except _Failure as error:
             failure = str(error)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             late = "timed out" in str(error).lower()
             failure = "it did not answer in time" if late else "the connection failed or broke off"
     raise DataError(
@@ -275,10 +280,75 @@ def _ask(url: str, use: Callable[[Any, str], _T]) -> _T:
     )
 
 
+def _get(url: str) -> Any:
+    """The answer to a GET, its body unread; of redirects, none to an unencrypted place is followed.
+
+    Raises:
+        DataError: there is one, or they do not end.
+    """
+    import requests
+
+    # "identity": the sizes and sums of the list are those of the files as they are.
+    headers, place = {"Accept-Encoding": "identity"}, url
+    for _ in range(_MOST_REDIRECTS + 1):
+        response = requests.get(place, headers=headers, stream=True, timeout=_TIMEOUT, allow_redirects=False)
+        if not response.is_redirect:
+            return response
+        place = urljoin(place, response.headers["Location"])
+        response.close()
+        if not _is_safe(place):
+            raise DataError(
+                f"{url} redirects to {urlsplit(place).scheme}://{urlsplit(place).hostname}, which is not encrypted, so "
+                "anybody on the way could change the data; check --base-url"
+            )
+    raise DataError(f"{url} redirects more than {_MOST_REDIRECTS} times; check --base-url")
+
+
+def _in_time(get: Callable[[], Any]) -> Any:
+    """What ``get`` returns or raises, within :data:`_PATIENCE`; a server may send headers a byte at a time.
+
+    Raises:
+        _Failure: it took longer.
+    """
+    found: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
+
+    def work() -> None:
+        try:
+            found.put((get(), None))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            found.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        answer, error = found.get(timeout=_PATIENCE)
+    except queue.Empty:
+        raise _Failure("it did not answer in time") from None
+    if error is not None:
+        raise error
+    return answer
+
+
+def _pieces(response: Any, size: int) -> Iterator[bytes]:
+    """The body of an answer as it comes in.
+
+    Raises:
+        DataError: it takes longer than ``size`` bytes at the slowest rate; then another attempt is no better.
+    """
+    url, seconds = response.url, _PATIENCE + size / _SLOWEST
+    end = time.monotonic() + seconds
+    while piece := response.raw.read1(_CHUNK, decode_content=True):
+        yield piece
+        if time.monotonic() > end:
+            raise DataError(
+                f"{url} was still sending after {seconds:,.0f} seconds, slower than {_SLOWEST:,} bytes a second; "
+                "try again later, or over a faster connection"
+            )
+
+
 def _json(response: Any, _failure: str) -> Any:
     url = response.url
     raw = b""
-    for piece in response.iter_content(_CHUNK):
+    for piece in _pieces(response, _LARGEST_JSON):
         raw += piece
         if len(raw) > _LARGEST_JSON:
             raise DataError(f"{url} answered with more than {_LARGEST_JSON:,} bytes; check --base-url")
@@ -292,9 +362,19 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
+        safe = _is_safe(url)
         _ = parts.port  # raises if it is none
     except ValueError:
         sound = False
     if not sound or re.search(r"\s", url):
         raise DataError(f"base URL {url!r} is no address of a server; write it as {BASE_URL}")
+    if not safe:
+        raise DataError(
+            f"base URL {url!r} is not encrypted, so anybody on the way could change the data; write it with https"
+        )
     return url.rstrip("/")
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE)

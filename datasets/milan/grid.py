@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from qkan.datasets.read import check_names, series_from_frame
+from qkan.datasets.read import TooLargeError, check_names, check_parquet, series_from_frame
 from qkan.datasets.series import DataError, Series
 from qkan.datasets.steps import natural_season
 
@@ -262,6 +262,8 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
 
     facts = read_facts(path)
     try:
+        if not squares:
+            check_parquet(path)
         frame = pd.read_parquet(path, filters=[("unique_id", "in", list(squares))] if squares else None)
         ids = sorted(set(frame["unique_id"]))
         if len(ids) < len(set(squares)):
@@ -271,7 +273,8 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{str(path)!r} cannot be read ({error}); import it again") from error
+        fix = "or choose some of its squares" if isinstance(error, TooLargeError) else "import it again"
+        raise DataError(f"{str(path)!r} cannot be read ({error}); {fix}") from error
     if not len(frame):
         raise DataError(f"{str(path)!r} has no rows; import it again")
     absent = int(frame["y"].isna().sum())

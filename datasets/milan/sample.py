@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from qkan._util.files import write_atomic
 from qkan.datasets.milan.grid import SIGNALS, STEP_MS, ZONE, day_bounds
 
 CODES = np.array([0, 39, 33, 49, 44, 41, 40, 1, 86, 20, 34, 7])
@@ -61,14 +62,16 @@ def write_sample(
     """Write one uncompressed file a day, named as the official ones; their paths.
 
     Args:
-        folder: where to write; must exist.
+        folder: where to write; made if missing.
         days: the days in Milan.
         squares: numbers of the squares.
         codes: see `sample_rows`.
         seed: see `sample_rows`.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / file_name(day) for day in days]
     for path, day in zip(paths, days, strict=True):
         rows = sample_rows(day, squares, codes=codes, seed=seed)
-        rows.to_csv(path, sep="\t", header=False, index=False)
+        text = rows.to_csv(sep="\t", header=False, index=False).encode()
+        write_atomic(path, lambda file, text=text: file.write(text))
     return paths

@@ -2,13 +2,16 @@
 
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
+from qkan.datasets.read.limits import TooLargeError, check_parquet
 from qkan.datasets.read.select import check_names, keep_series
 from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
 __all__ = [
     "Columns",
+    "TooLargeError",
     "as_pandas",
     "check_names",
+    "check_parquet",
     "file_series",
     "future_frame",
     "is_data_path",

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from qkan._util.csv_cells import unguarded
+from qkan.datasets.read.limits import TooLargeError, open_text, read_parquet
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
 from qkan.datasets.series import DataError, Series, shortened
 
@@ -103,6 +105,8 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
             f"{shown} cannot be read as {suffix} (its byte {byte} is no UTF-8 text); save it as UTF-8 or Parquet, or "
             "get it again if it is damaged"
         ) from error
+    except TooLargeError as error:
+        raise DataError(f"{shown} cannot be read: {error}") from error
     except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
@@ -116,15 +120,16 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
 
 def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
     form: dict[str, Any] = {
-        "compression": "gzip" if path.name.lower().endswith(".gz") else None,
         "encoding": "utf-8-sig",
         "skip_blank_lines": False,  # in a file of one column a blank line is a missing value
     }
     ids = id_col or "unique_id"
-    header = pd.read_csv(path, nrows=0, **form).columns
+    with open_text(path) as file:
+        header = pd.read_csv(file, nrows=0, **form).columns
     if any("\0" in str(column) for column in header):
         raise ValueError("its first line has zero bytes, as text in UTF-16 does")
-    written = pd.read_csv(path, nrows=1, header=None, dtype=str, **form).iloc[0].dropna()
+    with open_text(path) as file:
+        written = pd.read_csv(file, nrows=1, header=None, dtype=str, **form).iloc[0].dropna()
     twice = written[written.duplicated()]  # pandas would rename the second one
     if len(twice):
         raise ValueError(f"its first line has more than one column {shortened(twice.iloc[0])}")
@@ -134,16 +139,19 @@ def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            frame = pd.read_csv(path, **form)
+            with open_text(path) as file:
+                frame = pd.read_csv(file, **form)
         except pd.errors.ParserWarning as warning:
             raise ValueError("its rows have more fields than its first line has names") from warning
     names = pd.Series(list(map(str, frame.columns)))
     if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
         raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
+    if ids in frame.columns:
+        frame[ids] = unguarded(frame[ids])  # as our own tables have them
     filled = np.flatnonzero(~(frame.isna() | (frame == "")).all(axis=1).to_numpy())
     return frame.iloc[: filled[-1] + 1 if filled.size else 0]  # blank lines at the end are no values
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    frame = pd.read_parquet(path)
+    frame = read_parquet(path)
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qkan.kernels.common.host_sync import tracing
+
 _KNOWN: dict[tuple[Any, ...], tuple[Tensor, ...]] = {}
 _MOST_KNOWN = 64
 
@@ -23,7 +25,7 @@ def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor
     """The rule's tensors, which it makes in double precision on the CPU, in the dtype and on the device of ``like``."""
     key = (rule, size, like.dtype, like.device)
     # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
-    plain = not torch.compiler.is_compiling() and type(like) in (Tensor, nn.Parameter)
+    plain = not torch.compiler.is_compiling() and not tracing() and type(like) in (Tensor, nn.Parameter)
     if plain and key in _KNOWN:
         return _KNOWN[key]
     with torch.inference_mode(False), torch.no_grad():

@@ -7,16 +7,42 @@ import os
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+_key_included = torch._C._dispatch_tls_is_dispatch_key_included
+#: Included while make_fx traces in front of autograd, where no mode is on the usual stack.
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
+
+
+def tracing() -> bool:
+    """Whether PyTorch records the operations it runs, to run them on other inputs: torch.jit.trace, the exporters that
+    are built on it, and make_fx.
+
+    Nobody then sees what a kernel writes, or what Python makes of a value, so that both would be taken for constants.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    if torch.jit.is_tracing() or _key_included(_PRE_DISPATCH):
+        return True
+    if _get_current_dispatch_mode() is None:
+        return False
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return get_proxy_mode() is not None
 
 
 def cannot_sync(x: Tensor) -> bool:
-    """Whether no value can be read back: under a compiler, or while a CUDA graph is captured."""
-    return torch.compiler.is_compiling() or (x.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
+    """Whether no value can be read back: under a compiler or tracer, or while a CUDA graph is captured."""
+    if torch.compiler.is_compiling() or tracing():
+        return True
+    return x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def exporting() -> bool:
-    """Whether torch.export follows the code, in releases that tell; in others, whether any compiler does."""
-    return torch.compiler.is_compiling() and getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+    """Whether the code is followed by a tracer or by torch.export, in releases that tell; in others by any compiler."""
+    if not torch.compiler.is_compiling():
+        return tracing()
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
 def largest(x: Tensor, *, finite: bool = True) -> float | None:

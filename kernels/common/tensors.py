@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 #: Numbers (4 bytes in single precision) that one piece of work keeps, by device type: on a CPU so many as its caches
 #: hold; half and twice as many are no faster on two cores (docs/decisions.md). Tests put smaller numbers in.
@@ -16,6 +17,40 @@ OTHER_PIECE_ELEMENTS = 2**24
 def piece_elements(device: torch.device) -> int:
     """How many numbers one piece of work may keep at once on ``device``."""
     return PIECE_ELEMENTS.get(device.type, OTHER_PIECE_ELEMENTS)
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor stand at its address as they are.
+
+    They do not in sparse tensors, in those that stand for a batch, in zeros that nobody wrote down, and in views that
+    are yet to be negated; PyTorch's own operations take all of these.
+
+    Raises:
+        ValueError: a tensor whose memory has been taken away. PyTorch's own operations would crash.
+    """
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError:
+        return False
+    if address == 0 and tensor.numel():
+        if tensor._is_zerotensor() or tensor.untyped_storage().data_ptr() or torch._is_functional_tensor(tensor):
+            return False
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage has been resized to "
+            f"{tensor.untyped_storage().nbytes()} bytes; give it memory again, or load its values, before it is used"
+        )
+    return not tensor.is_neg()
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """The tensor contiguous, its numbers at its address; copied where they are not.
+
+    Raises:
+        ValueError: as of :func:`has_memory`.
+    """
+    if has_memory(tensor):
+        return tensor.contiguous()
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ Backends (see :mod:`qkan.kernels.rational.types` for what they compute):
 * ``reference``: the formula in differentiable operations; what the others are compared with.
 
 A backend reads x and the upstream gradient once and keeps nothing but x. Second derivatives and transforms of
-torch.func go through the formula; a compiler sees one opaque operation, torch.export the formula.
+torch.func go through the formula; a compiler sees one opaque operation, exporters and tracers the formula.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.host_sync import exporting
+from qkan.kernels.common.host_sync import exporting, tracing
+from qkan.kernels.common.tensors import in_memory
+from qkan.kernels.common.vjp import stand_for_batch
 from qkan.kernels.rational import numba_cpu, pytorch, triton_gpu
 from qkan.kernels.rational.custom_op import operation
 from qkan.kernels.rational.types import Engine, Spec, compute_dtype
@@ -94,7 +96,7 @@ def _dense(x: Tensor, dim: int) -> tuple[Tensor, list[int]]:
     order = list(range(x.dim()))
     if x.is_contiguous():
         return x, order
-    if torch.compiler.is_compiling():  # strides may be symbols, which cannot be sorted
+    if torch.compiler.is_compiling() or tracing():  # strides may be symbols, which cannot be sorted
         by_stride = [*order[:dim], *order[dim + 1 :], dim]
     else:
         strides = x.stride()
@@ -110,7 +112,7 @@ def _run(spec: Spec, backend: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     engine = BACKENDS.choose(backend, spec, (x, a, b))
     if torch.compiler.is_compiling():
         return _OPERATION(spec, engine, x, a, b)
-    return _Rational.apply(spec, engine, x, a, b)
+    return _Rational.apply(spec, engine, *(in_memory(tensor) for tensor in (x, a, b)))
 
 
 class _Rational(torch.autograd.Function):
@@ -124,9 +126,9 @@ class _Rational(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor):
         x, a, b = ctx.saved_tensors
         wanted = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
-        differentiable = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
-        backward = pytorch.gradients if differentiable else ctx.engine.backward
-        return None, None, *backward(ctx.spec, x, a, b, grad.contiguous(), wanted)
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(grad):
+            return None, None, *pytorch.gradients(ctx.spec, x, a, b, grad.contiguous(), wanted)
+        return None, None, *ctx.engine.backward(ctx.spec, x, a, b, in_memory(grad), wanted)
 
 
 _OPERATION = operation({engine.name: engine for engine in BACKENDS.engines})

@@ -22,13 +22,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from qkan.kernels.common.vjp import vjp_needed
+from qkan.kernels.common.tensors import in_memory
+from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
 from qkan.kernels.recurrence import reference as recurrence_reference
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.custom_op import Passes, operation
-from qkan.kernels.recurrence.types import Engine, Layout, Spec, Tape, Tensors, Weights
+from qkan.kernels.recurrence.types import GATES, Engine, Layout, Spec, Tape, Tensors, Weights
 from qkan.kernels.registry import Registry
 from qkan.kernels.spectral.matmul import activation_functions, matrix_gradient
 
@@ -82,6 +83,7 @@ def run(
     if torch.compiler.is_compiling() or type(steps) not in (Tensor, Parameter):
         outputs, h_n, c_n = _OPERATION(spec, layout, chosen, keep, tensors)
         return outputs, h_n, c_n
+    _check_sizes(spec, layout, steps, weights, h_0, c_0)
     whole = [_contiguous(t) for t in tensors]
     if not torch._C._are_functorch_transforms_active():
         return _PlainRecurrence.apply(spec, layout, chosen, keep, *whole)
@@ -113,8 +115,35 @@ def _alike(
     return steps.to(dtype), Weights(*same), h_0.to(dtype), None if c_0 is None else c_0.to(dtype)
 
 
+def _check_sizes(spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None) -> None:
+    """Check that all tensors are of one recurrence: kernels find numbers by the sizes of others.
+
+    Raises:
+        ValueError: one of another size.
+    """
+    encoder, projection, coeffs = weights.encoder, weights.projection, weights.activation_coeffs
+    (batch, out), rows, gates = h_0.shape, layout.offsets[-1], weights.bias.numel()
+    hidden = gates // GATES[spec.cell]
+    width = spec.inputs + out if encoder is None else encoder.shape[0]
+    columns = spec.inputs or (gates if encoder is None else width)
+    expected = (
+        ("steps", steps, (rows, columns)),
+        ("matrix", weights.matrix, (weights.matrix.shape[0], width, hidden * GATES[spec.cell])),
+        ("activation_coeffs", coeffs, () if coeffs is None else (len(coeffs), width)),
+        ("encoder", encoder, (width, out)),
+        ("projection", projection, (out, hidden)),
+        ("c_0", c_0, (batch, hidden)),
+        ("h_0", h_0, (batch, hidden if projection is None else out)),
+    )
+    for name, tensor, size in expected:
+        if tensor is not None and tensor.shape != size:
+            raise ValueError(f"{name} of shape {tuple(tensor.shape)} must be {size} in this recurrence")
+    if batch < layout.sizes[0]:
+        raise ValueError(f"{batch} initial states are fewer than the {layout.sizes[0]} sequences")
+
+
 def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+    return None if tensor is None else in_memory(tensor)
 
 
 def _forward(spec: Spec, layout: Layout, engine: Engine, keep: bool, tensors: Tensors):
@@ -237,6 +266,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
         given, kept, tensors, needs = _arriving(ctx, grads)
+        if stand_for_batch(*given):
+            return *[None] * 4, *_reference_gradients(ctx.spec, ctx.layout, given, tensors, needs)
         found = _Gradients.apply(ctx.spec, ctx.layout, ctx.engine, needs, len(given), *given, *kept, *tensors)
         return *[None] * 4, *found
 
@@ -270,7 +301,7 @@ class _PlainRecurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(*grads):
             return _Recurrence.backward(ctx, *grads)
         given, kept, tensors, needs = _arriving(ctx, grads)
         return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)

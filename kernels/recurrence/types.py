@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -68,7 +68,13 @@ class Layout:
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
-        """Sizes and offsets as tensors of 64-bit integers on the CPU."""
+        """Sizes and offsets as tensors of 64-bit integers on the CPU.
+
+        Raises:
+            ValueError: sizes that grow or are negative, by which kernels would find rows of others.
+        """
+        if any(later > size for size, later in pairwise(self.sizes)) or min(self.sizes, default=0) < 0:
+            raise ValueError(f"rows per time step must not grow and be 0 or more, got {self.sizes[:6]}")
         return torch.tensor(self.sizes, device="cpu"), torch.tensor(self.offsets, device="cpu")
 
     @property

@@ -64,7 +64,7 @@ class Expansion:
 
     def with_base(self, base: str, weight: Tensor) -> Expansion:
         """The same layer with a base branch: one more feature, whose weights are (outputs, inputs)."""
-        matrix = torch.cat((self.matrix, weight.mT.unsqueeze(0)))
+        matrix = torch.cat((self.matrix, weight.t().unsqueeze(0)))
         return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
 
     def prepared(
@@ -97,7 +97,7 @@ class Expansion:
         if self.matrix.shape[-1] == 1:
             return self.activation(x).unsqueeze(-2)
         features = torch.stack(self.basis.functions(x), -1)
-        return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.mT
+        return torch.einsum("...it,tio->...oi", features, self.matrix) + self.constant.t()
 
 
 def unsupported_reason(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str | None:
@@ -144,7 +144,7 @@ def _coefficients(
     )
     coefficients = (rule.analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if edge_weight is not None:
-        coefficients = coefficients * edge_weight.mT
+        coefficients = coefficients * edge_weight.t()
     return coefficients[1:], coefficients[0]
 
 

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import piece_elements
-from qkan.kernels.common.vjp import vjp_needed
+from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import BASES, Basis
@@ -57,7 +58,7 @@ def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
     """:func:`weighted_sum` in a few differentiable operations, without pieces."""
     functions = kind.basis.functions(x)
     if kind.diagonal:
-        return (torch.stack(functions, -1) * matrix.squeeze(-1).mT).sum(-1) + constant
+        return (torch.stack(functions, -1) * matrix.squeeze(-1).t()).sum(-1) + constant
     features, flat = torch.cat(functions, -1), matrix.flatten(0, 1)
     y = (
         features @ flat
@@ -190,6 +191,9 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor):
         x, matrix = ctx.saved_tensors
         need_x, need_matrix, need_constant, _ = ctx.needs_input_grad
+        if stand_for_batch(grad):
+            tensors, needs = (x, matrix, matrix.new_zeros(())), ctx.needs_input_grad[:3]
+            return *vjp_needed(partial(plain_sum, ctx.kind), tensors, needs, grad), None
         grad_x, grad_matrix = _Gradients.apply(x, matrix, grad, ctx.kind, need_x, need_matrix)
         return grad_x, grad_matrix, grad.sum(0) if need_constant else None, None
 
@@ -353,6 +357,6 @@ def weighted_sum(
     if not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
     small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
-    if small or torch.compiler.is_compiling():
+    if small or torch.compiler.is_compiling() or tracing():
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

@@ -71,7 +71,7 @@ class SumExpansion:
         """Frequencies and phases (N, inputs), the sums of weights and of biases."""
         (signs,) = constants(_signs, self.weight.shape[-1], self.weight)
         dtype = self.weight.dtype if dtype is None else dtype
-        return signs.to(dtype) @ self.weight.to(dtype).mT, signs.to(dtype) @ self.bias.to(dtype).mT
+        return signs.to(dtype) @ self.weight.to(dtype).t(), signs.to(dtype) @ self.bias.to(dtype).t()
 
     def features(self, x: Tensor) -> Tensor:
         """cos and sin of every sum of angles: (..., inputs) to (..., 2 N, inputs)."""
@@ -111,7 +111,7 @@ class SumExpansion:
 
     def edges(self, x: Tensor) -> Tensor:
         """As of :class:`qkan.kernels.spectral.coefficients.Expansion`."""
-        return torch.einsum("...ti,tio->...oi", self.features(x), self.matrix) + self.constant.mT
+        return torch.einsum("...ti,tio->...oi", self.features(x), self.matrix) + self.constant.t()
 
     def with_base(self, base: str, weight: Tensor) -> SumExpansion:
         """As of :class:`qkan.kernels.spectral.coefficients.Expansion`."""

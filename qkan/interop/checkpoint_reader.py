@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from qkan._util.torch_files import DAMAGED, load_tensors
 
 #: Under which key training scripts store weights beside other things.
 INSIDE = ("state_dict", "model_state_dict", "model")
 #: What data-parallel training and torch.compile put in front of all names.
 PREFIXES = ("module.", "_orig_mod.")
-#: What the reader of torch raises for bytes that are no checkpoint; which, depends on where it stumbles.
-DAMAGED = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, NotImplementedError, OSError,
-    RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error,
-)  # fmt: skip
 
 
 def read(path: str | os.PathLike[str]) -> Any:
@@ -45,7 +40,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         except safetensors.SafetensorError as error:
             raise ValueError(f"{path} is damaged or no safetensors file ({error}); restore it from a copy") from None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
     except DAMAGED as error:
         if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
             raise ValueError(

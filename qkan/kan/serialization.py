@@ -96,6 +96,9 @@ def load(kind: type[Network], path: str | os.PathLike[str], device: torch.device
         raise ValueError(f"{path} is damaged or no safetensors file ({error}); restore it from a copy") from None
     model = _built(kind, path, entry)
     _check_tensors(path, model, tensors)
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.bool:  # a file may hold other bytes than 0 and 1, which torch counts on
+            tensors[name] = tensor.view(torch.uint8) != 0
     model.load_state_dict(tensors, assign=True)
     return model
 

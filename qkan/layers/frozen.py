@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from qkan.kernels.backend_choice import Radius, plan_expansion, sums_apply
 from qkan.kernels.circuits.bloch import pytorch as bloch
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral.basis import BASES
@@ -204,7 +205,7 @@ class FrozenLayer(nn.Module):
     def operands(self, radius: Radius = None) -> Operands | str:
         """As of :class:`qkan.QKANLayer`."""
         phi, weight = self.phi, self.weight
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or tracing():
             return "compilers and exporters follow the plain operations of a frozen layer"
         names = [name for name, functions in BASES.items() if functions[0] is self.base_activation]
         if not names and self.base_activation is not None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from qkan.kernels.backends import SIMULATORS, Backend
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common.host_sync import gibibytes, memory
+from qkan.kernels.common.tensors import has_memory
 from qkan.kernels.spectral.basis import BASES
 from qkan.quantum import PennyLane
 
@@ -151,7 +152,7 @@ def check_input(x: Tensor, features: int, owner: str, device: torch.device | Non
 
     Raises:
         TypeError: no tensor, or another dtype.
-        ValueError: another last size or device.
+        ValueError: another last size or device, or memory that has been taken away.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"{owner} needs a torch.Tensor, got {type(x).__name__}; convert it with torch.as_tensor")
@@ -159,6 +160,8 @@ def check_input(x: Tensor, features: int, owner: str, device: torch.device | Non
         raise TypeError(f"{owner} needs a floating-point input, got {x.dtype}; convert it with x.float()")
     if x.dim() == 0 or x.shape[-1] != features:
         raise ValueError(f"{owner} needs an input of shape (..., {features}), got {tuple(x.shape)}")
+    if x.is_cpu and type(x) is Tensor and not torch.compiler.is_compiling():
+        has_memory(x)
     if device is not None and x.device != device:
         raise ValueError(
             f"{owner} is on {device}, but its input is on {x.device}; move one of them with .to({str(device)!r})"

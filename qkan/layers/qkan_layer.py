@@ -211,7 +211,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         if tuple(theta.shape) not in shapes:
             raise ValueError(f"theta of shape {tuple(theta.shape)} does not fit; per-sample theta must be {shapes[0]}")
 
-    def forward(self, x: Tensor, theta: Tensor | None = None, *, offset: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, theta: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
         """Apply the layer.
 
         Args:

@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 
 from qkan._util.module_list import module_list
 from qkan.kan.jhcg import Latent
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
@@ -86,7 +87,7 @@ class Recurrent(HasBackend):
         start = self._initial_states(batch, hx, like)
         data, finals, outputs = batch.data, [], []
         directions = 2 if self.bidirectional else 1
-        layout = Layout if torch.compiler.is_compiling() else layout_of
+        layout = Layout if torch.compiler.is_compiling() or tracing() else layout_of
         for index, walk in enumerate(self.directions):
             way = layout(batch.sizes, index % directions == 1)
             out, states = walk(data, way, start[index], self._backend, self.checkpoint_steps)

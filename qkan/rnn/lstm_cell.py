@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.recurrence.numba_cpu import Stepper
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.frozen import FrozenLayer
@@ -103,8 +104,8 @@ class QKANLSTMCell(HasBackend):
         stepper = self._stepper(own, x, h, c)
         if stepper is not None:
             return stepper(x, h, c)
-        layout = Layout if torch.compiler.is_compiling() else layout_of
-        _, states = self.cell(x, layout((len(x),), False), (h, c), self._backend)
+        layout = Layout if torch.compiler.is_compiling() or tracing() else layout_of
+        _, states = self.cell(x, layout((x.shape[0],), False), (h, c), self._backend)
         return states
 
     def explain_backend(self, input: Tensor) -> str:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
+
+from qkan.kernels.common.host_sync import tracing
 
 States = tuple[Tensor, ...]
 
@@ -123,6 +126,40 @@ class Batch:
         return tuple(checked)
 
 
+def _packed_sizes(packed: PackedSequence) -> tuple[int, ...]:
+    """Rows per time step of a packed sequence; whoever builds one by hand can put anything there.
+
+    Raises:
+        RuntimeError: sizes or orders that are none of sequences in these rows.
+        TypeError: sizes that are no whole numbers.
+    """
+    data, given = packed.data, packed.batch_sizes
+    if tracing():
+        raise RuntimeError(
+            "a PackedSequence cannot be traced, because its batch sizes would become constants; trace a padded tensor, "
+            "or sequences of one length"
+        )
+    if data.dim() != 2:
+        raise RuntimeError(f"data of a PackedSequence must be 2-D (rows, features), got shape {tuple(data.shape)}")
+    if given.dim() != 1 or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise TypeError(
+            f"batch_sizes of a PackedSequence must be whole numbers, one a step, got {given.dtype} of shape "
+            f"{tuple(given.shape)}; make one with torch.nn.utils.rnn.pack_padded_sequence"
+        )
+    sizes = tuple(given.tolist())
+    falling = all(size >= later for size, later in pairwise(sizes))
+    if sizes and (not falling or sizes[-1] < 1 or sum(sizes) != data.size(0)):
+        shown = ", ".join(map(str, sizes[:6])) + (", ..." if len(sizes) > 6 else "")
+        raise RuntimeError(
+            f"batch_sizes [{shown}] of a PackedSequence must be positive, never grow, and sum to its {data.size(0)} "
+            "rows; make one with torch.nn.utils.rnn.pack_padded_sequence"
+        )
+    for name, order in (("sorted_indices", packed.sorted_indices), ("unsorted_indices", packed.unsorted_indices)):
+        if order is not None and sizes and tuple(order.shape) != (sizes[0],):
+            raise RuntimeError(f"{name} of a PackedSequence of {sizes[0]} sequences has shape {tuple(order.shape)}")
+    return sizes
+
+
 def unpack_input(
     input: Tensor | PackedSequence, batch_first: bool, input_size: int, like: Tensor, cell: str = "lstm"
 ) -> Batch:
@@ -134,7 +171,7 @@ def unpack_input(
     """
     dtype = like.dtype
     if isinstance(input, PackedSequence):
-        batch = Batch(input.data, tuple(input.batch_sizes.tolist()), True, batch_first, input)
+        batch = Batch(input.data, _packed_sizes(input), True, batch_first, input)
     else:
         if input.dim() not in (2, 3):
             raise ValueError(f"{cell.upper()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
@@ -143,7 +180,10 @@ def unpack_input(
             input = input.unsqueeze(1)
         elif batch_first:
             input = input.transpose(0, 1)
-        batch = Batch(input.flatten(0, 1), (input.shape[1],) * input.shape[0], batched, batch_first, None)
+        # torch.jit.trace records so many steps as there are now. One tensor a step makes what it records refuse any
+        # other number, where rows of more steps would be cut in the wrong places.
+        rows = torch.cat(input.unbind()) if torch.jit.is_tracing() and input.shape[0] > 0 else input.flatten(0, 1)
+        batch = Batch(rows, (input.shape[1],) * input.shape[0], batched, batch_first, None)
     if not dtype_fits(batch.data, dtype):
         raise ValueError(
             f"RNN input dtype ({batch.data.dtype}) does not match weight dtype ({dtype}). "

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from qkan.kan.jhcg import affine, reset_affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.host_sync import cannot_sync, exporting, largest
+from qkan.kernels.common.host_sync import cannot_sync, exporting, largest, tracing
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import circuits_cpu
@@ -79,17 +79,24 @@ class UnidirectionalRNN(nn.Module):
         Raises:
             ValueError: a backend asked for by name that cannot run; the message says why.
         """
-        if chunk is None or chunk >= len(layout.sizes) or not torch.is_grad_enabled():
+        if chunk is None or chunk >= len(layout.sizes) or not torch.is_grad_enabled() or tracing():
             return self._walk(x, layout, states, backend)
         # Every chunk finds the same expansion again: the bound of the whole sequence holds for all.
         outputs: list[Tensor] = []
         offsets, order = layout.offsets, layout.order
+        # The second walk reads states, parameters and buffers as they are then: handed over as tensors, they are among
+        # what PyTorch keeps the versions of, and one that was written to in between is an error, as without chunks.
+        read, count = (*self.parameters(), *self.buffers()), len(states)
         starts = [order[k : k + chunk] for k in range(0, len(order), chunk)]
         for steps in starts:
             first, last = min(steps[0], steps[-1]), max(steps[0], steps[-1])
             part = Layout(layout.sizes[first : last + 1], layout.reverse)
             rows = x[offsets[first] : offsets[last + 1]]
-            out, states = checkpoint(self._walk, rows, part, states, backend, use_reentrant=False)
+
+            def walk(x: Tensor, *tensors: Tensor, part: Layout = part) -> tuple[Tensor, States]:
+                return self._walk(x, part, tensors[:count], backend)
+
+            out, states = checkpoint(walk, rows, *states, *read, use_reentrant=False)
             outputs.append(out)
         if layout.reverse:
             outputs.reverse()

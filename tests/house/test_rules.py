@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
@@ -190,3 +191,19 @@ def test_names_of_the_package_in_pages_and_docstrings_exist(folder: str) -> None
     pattern = r"`~?(qkan(?:\.\w+)+)(?:\(|`)"
     names = {name for file in files for name in re.findall(pattern, file.read_text()) if "neuralforecast" not in name}
     assert sorted(name for name in names - NO_NAMES if not resolves(name)) == []
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    """What another dependency happens to bring may go with its next release."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[dependency-groups]")[0]
+    declared = {name.lower().replace("-", "_") for name in re.findall(r'"([\w.-]+)>=', project)}
+    imported = set()
+    for file in FILES.values():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.partition(".")[0] for name in names}
+    # Under another name, or part of what the package that is declared is for.
+    known = {"sklearn": "scikit_learn", "google": "onnx", "llvmlite": "numba", "pytorch_lightning": "neuralforecast"}
+    imported = {known.get(name, name) for name in imported} - set(sys.stdlib_module_names) - {"qkan", ""}
+    assert imported - declared == set()

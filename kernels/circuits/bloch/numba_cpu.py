@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.bytecode import program
+from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.tensors import has_memory
 from qkan.kernels.common.threads import run_shards
 
 #: Samples from which on they are the better lanes, if there are several inputs: 1.7 times faster at 256, 1.6 times
@@ -32,8 +34,11 @@ def numba_supported(*tensors: Tensor | None, dtype: torch.dtype | None = None) -
     or differentiates forward.
 
     With ``dtype`` all must have that one.
+
+    Raises:
+        ValueError: a tensor whose memory has been taken away.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
+    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None or tracing():
         return False
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return False
@@ -41,6 +46,8 @@ def numba_supported(*tensors: Tensor | None, dtype: torch.dtype | None = None) -
         if t is None:
             continue
         if type(t) not in _PLAIN or not t.is_cpu or t.dtype not in _DTYPES or (dtype is not None and t.dtype != dtype):
+            return False
+        if not has_memory(t):
             return False
     return True
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,9 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch.evaluate import Circuit, Inputs, Piece
 from qkan.kernels.circuits.bloch.rotations import Adjoint, Vector, minus, read, read_slope
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import piece_elements
+from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
 #: Fewest samples in a piece (if there are as many): parameters are read once per piece.
 PIECE_SAMPLES = 16
@@ -184,7 +187,8 @@ class Options:
 def _edges_first(tensor: Tensor) -> Tensor:
     """(outputs, inputs, ...) as (edges, 1, ...), edges ordered (inputs, outputs), each parameter contiguous."""
     per_parameter = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous()
-    return per_parameter.flatten(-2).movedim(-1, 0).unsqueeze(1)
+    flat = per_parameter.flatten(-2)
+    return flat.movedim(flat.dim() - 1, 0).unsqueeze(1)  # not -1, which an exporter to ONNX writes down as it is
 
 
 def plain_circuits(
@@ -222,6 +226,8 @@ class _BlochCircuits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: None):
         needs = ctx.needs_input_grad[:5]
+        if stand_for_batch(grad):
+            return *vjp_needed(partial(plain_circuits, ctx.options), ctx.saved_tensors, needs, grad), None, None
         return *_BlochGradients.apply(grad, *ctx.saved_tensors, ctx.options, ctx.kept, needs), None, None
 
     @staticmethod
@@ -246,6 +252,8 @@ class _FusedCircuits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
+        if stand_for_batch(grad):
+            return *vjp_needed(partial(plain_circuits, ctx.options), tensors, needs, grad), None
         if torch.is_grad_enabled() or not bloch_numba.numba_supported(grad):  # second derivatives and the like
             return *_BlochGradients.apply(grad, *tensors, ctx.options, None, needs), None
         return *ctx.options.case(*tensors).gradients(grad, needs), None
@@ -365,7 +373,11 @@ def circuits(
     options = Options(ansatz, reps, readout, reduce)
     if bloch_numba.numba_supported(x, theta, weight, bias, edge_weight):
         return _FusedCircuits.apply(x, theta, weight, bias, edge_weight, options)
-    return _BlochCircuits.apply(x, theta, weight, bias, edge_weight, options, keep)[0]
+    if tracing():
+        return plain_circuits(options, x, theta, weight, bias, edge_weight)
+    # PyTorch makes no new tensors like one that is yet to be negated.
+    tensors = (None if t is None else t.resolve_neg() for t in (x, theta, weight, bias, edge_weight))
+    return _BlochCircuits.apply(*tensors, options, keep)[0]
 
 
 def at_points(

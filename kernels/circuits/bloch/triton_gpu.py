@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from qkan.kernels.circuits.ansatz import Ansatz, Rotation
 from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED, LINEAR
+from qkan.kernels.common.host_sync import tracing
 
 #: Bits of one rotation in the packed circuit: axis 2, encodings 6, phase 8, first encoding 8 (the kernels write 24).
 STEP_BITS = 24
@@ -317,7 +318,7 @@ def unsupported_reason(
     *, ansatz: Ansatz, reps: int, device: torch.device, dtype: torch.dtype, per_sample: bool
 ) -> str | None:
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or tracing():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
     if find_spec("triton") is None:
         return "Triton is not installed; install it (pip install triton) or use backend 'bloch'"

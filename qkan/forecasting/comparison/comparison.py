@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qkan._util.csv_cells import csv_text
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import Point, Record, Skipped, key_of, plan_points, remaining_runs, tuning_runs
 from qkan.forecasting.config import CompareConfig
@@ -175,7 +176,7 @@ def _read_runs(out: Path) -> list[Record]:
 def _write_runs(out: Path, records: list[Record]) -> None:
     import pandas as pd
 
-    write_text(out / _RUNS, pd.DataFrame(records).to_csv(index=False))
+    write_text(out / _RUNS, csv_text(pd.DataFrame(records)))
 
 
 def write_comparison(
@@ -196,8 +197,8 @@ def write_comparison(
     out = Path(config.out)
     all_points = points_table(config, points, records)
     table = main_table(all_points, baselines)
-    write_text(out / "points.csv", all_points.to_csv(index=False))
-    write_text(out / "comparison.csv", table.to_csv(index=False))
+    write_text(out / "points.csv", csv_text(all_points))
+    write_text(out / "comparison.csv", csv_text(table))
     write_text(out / "comparison.md", comparison_page(config, series, table, all_points, skipped, failures))
     save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
     return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))

@@ -94,6 +94,8 @@ def load_exported(path: str | Path) -> Exported:
     _check_name(path)
     require_onnx()
     try:
+        if path.exists() and not path.is_file():  # a device may be endless, and a pipe may never begin
+            raise RunError(f"{path} is no regular file; give a file of qkan export")
         content = path.read_bytes()
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}; give a file of qkan export") from error

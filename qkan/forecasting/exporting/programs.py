@@ -133,13 +133,17 @@ def load_onnx(content: bytes) -> Program:
     import onnx
     import onnxruntime
 
-    for message in _messages(_parse_onnx(content)):
-        if isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
+    proto = _parse_onnx(content)
+    proto.DiscardUnknownFields()  # which another reader might know
+    for message in _messages(proto):
+        if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
             raise ValueError("it keeps weights in other files, which a forecaster's never does")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # never onnxruntime's own format
+    # What was checked, written anew: two readers may see different things in the same bytes.
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
 
     def run(*arguments: Tensor) -> Tensor:

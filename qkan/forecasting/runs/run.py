@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from qkan._util.csv_cells import unguarded
 from qkan._util.files import remove_leftovers
 from qkan.forecasting.config import PROCESSES, TrainConfig
 from qkan.forecasting.data.load import as_cut, load_windows, with_whole_path
@@ -85,7 +86,11 @@ class Run:
         the ends of intervals (yhat-lo-90, yhat-hi-90, ...), in original units."""
         import pandas as pd
 
-        return pd.read_csv(self.path / "predictions.csv")
+        path = self.path / "predictions.csv"
+        numbers = [name for name in pd.read_csv(path, nrows=0).columns if name != "unique_id"]  # an id "NA" is one
+        form: dict[str, Any] = {"dtype": {"unique_id": str}, "na_values": {key: [""] for key in numbers}}
+        table = pd.read_csv(path, keep_default_na=False, **form)
+        return table.assign(unique_id=unguarded(table["unique_id"]))
 
 
 def train(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from qkan._util.csv_cells import csv_text
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.io.files import (
     RunError,
@@ -63,7 +64,7 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
         history: One row per epoch.
     """
     write_json(out / CONFIG, run_record(run.config, run.data, run.scaler))
-    write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
+    write_text(out / "history.csv", csv_text(pd.DataFrame(history)))
     digest = _write_weights(out, run.model)
     write_json(out / METRICS, run.metrics)
     manifest = {
@@ -79,8 +80,8 @@ def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: 
     """Write forecasts and errors on the test part: ``predictions.csv``, ``metrics_by_series.csv``, ``forecast.png``."""
     from qkan.forecasting.runs.plots import save_forecast_plot
 
-    write_text(out / "predictions.csv", _predictions_frame(config, data, found.quantiles).to_csv(index=False))
-    write_text(out / "metrics_by_series.csv", found.by_series.to_csv(index=False))
+    write_text(out / "predictions.csv", csv_text(_predictions_frame(config, data, found.quantiles)))
+    write_text(out / "metrics_by_series.csv", csv_text(found.by_series))
     save_forecast_plot(out / "forecast.png", data, found.forecasts)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
 
+from qkan._util.torch_files import DAMAGED, load_tensors
 from qkan.forecasting.io.files import RunError, read_bytes, write_atomic
 
 _AGAIN = "train again with overwrite=True (--overwrite on the command line)"
@@ -22,8 +22,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         RunError: the file is missing, damaged, or holds more than tensors and plain values.
     """
     try:
-        content = torch.load(io.BytesIO(read_bytes(path)), map_location="cpu", weights_only=True)
-    except (OSError, EOFError, LookupError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        content = load_tensors(io.BytesIO(read_bytes(path)))
+    except RunError:
+        raise
+    except DAMAGED as error:
         raise RunError(
             f"cannot read the checkpoint {path}: it is damaged, or holds more than tensors and plain values; {_AGAIN}"
         ) from error

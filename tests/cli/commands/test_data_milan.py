@@ -26,7 +26,6 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def daily(place):
-    (place / "milan").mkdir()
     return write_sample(place / "milan", DAYS, [7, 5161])
 
 

@@ -83,3 +83,24 @@ def test_a_planted_link_is_not_followed(trained: Path, tmp_path: Path, qkan) -> 
     assert qkan("predict", trained, "--out", link, "--overwrite").exit_code == 0
     assert victim.read_text() == "mine"
     assert link.read_text().startswith("unique_id,ds,yhat\n")
+
+
+def test_ids_that_are_formulas_are_text_in_tables_and_come_back(tmp_path: Path, qkan) -> None:
+    ids, rows = ["=1+1", "NA", "-5"], range(40)
+    frame = pd.DataFrame({"unique_id": [name for name in ids for _ in rows], "y": [float(row % 7) for row in rows] * 3})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    options = ["--cell", "lstm", "--hidden-size", "1", "--epochs", "1", "--window", "4", "--horizon", "1"]
+    run = tmp_path / "run"
+    done = qkan("train", "lstm", "--data", tmp_path / "in.csv", *options, "--out", run)
+    assert done.exit_code == 0, done.output
+    for table in (run / "predictions.csv", run / "metrics_by_series.csv"):
+        assert "\n'=1+1," in table.read_text()
+        assert "\n=" not in table.read_text()
+        assert "\n-5," in table.read_text()
+    assert set(load_run(run).predictions["unique_id"]) == set(ids)
+    done = qkan("predict", run, "--out", tmp_path / "out.csv")
+    assert "\n'=1+1," in (tmp_path / "out.csv").read_text()
+    again = pd.read_csv(tmp_path / "in.csv", dtype={"unique_id": str}, keep_default_na=False)
+    again["unique_id"] = again["unique_id"].replace("=1+1", "'=1+1")  # as a table of ours has it
+    again.to_csv(tmp_path / "again.csv", index=False)
+    assert qkan("predict", run, "--data", tmp_path / "again.csv").stdout == (tmp_path / "out.csv").read_text()

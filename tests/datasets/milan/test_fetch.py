@@ -1,11 +1,13 @@
 """Downloads from a server that drops connections, truncates, lies and refuses."""
 
+import contextlib
 import datetime as dt
 import errno
 import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from dataverse import LIST, Dataverse, entry
@@ -311,3 +313,58 @@ def test_a_second_download_to_the_folder_is_told(server, out):
 
 def test_a_folder_that_cannot_be_made_is_explained(server, tmp_path):
     assert "cannot make the folder" in refusal(server, tmp_path / "a" / "b")
+
+
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up(server, out, monkeypatch):
+    """Every piece comes in time, so only the time of all tells."""
+    monkeypatch.setattr(milan_fetch, "_PATIENCE", 0.2)
+    monkeypatch.setattr(milan_fetch, "_SLOWEST", 10**9)
+
+    def trickle(handler):
+        handler.answer(b"", headers={"Content-Length": str(len(DATA[0]))}, length=False)
+        with contextlib.suppress(OSError):
+            for place in range(500):
+                handler.wfile.write(DATA[0][place : place + 1])
+                time.sleep(0.01)
+
+    on_files(server, trickle)
+    assert "datafile/1 was still sending after 0 seconds, slower than 1,000,000,000 bytes a second; try" in refusal(
+        server, out, [DAYS[0]]
+    )
+    assert names(out) == []
+
+
+def test_a_server_that_sends_its_headers_a_byte_at_a_time_is_given_up(server, out, monkeypatch):
+    monkeypatch.setattr(milan_fetch, "_PATIENCE", 0.1)
+    monkeypatch.setattr(milan_fetch, "ATTEMPTS", 1)
+
+    def trickle(handler):
+        with contextlib.suppress(OSError):
+            for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 60:
+                handler.wfile.write(bytes([letter]))
+                time.sleep(0.01)
+
+    on_list(server, trickle)
+    assert "cannot be had after 1 attempts: it did not answer in time" in refusal(server, out)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://dataverse.harvard.edu", "HTTP://example.org/x", "http://127.0.0.1.example.org"]
+)
+def test_data_over_an_unencrypted_connection_is_refused(out, url):
+    with pytest.raises(DataError, match=re.escape(f"base URL {url!r} is not encrypted, so anybody on the way could")):
+        fetch_milan(out, base_url=url)
+    assert not out.exists()
+
+
+def test_redirects_are_followed_but_not_to_an_unencrypted_place(server, out):
+    to = {"Location": "/api/access/datafile/1?again"}
+    on_files(server, lambda h: h.answer(b"", code=302, headers=to))
+    assert fetch(server, out, [DAYS[0]])[0].read_bytes() == DATA[0]
+    away = {"Location": "http://example.org/x?signature=secret"}
+    on_files(server, lambda h: h.answer(b"", code=302, headers=away))
+    told = refusal(server, out, [DAYS[1]])
+    assert "/api/access/datafile/2 redirects to http://example.org, which is not encrypted" in told
+    assert "secret" not in told
+    on_files(server, *[lambda h: h.answer(b"", code=302, headers=to)] * 6)
+    assert "redirects more than 5 times" in refusal(server, out, [DAYS[1]])

@@ -57,7 +57,6 @@ def wide(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "in").mkdir()
     write_sample(tmp_path / "in", DAYS, SQUARES)
     return tmp_path / "in"
 

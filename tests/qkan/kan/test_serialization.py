@@ -194,3 +194,19 @@ def test_other_files(saved: Path, tmp_path: Path) -> None:
         (tmp_path / "cut").write_bytes(saved.read_bytes()[:cut])
         with pytest.raises(ValueError, match="cut is damaged or no safetensors file"):
             QKAN.load(tmp_path / "cut")
+
+
+def test_bytes_other_than_0_and_1_in_a_mask_are_true(tmp_path: Path) -> None:
+    """A safetensors file may hold any byte where it says bool; torch counts on 0 and 1."""
+    net, path = QKAN([2, 2]), tmp_path / "net.safetensors"
+    net.prune_edges([(0, 0, 1)])
+    net.save(path)
+    content, mask = path.read_bytes(), net.layers[0].edge_mask
+    size = int.from_bytes(content[:8], "little")
+    first, last = json.loads(content[8 : 8 + size])["layers.0.edge_mask"]["data_offsets"]
+    start, end = 8 + size + first, 8 + size + last
+    assert content[start:end] == bytes(mask.flatten().tolist())
+    path.write_bytes(content[:start] + content[start:end].replace(b"\x01", b"\x02") + content[end:])
+    read = QKAN.load(path).layers[0].edge_mask
+    assert read.view(torch.uint8).max() == 1
+    assert torch.equal(read, mask)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 
 import onnx
@@ -139,3 +140,58 @@ def test_a_hostile_pt2_file_is_not_opened(files, tmp_path, monkeypatch):
             "FILE is not opened, because loading a .pt2 file runs what code it holds; export the run"
         )
     assert not (tmp_path / "ran").exists()
+
+
+def test_onnxruntime_gets_what_was_checked(files, tmp_path, monkeypatch):
+    """Two readers of the same bytes may differ, so the checked message is written anew, without unknown fields."""
+    import onnxruntime
+
+    given = []
+    session = onnxruntime.InferenceSession
+
+    def record(content, options, **more):
+        given.append((content, options.get_session_config_entry("session.load_model_format")))
+        return session(content, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", record)
+    path = tmp_path / "model.onnx"
+    # Field 1000, unknown here; and the graph's name twice, of which the last counts.
+    path.write_bytes(files[".onnx"] + b"\xc2\x3e\x06secret" + b"\x12\x01a" + b"\x12\x01b")
+    load_exported(path)
+    [(content, form)] = given
+    assert form == "ONNX"
+    assert b"secret" not in content
+    proto = onnx.load_model_from_string(content)
+    assert proto.producer_name == "b"
+    assert content == proto.SerializeToString()
+
+
+def test_weights_outside_are_found_wherever_they_are_named(files, tmp_path):
+    def hostile(change):
+        proto = onnx.load_model_from_string(files[".onnx"])
+        tensor = TensorProto(name="t", data_type=TensorProto.FLOAT, dims=[1])
+        tensor.external_data.add(key="location", value="/etc/passwd")
+        change(proto, tensor)
+        return proto.SerializeToString()
+
+    def in_a_function(proto, tensor):
+        node = helper.make_node("Constant", [], ["t"], value=tensor)
+        proto.functions.append(helper.make_function("here", "f", [], ["t"], [node], [helper.make_opsetid("", 18)]))
+
+    def in_a_subgraph(proto, tensor):
+        inner = helper.make_graph([helper.make_node("Constant", [], ["t"], value=tensor)], "inner", [], [])
+        proto.graph.node.append(helper.make_node("If", ["c"], [], then_branch=inner, else_branch=inner))
+
+    def sparse(proto, tensor):
+        proto.graph.sparse_initializer.add().values.CopyFrom(tensor)
+
+    for change in (in_a_function, in_a_subgraph, sparse):
+        assert "it keeps weights in other files" in refusal(tmp_path, hostile(change))
+
+
+def test_a_pipe_or_a_device_called_onnx_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "device.onnx").symlink_to("/dev/zero")
+    for name in ("pipe.onnx", "device.onnx"):
+        with pytest.raises(RunError, match="is no regular file; give a file of qkan export"):
+            load_exported(tmp_path / name)

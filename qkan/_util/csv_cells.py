@@ -1,0 +1,44 @@
+"""Texts in CSV files that a spreadsheet would take for formulas, and back.
+
+A cell that begins with ``=``, ``+``, ``-`` or ``@`` is computed when the file is opened in a spreadsheet, and may send
+what is in the sheet elsewhere. An apostrophe in front makes it text. Numbers stay as they are, in texts as well.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: An apostrophe in front of such a text is doubled, so that every text comes back.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_GUARDED = r"^'('*[=+\-@\t\r\n])"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def guarded(text: str) -> str:
+    """A text as a cell of a CSV file: with an apostrophe in front if it would be a formula."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unguarded(texts: pd.Series) -> pd.Series:
+    """The texts of a column that :func:`guarded` wrote; missing ones stay missing."""
+    if texts.isna().all():  # no texts for pandas
+        return texts
+    return texts.str.replace(_GUARDED, r"\1", regex=True)
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A table as CSV without its index, its texts and the names of its columns guarded."""
+    from pandas.api.types import is_numeric_dtype
+
+    safe = frame.rename(columns=lambda name: guarded(str(name)))
+    for place in range(len(frame.columns)):
+        cells = frame.iloc[:, place]
+        if not is_numeric_dtype(cells.dtype) and cells.dtype.kind not in "mM":
+            found = {cell: guarded(cell) for cell in cells.unique() if isinstance(cell, str)}
+            if any(cell != text for cell, text in found.items()):
+                safe.isetitem(place, [found.get(cell, cell) if isinstance(cell, str) else cell for cell in cells])
+    return safe.to_csv(index=False)
