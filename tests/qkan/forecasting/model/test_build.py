@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from tiny_runs import BARE
 
 from qkan import GRKAN, QKAN
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
@@ -10,7 +11,7 @@ from qkan.rnn.qlstm import QLSTM
 
 
 def config_of(cell: str, **options: object) -> TrainConfig:
-    return TrainConfig(data="x", cell=cell, **options)  # type: ignore[arg-type]
+    return TrainConfig(data="x", cell=cell, **BARE | options)  # type: ignore[arg-type]
 
 
 def generator(seed: int = 0) -> torch.Generator:
