@@ -59,7 +59,8 @@ def step_numbers(
     if kind == "months":
         return month_of(times) / size
     if kind == "half months":
-        return (2 * month_of(times) + (day_of(times) > 15)) / size
+        second = 15 if "SMS" in str(frequency) else 16  # the 1st and the 15th, or the 15th and the last
+        return (2 * month_of(times) + (day_of(times) >= second)) / size
     days = times.astype("datetime64[D]")
     since_midnight = (times - days.astype(times.dtype)).astype(np.int64)
     if session is not None and kind == "nanoseconds":

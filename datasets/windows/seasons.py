@@ -11,6 +11,7 @@ from qkan.datasets.series import DataError, Series
 _MOST_SERIES = 50  # of a panel, evenly spread, are looked at
 _LEAST_CORRELATION = 0.3
 _REPEATS = 3  # times that a season must fit into the part that it is found in
+_PART = 0.5  # of the strongest correlation makes a season within a season
 _NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
 
 
@@ -46,8 +47,9 @@ def seasons_of(series: Series, train_ends: np.ndarray, asked: str | Sequence[int
 def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     """Find up to two seasons by the autocorrelation of values without their trend, averaged over series.
 
-    The first is the shortest peak that is nearly as high as the highest, and positive enough to be of use; the second
-    is the best multiple of the first in what the first leaves over.
+    One is the shortest peak that is nearly as high as the highest, and positive enough to be of use. Beside it stands
+    the highest peak at a part of it, if that is more than half as high (the day in a week); or else its best multiple
+    in what it leaves over (the week of a day).
 
     Args:
         values: One array of finite values per series, oldest first.
@@ -62,6 +64,9 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
         return ()
     strongest = correlation[peaks].max()
     first = int(peaks[correlation[peaks] >= _NEARLY * strongest][0])
+    parts = peaks[(first % peaks == 0) & (peaks < first) & (correlation[peaks] >= _PART * strongest)]
+    if parts.size:
+        return int(parts[np.argmax(correlation[parts])]), first
     left = [own - _profile(own, first) for own in rests]
     left = [own for own in left if np.abs(own).max() > 1e-9]
     if not left:
@@ -79,10 +84,14 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
 def _without_trend(values: np.ndarray) -> np.ndarray:
     """Values less their least-squares line, with variance 1; zeros where nothing is left."""
     steps = np.arange(len(values)) - (len(values) - 1) / 2
-    centred = values - values.mean()
+    size = float(np.abs(values - values[0]).max())
+    if not size > 0:
+        return np.zeros(len(values))
+    centred = (values - values[0]) / size
+    centred = centred - centred.mean()
     rest = centred - steps * (steps @ centred) / (steps @ steps)
     scale = float(rest.std())
-    return rest / scale if scale > 1e-9 * max(1.0, float(np.abs(values).max())) else np.zeros(len(values))
+    return rest / scale if scale > 1e-9 else np.zeros(len(values))
 
 
 def _correlations(series: Sequence[np.ndarray]) -> np.ndarray:
