@@ -4,11 +4,11 @@ from qkan.forecasting import CompareConfig, TrainConfig
 
 BARE = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
 """A forecaster that is a cell and its head, without what stands around it."""
-_TINY = {"data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
+_TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
 
 
 def tiny_config(**options: object) -> TrainConfig:
-    """A small LSTM on damped-shm, two epochs."""
+    """A small LSTM on damped-shm, bare, two epochs."""
     return TrainConfig(**{**_TINY, "cell": "lstm", "hidden_size": 2, **options})
 
 

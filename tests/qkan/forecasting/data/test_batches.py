@@ -44,8 +44,8 @@ def test_known_features_of_the_target_add_linearly_with_shared_weights():
     plain = model.head(cell(inputs)[0][:, -1]).reshape(7, 2, 3)
     torch.testing.assert_close(model(inputs, ahead), plain)  # the map starts at zero
     with torch.no_grad():
-        model.futr_exog_linear.weight.copy_(torch.tensor([[1.0, 2], [3, 4], [5, 6]]))
-    added = torch.stack([ahead @ row for row in model.futr_exog_linear.weight.detach()], dim=2)
+        model.known.weight.copy_(torch.tensor([[1.0, 2], [3, 4], [5, 6]]))
+    added = torch.stack([ahead @ row for row in model.known.weight.detach()], dim=2)
     torch.testing.assert_close(model(inputs, ahead), plain + added)
     assert [tuple(argument.shape) for argument in model.example(3, 4)] == [(3, 4, 5), (3, 2, 2)]
 
@@ -61,7 +61,7 @@ def test_a_plain_model_is_what_it_was():
 def test_rolling_equals_rolling_by_hand(horizon):
     torch.manual_seed(horizon)
     model = RecurrentForecaster(torch.nn.GRU(5, 3, batch_first=True), 3, horizon, futr_exog_channels=2)
-    torch.nn.init.normal_(model.futr_exog_linear.weight)
+    torch.nn.init.normal_(model.known.weight)
     values, known = torch.randn(6, 4, 3), torch.randn(6, 4 + 5, 2)
     found = recursive_forecast(model, values, known, 5, masked=True)
     history, expected = values.clone(), []
