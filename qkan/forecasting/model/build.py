@@ -126,7 +126,7 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         decoder=config.decoder,
     )
     shared = {
-        "input_size": around.cell_channels(config.channels),
+        "input_size": config.channels - config.futr_exog_channels + around.known_channels(config.trained_horizon),
         "hidden_size": config.hidden_size,
         "num_layers": config.num_layers,
         "bias": config.bias,

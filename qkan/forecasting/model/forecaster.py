@@ -22,7 +22,7 @@ class Surroundings(NamedTuple):
         season_encoding, season_terms, season_reps: As of :class:`SeasonFeatures`.
         seasonal_lags: Whether values one season back are inputs, known in advance.
         decoder: ``last`` maps the cell's last output to all target steps; ``steps`` lets the cell read the last step of
-            the window once for every target step, with what is known of that one.
+            the window once for every target step, with what is known of that one and its position among them.
     """
 
     window: int
@@ -41,10 +41,15 @@ class Surroundings(NamedTuple):
         """Input steps: the window, before it those that its seasonal lags need."""
         return self.window + (max(self.seasons) - 1 if self.seasonal_lags and self.seasons else 0)
 
-    def cell_channels(self, channels: int) -> int:
-        """Return the input size of the cell, of inputs with so many channels."""
-        extra = season_channels(self.seasons, self.season_encoding, self.season_terms) - len(self.seasons)
-        return channels + extra + (len(self.seasons) if self.seasonal_lags else 0)
+    def decodes_steps(self, horizon: int) -> bool:
+        """Whether target steps are read one by one; a single one is the same either way."""
+        return self.decoder == "steps" and horizon > 1
+
+    def known_channels(self, horizon: int) -> int:
+        """Return how many numbers are known of every target step."""
+        features = season_channels(self.seasons, self.season_encoding, self.season_terms)
+        lags = len(self.seasons) if self.seasonal_lags else 0
+        return self.futr_exog_channels - len(self.seasons) + features + lags + self.decodes_steps(horizon)
 
     def features(self) -> SeasonFeatures:
         """Return new channels of the season."""
@@ -73,8 +78,8 @@ class RecurrentForecaster(nn.Module):
     ) -> None:
         super().__init__()
         self.cell, self.channels, self.horizon, self.around, self.quantiles = cell, channels, horizon, around, quantiles
-        steps = around.decoder == "steps" and horizon > 1
-        self.head = nn.Linear(hidden_size, quantiles if steps else horizon * quantiles)
+        self.decodes_steps = around.decodes_steps(horizon)
+        self.head = nn.Linear(hidden_size, quantiles if self.decodes_steps else horizon * quantiles)
         self.season = around.features() if around.seasons else None
         self.skip: Skip | None = None
         if around.skip:
@@ -82,8 +87,7 @@ class RecurrentForecaster(nn.Module):
             with torch.no_grad():  # the cell starts as a small correction of the skip
                 self.head.weight.mul_(0.1)
                 self.head.bias.zero_()
-        known = around.futr_exog_channels - len(around.seasons) + (self.season.channels if self.season else 0)
-        known += len(around.seasons) if around.seasonal_lags else 0
+        known = around.known_channels(horizon)
         self.known = nn.Linear(known, quantiles, bias=False) if known else None
         if self.known is not None:
             nn.init.zeros_(self.known.weight)  # training starts from the forecast of the window alone
@@ -109,10 +113,14 @@ class RecurrentForecaster(nn.Module):
         values, others = inputs[..., 0], inputs[:, -window:, 1:]
         level = Level.of(values[:, -window:], self.around.level)
         values = values if level is None else level.remove(values)
-        read = torch.cat([values[:, -window:, None], self._encoded(others), *self._lags_of_window(values)], dim=2)
+        read = [values[:, -window:, None], self._encoded(others), *self._lags_of_window(values)]
         known = [] if futr_exog is None else [self._encoded(futr_exog)]
         known += self._lags_of_targets(values)
-        predicted = self._decoded(read, known)
+        if self.decodes_steps:  # every step of the window is one step before what it tells of
+            read.append(torch.zeros_like(read[0]))
+            position = torch.arange(self.horizon, device=values.device) / (self.horizon - 1)
+            known.append(position.to(values.dtype).expand(len(values), -1).unsqueeze(2))
+        predicted = self._decoded(torch.cat(read, dim=2), known)
         if self.skip is not None:
             predicted = predicted + self.skip(values[:, -window:]).unsqueeze(2)
         if self.known is not None:
@@ -122,7 +130,7 @@ class RecurrentForecaster(nn.Module):
 
     def _decoded(self, read: Tensor, known: list[Tensor]) -> Tensor:
         """What the cell says of the target steps, (B, horizon, quantiles)."""
-        if self.around.decoder == "last" or self.horizon == 1:
+        if not self.decodes_steps:
             output, _ = self.cell(read)
             return self.head(output[:, -1]).unflatten(1, (self.horizon, self.quantiles))  # type: ignore[no-any-return]
         batch, steps = len(read), self.horizon

@@ -125,7 +125,9 @@ def test_a_decoder_of_steps_lets_the_cell_read_what_is_known_of_each():
     for step in range(3):
         alone = inputs.clone()
         alone[:, -1, -1:] = known[:, step]
-        read = torch.cat([alone[..., :1], model.season(alone[..., 1:])], dim=2)
+        position = torch.zeros(5, 4, 1)
+        position[:, -1] = step / 2
+        read = torch.cat([alone[..., :1], model.season(alone[..., 1:]), position], dim=2)
         wanted.append(model.head(model.cell(read)[0][:, -1]))
     torch.testing.assert_close(model(inputs, known), torch.cat(wanted, dim=1))
 
