@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from typing import IO, Any
@@ -19,6 +20,17 @@ class UserError(click.ClickException):
     """Something the user can mend: one line, exit code 2."""
 
     exit_code = 2
+
+
+class Unexpected(click.ClickException):
+    """An error that nothing here explains: one line with its kind and place, exit code 1; never the user's mistake."""
+
+    def __init__(self, error: Exception) -> None:
+        said = f"{type(error).__name__}: {printable(str(error))}".removesuffix(": ")
+        super().__init__(
+            f"unexpected {cut(said, LONGEST // 2)}, {_place_of(error)}; this is a bug of qkan, or a file damaged in a "
+            "way it does not know: see all of it with qkan --traceback ..., and report that"
+        )
 
 
 class Interrupted(click.ClickException):
@@ -49,12 +61,48 @@ def notes_on_lines() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def short_messages() -> Iterator[None]:
+    """Cut long messages of click's own, which quote what the user typed."""
+    try:
+        yield
+    except (click.UsageError, click.FileError) as error:
+        message = error.format_message()
+        short = cut(printable(message))
+        if short == message:
+            raise
+        if isinstance(error, click.UsageError):
+            raise click.UsageError(short, error.ctx) from error
+        raise UserError(short) from error
+
+
 def explain(error: Exception) -> str | None:
     """Return the sentence for an error that the user can mend, or ``None`` for one that only a developer can."""
     sentence = _sentence(error)
-    if sentence is None or len(sentence) <= LONGEST:
-        return sentence
-    return f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"  # what is wrong, and how to mend it
+    return None if sentence is None else cut(printable(sentence))
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Leave out the middle of a long text: its ends say what is wrong, and how to mend it."""
+    return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-longest // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """Join the lines of a text, and write out what would move a terminal's cursor or change its colours."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in " ".join(text.split())
+    )
+
+
+def _place_of(error: Exception) -> str:
+    """Return the innermost line of this package that an error passed."""
+    place = "outside of its files"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] == "qkan":
+            place = f"in {module}, line {line}"
+    return place
 
 
 def _sentence(error: Exception) -> str | None:
@@ -64,7 +112,7 @@ def _sentence(error: Exception) -> str | None:
         return None
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
-    return as_options(" ".join(str(error).split())) or None
+    return as_options(str(error)) or None
 
 
 def as_options(message: str) -> str:
@@ -78,7 +126,8 @@ def as_options(message: str) -> str:
     known = "|".join(sorted(names | {"overwrite", "resume"}))
 
     def option(match: re.Match[str]) -> str:
-        name, value = match["name"].replace("_", "-"), match["value"].strip("'\"(),")
+        name, value = match["name"].replace("_", "-"), match["value"]
+        value = value[1:-1] if value[0] in "'\"" else value.strip("'\"(),")
         if value in ("True", "False"):
             return f"--{name}" if value == "True" else f"--no-{name}"
         return f"--{name} {value.replace(', ', ',')}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.exceptions import NoSuchCommand
 
-from qkan.cli.errors import Interrupted, UserError, explain, notes_on_lines
+from qkan.cli.errors import Interrupted, Unexpected, UserError, explain, notes_on_lines, short_messages
 
 
 class LazyGroup(click.Group):
@@ -40,19 +40,28 @@ class LazyGroup(click.Group):
 
 
 class RootGroup(LazyGroup):
-    """The outermost group: whatever a user can get wrong ends in one line and exit code 2, Ctrl-C in 130."""
+    """The outermost group: whatever a user can get wrong ends in one line and exit code 2, Ctrl-C in 130.
+
+    An error that nothing explains ends in one line as well, with exit code 1.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; ``--traceback`` lets errors through as they are."""
         try:
-            with notes_on_lines():
+            with notes_on_lines(), short_messages():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted.") from None
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except (ValueError, OSError, MemoryError, RuntimeError, ModuleNotFoundError) as error:
-            sentence = explain(error)
-            if sentence is None or ctx.params["traceback"]:
+        except Exception as error:
+            if ctx.params["traceback"]:
                 raise
-            raise UserError(sentence) from error
+            ours = isinstance(error, ValueError | OSError | MemoryError | RuntimeError | ModuleNotFoundError)
+            sentence = explain(error) if ours else None
+            raise (Unexpected(error) if sentence is None else UserError(sentence)) from error
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options of the program itself."""
+        with short_messages():
+            return super().make_context(*args, **kwargs)

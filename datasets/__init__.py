@@ -7,8 +7,8 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.read import as_pandas, future_frame, like, read_future, read_series, series_from_frame
-from qkan.datasets.series import DataError, DataNotice, Series, Session
-from qkan.datasets.steps import step_size
+from qkan.datasets.series import DataError, DataNotice, Series, Session, notice
+from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
     ForecastData,
@@ -39,12 +39,14 @@ __all__ = [
     "available_series",
     "fit_scaler",
     "future_frame",
+    "has_clock",
     "last_windows",
     "like",
     "load_series",
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
+    "notice",
     "plot_series",
     "read_future",
     "read_series",

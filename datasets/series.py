@@ -24,6 +24,10 @@ MAX_MAGNITUDE = 1e100
 """Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
 
 
+MIN_MAGNITUDE = 1e-100
+"""A series whose values are all smaller than this, but not all zero, is refused: their squares would vanish."""
+
+
 class DataError(ValueError):
     """Every complaint about data: unknown names, unreadable files, values or times that cannot be used."""
 
@@ -174,6 +178,7 @@ class Series:
 
     def _check_rows(self) -> None:
         self._check_numbers(self.values, "value")
+        self._check_sizes(self.values, "values")
         within = np.ones(len(self.frame), dtype=bool)
         within[self.starts[:-1]] = False
         ticks = self.times.astype("int64")
@@ -197,11 +202,22 @@ class Series:
             lambda row: f"{told(row)} outside +-{MAX_MAGNITUDE:g}; choose a larger unit",
         )
 
+    def _check_sizes(self, values: np.ndarray, what: str) -> None:
+        largest = np.maximum.reduceat(np.abs(values), self.starts[:-1])
+        refuse(
+            (largest > 0) & (largest < MIN_MAGNITUDE),
+            lambda index: (
+                f"the {what} of series {self.ids[index]!r} reach {largest[index]:g} at most, too small to compute with "
+                f"(below {MIN_MAGNITUDE:g}); choose a smaller unit, so multiply them by {_inverse(largest[index])}"
+            ),
+        )
+
     def _check_covariates(self) -> None:
         for name in (*self.past, *self.future):
             if name not in self.frame.columns or self.frame[name].dtype != np.float64:
                 raise DataError(f"covariate {name!r} of {self.name!r} must be a float64 column of the frame")
             self._check_numbers(self.frame[name].to_numpy(), f"{name} =")
+            self._check_sizes(self.frame[name].to_numpy(), f"values of {name}")
         if self.observed is not None and (self.observed.shape, self.observed.dtype) != (self.values.shape, bool):
             raise DataError(f"observed of {self.name!r} must be {len(self.frame)} truth values, one for every row")
         if self.futr_exog is not None:
@@ -365,6 +381,11 @@ class Series:
         }
 
 
+def _inverse(size: float) -> str:
+    """A power of ten that brings a size near 1, as text: its number may be beyond float64."""
+    return f"1e{-int(np.floor(np.log10(size)))}"
+
+
 def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: int) -> pd.DatetimeIndex:
     hours = pd.timedelta_range(session.opening, session.closing, freq=frequency)
     days = pd.bdate_range(last.normalize(), periods=steps // len(hours) + 2)
@@ -375,14 +396,3 @@ def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: 
 def shown(time: Any) -> str:
     """A time of a series for a message: ``2024-01-31 07:05:00``, or a number of steps."""
     return str(pd.Timestamp(time)) if isinstance(time, np.datetime64) else str(time)
-
-
-def step_frame(values: np.ndarray, unique_id: str) -> pd.DataFrame:
-    """A frame of one series whose time is the row order: 0, 1, 2 and so on.
-
-    Args:
-        values: shape (points,), converted to float64.
-        unique_id: the one value of column ``unique_id``.
-    """
-    steps = np.arange(len(values), dtype=np.int64)
-    return pd.DataFrame({"unique_id": unique_id, "ds": steps, "y": np.asarray(values, dtype=np.float64)})

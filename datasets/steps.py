@@ -113,6 +113,12 @@ def step_size(alias: str | None) -> tuple[str, int] | None:
     return (code, offset.n) if months is None else ("months", months * offset.n)
 
 
+def has_clock(alias: str | None) -> bool:
+    """Whether a step is one of hours or less, so that times are nothing without their time of day."""
+    kind, size = step_size(alias) or ("", 0)
+    return kind == "nanoseconds" and size % pd.Timedelta(days=1).value != 0
+
+
 def natural_season(alias: str | None, points: int) -> tuple[int, ...]:
     """Usual seasonal periods of a step, in steps: day and week, working week, year.
 
@@ -194,3 +200,14 @@ def _offset(alias: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an alias that a later pandas will rename
         return to_offset(alias)
+
+
+def step_frame(values: np.ndarray, unique_id: str) -> pd.DataFrame:
+    """A frame of one series whose time is the row order: 0, 1, 2 and so on.
+
+    Args:
+        values: shape (points,), converted to float64.
+        unique_id: the one value of column ``unique_id``.
+    """
+    steps = np.arange(len(values), dtype=np.int64)
+    return pd.DataFrame({"unique_id": unique_id, "ds": steps, "y": np.asarray(values, dtype=np.float64)})

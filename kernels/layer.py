@@ -37,7 +37,7 @@ from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import tracing
-from qkan.kernels.common.tensors import autocast_dtype, without_autocast
+from qkan.kernels.common.tensors import autocast_dtype, fix_gradient_strides, without_autocast
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
@@ -102,6 +102,14 @@ class CircuitLayer:
             None if t is None else t.to(self.compute) for t in (self.weight, self.bias, self.edge_weight, self.offset)
         )
         self.base = None if self.base is None else (self.base[0], self.base[1].to(self.compute))
+
+    def _fix_strides(self) -> None:
+        """Give gradients the strides of their tensors, which operations on whole layers do not all keep."""
+        self.theta = fix_gradient_strides(self.theta)
+        self.weight, self.bias = fix_gradient_strides(self.weight), fix_gradient_strides(self.bias)
+        self.edge_weight = fix_gradient_strides(self.edge_weight)
+        if self.base is not None:
+            self.base = self.base[0], fix_gradient_strides(self.base[1])
 
     @property
     def _one_per_input(self) -> bool:
@@ -237,6 +245,7 @@ class CircuitLayer:
             radius: a bound on every |x| that will come, or a function that finds one (called only if it is needed):
                 with it trained pre-activations can be expanded, too.
         """
+        self._fix_strides()
         plan = self._plan(None, radius) if self.backend in ("auto", *EXPANDED) else ""
         if isinstance(plan, str):
             if self.backend in EXPANDED:
@@ -254,6 +263,8 @@ class CircuitLayer:
 
     def concat_inputs(self, other: CircuitLayer) -> CircuitLayer:
         """One layer of the inputs of both; they have the same outputs and options."""
+        self._fix_strides()
+        other._fix_strides()
 
         def both(name: str, dim: int) -> Tensor | None:
             mine, others = getattr(self, name), getattr(other, name)
@@ -292,6 +303,7 @@ class CircuitLayer:
         """
         if self.backend not in ("auto", "spectral"):
             return f"backend {self.backend!r} was asked for by name"
+        self._fix_strides()
         plan = self._plan(None, radius, sums=False, bandwidth=bandwidth)
         if isinstance(plan, str):
             return plan
@@ -324,6 +336,7 @@ class CircuitLayer:
         y = one_node(self, x) if x.is_cpu and not torch.is_autocast_enabled("cpu") else None
         if y is not None:
             return y
+        self._fix_strides()
         matmul_dtype = autocast_dtype(self.dtype, x.device)
         with without_autocast(x.device):
             x = x.to(self.compute)

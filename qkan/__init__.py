@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qkan.rnn.lstm import HQKANLSTM as HQKANLSTM
     from qkan.rnn.lstm import QKANGRU as QKANGRU
     from qkan.rnn.lstm import QKANLSTM as QKANLSTM
+    from qkan.rnn.lstm_cell import QKANGRUCell as QKANGRUCell
     from qkan.rnn.lstm_cell import QKANLSTMCell as QKANLSTMCell
     from qkan.rnn.qlstm import QLSTM as QLSTM
 
@@ -60,7 +61,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "quantum.pennylane": ("PennyLane",),
         "replace.api": ("replace_linear", "replace_mlp", "replace_recurrent"),
         "rnn.lstm": ("HQKANLSTM", "QKANGRU", "QKANLSTM"),
-        "rnn.lstm_cell": ("QKANLSTMCell",),
+        "rnn.lstm_cell": ("QKANGRUCell", "QKANLSTMCell"),
         "rnn.qlstm": ("QLSTM",),
     },
     packages=("interop",),

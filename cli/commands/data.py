@@ -60,6 +60,10 @@ Examples:
 )
 @click.argument("name_or_path", metavar="NAME|FILE")
 @config_option("time_col")
+@config_option("time_format")
+@config_option("sep")
+@config_option("decimal")
+@config_option("encoding")
 @config_option("target_col")
 @config_option("id_col")
 @config_option("missing", "refuse")
@@ -67,16 +71,8 @@ Examples:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Plot to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )
-def show(
-    name_or_path: str,
-    time_col: str | None,
-    target_col: str | None,
-    id_col: str | None,
-    kept: tuple[str, ...],
-    missing: str,
-    out: Path | None,
-) -> None:
-    """Describe a built-in series or a .csv, .csv.gz or .parquet file, and draw it.
+def show(name_or_path: str, kept: tuple[str, ...], missing: str, out: Path | None, **columns: str | None) -> None:
+    """Describe a built-in series or a .csv, .csv.gz, .parquet or .xlsx file, and draw it.
 
     The errors of the naive forecasts are those of the next step on the newest 20% of the values: what any model has to
     beat. An existing plot is replaced.
@@ -84,8 +80,7 @@ def show(
     from qkan.cli.tables import make_console
     from qkan.datasets import plot_series, resolve_series
 
-    columns = {"time_col": time_col, "target_col": target_col, "id_col": id_col}
-    series = resolve_series(name_or_path, **columns, series=kept, missing=missing)  # type: ignore[arg-type]
+    series = resolve_series(name_or_path, **columns, series=kept, missing=missing)
     out = Path(f"{series.name}-series.png") if out is None else out
     plot_series(series, out)
     console = make_console()

@@ -54,6 +54,7 @@ def predict(
     from qkan import forecasting
     from qkan._util.csv_cells import csv_text
     from qkan.cli.tables import count
+    from qkan.datasets import has_clock
     from qkan.forecasting.io.files import check_new_file, make_folder, write_output
 
     if out is not None:
@@ -61,10 +62,11 @@ def predict(
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
     table = forecasting.predict(trained, data=data, horizon=horizon, future=future, new_series=new_series)
+    text = csv_text(table, with_clock=has_clock(trained.data["frequency"]))
     if out is None:
-        click.echo(csv_text(table), nl=False)
+        click.echo(text, nl=False)
         return
     make_folder(out.parent)
-    content = csv_text(table).encode()
+    content = text.encode()
     write_output(out, lambda file: file.write(content))
     click.echo(f"{count(len(table), 'forecast')} written to {out}", err=True)

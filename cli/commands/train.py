@@ -132,6 +132,7 @@ def _channels(config: TrainConfig) -> str:
         f"past {', '.join(config.past_cols)}": config.past_cols,
         f"future {', '.join(config.future_cols)}": config.future_cols,
         f"calendar {', '.join(config.calendar)}": config.calendar,
+        f"season {', '.join(map(str, config.seasons))}": config.seasons,
     }
     return f"{config.channels}: " + "; ".join(["value", *(name for name, there in named.items() if there)])
 

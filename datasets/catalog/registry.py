@@ -14,8 +14,9 @@ import pandas as pd
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
-from qkan.datasets.read import Columns, file_series, is_data_path, keep_series
-from qkan.datasets.series import DataError, Series, Session, step_frame
+from qkan.datasets.read import Columns, CsvForm, file_series, is_data_path, keep_series
+from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.steps import step_frame
 
 _COMPUTED = "computed"
 _FREE = "Apache-2.0 (computed by this package)"
@@ -110,7 +111,7 @@ def load_series(name: str) -> Series:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise DataError(
             f"unknown data {name!r}{hint}; choose one of {', '.join(SPECS)}, "
-            "or give the path of a .csv, .csv.gz or .parquet file"
+            "or give the path of a .csv, .csv.gz, .parquet or .xlsx file"
         )
     return SPECS[name].load()
 
@@ -126,13 +127,17 @@ def resolve_series(
     missing: str = "refuse",
     series: Sequence[str] = (),
     expected: str | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
     **columns: Any,
 ) -> Series:
     """The series called ``name_or_path``, or the one in the file at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
     ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. ``columns`` and ``expected`` are
-    those of :func:`qkan.datasets.read.table.series_from_frame` and make sense for files only. ``series`` names those to
+    those of :func:`qkan.datasets.read.table.series_from_frame`, ``sep``, ``decimal`` and ``encoding`` those of
+    :func:`qkan.datasets.read.file.read_series`; they make sense for files only. ``series`` names those to
     keep of many, all if it is empty. A built-in series has no missing values; ``missing`` treats those of files and
     imports.
 
@@ -141,11 +146,11 @@ def resolve_series(
             keep does not exist.
     """
     text = str(name_or_path)
-    chosen = Columns.named(**columns)
+    chosen, form = Columns.named(**columns), CsvForm(sep, decimal, encoding)
     if names_file(name_or_path):
         if chosen == Columns() and is_import(name_or_path):
             return read_import(Path(name_or_path), series, missing=missing)
-        return keep_series(file_series(Path(name_or_path), chosen, missing, expected), series)
+        return keep_series(file_series(Path(name_or_path), chosen, missing, expected=expected, form=form), series)
     given = [f"{name}={value!r}" for name, value in columns.items() if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")

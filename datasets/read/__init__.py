@@ -1,5 +1,6 @@
 """Series from tables and files, every value and time checked."""
 
+from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
 from qkan.datasets.read.limits import TooLargeError, check_parquet
@@ -8,6 +9,7 @@ from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
 __all__ = [
     "Columns",
+    "CsvForm",
     "TooLargeError",
     "as_pandas",
     "check_names",

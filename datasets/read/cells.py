@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ import pandas as pd
 
 from qkan.datasets.series import MAX_MAGNITUDE, DataError, shortened
 
+EXACT = 2**53
+"""The largest magnitude up to which float64 holds every whole number."""
+
+_WHOLE = re.compile(r"\s*[+-]?\d{16,150}\s*", re.ASCII)
 MISSING = " or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
 """What follows "row 1 of column 'y' is missing"."""
 
@@ -26,19 +31,30 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
         missing: whether numbers may be missing.
 
     Raises:
-        DataError: a cell is no number, infinite, beyond :data:`MAX_MAGNITUDE`, or missing though it may not.
+        DataError: a cell is no number, infinite, beyond :data:`MAX_MAGNITUDE`, a whole number that float64 would
+            round, or missing though it may not.
     """
     name = column.name
     if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
     absent, numbers, where = column.isna().to_numpy(dtype=bool), _as_floats(column), f"column {name!r}"
-    refuse_cell(np.isnan(numbers) & ~absent, where, column, ", not a number; correct or drop it")
+    bad = np.isnan(numbers) & ~absent
+    refuse_cell(bad, where, column, f", not a number; {_fix_of(column[bad].head(1).astype(str).sum())}")
+    rounded = ", a whole number above 2^53 that would be rounded; subtract a constant, or choose a larger unit"
+    refuse_cell(rounded_cells(column), where, column, rounded)
     if not missing:
         refuse_cell(absent, where, None, MISSING)
     refuse_cell(np.isinf(numbers), where, numbers, "; every value must be finite, so correct it")
     large = f", outside +-{MAX_MAGNITUDE:g}; correct it, or choose a larger unit"
     refuse_cell(np.abs(numbers) > MAX_MAGNITUDE, where, numbers, large)
     return numbers
+
+
+def _fix_of(text: str) -> str:
+    """What to do about text in the place of a number."""
+    if re.fullmatch(r"[+-]?[\d.]+,\d+", text):
+        return "correct it, or say that numbers have decimal commas with decimal=','"
+    return "correct or drop it"
 
 
 def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | None, reason: str) -> None:
@@ -50,6 +66,25 @@ def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | 
         if cells is not None:
             value = f"{cells[row]:g}" if isinstance(cells, np.ndarray) else shortened(cells.iloc[row])
         raise DataError(f"row {row + 1} of {where} is {value}{reason}")
+
+
+def rounded_cells(column: pd.Series) -> np.ndarray:
+    """Which cells hold a whole number, or its text, that float64 cannot: bool, shape (rows,)."""
+    if column.dtype.kind == "f" or (column.dtype.kind in "iu" and not ((column > EXACT) | (column < -EXACT)).any()):
+        return np.zeros(len(column), dtype=bool)
+    return np.fromiter(map(_is_rounded, column), dtype=bool, count=len(column))
+
+
+def _is_rounded(value: Any) -> bool:
+    if isinstance(value, str):
+        value = int(value) if _WHOLE.fullmatch(value) else 0
+    if isinstance(value, Decimal):
+        small = value.is_finite() and abs(value) <= MAX_MAGNITUDE
+        value = int(value) if small and value == value.to_integral_value() else 0
+    if not isinstance(value, Integral) or not EXACT < abs(int(value)) <= MAX_MAGNITUDE:
+        return False
+    held = float(value)
+    return int(held) != value and Decimal(repr(held)) != int(value)  # 10^23 is not held, but comes back as 1e23
 
 
 def _as_floats(column: pd.Series) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import pandas as pd
 import pyarrow as pa
 
 from qkan._util.csv_cells import unguarded
-from qkan.datasets.read.limits import TooLargeError, open_text, read_parquet
+from qkan._util.optional import require_release
+from qkan.datasets.read.cells import EXACT, rounded_cells
+from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
+from qkan.datasets.read.limits import TooLargeError, check_unpacked, open_text, read_parquet
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
-from qkan.datasets.series import DataError, Series, shortened
+from qkan.datasets.series import DataError, Series, notice, shortened
 
 _LONGEST_REASON = 160  # characters of what another package says
-_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xlsx")
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None")
 
 
@@ -29,11 +33,21 @@ def is_data_path(name: str | Path) -> bool:
     return isinstance(name, Path) or "/" in text or "\\" in text or _suffix(text) is not None or os.path.exists(text)
 
 
-def read_series(path: str | Path, *, missing: str = "refuse", **columns: Any) -> Series:
-    """One or many series from a ``.csv``, ``.csv.gz`` or ``.parquet`` file in long form, one row a value.
+def read_series(
+    path: str | Path,
+    *,
+    missing: str = "refuse",
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    **columns: Any,
+) -> Series:
+    """One or many series from a ``.csv``, ``.csv.gz``, ``.parquet`` or ``.xlsx`` file in long form, one row a value.
 
     Args:
-        path: the file. A CSV file is comma-separated UTF-8 text whose first line names the columns.
+        path: the file. The first line of a CSV file names its columns. Of a workbook, the first sheet is read.
+        sep, decimal, encoding: how a CSV file writes its table; None finds them, and a `DataNotice` says what was found
+            other than commas, decimal points and UTF-8.
         missing, columns: as of :func:`qkan.datasets.read.table.series_from_frame`; without an id column there is one
             series, named after the file.
 
@@ -44,25 +58,37 @@ def read_series(path: str | Path, *, missing: str = "refuse", **columns: Any) ->
         DataError: the file cannot be read, or :func:`qkan.datasets.read.table.series_from_frame` refuses what is in it.
             The message names the first offending row, counted from 1 below the header.
     """
-    return file_series(Path(path), Columns.named(**columns), missing)
+    return file_series(Path(path), Columns.named(**columns), missing, form=CsvForm(sep, decimal, encoding))
 
 
-def file_series(path: Path, columns: Columns, missing: str, expected: str | None = None) -> Series:
+def file_series(
+    path: Path, columns: Columns, missing: str, *, expected: str | None = None, form: CsvForm | None = None
+) -> Series:
     """`read_series` for columns that are one value; ``expected`` is as of `series_from_frame`."""
     name = path.name[: -len(_suffix(path.name) or "")]
-    frame = _read(path, columns.id)
+    frame = _read(path, columns.id, form or CsvForm())
     return table_series(
         frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=(None, expected)
     )
 
 
-def read_future(path: str | Path, series: Series, *, time_col: str | None, id_col: str | None) -> pd.DataFrame:
+def read_future(
+    path: str | Path,
+    series: Series,
+    *,
+    time_col: str | None = None,
+    id_col: str | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+) -> pd.DataFrame:
     """The future covariates of a series from a file of its own, for `Series.with_futr_exog`.
 
     Args:
         path: a file as of `read_series`, with the columns of times, ids and future covariates.
         series: whose future it is.
         time_col, id_col: names of the columns; None stands for those of the table of the series.
+        sep, decimal, encoding: as of `read_series`.
 
     Raises:
         DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
@@ -73,14 +99,15 @@ def read_future(path: str | Path, series: Series, *, time_col: str | None, id_co
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )
     id_col = id_col or series.form.id_col
-    return future_frame(_read(path, id_col), series, label=path.name, time_col=time_col, id_col=id_col)
+    frame = _read(path, id_col, CsvForm(sep, decimal, encoding))
+    return future_frame(frame, series, label=path.name, time_col=time_col, id_col=id_col)
 
 
 def _suffix(name: str) -> str | None:
     return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def _read(path: Path, id_col: str | None) -> pd.DataFrame:
+def _read(path: Path, id_col: str | None, form: CsvForm) -> pd.DataFrame:
     suffix = _suffix(path.name)
     shown = shortened(path)
     try:
@@ -98,16 +125,30 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
     if facts.st_size == 0:
         raise DataError(f"{shown} is empty; it needs a header line and one row a value")
     try:
-        frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path, id_col)
+        if suffix == ".parquet":
+            frame = _read_parquet(path)
+        else:
+            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form)
     except UnicodeDecodeError as error:
         byte = f"0x{error.object[error.start]:02x}"
         raise DataError(
-            f"{shown} cannot be read as {suffix} (its byte {byte} is no UTF-8 text); save it as UTF-8 or Parquet, or "
-            "get it again if it is damaged"
+            f"{shown} cannot be read as {suffix} (its byte {byte} is no {error.encoding} text); say how it is encoded "
+            "with encoding='cp1252' or the like, save it as UTF-8 or Parquet, or get it again if it is damaged"
         ) from error
+    except DataError:
+        raise
     except TooLargeError as error:
         raise DataError(f"{shown} cannot be read: {error}") from error
-    except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError, EOFError, zlib.error) as error:
+    except (
+        pa.ArrowException,
+        pd.errors.ParserError,
+        ValueError,
+        OSError,
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+        KeyError,
+    ) as error:
         reason = str(error).strip().split("\n")[0]
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
         raise DataError(
@@ -118,9 +159,10 @@ def _read(path: Path, id_col: str | None) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
+def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
+    written_as = find_form(path, given)
     form: dict[str, Any] = {
-        "encoding": "utf-8-sig",
+        **written_as.options(),
         "skip_blank_lines": False,  # in a file of one column a blank line is a missing value
     }
     ids = id_col or "unique_id"
@@ -143,15 +185,50 @@ def _read_csv(path: Path, id_col: str | None) -> pd.DataFrame:
                 frame = pd.read_csv(file, **form)
         except pd.errors.ParserWarning as warning:
             raise ValueError("its rows have more fields than its first line has names") from warning
+    _keep_whole_numbers(path, frame, others, form)
     names = pd.Series(list(map(str, frame.columns)))
     if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
         raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
+    if written_as.decimal == ",":
+        others = [column for column in frame.columns if column != ids]
+        frame = frame.assign(**{column: without_groups(frame[column]) for column in others})
     if ids in frame.columns:
         frame[ids] = unguarded(frame[ids])  # as our own tables have them
     filled = np.flatnonzero(~(frame.isna() | (frame == "")).all(axis=1).to_numpy())
     return frame.iloc[: filled[-1] + 1 if filled.size else 0]  # blank lines at the end are no values
 
 
+def _keep_whole_numbers(path: Path, frame: pd.DataFrame, names: list[str], form: dict[str, Any]) -> None:
+    """Put the texts of whole numbers in the place of floats that are not the same; who uses the column refuses them.
+
+    Beside a missing value pandas makes floats of whole numbers, and texts of those above 2^63.
+    """
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = frame[name].mask(frame[name].isin(_MISSING))  # a missing one among texts is ""
+    large = [name for name in names if frame[name].dtype == "float64" and (frame[name].abs() >= EXACT).any()]
+    if not large:
+        return
+    with open_text(path) as file:
+        texts = pd.read_csv(file, **(form | {"dtype": dict.fromkeys(frame.columns, str)}))
+    for name in large:
+        if rounded_cells(texts[name]).any():
+            frame[name] = texts[name]
+
+
 def _read_parquet(path: Path) -> pd.DataFrame:
     frame = read_parquet(path)
     return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+
+
+def _read_workbook(path: Path) -> pd.DataFrame:
+    """The first sheet of a workbook; its unpacked size is limited like that of text."""
+    require_release("openpyxl", "3.1", extra="xlsx")
+    with zipfile.ZipFile(path) as archive:
+        check_unpacked(sum(part.file_size for part in archive.infolist()))
+    with pd.ExcelFile(path, engine="openpyxl") as book:
+        if len(book.sheet_names) > 1:
+            notice(f"the first of the {len(book.sheet_names)} sheets of {path.name!r} is read, {book.sheet_names[0]!r}")
+        frame = pd.read_excel(book)
+    filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+    return frame.iloc[: filled[-1] + 1 if filled.size else 0]

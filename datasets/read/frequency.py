@@ -187,7 +187,7 @@ def find_frequency(
     fitting = [alias for alias in (fixed, *guesses) if _breaks(timeline, alias, gaps=True).size == 0] if gaps else []
     if fitting:
         return _fewest_missing(timeline, fitting)
-    raise _irregular(timeline, int(breaks[0]), f"while the usual step is {step}", gaps)
+    raise _irregular(timeline, int(breaks[0]), f"while the usual step is {step}", not gaps and _has_gaps(timeline))
 
 
 def _check_given(timeline: Timeline, frequency: Any, gaps: bool, usual: int | None) -> str | None:
@@ -210,7 +210,9 @@ def _check_given(timeline: Timeline, frequency: Any, gaps: bool, usual: int | No
             ) from error
     breaks = _breaks(timeline, alias, gaps=gaps)
     if breaks.size:
-        raise _irregular(timeline, int(breaks[0]), f"which is no step of freq={frequency!r}{_other(timeline)}", gaps)
+        may_fill = not gaps and _has_gaps(timeline, frequency)
+        reason = f"which is no step of freq={frequency!r}{_other(timeline)}"
+        raise _irregular(timeline, int(breaks[0]), reason, may_fill)
     return _fewest_missing(timeline, [alias])
 
 
@@ -238,8 +240,17 @@ def _fewest_missing(timeline: Timeline, aliases: list[str | None]) -> str | None
     return best
 
 
-def _irregular(timeline: Timeline, first: int, reason: str, gaps: bool) -> DataError:
-    fill = "" if gaps else ", or say how to fill gaps with --missing (mask, interpolate or zero)"
+def _has_gaps(timeline: Timeline, frequency: Any = None) -> bool:
+    """Whether times are regular once gaps are filled."""
+    try:
+        find_frequency(timeline, gaps=True, frequency=frequency)
+    except DataError:
+        return False
+    return True
+
+
+def _irregular(timeline: Timeline, first: int, reason: str, may_fill: bool) -> DataError:
+    fill = ", or say how to fill gaps with --missing (mask, interpolate or zero)" if may_fill else ""
     before = max(first - 1, 0)
     return DataError(
         f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
@@ -294,9 +305,14 @@ def _twice_a_month(times: np.ndarray) -> list[str]:
 
 
 def _every_few_months(times: np.ndarray) -> list[str]:
-    """The frequency of a day in every month, or in every so many, that is not always the first or the last."""
-    apart = np.diff(month_of(times))
-    return [f"{_most_common(apart)}mo"] if apart.size and apart.min() > 0 else []
+    """The frequency of a day in every month, or in every so many."""
+    apart, days = np.diff(month_of(times)), day_of(times)
+    if not apart.size or apart.min() <= 0:
+        return []
+    months = _most_common(apart)
+    if (days == 1).all() or (days == days_in(month_of(times))).all():
+        return [to_offset(f"{months}{'MS' if (days == 1).all() else 'ME'}").freqstr, f"{months}mo"]
+    return [f"{months}mo"]
 
 
 def _breaks(timeline: Timeline, alias: str | None, *, gaps: bool = False) -> np.ndarray:

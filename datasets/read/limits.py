@@ -51,6 +51,16 @@ def largest_table() -> int:
     return memory() // 2
 
 
+def check_unpacked(size: int) -> None:
+    """Refuse a file that says that it unpacks to ``size`` bytes.
+
+    Raises:
+        TooLargeError: that is larger than :func:`largest_text`.
+    """
+    if size > largest_text():
+        raise TooLargeError(f"it unpacks to {_too_much('text', largest_text())}")
+
+
 class _Bounded(io.RawIOBase):
     """A stream that ends with an error after so many bytes."""
 

@@ -336,7 +336,7 @@ def _target(frame: pd.DataFrame, label: str, given: str | None, *, taken: tuple[
         raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with --target-col")
     raise DataError(
         f"{label!r} has no numeric column among {_listed(others)}; name the one to forecast with --target-col, and "
-        "check that the file is comma-separated with decimal points"
+        "check what stands between columns (sep=...) and the decimal mark (decimal=...)"
     )
 
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from qkan.datasets.series import DataError, Series, refuse, shown
+from qkan.datasets.series import DataError, Series, notice, refuse, shown
 from qkan.datasets.windows.calendar import calendar_features
 from qkan.datasets.windows.phases import season_phases
-from qkan.datasets.windows.scalers import Scaler
+from qkan.datasets.windows.scalers import Scaler, spike_ratio
+
+_SPIKE = 100.0  # times the range of the middle half: a few values take nearly all of the scaled range
 
 
 def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: np.ndarray | int = 0) -> Scaler:
@@ -36,7 +38,23 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
         for column in (series.frame[name].to_numpy(),)
     }
     fitted = Scaler.fit(values, series.ids, kind)
+    if kind in ("minmax", "standard"):
+        _say_spikes(series, values, kind)
     return Scaler(kind, fitted.ids, fitted.offset, fitted.scale, covariates)
+
+
+def _say_spikes(series: Series, values: Sequence[np.ndarray], kind: str) -> None:
+    """Say it where a few values leave nearly nothing of the scaled range to the others."""
+    ratios = np.array([spike_ratio(own) for own in values])
+    found = np.flatnonzero(ratios > _SPIKE)
+    if found.size:
+        own, others = values[found[0]], f" and {found.size - 1} more" if found.size > 1 else ""
+        middle = float(np.median(own))
+        far = float(own[np.argmax(np.abs(own - middle))])
+        notice(
+            f"series {series.ids[found[0]]!r}{others} has values such as {far:g}, far from the others around "
+            f"{middle:g}, which scaler={kind!r} leaves no room; correct them, or use scaler='robust' with loss='mae'"
+        )
 
 
 def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:

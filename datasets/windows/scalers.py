@@ -12,7 +12,7 @@ import numpy.typing as npt
 from qkan.datasets.series import DataError
 
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
-KINDS = ("minmax", "standard", "none")
+KINDS = ("minmax", "standard", "robust", "none")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Scaler:
     """One affine map per series: scaled = (value - offset) / scale.
 
     Build it with `fit`. ``minmax`` maps the range of the training part to [-1, 1], ``standard`` its mean to 0 and its
-    standard deviation to 1, ``none`` leaves values alone. A constant training part has scale 1.
+    standard deviation to 1, ``robust`` its median to 0 and the range of its middle half (of all, where that is a single
+    value) to 1, ``none`` leaves values alone. A constant training part has scale 1.
 
     Args:
         kind: one of ``KINDS``.
@@ -159,4 +160,14 @@ def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
     if kind == "minmax":
         return low + half_range, half_range
     inside = (values - (low + half_range)) / half_range  # in [-1, 1]: its squares neither overflow nor vanish
+    if kind == "robust":
+        lower, middle, upper = np.quantile(inside, (0.25, 0.5, 0.75))
+        spread = (upper - lower) * half_range
+        return float(middle) * half_range + low + half_range, float(spread) or half_range
     return float(inside.mean()) * half_range + low + half_range, float(inside.std()) * half_range
+
+
+def spike_ratio(values: np.ndarray) -> float:
+    """By how much the range of some values exceeds that of their middle half; 0 where the latter is a single value."""
+    lower, upper = np.quantile(values / 2, (0.25, 0.75))  # halves: differences must not overflow
+    return float((values.max() / 2 - values.min() / 2) / (upper - lower)) if upper - lower > _SMALLEST_RANGE else 0.0

@@ -203,7 +203,8 @@ def make_forecast_data(
     split = SplitFractions() if split is None else split
     check_calendar(calendar)
     boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
-    found = seasons_of(series, boundaries[:, 0], seasons or "none")
+    knows_seasons = isinstance(scaler, Scaler) and not isinstance(seasons, str)  # as a model was trained
+    found = tuple(seasons) if knows_seasons else seasons_of(series, boundaries[:, 0], seasons or "none")
     window += max(found) - 1 if seasonal_lags and found else 0
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)

@@ -7,6 +7,7 @@ import os
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 _key_included = torch._C._dispatch_tls_is_dispatch_key_included
@@ -29,6 +30,11 @@ def tracing() -> bool:
     from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
     return get_proxy_mode() is not None
+
+
+def plain_needed() -> bool:
+    """Whether only plain operations will do: under a tracer, or where derivatives are taken forward."""
+    return forward_ad._current_level >= 0 or tracing()
 
 
 def cannot_sync(x: Tensor) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 
 #: Numbers (4 bytes in single precision) that one piece of work keeps, by device type: on a CPU so many as its caches
 #: hold; half and twice as many are no faster on two cores (docs/decisions.md). Tests put smaller numbers in.
@@ -51,6 +54,16 @@ def in_memory(tensor: Tensor) -> Tensor:
     if has_memory(tensor):
         return tensor.contiguous()
     return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def fix_gradient_strides(tensor: MaybeTensor) -> MaybeTensor:
+    """The same tensor, whose gradient gets its strides.
+
+    A gradient may have any stride along a dimension of size 1. DistributedDataParallel wants those of the parameter.
+    """
+    if tensor is None or not tensor.requires_grad or 1 not in tensor.shape:
+        return tensor
+    return tensor.flatten().view(tensor.shape)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:

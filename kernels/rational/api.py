@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.host_sync import exporting, tracing
+from qkan.kernels.common.host_sync import exporting, plain_needed, tracing
 from qkan.kernels.common.tensors import in_memory
 from qkan.kernels.common.vjp import stand_for_batch
 from qkan.kernels.rational import numba_cpu, pytorch, triton_gpu
@@ -106,7 +106,7 @@ def _dense(x: Tensor, dim: int) -> tuple[Tensor, list[int]]:
 
 
 def _run(spec: Spec, backend: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    transformed = torch._C._are_functorch_transforms_active() or exporting()
+    transformed = torch._C._are_functorch_transforms_active() or exporting() or plain_needed()
     if backend == "reference" or transformed or x.numel() == 0:
         return pytorch.value(spec, x, a, b)
     engine = BACKENDS.choose(backend, spec, (x, a, b))

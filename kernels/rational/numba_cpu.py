@@ -84,7 +84,8 @@ def _backward(
             dx[rows] = out
     if not coefficients or total is None:
         return Gradients(dx, None, None)
-    of_a, of_b = total.to(numerator.dtype).split((spec.order[0] + 1, spec.order[1]), 1)
+    parts = total.to(numerator.dtype).split((spec.order[0] + 1, spec.order[1]), 1)
+    of_a, of_b = (part.clone(memory_format=torch.contiguous_format) for part in parts)
     if spec.denominator == "abs_terms":
         of_b = torch.where(denominator < 0, -of_b, of_b)
     return Gradients(dx, of_a, of_b)

@@ -168,7 +168,13 @@ def fourier_rule(reps: int) -> tuple[Tensor, Tensor]:
     angles = (2 * math.pi * (counted(0, points) - reps) / points).float().double()
     multiples = counted(1, reps + 1) * angles.unsqueeze(-1)
     synthesis = torch.cat((torch.ones_like(angles).unsqueeze(-1), multiples.cos(), multiples.sin()), -1)
-    return angles, torch.linalg.inv(synthesis)
+    # The inverse, which ONNX lacks: the transform for exact angles errs by their rounding, 1e-5 at most, and a step of
+    # Newton's method by the square of what there was.
+    analysis = synthesis.T * (2.0 / points)
+    analysis = torch.cat((analysis[:1] / 2, analysis[1:]))
+    for _ in range(2):
+        analysis = 2 * analysis - analysis @ synthesis @ analysis
+    return angles, analysis
 
 
 def _chebyshev_angles(terms: int) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.host_sync import plain_needed
 from qkan.kernels.common.tensors import piece_elements
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
@@ -357,6 +357,6 @@ def weighted_sum(
     if not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
     small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
-    if small or torch.compiler.is_compiling() or tracing():
+    if small or torch.compiler.is_compiling() or plain_needed():
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

@@ -30,13 +30,20 @@ def unguarded(texts: pd.Series) -> pd.Series:
     return texts.str.replace(_GUARDED, r"\1", regex=True)
 
 
-def csv_text(frame: pd.DataFrame) -> str:
-    """A table as CSV without its index, its texts and the names of its columns guarded."""
+def csv_text(frame: pd.DataFrame, *, with_clock: bool = False) -> str:
+    """A table as CSV without its index, its texts and the names of its columns guarded.
+
+    Args:
+        frame: the table.
+        with_clock: whether timestamps are written with their time of day where all of them are at midnight too.
+    """
     from pandas.api.types import is_numeric_dtype
 
     safe = frame.rename(columns=lambda name: guarded(str(name)))
     for place in range(len(frame.columns)):
         cells = frame.iloc[:, place]
+        if with_clock and cells.dtype.kind == "M":
+            safe.isetitem(place, cells.map(str))  # str of a timestamp has its time
         if not is_numeric_dtype(cells.dtype) and cells.dtype.kind not in "mM":
             found = {cell: guarded(cell) for cell in cells.unique() if isinstance(cell, str)}
             if any(cell != text for cell, text in found.items()):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 _IN_MEMORY = Path("(in memory)")
-_OF_FILES = ("data", "series", "split")
+_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split")
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 

@@ -73,22 +73,29 @@ def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.M
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
 
-def affine(in_features: int, out_features: int, bias: bool, bound: float, options: CircuitOptions) -> nn.Linear:
-    """An nn.Linear with weights and bias from U(-bound, bound), drawn from the options' generator."""
-    linear = nn.Linear(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
-    reset_affine(linear, bound, options.get("generator"))
-    return linear
+class Affine(nn.Linear):
+    """An nn.Linear that draws weights and bias from U(-bound, bound), whoever resets it.
 
+    Args:
+        in_features, out_features, bias: as in nn.Linear.
+        bound: of the initial values.
+        options: device, dtype and generator are used.
+    """
 
-def reset_affine(linear: nn.Linear, bound: float, generator: torch.Generator | None) -> None:
-    """Draw weights and bias from U(-bound, bound)."""
-    for parameter in linear.parameters():
-        uniform_(parameter, bound, generator)
+    def __init__(self, in_features: int, out_features: int, bias: bool, bound: float, options: CircuitOptions) -> None:
+        self.bound = bound  # nn.Linear draws as it is made
+        super().__init__(in_features, out_features, bias, device=options.get("device"), dtype=options.get("dtype"))
+        self.reset_parameters(options.get("generator"))
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        for parameter in self.parameters():
+            uniform_(parameter, self.bound, generator)
 
 
 def reset_latent(latent: nn.Module, generator: torch.Generator | None) -> None:
     """Draw a latent network afresh: ours from ``generator``, others by their own ``reset_parameters``."""
-    if isinstance(latent, GRKAN):  # draws its linear maps itself, other than they would
+    if isinstance(latent, GRKAN):  # draws its linear maps itself
         latent.reset_parameters(generator)
         return
     for child in latent.children():
@@ -133,15 +140,15 @@ class JHCGNet(nn.Module):
         self.latent_features = positive_int("latent_features", latent_features)
         if latent == "qkan":
             options.setdefault("base_activation", None)
-        self.encoder = affine(in_features, latent_features, bias, 1 / math.sqrt(in_features), options)
+        self.encoder = Affine(in_features, latent_features, bias, 1 / math.sqrt(in_features), options)
         self.latent = build_latent(latent, latent_features, options)
-        self.decoder = affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
+        self.decoder = Affine(latent_features, out_features, bias, 1 / math.sqrt(latent_features), options)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
-        reset_affine(self.encoder, 1 / math.sqrt(self.in_features), generator)
+        self.encoder.reset_parameters(generator)
         reset_latent(self.latent, generator)
-        reset_affine(self.decoder, 1 / math.sqrt(self.latent_features), generator)
+        self.decoder.reset_parameters(generator)
 
     def init_weights(self) -> None:
         """As :meth:`reset_parameters`; timm calls it after it drew all linear maps of a network in its own way."""
@@ -170,6 +177,8 @@ class HQKAN(JHCGNet):
         norm_layer: a function from the latent width to a module in front of the decoder, or None.
         bias: whether encoder and decoder have one.
         drop: dropout probability behind the latent and behind the decoder, or one for each.
+        use_conv: for images (batch, in_features, height, width): the same block at every place, as 1 x 1 convolutions
+            are; ``norm_layer`` then gets (batch, latent width, height, width).
         options: keyword options of :class:`qkan.QKANLayer`.
 
     Raises:
@@ -185,6 +194,7 @@ class HQKAN(JHCGNet):
         norm_layer: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         drop: float | tuple[float, float] = 0.0,
+        use_conv: bool = False,
         **options: Unpack[LayerOptions],
     ) -> None:
         out_features = in_features if out_features is None else out_features
@@ -192,9 +202,26 @@ class HQKAN(JHCGNet):
         self.norm = nn.Identity() if norm_layer is None else norm_layer(self.latent_features)
         self.norm.to(device=options.get("device"), dtype=options.get("dtype"))
         behind_latent, behind_decoder = pair(drop)
+        self.use_conv = use_conv
         self.drop, self.out_drop = nn.Dropout(behind_latent), nn.Dropout(behind_decoder)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to ``x`` (..., in_features); refuses what :class:`JHCGNet` refuses."""
+        """Apply the block to ``x`` (..., in_features), or (batch, in_features, height, width) with ``use_conv``.
+
+        Raises:
+            ValueError: another size.
+            TypeError: an input that is not floating point.
+        """
+        if not self.use_conv:
+            check_input(x, self.in_features, type(self).__name__)
+            return self.out_drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))
+        if isinstance(x, Tensor) and (x.dim() not in (3, 4) or x.shape[-3] != self.in_features):
+            raise ValueError(
+                f"{type(self).__name__} with use_conv needs ([batch,] {self.in_features}, height, width), "
+                f"got {tuple(x.shape)}"
+            )
+        x = x.movedim(-3, -1)
         check_input(x, self.in_features, type(self).__name__)
-        return self.out_drop(self.decoder(self.norm(self.drop(self.latent(self.encoder(x))))))
+        latent = self.drop(self.latent(self.encoder(x)))
+        latent = self.norm(latent.movedim(-1, -3)).movedim(-3, -1)
+        return self.out_drop(self.decoder(latent)).movedim(-1, -3)

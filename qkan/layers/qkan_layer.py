@@ -79,6 +79,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
     postact_weight: nn.Parameter | None
     postact_bias: nn.Parameter | None
     base_weight: nn.Parameter | None
+    _slope: float | None = None
 
     def __init__(
         self,
@@ -157,9 +158,11 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
             generator: source of randomness, or None for torch's default one.
             slope: bound of the initial slopes of an edge and of the base weights; default 1/sqrt(in_features), that of
                 :class:`torch.nn.Linear`. With trained post-activation weights these take that bound and every circuit
-                starts near sin(1) sin(x): the weights draw the slopes then, and no input is muted.
+                starts near sin(1) sin(x): the weights draw the slopes then, and no input is muted. The next reset takes
+                the same one, so that a layer inside of another module starts alike, whoever resets it.
         """
-        bound = 1 / math.sqrt(self.in_features) if slope is None else slope
+        self._slope = self._slope if slope is None else slope
+        bound = 1 / math.sqrt(self.in_features) if self._slope is None else self._slope
         slopes = (-bound, bound)
         if self.postact_weight is not None:
             uniform_(self.postact_weight, bound, generator)

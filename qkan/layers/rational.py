@@ -206,8 +206,8 @@ class GRKAN(nn.Module):
 
         def linear(into: int, to: int, with_bias: bool) -> nn.Conv2d | nn.Linear:
             if use_conv:
-                return nn.Conv2d(into, to, 1, bias=with_bias, **factory)
-            return nn.Linear(into, to, with_bias, **factory)
+                return _NormalConv2d(into, to, 1, bias=with_bias, **factory)
+            return _NormalLinear(into, to, with_bias, **factory)
 
         biases, drops = pair(bias), pair(drop)
         self.act1, self.drop1 = activation(in_features, init[0]), nn.Dropout(drops[0])
@@ -224,10 +224,10 @@ class GRKAN(nn.Module):
             # The gain of the coefficients just set, also where they have no values (on the meta device).
             fit = get_fit(activation.init, activation.spec.order, activation.spec.denominator)
             gain = fit.gain if isinstance(self.norm, nn.Identity) or linear is self.fc1 else 1.0
-            normal_(linear.weight, math.sqrt(gain / activation.channels), generator)
-            if linear.bias is not None:
-                with torch.no_grad():
-                    linear.bias.zero_()
+            std = math.sqrt(gain / activation.channels)
+            _draw(linear, std, generator)
+            if isinstance(linear, _NormalLinear | _NormalConv2d):
+                linear.std = std  # of the next reset, also if it is that of the linear map alone
         reset_norm = getattr(self.norm, "reset_parameters", None)
         if callable(reset_norm):
             reset_norm()
@@ -260,6 +260,34 @@ class GRKAN(nn.Module):
             check_input(x, self.in_features, type(self).__name__)
         hidden = self.fc1(self.drop1(self.act1(x)))
         return self.fc2(self.norm(self.drop2(self.act2(hidden))))
+
+
+def _draw(linear: nn.Linear | nn.Conv2d, std: float, generator: torch.Generator | None) -> None:
+    """Draw weights from N(0, std^2) and set the bias to zero."""
+    normal_(linear.weight, std, generator)
+    if linear.bias is not None:
+        with torch.no_grad():
+            linear.bias.zero_()
+
+
+class _NormalLinear(nn.Linear):
+    """An nn.Linear that starts as in the GR-KAN around it, whoever resets it."""
+
+    std: float | None = None
+
+    def reset_parameters(self) -> None:
+        """Draw fresh initial values."""
+        super().reset_parameters() if self.std is None else _draw(self, self.std, None)
+
+
+class _NormalConv2d(nn.Conv2d):
+    """An nn.Conv2d that starts as in the GR-KAN around it, whoever resets it."""
+
+    std: float | None = None
+
+    def reset_parameters(self) -> None:
+        """Draw fresh initial values."""
+        super().reset_parameters() if self.std is None else _draw(self, self.std, None)
 
 
 def pair(value: Any) -> tuple[Any, Any]:

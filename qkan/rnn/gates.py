@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from qkan.kan.jhcg import Latent, affine, build_latent, reset_affine, reset_latent
+from qkan.kan.jhcg import Affine, Latent, build_latent, reset_latent
 from qkan.kan.network import QKAN
 from qkan.kernels.backend_choice import chebyshev_plan
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
@@ -21,8 +21,10 @@ from qkan.kernels.spectral.basis import Basis
 from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
+from qkan.layers.init import uniform_
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
+from qkan.rnn.inner_hooks import is_linear
 
 Cell = Literal["lstm", "gru"]
 #: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for
@@ -38,7 +40,7 @@ class Gates(nn.Module):
     others run step by step.
     """
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values."""
         raise TypeError(f"{type(self).__name__} does not say how its parameters are drawn")
 
@@ -46,12 +48,13 @@ class Gates(nn.Module):
         """What the inputs of all time steps (rows, inputs) contribute: (rows, gates), or (rows, latent)."""
         raise TypeError(f"{type(self).__name__} does not say what its inputs contribute")
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """The gates before their activations, (batch, gates), of (inputs' part, h), for one step.
 
         Args:
             steps: what ``inputs`` made of the inputs of all time steps.
             bound: finds a bound on every |h| that comes.
+            call: call the inner modules at every step, so that their hooks run.
         """
         raise TypeError(f"{type(self).__name__} does not say how it steps")
 
@@ -85,7 +88,7 @@ class QKANGates(Gates):
         self.register_parameter("bias", _gate_bias(hidden, cell, options) if bias else None)
         self.reset_parameters(options.get("generator"))
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw slopes like nn.LSTM's weights and set the bias."""
         slope = 1 / math.sqrt(self.hidden_size)
         for layer in (self.input, self.hidden):
@@ -105,14 +108,14 @@ class QKANGates(Gates):
         y = self.input(x)  # frozen
         return y if self.bias is None else y + self.bias
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """As of :class:`Gates`, in the order i, f, g, o."""
-        hidden = self.prepare_hidden(bound)
+        hidden = self.prepare_hidden(bound, call)
         return lambda from_input, h: from_input + hidden(h)
 
-    def prepare_hidden(self, bound: Bound) -> Callable[[Tensor], Tensor]:
-        """What the hidden state contributes to the gates, for one step; ``bound`` as of :meth:`prepare`."""
-        return self.hidden.prepare(bound)
+    def prepare_hidden(self, bound: Bound, call: bool = False) -> Callable[[Tensor], Tensor]:
+        """What the hidden state contributes to the gates, for one step; arguments as of :meth:`prepare`."""
+        return self.hidden if call else self.hidden.prepare(bound)
 
     def one_node(
         self, x: Tensor, states: tuple[Tensor, ...], projection: Tensor | None, bound: Bound
@@ -231,6 +234,16 @@ def _reads_all(layer: nn.Module) -> bool:
     return not isinstance(layer, FrozenLayer) or layer.reads is None or bool(layer.reads.all())
 
 
+class _ToGates(Affine):
+    """The decoder of a JHCG Net to the gates of an LSTM, whose bias lets a fresh cell remember."""
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights and set the bias."""
+        uniform_(self.weight, self.bound, generator)
+        if self.bias is not None:
+            _remember(self.bias, self.out_features // GATES["lstm"])
+
+
 class HybridGates(Gates):
     """The four gates as one JHCG Net: affine encoder of [x, h], latent network, affine decoder."""
 
@@ -246,21 +259,17 @@ class HybridGates(Gates):
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(hidden)
-        self.input_encoder = affine(inputs, latent_features, bias, bound, options)
-        self.hidden_encoder = affine(recurrent, latent_features, False, bound, options)
+        self.input_encoder = Affine(inputs, latent_features, bias, bound, options)
+        self.hidden_encoder = Affine(recurrent, latent_features, False, bound, options)
         self.latent = build_latent(latent, latent_features, options)
-        self.decoder = affine(latent_features, 4 * hidden, False, 1 / math.sqrt(latent_features), options)
-        self.decoder.register_parameter("bias", _gate_bias(hidden, "lstm", options) if bias else None)
+        self.decoder = _ToGates(latent_features, 4 * hidden, bias, 1 / math.sqrt(latent_features), options)
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw encoders, latent and decoder afresh and set the bias."""
-        bound = 2 / math.sqrt(self.decoder.out_features)
-        reset_affine(self.input_encoder, bound, generator)
-        reset_affine(self.hidden_encoder, bound, generator)
+        self.input_encoder.reset_parameters(generator)
+        self.hidden_encoder.reset_parameters(generator)
         reset_latent(self.latent, generator)
-        reset_affine(self.decoder, 1 / math.sqrt(self.decoder.in_features), generator)
-        if self.decoder.bias is not None:
-            _remember(self.decoder.bias, self.decoder.out_features // 4)
+        self.decoder.reset_parameters(generator)
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the inputs of all time steps add to the latent: (rows, latent)."""
@@ -278,13 +287,17 @@ class HybridGates(Gates):
 
         return latent_bound
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """As of :class:`Gates`, in the order i, f, g, o."""
-        latent = self.latent.prepare(self._latent_bound(steps, bound)) if isinstance(self.latent, QKAN) else self.latent
+        latent: Callable[[Tensor], Tensor] = self.latent
+        if isinstance(self.latent, QKAN) and not call:
+            latent = self.latent.prepare(self._latent_bound(steps, bound))
         return lambda from_input, h: self.decoder(latent(from_input + self.hidden_encoder(h)))
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`, the decoder multiplied into the matrix."""
+        if not is_linear(self.hidden_encoder) or not is_linear(self.decoder):
+            return "its encoder or decoder is no nn.Linear"
         compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
         weight = self.decoder.weight.to(compute)
         bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)

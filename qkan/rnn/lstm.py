@@ -8,6 +8,9 @@ steps is one batched call and only the h part is recurrent: one product over fea
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -30,10 +33,16 @@ def set_defaults(options: CircuitOptions) -> None:
     options.setdefault("base_activation", None)
 
 
+#: Names of nn.LSTM's parameters; the layer, and whether it is its reverse direction.
+_WEIGHT_NAME = re.compile(r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))_l(\d+)(_reverse)?")
+
+
 class Recurrent(HasBackend):
     """What nn.LSTM and nn.GRU share around any gates; subclasses say how gates are made."""
 
     cell: Cell = "lstm"
+    #: As of nn.LSTM and nn.GRU: by it, other code knows how many states there are.
+    mode = "LSTM"
 
     def __init__(
         self,
@@ -141,6 +150,24 @@ class Recurrent(HasBackend):
         """Draw fresh initial values from ``generator``, or from torch's default one."""
         for direction in self.directions:
             direction.reset_parameters(generator)
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """Parameters by layer and direction, as of nn.LSTM: one list for each, in the order of their names."""
+        return [list(direction.parameters()) for direction in self.directions]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            found = _WEIGHT_NAME.fullmatch(name)
+            if found is None:
+                raise
+            index = int(found[1]) * (2 if self.bidirectional else 1) + (found[2] is not None)
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}, because its gates are circuits and no two matrices; the "
+                f"parameters of that layer and direction are those of directions[{index}]: see named_parameters()"
+            ) from None
 
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat weight buffer; here because code written for nn.LSTM calls it."""
@@ -299,6 +326,7 @@ class QKANGRU(Recurrent):
     """
 
     cell: Cell = "gru"
+    mode = "GRU"
 
     def __init__(
         self,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from qkan._util.optional import require_pennylane
-from qkan.kan.jhcg import affine, reset_affine
+from qkan.kan.jhcg import Affine
 from qkan.kernels.common.host_sync import gibibytes, memory
+from qkan.kernels.common.tensors import fix_gradient_strides
 from qkan.kernels.multiqubit import circuit as entangled
 from qkan.kernels.multiqubit import pauli, statevector
 from qkan.kernels.registry import Registry
@@ -20,6 +21,7 @@ from qkan.layers.options import CircuitOptions, check_dtype
 from qkan.rnn import qlstm_pennylane
 from qkan.rnn.backend import Backend
 from qkan.rnn.gates import Bound, Gates
+from qkan.rnn.inner_hooks import is_linear
 from qkan.rnn.lstm import _LSTMBase
 
 #: ``auto`` is ``pauli`` where that is the faster one, else ``state``.
@@ -47,8 +49,8 @@ class CircuitGates(Gates):
         super().__init__()
         self.qubits, self.layers = size
         bound = 1 / math.sqrt(hidden)
-        self.input_encoder = affine(inputs, self.qubits, bias, bound, options)
-        self.hidden_encoder = affine(recurrent, self.qubits, False, bound, options)
+        self.input_encoder = Affine(inputs, self.qubits, bias, bound, options)
+        self.hidden_encoder = Affine(recurrent, self.qubits, False, bound, options)
         self.theta = _empty(options, _GATES, *entangled.angles_of(self.qubits, self.layers))
         self.decoder = _empty(options, _GATES * hidden, self.qubits)
         self.bias = _empty(options, _GATES * hidden) if bias else None
@@ -69,11 +71,10 @@ class CircuitGates(Gates):
         # Held here: were they made by the first call, and that one were traced, its tracer's tensors would stay cached.
         self._tables = engine.tables(self.qubits, self.layers)
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw everything afresh; the forget gate's bias is 1, so that a fresh cell remembers."""
-        bound = math.sqrt(_GATES / self.decoder.shape[0])
-        reset_affine(self.input_encoder, bound, generator)
-        reset_affine(self.hidden_encoder, bound, generator)
+        self.input_encoder.reset_parameters(generator)
+        self.hidden_encoder.reset_parameters(generator)
         uniform_(self.theta, math.pi, generator)
         uniform_(self.decoder, 1 / math.sqrt(self.qubits), generator)
         if self.bias is not None:
@@ -89,12 +90,13 @@ class CircuitGates(Gates):
         """As of :class:`Gates`."""
         return f"circuits of entangled qubits run at every step, by backend {self.backend!r}"
 
-    def prepare(self, steps: Tensor, bound: Bound) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, steps: Tensor, bound: Bound, call: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
         """The gates before their activations, (batch, 4 hidden) in the order i, f, g, o, of (inputs' part, h).
 
         Args:
             steps: what ``inputs`` made of the inputs of all time steps.
             bound: not needed.
+            call: as of :class:`qkan.rnn.gates.Gates`.
 
         Raises:
             ValueError: the backward pass would need more memory than there is.
@@ -103,8 +105,11 @@ class CircuitGates(Gates):
         self._check_memory(steps)
         engine = BACKENDS.choose(self.backend, (self.qubits, self.layers), ())
         values, matrix = engine.prepare(self.theta, tuple(table.to(self.theta.device) for table in self._tables))
-        encoder = self.hidden_encoder.weight.t()
-        decoder = torch.block_diag(*self.decoder.unflatten(0, (_GATES, -1)).transpose(1, 2))
+        encoder: Tensor | None = None
+        if not call and is_linear(self.hidden_encoder):
+            encoder = fix_gradient_strides(self.hidden_encoder.weight).t()
+        own: Tensor = fix_gradient_strides(self.decoder)
+        decoder = torch.block_diag(*own.unflatten(0, (_GATES, -1)).transpose(1, 2))
         bias = self.bias
         if matrix is not None:
             decoder = decoder.to(matrix.dtype)
@@ -113,7 +118,8 @@ class CircuitGates(Gates):
                 matrix, decoder = None, matrix @ decoder
 
         def gate_map(from_input: Tensor, h: Tensor) -> Tensor:
-            read = values(torch.addmm(from_input, h, encoder))
+            z = from_input + self.hidden_encoder(h) if encoder is None else torch.addmm(from_input, h, encoder)
+            read = values(z)
             if matrix is not None:
                 read = read @ matrix
             read = read.to(decoder.dtype)

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from qkan.kan.jhcg import affine, reset_affine
+from qkan.kan.jhcg import Affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, exporting, largest, tracing
 from qkan.kernels.common.tensors import autocast_dtype, without_autocast
@@ -24,6 +23,7 @@ from qkan.layers.options import CircuitOptions
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.backend import ENGINES, Backend, whole_sequences
 from qkan.rnn.gates import Cell, Gates, QKANGates
+from qkan.rnn.inner_hooks import is_linear, run_setters
 
 #: (h, c) of an LSTM, (h,) of a GRU.
 States = tuple[Tensor, ...]
@@ -45,13 +45,13 @@ class UnidirectionalRNN(nn.Module):
         super().__init__()
         self.cell = cell
         self.gates = gates
-        self.projection = affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
+        self.projection = Affine(hidden, proj_size, False, 1 / math.sqrt(hidden), options) if proj_size else None
 
-    def reset_parameters(self, generator: torch.Generator | None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values of gates and projection."""
         self.gates.reset_parameters(generator)
         if self.projection is not None:
-            reset_affine(self.projection, 1 / math.sqrt(self.projection.in_features), generator)
+            self.projection.reset_parameters(generator)
 
     def bound(self, h_0: Tensor) -> float:
         """A bound on every |h| that comes behind the initial state ``h_0``."""
@@ -79,8 +79,9 @@ class UnidirectionalRNN(nn.Module):
         Raises:
             ValueError: a backend asked for by name that cannot run; the message says why.
         """
+        hooked = self._must_call()
         if chunk is None or chunk >= len(layout.sizes) or not torch.is_grad_enabled() or tracing():
-            return self._walk(x, layout, states, backend)
+            return self._walk(x, layout, states, backend, hooked)
         # Every chunk finds the same expansion again: the bound of the whole sequence holds for all.
         outputs: list[Tensor] = []
         offsets, order = layout.offsets, layout.order
@@ -94,7 +95,7 @@ class UnidirectionalRNN(nn.Module):
             rows = x[offsets[first] : offsets[last + 1]]
 
             def walk(x: Tensor, *tensors: Tensor, part: Layout = part) -> tuple[Tensor, States]:
-                return self._walk(x, part, tensors[:count], backend)
+                return self._walk(x, part, tensors[:count], backend, hooked)
 
             out, states = checkpoint(walk, rows, *states, *read, use_reentrant=False)
             outputs.append(out)
@@ -102,22 +103,26 @@ class UnidirectionalRNN(nn.Module):
             outputs.reverse()
         return torch.cat(outputs), states
 
-    def _walk(self, x: Tensor, layout: Layout, states: States, backend: Backend) -> tuple[Tensor, States]:
+    def _must_call(self) -> bool:
+        """Whether inner modules have to be called where engines would only read their parameters."""
+        return run_setters(self) or (self.projection is not None and not is_linear(self.projection))
+
+    def _walk(self, x: Tensor, layout: Layout, states: States, backend: Backend, hooked: bool) -> tuple[Tensor, States]:
         gates = self._modules["gates"]
-        if self.cell == "lstm" and backend in ("auto", "numba") and isinstance(gates, QKANGates):
+        if self.cell == "lstm" and backend in ("auto", "numba") and isinstance(gates, QKANGates) and not hooked:
             found = self._one_node(gates, x, layout, states)
             if found is not None:
                 return found
-        joined = self._joined(x, states[0], backend)
+        joined = None if hooked else self._joined(x, states[0], backend)
         if joined is not None:
             return self._run(joined, x, layout, states, "numba", inputs=x.shape[1])
         steps = self.gates.inputs(x)
-        operands = self._operands(steps, states[0], backend)
+        operands = self._operands(steps, states[0], backend, hooked)
         if isinstance(operands, Operands):
             return self._run(operands, steps, layout, states, str(backend))
         if backend in ENGINES:
             raise ValueError(f"backend {backend!r} cannot run this module: {operands}; use 'auto'")
-        return scan(self.step(steps, states[0]), steps, layout, states)
+        return scan(self.step(steps, states[0], hooked), steps, layout, states)
 
     def _one_node(self, gates: QKANGates, x: Tensor, layout: Layout, states: States) -> tuple[Tensor, States] | None:
         """The walk and all circuits as one node of the autograd graph, where the CPU's kernels can."""
@@ -130,8 +135,10 @@ class UnidirectionalRNN(nn.Module):
         circuits, spec, parameters = found
         return circuits_cpu.run(circuits, spec, layout, x, states, parameters)
 
-    def _operands(self, steps: Tensor, h_0: Tensor, backend: Backend) -> Operands | str:
+    def _operands(self, steps: Tensor, h_0: Tensor, backend: Backend, hooked: bool) -> Operands | str:
         """The gates as features and a matrix, or the reason why they run step by step."""
+        if hooked:
+            return "its modules have to be called at every step, for their hooks or a projection that is no nn.Linear"
         if not whole_sequences(backend):
             return f"backend {str(backend)!r} was asked for by name"
         if exporting():
@@ -152,9 +159,10 @@ class UnidirectionalRNN(nn.Module):
 
     def explain(self, x: Tensor, states: States, backend: Backend = "auto") -> str:
         """What runs for inputs like ``x`` (rows, inputs), and why."""
+        hooked = self._must_call()
         with torch.no_grad():
             steps = self.gates.inputs(x)
-            operands = self._operands(steps, states[0], backend)
+            operands = self._operands(steps, states[0], backend, hooked)
             if isinstance(operands, str):
                 return f"step by step: {operands}"
             spec, steps, weights = self._problem(operands, steps)
@@ -188,22 +196,23 @@ class UnidirectionalRNN(nn.Module):
         outputs, *finals = (result.to(dtype) for result in found if result is not None)
         return outputs, tuple(finals)
 
-    def step(self, steps: Tensor, h_0: Tensor) -> Step:
+    def step(self, steps: Tensor, h_0: Tensor, call: bool = False) -> Step:
         """One time step, states to states, with what depends on parameters alone computed once for all steps.
 
         Args:
             steps: what the gates' ``inputs`` made of the inputs of all time steps.
             h_0: the hidden state to start from.
+            call: as of :meth:`qkan.rnn.gates.Gates.prepare`.
         """
         if self.cell == "gru":
             if not isinstance(self.gates, QKANGates):
                 raise TypeError(f"a GRU needs gates whose parts come apart, {type(self.gates).__name__} has none")
-            hidden = self.gates.prepare_hidden(lambda: self.bound(h_0))
+            hidden = self.gates.prepare_hidden(lambda: self.bound(h_0), call)
             return lambda from_input, states: (gru_step(from_input, hidden(states[0]), states[0]),)
-        gates = self.gates.prepare(steps, lambda: self.bound(h_0))
+        gates, projection = self.gates.prepare(steps, lambda: self.bound(h_0), call), self.projection
 
         def step(from_input: Tensor, states: States) -> States:
             h, c = lstm_step(gates(from_input, states[0]), states[1])
-            return (h if self.projection is None else F.linear(h, self.projection.weight)), c
+            return (h if projection is None else projection(h)), c
 
         return step

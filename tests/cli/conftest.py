@@ -13,7 +13,7 @@ Qkan = Callable[..., Result]
 
 @pytest.fixture
 def qkan() -> Qkan:
-    """Run ``qkan ARGUMENTS`` and return exit code and output; an error that no user can mend is raised."""
+    """Run ``qkan ARGUMENTS`` and return exit code and output; an error that nothing explains has exit code 1."""
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
         return CliRunner().invoke(cli, [str(word) for word in arguments], env=env, catch_exceptions=False)

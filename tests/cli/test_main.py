@@ -1,5 +1,7 @@
 """The outermost command: help, version, and what becomes of errors."""
 
+import pickle
+import re
 import runpy
 import sys
 from types import SimpleNamespace
@@ -95,16 +97,60 @@ def test_errors_of_the_user_end_in_one_line(error: Exception, answer: str, monke
     assert (done.exit_code, done.stderr) == (2, answer)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("mae"), ValueError("")], ids=repr)
-def test_errors_of_the_program_keep_their_traceback(error: Exception, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("shapes differ"), "RuntimeError: shapes differ"),
+        (KeyError("mae"), "KeyError: 'mae'"),
+        (TypeError("no\x1b[31m red\nlines"), "TypeError: no\\x1b[31m red lines"),
+        (EOFError(), "EOFError"),
+        (pickle.UnpicklingError("bad"), "UnpicklingError: bad"),
+        (ValueError(""), "ValueError"),
+    ],
+    ids=repr,
+)
+def test_errors_that_nothing_explains_are_one_line_with_a_way_to_see_more(error, said, monkeypatch) -> None:
     done = CliRunner().invoke(root_that_raises(error, monkeypatch), ["fail"])
-    assert done.exception is error
+    assert done.exit_code == 1
+    assert re.sub(r"line \d+", "line N", done.stderr) == (
+        f"Error: unexpected {said}, in qkan.cli.lazy_groups, line N; this is a bug of qkan, or a file damaged in a way "
+        "it does not know: see all of it with qkan --traceback ..., and report that\n"
+    )
 
 
-def test_traceback_option_lets_errors_through(monkeypatch) -> None:
-    error = ValueError("size must be positive")
-    done = CliRunner().invoke(root_that_raises(error, monkeypatch), ["--traceback", "fail"])
-    assert done.exception is error
+@pytest.mark.parametrize("error", [ValueError("size must be positive"), KeyError("mae"), EOFError()], ids=repr)
+def test_traceback_option_lets_errors_through(error, monkeypatch) -> None:
+    root = root_that_raises(error, monkeypatch)
+    with pytest.raises(type(error)):
+        root.invoke(root.make_context("qkan", ["--traceback", "fail"]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["x" * 5000],
+        ["--" + "x" * 5000],
+        ["train", "y" * 5000],
+        ["train", "lstm", "--data", "damped-shm", "--epochs", "z" * 5000],
+        ["train", "lstm", "--data", "damped-shm", "--no-" + "x" * 5000],
+        ["train", "lstm", "--data", "x" * 5000],
+        ["predict", "x" * 5000],
+        ["report", "run", "--levels", "x" * 5000],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
+def test_what_a_user_typed_is_quoted_no_longer_than_a_message(arguments: list[str], qkan) -> None:
+    done = qkan(*arguments)
+    assert done.exit_code == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert " ... " in last
+    assert len(last) <= 400
+
+
+def test_control_characters_are_written_out(qkan) -> None:
+    done = qkan("train", "lstm", "--data", "damped-shm", "--epochs", "\x1b[31mred")
+    assert "'\\x1b[31mred'" in done.stderr
 
 
 def test_interrupt_ends_with_130_and_one_line(monkeypatch) -> None:

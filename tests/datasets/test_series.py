@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkan.datasets import DataError, Series, Session
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 
 
 def two_series(**changes):
@@ -58,6 +58,20 @@ def test_series_of_one_row_is_allowed():
 def test_series_refuses_a_frame_that_breaks_the_rules(frame, message):
     with pytest.raises(DataError, match=message):
         Series("bad", frame)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 3e-101, 1e-310])
+def test_values_too_small_to_square_are_refused_with_a_fix_that_works(scale):
+    frame = two_series(y=[1.0, 2.0, 3.0, 1 * scale, 0.0])
+    with pytest.raises(DataError, match=r"series 'b' reach .* at most, too small .*; choose a smaller unit") as caught:
+        Series("small", frame)
+    assert two_series(x=frame["y"]).pipe(lambda own: Series("small", own)).values[0] == 1
+    with pytest.raises(DataError, match="the values of x of series 'b' reach"):
+        Series("small", two_series(x=frame["y"]), past=("x",))
+    factor = int(str(caught.value).rpartition("1e")[2])
+    enlarged = frame["y"].where(frame["unique_id"] == "a", frame["y"] * 10.0 ** (factor - 9) * 1e9)
+    assert 0.99 <= Series("large", two_series(y=enlarged)).values_of(1)[0] < 10.1
+    Series("none", two_series(y=[1.0, 2.0, 3.0, 0.0, 0.0]))
 
 
 def test_series_wants_timestamps_with_a_frequency():

@@ -126,6 +126,17 @@ def test_cells_on_other_batches(tracer: str, freeze: bool) -> None:
         torch.testing.assert_close(program(x), first(cell(x)).detach(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_layers_that_are_not_compiled_export_to_onnx() -> None:
+    """By the default exporter too, whose operations have no inverse of a matrix."""
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    cell = QKANLSTMCell(3, 4).eval()
+    program: Any = torch.onnx.export(cell, (torch.rand(5, 3),), dynamo=True, verbose=False)
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(program(x)[0].detach(), cell(x)[0].detach(), rtol=0, atol=1e-6)
+
+
 def test_entangled_circuits_are_traced() -> None:
     torch.manual_seed(0)
     module = QLSTM(3, 4, qubits=2)

@@ -64,7 +64,7 @@ def damaged() -> dict[str, tuple[str, bytes, str]]:
         "gzip of nothing": ("x.csv.gz", bare_header, "x.csv.gz"),
         "gzip of gzip": ("x.csv.gz", gzip.compress(packed), "x.csv.gz"),
         "gzip of zero bytes": ("x.csv.gz", gzip.compress(b"\0" * 100_000), "zero bytes|x.csv.gz"),
-        "a table of another ending": ("x.xlsx", SOUND, "x.xlsx.*none of"),
+        "a table of another ending": ("x.ods", SOUND, "x.ods.*none of"),
         "json lines": ("x.json", b'{"ds": 1, "y": 2}\n', "x.json.*none of"),
         "a pickle": ("x.pkl", b"cos\nsystem\n(S'touch hacked'\ntR.", "x.pkl.*none of"),
         "a tab-separated file": ("x.tsv", SOUND, "x.tsv.*none of"),

@@ -45,7 +45,7 @@ TRAIN = {
     "--ansatz px": "px",
     "--ansatz quantum": "quantum",
     "--base-activation tanh9": "tanh9",
-    "--scaler robust": "'robust'",
+    "--scaler sturdy": "'sturdy'",
     "--loss mape": "'mape'",
     "--levels 90": "90",
     "--loss quantile --levels 100": "100",

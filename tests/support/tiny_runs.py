@@ -4,6 +4,8 @@ from qkan.forecasting import CompareConfig, TrainConfig
 
 BARE = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
 """A forecaster that is a cell and its head, without what stands around it."""
+BARE_FLAGS = ("--level", "none", "--skip", "0", "--season", "none", "--decoder", "last")
+"""The same for the command line."""
 _TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
 
 

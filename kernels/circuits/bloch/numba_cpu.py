@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -71,9 +72,32 @@ def _empty(dtype: torch.dtype, columns: int) -> tuple[Any, Any]:
     return numbers[1], _kernel().Parameters(theta, numbers[1], numbers[1], numbers[0])
 
 
+class _Memory:
+    """A contiguous tensor as NumPy finds the memory of others; it lives as long as the array.
+
+    ``Tensor.numpy`` would keep the storage from ever changing its size, which FSDP does with that of parameters.
+    """
+
+    def __init__(self, tensor: Tensor, shape: tuple[int, ...]) -> None:
+        self._tensor = tensor
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": "<f4" if tensor.dtype == torch.float32 else "<f8",
+            "data": (tensor.data_ptr(), False),
+        }
+
+
 def _array(tensor: Tensor, *shape: int) -> Any:
-    """The numbers of a tensor as a contiguous array of that shape."""
-    return tensor.detach().contiguous().view(shape).numpy()
+    """The numbers of a tensor as a contiguous array of that shape.
+
+    Raises:
+        ValueError: a tensor of another size; kernels would use memory of others.
+    """
+    tensor = tensor.detach().contiguous()
+    if tensor.numel() != math.prod(shape):
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} does not fit: circuits need {shape}")
+    return tensor.view(shape).numpy() if tensor.numel() == 0 else _kernel().from_memory(_Memory(tensor, shape))
 
 
 class Case:

@@ -26,6 +26,8 @@ from qkan.kernels.common.numba_compile import inlined, kernel
 
 #: |x|, |w| and |phase| within which no angle can leave the range of the fast sine.
 _TAME = 2.0**9
+#: An array of the memory that an object with NumPy's array interface describes.
+from_memory = np.asarray
 
 
 class Call(NamedTuple):

@@ -29,7 +29,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch.evaluate import Circuit, Inputs, Piece
 from qkan.kernels.circuits.bloch.rotations import Adjoint, Vector, minus, read, read_slope
-from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.host_sync import plain_needed
 from qkan.kernels.common.tensors import piece_elements
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
@@ -186,9 +186,8 @@ class Options:
 
 def _edges_first(tensor: Tensor) -> Tensor:
     """(outputs, inputs, ...) as (edges, 1, ...), edges ordered (inputs, outputs), each parameter contiguous."""
-    per_parameter = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous()
-    flat = per_parameter.flatten(-2)
-    return flat.movedim(flat.dim() - 1, 0).unsqueeze(1)  # not -1, which an exporter to ONNX writes down as it is
+    edges = tensor.permute(*range(2, tensor.dim()), 1, 0).contiguous().flatten(-2)
+    return edges.movedim(edges.dim() - 1, 0).unsqueeze(1)  # an exporter to ONNX writes -1 down as it is
 
 
 def plain_circuits(
@@ -373,7 +372,7 @@ def circuits(
     options = Options(ansatz, reps, readout, reduce)
     if bloch_numba.numba_supported(x, theta, weight, bias, edge_weight):
         return _FusedCircuits.apply(x, theta, weight, bias, edge_weight, options)
-    if tracing():
+    if plain_needed():
         return plain_circuits(options, x, theta, weight, bias, edge_weight)
     # PyTorch makes no new tensors like one that is yet to be negated.
     tensors = (None if t is None else t.resolve_neg() for t in (x, theta, weight, bias, edge_weight))

@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -320,6 +321,8 @@ def unsupported_reason(
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
     if torch.compiler.is_compiling() or tracing():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
+    if forward_ad._current_level >= 0:
+        return "its kernels have no forward derivatives; use backend 'bloch'"
     if find_spec("triton") is None:
         return "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":

@@ -41,6 +41,9 @@ class DataAndTrainingOptions:
     data: str
     time_col: str | None = None
     time_format: str | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
     target_col: str | None = None
     id_col: str | None = None
     series: tuple[str, ...] = ()
@@ -223,7 +226,7 @@ class CompareConfig(DataAndTrainingOptions):
     seeds: int = 5
     tuning_seeds: int = 1
     trials: int = 3
-    budget_params: tuple[int, ...] = (50, 125, 375, 1250)
+    budget_params: tuple[int, ...] = (100, 200, 400)
     baselines: tuple[str, ...] = ()
     workers: int | None = None
 

@@ -108,6 +108,9 @@ def _is_split(parts: tuple[float, float, float]) -> bool:
 
 FLAG = Kind(lambda value: isinstance(value, bool), "be True or False")
 TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-empty string")
+CHARACTER = Kind(
+    lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
+)
 NUMBER = Kind(lambda value: (_is(int, value) or _is(float, value)) and math.isfinite(value), "be a finite number")
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
 LEVEL = AllOf(NUMBER, Kind(lambda value: 0 < value < 100, "lie between 0 and 100 %, both excluded (90 is 5 % to 95 %)"))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qkan.forecasting.config.kinds import (
+    CHARACTER,
     COLUMNS,
     DEVICE,
     FLAG,
@@ -43,7 +44,7 @@ CELL_NAMES: dict[str, str] = {
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
-SCALERS: tuple[str, ...] = ("minmax", "standard", "none")
+SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
 
 TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see :mod:`qkan.datasets.read.missing`."""
@@ -142,7 +143,7 @@ _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once",
 _BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
 
 OPTIONS: dict[str, Option] = {
-    "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz or .parquet file.", TEXT),
+    "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
     "time_col": Option(
         "Column of the file that holds the time, or rows for their order.  [default: ds, else the only one that holds "
         "times, else rows]",
@@ -155,6 +156,11 @@ OPTIONS: dict[str, Option] = {
         TEXT,
         True,
     ),
+    "sep": Option(
+        "What stands between the columns of a CSV file, such as ';' or tab.  [default: found]", CHARACTER, True
+    ),
+    "decimal": Option("Decimal mark of a CSV file.  [default: found]", Choice((".", ",")), True),
+    "encoding": Option("Encoding of a CSV file, such as cp1252.  [default: found]", TEXT, True),
     "target_col": Option("Column of the file to forecast.  [default: y, or the only numeric column]", TEXT, True),
     "id_col": Option(
         "Column that tells the series of the file apart.  [default: unique_id if there is one]", TEXT, True
@@ -228,7 +234,10 @@ OPTIONS: dict[str, Option] = {
         "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)
     ),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
-    "scaler": Option("Scaling, fitted on the training part.", Choice(SCALERS)),
+    "scaler": Option(
+        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes.",
+        Choice(SCALERS),
+    ),
     "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),
     "levels": Option("Intervals in percent, separated by commas, of the quantile loss.  [default: 80,90]", _LEVELS),
     "epochs": Option("Passes over the training windows, at most.", Whole(1, 100_000)),

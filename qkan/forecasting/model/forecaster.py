@@ -119,7 +119,7 @@ class RecurrentForecaster(nn.Module):
         if self.decodes_steps:  # every step of the window is one step before what it tells of
             read.append(torch.zeros_like(read[0]))
             position = torch.arange(self.horizon, device=values.device) / (self.horizon - 1)
-            known.append(position.to(values.dtype).expand(len(values), -1).unsqueeze(2))
+            known.append(position.to(values.dtype).expand(values.shape[0], -1).unsqueeze(2))
         predicted = self._decoded(torch.cat(read, dim=2), known)
         if self.skip is not None:
             predicted = predicted + self.skip(values[:, -window:]).unsqueeze(2)
@@ -133,7 +133,7 @@ class RecurrentForecaster(nn.Module):
         if not self.decodes_steps:
             output, _ = self.cell(read)
             return self.head(output[:, -1]).unflatten(1, (self.horizon, self.quantiles))  # type: ignore[no-any-return]
-        batch, steps = len(read), self.horizon
+        batch, steps = read.shape[0], self.horizon
         of_step = torch.cat(known, dim=2)
         past = read.shape[2] - of_step.shape[2]
         last = torch.cat([read[:, -1:, :past].expand(-1, steps, -1), of_step], dim=2)

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
 
+_FAR = 10.0
+"""Scaled values that the training, between -1 and 1, says nothing about."""
+_OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
+"""Options that hold for a file of future covariates too."""
+
+
 class Trained(Protocol):
     """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
 
@@ -211,7 +217,9 @@ def predict(
     interval_columns(config, level)
     series = series_of(run, data)
     if future is not None:
-        series = series.with_futr_exog(read_future(future, series, time_col=config.time_col, id_col=config.id_col))
+        series = series.with_futr_exog(
+            read_future(future, series, **{name: getattr(config, name) for name in _OF_FUTURE})
+        )
     return series.give_back(forecast(run, series, horizon=horizon, level=level, new_series=new_series))
 
 
@@ -236,6 +244,7 @@ def forecast(
     values, futr_exog = last_windows(
         series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
     )
+    _say_far(run, series, values[:, :, 0])
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(futr_exog)
         scaled = recursive_forecast(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
@@ -298,6 +307,20 @@ def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
         f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
         "with a larger margin (--margin), or predict with the run itself"
     )
+
+
+def _say_far(run: Trained, series: Series, windows: np.ndarray) -> None:
+    """Say it where the scaled values of a window, (series, window), are mostly far beyond those of the training."""
+    from qkan.datasets import notice
+
+    sizes = np.median(np.abs(windows), axis=1)
+    far = np.flatnonzero(sizes > _FAR) if run.config.scaler in ("minmax", "standard") else ()
+    if len(far):
+        others = f" and {len(far) - 1} more" if len(far) > 1 else ""
+        notice(
+            f"the last values of series {series.ids[far[0]]!r}{others} lie {sizes[far[0]]:.0f} times as far from the "
+            f"middle as those that {run.path} was trained on, so expect little of the forecast; train on newer data"
+        )
 
 
 def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:

@@ -78,10 +78,14 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
 
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:
     """Write forecasts and errors on the test part: ``predictions.csv``, ``metrics_by_series.csv``, ``forecast.png``."""
+    from qkan.datasets import has_clock
     from qkan.forecasting.runs.plots import save_forecast_plot
 
-    write_text(out / "predictions.csv", csv_text(_predictions_frame(config, data, found.quantiles)))
-    write_text(out / "metrics_by_series.csv", csv_text(found.by_series))
+    series = data.series
+    table = series.give_back(_predictions_frame(config, data, found.quantiles))
+    text = csv_text(table, with_clock=has_clock(series.frequency))
+    write_text(out / "predictions.csv", text)
+    write_text(out / "metrics_by_series.csv", csv_text(series.give_back(found.by_series)))
     save_forecast_plot(out / "forecast.png", data, found.forecasts)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tiny_runs import tiny_config
 
 from qkan.datasets import load_series
-from qkan.forecasting import load_run, predict
+from qkan.forecasting import load_run, predict, train
 
 
 def test_forecast_is_printed_as_csv(trained: Path, qkan) -> None:
@@ -83,6 +84,54 @@ def test_a_planted_link_is_not_followed(trained: Path, tmp_path: Path, qkan) -> 
     assert qkan("predict", trained, "--out", link, "--overwrite").exit_code == 0
     assert victim.read_text() == "mine"
     assert link.read_text().startswith("unique_id,ds,yhat\n")
+
+
+# --- what a file of hours holds, and what is said about it ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hourly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run on hours up to 23:00 of two series, in the order b, a, and its data."""
+    folder = tmp_path_factory.mktemp("hourly")
+    times = pd.date_range("2024-01-01", periods=72, freq="h")
+    parts = [pd.DataFrame({"unique_id": name, "Date": times, "y": range(72)}) for name in "ba"]
+    pd.concat(parts).iloc[::-1].iloc[::-1].to_csv(folder / "calls.csv", index=False)
+    run = train(tiny_config(data=str(folder / "calls.csv"), epochs=1), folder / "run")
+    return run.path, folder / "calls.csv"
+
+
+def test_an_hourly_forecast_at_midnight_keeps_its_time(hourly: tuple[Path, Path], qkan) -> None:
+    done = qkan("predict", hourly[0])
+    lines = done.stdout.splitlines()
+    assert [line.rpartition(",")[0] for line in lines[1:]] == ["b,2024-01-04 00:00:00", "a,2024-01-04 00:00:00"]
+    assert pd.read_csv(hourly[0] / "predictions.csv")["unique_id"].unique().tolist() == ["b", "a"]
+    assert (pd.read_csv(hourly[0] / "predictions.csv")["ds"].str.len() == len("2024-01-04 00:00:00")).all()
+
+
+def test_what_was_decided_is_one_line_each(hourly: tuple[Path, Path], tmp_path: Path, qkan) -> None:
+    frame = pd.read_csv(hourly[1])
+    frame["y"] += 0.5
+    frame.iloc[::-1].to_csv(tmp_path / "backwards.csv", index=False, sep=";", decimal=",")
+    done = qkan("predict", hourly[0], "--data", tmp_path / "backwards.csv")
+    assert done.stderr.splitlines() == [
+        "Note: 'backwards.csv' is read with semicolons between the columns and with decimal commas; say otherwise with "
+        "--sep ..., --decimal ... or --encoding ...",
+        "Note: column 'Date' of 'backwards.csv' is taken for the times; name another one, or take the order of the "
+        "rows with --time-col rows",
+        "Note: the rows are not in the order of time column 'Date'; they were sorted by it",
+    ]
+    assert done.exit_code == 0
+
+
+def test_new_series_are_forecast_when_asked(hourly: tuple[Path, Path], tmp_path: Path, qkan) -> None:
+    pd.read_csv(hourly[1]).replace("b", "c").assign(y=9239.0).to_csv(tmp_path / "new.csv", index=False)
+    done = qkan("predict", hourly[0], "--data", tmp_path / "new.csv")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "was not trained on series 'c'" in done.stderr
+    assert done.stderr.endswith("scale each by its own last window with --new-series scale\n")
+    done = qkan("predict", hourly[0], "--data", tmp_path / "new.csv", "--new-series", "scale")
+    assert pd.read_csv(io.StringIO(done.stdout))["yhat"].round(-2).tolist()[0] == 9200
+    assert qkan("evaluate", hourly[0], "--data", tmp_path / "new.csv", "--new-series", "scale").exit_code == 0
 
 
 def test_ids_that_are_formulas_are_text_in_tables_and_come_back(tmp_path: Path, qkan) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError, Series, SplitFractions, load_series, plot_series
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError, Series, SplitFractions, autocorrelation, naive_test_mae
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 
 
 def series_of(*columns):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qkan.datasets import DataError, make_forecast_data, read_series
+from qkan.datasets import DataError, make_forecast_data, read_series, series_from_frame
 
 MISSING = "missing or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
 
@@ -164,11 +164,11 @@ def test_missing_file(tmp_path):
 
 
 def test_folder(tmp_path):
-    assert "is a folder; give the path of one .csv, .csv.gz, .parquet file" in complaint(tmp_path)
+    assert "is a folder; give the path of one .csv, .csv.gz, .parquet, .xlsx file" in complaint(tmp_path)
 
 
 def test_unknown_kind_of_file(write):
-    assert "book.xlsx' is none of .csv, .csv.gz, .parquet" in complaint(write("y\n1\n", "book.xlsx"))
+    assert "book.ods' is none of .csv, .csv.gz, .parquet, .xlsx" in complaint(write("y\n1\n", "book.ods"))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet"])
@@ -256,7 +256,7 @@ def test_several_numeric_columns(write):
 
 
 def test_no_numeric_column(write):
-    assert "has no numeric column among 'a;b'; name the one" in complaint(write("a;b\n1;2\n3;4\n5;6\n"))
+    assert "has no numeric column among 'a:b'; name the one" in complaint(write("a:b\n1:2\n3:4\n5:6\n"))
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_no_numeric_column(write):
     ("value", "what"),
     [
         ("abc", "'abc', not a number; correct or drop it"),
-        ('"1,5"', "'1,5', not a number; correct or drop it"),
+        ('"1,5"', "'1,5', not a number; correct it, or say that numbers have decimal commas with decimal=','"),
         (
             "",
             MISSING,
@@ -365,3 +365,43 @@ def test_irregular_times_are_usable_in_row_order(write):
     path = write(dated("2024-01-01", "2024-01-02", "2024-01-09", column="day"))
     assert "the times are irregular: row 3 of time column 'day'" in complaint(path, time_col="day")
     assert read_series(path, time_col="rows").times.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("lacking", ["", "\n", "1e400\n"], ids=["whole", "one missing", "one infinite"])
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1, 2**64 - 1, 2**80 + 1])
+def test_whole_numbers_that_floats_cannot_hold_are_refused(write, number, lacking):
+    path = write(f"k,y\n1,1\n1,2\n1,{number}\n1,4\n" + ("" if not lacking else f"1,{lacking}1,5\n"))
+    with pytest.raises(
+        DataError, match=rf"row 3 of column 'y' is .*{number}.*, a whole number above 2\^53 that would be"
+    ):
+        read_series(path, missing="mask", target_col="y")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.array([1, 2, 2**53 + 1], dtype="Int64"),
+        pd.array([1, None, 2**53 + 1], dtype="Int64"),
+        np.array([1, 2, 2**64 - 1], dtype="uint64"),
+        [1, 2, 2**53 + 1],
+        [1, "2", str(2**53 + 1)],
+        [Decimal(1), 2, Decimal(2**53 + 1)],
+        [1.5, None, 2**53 + 1],
+    ],
+    ids=lambda cells: str(cells)[:30],
+)
+def test_whole_numbers_of_frames_that_floats_cannot_hold_are_refused(cells):
+    if isinstance(cells, list):
+        cells = pd.Series(cells, dtype=object)
+    with pytest.raises(
+        DataError, match=r"row 3 of column 'y' is .*, a whole number above 2\^53 that would be rounded; sub"
+    ):
+        series_from_frame(pd.DataFrame({"y": cells}), missing="mask")
+
+
+def test_large_numbers_that_floats_hold_are_read(write):
+    numbers = [2**53, -(2**53), 2**60, 2**53 + 2, 10**22]
+    assert read_series(write("y\n" + "\n".join(map(str, numbers)))).values.tolist() == numbers
+    assert read_series(write("y\n1e17\n\n9007199254740993.5\n2\n"), missing="mask").values[0] == 1e17
+    frame = pd.DataFrame({"y": [Decimal("1e90"), Decimal("0.1"), -(2**63)]})
+    assert series_from_frame(frame).values.tolist() == [1e90, 0.1, -(2.0**63)]

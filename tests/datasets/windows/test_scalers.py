@@ -1,11 +1,13 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkan.datasets import DataError, Scaler
+from qkan.datasets import DataError, DataNotice, Scaler, Series, make_forecast_data
+from qkan.datasets.steps import step_frame
 from qkan.datasets.windows.scalers import KINDS
 
 values = st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=20).map(np.array)
@@ -77,7 +79,7 @@ def test_json_keeps_a_scaler_without_loss(training, kind):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "maxmin"}, "unknown scaler 'maxmin'; choose one of minmax, standard, none"),
+        ({"kind": "maxmin"}, "unknown scaler 'maxmin'; choose one of minmax, standard, robust, none"),
         ({"scale": [0.0]}, r"scales \(0.0,\) are not all positive"),
         ({"scale": [float("inf")]}, r"scales \(inf,\) are not all positive and finite"),
         ({"offset": [float("nan")]}, r"offsets \(nan,\) are not all finite"),
@@ -99,8 +101,8 @@ def test_an_incomplete_scaler_is_refused():
 
 
 def test_an_unknown_kind_is_refused_when_fitting():
-    with pytest.raises(DataError, match="unknown scaler 'robust'; choose one of minmax, standard, none"):
-        Scaler.fit([np.array([1.0, 2.0])], ["a"], "robust")
+    with pytest.raises(DataError, match="unknown scaler 'maxmin'; choose one of minmax, standard, robust, none"):
+        Scaler.fit([np.array([1.0, 2.0])], ["a"], "maxmin")
 
 
 def test_an_empty_training_part_is_refused():
@@ -125,3 +127,33 @@ def test_scalers_of_covariates_survive_as_json_and_by_choice():
     broken = {**scaler.to_dict(), "covariates": {"price": {"offset": [0.0, 0.0]}}}
     with pytest.raises(DataError, match="the numbers of the scaler cannot be read"):
         Scaler.from_dict(broken)
+
+
+def test_robust_scaler_goes_by_the_middle_half():
+    values = np.append(np.arange(101.0), 1e5)
+    scaler = Scaler.fit([values[:-1]], ["a"], "robust")
+    assert (scaler.offset, scaler.scale) == ((50.0,), (50.0,))
+    spiked = Scaler.fit([values], ["a"], "robust")
+    assert (spiked.offset[0], spiked.scale[0]) == pytest.approx((50.5, 50.5), rel=1e-6)
+    rare = Scaler.fit([np.array([0.0] * 9 + [4.0])], ["a"], "robust")  # the middle half is a single value
+    assert (rare.offset[0], rare.scale[0]) == (0.0, 2.0)
+
+
+@pytest.mark.parametrize("scale", [1e99, 1.0, 1e-99])
+def test_robust_scaler_neither_overflows_nor_vanishes(scale):
+    values = np.array([-5.0, -2.0, 0.0, 2.0, 5.0]) * scale
+    scaler = Scaler.fit([values], ["a"], "robust")
+    assert scaler.transform(values).tolist() == pytest.approx([-1.25, -0.5, 0.0, 0.5, 1.25])
+    assert scaler.inverse_transform(scaler.transform(values)).tolist() == pytest.approx(values.tolist())
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard"])
+def test_a_spike_is_said_and_the_robust_scaler_offered(kind):
+    frame = step_frame(10 + np.sin(np.arange(100.0)), "a")
+    frame.loc[30, "y"] = 1e5
+    with pytest.warns(DataNotice, match=rf"has values such as 100000, far from the others around .*scaler='{kind}'"):
+        make_forecast_data(Series("s", frame), window=4, horizon=1, scaler=kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataNotice)
+        make_forecast_data(Series("s", frame), window=4, horizon=1, scaler="robust")
+        make_forecast_data(Series("s", frame.drop(index=30)), window=4, horizon=1, scaler=kind)

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qkan.datasets import DataError, Scaler, Series, SplitFractions, load_series, make_forecast_data
-from qkan.datasets.series import step_frame
+from qkan.datasets.steps import step_frame
 from qkan.datasets.windows.windows import PARTS
 
 
@@ -243,5 +243,5 @@ def test_an_unknown_part_is_refused():
 
 
 def test_an_unknown_scaler_is_refused():
-    with pytest.raises(DataError, match="unknown scaler 'robust'"):
-        make_forecast_data(counting(40), window=2, horizon=1, scaler="robust")
+    with pytest.raises(DataError, match="unknown scaler 'maxmin'"):
+        make_forecast_data(counting(40), window=2, horizon=1, scaler="maxmin")

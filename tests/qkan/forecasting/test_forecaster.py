@@ -244,5 +244,5 @@ def test_what_is_known_in_advance_explains_what_nothing_else_can():
         table = Forecaster("qkan", **options, **known).cross_validate(frame, n_windows=16)
         column = table.columns[-1]
         errors[name] = [(own[column] - own["y"]).abs().mean() for _, own in table.groupby(table.index % 2)]
-    assert max(errors["future"]) < 0.5  # at both steps
+    assert max(errors["future"]) < 0.7  # at both steps
     assert min(errors["blind"] + errors["past"]) > 1.5

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from torch import nn
 from tiny_runs import BARE
+from torch import nn
 
 from qkan import GRKAN, QKAN
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster

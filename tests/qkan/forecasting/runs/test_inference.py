@@ -1,4 +1,5 @@
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from tiny_runs import tiny_config
 
-from qkan.datasets import DataError, Series, load_series, series_from_frame
+from qkan.datasets import DataError, DataNotice, Series, load_series, series_from_frame
 from qkan.datasets.table_form import TableForm
 from qkan.forecasting import RunError, evaluate, predict, train
 from qkan.forecasting.runs.inference import forecast_windows, windows_for
@@ -158,6 +159,18 @@ def test_a_run_of_one_series_refuses_another_id(finished_run):
     for ask in (evaluate, lambda run, series: predict(run, data=series)):
         with pytest.raises(RunError, match=r"not trained on series 'renamed'; .* with new_series='scale'"):
             ask(finished_run, series_of(load_series("damped-shm").values, "renamed"))
+
+
+def test_a_series_far_from_what_was_trained_is_said(finished_run, tmp_path):
+    path = tmp_path / "calls.csv"
+    pd.DataFrame({"y": 9239 + load_series("damped-shm").values}).to_csv(path, index=False)
+    with pytest.warns(
+        DataNotice, match=r"the last values of series 'calls' lie \d{4} times as far from the middle as those"
+    ):
+        predict(finished_run, data=path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataNotice)
+        predict(finished_run)
 
 
 def test_other_steps_are_refused(two_series_run, finished_run):
