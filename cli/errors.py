@@ -12,6 +12,8 @@ from typing import IO, Any
 
 import click
 
+from qkan._util.signals import Terminated
+
 LONGEST = 380
 """Characters of a message; of a longer one, which quotes what is in a file, the middle is left out."""
 
@@ -34,13 +36,25 @@ class Unexpected(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C: one line, exit code 130 as shells expect (128 + SIGINT)."""
+    """Ctrl-C or SIGTERM: one line, exit code 130 or 143 as shells expect (128 + the number of the signal).
 
-    exit_code = 130
+    Args:
+        message: The line.
+        cause: What ended the command.
+    """
+
+    def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        self.exit_code = interrupted_exit_code(cause)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line without calling it an error, below whatever the interrupted command was printing."""
         click.echo(f"\n{self.message}", err=file is None, file=file)
+
+
+def interrupted_exit_code(cause: KeyboardInterrupt) -> int:
+    """Return 143 for SIGTERM, 130 for Ctrl-C."""
+    return 143 if isinstance(cause, Terminated) else 130
 
 
 @contextlib.contextmanager
@@ -123,7 +137,7 @@ def as_options(message: str) -> str:
     from qkan.forecasting.config import OPTIONS
 
     names = set(OPTIONS)
-    known = "|".join(sorted(names | {"overwrite", "resume"}))
+    known = "|".join(sorted(names | {"overwrite", "resume", "margin"}))
 
     def option(match: re.Match[str]) -> str:
         name, value = match["name"].replace("_", "-"), match["value"]

@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
 
 
 class RootGroup(LazyGroup):
-    """The outermost group: whatever a user can get wrong ends in one line and exit code 2, Ctrl-C in 130.
+    """The outermost group: a user's mistakes end in one line and exit code 2, Ctrl-C in 130, SIGTERM in 143.
 
     An error that nothing explains ends in one line as well, with exit code 1.
     """
@@ -50,8 +50,8 @@ class RootGroup(LazyGroup):
         try:
             with notes_on_lines(), short_messages():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Interrupted("Interrupted.") from None
+        except KeyboardInterrupt as cause:
+            raise Interrupted("Interrupted.", cause) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from qkan import __version__
+from qkan._util.signals import terminations_interrupt
 from qkan.cli.lazy_groups import RootGroup
+from qkan.cli.streams import Streams
 
 COMMANDS = {
     "train": "qkan.cli.commands.train:train",
@@ -37,5 +39,18 @@ def cli(traceback: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; the console script ``qkan`` calls this."""
-    cli.main(prog_name="qkan")
+    """Run the command line; the console script ``qkan`` calls this.
+
+    A reader that goes away does not stop the command. Output that is lost for another reason, such as a full disk, is
+    said in one line at the end, with exit code 2.
+    """
+    terminations_interrupt()
+    streams = Streams()
+    try:
+        cli.main(prog_name="qkan")
+    except SystemExit as done:
+        lost = streams.end()
+        if lost is not None and not done.code:
+            click.echo(lost, err=True)
+            raise SystemExit(2) from None
+        raise

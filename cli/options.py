@@ -15,6 +15,10 @@ from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choi
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+FROM_THE_SEASON = ("window", "horizon")
+"""Options whose default is found in the data."""
+
+
 class ListType(click.ParamType):
     """Values separated by commas, as a tuple."""
 
@@ -63,7 +67,8 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
     def decorate(command: Command) -> Command:
         for name in reversed(OPTIONS):
             if name in defaults:
-                default = None if defaults[name] is MISSING else defaults[name]
+                found_later = defaults[name] is MISSING or name in FROM_THE_SEASON
+                default = None if found_later else defaults[name]
                 command = config_option(name, default)(command)
         return command
 

@@ -64,37 +64,38 @@ def _groups_of_columns(widths: Sequence[int], space: int) -> list[list[int]]:
     return groups
 
 
-def print_scores(scores: Scores, run: Run, medians: Scores | None = None) -> None:
+def print_scores(scores: Scores, run: Run, medians: Scores | None = None, without_mase: int = 0) -> None:
     """Print the errors on the test part: the trained cell first, then the simple methods.
 
-    With several series, all their errors together come first, then the median over the series.
+    With several series, all their errors together come first, then the median over the series; ``without_mase`` of
+    them have none.
     """
     unit = run.data.get("unit") or "the unit of the series"
     together = "" if medians is None else ", all series together"
     _score_table(scores, run, f"Test part{together}, errors in {unit}")
     if medians is not None:
         _score_table(medians, run, f"Test part, median over the series, errors in {unit}")
-    click.echo(_verdict(scores, run.config.cell))
+    if without_mase and medians is not None:
+        total = len(run.scaler.ids)
+        click.echo(f"MASE is that of {total - without_mase:,} series; the training part of the others repeats itself.")
+    click.echo(_verdict(scores, run.config.model_name))
 
 
 def _score_table(scores: Scores, run: Run, title: str) -> None:
     head = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
-    rows = [
-        [run.config.cell if name == "model" else name, *(number(values[metric]) for metric in head)]
-        for name, values in scores.items()
-    ]
+    rows = [[name, *(number(values[metric]) for metric in head)] for name, values in scores.items()]
     print_rows(["forecast", *head.values()], rows, title=title)
 
 
-def _verdict(scores: Scores, cell: str) -> str:
+def _verdict(scores: Scores, model: str) -> str:
     """Say how far the trained cell is from the best simple method."""
     mae = {name: values["mae"] for name, values in scores.items() if values["mae"] is not None}
-    best = min((name for name in mae if name != "model"), key=lambda name: mae[name])
+    best = min((name for name in mae if name != model), key=lambda name: mae[name])
     if mae[best] == 0:
         return f"The forecast {best} makes no error at all."
-    change = 100 * (mae["model"] / mae[best] - 1)
+    change = 100 * (mae[model] / mae[best] - 1)
     place = "below" if change < 0 else "above"
-    return f"MAE of {cell}: {abs(change):.1f} % {place} that of {best}, the best simple method."
+    return f"MAE of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method."
 
 
 def _print(table: Table, rows: Iterable[Sequence[str]], title: str | None) -> None:

@@ -6,7 +6,17 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
-from qkan.datasets.read import as_pandas, future_frame, like, read_future, read_series, series_from_frame
+from qkan.datasets.read import (
+    as_pandas,
+    first_values,
+    future_frame,
+    keep_series,
+    left_out,
+    like,
+    read_future,
+    read_series,
+    series_from_frame,
+)
 from qkan.datasets.series import DataError, DataNotice, Series, Session, notice
 from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
@@ -19,6 +29,8 @@ from qkan.datasets.windows import (
     fit_scaler,
     last_windows,
     make_forecast_data,
+    seasons_of,
+    too_short,
 )
 
 __all__ = [
@@ -37,10 +49,13 @@ __all__ = [
     "as_pandas",
     "autocorrelation",
     "available_series",
+    "first_values",
     "fit_scaler",
     "future_frame",
     "has_clock",
+    "keep_series",
     "last_windows",
+    "left_out",
     "like",
     "load_series",
     "make_forecast_data",
@@ -51,6 +66,8 @@ __all__ = [
     "read_future",
     "read_series",
     "resolve_series",
+    "seasons_of",
     "series_from_frame",
     "step_size",
+    "too_short",
 ]

@@ -372,6 +372,7 @@ class Series:
             "name": self.name,
             "series": len(self.ids),
             "points": len(self.frame),
+            "lengths": self.lengths.tolist(),
             "frequency": self.frequency,
             "step": self.step,
             "named": self.form.named,

@@ -124,7 +124,7 @@ def natural_season(alias: str | None, points: int) -> tuple[int, ...]:
 
     Args:
         alias: of the step, or None for whole-number steps, which have no natural season.
-        points: length of the shortest series; a season of which it does not hold two periods is left out.
+        points: length of a typical series; a season of which it does not hold two periods is left out.
     """
     kind, size = step_size(alias) or ("", 0)
     periods: list[int] = []

@@ -9,16 +9,16 @@ import click
 
 from qkan.cli.errors import Interrupted
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import config_options, data_stem
-from qkan.forecasting.config import LEARNING_RATES, CompareConfig
+from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
+from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import Series
     from qkan.forecasting import Comparison
 
 _SHOWN = (
-    *("cell", "parameters", "MAE", "MSE", "R2", "median MAE", "coverage of 90 %", "seconds"),
-    *("parameters vs lstm", "MAE vs lstm", "MSE vs lstm"),
+    *("model", "parameters", "MAE", "MSE", "R2", "MASE", "median MAE", "coverage of 90 %", "seconds"),
+    *("parameters vs LSTM", "MAE vs LSTM", "MSE vs LSTM"),
 )
 
 
@@ -47,20 +47,26 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     if options["data"] is None:
         raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.")
     folder = out or Path("runs") / f"compare-{data_stem(options['data'])}"
-    config = CompareConfig(**options, out=str(folder))
+    sizes = {name: options.pop(name) for name in FROM_THE_SEASON}
+    config = CompareConfig(
+        **options, **{name: size for name, size in sizes.items() if size is not None}, out=str(folder)
+    )
 
     from qkan import forecasting
     from qkan.cli.progress import ComparisonDisplay
-    from qkan.forecasting.data.load import load_windows
+    from qkan.forecasting.data.load import cut_windows, load_series_of, sized
 
-    data = load_windows(config)
+    series = load_series_of(config)
+    config = sized(config, series, sizes)
+    data = cut_windows(series, config)
     print_plan(config, data.series)
 
     try:
         with ComparisonDisplay() as display:
             comparison = forecasting.compare(config, overwrite=overwrite, progress=display, data=data)
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. The finished runs are in {folder}: the same command goes on there.") from None
+    except KeyboardInterrupt as cause:
+        message = f"Interrupted. The finished runs are in {folder}: the same command goes on there."
+        raise Interrupted(message, cause) from None
     print_comparison(comparison)
 
 
@@ -74,7 +80,7 @@ def print_plan(config: CompareConfig, series: Series) -> None:
     print_facts(
         {
             "data": f"{series.name}: {series.summary}",
-            "cells": ", ".join(config.cells),
+            "cells": ", ".join(CELL_NAMES[cell] for cell in config.cells),
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
             "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
             "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}",
@@ -94,6 +100,8 @@ def print_comparison(comparison: Comparison) -> None:
     title = "Each cell at its best size: test errors in original units, median (minimum to maximum) over the seeds"
     print_rows(shown, table[shown].itertuples(index=False), title=title)
     for skip in comparison.skipped:
-        click.echo(f"left out: {skip.cell} at {skip.budget} parameters, as its smallest model has {skip.smallest}")
+        click.echo(
+            f"left out: {CELL_NAMES[skip.cell]} at {skip.budget} parameters, as its smallest model has {skip.smallest}"
+        )
     click.echo(f"plot: {comparison.path / 'comparison.png'}")
     click.echo(f"all sizes: {comparison.path / 'comparison.md'}, points.csv; all runs: runs.csv")

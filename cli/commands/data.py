@@ -82,9 +82,9 @@ def show(name_or_path: str, kept: tuple[str, ...], missing: str, out: Path | Non
 
     series = resolve_series(name_or_path, **columns, series=kept, missing=missing)
     out = Path(f"{series.name}-series.png") if out is None else out
-    plot_series(series, out)
     console = make_console()
     console.print(_described(series))
+    plot_series(series, out)
     console.print(f"Plot: {out}", highlight=False, markup=False)
 
 

@@ -44,8 +44,8 @@ def fetch_milan(days: str | None, out: Path, base_url: str | None) -> None:
     try:
         with FetchDisplay() as display:
             paths = milan_fetch.fetch_milan(out, chosen, base_url=base_url or milan_fetch.BASE_URL, progress=display)
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted. The same command goes on where it stopped.") from None
+    except KeyboardInterrupt as cause:
+        raise Interrupted("Interrupted. The same command goes on where it stopped.", cause) from None
     click.echo(f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {out}")
     click.echo(f"next: qkan data import milan {out}")
 
@@ -79,8 +79,8 @@ def import_milan(
     try:
         with ImportDisplay() as display:
             done = milan_import.import_milan(paths, out, options, overwrite=overwrite, progress=display)
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted. The same command goes on where it stopped.") from None
+    except KeyboardInterrupt as cause:
+        raise Interrupted("Interrupted. The same command goes on where it stopped.", cause) from None
     _print_import(done.facts, done.path)
 
 

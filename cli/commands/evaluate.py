@@ -31,5 +31,5 @@ def evaluate(run: Path, data: str | None, new_series: str) -> None:
     from qkan.forecasting.runs.inference import scores_of
 
     loaded = forecasting.load_run(run)
-    scores, medians = scores_of(loaded, data, new_series)
-    print_scores(scores, loaded, medians)
+    scores, medians, without_mase = scores_of(loaded, data, new_series)
+    print_scores(scores, loaded, medians, without_mase)

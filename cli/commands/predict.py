@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, config_option, data_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, ListType, config_option, data_option, out_option
 from qkan.forecasting.config.options import HORIZON
 
 
@@ -15,6 +15,7 @@ from qkan.forecasting.config.options import HORIZON
     epilog="""\b
 Examples:
   qkan predict runs/telecom-qkan-seed0 --horizon 12
+  qkan predict runs/telecom-qkan-seed0 --level 80,90
   qkan predict runs/telecom-qkan-seed0 --data new-calls.csv --out forecast.csv
   qkan predict telecom.onnx --data new-calls.csv""",
 )
@@ -32,6 +33,13 @@ Examples:
     metavar="N",
     help="Steps to forecast; beyond the horizon of the training, forecasts are fed back.  [default: as trained]",
 )
+@click.option(
+    "--level",
+    type=ListType(float, "percentage", "80,90"),
+    help="Prediction intervals in percent, separated by commas: those of the training (quantile loss), or else "
+    "conformal ones from the errors on the validation part.  [default: those of the training]",
+)
+@click.option("--conformal", is_flag=True, help="Conformal intervals also where the training gave others.")
 @config_option("new_series", "refuse")
 @out_option("CSV file for the forecast.  [default: the terminal]")
 @OVERWRITE
@@ -40,6 +48,8 @@ def predict(
     data: str | None,
     future: str | None,
     horizon: int | None,
+    level: tuple[float, ...] | None,
+    conformal: bool,
     new_series: str,
     out: Path | None,
     overwrite: bool,
@@ -48,8 +58,9 @@ def predict(
 
     RUN may also be an ONNX file that `qkan export` wrote.
 
-    The result is a table in CSV form: unique_id, ds and yhat (in the unit of the series), and the ends of intervals,
-    yhat-lo-90 and yhat-hi-90 for example, if the forecaster was trained with the quantile loss.
+    The result is a table in CSV form: unique_id, ds and the forecaster's name, such as QKAN-LSTM (values in the unit of
+    the series), and the ends of intervals, QKAN-LSTM-lo-90 and QKAN-LSTM-hi-90 for example, if --level asks for them or
+    the training was for the quantile loss.
     """
     from qkan import forecasting
     from qkan._util.csv_cells import csv_text
@@ -61,7 +72,8 @@ def predict(
         check_new_file(out, overwrite)
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
-    table = forecasting.predict(trained, data=data, horizon=horizon, future=future, new_series=new_series)
+    options = {"horizon": horizon, "level": level, "conformal": conformal, "new_series": new_series}
+    table = forecasting.predict(trained, data=data, future=future, **options)
     text = csv_text(table, with_clock=has_clock(trained.data["frequency"]))
     if out is None:
         click.echo(text, nl=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, ListType, count_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, ListType, count_option, data_option, out_option
 
 _ORIGINS = 1000
 
@@ -19,6 +19,7 @@ Examples:
   qkan report runs/telecom-qkan-seed0 --baselines naive,ets --levels 50,80,95 --out report.html""",
 )
 @RUN
+@data_option("Other data with the same columns.")
 @out_option("File for the page.  [default: report.html in RUN]")
 @click.option(
     "--baselines",
@@ -28,18 +29,17 @@ Examples:
 @click.option(
     "--levels",
     type=ListType(float, "percentage", "80,90"),
-    default="80,90",
-    show_default=True,
-    help="Levels of the prediction intervals in percent.",
+    help="Levels of the prediction intervals in percent.  [default: those of the training, or 80,90]",
 )
 @count_option("--origins", "Cover at most the last N origins of the test part of each series.", default=_ORIGINS)
 @count_option("--workers", "Processes that fit baselines.", default=1, most=1024)
 @OVERWRITE
 def report(
     run: Path,
+    data: str | None,
     out: Path | None,
     baselines: tuple[str, ...] | None,
-    levels: tuple[float, ...],
+    levels: tuple[float, ...] | None,
     origins: int,
     workers: int,
     overwrite: bool,
@@ -57,6 +57,7 @@ def report(
     made = report_run(
         forecasting.load_run(run),
         out,
+        data=data,
         baselines=chosen,
         levels=levels,
         origins=origins,

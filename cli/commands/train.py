@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from qkan.cli.errors import Interrupted
+from qkan.cli.errors import Interrupted, interrupted_exit_code
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import config_options, data_stem
+from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
 from qkan.forecasting.config import CELL_OPTIONS, TrainConfig
 
 if TYPE_CHECKING:
@@ -48,25 +48,27 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
         raise click.UsageError("--resume and --overwrite exclude each other: go on with the run, or replace it.", ctx)
     if options["data"] is None and not (resume and out):
         raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.", ctx)
-    config, out = _config_and_folder(ctx, out, resume, options)
+    config, out, given = _config_and_folder(ctx, out, resume, options)
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
-    from qkan.forecasting.data.load import as_cut, load_windows
+    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
     from qkan.forecasting.training.distributed import rank_of
 
+    series = load_series_of(config)
+    config = sized(config, series, given)
     if rank := rank_of(config):
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
-    data = load_windows(config)
+    data = cut_windows(series, config)
     print_plan(as_cut(config, data), data, out)
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as cause:
         command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
         hint = f"Go on with: {command}" if (out / "config.json").exists() else "Nothing was trained yet."
-        raise Interrupted(f"Interrupted. {hint}") from None
+        raise Interrupted(f"Interrupted. {hint}", cause) from None
     print_result(run)
 
 
@@ -74,23 +76,29 @@ def _follow(rank: int, train: Callable[[], object]) -> None:
     """Train in one of the further processes, which say nothing but what went wrong."""
     try:
         train()
-    except KeyboardInterrupt:
-        raise click.exceptions.Exit(Interrupted.exit_code) from None
+    except KeyboardInterrupt as cause:
+        raise click.exceptions.Exit(interrupted_exit_code(cause)) from None
     except ValueError as error:
         raise ValueError(f"process {rank} of the training: {error}") from error
 
 
 def _config_and_folder(
     ctx: click.Context, out: Path | None, resume: bool, options: dict[str, Any]
-) -> tuple[TrainConfig, Path]:
-    """Return the options to train with and the run folder; a resumed run keeps those it was started with."""
+) -> tuple[TrainConfig, Path, dict[str, int | None]]:
+    """Return the options to train with, the run folder, and the sizes that are not to be found in the data.
+
+    A resumed run keeps the options that it was started with.
+    """
     if resume and out is not None and (options["data"] is None or (out / "config.json").exists()):
         from qkan.forecasting import read_config
 
         given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
-        return replace(read_config(out), **{name: options[name] for name in given}), out
-    config = TrainConfig(**options)
-    return config, out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
+        config = replace(read_config(out), **{name: options[name] for name in given})
+        return config, out, {name: getattr(config, name) for name in FROM_THE_SEASON}
+    sizes = {name: options.pop(name) for name in FROM_THE_SEASON}
+    config = TrainConfig(**options, **{name: size for name, size in sizes.items() if size is not None})
+    out = out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
+    return config, out, sizes
 
 
 def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
@@ -146,6 +154,15 @@ def print_result(run: Any) -> None:
         f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
         f"the weights are those of epoch {metrics['best_epoch']}\n"
     )
-    print_scores(metrics["test"], run, metrics.get("test_median"))
+    print_scores(metrics["test"], run, metrics.get("test_median"), metrics["without_mase"])
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
-    click.echo(f"next: qkan predict {shlex.quote(str(run.path))} --horizon 12")
+    click.echo(f"next: qkan predict {shlex.quote(str(run.path))}{_hint(run)}")
+
+
+def _hint(run: Any) -> str:
+    """Return the options for a first forecast: as far as the run was trained for, or a season of single steps."""
+    config = run.config
+    future = " --future FILE" if config.future_cols else ""
+    if config.horizon > 1:
+        return future
+    return f" --horizon {min([*run.data['season'], 12])}{future}"

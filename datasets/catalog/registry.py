@@ -127,6 +127,7 @@ def resolve_series(
     missing: str = "refuse",
     series: Sequence[str] = (),
     expected: str | None = None,
+    frequency: str | None = None,
     sep: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,
@@ -135,9 +136,9 @@ def resolve_series(
     """The series called ``name_or_path``, or the one in the file at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
-    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. ``columns`` and ``expected`` are
-    those of :func:`qkan.datasets.read.table.series_from_frame`, ``sep``, ``decimal`` and ``encoding`` those of
-    :func:`qkan.datasets.read.file.read_series`; they make sense for files only. ``series`` names those to
+    ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. ``columns``, ``expected`` and
+    ``frequency`` are those of :func:`qkan.datasets.read.table.series_from_frame`, ``sep``, ``decimal`` and ``encoding``
+    those of :func:`qkan.datasets.read.file.read_series`; they make sense for files only. ``series`` names those to
     keep of many, all if it is empty. A built-in series has no missing values; ``missing`` treats those of files and
     imports.
 
@@ -148,12 +149,15 @@ def resolve_series(
     text = str(name_or_path)
     chosen, form = Columns.named(**columns), CsvForm(sep, decimal, encoding)
     if names_file(name_or_path):
-        if chosen == Columns() and is_import(name_or_path):
+        if chosen == Columns() and frequency is None and is_import(name_or_path):
             return read_import(Path(name_or_path), series, missing=missing)
-        return keep_series(file_series(Path(name_or_path), chosen, missing, expected=expected, form=form), series)
-    given = [f"{name}={value!r}" for name, value in columns.items() if value]
+        steps = (frequency, expected)
+        return keep_series(file_series(Path(name_or_path), chosen, missing, steps=steps, form=form), series)
+    given = [f"{name}={value!r}" for name, value in (*columns.items(), ("freq", frequency)) if value]
     if given and (text in SPECS or names_milan(text)):
-        raise DataError(f"{given[0]} was given, but {text!r} is a built-in series; columns can be chosen in files only")
+        raise DataError(
+            f"{given[0]} was given, but {text!r} is a built-in series; columns and steps can be chosen in files only"
+        )
     if names_milan(text):
         return read_import(find_milan(text), series, missing=missing)
     return replace(keep_series(load_series(text), series), missing=missing)

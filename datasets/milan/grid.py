@@ -281,7 +281,7 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
     if absent and missing == "refuse":
         raise DataError(
             f"{str(path)!r} has {absent:,} missing values among those asked for; import it with --fill zero, choose "
-            "squares without any, or say how to treat missing values with --missing (mask, interpolate or zero)"
+            "squares without any, or say how to treat missing values with missing='mask', 'interpolate' or 'zero'"
         )
     frequency, step = {"10min": ("10min", "10 minutes"), "1h": ("h", "hour")}[facts["freq"]]
     count = f"{len(ids):,} {'square' if len(ids) == 1 else 'squares'}"

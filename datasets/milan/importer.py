@@ -135,7 +135,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise DataError(f"cannot write {str(target)!r}: it is a folder; choose another name")
     if target.exists() and not overwrite:
-        raise DataError(f"{str(target)!r} exists already; replace it with --overwrite, or choose another --out")
+        raise DataError(f"{str(target)!r} exists already; replace it with overwrite=True, or choose another file")
 
 
 def _work_folder(target: Path) -> Path:

@@ -4,7 +4,7 @@ from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
 from qkan.datasets.read.limits import TooLargeError, check_parquet
-from qkan.datasets.read.select import check_names, keep_series
+from qkan.datasets.read.select import check_names, first_values, keep_series, left_out
 from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
 __all__ = [
@@ -15,9 +15,11 @@ __all__ = [
     "check_names",
     "check_parquet",
     "file_series",
+    "first_values",
     "future_frame",
     "is_data_path",
     "keep_series",
+    "left_out",
     "like",
     "read_future",
     "read_series",

@@ -17,7 +17,7 @@ EXACT = 2**53
 """The largest magnitude up to which float64 holds every whole number."""
 
 _WHOLE = re.compile(r"\s*[+-]?\d{16,150}\s*", re.ASCII)
-MISSING = " or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
+MISSING = " or NaN; fill it first, or say how to treat missing values with missing='mask', 'interpolate' or 'zero'"
 """What follows "row 1 of column 'y' is missing"."""
 
 
@@ -114,7 +114,7 @@ def ids_of(frame: pd.DataFrame, id_col: str | None, name: str) -> np.ndarray:
     absent = frame[id_col].isna() | (frame[id_col] == "")
     refuse_cell(absent, f"id column {id_col!r}", None, "; every row must say which series it belongs to")
     if isinstance(frame[id_col].iloc[0], list | dict | np.ndarray):
-        raise DataError(f"id column {id_col!r} holds lists or records, not names; choose another --id-col")
+        raise DataError(f"id column {id_col!r} holds lists or records, not names; choose another id_col")
     texts = frame[id_col].astype(str).to_numpy(dtype=object)
     if frame[id_col].dtype == object and frame[id_col].nunique() > len(set(texts)):
         values = frame[id_col].drop_duplicates().astype(str)

@@ -62,14 +62,17 @@ def read_series(
 
 
 def file_series(
-    path: Path, columns: Columns, missing: str, *, expected: str | None = None, form: CsvForm | None = None
+    path: Path,
+    columns: Columns,
+    missing: str,
+    *,
+    steps: tuple[Any, str | None] = (None, None),
+    form: CsvForm | None = None,
 ) -> Series:
-    """`read_series` for columns that are one value; ``expected`` is as of `series_from_frame`."""
+    """`read_series` for columns that are one value; ``steps`` are as of `table_series`."""
     name = path.name[: -len(_suffix(path.name) or "")]
     frame = _read(path, columns.id, form or CsvForm())
-    return table_series(
-        frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=(None, expected)
-    )
+    return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=steps)
 
 
 def read_future(

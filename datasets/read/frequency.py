@@ -250,7 +250,7 @@ def _has_gaps(timeline: Timeline, frequency: Any = None) -> bool:
 
 
 def _irregular(timeline: Timeline, first: int, reason: str, may_fill: bool) -> DataError:
-    fill = ", or say how to fill gaps with --missing (mask, interpolate or zero)" if may_fill else ""
+    fill = ", or say how to fill gaps with missing='mask', 'interpolate' or 'zero'" if may_fill else ""
     before = max(first - 1, 0)
     return DataError(
         f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
@@ -271,7 +271,7 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
         )
     raise DataError(
         f"{timeline.place(position)} is {timeline.shown(position)} and repeats the time of row "
-        f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with --id-col"
+        f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with id_col"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.series import DataError, Series, shortened
 
 
 def keep_series(series: Series, names: Sequence[str]) -> Series:
@@ -48,3 +48,17 @@ def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     some = f"{len(ids):,} series, {ids[0]!r} to {ids[-1]!r}" if len(ids) > 1 else f"the series {ids[0]!r} only"
     raise DataError(f"there is no series {unknown!r} in {where!r}{hint}; it has {some}")
+
+
+def left_out(names: Sequence[str], total: int, reason: str) -> str:
+    """What to say of series that are ``reason``, such as "too short", while others are not."""
+    some = ", ".join(map(shortened, names[:5])) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    return f"left out {len(names):,} of {total:,} series, {reason}: {some}"
+
+
+def first_values(series: Series, lengths: Sequence[int]) -> Series:
+    """The series as they were when they had so many values each, without future rows."""
+    place = np.arange(len(series.frame)) - np.repeat(series.starts[:-1], series.lengths)
+    kept = place < np.repeat(np.asarray(lengths, dtype=np.int64), series.lengths)
+    observed = None if series.observed is None or series.observed[kept].all() else series.observed[kept]
+    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, futr_exog=None)

@@ -13,6 +13,7 @@ from qkan.datasets.read.cells import MISSING, ids_of, numbers_of
 from qkan.datasets.read.frames import as_pandas
 from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
+from qkan.datasets.read.select import left_out
 from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
 from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, notice, refuse, shortened
 from qkan.datasets.steps import natural_season
@@ -137,7 +138,13 @@ def table_series(
     lenient = missing != "refuse" or bool(columns.future) or until is not None
     rows, ids, form = _rows(frame, columns, name, lenient)
     past = _is_past(rows, ids, until)
-    _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
+    short = np.bincount(rows.owner[past], minlength=len(ids)) < MIN_POINTS
+    if short.all():
+        _check_counts(ids, np.bincount(rows.owner[past], minlength=len(ids)))
+    if short.any():
+        notice(left_out([str(name) for name in ids[short]], len(ids), f"of fewer than {MIN_POINTS} values"))
+        kept = ~short[rows.owner]
+        rows, past, ids, form = rows.keep(kept), past[kept], ids[~short], form.pick(np.flatnonzero(~short))
     alias, history, observed = None, rows.keep(past), None
     if columns.time is not None:
         labels = tuple(map(str, ids)) if columns.id is not None else ()
@@ -154,7 +161,7 @@ def table_series(
         name=name,
         frame=_long(history, ids, columns.covariates, history.values),
         frequency=alias,
-        season=natural_season(alias, int(np.bincount(history.owner).min())),
+        season=natural_season(alias, int(np.median(np.bincount(history.owner)))),
         source=source,
         licence="not stated",
         summary=f"column {columns.target!r} of {label}",
@@ -247,7 +254,7 @@ def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
         if name in COLUMNS:
             raise DataError(f"a covariate cannot be called {name!r} here; rename the column")
         if name in names[:place]:
-            raise DataError(f"covariate {name!r} is named twice; name it once, in --past-cols or in --future-cols")
+            raise DataError(f"covariate {name!r} is named twice; name it once, in past_cols or in future_cols")
     return Columns(time, target, id_col, given.past, given.future, given.time_format)
 
 
@@ -257,7 +264,7 @@ def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tu
     ``name`` is that of a single series.
     """
     target = columns.target
-    y = numbers_of(frame[target], f"target column {target!r}", "choose another --target-col", missing=lenient)
+    y = numbers_of(frame[target], f"target column {target!r}", "choose another target_col", missing=lenient)
     codes, ids = pd.factorize(ids_of(frame, columns.id, name), sort=True)
     form = TableForm(named=columns.id is not None, target_col=str(target))
     if columns.id is not None:
@@ -333,9 +340,9 @@ def _target(frame: pd.DataFrame, label: str, given: str | None, *, taken: tuple[
     if len(numeric) == 1:
         return numeric[0]
     if numeric:
-        raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with --target-col")
+        raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with target_col")
     raise DataError(
-        f"{label!r} has no numeric column among {_listed(others)}; name the one to forecast with --target-col, and "
+        f"{label!r} has no numeric column among {_listed(others)}; name the one to forecast with target_col, and "
         "check what stands between columns (sep=...) and the decimal mark (decimal=...)"
     )
 

@@ -6,7 +6,15 @@ from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.seasons import find_seasons, seasons_of
 from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
-from qkan.datasets.windows.windows import PARTS, ForecastData, Part, Windows, last_windows, make_forecast_data
+from qkan.datasets.windows.windows import (
+    PARTS,
+    ForecastData,
+    Part,
+    Windows,
+    last_windows,
+    make_forecast_data,
+    too_short,
+)
 
 __all__ = [
     "CALENDAR",
@@ -25,4 +33,5 @@ __all__ = [
     "make_forecast_data",
     "season_phases",
     "seasons_of",
+    "too_short",
 ]

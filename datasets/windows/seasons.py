@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qkan.datasets.series import DataError, Series
+from qkan.datasets.windows.splits import Split
 
 _MOST_SERIES = 50  # of a panel, evenly spread, are looked at
 _LEAST_CORRELATION = 0.3
@@ -15,12 +16,12 @@ _PART = 0.5  # of the strongest correlation makes a season within a season
 _NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
 
 
-def seasons_of(series: Series, train_ends: np.ndarray, asked: str | Sequence[int]) -> tuple[int, ...]:
+def seasons_of(series: Series, split: Split, asked: str | Sequence[int] = "auto") -> tuple[int, ...]:
     """Return the seasons to forecast with, in steps, ascending.
 
     Args:
         series: The data.
-        train_ends: Length of the training part of every series, int64, shape (series,); later values are not looked at.
+        split: Says where the training part of every series ends; later values are not looked at.
         asked: ``"none"``; lengths; or ``"auto"``: the declared seasons that fit twice into the longest training part,
             else those that :func:`find_seasons` finds.
 
@@ -29,7 +30,8 @@ def seasons_of(series: Series, train_ends: np.ndarray, asked: str | Sequence[int
     """
     if asked == "none":
         return ()
-    longest = int(train_ends.max())
+    train_ends = [split.boundaries(int(length))[0] for length in series.lengths]
+    longest = max(train_ends)
     if not isinstance(asked, str):
         long = [season for season in asked if 2 * season > longest]
         if long:

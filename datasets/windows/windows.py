@@ -13,7 +13,6 @@ from qkan.datasets.series import DataError, Series
 from qkan.datasets.windows.calendar import check_calendar
 from qkan.datasets.windows.channels import fit_scaler, futr_exog_after, futr_exog_channels, observed_channels
 from qkan.datasets.windows.scalers import Scaler
-from qkan.datasets.windows.seasons import seasons_of
 from qkan.datasets.windows.splits import Split, SplitFractions
 
 Part = Literal["train", "validation", "test"]
@@ -136,6 +135,13 @@ class ForecastData:
         windows: Windows = getattr(self, name)
         return windows
 
+    def with_validation_horizon(self, horizon: int) -> ForecastData:
+        """The same data with validation windows of another number of target steps."""
+        if self.validation.horizon == horizon:
+            return self
+        empty = replace(self.validation, horizon=horizon)
+        return replace(self, validation=_cut(self.series, empty, self.boundaries[:, 0], self.boundaries[:, 1]))
+
     def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
         """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""
         return self.scaler.inverse_transform(values, series_index)
@@ -167,8 +173,7 @@ def make_forecast_data(
     split: Split | None = None,
     scaler: str | Scaler = "minmax",
     calendar: Sequence[str] = (),
-    seasons: str | Sequence[int] = (),
-    seasonal_lags: bool = False,
+    seasons: Sequence[int] = (),
     trained_horizon: int | None = None,
 ) -> ForecastData:
     """Split every series by time, scale it by its training part and cut it into windows.
@@ -185,10 +190,8 @@ def make_forecast_data(
         scaler: one of ``scalers.KINDS``, fitted here on the training parts; or a fitted scaler of the same series,
             such as the one a model was trained with.
         calendar: features of the time that the inputs hold; see `qkan.datasets.windows.calendar`.
-        seasons: the seasons whose phase angles the inputs hold, behind all other channels: lengths in steps, ``"auto"``
-            or ``"none"``; see `qkan.datasets.windows.seasons` and `qkan.datasets.windows.phases`.
-        seasonal_lags: begin the inputs so much earlier than ``window`` that they hold the values one season before
-            every step after an input.
+        seasons: lengths in steps of the seasons whose phase angles the inputs hold, behind all other channels; see
+            `qkan.datasets.windows.phases`.
         trained_horizon: target steps of the windows for training and validation; None takes ``horizon``.
 
     Raises:
@@ -203,13 +206,10 @@ def make_forecast_data(
     split = SplitFractions() if split is None else split
     check_calendar(calendar)
     boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
-    knows_seasons = isinstance(scaler, Scaler) and not isinstance(seasons, str)  # as a model was trained
-    found = tuple(seasons) if knows_seasons else seasons_of(series, boundaries[:, 0], seasons or "none")
-    window += max(found) - 1 if seasonal_lags and found else 0
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
     _check_scaler(series, fitted)
-    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar, found)
+    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar, seasons)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     none = np.zeros(0, dtype=np.int64)
     empty = Windows(values, futr_exog, series.observed, none, none, none, window, horizon, series.missing == "mask")
@@ -227,7 +227,9 @@ def make_forecast_data(
                 f"no window in the {part} part of {series.name!r} has an observed target; "
                 "use another split, or give more data"
             )
-    return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries, found)
+    return ForecastData(
+        series, series.ids, fitted, train, validation, test, window, horizon, boundaries, tuple(seasons)
+    )
 
 
 def last_windows(
@@ -265,16 +267,36 @@ def last_windows(
     return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
 
 
-def _check_lengths(
+def too_short(
+    series: Series, *, window: int, horizon: int, trained_horizon: int | None = None, split: Split | None = None
+) -> np.ndarray:
+    """Which series hold no window in one of the parts, bool, shape (series,); arguments as of `make_forecast_data`."""
+    split = SplitFractions() if split is None else split
+    trained = horizon if trained_horizon is None else trained_horizon
+    boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)
+    short = np.zeros(len(series.ids), dtype=bool)
+    for _, sizes, need, _ in _needs(series, boundaries, window, horizon, trained, split):
+        short |= sizes < need
+    return short
+
+
+def _needs(
     series: Series, boundaries: np.ndarray, window: int, horizon: int, trained: int, split: Split
-) -> None:
+) -> list[tuple[str, np.ndarray, int, str]]:
+    """Name, sizes of all series, the smallest size that holds a window and what that is, of every part."""
     train, validation = boundaries[:, 0], boundaries[:, 1] - boundaries[:, 0]
     needs = [("training", train, window + trained, "window + horizon")]
     if split.has_validation:
         needs.append(("validation", validation, trained, "horizon"))
     if split.has_test:
         needs.append(("test", series.lengths - boundaries[:, 1], horizon, "horizon"))
-    for part, sizes, need, what in needs:
+    return needs
+
+
+def _check_lengths(
+    series: Series, boundaries: np.ndarray, window: int, horizon: int, trained: int, split: Split
+) -> None:
+    for part, sizes, need, what in _needs(series, boundaries, window, horizon, trained, split):
         short = np.flatnonzero(sizes < need)
         if short.size:
             index = int(short[0])

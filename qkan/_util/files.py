@@ -88,11 +88,13 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) ->
         OSError: as of :func:`write_atomic`.
         ValueError: Matplotlib knows no such format.
     """
+    from qkan._util.drawing import write_figure
+
     path = Path(path)
     form = path.suffix[1:] or "png"
     if not path.suffix and not is_stream(path):
         path = path.with_name(f"{path.name}.png")
-    write_output(path, lambda file: figure.savefig(file, format=form, dpi=dpi))
+    write_output(path, lambda file: write_figure(figure, file, format=form, dpi=dpi))
 
 
 def is_stream(path: Path) -> bool:

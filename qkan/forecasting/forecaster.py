@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from qkan.forecasting.config import CELL_NAMES, FRAME, TrainConfig
-from qkan.forecasting.data.load import as_cut, cut_windows
+from qkan.forecasting.config import FRAME, TrainConfig
+from qkan.forecasting.data.load import as_cut, cut_windows, sized, with_season
 from qkan.forecasting.io.files import RunError, only_writer, write_json
-from qkan.forecasting.runs.inference import forecast, predict, series_of
+from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
+from qkan.forecasting.runs.run_data import series_of
 from qkan.forecasting.runs.write import claim_folder, write_run
 from qkan.forecasting.training.distributed import rank_of
 from qkan.forecasting.training.fitting import fit_forecaster
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from qkan.datasets import Series
 
+_WITHOUT_SEASON = 24  # steps of window and horizon
 _IN_MEMORY = Path("(in memory)")
 _OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split")
 """Options of files and of the test part of a run, which a data frame has no use for."""
@@ -43,8 +45,9 @@ class Forecaster:
 
     Args:
         cell: One of :data:`qkan.forecasting.CELLS`.
-        window: Past values that the model sees, in steps.
-        horizon: Future values to predict, in steps.
+        window: Past values that the model sees, in steps; ``None`` takes two of the shortest season of the data,
+            if it has one of up to 48 steps, or 24.
+        horizon: Future values to predict, in steps; ``None`` takes that season, or 24.
         freq: Step between two times, as an alias of pandas or polars such as ``"h"`` or ``"1mo"``, or an offset such as
             ``pd.DateOffset(months=1)`` (a whole number for whole-number times); ``None`` finds it in the data.
         options: Any other option of :class:`qkan.forecasting.TrainConfig` but ``data``, ``series`` and ``split``.
@@ -58,16 +61,18 @@ class Forecaster:
         self,
         cell: str = "qkan",
         *,
-        window: int = 24,
-        horizon: int = 24,
+        window: int | None = None,
+        horizon: int | None = None,
         freq: Any = None,
         **options: Any,
     ) -> None:
-        known = {field.name for field in fields(TrainConfig)} - set(_OF_FILES)
+        known = {field.name for field in fields(TrainConfig)} - {*_OF_FILES, "freq"}
         strange = sorted(set(options) - known)
         if strange:
             raise TypeError(f"Forecaster has no option {strange[0]!r}; its options are {', '.join(sorted(known))}")
-        self.config = TrainConfig(data=FRAME, cell=cell, window=window, horizon=horizon, **options)
+        sizes = [_WITHOUT_SEASON if size is None else size for size in (window, horizon)]
+        self.config = TrainConfig(data=FRAME, cell=cell, window=sizes[0], horizon=sizes[1], **options)
+        self._given = {"window": window, "horizon": horizon}
         self.freq = freq
         self._run: Run | None = None
         self._series: Series | None = None
@@ -77,7 +82,7 @@ class Forecaster:
     @property
     def name(self) -> str:
         """What the columns of forecasts are called: the name of the cell, such as ``QKAN-LSTM``."""
-        return CELL_NAMES[self.config.cell]
+        return self.config.model_name
 
     @property
     def run(self) -> Run:
@@ -119,18 +124,22 @@ class Forecaster:
         futr_df: Any = None,
         level: Sequence[float] | float | None = None,
         *,
+        h: int | None = None,
         new_series: str = "refuse",
     ) -> Any:
-        """Forecast the ``horizon`` steps that follow every series.
+        """Forecast the steps that follow every series.
 
         Args:
             df: Data to go on from, of series and by the step that the model was fitted on; ``None`` takes what it was
                 fitted on.
             futr_df: ``unique_id``, ``ds`` and the future covariates of the steps to predict, instead of those in the
                 data.
-            level: Intervals in percent, of those that the quantile loss trained; ``None`` takes them all.
+            level: Intervals in percent: those that the quantile loss trained, or else split-conformal ones from the
+                errors on the validation part; ``None`` takes what the quantile loss trained.
+            h: How many; ``None`` takes the ``horizon`` of the training. More of them are reached by feeding forecasts
+                back.
             new_series: ``"scale"`` forecasts series that the model was not fitted on, and other steps, too: each scaled
-                by its own last window.
+                by its own last window. They have no conformal intervals.
 
         Returns:
             A frame like the data: columns ``unique_id``, ``ds`` (or what the data calls them), the model's name, and
@@ -139,7 +148,7 @@ class Forecaster:
         Raises:
             DataError: the data cannot be used, or future covariates are missing.
             RunError: nothing was fitted, a series is unknown, or ``df`` is needed: a saved forecaster holds no data.
-            ValueError: the model was not trained for a level.
+            ValueError: a level is out of range.
         """
         from qkan.datasets import like
 
@@ -147,14 +156,15 @@ class Forecaster:
         series = self._series if df is None else self._read(df, expected=run.data["frequency"])
         if futr_df is not None:
             series = self._with_future(series, futr_df)
-        table = predict(run, data=series, level=level, new_series=new_series)
-        return (self._like if df is None else like(df))(self._named(series_of(run, series), table))
+        table = predict(run, data=series, horizon=h, level=level, new_series=new_series)
+        return (self._like if df is None else like(df))(series_of(run, series).form.in_own_words(table))
 
     def cross_validate(
         self,
         df: Any,
         *,
         n_windows: int = 1,
+        h: int | None = None,
         step_size: int = 1,
         refit: bool = False,
         level: Sequence[float] | float | None = None,
@@ -169,6 +179,7 @@ class Forecaster:
         Args:
             df: The data; see the class.
             n_windows: How many moments.
+            h: Steps to forecast from each; ``None`` takes the ``horizon`` of the training.
             step_size: Steps between two of them.
             refit: Whether to fit anew at each of them.
             level: As of :meth:`predict`.
@@ -191,24 +202,27 @@ class Forecaster:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         frame = as_pandas(df)
-        whole, horizon = self._read(frame), self.config.horizon
+        whole = self._read(frame)
+        sizes = self._sized(whole, val_size)
+        horizon = sizes.horizon if h is None else h
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
+        copy._given = {"window": sizes.window, "horizon": sizes.horizon}
         tables = []
         for moment in range(n_windows):
             known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
-            self._check_known(whole, known, n_windows, step_size)
+            _check_known(whole, known, (sizes.window, horizon), n_windows, step_size)
             cutoffs = dict(zip(whole.ids, whole.times[whole.starts[:-1] + known - 1], strict=True))
             past = self._read_past(frame, whole.frequency, cutoffs)
             if moment == 0 or refit:
                 copy._fit(past, val_size, None)
-            table = forecast(copy.run, past, level=level)
+            table = forecast(copy.run, past, horizon=horizon, level=level)
             rows = ((whole.starts[:-1] + known)[:, None] + np.arange(horizon)).ravel()
             table.insert(2, "cutoff", np.repeat(list(cutoffs.values()), horizon))
             table.insert(3, "y", whole.values[rows])
             tables.append(table if whole.observed is None else table[whole.observed[rows]])
         together = pd.concat(tables).sort_values(["unique_id", "cutoff", "ds"], kind="stable", ignore_index=True)
-        return like(df)(self._named(whole, whole.give_back(together)))
+        return like(df)(whole.form.in_own_words(whole.give_back(together)))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model as a run folder, which :meth:`load` and the command line read.
@@ -242,6 +256,7 @@ class Forecaster:
         loaded = cls.__new__(cls)
         loaded.config = replace(run.config, data=FRAME, series=())
         loaded.freq = run.data["frequency"]
+        loaded._given = {"window": run.config.window, "horizon": run.config.horizon}
         loaded._run, loaded._series, loaded._history, loaded._like = run, None, [], _as_it_is
         return loaded
 
@@ -250,9 +265,10 @@ class Forecaster:
         from qkan.datasets import series_from_frame
 
         frequency = None if self._run is not None and expected is not None else self.freq
-        return series_from_frame(
+        series = series_from_frame(
             df, missing=self.config.missing, frequency=frequency, expected=expected, **self._columns()
         )
+        return with_season(series, self.config.season)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
         """The series of a frame up to some of its times; what was said about it is not said again."""
@@ -260,9 +276,10 @@ class Forecaster:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataNotice)
-            return series_from_frame(
+            series = series_from_frame(
                 df, missing=self.config.missing, expected=frequency, until=until, **self._columns()
             )
+            return with_season(series, self.config.season)
 
     def _columns(self) -> dict[str, Any]:
         names = ("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols")
@@ -271,11 +288,18 @@ class Forecaster:
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
 
+        self.config = self._sized(series, val_size)
         split = LastSteps(val_size, at_least=self.config.trained_horizon)
         data = cut_windows(series, self.config, split=split)
         fitted = fit_forecaster(as_cut(self.config, data), data, progress=progress)
         fitted.check_converged()
-        self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), series, fitted.result.history
+        self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), data.series, fitted.result.history
+
+    def _sized(self, series: Series, val_size: int | None) -> TrainConfig:
+        """The options with the sizes that were given or that the season suggests."""
+        from qkan.datasets import LastSteps
+
+        return sized(self.config, series, self._given, LastSteps(val_size))
 
     def _with_future(self, series: Series | None, futr_df: Any) -> Series:
         from qkan.datasets import DataError, future_frame
@@ -286,23 +310,20 @@ class Forecaster:
         rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)
 
-    def _named(self, series: Series, table: pd.DataFrame) -> pd.DataFrame:
-        """The forecasts under the name of the model, ids and times under the names of the data."""
-        names = {column: column.replace("yhat", self.name, 1) for column in table.columns[2:]}
-        return series.form.in_own_words(table.rename(columns=names))
-
-    def _check_known(self, series: Series, known: np.ndarray, n_windows: int, step_size: int) -> None:
-        from qkan.datasets import DataError
-
-        short = np.flatnonzero(known < self.config.window)
-        if short.size:
-            index = int(short[0])
-            raise DataError(
-                f"series {series.ids[index]!r} has {series.lengths[index]} values, too few for n_windows={n_windows} "
-                f"with step_size={step_size}, horizon={self.config.horizon} and window={self.config.window}; "
-                "use fewer windows or drop the series"
-            )
-
 
 def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:
     return table
+
+
+def _check_known(series: Series, known: np.ndarray, sizes: tuple[int, int], n_windows: int, step_size: int) -> None:
+    """Refuse moments before which a series has less than a window; ``sizes`` are window and horizon."""
+    from qkan.datasets import DataError
+
+    window, horizon = sizes
+    short = np.flatnonzero(known < window)
+    if short.size:
+        index = int(short[0])
+        raise DataError(
+            f"series {series.ids[index]!r} has {series.lengths[index]} values, too few for n_windows={n_windows} "
+            f"with step_size={step_size}, horizon={horizon} and window={window}; use fewer windows or drop the series"
+        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qkan._util.drawing import take_texts_literally
 from qkan.kan.edge_activity import edge_activity
 from qkan.kan.symbolic_fit import edge_curves, layer_inputs, pick_layer
 from qkan.layers.edge_mask import edge_is_kept, kept_edges
@@ -176,7 +177,7 @@ def plot_network(
         axes.text(
             width / 2, -foot + 0.15 + 0.2 * (len(notes) - 1 - line), note, ha="center", fontsize=8, color="#555555"
         )
-    return figure
+    return take_texts_literally(figure)
 
 
 def _layers(network: QKAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
@@ -380,4 +381,4 @@ def plot_edge(network: QKAN, layer_index: int, output: int, input: int, x: Tenso
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    return figure
+    return take_texts_literally(figure)

@@ -1,4 +1,4 @@
-"""Ctrl-C, sent as a real signal to a real process."""
+"""Ctrl-C and SIGTERM, sent as real signals to real processes, and output that nobody reads."""
 
 import errno
 import os
@@ -12,6 +12,7 @@ from subprocess import PIPE
 import pytest
 
 from qkan.forecasting import load_run
+from qkan.forecasting.training.checkpoints import read_checkpoint
 
 # These models are too small for more than one thread, which would wait for the tests that run beside.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -20,14 +21,14 @@ LONG = ["--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "
 LONG += ["--patience", "200", "--batch-size", "64"]
 
 
-def interrupt_after(marker: bytes, process: subprocess.Popen[bytes], output: int) -> bytes:
-    """Send Ctrl-C once ``marker`` was printed; return all that was printed to ``output``."""
+def interrupt_after(marker: bytes, process: subprocess.Popen[bytes], output: int, number: int = signal.SIGINT) -> bytes:
+    """Send Ctrl-C, or another signal, once ``marker`` was printed; return all that was printed to ``output``."""
     seen = b""
     while marker not in seen:
         part = os.read(output, 65536)
         assert part, seen.decode()
         seen += part
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.wait(timeout=60)
     return seen
 
@@ -98,3 +99,54 @@ def test_interrupted_comparison_says_how_to_go_on(tmp_path: Path, monkeypatch: p
         130,
         f"\nInterrupted. The finished runs are in {tmp_path}: the same command goes on there.\n",
     )
+
+
+def test_sigterm_ends_as_ctrl_c_does_with_the_code_143(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with subprocess.Popen([*TRAIN, *LONG, "--out", out], stdout=PIPE, stderr=PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        interrupt_after(b"epoch 10/200", process, process.stdout.fileno(), signal.SIGTERM)
+        errors = process.stderr.read().decode()
+    assert process.returncode == 143
+    assert errors == f"\nInterrupted. Go on with: qkan train lstm --out {out} --resume\n"
+    assert not (out / "manifest.json").exists(), "a training that was cut off is no finished run"
+    assert "state_dict" in read_checkpoint(out / "checkpoint" / "last.ckpt"), "the checkpoint is whole"
+
+
+def test_sigterm_to_a_training_of_two_processes(tmp_path: Path) -> None:
+    """Sent to the whole group, as ``timeout`` and Slurm do."""
+    command = [*TRAIN, *LONG, "--devices", "2", "--out", tmp_path / "run"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if b"epoch 10/200" in line:
+                break
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+        errors = process.stderr.read().decode()  # ends only when the other process has ended too
+    assert process.returncode == 143
+    assert errors == f"\nInterrupted. Go on with: qkan train lstm --out {tmp_path / 'run'} --resume\n"
+
+
+def test_a_reader_that_goes_away_does_not_stop_a_training(tmp_path: Path) -> None:
+    command = [*TRAIN, "--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "3", "--out", tmp_path]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, b"")
+    assert len(load_run(tmp_path).history) == 3
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_no_disk_takes_is_one_line(unbuffered: str) -> None:
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "qkan.cli", "data", "list"]
+        done = subprocess.run(command, stdout=full, stderr=PIPE, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"Error: cannot write to the standard output: No space left on device\n"

@@ -114,6 +114,7 @@ def test_describe_is_what_a_run_remembers():
         "name": "hours",
         "series": 1,
         "points": 3,
+        "lengths": [3],
         "frequency": "h",
         "step": None,
         "named": True,

@@ -32,11 +32,12 @@ class RidgeBaseline:
     """
 
     def __init__(self, data: ForecastData) -> None:
-        from qkan.datasets.windows import season_phases, seasons_of
+        from qkan.datasets.windows import season_phases
 
         self.data, self.horizon = data, data.horizon
         series = data.series
-        self.seasons = seasons_of(series, data.boundaries[:, 0], "auto")
+        longest = int(data.boundaries[:, 0].max())
+        self.seasons = tuple(season for season in series.season if 2 * season <= longest)
         self.lags = min(MOST_LAGS, data.window)
         self.values = data.train.values[:, 0].astype(np.float64)
         ahead = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons)]

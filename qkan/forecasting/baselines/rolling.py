@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.baselines.simple import repeat_season
-from qkan.forecasting.baselines.statistical import CannotFit, Rolled, exponential_smoothing, sarima, theta
+from qkan.forecasting.baselines.smoothing import exponential_smoothing
+from qkan.forecasting.baselines.statistical import CannotFit, Rolled, sarima, theta
 from qkan.forecasting.evaluation.frames import bounds, check_levels, check_season, require_columns
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class BaselineForecasts:
         frame: A cross-validation frame with a column ``step``. A baseline that could not be fitted to a series is NaN
             there; one that could be fitted to none has a column of NaN, too.
         failures: Columns model, unique_id, reason; one row for every baseline that a series does not have.
-        choices: Columns model, unique_id, choice: the order of SARIMA, the trend of ETS, the season of Theta.
+        choices: Columns model, unique_id, choice: the order of SARIMA, the form of ETS, the season of Theta.
     """
 
     frame: pd.DataFrame

@@ -17,16 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from qkan.forecasting.baselines.simple import repeat_season
-
 MAX_FIT = 2000
 """A model is fitted on at most this many values, the last ones before the first origin."""
 MAX_SARIMA_SEASON = 60
 """Longest season with seasonal terms in SARIMA: its state has a number for every step of it, and time grows with the
 square. Longer seasons are a sum of harmonics."""
-MAX_ESTIMATED_SEASON = 24
-"""Up to this season exponential smoothing estimates its initial season; beyond, statsmodels' heuristic sets it."""
-
 SEASONAL_ORDERS = (((1, 0, 1), (0, 1, 1)), ((2, 0, 0), (0, 1, 1)), ((1, 0, 1), (1, 1, 0)))
 """Orders (p, d, q), (P, D, Q) of SARIMA for a seasonal series; all difference alike, so that their AICs compare."""
 HARMONICS = 10
@@ -55,10 +50,14 @@ class Rolled:
     choice: str
 
 
-def exponential_smoothing(values: np.ndarray, known: int, first: np.ndarray, horizon: int, season: int) -> Rolled:
-    """Exponential smoothing with additive errors and season: no trend, or a damped one, by AIC (statsmodels ETSModel).
+def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, season: int) -> Rolled:
+    """Seasonal ARIMA of the order in a short list that has the smallest AIC (statsmodels SARIMAX).
 
-    Hyndman, Koehler, Ord and Snyder (2008), Forecasting with Exponential Smoothing, ch. 2 and table 6.1.
+    A season beyond :data:`MAX_SARIMA_SEASON` is taken away first, as the least-squares sum of harmonics in the known
+    part (harmonic regression, in two steps: Hyndman and Athanasopoulos, section 10.5), and added again.
+
+    Standard errors are those of a long known past, sigma^2 (1 + psi_1^2 + ... + psi_(h-1)^2): Box and Jenkins (1976),
+    Time Series Analysis, ch. 5.
 
     Args:
         values: All values of the series, (points,).
@@ -68,59 +67,12 @@ def exponential_smoothing(values: np.ndarray, known: int, first: np.ndarray, hor
         season: Period in steps; 1 means none.
 
     Raises:
-        CannotFit: fewer than two seasons, or 10 values, are known.
-    """
-    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
-
-    begin = _fitting_part(known, max(10, 2 * season + 1), season)
-    options: dict[str, Any] = {"error": "add"}
-    if season > 1:
-        options.update(seasonal="add", seasonal_periods=season)
-    initial = "estimated" if season <= MAX_ESTIMATED_SEASON else "heuristic"
-    trends: tuple[dict[str, Any], ...] = ({"trend": None}, {"trend": "add", "damped_trend": True})
-    with _quietly():
-        fits = [
-            ETSModel(values[begin:known], initialization_method=initial, **options, **trend).fit(disp=False)
-            for trend in trends
-        ]
-        best = min(range(2), key=lambda index: np.nan_to_num(fits[index].aic, nan=np.inf, posinf=np.inf))
-        # The heuristic would look at later values for its first state, so the first state is given.
-        names = ("level", *(["trend"] if best == 1 else []), *(["seasonal"] if season > 1 else []))
-        start = {f"initial_{name}": getattr(fits[best], f"initial_{name}") for name in names}
-        moved = ETSModel(values[begin:], initialization_method="known", **start, **options, **trends[best])
-        rolled = moved.smooth(np.asarray(fits[best].params)[: len(moved.param_names)])
-    origin = first - begin - 1
-    damped = best == 1
-    phi, alpha = (rolled.phi if damped else 0.0), rolled.alpha
-    damping = np.cumsum(phi ** np.arange(1, horizon + 1))
-    mean = np.repeat(np.asarray(rolled.level)[origin, None], horizon, axis=1)
-    weights = np.full(horizon, alpha)  # of an error on the forecast 1, 2, ... steps later
-    if damped:
-        mean = mean + np.asarray(rolled.slope)[origin, None] * damping
-        weights = weights + rolled.beta * damping
-    if season > 1:
-        mean = mean + repeat_season(np.asarray(rolled.season), origin + 1, season, horizon)
-        weights = weights + rolled.gamma * (np.arange(1, horizon + 1) % season == 0)
-    variance = fits[best].mse * (1 + np.concatenate([[0.0], np.cumsum(np.square(weights))[:-1]]))
-    return Rolled(mean, np.sqrt(variance), "damped trend" if damped else "no trend")
-
-
-def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, season: int) -> Rolled:
-    """Seasonal ARIMA of the order in a short list that has the smallest AIC (statsmodels SARIMAX).
-
-    A season beyond :data:`MAX_SARIMA_SEASON` is taken away first, as the least-squares sum of harmonics in the known
-    part (harmonic regression, in two steps: Hyndman and Athanasopoulos, section 10.5), and added again.
-
-    Standard errors are those of a long known past, sigma^2 (1 + psi_1^2 + ... + psi_(h-1)^2): Box and Jenkins (1976),
-    Time Series Analysis, ch. 5. Arguments as for :func:`exponential_smoothing`.
-
-    Raises:
         CannotFit: fewer than three seasons, or 20 values, are known, or they are constant once differenced.
     """
     from statsmodels.tsa.arima_process import arma2ma
     from statsmodels.tsa.statespace.sarimax import SARIMAX
 
-    begin = _fitting_part(known, max(20, 3 * season), season)
+    begin = fitting_part(known, max(20, 3 * season), season)
     if season > MAX_SARIMA_SEASON:
         wave = _harmonics(values, begin, known, season)
         rest = sarima(values - wave, known, first, horizon, 1)
@@ -133,7 +85,7 @@ def sarima(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seas
         raise CannotFit("the known values are constant once differenced")
     unit = float(np.sqrt(np.mean(np.square(fitted))))  # the optimiser wants numbers near 1
     best = None
-    with _quietly():
+    with quietly():
         for order, seasonal_order in _orders_once_differenced(season):
             model = SARIMAX(fitted / unit, order=order, seasonal_order=seasonal_order)
             result = model.fit(disp=False, maxiter=100)
@@ -201,8 +153,8 @@ def theta(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seaso
     from scipy.signal import lfilter
     from statsmodels.tsa.forecasting.theta import ThetaModel
 
-    begin = _fitting_part(known, max(5, 2 * season + 1), season)
-    with _quietly():
+    begin = fitting_part(known, max(5, 2 * season + 1), season)
+    with quietly():
         model = ThetaModel(values[begin:known], period=max(season, 2), deseasonalize=season > 1)
         result = model.fit()
         seasonal = result.forecast_components(season)["seasonal"].to_numpy() if season > 1 else np.zeros(1)
@@ -224,7 +176,7 @@ def theta(values: np.ndarray, known: int, first: np.ndarray, horizon: int, seaso
     return Rolled(mean, None, f"season {kind}")
 
 
-def _fitting_part(known: int, least: int, season: int) -> int:
+def fitting_part(known: int, least: int, season: int) -> int:
     """Return the row where fitting begins."""
     if known < least:
         raise CannotFit(f"only {known} values before the first origin, at least {least} needed for season {season}")
@@ -232,7 +184,7 @@ def _fitting_part(known: int, least: int, season: int) -> int:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep estimation warnings off the user's terminal: what could not be estimated is reported by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

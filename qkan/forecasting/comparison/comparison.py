@@ -78,6 +78,7 @@ def compare(
     """
     from qkan.forecasting.comparison.panel_scores import score_baselines
     from qkan.forecasting.data.load import as_cut, load_windows
+    from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
 
@@ -93,7 +94,8 @@ def compare(
             write_json(out / _ENVIRONMENT, describe_environment(device))
         _train_missing(out, config, data, points, records, progress)
         baselines, failures = score_baselines(data, config.baselines, workers.processes_of(config))
-        comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures)
+        none = without_mase(mase_scale(data))
+        comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures, none)
     progress.finish()
     return comparison
 
@@ -134,7 +136,7 @@ def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite
         if not overwrite:
             raise RunError(
                 f"the comparison in {out} was made with {difference}; choose another folder, or pass overwrite=True "
-                "(--overwrite) to start anew"
+                "to start anew"
             )
         (out / _RUNS).unlink(missing_ok=True)
     elif not holds_nothing(out):
@@ -187,18 +189,22 @@ def write_comparison(
     records: list[Record],
     baselines: Scores,
     failures: Sequence[Mapping[str, Any]] = (),
+    without_mase: int = 0,
 ) -> Comparison:
     """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
     import pandas as pd
 
     from qkan.forecasting.comparison.plots import save_comparison_plot
     from qkan.forecasting.comparison.tables import comparison_page, main_table, points_table
+    from qkan.forecasting.runs.plots import draw_or_warn
 
     out = Path(config.out)
     all_points = points_table(config, points, records)
     table = main_table(all_points, baselines)
     write_text(out / "points.csv", csv_text(all_points))
     write_text(out / "comparison.csv", csv_text(table))
-    write_text(out / "comparison.md", comparison_page(config, series, table, all_points, skipped, failures))
-    save_comparison_plot(out / "comparison.png", all_points, baselines, title=series.name, unit=series.unit)
+    page = comparison_page(config, series, table, all_points, skipped, failures, without_mase)
+    write_text(out / "comparison.md", page)
+    plot = out / "comparison.png"
+    draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, baselines, title=series.name, unit=series.unit))
     return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))

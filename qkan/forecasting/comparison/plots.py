@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.config import CELL_NAMES
 from qkan.forecasting.runs.plots import BLACK, GREY, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _COLOURS = {
     "qlstm": "#e69f00",
     "gr-kan": "#882255",
 }
-_FAMILIES = {"classical (lstm, gru)": ("lstm", "gru"), "circuit (qkan, hqkan)": ("qkan", "hqkan")}
+_FAMILIES = {"LSTM and GRU": ("lstm", "gru"), "QKAN-LSTM and HQKAN-LSTM": ("qkan", "hqkan")}
 
 
 def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -54,10 +55,17 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
         spread = np.abs(own[["mae_min", "mae_max"]].to_numpy().T - own["mae_median"].to_numpy())
         colour = _COLOURS[str(cell)]
         axes.errorbar(
-            own["parameters"], own["mae_median"], yerr=spread, label=cell, color=colour, marker="o", ms=5, capsize=3
+            own["parameters"],
+            own["mae_median"],
+            yerr=spread,
+            label=CELL_NAMES[str(cell)],
+            color=colour,
+            marker="o",
+            ms=5,
+            capsize=3,
         )
     fronts = {"front of all": tuple(_COLOURS), **_FAMILIES}
-    styles = {"front of all": ("o", 13, BLACK), "classical (lstm, gru)": ("s", 10, "#0072b2")}
+    styles = {"front of all": ("o", 13, BLACK), "LSTM and GRU": ("s", 10, "#0072b2")}
     for name, cells in fronts.items():
         own = points[points["cell"].isin(cells)]
         front = own.iloc[pareto_front(own["parameters"].to_numpy(), own["mae_median"].to_numpy())]

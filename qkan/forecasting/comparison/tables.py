@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.comparison.plan import Point, Record, Skipped, choose_learning_rate
-from qkan.forecasting.config import CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
-_SPREAD_METRICS = ("mae", "mse", "r2", "scaled_mse", "median_mae", "coverage", "width")
+_SPREAD_METRICS = ("mae", "mse", "r2", "mase", "scaled_mse", "median_mae", "coverage", "width")
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -95,12 +95,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, row in table.iterrows():
         text = {
-            "cell": row["cell"],
+            "model": CELL_NAMES.get(row["cell"], row["cell"]),
             "hidden": optional(row, "hidden_size", ".0f"),
             "parameters": f"{row['parameters']:,.0f}",
             "MAE": spread(row, "mae"),
             "MSE": spread(row, "mse"),
             "R2": spread(row, "r2"),
+            "MASE": spread(row, "mase"),
             "scaled MSE": spread(row, "scaled_mse"),
             **{title: spread(row, metric) for metric, title in _PANEL_TITLES.items() if f"{metric}_median" in table},
             "lr": optional(row, "lr", "g") + ("*" if row.get("lr_at_edge") is True else ""),
@@ -109,23 +110,24 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
             if f"{name}_change" in table:
                 change = optional(row, f"{name}_change", "+.1f")
-                text[f"{title} vs {REFERENCE}"] = change if change == "-" else f"{change} %"
+                text[f"{title} vs {CELL_NAMES[REFERENCE]}"] = change if change == "-" else f"{change} %"
         rows.append(text)
     return pd.DataFrame(rows)
 
 
 _PANEL_WORDS = (
-    "MAE, MSE and R2 are pooled over all series; median MAE is the median over the series of their mean absolute "
-    "errors. Coverage counts the test targets inside 90 % intervals that are made alike for every row: "
-    "split-conformal, per series and step, from the errors on the validation part. Statistical baselines see the "
-    "values up to each origin with parameters that were fitted on the training part.\n"
+    "MAE, MSE and R2 are pooled over all series, MASE is the mean over the series that have one; median MAE is the "
+    "median over the series of their mean absolute errors. Coverage counts the test targets inside 90 % intervals "
+    "that are made alike for every row: split-conformal, per series and step, from the errors on the validation part. "
+    "Statistical baselines see the values up to each origin with parameters that were fitted on the training part.\n"
 )
 
 
 def _circuit_options(config: CompareConfig) -> str:
     """The options of the circuit cells, for the page that a comparison leaves."""
-    shown = ", ".join(f"{name} {getattr(config, name)}" for name in sorted(set().union(*CELL_OPTIONS.values())))
-    return f"Options of the cells that have them: {shown}; gate bias {config.bias}."
+    names = sorted(set().union(*(CELL_OPTIONS[cell] for cell in config.cells)))
+    shown = ", ".join(f"{name} {getattr(config, name)}" for name in names if getattr(config, name) is not None)
+    return (f"Options of the cells that have them: {shown}; " if shown else "") + f"gate bias {config.bias}."
 
 
 def _table(results: pd.DataFrame) -> str:
@@ -139,6 +141,7 @@ def comparison_page(
     points: pd.DataFrame,
     skipped: list[Skipped],
     failures: Sequence[Mapping[str, Any]],
+    without_mase: int,
 ) -> str:
     """Return the text of ``comparison.md``."""
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
@@ -149,11 +152,16 @@ def comparison_page(
         f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
         f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "
         "validation error chose. "
-        "A star marks a choice at the edge of these rates. `lstm` and `gru` are PyTorch's and count both of their "
+        "A star marks a choice at the edge of these rates. LSTM and GRU are PyTorch's and count both of their "
         "bias vectors. Seconds are those of runs that shared the machine. The fronts of the plot describe test "
         "errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
+        *(
+            [f"{without_mase} of {len(series.ids)} series have no MASE: their training part repeats itself.\n"]
+            if without_mase
+            else []
+        ),
         "## Each cell at its best size (by validation error)\n",
         _table(table),
         "## All sizes\n",
@@ -162,7 +170,8 @@ def comparison_page(
     if skipped or failures:
         lines.append("## Left out\n")
         lines += [
-            f"- `{skip.cell}` at {skip.budget} parameters: its smallest model has {skip.smallest}." for skip in skipped
+            f"- {CELL_NAMES[skip.cell]} at {skip.budget} parameters: its smallest model has {skip.smallest}."
+            for skip in skipped
         ]
     lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
     return "\n".join(lines).rstrip() + "\n"

@@ -16,7 +16,7 @@ from qkan.forecasting.training.worker_processes import start_alone
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
-_TEST_METRICS = ("mae", "mse", "rmse", "r2", "scaled_mse")
+_TEST_METRICS = ("mae", "mse", "rmse", "r2", "mase", "scaled_mse")
 _MOST_DEFAULT_WORKERS = 8
 _data: ForecastData | None = None  # of this worker process; set once by `start`
 

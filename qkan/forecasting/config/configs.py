@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from qkan.forecasting.config.options import (
     CALENDAR,
+    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     COMPARED_CELLS,
@@ -51,6 +52,8 @@ class DataAndTrainingOptions:
     future_cols: tuple[str, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
+    freq: str | None = None
+    season: str | tuple[int, ...] = "auto"
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -65,7 +68,6 @@ class DataAndTrainingOptions:
     horizon: int = 1
     level: str = "last"
     skip: int = 4
-    season: str | tuple[int, ...] = "auto"
     season_encoding: str = "circuit"
     season_terms: int = 3
     season_reps: int = 3
@@ -200,6 +202,11 @@ class TrainConfig(DataAndTrainingOptions):
                     f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
                     f"leave it out or choose one of the cells {takers}"
                 )
+
+    @property
+    def model_name(self) -> str:
+        """What the trained model is called wherever it is named: ``QKAN-LSTM``, ``LSTM``, ..."""
+        return CELL_NAMES[self.cell]
 
     @property
     def processes(self) -> int:

@@ -39,7 +39,7 @@ CELL_NAMES: dict[str, str] = {
     "qlstm": "QLSTM",
     "gr-kan": "GR-KAN-LSTM",
 }
-"""What the columns of forecasts are called, by cell."""
+"""What a trained model is called in columns of forecasts, tables and plots, by cell."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
@@ -121,12 +121,14 @@ class Option:
 
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
-        if not isinstance(self.kind, Several | Split) or isinstance(value, str | bytes | dict | set):
+        if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
             return value
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
-        return tuple(value) if isinstance(value, Iterable) else value
+        value = tuple(value) if isinstance(value, Iterable) else value
+        whole = isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value)
+        return tuple(sorted(value)) if whole else value
 
     def check(self, name: str, value: object) -> None:
         """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""
@@ -170,6 +172,11 @@ OPTIONS: dict[str, Option] = {
         "by its own last window.",
         Choice(NEW_SERIES),
     ),
+    "freq": Option(
+        "Step between two times of the file: an alias of pandas such as h, 5min or MS.  [default: found in the times]",
+        TEXT,
+        True,
+    ),
     "past_cols": Option("Covariates of the file known up to now only, separated by commas.", COLUMNS),
     "future_cols": Option(
         "Covariates of the file known in advance; for the steps to predict, the file goes on with rows without a "
@@ -205,19 +212,24 @@ OPTIONS: dict[str, Option] = {
     "qubits": Option("Qubits of each gate's circuit (qlstm).", Whole(1, 12)),
     "circuit_layers": Option("Entangling layers of each gate's circuit (qlstm).", Whole(1, 64)),
     "bias": Option("Bias of the gates.", FLAG),
-    "window": Option("Past values that the model sees, in steps.", Whole(1, 100_000)),
-    "horizon": Option("Future values to predict, in steps.", HORIZON),
+    "season": Option(
+        "Seasons in steps, separated by commas; none; or auto: those of the series or usual for the step of its times, "
+        "else those that the training part shows.",
+        SEASON,
+    ),
+    "window": Option(
+        "Past values that the model sees, in steps.  [default: two of the shortest season of up to 48 steps, or 12]",
+        Whole(1, 100_000),
+    ),
+    "horizon": Option(
+        "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
+    ),
     "level": Option(
         "What is taken from every window and put back on its forecast: its last value, its mean, mean and scale "
         "(window), or nothing.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
-    "season": Option(
-        "Seasons, in steps, separated by commas; none; or auto: those that the data declare, or else that the training "
-        "part shows.",
-        SEASON,
-    ),
     "season_encoding": Option(
         "How the model sees the season: a circuit of the phase, sines and cosines, or a table with a number per step.",
         Choice(SEASON_ENCODINGS),

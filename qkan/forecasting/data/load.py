@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from qkan.forecasting.data.batches import WindowTensors
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
     from qkan.datasets.windows import Split, Windows
+
+
+_Config = TypeVar("_Config", bound=DataAndTrainingOptions)
+_LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 
 
 def load_series_of(
@@ -34,9 +39,11 @@ def load_series_of(
     from qkan.datasets import resolve_series
 
     source = config.data if data is None else data
-    return resolve_series(
+    frequency: Any = config.freq
+    series = resolve_series(
         source,
         expected=expected,
+        frequency=int(frequency) if frequency is not None and frequency.isdecimal() else frequency,
         time_col=config.time_col,
         time_format=config.time_format,
         sep=config.sep,
@@ -49,6 +56,43 @@ def load_series_of(
         missing=config.missing,
         series=config.series,
     )
+    return with_season(series, config.season)
+
+
+def with_season(series: Series, season: str | Sequence[int]) -> Series:
+    """Return a series with the seasons that were asked for; ``auto`` leaves those that it has."""
+    if season == "auto":
+        return series
+    return replace(series, season=() if isinstance(season, str) else tuple(season))
+
+
+def default_sizes(series: Series, split: Split) -> tuple[int, int] | None:
+    """Return the window and the horizon that the season of a series suggests: two of the shortest season, and one.
+
+    Both are smaller where a series of median length does not hold them. ``None`` for a series without a season, or with
+    one of more than 48 steps, which would take long to train.
+    """
+    if not series.season or series.season[0] > _LONGEST_SEASON:
+        return None
+    season, length = series.season[0], int(np.median(series.lengths))
+    train, end = split.boundaries(length)
+    parts = [end - train] * split.has_validation + [length - end] * split.has_test
+    horizon = max(1, min(season, train // 3, *parts))
+    return max(1, min(2 * season, (train - horizon) // 2)), horizon
+
+
+def sized(config: _Config, series: Series, given: Mapping[str, int | None], split: Split | None = None) -> _Config:
+    """Return the options with the window and horizon that were given, or those of :func:`default_sizes`.
+
+    Without a season they stay as they are.
+    """
+    from qkan.datasets import SplitFractions
+
+    found = default_sizes(series, SplitFractions(*config.split) if split is None else split)
+    window, horizon = found or (config.window, config.horizon)
+    if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
+        horizon = 1  # more steps have no intervals
+    return replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
 
 
 def load_windows(config: DataAndTrainingOptions) -> ForecastData:
@@ -72,6 +116,8 @@ def cut_windows(
 ) -> ForecastData:
     """Split, scale and window a series as a configuration says, or with ``scaler``, the one a model was trained with.
 
+    Series that are too short are left out with a :class:`~qkan.datasets.DataNotice`, unless all are.
+
     Args:
         series: The data.
         config: How.
@@ -81,22 +127,50 @@ def cut_windows(
     Raises:
         DataError: the series is too short for a window in every part.
     """
-    from qkan.datasets import SplitFractions, make_forecast_data
+    from qkan.datasets import SplitFractions, make_forecast_data, seasons_of, too_short
 
+    split = SplitFractions(*config.split) if split is None else split
+    if scaler is None or config.season == "auto":
+        found = seasons_of(series, split, config.season)
+        series, config = with_season(series, found or config.season), replace(config, season=found or "none")
+    sizes: dict[str, Any] = {
+        "window": config.context,
+        "horizon": config.horizon,
+        "split": split,
+        "trained_horizon": config.trained_horizon,
+    }
+    earlier = f", and seasonal lags {config.context - config.window} steps before it," * (
+        config.context > config.window
+    )
+    why = f"too short for window={config.window}{earlier} and horizon={config.horizon}"
+    series, kept = long_enough(series, too_short(series, **sizes), why)
+    if scaler is not None and len(kept) < len(scaler.ids):
+        scaler = scaler.pick(kept, series.ids)
     return make_forecast_data(
         series,
-        window=config.window,
-        horizon=config.horizon,
-        split=SplitFractions(*config.split) if split is None else split,
         scaler=config.scaler if scaler is None else scaler,
         calendar=config.calendar,
-        seasons=config.season,
-        seasonal_lags=config.seasonal_lags,
-        trained_horizon=config.trained_horizon,
+        seasons=config.seasons,
+        **sizes,
     )
 
 
-_Config = TypeVar("_Config", bound=DataAndTrainingOptions)
+def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, list[int]]:
+    """Return the series without its short ones, said in a notice, and the places of the others; all if all are short.
+
+    Args:
+        series: One or many series.
+        short: Which are, bool (series,).
+        why: What they are, in words.
+    """
+    from qkan.datasets import keep_series, left_out, notice
+
+    if short.all() or not short.any():
+        return series, list(range(len(series.ids)))
+    kept = np.flatnonzero(~short).tolist()
+    names = [name for name, own in zip(series.ids, short, strict=True) if own]
+    notice(left_out(names, len(series.ids), why))
+    return keep_series(series, [series.ids[place] for place in kept]), kept
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:

@@ -30,20 +30,10 @@ def interval_columns(config: DataAndTrainingOptions, level: Sequence[float] | fl
 
     Args:
         config: Of the model.
-        level: Percentages of the wanted intervals; ``None`` takes all that the model was trained for.
-
-    Raises:
-        ValueError: the model was not trained for a level.
+        level: Percentages of the wanted intervals, of those that the model was trained for; ``None`` takes all.
     """
     level = as_levels(level)
     trained = config.interval_levels
-    for wanted in level or ():
-        if wanted not in trained:
-            has = f"the levels {', '.join(f'{one:g}' for one in trained)}" if trained else "no intervals"
-            raise ValueError(
-                f"level {wanted!r} was asked for, but the model was trained for {has}; "
-                "train it with loss='quantile' and the levels you need"
-            )
     places = {one: place for place, one in enumerate(trained)}
     columns = {}
     for one in trained if level is None else level:

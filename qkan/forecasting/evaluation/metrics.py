@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 METRICS: tuple[str, ...] = ("mae", "mse", "rmse", "r2", "smape", "mase", "scaled_mse")
 """What :func:`forecast_metrics` gives."""
 
+_ROUNDING = 1e-13  # of values: differences below this share of them are none
+
 Scores = dict[str, dict[str, float | None]]
 """Metrics by forecast: ``"model"`` first, then the baselines."""
 
@@ -50,14 +52,15 @@ def seasonal_change(values: np.ndarray, season: int, observed: np.ndarray | None
         observed: bool (points,), False where a value was filled; ``None`` means nowhere. Filled values do not count.
 
     Returns:
-        A number in the unit of the values; NaN if no two values are one season apart, or all differences are 0.
+        A number in the unit of the values; NaN if no two values are one season apart, or all differences are 0 up to
+        rounding.
     """
     changes = np.abs(values[season:] - values[:-season])
     known = np.isfinite(changes)
     if observed is not None:
         known &= observed[season:] & observed[:-season]
     mean = float(changes[known].mean()) if known.any() else 0.0
-    return mean if mean > 0 else math.nan
+    return mean if mean > _ROUNDING * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) else math.nan
 
 
 def point_losses(y: np.ndarray, forecast: np.ndarray, scale: np.ndarray | float) -> dict[str, np.ndarray]:
@@ -78,6 +81,28 @@ def point_losses(y: np.ndarray, forecast: np.ndarray, scale: np.ndarray | float)
         "smape": 200 * np.divide(error, sizes, out=np.zeros_like(error), where=sizes != 0),
         "mase": error / scale,
     }
+
+
+def mean_mase(losses: np.ndarray, series: np.ndarray) -> float:
+    """Return the MASE of several series: the mean of theirs, of those that have one; NaN if none has.
+
+    Hyndman and Koehler (2006), section 5, and the M4 competition average over series, so that a long one counts no
+    more than a short one.
+
+    Args:
+        losses: ``mase`` of :func:`point_losses`, (forecasts,); NaN where the series has no scale.
+        series: Which series each belongs to, (forecasts,).
+    """
+    import pandas as pd
+
+    own = pd.Series(losses).groupby(np.asarray(series)).mean()
+    return float(own.mean())
+
+
+def without_mase(scales: Iterable[float]) -> int:
+    """Return how many series have no MASE, given those of :func:`seasonal_change`: their training part repeats itself,
+    or is too short."""
+    return sum(not math.isfinite(scale) for scale in scales)
 
 
 def pinball_loss(y: np.ndarray, forecast: np.ndarray, quantile: float) -> np.ndarray:
@@ -105,6 +130,8 @@ def mase_scale(data: ForecastData) -> np.ndarray:
 def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "test") -> dict[str, float | None]:
     """Return the errors of a forecast of all observed targets of a part, pooled over series, windows and steps.
 
+    Only MASE is that of :func:`mean_mase`.
+
     Args:
         data: The windows.
         predictions: Original units, (N, horizon), one row per window of the part.
@@ -114,7 +141,7 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
         ``mae``, ``rmse`` in the unit of the series, ``mse`` in its square, ``r2``, ``smape`` in percent (0 to 200),
         ``mase`` (against the seasonal naive forecast of the training part), ``scaled_mse`` (of scaled values).
         ``None`` where one is not defined: ``r2`` of constant targets or ones whose squares are
-        too small for a float64, ``mase`` of a series whose training part repeats itself.
+        too small for a float64, ``mase`` where the training part of every series repeats itself.
 
     Raises:
         ValueError: the shape of the predictions is not that of the targets.
@@ -170,12 +197,13 @@ def _losses_of(data: ForecastData, predictions: np.ndarray, part: Part, scales: 
 
 def _metrics(losses: Mapping[str, np.ndarray], rows: slice) -> dict[str, float | None]:
     y = losses["y"][rows]
-    found = {name: float(losses[name][rows].mean()) for name in ("mae", "mse", "smape", "mase", "scaled_mse")}
+    found = {name: float(losses[name][rows].mean()) for name in ("mae", "mse", "smape", "scaled_mse")}
+    mase = mean_mase(losses["mase"][rows], losses["series"][rows])
     variance = float(y.var())
     more: dict[str, float | None] = {
         "rmse": found["mse"] ** 0.5,
         "r2": 1 - found["mse"] / variance if np.ptp(y) > 0 and variance > 0 else None,
-        "mase": None if math.isnan(found["mase"]) else found["mase"],
+        "mase": None if math.isnan(mase) else mase,
     }
     every = {**found, **more}
     return {name: every[name] for name in METRICS}
@@ -192,7 +220,8 @@ class Accuracy:
     Attributes:
         per_series: One row per series and model, with ``unique_id`` and ``n``, the number of forecasts.
         pooled: One row per model over all forecasts, with ``series`` and ``n``: a model that lacks a series is
-            averaged over the others, so compare it only with models that have as many.
+            averaged over the others, so compare it only with models that have as many. ``mase`` is that of
+            :func:`mean_mase`, and numbers of intervals are those of the series that have one.
         median: One row per model, with ``series``: the median of ``per_series`` over the series.
     """
 
@@ -257,6 +286,8 @@ def accuracy(
         raise ValueError("no model of the frame has a forecast of any series; leave out the models that have none")
     losses["model"] = pd.Categorical(losses["model"], names)  # tables keep the order of the models
     per_series, pooled = _means(losses, ["unique_id", "model"]), _means(losses, ["model"])
+    own = losses.groupby("model", observed=True, sort=True)[["mase", "unique_id"]]
+    pooled["mase"] = [mean_mase(group["mase"].to_numpy(), group["unique_id"].to_numpy()) for _, group in own]
     series = per_series.groupby("model", observed=True).size()
     median = _means(per_series.drop(columns=["unique_id", "n"]), ["model"], "median").drop(columns="n")
     for table in (pooled, median):
@@ -292,14 +323,15 @@ def _frame_losses(frame: pd.DataFrame, model: str, scale: np.ndarray, levels: Se
 
 
 def _means(losses: pd.DataFrame, by: list[str], centre: str = "mean") -> pd.DataFrame:
-    """Return size ``n`` and means (or medians) by group; NaN where a number is missing in the group.
+    """Return size ``n`` and means (or medians) by group, of the series that have a number; NaN where none has it.
 
-    An average over the forecasts for which a number happens to be defined would flatter the model.
+    What a model may lack, it lacks for whole series (:func:`check_frame` sees to it): MASE where the training part has
+    no scale, intervals where there was nothing to calibrate them with.
     """
     numbers = [name for name in losses if name not in ("unique_id", "model")]
     groups = losses.groupby(by, observed=True)
     size = groups.size()
-    table = groups[numbers].agg(centre).where(groups[numbers].count().eq(size, axis=0))
+    table = groups[numbers].agg(centre)
     if centre == "mean":
         table["rmse"] = np.sqrt(table["rmse"])
     table.insert(0, "n", size)

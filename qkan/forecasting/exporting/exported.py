@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +66,7 @@ class Exported:
     scaler: Scaler = field(repr=False)
     data: dict[str, Any]
     margin: float | None
+    validation: ClassVar[None] = None  # a program has no room for the errors of thousands of series
 
     def predict(
         self,
@@ -76,7 +77,10 @@ class Exported:
         level: Sequence[float] | float | None = None,
         new_series: str = "refuse",
     ) -> pd.DataFrame:
-        """Forecast what follows the last value of every series; all as of :func:`qkan.forecasting.predict`."""
+        """Forecast what follows the last value of every series; all as of :func:`qkan.forecasting.predict`.
+
+        A program holds no errors to make conformal intervals from; a run does.
+        """
         return predict(self, data=data, horizon=horizon, future=future, level=level, new_series=new_series)
 
 

@@ -125,7 +125,7 @@ def _check_options(path: Path, format: str, margin: float) -> None:
 def _all_windows(run: Run, data: str | Path | Series | None) -> WindowTensors:
     """All windows of the data, whatever part they belong to, with the steps that the model itself predicts."""
     from qkan.datasets import LastSteps
-    from qkan.forecasting.runs.inference import scaler_for, series_of
+    from qkan.forecasting.runs.run_data import scaler_for, series_of
 
     series = series_of(run, data)
     return tensors(cut_windows(series, run.config, scaler_for(run, series), split=LastSteps(0)).train)

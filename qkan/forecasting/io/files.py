@@ -170,7 +170,7 @@ def check_new_file(path: Path, overwrite: bool) -> None:
     with _explained(path):
         files.check_replaceable(path)
     if os.path.lexists(path) and not overwrite:
-        raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True (--overwrite)")
+        raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True")
 
 
 def holds_nothing(folder: Path) -> bool:

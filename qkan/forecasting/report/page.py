@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.evaluation.frames import check_frame, check_levels, check_models, interval_levels_of_all
-from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales
+from qkan.forecasting.evaluation.calibration import without_beside
+from qkan.forecasting.evaluation.frames import (
+    check_frame,
+    check_levels,
+    check_models,
+    interval_levels_of_all,
+    model_columns,
+)
+from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales, without_mase
 from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
 from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
 from qkan.forecasting.io.files import check_new_file, make_folder, write_output
@@ -84,7 +92,7 @@ def write_report(
         "commands": commands,
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
         **_results(checked, found, reference, scales, unit),
-        **_residuals(checked, season),
+        **_residuals(checked, without_beside(model_columns(checked)), season),
         **_plots(checked, found, reference, wanted, unit),
     }
     make_folder(path.parent)
@@ -98,10 +106,12 @@ def _results(
 ) -> dict[str, Any]:
     """Return the tables of errors and tests, and what the text around them says."""
     several = frame["unique_id"].nunique() > 1
-    shown = list(found.pooled["model"])
+    shown = without_beside(found.pooled["model"])
+    table = found.pooled[found.pooled["model"].isin(shown)]
     return {
-        "verdict": _verdict(found.pooled, reference),
+        "verdict": _verdict(table, reference),
         "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
+        "mase_words": _mase_words(frame, scales),
         "reference": reference,
         "overlaps": bool(frame["step"].max() > 1),
         "bandwidth": f"bandwidth {frame['step'].max() - 1}, the horizon less one",
@@ -110,6 +120,17 @@ def _results(
         "per_series": tables.series_table(found.per_series, shown) if several else None,
         "comparison": _comparison(frame, reference, shown, scales if several else None),
     }
+
+
+def _mase_words(frame: pd.DataFrame, scales: Mapping[str, float] | None) -> str:
+    """Say what the MASE of the page is that of."""
+    if scales is None:
+        return ""
+    own = [scales.get(name, np.nan) for name in frame["unique_id"].unique()]
+    none, mean = without_mase(own), ", of several series the mean of theirs" if len(own) > 1 else ""
+    if not none:
+        return mean
+    return f"{mean}; {none:,} of {len(own):,} series have none, because their training part repeats itself"
 
 
 def _render(page: dict[str, Any]) -> str:
@@ -160,21 +181,31 @@ def _comparison(
     return tables.comparison_table(tests, reference)
 
 
-def _residuals(frame: pd.DataFrame, season: int) -> dict[str, Any]:
-    diagnostics = residual_diagnostics(frame, season=season)
-    acf = residual_acf(frame, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
-    drawn = plots.draw_residual_acf(acf) if len(acf) else None
+def _residuals(frame: pd.DataFrame, shown: Sequence[str], season: int) -> dict[str, Any]:
+    diagnostics = residual_diagnostics(frame, models=shown, season=season)
+    acf = residual_acf(frame, models=shown, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
+    drawn = _drawn(plots.draw_residual_acf, acf) if len(acf) else None
     return {"residuals": tables.residual_table(diagnostics), "acf": drawn}
 
 
 def _plots(frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str) -> dict[str, Any]:
-    shown = list(found.pooled["model"])
-    best = found.pooled.sort_values("mae")["model"]
+    shown = without_beside(found.pooled["model"])
+    best = found.pooled[found.pooled["model"].isin(shown)].sort_values("mae")["model"]
     pair = [reference, *(name for name in best if name != reference)]
     series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]
     covered = levels and found.pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=None)
     return {
-        "forecasts": [plots.draw_forecasts(frame, name, pair, unit) for name in series],
-        "steps": plots.draw_step_errors(frame, shown, unit) if frame["step"].max() > 1 else None,
-        "coverage": plots.draw_coverage(found.pooled, levels) if covered else None,
+        "forecasts": [plot for name in series if (plot := _drawn(plots.draw_forecasts, frame, name, pair, unit))],
+        "steps": _drawn(plots.draw_step_errors, frame, shown, unit) if frame["step"].max() > 1 else None,
+        "coverage": _drawn(plots.draw_coverage, found.pooled, levels) if covered else None,
     }
+
+
+def _drawn(draw: Callable[..., plots.Plot], *arguments: object) -> plots.Plot | None:
+    """Draw, or leave the plot out and say so: the numbers of the page are worth more than its plots."""
+    try:
+        return draw(*arguments)
+    except Exception as error:  # noqa: BLE001  (whatever a drawing library raises for values it never saw)
+        reason = f"{type(error).__name__}: {error}"
+        logging.getLogger(__name__).warning("a plot of the report could not be drawn (%s) and is left out", reason)
+        return None

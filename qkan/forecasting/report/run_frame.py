@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.config import CELL_NAMES
+from qkan.forecasting.config import CELL_OPTIONS, FRAME
+from qkan.forecasting.evaluation.intervals import interval_columns, median
+from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.datasets import ForecastData
+    from qkan.datasets import ForecastData, Series
     from qkan.datasets.windows import Part
+    from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.runs.run import Run
 
 
@@ -24,28 +28,32 @@ class RunFrames:
     """What a report needs of a run.
 
     Attributes:
+        name: Of the data.
         model: Name of the run's model, a column of both frames.
-        test: Cross-validation frame of the test part.
+        test: Cross-validation frame of the test part, with the model's own intervals if it was trained for some.
         validation: That of the validation part, to calibrate intervals with; empty if the split has none.
         values: Columns unique_id, ds, y: everything, for the baselines.
-        training: The same up to the end of each training part, for MASE.
+        training: The same up to the end of each training part, for MASE; values that were filled are NaN.
         seasons: Seasonal periods in steps, shortest first.
+        mase_season: The one of them that MASE compares with; 1 if none fits.
         unit: Unit of y, empty if it has none.
         horizon: Steps ahead.
     """
 
+    name: str
     model: str
     test: pd.DataFrame
     validation: pd.DataFrame
     values: pd.DataFrame
     training: pd.DataFrame
     seasons: tuple[int, ...]
+    mase_season: int
     unit: str
     horizon: int
 
 
-def frames_of(run: Run) -> RunFrames:
-    """Return the forecasts of a run on the test and the validation part of its data.
+def frames_of(run: Run, data: str | Path | Series | None = None) -> RunFrames:
+    """Return the forecasts of a run on the test and the validation part of its data, or of other ``data``.
 
     Raises:
         DataError: the data cannot be used.
@@ -55,27 +63,36 @@ def frames_of(run: Run) -> RunFrames:
 
     from qkan.forecasting.runs.inference import windows_for
 
-    data = windows_for(run, whole_horizon=True)
-    name = CELL_NAMES[run.config.cell]
-    values = values_of(data)
+    windows = windows_for(run, data).with_validation_horizon(run.config.horizon)
+    model = run.config.model_name
+    values = values_of(windows)
     position = values.groupby("unique_id", sort=False).cumcount().to_numpy()
-    training = values[position < np.repeat(data.boundaries[:, 0], data.series.lengths)]
+    training = values[position < np.repeat(windows.boundaries[:, 0], windows.series.lengths)]
+    if windows.series.observed is not None:
+        training = training.assign(y=training["y"].where(windows.series.observed[training.index]))
     return RunFrames(
-        model=name,
-        test=_part(run, data, "test", name),
-        validation=_part(run, data, "validation", name) if len(data.validation) else pd.DataFrame(),
+        name=windows.series.name,
+        model=model,
+        test=_part(run, windows, "test", model),
+        validation=_part(run, windows, "validation", model) if len(windows.validation) else pd.DataFrame(),
         values=values,
         training=training,
-        seasons=tuple(data.series.season),
-        unit=data.series.unit,
-        horizon=data.horizon,
+        seasons=tuple(windows.series.season),
+        mase_season=mase_season(windows),
+        unit=windows.series.unit,
+        horizon=windows.horizon,
     )
 
 
 def settings_of(run: Run) -> dict[str, str]:
-    """Return what a run was made with, in words: its results in numbers first, then every option."""
+    """Return what a run was made with, in words: its results in numbers first, then every option that it has.
+
+    Files are named without their folders: a page is shared with others.
+    """
     options = {
-        name.replace("_", " "): _as_word(value) for name, value in run.config.to_dict().items() if value is not None
+        name.replace("_", " "): _as_word(_shared(name, value))
+        for name, value in run.config.to_dict().items()
+        if value not in (None, [], FRAME) and _applies(run.config, name)
     }
     return {
         "trained parameters": f"{run.metrics['parameters']:,}",
@@ -85,18 +102,34 @@ def settings_of(run: Run) -> dict[str, str]:
     }
 
 
+def _applies(config: TrainConfig, name: str) -> bool:
+    """Tell whether an option had a part in the training."""
+    if any(name in own for own in CELL_OPTIONS.values()):
+        return name in CELL_OPTIONS[config.cell]
+    if name == "strategy":
+        return config.horizon > 1
+    if name in ("devices", "num_nodes", "shards"):
+        return config.processes > 1 or config.shards > 1
+    return name != "patience" or config.split[1] > 0
+
+
+def _shared(name: str, value: Any) -> Any:
+    """Return the value of an option as a page for others shows it."""
+    return Path(value).name if name == "data" and isinstance(value, str) else value
+
+
 def training_command(run: Run) -> str:
-    """Return the command that trains the run again: all options that are not the default."""
+    """Return the command that trains the run again: all options that are not the default, files by their names."""
     words = ["qkan", "train", "lstm"]
     for option in fields(run.config):
-        value = getattr(run.config, option.name)
+        value = _shared(option.name, getattr(run.config, option.name))
         flag = option.name.replace("_", "-")
         if value == option.default:
             continue
         words += (
             [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", _as_word(value)]
         )
-    return shlex.join([*words, "--out", str(run.path)])
+    return shlex.join([*words, "--out", run.path.name])
 
 
 def _as_word(value: object) -> str:
@@ -104,6 +137,8 @@ def _as_word(value: object) -> str:
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
-    from qkan.forecasting.runs.inference import forecast_windows
+    from qkan.forecasting.runs.inference import forecast_quantiles
 
-    return window_frame(data, part, {name: forecast_windows(run.model, data, part)})
+    quantiles = forecast_quantiles(run.model, data, part)
+    ends = {f"{name}{ending}": quantiles[:, :, place] for ending, place in interval_columns(run.config).items()}
+    return window_frame(data, part, {name: median(quantiles), **ends})

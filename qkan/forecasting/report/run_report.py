@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts, check_baselines
-from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
+from qkan.forecasting.config import FRAME
+from qkan.forecasting.config.options import DEFAULT_LEVELS
+from qkan.forecasting.evaluation.calibration import add_intervals, beside_name, calibrate
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.io.files import check_new_file
@@ -19,6 +21,7 @@ from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of,
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qkan.datasets import Series
     from qkan.forecasting.runs.run import Run
 
 MOST_SLOW_SERIES = 100
@@ -46,22 +49,27 @@ def report_run(
     run: Run,
     out: str | Path | None = None,
     *,
+    data: str | Path | Series | None = None,
     baselines: Sequence[str] | None = None,
-    levels: Iterable[float] = (80, 90),
+    levels: Iterable[float] | None = None,
     origins: int = MAX_ORIGINS,
     workers: int = 1,
     overwrite: bool = False,
 ) -> ReportResult:
     """Write the report of a finished run.
 
-    The baselines are fitted on the training part, as the model was, and forecast from the same origins. Models without
-    intervals of their own get split-conformal ones from their errors on the validation part.
+    The baselines are fitted on the training part, as the model was, and forecast from the same origins. Intervals are
+    those that the forecaster returns: of a model that was trained for some, its own, with split-conformal ones beside
+    under a name that says so; of all others split-conformal ones from their errors on the validation part.
 
     Args:
         run: A loaded run.
         out: The file; ``None`` writes ``report.html`` in the run folder.
+        data: Name or file of other data with the same series, split as in training and scaled by the run's scaler;
+            ``None`` takes the data that the run was trained on, which a forecaster of a data frame does not hold.
         baselines: Some of ``BASELINES``; ``None`` takes all that fit in reasonable time, an empty sequence none.
-        levels: Levels of prediction intervals in percent.
+        levels: Levels of prediction intervals in percent; ``None`` takes those that the model was trained for, or 80
+            and 90.
         origins: At most this many origins per series, the last ones of the test part.
         workers: Processes for fitting baselines.
         overwrite: Replace an existing file.
@@ -73,9 +81,14 @@ def report_run(
     """
     out = run.path / "report.html" if out is None else Path(out)
     check_new_file(out, overwrite)
-    wanted = _check_options(levels, origins)
-    frames = frames_of(run)
+    wanted = _check_options(run.config.interval_levels or DEFAULT_LEVELS if levels is None else levels, origins)
+    frames = frames_of(run, data)
     chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
+    if data is not None:
+        notes.append(
+            f"These are forecasts of {frames.name}, named for this report: where the forecaster was trained on some of "
+            "its values, the errors say nothing about new ones."
+        )
     test = _last_origins(frames.test, origins)
     if len(test) < len(frames.test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
@@ -88,16 +101,16 @@ def report_run(
     found = write_report(
         out,
         test,
-        title=f"{frames.model} on {run.data['name']}",
-        season=frames.seasons[0] if frames.seasons else 1,
+        title=f"{frames.model} on {frames.name}",
+        season=frames.mase_season,
         training=frames.training,
-        facts={"data": run.data["name"], "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        facts={"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
         settings=_settings(run, made),
         reference=frames.model,
         levels=wanted,
         failures=None if made is None else made.failures,
         notes=notes,
-        commands=_commands(run, out, chosen, wanted, origins),
+        commands=_commands(run, _options(chosen, wanted, origins), out, data),
         unit=frames.unit,
         overwrite=overwrite,
     )
@@ -118,7 +131,7 @@ def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ..
         return tuple(baselines), []
     if series <= MOST_SLOW_SERIES:
         return BASELINES, []
-    note = f"SARIMA was left out: {series:,} series would take long; ask for it by name (--baselines ...,sarima)."
+    note = f"SARIMA was left out: {series:,} series would take long; ask for it by name among the baselines."
     return tuple(name for name in BASELINES if name != "sarima"), [note]
 
 
@@ -150,30 +163,21 @@ def _beside_baselines(
 def _with_intervals(
     test: pd.DataFrame, validation: pd.DataFrame, frames: RunFrames, levels: Sequence[float]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Give split-conformal intervals to the models that have none, per series if its errors are enough."""
+    """Give split-conformal intervals to the models that have none, and beside the intervals of a model that has some.
+
+    They are those of ``qkan predict --level``.
+    """
     needing = [name for name in model_columns(test) if not interval_levels(test, name) and test[name].notna().any()]
-    if not needing:
-        return test, []
-    if not len(validation):
-        return test, [
-            f"{', '.join(needing)}: no intervals, because the split has no validation part to calibrate with."
-        ]
-    errors = validation.groupby(["unique_id", "step"]).size()
-    needed = fewest_scores(levels[-1])
-    if errors.min() >= needed:
-        fitted = fit_conformal(validation, models=needing, levels=levels)
-        how = f"from the {errors.min():,} or more errors of each series and step"
-    else:
-        scales = mase_scales(frames.training)
-        pooled = errors.groupby("step").sum().min()
-        if pooled < needed or not all(scale > 0 for scale in scales.values()):
-            return test, [
-                f"{', '.join(needing)}: no intervals, the validation part has too few errors for {levels[-1]:g} %."
-            ]
-        fitted = fit_conformal(validation, models=needing, levels=levels, per="pooled", scales=scales)
-        how = f"from the errors of all series, in units of their mean change ({pooled:,} for each step)"
-    note = f"Intervals of {', '.join(needing)} are split-conformal, {how} on the validation part."
-    return fitted.apply(test), [note]
+    own: list[str] = []
+    if frames.model not in needing:
+        beside = beside_name(frames.model)
+        test, validation = (
+            part.assign(**{beside: part[frames.model]}) if len(part) else part for part in (test, validation)
+        )
+        needing.insert(0, beside)
+        own = [f"Intervals of {frames.model} are its own, which the quantile loss trained."]
+    made, words = calibrate(validation, needing, levels, mase_scales(frames.training, frames.mase_season))
+    return add_intervals(test, made, needing), own + words
 
 
 def _unfitted(made: BaselineForecasts) -> list[str]:
@@ -197,9 +201,14 @@ def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:
     return shown
 
 
-def _commands(run: Run, out: Path, chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
+def _commands(run: Run, options: Sequence[str], out: Path, data: object) -> list[str]:
+    """Return the commands that make the report again, of what is on disk; files by their names."""
+    given = ["--data", Path(data).name] if isinstance(data, str | Path) else []
+    words = ["qkan", "report", run.path.name, *given, "--out", out.name, *options, "--overwrite"]
+    trained = [] if run.config.data == FRAME else [training_command(run)]
+    return [*trained, shlex.join(words)]
+
+
+def _options(chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
     options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
-    if origins != MAX_ORIGINS:
-        options += ["--origins", str(origins)]
-    words = ["qkan", "report", str(run.path), "--out", str(out), *options, "--overwrite"]
-    return [training_command(run), shlex.join(words)]
+    return [*options, "--origins", str(origins)] if origins != MAX_ORIGINS else options

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from qkan.forecasting.baselines.plain import plain_forecasts
-from qkan.forecasting.config import FRAME, OPTIONS
 from qkan.forecasting.config.options import HORIZON
-from qkan.forecasting.data.load import cut_windows, load_series_of, tensors
+from qkan.forecasting.data.load import cut_windows, long_enough, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
-from qkan.forecasting.evaluation.metrics import METRICS, Scores, median_scores, score, score_series
-from qkan.forecasting.io.files import RunError
+from qkan.forecasting.evaluation.metrics import (
+    METRICS,
+    Scores,
+    mase_scale,
+    median_scores,
+    score,
+    score_series,
+    without_mase,
+)
+from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.model.build import RecurrentForecaster
+from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
+from qkan.forecasting.runs.run_data import Trained, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.datasets import ForecastData, Scaler, Series
+    from qkan.datasets import ForecastData, Series
     from qkan.datasets.windows import Part
     from qkan.forecasting.config import TrainConfig
-    from qkan.forecasting.data.batches import Forward
     from qkan.forecasting.runs.run import Run
 
 
@@ -33,32 +41,6 @@ _FAR = 10.0
 """Scaled values that the training, between -1 and 1, says nothing about."""
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
 """Options that hold for a file of future covariates too."""
-
-
-class Trained(Protocol):
-    """What can forecast: a :class:`~qkan.forecasting.Run` or an :class:`~qkan.forecasting.Exported` program.
-
-    Attributes:
-        path: Where it was read from.
-        config: The options it was trained with.
-        model: The forecaster itself.
-        scaler: Scales every series as in training.
-        data: What is known of the data that it was trained on, with its ``fingerprint``.
-        margin: Up to how many times the largest values of that data the model holds; ``None`` for any.
-    """
-
-    @property
-    def path(self) -> Path: ...  # noqa: D102
-    @property
-    def config(self) -> TrainConfig: ...  # noqa: D102
-    @property
-    def model(self) -> Forward: ...  # noqa: D102
-    @property
-    def scaler(self) -> Scaler: ...  # noqa: D102
-    @property
-    def data(self) -> dict[str, Any]: ...  # noqa: D102
-    @property
-    def margin(self) -> float | None: ...  # noqa: D102
 
 
 def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
@@ -83,10 +65,11 @@ class Evaluation:
 
     Attributes:
         quantiles: As of :func:`forecast_quantiles`.
-        forecasts: Point forecasts by name, ``"model"`` and then the baselines: original units, (N, horizon).
+        forecasts: Point forecasts by name, the model's and then the baselines': original units, (N, horizon).
         scores: Metrics by forecast, pooled over all series.
         by_series: As of :func:`score_series`.
         medians: Medians of the metrics over the series; ``None`` for a single one.
+        without_mase: How many series have no MASE.
     """
 
     quantiles: np.ndarray
@@ -94,21 +77,24 @@ class Evaluation:
     scores: Scores
     by_series: pd.DataFrame
     medians: Scores | None
+    without_mase: int
 
 
-def evaluate_model(model: RecurrentForecaster, data: ForecastData, *, baselines: bool = True) -> Evaluation:
+def evaluate_model(model: RecurrentForecaster, name: str, data: ForecastData, *, baselines: bool = True) -> Evaluation:
     """Forecast the test part and compute the errors, in original units.
 
     Args:
         model: What forecasts.
+        name: What it is called.
         data: Its windows.
         baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
     """
     quantiles = forecast_quantiles(model, data)
-    forecasts = {"model": median(quantiles), **(plain_forecasts(data, "test")["test"] if baselines else {})}
+    forecasts = {name: median(quantiles), **(plain_forecasts(data, "test")["test"] if baselines else {})}
     by_series = score_series(data, forecasts)
     medians = median_scores(by_series) if len(data.ids) > 1 else None
-    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians)
+    none = without_mase(mase_scale(data))
+    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians, none)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> Scores:
@@ -122,7 +108,8 @@ def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: s
             own training part.
 
     Returns:
-        For ``"model"`` and every baseline the metrics of :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
+        By name, the model's (such as ``"QKAN-LSTM"``) first, the metrics of
+        :func:`qkan.forecasting.evaluation.metrics.forecast_metrics`.
 
     Raises:
         DataError: the data cannot be used.
@@ -133,17 +120,19 @@ def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: s
 
 def scores_of(
     run: Run, data: str | Path | Series | None = None, new_series: str = "refuse"
-) -> tuple[Scores, Scores | None]:
-    """Return what :func:`evaluate` does, and the medians over several series.
+) -> tuple[Scores, Scores | None, int]:
+    """Return what :func:`evaluate` does, the medians over several series, and how many of them have no MASE.
 
     On the run's own data, the errors of the baselines are those that the training left in the run.
     """
     kept = _kept_baselines(run) if data is None else None
-    found = evaluate_model(run.model, windows_for(run, data, new_series=new_series), baselines=kept is None)
+    windows = windows_for(run, data, new_series=new_series)
+    found = evaluate_model(run.model, run.config.model_name, windows, baselines=kept is None)
     if kept is None:
-        return found.scores, found.medians
+        return found.scores, found.medians, found.without_mase
     pooled, medians = kept
-    return found.scores | pooled, None if found.medians is None else found.medians | medians
+    medians_of_all = None if found.medians is None else found.medians | medians
+    return found.scores | pooled, medians_of_all, found.without_mase
 
 
 def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
@@ -154,25 +143,32 @@ def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:
     for scores in found:
         if not isinstance(scores, dict) or len(scores) < 2:
             return None
-        kept.append({name: row for name, row in scores.items() if name != "model"})
+        kept.append({name: row for name, row in scores.items() if name != run.config.model_name})
         if not all(isinstance(row, dict) and set(METRICS) <= set(row) for row in kept[-1].values()):
             return None
     return kept[0], kept[-1]
 
 
-def windows_for(
-    run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse", whole_horizon: bool = False
-) -> ForecastData:
-    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`.
+def validation_frame(model: RecurrentForecaster, config: TrainConfig, data: ForecastData) -> pd.DataFrame | None:
+    """Return what conformal intervals are made of: the forecasts of the validation part.
 
-    Args:
-        run, data, new_series: As of :func:`evaluate`.
-        whole_horizon: Give windows for training and validation the horizon of the test too, where the strategy is
-            recursive and they have one step.
+    Returns:
+        A cross-validation frame with the columns unique_id, ds, cutoff, step, y, the model's name and ``unit``, the
+        mean seasonal change of the series' training part (NaN if it has none); targets that nobody observed have no
+        row. ``None`` if there is no validation part that holds a whole horizon.
     """
+    whole = data.with_validation_horizon(config.horizon)
+    if not len(whole.validation):
+        return None
+    frame = window_frame(whole, "validation", {config.model_name: forecast_windows(model, whole, "validation")})
+    unit = dict(zip(data.ids, mase_scale(data), strict=True))
+    return frame.assign(unit=frame["unique_id"].map(unit))
+
+
+def windows_for(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> ForecastData:
+    """Return the windows of the run's data or of other data, scaled as in training; raises as :func:`evaluate`."""
     series = series_of(run, data)
-    config = replace(run.config, strategy="direct") if whole_horizon else run.config
-    return cut_windows(series, config, scaler_for(run, series, new_series))
+    return cut_windows(series, run.config, scaler_for(run, series, new_series))
 
 
 def predict(
@@ -182,6 +178,7 @@ def predict(
     horizon: int | None = None,
     future: str | Path | None = None,
     level: Sequence[float] | float | None = None,
+    conformal: bool = False,
     new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Forecast what follows the last value of every series.
@@ -195,32 +192,36 @@ def predict(
             the run was trained on. Rows without a value at the end of a series hold its future covariates.
         horizon: Steps to predict; ``None`` takes the trained horizon.
         future: File with future covariates, instead of those in the data.
-        level: Intervals in percent, of those that the model was trained for; ``None`` takes them all.
+        level: Intervals in percent. If the model was trained for all of them (by the quantile loss), they are its own;
+            otherwise they are split-conformal, from its errors on the validation part of its data. ``None`` takes the
+            model's own.
+        conformal: Whether all intervals are split-conformal, also those that the model was trained for.
         new_series: ``"refuse"`` series that the run was not trained on, and steps of another size than it was; or
-            ``"scale"`` each such series by its own last window.
+            ``"scale"`` each such series by its own last window. They have no conformal intervals.
 
     Returns:
-        Columns ``unique_id``, ``ds``, ``yhat`` (original units) and for every level ``yhat-lo-LEVEL`` and
-        ``yhat-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps that were
-        reached recursively would ignore the uncertainty of the steps before, so they are NaN.
+        Columns ``unique_id``, ``ds``, the model's name (original units) and for every level ``NAME-lo-LEVEL`` and
+        ``NAME-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps beyond the
+        trained horizon would ignore the uncertainty of the steps before, so they are NaN.
 
     Raises:
         DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
             forecast is not a finite number.
-        RunError: the run's data has changed since, or other data holds series that the run does not know.
-        ValueError: the horizon is out of range, or the model was not trained for a level.
+        RunError: the run's data has changed since, other data holds series that the run does not know, or there are too
+            few errors for an interval.
+        ValueError: the horizon or a level is out of range.
     """
     from qkan.datasets import read_future
 
     config = run.config
     HORIZON.check("horizon", config.horizon if horizon is None else horizon)
-    interval_columns(config, level)
-    series = series_of(run, data)
+    chosen_levels(config, level, conformal)
+    series = series_of(run, data, grown=True)
     if future is not None:
-        series = series.with_futr_exog(
-            read_future(future, series, **{name: getattr(config, name) for name in _OF_FUTURE})
-        )
-    return series.give_back(forecast(run, series, horizon=horizon, level=level, new_series=new_series))
+        given = {name: getattr(config, name) for name in _OF_FUTURE}
+        series = series.with_futr_exog(read_future(future, series, **given))
+    table = forecast(run, series, horizon=horizon, level=level, conformal=conformal, new_series=new_series)
+    return series.give_back(table)
 
 
 def forecast(
@@ -229,6 +230,7 @@ def forecast(
     *,
     horizon: int | None = None,
     level: Sequence[float] | float | None = None,
+    conformal: bool = False,
     new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Return what :func:`predict` does, ids as text and times as inside, sorted by series and time."""
@@ -239,7 +241,10 @@ def forecast(
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
-    columns = interval_columns(config, level)
+    own, others = chosen_levels(config, level, conformal)
+    columns = interval_columns(config, own)
+    why = f"shorter than the {config.context} steps that the model reads"
+    series, _ = long_enough(series, series.lengths < config.context, why)
     scaler = scaler_for(run, series, new_series, last=config.context)
     values, futr_exog = last_windows(
         series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
@@ -251,42 +256,19 @@ def forecast(
     _check_finite(run, series, scaled)
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
     forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
-    names = {"yhat": len(config.quantiles) // 2, **{f"yhat{ending}": place for ending, place in columns.items()}}
-    return pd.DataFrame(
+    name = config.model_name
+    names = {name: len(config.quantiles) // 2, **{f"{name}{ending}": place for ending, place in columns.items()}}
+    table = pd.DataFrame(
         {
-            "unique_id": [name for name in series.ids for _ in range(steps)],
+            "unique_id": [own for own in series.ids for _ in range(steps)],
             "ds": series.all_future_times(steps).ravel(),
-            **{name: forecasts[:, :, place].ravel() for name, place in names.items()},
+            **{column: forecasts[:, :, place].ravel() for column, place in names.items()},
         }
     )
-
-
-def series_of(run: Trained, data: str | Path | Series | None) -> Series:
-    """Return the series to forecast: the given one, the one that is named, or that of the run.
-
-    Raises:
-        DataError: the data cannot be used.
-        RunError: the run's data has changed since, or is not there any more.
-    """
-    from qkan.datasets import Series, names_file
-
-    if isinstance(data, Series):
-        return data
-    own = run.config.data
-    if data is None and own == FRAME:
-        raise RunError(f"{run.path} was trained on a data frame, which it does not hold; give the data to go on from")
-    if data is None and names_file(own) and not Path(own).exists():
-        raise RunError(
-            f"the file {own!r} that {run.path} was trained on is not there any more; "
-            "to use other values, name them: data=... (--data on the command line)"
-        )
-    series = load_series_of(run.config, data, None if data is None else run.data["frequency"])
-    if data is None and series.fingerprint() != run.data["fingerprint"]:
-        raise RunError(
-            f"the data {run.config.data!r} has changed since {run.path} was trained; "
-            "to use the new values, name them: data=... (--data on the command line)"
-        )
-    return series
+    if not others:
+        return table
+    alone = len(run.scaler.ids) == len(series.ids) == 1  # and then it may have another name
+    return with_conformal(run.path, run.validation, table, others, as_id=run.scaler.ids[0] if alone else None)
 
 
 def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
@@ -305,7 +287,7 @@ def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
     raise DataError(
         f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
         f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
-        "with a larger margin (--margin), or predict with the run itself"
+        "with a larger margin=..., or predict with the run itself"
     )
 
 
@@ -314,79 +296,11 @@ def _say_far(run: Trained, series: Series, windows: np.ndarray) -> None:
     from qkan.datasets import notice
 
     sizes = np.median(np.abs(windows), axis=1)
-    far = np.flatnonzero(sizes > _FAR) if run.config.scaler in ("minmax", "standard") else ()
+    scaled = run.config.scaler in ("minmax", "standard")
+    far = np.flatnonzero((sizes > _FAR) & scaled)
     if len(far):
         others = f" and {len(far) - 1} more" if len(far) > 1 else ""
         notice(
             f"the last values of series {series.ids[far[0]]!r}{others} lie {sizes[far[0]]:.0f} times as far from the "
             f"middle as those that {run.path} was trained on, so expect little of the forecast; train on newer data"
         )
-
-
-def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:
-    """Return the run's scaler in the order of the series' ids, after a check of the step between their times.
-
-    A series whose data names no ids belongs to a run of one series.
-
-    Args:
-        run: What was trained.
-        series: What it is to forecast.
-        new_series: ``"refuse"`` series that the run does not know and steps of another size; or ``"scale"`` such series
-            by values of their own.
-        last: How many of the newest values; ``None`` takes the training part.
-
-    Raises:
-        RunError: the run does not know a series, or the step is another one.
-    """
-    from qkan.datasets import SplitFractions, fit_scaler
-
-    OPTIONS["new_series"].check("new_series", new_series)
-    known = run.scaler
-    if new_series == "refuse":
-        _check_step(run, series)
-    if len(known.ids) == len(series.ids) == 1 and (known.ids == series.ids or not series.form.named):
-        return known.pick([0], series.ids)
-    place = {name: index for index, name in enumerate(known.ids)}
-    unknown = [name for name in series.ids if name not in place]
-    if not unknown:
-        return known.pick([place[name] for name in series.ids], series.ids)
-    if new_series == "refuse":
-        raise RunError(
-            f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
-            f"{known.ids[0]!r} the first of them: leave out the others, train on them, or scale each by its own last "
-            "window with new_series='scale'"
-        )
-    lengths = series.lengths
-    if last is None:
-        split = SplitFractions(*run.config.split)
-        ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
-    else:
-        ends, begins = lengths, np.maximum(lengths - last, 0)
-    return fit_scaler(series, ends, known.kind, begins).with_numbers_of(known)
-
-
-def _check_step(run: Trained, series: Series) -> None:
-    """Refuse times whose step has another size than that of the run's data.
-
-    Raises:
-        RunError: it has.
-    """
-    from qkan.datasets import step_size
-
-    trained, found = run.data["frequency"], series.frequency
-    numbers = run.data.get("step"), series.step
-    same = step_size(trained) == step_size(found)
-    if trained is None and found is None:
-        same = None in numbers or numbers[0] == numbers[1]
-    if not same:
-        raise RunError(
-            f"the run {run.path} was trained on {_in_words(trained, numbers[0])}, but the data has "
-            f"{_in_words(found, numbers[1])}; "
-            "resample the data, train on it, or forecast it all the same with new_series='scale'"
-        )
-
-
-def _in_words(frequency: str | None, number: int | None) -> str:
-    return (
-        f"steps of {frequency}" if frequency is not None else f"whole-number steps of {1 if number is None else number}"
-    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan._util.drawing import write_figure
 from qkan.forecasting.io.files import write_atomic, write_output
 
 if TYPE_CHECKING:
@@ -41,7 +43,22 @@ def new_figure(width: float = 9.0, height: float = 4.5) -> tuple[Figure, Axes]:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; raises as :func:`qkan.forecasting.io.files.write_atomic`."""
-    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=130))
+    write_atomic(path, lambda file: write_figure(figure, file, format="png", dpi=130))
+
+
+def draw_or_warn(path: Path, draw: Callable[[], None]) -> None:
+    """Draw a plot beside results that are written already; one that fails is no reason to lose a command.
+
+    Args:
+        path: The file that ``draw`` writes.
+        draw: Draws it.
+    """
+    try:
+        draw()
+    except Exception as error:  # noqa: BLE001  (whatever a drawing library raises for names and values it never saw)
+        logging.getLogger(__name__).warning(
+            "the plot %s could not be drawn (%s); everything else is written", path, f"{type(error).__name__}: {error}"
+        )
 
 
 def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoch: int, *, loss: str = "mse") -> None:
@@ -69,7 +86,8 @@ def save_forecast_plot(path: Path, data: ForecastData, forecasts: Mapping[str, n
     Args:
         path: The file to write.
         data: The windows.
-        forecasts: Those of ``"model"`` and ``"naive"``, original units, (N, horizon), one row per test window.
+        forecasts: Those of the model, which come first, and of ``"naive"``, original units, (N, horizon), one row per
+            test window.
     """
     name = data.ids[data.test.series[0]]
     own = np.flatnonzero(data.test.series == data.test.series[0])
@@ -78,10 +96,10 @@ def save_forecast_plot(path: Path, data: ForecastData, forecasts: Mapping[str, n
     figure, axes = new_figure()
     axes.plot(position, forecasts["naive"][chosen].ravel(), label="naive", color=BLUE, lw=1, ls=":")
     axes.plot(position, data.target_values("test")[chosen].ravel(), label="observed", color=BLACK, lw=1.2)
-    axes.plot(position, forecasts["model"][chosen].ravel(), label="model", color=ORANGE, lw=1.4)
-    times = data.target_times("test")[chosen].ravel()
+    model = next(iter(forecasts))
+    axes.plot(position, forecasts[model][chosen].ravel(), label=model, color=ORANGE, lw=1.4)
+    _label_times(axes, data, position, data.target_times("test")[chosen].ravel())
     axes.set(
-        xlabel=_time_label(data, times),
         ylabel=data.series.unit or "value",
         title=f"{name}: end of the test part, {data.horizon} step{'s' * (data.horizon > 1)} ahead",
     )
@@ -108,11 +126,20 @@ def save_noise_plot(
     axes.axhline(naive, label="naive", color=BLUE, ls=":")
     axes.set(xlabel=f"strength of the noise (1 is {noise})", ylabel=f"mean absolute error ({unit})")
     axes.legend(frameon=False)
-    write_output(path, lambda file: figure.savefig(file, format="png", dpi=130))
+    write_output(path, lambda file: write_figure(figure, file, format="png", dpi=130))
 
 
-def _time_label(data: ForecastData, times: np.ndarray) -> str:
+def _label_times(axes: Axes, data: ForecastData, position: np.ndarray, times: np.ndarray) -> None:
+    """Write times below values that stand side by side, whatever nights and weekends lie between them."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     if data.series.frequency is None:
-        return "step"
-    first, last = (str(time.astype("datetime64[m]")).replace("T", " ") for time in (times[0], times[-1]))
-    return f"step of {data.series.frequency}, from {first} to {last}"
+        axes.set_xlabel("step")
+        texts = [str(time) for time in times]
+    else:
+        axes.set_xlabel(f"time, by steps of {data.series.frequency}")
+        whole_days = bool((times.astype("datetime64[D]") == times).all())
+        texts = [str(time.astype(f"datetime64[{'D' if whole_days else 'm'}]")).replace("T", "\n") for time in times]
+    at = dict(zip(position.tolist(), texts, strict=True))
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: at.get(round(value), "")))

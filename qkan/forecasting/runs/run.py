@@ -1,9 +1,9 @@
 """The run folder: what one training run leaves behind, written so that a crash never leaves half a file.
 
 ``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming needs),
-``history.csv``, ``model.safetensors``, ``predictions.csv``, ``metrics.json``, ``metrics_by_series.csv``, ``loss.png``,
-``forecast.png`` and, last of all, ``manifest.json``: a folder without it is an unfinished run. Nothing in it is
-executed when loaded.
+``history.csv``, ``model.safetensors``, ``validation.csv`` (what conformal intervals are made of), ``predictions.csv``,
+``metrics.json``, ``metrics_by_series.csv`` and, after all of them, ``manifest.json``: a folder without it is an
+unfinished run. The plots ``loss.png`` and ``forecast.png`` come last. Nothing in the folder is executed when loaded.
 """
 
 from __future__ import annotations
@@ -31,8 +31,17 @@ from qkan.forecasting.io.files import (
     write_json,
 )
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, check_size
+from qkan.forecasting.runs.inference import validation_frame
 from qkan.forecasting.runs.record import CONFIG, check_format, parse_record, read_record, run_record
-from qkan.forecasting.runs.write import CHECKPOINT, MANIFEST, METRICS, WEIGHTS, claim_folder
+from qkan.forecasting.runs.write import (
+    CHECKPOINT,
+    MANIFEST,
+    METRICS,
+    VALIDATION,
+    WEIGHTS,
+    claim_folder,
+    read_validation,
+)
 from qkan.forecasting.training.distributed import rank_of, training_device, wait_for_first
 from qkan.forecasting.training.fitting import Fitted, fit_forecaster
 from qkan.forecasting.training.progress import Progress
@@ -54,8 +63,9 @@ class Run:
         scaler: Scales every series as in training.
         data: What is known of the data: name, size, frequency, season, unit, fingerprint.
         metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_loss``, ``train_seconds``; with a test
-            part also ``mase_season``, under ``test`` the metrics of the model and of the baselines, and under
-            ``test_median`` their medians over several series.
+            part also ``mase_season``, ``without_mase`` (how many series have none), under ``test`` the metrics of the
+            model and of the baselines, and under ``test_median`` their medians over several series.
+        kept_validation: What :attr:`validation` is, where it is not in the folder.
     """
 
     path: Path
@@ -64,6 +74,7 @@ class Run:
     scaler: Scaler = field(repr=False)
     data: dict[str, Any]
     metrics: dict[str, Any]
+    kept_validation: pd.DataFrame | None = field(default=None, repr=False)
     margin: ClassVar[None] = None  # holds for inputs of any size, unlike some exported programs
 
     @classmethod
@@ -71,7 +82,20 @@ class Run:
         """Return what was trained as a run without a test part; its model goes to the CPU."""
         data = fitted.data
         model = fitted.model.cpu().eval()
-        return cls(path, fitted.config, model, data.scaler, data.series.describe(), fitted.metrics())
+        validation = validation_frame(model, fitted.config, data)
+        return cls(path, fitted.config, model, data.scaler, data.series.describe(), fitted.metrics(), validation)
+
+    @property
+    def validation(self) -> pd.DataFrame | None:
+        """Every observed target of the validation part, for conformal intervals: see
+        :func:`qkan.forecasting.runs.inference.validation_frame`; ``None`` if there is none.
+
+        Raises:
+            RunError: the file in the run folder is damaged.
+        """
+        if self.kept_validation is None and (self.path / VALIDATION).exists():
+            return read_validation(self.path, self.config.model_name, self.data["frequency"])
+        return self.kept_validation
 
     @property
     def history(self) -> pd.DataFrame:
@@ -82,8 +106,9 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Every target of the test part: unique_id, ds, step (1 to horizon), y (NaN if nobody observed it), yhat and
-        the ends of intervals (yhat-lo-90, yhat-hi-90, ...), in original units."""
+        """Every target of the test part: unique_id, ds, cutoff (the last time that the model saw), y (NaN if nobody
+        observed it), the model's name (``QKAN-LSTM``) and the ends of its intervals (``QKAN-LSTM-lo-90``, ...), in
+        original units: what libraries for evaluation read."""
         import pandas as pd
 
         path = self.path / "predictions.csv"
@@ -131,7 +156,7 @@ def train(
     config = as_cut(config, data)
     check_size(config)
     if resume and not out.is_dir():
-        raise RunError(f"there is no run to resume in {out}; leave out resume=True (--resume) to start one")
+        raise RunError(f"there is no run to resume in {out}; leave out resume=True to start one")
     record = run_record(config, data.series.describe(), data.scaler)
     with only_writer(out) if rank == 0 else contextlib.nullcontext():
         if _open_folder(out, record, device, rank, resume, overwrite):
@@ -150,18 +175,23 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     """Write what a finished run folder holds; return the run with the metrics of its test part."""
     from qkan.forecasting.evaluation.metrics import mase_season
     from qkan.forecasting.runs.inference import evaluate_model
-    from qkan.forecasting.runs.plots import save_loss_plot
+    from qkan.forecasting.runs.plots import draw_or_warn, save_forecast_plot, save_loss_plot
     from qkan.forecasting.runs.write import write_evaluation, write_run
 
-    found = evaluate_model(run.model, fitted.data)
-    metrics = run.metrics | {"mase_season": mase_season(fitted.data), "test": found.scores}
+    found = evaluate_model(run.model, run.config.model_name, fitted.data)
+    metrics = run.metrics | {
+        "mase_season": mase_season(fitted.data),
+        "without_mase": found.without_mase,
+        "test": found.scores,
+    }
     if found.medians is not None:
         metrics["test_median"] = found.medians
     run = replace(run, metrics=metrics)
     write_evaluation(run.path, run.config, fitted.data, found)
-    result = fitted.result
-    save_loss_plot(run.path / "loss.png", result.history, result.best_epoch, loss=run.config.loss)
+    result, plots = fitted.result, (run.path / "loss.png", run.path / "forecast.png")
     write_run(run.path, run, result.history)
+    draw_or_warn(plots[0], lambda: save_loss_plot(plots[0], result.history, result.best_epoch, loss=run.config.loss))
+    draw_or_warn(plots[1], lambda: save_forecast_plot(plots[1], fitted.data, found.forecasts))
     return run
 
 
@@ -196,7 +226,7 @@ def load_run(path: str | Path) -> Run:
         raise RunError(f"there is no run folder {path}; train one first")
     record = read_record(path)
     if not (path / MANIFEST).exists():
-        raise RunError(f"the run {path} is unfinished; finish it with resume=True (--resume on the command line)")
+        raise RunError(f"the run {path} is unfinished; finish it with resume=True")
     manifest = read_json(path / MANIFEST)
     check_format(path / MANIFEST, manifest)
     config, scaler = parse_record(path / CONFIG, record)

@@ -1,8 +1,9 @@
-"""Writing a run folder; a crash never leaves half a file, and the manifest comes last."""
+"""Writing a run folder; a crash never leaves half a file, and the manifest comes after all results."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from qkan._util.csv_cells import csv_text
+from qkan._util.csv_cells import csv_text, unguarded
+from qkan.forecasting.evaluation.frames import check_frame
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.io.files import (
     RunError,
     holds_nothing,
+    read_bytes,
     read_json,
     refuse_link,
     write_atomic,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
 MANIFEST, WEIGHTS, METRICS = "manifest.json", "model.safetensors", "metrics.json"
+VALIDATION = "validation.csv"
 CHECKPOINT = Path("checkpoint") / "last.ckpt"
 
 
@@ -47,8 +51,8 @@ def claim_folder(out: Path, overwrite: bool) -> None:
         raise RunError(f"{out} exists and is not a run folder; choose another folder for the run")
     if not overwrite:
         raise RunError(
-            f"there is a run in {out} already; choose another folder, or pass overwrite=True (--overwrite) to "
-            "replace it or resume=True (--resume) to finish it"
+            f"there is a run in {out} already; choose another folder, or pass overwrite=True to "
+            "replace it or resume=True to finish it"
         )
     refuse_link((out / CHECKPOINT).parent)
     (out / MANIFEST).unlink(missing_ok=True)
@@ -67,6 +71,9 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
     write_text(out / "history.csv", csv_text(pd.DataFrame(history)))
     digest = _write_weights(out, run.model)
     write_json(out / METRICS, run.metrics)
+    (out / VALIDATION).unlink(missing_ok=True)  # that of a run which this one replaces
+    if run.kept_validation is not None:
+        write_text(out / VALIDATION, csv_text(run.kept_validation))
     manifest = {
         "format_version": FORMAT_VERSION,
         "status": "complete",
@@ -76,17 +83,43 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
     write_json(out / MANIFEST, manifest)
 
 
+def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataFrame:
+    """Read what :func:`write_run` wrote of the validation part.
+
+    Args:
+        folder: The run folder.
+        model: Name of the model.
+        frequency: Of the data; ``None`` for whole-number times.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / VALIDATION
+    try:
+        texts = pd.read_csv(io.BytesIO(read_bytes(path)), dtype=str, keep_default_na=False)
+        times = (lambda own: own.astype(np.int64)) if frequency is None else pd.to_datetime
+        frame = texts.assign(
+            **{name: times(texts[name]) for name in ("ds", "cutoff")},
+            step=texts["step"].astype(np.int64),
+            **{name: texts[name].astype(np.float64) for name in ("y", model)},  # exactly as it was written
+            unit=texts["unit"].replace("", "nan").astype(np.float64),
+        )
+        units, frame["unique_id"] = frame["unit"], unguarded(frame["unique_id"])
+        return check_frame(frame.drop(columns="unit"), (model,)).assign(unit=units)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"cannot read {path}: {error}; restore the file, or train again in another folder") from error
+
+
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:
-    """Write forecasts and errors on the test part: ``predictions.csv``, ``metrics_by_series.csv``, ``forecast.png``."""
+    """Write forecasts and errors on the test part: ``predictions.csv`` and ``metrics_by_series.csv``."""
     from qkan.datasets import has_clock
-    from qkan.forecasting.runs.plots import save_forecast_plot
 
     series = data.series
     table = series.give_back(_predictions_frame(config, data, found.quantiles))
-    text = csv_text(table, with_clock=has_clock(series.frequency))
-    write_text(out / "predictions.csv", text)
+    write_text(out / "predictions.csv", csv_text(table, with_clock=has_clock(series.frequency)))
     write_text(out / "metrics_by_series.csv", csv_text(series.give_back(found.by_series)))
-    save_forecast_plot(out / "forecast.png", data, found.forecasts)
 
 
 def _write_weights(out: Path, model: RecurrentForecaster) -> str:
@@ -100,14 +133,14 @@ def _write_weights(out: Path, model: RecurrentForecaster) -> str:
 
 def _predictions_frame(config: TrainConfig, data: ForecastData, quantiles: np.ndarray) -> pd.DataFrame:
     windows, horizon = data.test, data.horizon
-    ends = interval_columns(config)
+    ends, name = interval_columns(config), config.model_name
     return pd.DataFrame(
         {
             "unique_id": np.repeat(np.array(data.ids, dtype=object)[windows.series], horizon),
             "ds": data.target_times("test").ravel(),
-            "step": np.tile(np.arange(1, horizon + 1), len(windows)),
+            "cutoff": np.repeat(data.series.times[data.target_rows("test")[:, 0] - 1], horizon),
             "y": np.where(data.target_observed("test"), data.target_values("test"), np.nan).ravel(),
-            "yhat": median(quantiles).ravel(),
-            **{f"yhat{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},
+            name: median(quantiles).ravel(),
+            **{f"{name}{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},
         }
     )

@@ -12,7 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from qkan._util.torch_files import DAMAGED, load_tensors
 from qkan.forecasting.io.files import RunError, read_bytes, write_atomic
 
-_AGAIN = "train again with overwrite=True (--overwrite on the command line)"
+_AGAIN = "train again with overwrite=True"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from qkan.forecasting.training.distributed import rank_of, trainer_options, trai
 from qkan.forecasting.training.process_state import (
     children_end_with,
     keyboard_interrupts_pass,
+    leave_signals,
     one_thread,
     own_random_state,
     quiet_lightning,
@@ -134,6 +135,7 @@ def fit(
     resume_from = checkpoint if resume and checkpoint is not None and checkpoint.exists() else None
     with quiet_lightning(), own_random_state(device), one_thread(module.one_thread):
         trainer = _trainer(config, device, callbacks)
+        leave_signals(trainer)
         with keyboard_interrupts_pass(), children_end_with(trainer), _fitting_checkpoint(resume_from, recorder):
             trainer.fit(module, train_loader, validation_loader, ckpt_path=resume_from, weights_only=True)
     recorder.start()  # Lightning starts nothing where the checkpoint holds the last epoch already

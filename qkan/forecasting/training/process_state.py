@@ -11,10 +11,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from qkan._util.signals import children_leave_signals, leave_to_parent
 
 
 @contextlib.contextmanager
@@ -58,25 +61,50 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
-    """End the processes that Lightning started if the training fails here: they would wait for this one."""
+    """End the processes that Lightning started if the training fails here: they would wait for this one.
+
+    They ignore Ctrl-C and SIGTERM, which often go to all of them: one that ended first would make Lightning kill this
+    one, before it could say how to go on.
+    """
+    launcher = trainer.strategy.launcher
+    before = signal.getsignal(signal.SIGTERM)
+    left = leave_to_parent()
     try:
-        yield
+        with children_leave_signals():
+            yield
     except BaseException:
-        if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-            trainer.strategy.launcher.kill(signal.SIGTERM)
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)  # only the first process writes files
+            for process in launcher.procs:
+                process.wait()
+            launcher.procs.clear()  # Lightning's observer of them would kill this process too
         raise
+    finally:
+        if left and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def leave_signals(trainer: pl.Trainer) -> None:
+    """Keep Lightning's hands off SIGTERM.
+
+    Its handler ends the training after the batch as if it were complete, and the process with exit code 0. Without it,
+    the handler of the caller's program counts, such as that of the command line; where there is none the process ends.
+    """
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = lambda: None
 
 
 @contextlib.contextmanager
 def keyboard_interrupts_pass() -> Iterator[None]:
-    """Turn Lightning's answer to Ctrl-C (ignore further signals, exit the process) back into KeyboardInterrupt."""
+    """Turn Lightning's answer to Ctrl-C (ignore further signals, exit the process) back into what was raised."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt("training was interrupted; resume it from its last checkpoint") from error
+            cause = type(error.__context__)  # SIGTERM on the command line is another one than Ctrl-C
+            raise cause("training was interrupted; resume it from its last checkpoint") from error
         raise
     finally:
         if in_main_thread:

@@ -41,13 +41,16 @@ def test_every_run_is_counted(output: str) -> None:
 def test_table_has_parameters_errors_and_change_against_lstm(output: str, folder: Path) -> None:
     table = pd.read_csv(folder / "comparison.csv").set_index("cell")
     rows = {
-        line.split()[0]: line for line in output.splitlines() if line.startswith((" lowrank ", " lstm ", " naive "))
+        name: line
+        for line in output.splitlines()
+        for name in ("low-rank LSTM", "LSTM", "naive")
+        if line.startswith(f" {name} ")
     }
-    assert set(rows) == {"lowrank", "lstm", "naive"}
-    assert rows["lowrank"].split()[1] == str(int(table.loc["lowrank", "parameters"]))
-    assert f"{table.loc['lowrank', 'mae_median']:.4g} (" in rows["lowrank"]
-    assert f"{table.loc['lowrank', 'mae_change']:+.1f} %" in rows["lowrank"]
-    assert rows["lstm"].count("+0.0 %") == 3
+    assert set(rows) == {"low-rank LSTM", "LSTM", "naive"}
+    assert rows["low-rank LSTM"].split()[2] == str(int(table.loc["lowrank", "parameters"]))
+    assert f"{table.loc['lowrank', 'mae_median']:.4g} (" in rows["low-rank LSTM"]
+    assert f"{table.loc['lowrank', 'mae_change']:+.1f} %" in rows["low-rank LSTM"]
+    assert rows["LSTM"].count("+0.0 %") == 3
 
 
 def test_files_are_named(output: str, folder: Path) -> None:
@@ -66,7 +69,7 @@ def test_sizes_that_do_not_fit_are_named(tmp_path: Path, qkan) -> None:
     options = ["--cells", "lstm,lowrank", "--budget-params", "15,20", "--seeds", "1", "--out", tmp_path / "c"]
     done = qkan(*SMALL, *options)
     assert done.exit_code == 0, done.output
-    assert "left out: lstm at 15 parameters, as its smallest model has 18" in done.output
+    assert "left out: LSTM at 15 parameters, as its smallest model has 18" in done.output
 
 
 def test_quantum_lstm_takes_the_largest_size_that_fits(tmp_path: Path, qkan) -> None:
@@ -76,7 +79,7 @@ def test_quantum_lstm_takes_the_largest_size_that_fits(tmp_path: Path, qkan) -> 
     # 15 H + 4 + 16 + 1 parameters: 2 (2 + H) encoder, 16 angles, 8 H + 4 H decoder and bias, H + 1 head
     points = pd.read_csv(tmp_path / "c" / "points.csv")
     assert points[["hidden_size", "parameters"]].to_numpy().tolist() == [[2, 51]]
-    assert "left out: qlstm at 30 parameters, as its smallest model has 36" in done.output
+    assert "left out: QLSTM at 30 parameters, as its smallest model has 36" in done.output
 
 
 def test_gr_kan_is_compared_when_asked_for(tmp_path: Path, qkan) -> None:
@@ -86,7 +89,7 @@ def test_gr_kan_is_compared_when_asked_for(tmp_path: Path, qkan) -> None:
     points = pd.read_csv(tmp_path / "c" / "points.csv").set_index("cell")
     # 2 (2 + H) encoder, 28 + 12 latent, 12 H decoder and bias, H + 1 head: 15 H + 45
     assert points.loc[["gr-kan"], ["hidden_size", "parameters"]].to_numpy().tolist() == [[2, 75]]
-    assert "left out: gr-kan at 59 parameters, as its smallest model has 60" in done.output
+    assert "left out: GR-KAN-LSTM at 59 parameters, as its smallest model has 60" in done.output
 
 
 @pytest.mark.parametrize(

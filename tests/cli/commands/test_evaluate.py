@@ -12,8 +12,8 @@ from qkan.forecasting import load_run
 def test_errors_are_those_of_the_training(trained: Path, qkan) -> None:
     done = qkan("evaluate", trained)
     assert done.exit_code == 0, done.output
-    (row,) = [line.split() for line in done.output.splitlines() if line.startswith(" lstm ")]
-    scores = json.loads((trained / "metrics.json").read_text())["test"]["model"]
+    (row,) = [line.split() for line in done.output.splitlines() if line.startswith(" LSTM ")]
+    scores = json.loads((trained / "metrics.json").read_text())["test"]["LSTM"]
     assert row[1:] == [number(scores[name]) for name in ("mae", "rmse", "mse", "r2", "smape", "mase")]
 
 
@@ -31,13 +31,13 @@ def test_tampered_weights_are_refused(trained: Path, tmp_path: Path, qkan) -> No
 
 def test_verdict_of_a_better_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
-    print_scores({"model": {"mae": 9.0, **empty}, "naive": {"mae": 12.0, **empty}}, load_run(trained))
-    assert "MAE of lstm: 25.0 % below that of naive, the best simple method." in capsys.readouterr().out
+    print_scores({"LSTM": {"mae": 9.0, **empty}, "naive": {"mae": 12.0, **empty}}, load_run(trained))
+    assert "MAE of LSTM: 25.0 % below that of naive, the best simple method." in capsys.readouterr().out
 
 
 def test_verdict_where_the_naive_forecast_is_perfect(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
-    print_scores({"model": {"mae": 9.0, **empty}, "naive": {"mae": 0.0, **empty}}, load_run(trained))
+    print_scores({"LSTM": {"mae": 9.0, **empty}, "naive": {"mae": 0.0, **empty}}, load_run(trained))
     assert "The forecast naive makes no error at all." in capsys.readouterr().out
 
 

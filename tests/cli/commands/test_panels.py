@@ -73,15 +73,15 @@ def test_a_run_records_the_options_and_scores_every_series(run):
     assert "Test part, median over the series" in text
     by_series = pd.read_csv(out / "metrics_by_series.csv")
     metrics = json.loads((out / "metrics.json").read_text())
-    own = by_series[by_series["forecast"] == "model"]
+    own = by_series[by_series["forecast"] == "LSTM"]
     assert own["unique_id"].tolist() == ["east", "west"]
-    assert metrics["test_median"]["model"]["mae"] == pytest.approx(own["mae"].median())
+    assert metrics["test_median"]["LSTM"]["mae"] == pytest.approx(own["mae"].median())
     table = load_run(out).predictions
-    errors = (table["y"] - table["yhat"]).abs()
-    assert metrics["test"]["model"]["mae"] == pytest.approx(errors.mean())
+    errors = (table["y"] - table["LSTM"]).abs()
+    assert metrics["test"]["LSTM"]["mae"] == pytest.approx(errors.mean())
     for name, mae in zip(own["unique_id"], own["mae"], strict=True):
         assert mae == pytest.approx(errors[table["unique_id"] == name].mean())
-    ends = table[["yhat-lo-90", "yhat-lo-80", "yhat", "yhat-hi-80", "yhat-hi-90"]].to_numpy()
+    ends = table[["LSTM-lo-90", "LSTM-lo-80", "LSTM", "LSTM-hi-80", "LSTM-hi-90"]].to_numpy()
     assert (np.diff(ends, axis=1) >= 0).all()
 
 
@@ -109,13 +109,13 @@ def test_predict_takes_the_future_from_a_file_or_from_the_data(qkan, run, panel,
         together, index=False
     )
     first = qkan("predict", str(run[0]), "--future", str(later)).stdout
-    assert first.splitlines()[0] == "unique_id,ds,yhat,yhat-lo-80,yhat-hi-80,yhat-lo-90,yhat-hi-90"
+    assert first.splitlines()[0] == "unique_id,ds,LSTM,LSTM-lo-80,LSTM-hi-80,LSTM-lo-90,LSTM-hi-90"
     assert len(first.splitlines()) == 5
     assert qkan("predict", str(run[0]), "--data", str(together)).stdout == first
     qkan("predict", str(run[0]), "--future", str(later), "--horizon", "3", "--out", str(out))
     table = pd.read_csv(out)
-    assert table["yhat"].notna().all()
-    assert table["yhat-hi-90"].isna().tolist() == [False, False, True] * 2  # fed back: no honest interval
+    assert table["LSTM"].notna().all()
+    assert table["LSTM-hi-90"].isna().tolist() == [False, False, True] * 2  # fed back: no honest interval
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_predict_takes_the_future_from_a_file_or_from_the_data(qkan, run, panel,
     [
         (["--future-cols", "rain"], "'sales.csv' has no future column 'rain'; its columns are"),
         (["--past-cols", "site"], "covariate 'site' is the time, target or id column already"),
-        (["--missing", "refuse"], "or say how to treat missing values with --missing (mask, interpolate or zero)"),
+        (["--missing", "refuse"], "or say how to treat missing values with --missing mask, 'interpolate' or 'zero'"),
         (["--missing", "drop"], "'drop' is not one of 'refuse', 'mask', 'interpolate', 'zero'"),
         (["--calendar", "hours"], "unknown calendar feature 'hours'; choose from minute, hour"),
         (["--levels", "80"], "--levels 80.0 need the loss that trains quantiles: --loss quantile, not --loss mse"),

@@ -34,7 +34,7 @@ def test_a_file_is_replaced_only_when_asked(trained: Path, tmp_path: Path, qkan)
     assert (done.exit_code, file.read_text()) == (2, "mine")
     assert done.stderr == f"Error: {file} exists already; choose another file, or replace it with --overwrite\n"
     assert qkan("predict", trained, "--out", file, "--overwrite").exit_code == 0
-    assert file.read_text().startswith("unique_id,ds,yhat\n")
+    assert file.read_text().startswith("unique_id,ds,LSTM\n")
 
 
 def test_other_data_is_continued(trained: Path, tmp_path: Path, qkan) -> None:
@@ -83,7 +83,7 @@ def test_a_planted_link_is_not_followed(trained: Path, tmp_path: Path, qkan) -> 
     assert qkan("predict", trained, "--out", link).exit_code == 2
     assert qkan("predict", trained, "--out", link, "--overwrite").exit_code == 0
     assert victim.read_text() == "mine"
-    assert link.read_text().startswith("unique_id,ds,yhat\n")
+    assert link.read_text().startswith("unique_id,ds,LSTM\n")
 
 
 # --- what a file of hours holds, and what is said about it ------------------------------------------------------------
@@ -102,6 +102,7 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_an_hourly_forecast_at_midnight_keeps_its_time(hourly: tuple[Path, Path], qkan) -> None:
     done = qkan("predict", hourly[0])
+    assert done.stderr == ""  # the training said which column holds the times
     lines = done.stdout.splitlines()
     assert [line.rpartition(",")[0] for line in lines[1:]] == ["b,2024-01-04 00:00:00", "a,2024-01-04 00:00:00"]
     assert pd.read_csv(hourly[0] / "predictions.csv")["unique_id"].unique().tolist() == ["b", "a"]
@@ -130,7 +131,7 @@ def test_new_series_are_forecast_when_asked(hourly: tuple[Path, Path], tmp_path:
     assert "was not trained on series 'c'" in done.stderr
     assert done.stderr.endswith("scale each by its own last window with --new-series scale\n")
     done = qkan("predict", hourly[0], "--data", tmp_path / "new.csv", "--new-series", "scale")
-    assert pd.read_csv(io.StringIO(done.stdout))["yhat"].round(-2).tolist()[0] == 9200
+    assert pd.read_csv(io.StringIO(done.stdout))["LSTM"].round(-2).tolist()[0] == 9200
     assert qkan("evaluate", hourly[0], "--data", tmp_path / "new.csv", "--new-series", "scale").exit_code == 0
 
 

@@ -47,12 +47,12 @@ def test_frames_are_the_predictions_of_the_run(two_series: Path) -> None:
     assert frames.model == "LSTM"
     assert list(frames.test["unique_id"]) == list(own["unique_id"])
     assert list(frames.test["ds"]) == list(pd.to_datetime(own["ds"]))
-    assert list(frames.test["step"]) == list(own["step"])
-    np.testing.assert_allclose(frames.test["LSTM"], own["yhat"], rtol=1e-6)
+    assert list(frames.test["cutoff"]) == list(pd.to_datetime(own["cutoff"]))
+    np.testing.assert_allclose(frames.test["LSTM"], own["LSTM"], rtol=1e-6)
     np.testing.assert_allclose(frames.test["y"], own["y"], rtol=1e-12)
     checked = check_frame(frames.test.drop(columns="step"))
     assert (checked["ds"] - checked["cutoff"] == checked["step"] * pd.Timedelta("1h")).all()
-    assert accuracy(frames.test).pooled["mae"][0] == pytest.approx(run.metrics["test"]["model"]["mae"], rel=1e-6)
+    assert accuracy(frames.test).pooled["mae"][0] == pytest.approx(run.metrics["test"]["LSTM"]["mae"], rel=1e-6)
     assert frames.training.groupby("unique_id").size().to_dict() == {"east": 78, "west": 78}
     assert frames.validation["cutoff"].min() == frames.training["ds"].max()
     assert frames.validation["ds"].max() < frames.test["ds"].min()
@@ -64,15 +64,13 @@ def test_a_report_of_two_series(two_series: Path, qkan) -> None:
     path = two_series / "report.html"
     assert done.stdout.splitlines()[-1] == f"Report written to {path}"
     assert first_words(done.stdout)[3:7] == ["LSTM", "Naive", "SeasonalNaive(24)", "Theta"]
-    assert (
-        "Intervals of LSTM, Naive, SeasonalNaive(24), Theta are split-conformal, from the 25 or more errors"
-        in done.stdout
-    )
+    names = "LSTM, Naive, SeasonalNaive(24), Theta"
+    assert f"Intervals of {names} (80 % and 90 %) are split-conformal, from the 25 or more errors" in done.stdout
     text = path.read_text(encoding="utf-8")
     assert "<h1>LSTM on two</h1>" in text
-    assert f"--out {path} --levels 80,90 --baselines {FAST} --overwrite" in text
+    assert f"--out report.html --levels 80,90 --baselines {FAST} --overwrite" in text
     assert "<td>west</td>" in text
-    assert f"qkan train lstm --data {two_series.parent / 'two.csv'} --window 4 --horizon 2 --split 0.6,0.2,0.2" in text
+    assert "qkan train lstm --data two.csv --window 4 --horizon 2 --split 0.6,0.2,0.2" in text
     assert '<tr><th scope="row">split</th><td>0.6,0.2,0.2</td></tr>' in text
 
 
@@ -99,15 +97,15 @@ def test_few_validation_errors_are_pooled_or_give_no_interval(two_series: Path, 
     run = load_run(two_series)
     pooled = report_run(run, tmp_path / "a", baselines=(), levels=(97,))  # 33 errors; a series has 25, both 50
     assert pooled.notes == (
-        "Intervals of LSTM are split-conformal, from the errors of all series, in units of their mean change "
-        "(50 for each step) on the validation part.",
+        "Intervals of LSTM (97 %) are split-conformal, from the errors of all series, in units of their mean seasonal "
+        "change (50 for each step), on the validation part.",
     )
     with pytest.raises(ValueError, match="levels is empty"):
         report_run(run, tmp_path / "b", levels=())
     with pytest.raises(ValueError, match="origins must be a whole number of at least 1, got 0"):
         report_run(run, tmp_path / "b", origins=0)
     none = report_run(run, tmp_path / "b", baselines=(), levels=(99.5,))
-    assert none.notes == ("LSTM: no intervals, the validation part has too few errors for 99.5 %.",)
+    assert none.notes == ("LSTM: no intervals of 99.5 %, because the validation part has too few errors for them.",)
 
 
 def test_without_validation_part_there_is_no_calibration(tmp_path: Path, qkan) -> None:
@@ -159,7 +157,8 @@ def test_bad_input_is_one_sentence(arguments: list[str], sentence: str, trained:
     assert sentence in done.stderr.splitlines()[-1]
 
 
-def test_the_training_command_makes_the_same_run(two_series: Path, tmp_path: Path, qkan) -> None:
+def test_the_training_command_makes_the_same_run(two_series: Path, tmp_path: Path, monkeypatch, qkan) -> None:
+    monkeypatch.chdir(two_series.parent)  # the command names the file without its folder
     words = shlex.split(training_command(load_run(two_series)))
     assert words[:3] == ["qkan", "train", "lstm"]
     done = qkan(*words[1:-1], tmp_path / "again")

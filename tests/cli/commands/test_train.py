@@ -88,13 +88,13 @@ def test_shown_errors_are_those_of_the_run_folder(elsewhere: Path, qkan) -> None
     done = qkan(*SMALL)
     scores = json.loads(Path("runs/damped-shm-lstm-seed0/metrics.json").read_text())["test"]
     rows = {
-        line.split()[0]: line.split() for line in done.output.splitlines() if line.startswith((" lstm ", " naive "))
+        line.split()[0]: line.split() for line in done.output.splitlines() if line.startswith((" LSTM ", " naive "))
     }
-    for shown, name in (("lstm", "model"), ("naive", "naive")):
+    for shown, name in (("LSTM", "LSTM"), ("naive", "naive")):
         assert float(rows[shown][1]) == pytest.approx(scores[name]["mae"], rel=1e-3)
         assert float(rows[shown][4]) == pytest.approx(scores[name]["r2"], rel=1e-3)
-    change = 100 * (scores["model"]["mae"] / scores["naive"]["mae"] - 1)
-    assert f"MAE of lstm: {change:.1f} % above that of naive, the best simple method." in done.output
+    change = 100 * (scores["LSTM"]["mae"] / scores["naive"]["mae"] - 1)
+    assert f"MAE of LSTM: {change:.1f} % above that of naive, the best simple method." in done.output
 
 
 def test_circuit_options_reach_the_cell(elsewhere: Path, qkan) -> None:

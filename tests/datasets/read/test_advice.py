@@ -45,13 +45,13 @@ REFUSED = {
     "text for numbers": (table().astype({"y": str}).replace("5.0", "5,5"), {}, []),
 }
 ADVICE = {  # what a sentence says, and what it asks for
-    "missing": (r"--missing \(mask, interpolate or zero\)", {"missing": "mask"}),
+    "missing": (r"missing='mask', 'interpolate' or 'zero'", {"missing": "mask"}),
     "rows": (rf"time_col={ROW_ORDER!r}", {"time_col": ROW_ORDER}),
     "found": (r"leave it out to have the step found|their step is", {"frequency": None}),
     "format": (r"time_format='%d/%m/%Y' or the like", {}),
     "column": (r"choose one with time_col='from'", {"time_col": "from"}),
-    "id": (r"name the column that tells series apart with --id-col", {"id_col": "shop"}),
-    "target": (r"choose one with --target-col", {"target_col": "x"}),
+    "id": (r"name the column that tells series apart with id_col", {"id_col": "shop"}),
+    "target": (r"choose one with target_col", {"target_col": "x"}),
 }
 
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qkan.datasets import DataError, make_forecast_data, read_series, series_from_frame
+from qkan.datasets import DataError, DataNotice, make_forecast_data, read_series, series_from_frame
 
-MISSING = "missing or NaN; fill it first, or say how to treat missing values with --missing (mask, interpolate or zero)"
+MISSING = (
+    "missing or NaN; fill it first, or say how to treat missing values with missing='mask', 'interpolate' or 'zero'"
+)
 
 
 @pytest.fixture
@@ -250,7 +252,7 @@ def test_a_long_list_of_columns_is_cut(write):
 
 
 def test_several_numeric_columns(write):
-    assert "has several numeric columns, 'a', 'b'; choose one with --target-col" in complaint(
+    assert "has several numeric columns, 'a', 'b'; choose one with target_col" in complaint(
         write("a,b\n1,2\n3,4\n5,6\n")
     )
 
@@ -295,7 +297,7 @@ def test_missing_value_of_a_nullable_column(write):
 def test_target_of_another_kind(write, column, kind):
     message = complaint(write(pd.DataFrame({"y": column}), "x.parquet"))
     assert message.startswith(f"target column 'y' holds {kind}")
-    assert message.endswith("values, not numbers; choose another --target-col")
+    assert message.endswith("values, not numbers; choose another target_col")
 
 
 def test_lists_are_no_numbers(write):
@@ -310,7 +312,9 @@ def test_too_few_points(write, text, count):
 
 
 def test_one_of_several_series_has_too_few_points(write):
-    assert "series 'b' has 1 points" in complaint(write("unique_id,y\na,1\na,2\na,3\nb,1\n"))
+    with pytest.warns(DataNotice, match="left out 1 of 2 series, of fewer than 3 values: 'b'"):
+        assert read_series(write("unique_id,y\na,1\na,2\na,3\nb,1\n")).ids == ("a",)
+    assert "series 'a' has 2 points" in complaint(write("unique_id,y\na,1\na,2\nb,1\n"))
 
 
 @pytest.mark.parametrize("missing", ["", None])

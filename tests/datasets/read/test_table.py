@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qkan.datasets import DataError, future_frame, series_from_frame
+from qkan.datasets import DataError, DataNotice, future_frame, series_from_frame
 
 NAN = np.nan
 
@@ -82,7 +82,7 @@ def test_the_step_can_be_given(freq):
         (
             "30min",
             {},
-            r"no step of freq='30min' \(their step is 'h'\); resample the data, or say how to fill gaps with --missing",
+            r"no step of freq='30min' \(their step is 'h'\); resample the data, or say how to fill gaps with missing",
         ),
         ("sometimes", {}, "freq='sometimes' is no frequency that pandas knows"),
         (1, {}, "freq=1 was given, but time column 'ds' holds dates"),
@@ -95,10 +95,10 @@ def test_a_step_that_does_not_fit_is_refused(freq, options, message):
 
 
 def test_gaps_are_refused_with_the_option_that_helps():
-    with pytest.raises(DataError, match=r"irregular: row 4 .* or say how to fill gaps with --missing \(mask, interpo"):
+    with pytest.raises(DataError, match=r"irregular: row 4 .* or say how to fill gaps with missing='mask', 'interpo"):
         series_from_frame(table(range(6), skip=[3]))
     with pytest.raises(
-        DataError, match=r"row 3 of column 'y' is missing or NaN; fill it first, or say how .* --missing"
+        DataError, match=r"row 3 of column 'y' is missing or NaN; fill it first, or say how .* missing="
     ):
         series_from_frame(table([1, 2, NAN, 4]))
 
@@ -176,8 +176,10 @@ def test_a_column_that_comes_twice_is_refused():
 
 def test_a_series_without_any_value_is_named():
     frame = pd.concat([table([1, 2, 3]), table([NAN, NAN, NAN], name="b")])
-    with pytest.raises(DataError, match="series 'b' has 0 points; every series needs at least 3"):
-        series_from_frame(frame, missing="mask")
+    with pytest.warns(DataNotice, match="left out 1 of 2 series, of fewer than 3 values: 'b'"):
+        assert len(series_from_frame(frame, missing="mask").ids) == 1
+    with pytest.raises(DataError, match="has 0 points; every series needs at least 3"):
+        series_from_frame(table([NAN, NAN, NAN]), missing="mask")
 
 
 def with_holiday():
@@ -228,3 +230,21 @@ def test_fingerprint_knows_covariates_and_gaps_but_not_the_future():
     assert read_future(future(["2024-01-01 04:00"])).fingerprint() == plain.fingerprint()
     prints = {series_from_frame(table([1, y, 1, 1]), missing="mask").fingerprint() for y in (1, NAN)}
     assert len(prints) == 2
+
+
+@pytest.mark.parametrize(
+    ("frame", "options"),
+    [
+        ({"a": [1.0, 2, 3], "b": [1.0, 2, 3]}, {}),
+        ({"ds": pd.date_range("2024", periods=3), "y": [1.0, np.nan, 3]}, {}),
+        ({"ds": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-09"]), "y": [1.0, 2, 3]}, {}),
+        ({"ds": pd.to_datetime(["2024-01-01", "2024-01-01", "2024-01-02"]), "y": [1.0, 2, 3]}, {}),
+        ({"y": ["a", "b", "c"]}, {}),
+        ({"y": [1.0, 2, 3], "x": [1.0, 2, 3]}, {"past_cols": ["x"], "future_cols": ["x"]}),
+        ({"y": [1.0, 2, 3], "u": [[1], [2], [3]]}, {"id_col": "u"}),
+    ],
+)
+def test_messages_to_python_name_arguments_and_no_options_of_the_command_line(frame, options) -> None:
+    with pytest.raises(DataError) as caught:
+        series_from_frame(pd.DataFrame(frame), **options)
+    assert "--" not in str(caught.value)

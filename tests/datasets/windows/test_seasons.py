@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,16 @@ def day(season: int = 24) -> np.ndarray:
 def made(values, season=()) -> Series:
     frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(len(values), dtype=np.int64), "y": values})
     return Series("made", frame, season=season)
+
+
+class Ends(NamedTuple):
+    """A split whose training part has so many steps."""
+
+    train: int
+    has_validation, has_test = False, True
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        return self.train, self.train
 
 
 def test_a_day_is_found_in_noise_and_trend():
@@ -49,18 +61,18 @@ def test_scale_and_level_do_not_matter():
 
 def test_values_behind_the_training_part_are_not_looked_at():
     quiet = np.concatenate([NOISE[:600], np.tile(np.arange(6.0), 100)])
-    assert seasons_of(made(quiet), np.array([600]), "auto") == ()
-    assert seasons_of(made(quiet), np.array([1200]), "auto") != ()
+    assert seasons_of(made(quiet), Ends(600), "auto") == ()
+    assert seasons_of(made(quiet), Ends(1200), "auto") != ()
 
 
 def test_declared_seasons_come_first_as_far_as_they_fit_twice():
     series = made(day(), season=(7, 365))
-    assert seasons_of(series, np.array([800]), "auto") == (7, 365)
-    assert seasons_of(series, np.array([700]), "auto") == (7,)
-    assert seasons_of(series, np.array([800]), "none") == ()
-    assert seasons_of(series, np.array([800]), (12, 24)) == (12, 24)
+    assert seasons_of(series, Ends(800), "auto") == (7, 365)
+    assert seasons_of(series, Ends(700), "auto") == (7,)
+    assert seasons_of(series, Ends(800), "none") == ()
+    assert seasons_of(series, Ends(800), (12, 24)) == (12, 24)
 
 
 def test_a_season_that_the_training_part_does_not_hold_twice_is_refused():
     with pytest.raises(DataError, match=r"season 401 is too long: .* has 800 steps .* use at most 400, or season none"):
-        seasons_of(made(day()), np.array([800]), (24, 401))
+        seasons_of(made(day()), Ends(800), (24, 401))

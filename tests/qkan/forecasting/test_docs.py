@@ -24,7 +24,7 @@ def test_every_block_runs(tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
     forecast = pd.read_csv("forecast.csv")
     assert len(forecast) == 18
-    assert list(forecast.columns)[2:5] == ["yhat", "yhat-lo-80", "yhat-hi-80"]
+    assert list(forecast.columns)[2:5] == ["QKAN-LSTM", "QKAN-LSTM-lo-80", "QKAN-LSTM-hi-80"]
     exec(python[2], session)
     assert session["again"].equals(session["table"])
     assert session["past"].groupby("unique_id").size().tolist() == [18, 18, 18]

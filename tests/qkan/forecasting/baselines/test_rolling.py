@@ -6,7 +6,7 @@ import pytest
 
 from qkan.forecasting.baselines import baseline_forecasts
 from qkan.forecasting.baselines import rolling as baselines
-from qkan.forecasting.baselines.statistical import exponential_smoothing
+from qkan.forecasting.baselines.smoothing import exponential_smoothing
 from qkan.forecasting.evaluation import model_columns
 
 FAST = ("naive", "seasonal-naive", "theta")

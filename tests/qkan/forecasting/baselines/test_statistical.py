@@ -3,49 +3,18 @@
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools.tools import add_constant
 from statsmodels.tsa.deterministic import Fourier
-from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 from statsmodels.tsa.forecasting.theta import ThetaModel
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from qkan.forecasting.baselines import statistical as baseline_models
-from qkan.forecasting.baselines.statistical import CannotFit, exponential_smoothing, sarima, theta
+from qkan.forecasting.baselines.smoothing import exponential_smoothing
+from qkan.forecasting.baselines.statistical import CannotFit, sarima, theta
 
 KNOWN, FIRST, HORIZON = 120, np.array([120, 121, 137]), 9
-
-
-@pytest.mark.parametrize(("season", "trend"), [(6, 0.0), (1, 0.0), (6, 0.8), (26, 0.0)])
-def test_exponential_smoothing_is_that_of_statsmodels(season: int, trend: float, wavy) -> None:
-    values = wavy(trend=trend)
-    rolled = exponential_smoothing(values, KNOWN, FIRST, HORIZON, season)
-    seasonal = {"seasonal": "add", "seasonal_periods": season} if season > 1 else {}
-    damped = rolled.choice == "damped trend"
-    options = {
-        "error": "add",
-        **seasonal,
-        "trend": "add" if damped else None,
-        "damped_trend": damped,
-        "initialization_method": "estimated" if season <= 24 else "heuristic",
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted = ETSModel(pd.Series(values[:KNOWN]), **options).fit(disp=False)
-        own = fitted.get_prediction(KNOWN, KNOWN + HORIZON - 1)
-        np.testing.assert_allclose(rolled.error, np.sqrt(own.forecast_variance), rtol=1e-6)
-        np.testing.assert_allclose(rolled.mean[0], fitted.forecast(HORIZON), rtol=1e-6)
-        for origin, mean in zip(FIRST, rolled.mean, strict=True):
-            if season <= 24:  # the heuristic's first state would change with the origin
-                moved = ETSModel(values[:origin], **options).smooth(np.asarray(fitted.params))
-                np.testing.assert_allclose(mean, moved.forecast(HORIZON), rtol=1e-6)
-
-
-def test_a_damped_trend_is_chosen_where_there_is_one(wavy) -> None:
-    values = 0.02 * np.arange(160.0) ** 1.8 + wavy()
-    assert exponential_smoothing(values, KNOWN, FIRST, HORIZON, 6).choice == "damped trend"
 
 
 @pytest.mark.parametrize("season", [6, 1])

@@ -20,13 +20,13 @@ def test_comparison_plot_shows_curves_fronts_and_baselines(drawn, tmp_path):
     axes = drawn[0].axes[0]
     shown = lines(drawn[0])
     np.testing.assert_array_equal(shown["front of all"].get_xdata(), [30, 40, 300, 400])
-    np.testing.assert_array_equal(shown["front, classical (lstm, gru)"].get_xdata(), [40, 400])
-    np.testing.assert_array_equal(shown["front, circuit (qkan, hqkan)"].get_xdata(), [30, 300])
+    np.testing.assert_array_equal(shown["front, LSTM and GRU"].get_xdata(), [40, 400])
+    np.testing.assert_array_equal(shown["front, QKAN-LSTM and HQKAN-LSTM"].get_xdata(), [30, 300])
     assert shown["naive"].get_ydata() == [5, 5]
     assert shown["seasonal naive (9)"].get_ydata() == [6, 6]
     assert "seasonal naive (3)" not in shown
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert {"lstm", "qkan"} <= set(legend)
+    assert {"LSTM", "QKAN-LSTM"} <= set(legend)
     assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "log", "test MAE [calls]")
 
 

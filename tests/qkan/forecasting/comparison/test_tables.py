@@ -73,14 +73,14 @@ def test_main_table_takes_each_cell_at_its_lowest_validation_error(points):
 def test_without_lstm_there_is_no_relative_change(points):
     table = main_table(points[points["cell"] == "gru"], BASELINES)
     assert not [name for name in table if name.endswith("_change")]
-    assert "MAE vs lstm" not in readable(table)
+    assert "MAE vs LSTM" not in readable(table)
 
 
 def test_readable_table_shows_spreads_changes_and_edges(points):
-    text = readable(main_table(points, BASELINES)).set_index("cell")
-    assert text.loc["gru", "MAE"] == "1.5 (1 to 2)"
-    assert text.loc["gru", "MAE vs lstm"] == "-25.0 %"
-    assert text.loc["gru", "lr"] == "0.01*"
+    text = readable(main_table(points, BASELINES)).set_index("model")
+    assert text.loc["GRU", "MAE"] == "1.5 (1 to 2)"
+    assert text.loc["GRU", "MAE vs LSTM"] == "-25.0 %"
+    assert text.loc["GRU", "lr"] == "0.01*"
     assert text.loc["naive", ["hidden", "lr", "seconds", "MAE"]].tolist() == ["-", "-", "-", "4"]
 
 
@@ -96,8 +96,8 @@ def test_markdown_explains_itself_and_names_what_was_left_out(tmp_path):
     text = (tmp_path / "comparison.md").read_text()
     assert "Test errors in original units (rad/s): median (minimum to maximum) of 3 seeds" in text
     assert "tried the same learning rates (0.01, 0.03)" in text
-    assert "| gru | 2 | 50 | 1.5 (1 to 2) |" in re.sub(" {2,}", " ", text)
-    assert "- `qkan` at 20 parameters: its smallest model has 38." in text
+    assert "| GRU | 2 | 50 | 1.5 (1 to 2) |" in re.sub(" {2,}", " ", text)
+    assert "- QKAN-LSTM at 20 parameters: its smallest model has 38." in text
     write_comparison(config, load_series("damped-shm"), POINTS, [], RECORDS, BASELINES)
     assert "Left out" not in (tmp_path / "comparison.md").read_text()
 

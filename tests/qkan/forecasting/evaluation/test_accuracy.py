@@ -41,7 +41,7 @@ def test_errors_by_hand() -> None:
     assert pooled.loc["N", ["series", "n"]].tolist() == [1, 3]
     assert pooled.loc["M", "mae"] == pytest.approx(5.5 / 6)
     assert pooled.loc["M", "rmse"] == pytest.approx(((1 + 4 + 0.25 + 4) / 6) ** 0.5)
-    assert pooled.loc["M", "mase"] == pytest.approx((0.5 + 1 + 0 + 1 + 0 + 4) / 6)
+    assert pooled.loc["M", "mase"] == pytest.approx((0.5 + (1 + 0 + 4) / 3) / 2)  # the mean of the two series
     assert found.median.set_index("model").loc["M", "mae"] == pytest.approx((1.0 + 2.5 / 3) / 2)
 
 
@@ -124,11 +124,11 @@ def test_scales_are_mean_seasonal_changes() -> None:
     assert mase_scales(training)["b"] == pytest.approx(5.0)
 
 
-def test_a_series_without_scale_leaves_no_pooled_mase() -> None:
+def test_a_series_without_scale_takes_no_mase_from_the_others() -> None:
     found = accuracy(by_hand(), scales={"a": 2.0}, models=["M"])
     assert found.per_series.set_index("unique_id")["mase"].isna().tolist() == [False, True]
-    assert found.pooled["mase"].isna().all()
-    assert found.median["mase"].isna().all()
+    assert found.pooled["mase"].tolist() == found.median["mase"].tolist() == pytest.approx([0.5])
+    assert accuracy(by_hand(), scales={"c": 2.0}, models=["M"]).pooled["mase"].isna().all()
 
 
 @pytest.mark.parametrize("season", [0, 1.5, True])

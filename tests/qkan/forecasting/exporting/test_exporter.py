@@ -99,7 +99,7 @@ def test_program_and_run_agree(exported, panel, cell, format):
         assert got.columns.equals(wanted.columns)
         assert got[["unique_id", "ds"]].equals(wanted[["unique_id", "ds"]])
         np.testing.assert_allclose(got.iloc[:, 2:], wanted.iloc[:, 2:], rtol=0, atol=1e-5)
-        assert wanted["yhat"].notna().all()
+        assert wanted[run.config.model_name].notna().all()
 
 
 def test_every_window_of_a_small_panel_is_compared(exported):
@@ -179,7 +179,7 @@ def test_values_beyond_the_domain_are_an_error_that_names_the_series(exported, p
     frame = pd.read_csv(panel / "values.csv")
     frame.loc[frame.index[-1], "y"] = 400
     frame.to_csv(tmp_path / "jump.csv", index=False)
-    assert predict(run, data=tmp_path / "jump.csv", future=panel / "future.csv")["yhat"].notna().all()
+    assert predict(run, data=tmp_path / "jump.csv", future=panel / "future.csv").iloc[:, 2].notna().all()
     with pytest.raises(DataError) as error:
         loaded.predict(data=tmp_path / "jump.csv", future=panel / "future.csv")
     text = str(error.value)

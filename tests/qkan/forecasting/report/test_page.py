@@ -12,9 +12,18 @@ import pytest
 
 from qkan.forecasting import RunError
 from qkan.forecasting.evaluation import compare_models, fit_conformal, mase_scales
-from qkan.forecasting.report import write_report
+from qkan.forecasting.report import page, write_report
 
 HOSTILE = '<script>alert(1)</script> & "$x_1" \'ü\x07'
+
+
+def test_a_table_that_goes_on_beyond_the_screen_shows_it() -> None:
+    """A shade at the edge behind which it goes on, and the names of its rows stay where they are."""
+    style = (Path(page.__file__).parent / "report.html.jinja").read_text(encoding="utf-8").partition("</style>")[0]
+    rule = style.partition(".wide {")[2].partition("}")[0]
+    assert "overflow-x: auto" in rule
+    assert rule.count("local") == rule.count("scroll,") + rule.count("scroll;") == 2
+    assert ".wide td:first-child { position: sticky; left: 0; background: var(--paper); }" in style
 
 
 class Page(HTMLParser):

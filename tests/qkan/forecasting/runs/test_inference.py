@@ -33,7 +33,7 @@ def test_evaluating_again_gives_the_metrics_of_the_run(finished_run):
 def test_model_row_is_the_error_of_the_model(finished_run):
     data = windows_for(finished_run)
     errors = forecast_windows(finished_run.model, data) - data.target_values("test")
-    assert evaluate(finished_run)["model"]["mae"] == pytest.approx(np.abs(errors).mean())
+    assert evaluate(finished_run)["LSTM"]["mae"] == pytest.approx(np.abs(errors).mean())
 
 
 def test_other_data_is_scaled_as_in_training(finished_run):
@@ -60,7 +60,7 @@ def test_changed_data_of_a_run_is_refused_until_it_is_named(tmp_path):
     values = np.sin(np.arange(80) / 4)
     pd.DataFrame({"y": values}).to_csv(path, index=False)
     run = train(tiny_config(data=str(path), epochs=1), tmp_path / "run")
-    pd.DataFrame({"y": np.append(values, 0.25)}).to_csv(path, index=False)
+    pd.DataFrame({"y": np.append(0.25, values)}).to_csv(path, index=False)
     for ask in (evaluate, predict):
         with pytest.raises(RunError, match=r"values\.csv' has changed since .*run was trained; to use the new values"):
             ask(run)
@@ -70,20 +70,20 @@ def test_changed_data_of_a_run_is_refused_until_it_is_named(tmp_path):
 def test_prediction_of_the_trained_horizon_is_the_model_on_the_last_window(finished_run):
     series = load_series("damped-shm")
     table = predict(finished_run)
-    assert list(table.columns) == ["unique_id", "ds", "yhat"]
+    assert list(table.columns) == ["unique_id", "ds", "LSTM"]
     assert (table["unique_id"].tolist(), table["ds"].tolist()) == (["damped-shm"], [240])
     scaled = finished_run.scaler.transform(series.values[-4:])
     with torch.no_grad():
         expected = finished_run.model(torch.tensor(scaled, dtype=torch.float32)[None, :, None])
-    assert table["yhat"].tolist() == pytest.approx(finished_run.scaler.inverse_transform(expected.numpy())[0].tolist())
+    assert table["LSTM"].tolist() == pytest.approx(finished_run.scaler.inverse_transform(expected.numpy())[0].tolist())
 
 
 def test_longer_horizon_feeds_predictions_back(finished_run):
     values = list(load_series("damped-shm").values)
     for step in range(3):
-        values.append(predict(finished_run, data=series_of(values))["yhat"].iloc[0])
+        values.append(predict(finished_run, data=series_of(values))["LSTM"].iloc[0])
         assert len(values) == 241 + step
-    np.testing.assert_allclose(predict(finished_run, horizon=3)["yhat"], values[-3:], rtol=1e-5)
+    np.testing.assert_allclose(predict(finished_run, horizon=3)["LSTM"], values[-3:], rtol=1e-5)
 
 
 def test_horizons_are_prefixes_of_each_other(two_series_run):
@@ -99,7 +99,7 @@ def test_every_series_goes_on_in_its_own_time_and_level(two_series_run):
     assert table["unique_id"].tolist() == ["east"] * 3 + ["west"] * 3
     expected = pd.date_range("2024-01-03 12:00", periods=3, freq="h")
     assert table["ds"].tolist() == 2 * expected.tolist()
-    assert table.groupby("unique_id")["yhat"].mean().round(-1).to_dict() == {"east": 10, "west": -50}
+    assert table.groupby("unique_id")["LSTM"].mean().round(-1).to_dict() == {"east": 10, "west": -50}
 
 
 def test_telecom_goes_on_on_the_next_working_morning(tmp_path):
@@ -205,10 +205,10 @@ def test_new_series_are_scaled_by_their_own_window_when_asked(two_series_run, la
     table = predict(two_series_run, data=series, new_series="scale")
     assert table["unique_id"].drop_duplicates().tolist() == ["new", "east", "newer"]
     for name, level in (("new", last), ("newer", -last)):
-        assert (table[table["unique_id"] == name]["yhat"] - level).abs().max() < 3
+        assert (table[table["unique_id"] == name]["LSTM"] - level).abs().max() < 3
     known = predict(two_series_run, data=series_from_frame(days(10.0, "east", "h")))
-    assert table[table["unique_id"] == "east"]["yhat"].tolist() == pytest.approx(known["yhat"].tolist())
+    assert table[table["unique_id"] == "east"]["LSTM"].tolist() == pytest.approx(known["LSTM"].tolist())
     scores = evaluate(two_series_run, series, new_series="scale")
-    assert scores["model"]["mae"] < 3
+    assert scores["LSTM"]["mae"] < 3
     with pytest.raises(ValueError, match="unknown new_series 'guess'; choose one of refuse, scale"):
         predict(two_series_run, data=series, new_series="guess")

@@ -15,10 +15,11 @@ from tiny_runs import tiny_config
 
 from qkan.datasets import DataError, load_series
 from qkan.forecasting import Run, RunError, load_run, read_config, train
+from qkan.forecasting.config import CELL_NAMES
 
 FILES = {
     "checkpoint", "config.json", "environment.json", "forecast.png", "history.csv", "loss.png", "manifest.json",
-    "metrics.json", "metrics_by_series.csv", "model.safetensors", "predictions.csv",
+    "metrics.json", "metrics_by_series.csv", "model.safetensors", "predictions.csv", "validation.csv",
 }  # fmt: skip
 
 
@@ -87,21 +88,21 @@ def test_history_has_a_row_per_epoch(finished_run):
 
 def test_predictions_explain_the_metrics(finished_run):
     table = finished_run.predictions
-    assert list(table.columns) == ["unique_id", "ds", "step", "y", "yhat"]
+    assert list(table.columns) == ["unique_id", "ds", "cutoff", "y", "LSTM"]
     assert table["ds"].tolist() == list(range(192, 240))
     np.testing.assert_array_equal(table["y"], load_series("damped-shm").values[192:])
-    assert finished_run.metrics["test"]["model"]["mae"] == pytest.approx((table["y"] - table["yhat"]).abs().mean())
+    assert finished_run.metrics["test"]["LSTM"]["mae"] == pytest.approx((table["y"] - table["LSTM"]).abs().mean())
 
 
 def test_metrics_name_model_and_baselines(finished_run):
-    assert list(finished_run.metrics["test"]) == ["model", "naive", "drift", "ridge"]
+    assert list(finished_run.metrics["test"]) == ["LSTM", "naive", "drift", "ridge"]
     assert (finished_run.metrics["parameters"], finished_run.metrics["epochs"]) == (43, 2)
     assert finished_run.metrics["train_seconds"] > 0
 
 
-def test_predictions_of_a_longer_horizon_are_numbered_by_step(tmp_path):
+def test_predictions_of_a_longer_horizon_name_their_cutoff(tmp_path):
     run = train(tiny_config(horizon=3, epochs=1), tmp_path / "run")
-    assert run.predictions["step"].tolist()[:4] == [1, 2, 3, 1]
+    assert run.predictions["cutoff"].tolist()[:4] == [191, 191, 191, 192]
     assert run.predictions["ds"].tolist()[:4] == [192, 193, 194, 193]
 
 
@@ -122,7 +123,7 @@ def test_loaded_model_has_the_trained_weights_and_is_in_eval_mode(finished_run):
 def test_every_cell_trains_saves_and_loads(tmp_path, cell):
     run = train(tiny_config(cell=cell, epochs=1), tmp_path / cell)
     assert run.config.cell == cell
-    assert math.isfinite(run.metrics["test"]["model"]["mae"])
+    assert math.isfinite(run.metrics["test"][CELL_NAMES[cell]]["mae"])
 
 
 def test_existing_run_is_not_overwritten_unless_asked(copied):
@@ -236,7 +237,7 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path):
 
 
 def test_unfinished_run_is_not_loaded_but_its_options_are_read(unfinished):
-    with pytest.raises(RunError, match=r"is unfinished; finish it with resume=True \(--resume on the command line\)"):
+    with pytest.raises(RunError, match=r"is unfinished; finish it with resume=True"):
         load_run(unfinished)
     assert read_config(unfinished) == tiny_config()
 
@@ -308,7 +309,8 @@ def test_weights_that_are_no_safetensors_are_refused(copied):
 
 
 @pytest.mark.parametrize(
-    "victim", ["config.json", "last.ckpt", "model.safetensors", "metrics_by_series.csv", "metrics.json", "loss.png"]
+    "victim",
+    ["config.json", "last.ckpt", "model.safetensors", "metrics_by_series.csv", "metrics.json", "validation.csv"],
 )
 def test_full_disk_is_reported_and_the_run_resumes_exactly(tmp_path, monkeypatch, finished_run, victim):
     replace = os.replace
@@ -337,3 +339,18 @@ def test_diverged_training_is_an_error_that_names_the_learning_rate(tmp_path):
         match=r"diverged: the loss of epoch 1 is not finite; use .* below lr=0.5 or another scaler than .none.",
     ):
         train(config, tmp_path / "run")
+
+
+def test_a_plot_that_fails_is_a_warning_after_the_run_is_written(tmp_path, monkeypatch, caplog):
+    def fails(*_, **__):
+        raise ValueError("no such glyph")
+
+    for name in ("save_loss_plot", "save_forecast_plot"):
+        monkeypatch.setattr(f"qkan.forecasting.runs.plots.{name}", fails)
+    run = train(tiny_config(epochs=1), tmp_path / "run")
+    assert {path.name for path in run.path.iterdir()} == FILES - {"loss.png", "forecast.png"}
+    assert load_run(run.path).metrics == run.metrics
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the plot {run.path / name} could not be drawn (ValueError: no such glyph); everything else is written"
+        for name in ("loss.png", "forecast.png")
+    ]

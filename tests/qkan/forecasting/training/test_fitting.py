@@ -50,15 +50,13 @@ def test_a_run_of_a_comparison_builds_one_model(calls: Counts) -> None:
 
 
 def test_evaluating_a_run_on_its_own_data_computes_no_baseline_again(finished_run, calls: Counts) -> None:
-    scores, medians = inference.scores_of(finished_run)
+    scores, medians, _ = inference.scores_of(finished_run)
     assert (scores, medians, calls["baselines"]) == (finished_run.metrics["test"], None, 0)
     other = inference.scores_of(finished_run, finished_run.config.data)[0]
     assert (other, calls["baselines"]) == (scores, 1)
 
 
-@pytest.mark.parametrize(
-    "kept", [None, [], {"model": {}}, {"model": {}, "naive": 3}, {"model": {}, "naive": {"mae": 1}}]
-)
+@pytest.mark.parametrize("kept", [None, [], {"LSTM": {}}, {"LSTM": {}, "naive": 3}, {"LSTM": {}, "naive": {"mae": 1}}])
 def test_baselines_that_a_run_does_not_hold_are_computed(finished_run, calls: Counts, monkeypatch, kept) -> None:
     whole = finished_run.metrics["test"]
     monkeypatch.setitem(finished_run.metrics, "test", kept)
