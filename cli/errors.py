@@ -36,25 +36,24 @@ class Unexpected(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C or SIGTERM: one line, exit code 130 or 143 as shells expect (128 + the number of the signal).
+    """Ctrl-C: one line, and the exit code that shells expect (128 + the number of the signal)."""
 
-    Args:
-        message: The line.
-        cause: What ended the command.
-    """
-
-    def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
-        super().__init__(message)
-        self.exit_code = interrupted_exit_code(cause)
+    exit_code = 130
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line without calling it an error, below whatever the interrupted command was printing."""
         click.echo(f"\n{self.message}", err=file is None, file=file)
 
 
-def interrupted_exit_code(cause: KeyboardInterrupt) -> int:
-    """Return 143 for SIGTERM, 130 for Ctrl-C."""
-    return 143 if isinstance(cause, Terminated) else 130
+class InterruptedByTerm(Interrupted):
+    """SIGTERM: the same."""
+
+    exit_code = 143
+
+
+def interruption(message: str, cause: KeyboardInterrupt) -> Interrupted:
+    """Return how a command ends that ``cause`` has stopped: with the line ``message``, and exit code 130 or 143."""
+    return InterruptedByTerm(message) if isinstance(cause, Terminated) else Interrupted(message)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.exceptions import NoSuchCommand
 
-from qkan.cli.errors import Interrupted, Unexpected, UserError, explain, notes_on_lines, short_messages
+from qkan.cli.errors import Unexpected, UserError, explain, interruption, notes_on_lines, short_messages
 
 
 class LazyGroup(click.Group):
@@ -51,7 +51,7 @@ class RootGroup(LazyGroup):
             with notes_on_lines(), short_messages():
                 return super().invoke(ctx)
         except KeyboardInterrupt as cause:
-            raise Interrupted("Interrupted.", cause) from None
+            raise interruption("Interrupted.", cause) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

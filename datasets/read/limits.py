@@ -99,7 +99,8 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _opened(path: Path, packed: bool) -> Iterator[IO[bytes]]:
-    with gzip.open(path) if packed else path.open("rb") as source:
+    opened: Any = gzip.open(path) if packed else path.open("rb")
+    with opened as source:
         bounded: Any = _Bounded(source, largest_text())
         yield io.BufferedReader(bounded, 1 << 20)
 
