@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import click
 
+from qkan._util.own_warnings import print_own_warnings
 from qkan._util.signals import Terminated
 
 LONGEST = 380
@@ -57,20 +58,15 @@ def interruption(message: str, cause: KeyboardInterrupt) -> Interrupted:
 
 
 @contextlib.contextmanager
-def notes_on_lines() -> Iterator[None]:
-    """Print what was decided about data, a warning of class ``DataNotice``, on a line of its own and once."""
-    said: set[str] = set()
-    other = warnings.showwarning
+def warnings_on_lines() -> Iterator[None]:
+    """Print the warnings of this package on lines of their own, and once; of several processes the first speaks."""
 
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if category.__name__ != "DataNotice":  # the class itself would import pandas
-            other(message, category, *place, **more)
-        elif str(message) not in said and os.environ.get("LOCAL_RANK", "0") == "0":
-            said.add(str(message))
-            click.echo(f"Note: {as_options(str(message))}", err=True)
+    def say(line: str) -> None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            click.echo(printable(as_options(line)), err=True)
 
     with warnings.catch_warnings():
-        warnings.showwarning = show
+        print_own_warnings(say)
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.exceptions import NoSuchCommand
 
-from qkan.cli.errors import Unexpected, UserError, explain, interruption, notes_on_lines, short_messages
+from qkan.cli.errors import Unexpected, UserError, explain, interruption, short_messages, warnings_on_lines
 
 
 class LazyGroup(click.Group):
@@ -48,7 +48,7 @@ class RootGroup(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; ``--traceback`` lets errors through as they are."""
         try:
-            with notes_on_lines(), short_messages():
+            with warnings_on_lines(), short_messages():
                 return super().invoke(ctx)
         except KeyboardInterrupt as cause:
             raise interruption("Interrupted.", cause) from None

@@ -112,7 +112,9 @@ def _alike(
     if steps.dtype == dtype and all(tensor.dtype == dtype for tensor in given):
         return steps, weights, h_0, c_0
     matrix, bias, *optional = weights
-    same = Weights(matrix.to(dtype), bias.to(dtype), *(None if tensor is None else tensor.to(dtype) for tensor in optional))
+    same = Weights(
+        matrix.to(dtype), bias.to(dtype), *(None if tensor is None else tensor.to(dtype) for tensor in optional)
+    )
     return steps.to(dtype), same, h_0.to(dtype), None if c_0 is None else c_0.to(dtype)
 
 
