@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from qkan.cli.errors import Interrupted, interrupted_exit_code
+from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
 from qkan.forecasting.config import CELL_OPTIONS, TrainConfig
@@ -68,7 +68,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
     except KeyboardInterrupt as cause:
         command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
         hint = f"Go on with: {command}" if (out / "config.json").exists() else "Nothing was trained yet."
-        raise Interrupted(f"Interrupted. {hint}", cause) from None
+        raise interruption(f"Interrupted. {hint}", cause) from None
     print_result(run)
 
 
@@ -77,7 +77,7 @@ def _follow(rank: int, train: Callable[[], object]) -> None:
     try:
         train()
     except KeyboardInterrupt as cause:
-        raise click.exceptions.Exit(interrupted_exit_code(cause)) from None
+        raise click.exceptions.Exit(interruption("", cause).exit_code) from None
     except ValueError as error:
         raise ValueError(f"process {rank} of the training: {error}") from error
 

@@ -39,11 +39,11 @@ def load_series_of(
     from qkan.datasets import resolve_series
 
     source = config.data if data is None else data
-    frequency: Any = config.freq
+    frequency = config.freq
     series = resolve_series(
         source,
         expected=expected,
-        frequency=int(frequency) if frequency is not None and frequency.isdecimal() else frequency,
+        frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
         time_col=config.time_col,
         time_format=config.time_format,
         sep=config.sep,
