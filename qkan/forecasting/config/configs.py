@@ -67,7 +67,7 @@ class DataAndTrainingOptions:
     window: int = 12
     horizon: int = 1
     level: str = "last"
-    skip: int = 4
+    skip: int = 2
     season_encoding: str = "circuit"
     season_terms: int = 3
     season_reps: int = 3

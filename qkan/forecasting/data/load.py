@@ -60,10 +60,11 @@ def load_series_of(
 
 
 def with_season(series: Series, season: str | Sequence[int]) -> Series:
-    """Return a series with the seasons that were asked for; ``auto`` leaves those that it has."""
-    if season == "auto":
-        return series
-    return replace(series, season=() if isinstance(season, str) else tuple(season))
+    """Return a series with the seasons that were asked for.
+
+    ``auto`` and ``none`` leave those that it has: what a model is not told, baselines and errors may know.
+    """
+    return series if isinstance(season, str) else replace(series, season=tuple(season))
 
 
 def default_sizes(series: Series, split: Split) -> tuple[int, int] | None:
@@ -88,7 +89,11 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
     """
     from qkan.datasets import SplitFractions
 
-    found = default_sizes(series, SplitFractions(*config.split) if split is None else split)
+    found = (
+        None
+        if config.season == "none"
+        else default_sizes(series, SplitFractions(*config.split) if split is None else split)
+    )
     window, horizon = found or (config.window, config.horizon)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
