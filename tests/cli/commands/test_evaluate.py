@@ -31,7 +31,7 @@ def test_several_runs_share_one_table_with_the_errors_of_each(trained: Path, tmp
     assert done.exit_code == 0, done.output
     rows = [line for line in done.output.splitlines() if line.startswith(" ")]
     names = [row.split("  ")[0].strip() for row in rows if any(own.isdecimal() for own in row)]
-    assert (names[:3], names[-1]) == (["LSTM", "GRU", "naive"], "ridge")
+    assert (names[:4], names[-1]) == (["forecast", "LSTM", "GRU", "naive"], "ridge")
     assert done.output.count("the best simple method.") == 2
     for model, folder in (("LSTM", trained), ("GRU", other)):
         scores = json.loads((folder / "metrics.json").read_text())["test"][model]
