@@ -30,9 +30,8 @@ def table(rows: int = 90, seed: int = 0) -> pd.DataFrame:
 
 @functools.cache
 def folder() -> Path:
-    """``calls.csv``, ``.csv.gz``, ``.parquet``, ``.xlsx``, ``wide.csv``, ``run``, ``cut`` (to resume), ``run.onnx``."""
-    made = Path(tempfile.mkdtemp(prefix="qkan-torture-"))
-    atexit.register(shutil.rmtree, made, True)
+    """``calls.csv``, ``.csv.gz``, ``.parquet``, ``.xlsx``, ``wide.csv``, ``run``, ``cut`` (to resume)."""
+    made = empty_folder()
     torch.set_num_threads(1)
     plain = table().drop(columns=["past", "known"])
     plain.to_csv(made / "calls.csv", index=False)
@@ -45,5 +44,19 @@ def folder() -> Path:
     shutil.copytree(made / "run", made / "cut")
     for name in ("manifest.json", "model.safetensors", "history.csv", "predictions.csv", "metrics.json"):
         (made / "cut" / name).unlink()
-    export(load_run(made / "run"), made / "run.onnx", format="onnx")
+    return made
+
+
+@functools.cache
+def onnx_file() -> Path:
+    """The run, exported."""
+    path = folder() / "run.onnx"
+    export(load_run(folder() / "run"), path)
+    return path
+
+
+def empty_folder() -> Path:
+    """A folder that goes with this process."""
+    made = Path(tempfile.mkdtemp(prefix="qkan-torture-"))
+    atexit.register(shutil.rmtree, made, True)
     return made

@@ -68,6 +68,7 @@ def _case(target: str, folder: Path, dice: random.Random) -> tuple[str, Callable
         how = _damage(sound / target, folder / target, dice)
         return f"{target}, {how}", lambda: _forecast_of_table(folder / target, dice)
     if target == "run.onnx":
+        examples.onnx_file()
         how = _damage(sound / target, folder / target, dice)
         return f"{target}, {how}", lambda: _as_sound(("predict",), (folder / target, sound / target))
     origin = sound / ("cut" if target.startswith("checkpoint") else "run")
