@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from qkan.cli.main import cli
 
 LONGEST = 400
-_PLAIN = re.compile(r"(Note|Warning): \S|\d+ forecasts? written to |Usage: |Try 'qkan |$")
+_PLAIN = re.compile(r"(Note|Warning): \S|\d+ forecasts? written to |Usage: |Try '|$")
 
 
 def ask(*words: object) -> tuple[int, str]:

@@ -61,7 +61,7 @@ def _start(number: int, out: Path) -> BaseProcess:
 @functools.cache
 def _undisturbed(number: int) -> tuple[dict[str, bytes], float]:
     """Results of a training that is left alone, and how long it takes."""
-    for attempt in ("first", "timed"):  # the first one waits for the imports
+    for _ in ("first", "timed"):  # the first one waits for the imports
         out = examples.empty_folder() / "run"
         began = time.monotonic()
         process = _start(number, out)
