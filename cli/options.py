@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
-from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Several, Split, Whole
+from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Seasons, Several, Split, Whole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,6 +46,18 @@ class GroupType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
         """Make a number of what looks like one."""
         return int(value) if str(value).isdecimal() else value
+
+
+class SeasonType(click.ParamType):
+    """``auto``, ``none``, or lengths separated by commas."""
+
+    name = "auto|none|steps,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make numbers of what does not look like a name."""
+        if not isinstance(value, str) or value.strip().isalpha():
+            return value
+        return ListType(int, "whole number", "169,845").convert(value, param, ctx)
 
 
 def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[[Command], Command]:
@@ -119,4 +131,6 @@ def _type(kind: Kind, word: str) -> tuple[click.ParamType, str | None]:
     if isinstance(kind, Several | Split):
         item = int if isinstance(kind.item, Whole) else float if kind.item in (LEVEL, NUMBER) else str
         return ListType(item, kind.noun, kind.example), None
+    if isinstance(kind, Seasons):
+        return SeasonType(), None
     return (click.FLOAT, "X") if kind is RATE else (GroupType(), None) if kind is GROUP else (click.STRING, word)

@@ -65,7 +65,7 @@ def _groups_of_columns(widths: Sequence[int], space: int) -> list[list[int]]:
 
 
 def print_scores(scores: Scores, run: Run, medians: Scores | None = None, without_mase: int = 0) -> None:
-    """Print the errors on the test part: the trained cell first, then the forecasts that need no training.
+    """Print the errors on the test part: the trained cell first, then the simple methods.
 
     With several series, all their errors together come first, then the median over the series; ``without_mase`` of
     them have none.
@@ -88,14 +88,14 @@ def _score_table(scores: Scores, run: Run, title: str) -> None:
 
 
 def _verdict(scores: Scores, model: str) -> str:
-    """Say how far the trained cell is from the best forecast that needs no training."""
+    """Say how far the trained cell is from the best simple method."""
     mae = {name: values["mae"] for name, values in scores.items() if values["mae"] is not None}
     best = min((name for name in mae if name != model), key=lambda name: mae[name])
     if mae[best] == 0:
         return f"The forecast {best} makes no error at all."
     change = 100 * (mae[model] / mae[best] - 1)
     place = "below" if change < 0 else "above"
-    return f"MAE of {model}: {abs(change):.1f} % {place} that of {best}, the best forecast without training."
+    return f"MAE of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method."
 
 
 def _print(table: Table, rows: Iterable[Sequence[str]], title: str | None) -> None:

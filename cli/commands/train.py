@@ -52,7 +52,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
-    from qkan.forecasting.data.load import cut_windows, load_series_of, sized
+    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
     from qkan.forecasting.training.distributed import rank_of
 
     series = load_series_of(config)
@@ -61,7 +61,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
     data = cut_windows(series, config)
-    print_plan(config, data, out)
+    print_plan(as_cut(config, data), data, out)
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
@@ -140,6 +140,7 @@ def _channels(config: TrainConfig) -> str:
         f"past {', '.join(config.past_cols)}": config.past_cols,
         f"future {', '.join(config.future_cols)}": config.future_cols,
         f"calendar {', '.join(config.calendar)}": config.calendar,
+        f"season {', '.join(map(str, config.seasons))}": config.seasons,
     }
     return f"{config.channels}: " + "; ".join(["value", *(name for name, there in named.items() if there)])
 

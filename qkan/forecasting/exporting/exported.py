@@ -181,7 +181,7 @@ def _check_fits(model: ProgramModel, config: TrainConfig) -> None:
         ValueError: it gives something else than forecasts.
     """
     batch, quantiles = 2, len(config.quantiles)
-    arguments = [torch.zeros(batch, config.window, config.channels)]
+    arguments = [torch.zeros(batch, config.context, config.channels)]
     if config.futr_exog_channels:
         arguments.append(torch.zeros(batch, config.trained_horizon, config.futr_exog_channels))
     with torch.inference_mode():

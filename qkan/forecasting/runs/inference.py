@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.simple import naive_forecasts
+from qkan.forecasting.baselines.plain import plain_forecasts
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, long_enough, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
@@ -26,7 +26,7 @@ from qkan.forecasting.evaluation.metrics import (
 from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
-from qkan.forecasting.runs.run_data import Trained, scaler_for, series_of
+from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def evaluate_model(model: RecurrentForecaster, name: str, data: ForecastData, *,
         baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
     """
     quantiles = forecast_quantiles(model, data)
-    forecasts = {name: median(quantiles), **(naive_forecasts(data) if baselines else {})}
+    forecasts = {name: median(quantiles), **(plain_forecasts(data, "test")["test"] if baselines else {})}
     by_series = score_series(data, forecasts)
     medians = median_scores(by_series) if len(data.ids) > 1 else None
     none = without_mase(mase_scale(data))
@@ -243,10 +243,12 @@ def forecast(
     steps = config.horizon if horizon is None else horizon
     own, others = chosen_levels(config, level, conformal)
     columns = interval_columns(config, own)
-    why = f"shorter than the window of {config.window} steps"
-    series, _ = long_enough(series, series.lengths < config.window, why)
-    scaler = scaler_for(run, series, new_series, last=config.window)
-    values, futr_exog = last_windows(series, window=config.window, steps=steps, scaler=scaler, calendar=config.calendar)
+    why = f"shorter than the {config.context} steps that the model reads"
+    series, _ = long_enough(series, series.lengths < config.context, why)
+    scaler = scaler_for(run, series, new_series, last=config.context)
+    values, futr_exog = last_windows(
+        series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
+    )
     _say_far(run, series, values[:, :, 0])
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(futr_exog)
@@ -265,8 +267,8 @@ def forecast(
     )
     if not others:
         return table
-    alone = len(run.scaler.ids) == len(series.ids) == 1  # and then it may have another name
-    return with_conformal(run.path, run.validation, table, others, as_id=run.scaler.ids[0] if alone else None)
+    known = np.repeat(np.array(known_ids(run, series), dtype=object), steps)
+    return with_conformal(run.path, run.validation, table, others, known)
 
 
 def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:

@@ -18,7 +18,7 @@ import torch
 from qkan._util.csv_cells import unguarded
 from qkan._util.files import remove_leftovers
 from qkan.forecasting.config import PROCESSES, TrainConfig
-from qkan.forecasting.data.load import load_windows, with_whole_path
+from qkan.forecasting.data.load import as_cut, load_windows, with_whole_path
 from qkan.forecasting.io.files import (
     RunError,
     holds_nothing,
@@ -166,6 +166,7 @@ def train(
     out, config = Path(out), with_whole_path(config)
     device, rank = training_device(config), rank_of(config)
     data = load_windows(config) if data is None else data
+    config = as_cut(config, data)
     check_size(config)
     if resume and not out.is_dir():
         raise RunError(f"there is no run to resume in {out}; leave out resume=True to start one")

@@ -175,6 +175,19 @@ def test_newer_data_goes_on_by_the_step_it_was_fitted_on(fitted):
     assert (table["LSTM"][:2] - 9000).abs().max() < 3
 
 
+def test_new_series_and_new_steps_get_no_intervals_of_the_old(fitted):
+    far = sales(ids=[5, 2]).assign(y=lambda frame: frame["y"] + 9000)
+    table = fitted.predict(far, new_series="scale", level=50)
+    assert table["LSTM-lo-50"].isna().tolist() == [True, True, False, False]
+    alone = Forecaster("lstm", **TINY).fit(sales(ids=[2]))
+    hours = sales(pd.date_range("2024-03-01", periods=40, freq="h", tz="Europe/Rome"), ids=[2])
+    for frame in (sales(ids=[5]).assign(y=lambda frame: frame["y"] + 9000), hours):
+        with pytest.raises(RunError, match="trained on none of these series, so it holds no errors of theirs to make"):
+            alone.predict(frame, new_series="scale", level=50)
+    moved = hours.assign(y=hours["y"] + 9000)  # sums of days are no sums of hours
+    assert (alone.predict(moved, new_series="scale")["LSTM"] - 9000).abs().max() < 5
+
+
 def test_what_was_decided_is_said_once():
     frame = sales().iloc[::-1].rename(columns={"ds": "Date"})
     with warnings.catch_warnings(record=True) as said:

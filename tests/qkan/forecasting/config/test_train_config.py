@@ -31,7 +31,7 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
     ("options", "message"),
     [
         ({"cell": "rnn"}, r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru, qlstm, gr-kan"),
-        ({"scaler": "robust"}, r"unknown scaler 'robust'; choose one of minmax, standard, none"),
+        ({"scaler": "log"}, r"unknown scaler 'log'; choose one of minmax, standard, robust, none"),
         ({"data": " "}, r"data must be a non-empty string, got ' '"),
         ({"time_col": ""}, r"time_col must be a non-empty string, got ''"),
         ({"ansatz": 3}, r"ansatz must be a non-empty string, got 3"),
