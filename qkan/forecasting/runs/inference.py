@@ -27,7 +27,7 @@ from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
-from qkan.forecasting.runs.run_data import Trained, scaler_for, series_of
+from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -318,8 +318,8 @@ def forecast(
     )
     if not others:
         return table
-    alone = len(run.scaler.ids) == len(series.ids) == 1  # and then it may have another name
-    return with_conformal(run.path, run.validation, table, others, as_id=run.scaler.ids[0] if alone else None)
+    known = np.repeat(np.array(known_ids(run, series), dtype=object), steps)
+    return with_conformal(run.path, run.validation, table, others, known)
 
 
 def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
