@@ -17,7 +17,8 @@ from qkan import HQKANLSTM, QKANLSTM
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.batches import predict_windows
 from qkan.forecasting.data.load import load_windows, tensors
-from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
+from qkan.forecasting.model.build import count_parameters
+from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 from qkan.forecasting.training.loop import fit
 
 Make = Callable[[str, torch.Generator], nn.Module]
@@ -57,10 +58,11 @@ def errors(
 ) -> tuple[float, float, int]:
     """Validation and test mean squared error of scaled values, and trained parameters."""
     epochs = 12 if data == "telecom" else 30
-    config = TrainConfig(data=data, window=window, epochs=epochs, lr=lr, seed=seed, patience=epochs)
+    config = TrainConfig(data=data, window=window, epochs=epochs, lr=lr, seed=seed, patience=epochs, season="none")
     windows = load_windows(config)
     torch.manual_seed(seed)  # the head
-    model = RecurrentForecaster(make(init, torch.Generator().manual_seed(seed)), hidden, 1)
+    cell = make(init, torch.Generator().manual_seed(seed))
+    model = RecurrentForecaster(cell, 1, hidden, 1, Surroundings(window))
     fitted = fit(model, tensors(windows.train), tensors(windows.validation), config)
     error = (predict_windows(model, tensors(windows.test))[:, :, 0] - torch.from_numpy(windows.test.targets)).square()
     return fitted.best_loss, error.mean().item(), count_parameters(model)

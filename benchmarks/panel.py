@@ -57,7 +57,14 @@ def first(windows: WindowTensors, count: int) -> WindowTensors:
 def main(series: int, points: int, cell: str, hidden_size: int, window: int, horizon: int, device: str) -> None:
     """Train one epoch and print what it took as JSON."""
     config = TrainConfig(
-        data=FRAME, cell=cell, hidden_size=hidden_size, window=window, horizon=horizon, epochs=1, device=device
+        data=FRAME,
+        cell=cell,
+        hidden_size=hidden_size,
+        window=window,
+        horizon=horizon,
+        epochs=1,
+        device=device,
+        season="none",
     )
     start = time.perf_counter()
     data = cut_windows(made_panel(series, points), config, split=LastSteps(0))

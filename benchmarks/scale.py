@@ -90,7 +90,7 @@ def main(cells: str, devices: str, windows: int, epochs: int, precision: str, al
     if alone:
         cell, count = wanted[0]
         shape = {"hidden_size": 16, "window": 24, "batch_size": 1024, "epochs": epochs, "lr": 3e-3}
-        measure(TrainConfig(data=FRAME, cell=cell, devices=count, precision=precision, **shape), windows)
+        measure(TrainConfig(data=FRAME, cell=cell, devices=count, precision=precision, season="none", **shape), windows)
         return
     for cell, count in wanted:
         options = f"--cells {cell} --devices {count} --windows {windows} --epochs {epochs} --precision {precision}"

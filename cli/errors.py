@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import click
 
+from qkan._util.own_warnings import print_own_warnings
 from qkan._util.signals import Terminated
 
 LONGEST = 380
@@ -36,42 +37,36 @@ class Unexpected(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C or SIGTERM: one line, exit code 130 or 143 as shells expect (128 + the number of the signal).
+    """Ctrl-C: one line, and the exit code that shells expect (128 + the number of the signal)."""
 
-    Args:
-        message: The line.
-        cause: What ended the command.
-    """
-
-    def __init__(self, message: str, cause: KeyboardInterrupt) -> None:
-        super().__init__(message)
-        self.exit_code = interrupted_exit_code(cause)
+    exit_code = 130
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line without calling it an error, below whatever the interrupted command was printing."""
         click.echo(f"\n{self.message}", err=file is None, file=file)
 
 
-def interrupted_exit_code(cause: KeyboardInterrupt) -> int:
-    """Return 143 for SIGTERM, 130 for Ctrl-C."""
-    return 143 if isinstance(cause, Terminated) else 130
+class InterruptedByTerm(Interrupted):
+    """SIGTERM: the same."""
+
+    exit_code = 143
+
+
+def interruption(message: str, cause: KeyboardInterrupt) -> Interrupted:
+    """Return how a command ends that ``cause`` has stopped: with the line ``message``, and exit code 130 or 143."""
+    return InterruptedByTerm(message) if isinstance(cause, Terminated) else Interrupted(message)
 
 
 @contextlib.contextmanager
-def notes_on_lines() -> Iterator[None]:
-    """Print what was decided about data, a warning of class ``DataNotice``, on a line of its own and once."""
-    said: set[str] = set()
-    other = warnings.showwarning
+def warnings_on_lines() -> Iterator[None]:
+    """Print the warnings of this package on lines of their own, and once; of several processes the first speaks."""
 
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if category.__name__ != "DataNotice":  # the class itself would import pandas
-            other(message, category, *place, **more)
-        elif str(message) not in said and os.environ.get("LOCAL_RANK", "0") == "0":
-            said.add(str(message))
-            click.echo(f"Note: {as_options(str(message))}", err=True)
+    def say(line: str) -> None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            click.echo(printable(as_options(line)), err=True)
 
     with warnings.catch_warnings():
-        warnings.showwarning = show
+        print_own_warnings(say)
         yield
 
 

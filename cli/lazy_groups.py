@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.exceptions import NoSuchCommand
 
-from qkan.cli.errors import Interrupted, Unexpected, UserError, explain, notes_on_lines, short_messages
+from qkan.cli.errors import Unexpected, UserError, explain, interruption, short_messages, warnings_on_lines
 
 
 class LazyGroup(click.Group):
@@ -48,10 +48,10 @@ class RootGroup(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; ``--traceback`` lets errors through as they are."""
         try:
-            with notes_on_lines(), short_messages():
+            with warnings_on_lines(), short_messages():
                 return super().invoke(ctx)
         except KeyboardInterrupt as cause:
-            raise Interrupted("Interrupted.", cause) from None
+            raise interruption("Interrupted.", cause) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

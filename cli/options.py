@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
-from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Several, Split, Whole
+from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Seasons, Several, Split, Whole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,6 +48,18 @@ class GroupType(click.ParamType):
         return int(value) if str(value).isdecimal() else value
 
 
+class SeasonType(click.ParamType):
+    """``auto``, ``none``, or lengths separated by commas."""
+
+    name = "auto|none|steps,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make numbers of what does not look like a name."""
+        if not isinstance(value, str) or value.strip().isalpha():
+            return value
+        return ListType(int, "whole number", "169,845").convert(value, param, ctx)
+
+
 def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[[Command], Command]:
     """Give a command one option for every field of ``config`` but ``out``, in the order of :data:`OPTIONS`."""
     defaults = {field.name: field.default for field in fields(config) if field.name != "out"}
@@ -65,6 +77,9 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 """Decorator: the argument RUN, the folder of a trained forecaster."""
+
+RUNS = click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+"""Decorator: the argument RUN, one or more such folders."""
 
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the file.")
 """Decorator: the option ``--overwrite`` of a command that writes one file."""
@@ -119,4 +134,6 @@ def _type(kind: Kind, word: str) -> tuple[click.ParamType, str | None]:
     if isinstance(kind, Several | Split):
         item = int if isinstance(kind.item, Whole) else float if kind.item in (LEVEL, NUMBER) else str
         return ListType(item, kind.noun, kind.example), None
+    if isinstance(kind, Seasons):
+        return SeasonType(), None
     return (click.FLOAT, "X") if kind is RATE else (GroupType(), None) if kind is GROUP else (click.STRING, word)

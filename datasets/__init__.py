@@ -29,6 +29,7 @@ from qkan.datasets.windows import (
     fit_scaler,
     last_windows,
     make_forecast_data,
+    seasons_of,
     too_short,
 )
 
@@ -65,6 +66,7 @@ __all__ = [
     "read_future",
     "read_series",
     "resolve_series",
+    "seasons_of",
     "series_from_frame",
     "step_size",
     "too_short",

@@ -90,7 +90,7 @@ def _print_demand(run: Run, layers: dict[str, QKANLayer], precision: float) -> N
     from qkan.cli.tables import print_facts
     from qkan.validation import demand
 
-    needed = demand(run.model, run.config.window, precision)
+    needed = demand(run.model, precision)
     shapes = {name: f"{layer.in_features} to {layer.out_features}" for name, layer in layers.items()}
     print_facts(shapes, title="Layers of circuits, inputs to outputs")
     facts = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qkan.cli.errors import Interrupted
+from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
 from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig
@@ -66,7 +66,7 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
             comparison = forecasting.compare(config, overwrite=overwrite, progress=display, data=data)
     except KeyboardInterrupt as cause:
         message = f"Interrupted. The finished runs are in {folder}: the same command goes on there."
-        raise Interrupted(message, cause) from None
+        raise interruption(message, cause) from None
     print_comparison(comparison)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from qkan.cli.errors import Interrupted
+from qkan.cli.errors import interruption
 from qkan.cli.progress import FetchDisplay, ImportDisplay
 
 
@@ -45,7 +45,7 @@ def fetch_milan(days: str | None, out: Path, base_url: str | None) -> None:
         with FetchDisplay() as display:
             paths = milan_fetch.fetch_milan(out, chosen, base_url=base_url or milan_fetch.BASE_URL, progress=display)
     except KeyboardInterrupt as cause:
-        raise Interrupted("Interrupted. The same command goes on where it stopped.", cause) from None
+        raise interruption("Interrupted. The same command goes on where it stopped.", cause) from None
     click.echo(f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {out}")
     click.echo(f"next: qkan data import milan {out}")
 
@@ -80,7 +80,7 @@ def import_milan(
         with ImportDisplay() as display:
             done = milan_import.import_milan(paths, out, options, overwrite=overwrite, progress=display)
     except KeyboardInterrupt as cause:
-        raise Interrupted("Interrupted. The same command goes on where it stopped.", cause) from None
+        raise interruption("Interrupted. The same command goes on where it stopped.", cause) from None
     _print_import(done.facts, done.path)
 
 

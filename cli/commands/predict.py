@@ -72,8 +72,15 @@ def predict(
         check_new_file(out, overwrite)
     is_file = run.suffix in forecasting.EXPORT_FORMATS.values() and not run.is_dir()
     trained = forecasting.load_exported(run) if is_file else forecasting.load_run(run)
-    options = {"horizon": horizon, "level": level, "conformal": conformal, "new_series": new_series}
-    table = forecasting.predict(trained, data=data, future=future, **options)
+    table = forecasting.predict(
+        trained,
+        data=data,
+        future=future,
+        horizon=horizon,
+        level=level,
+        conformal=conformal,
+        new_series=new_series,
+    )
     text = csv_text(table, with_clock=has_clock(trained.data["frequency"]))
     if out is None:
         click.echo(text, nl=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from qkan.cli.errors import Interrupted, interrupted_exit_code
+from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
 from qkan.forecasting.config import CELL_OPTIONS, TrainConfig
@@ -52,7 +52,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
-    from qkan.forecasting.data.load import cut_windows, load_series_of, sized
+    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
     from qkan.forecasting.training.distributed import rank_of
 
     series = load_series_of(config)
@@ -61,14 +61,14 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
     data = cut_windows(series, config)
-    print_plan(config, data, out)
+    print_plan(as_cut(config, data), data, out)
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
     except KeyboardInterrupt as cause:
         command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
         hint = f"Go on with: {command}" if (out / "config.json").exists() else "Nothing was trained yet."
-        raise Interrupted(f"Interrupted. {hint}", cause) from None
+        raise interruption(f"Interrupted. {hint}", cause) from None
     print_result(run)
 
 
@@ -77,7 +77,7 @@ def _follow(rank: int, train: Callable[[], object]) -> None:
     try:
         train()
     except KeyboardInterrupt as cause:
-        raise click.exceptions.Exit(interrupted_exit_code(cause)) from None
+        raise click.exceptions.Exit(interruption("", cause).exit_code) from None
     except ValueError as error:
         raise ValueError(f"process {rank} of the training: {error}") from error
 
@@ -140,6 +140,7 @@ def _channels(config: TrainConfig) -> str:
         f"past {', '.join(config.past_cols)}": config.past_cols,
         f"future {', '.join(config.future_cols)}": config.future_cols,
         f"calendar {', '.join(config.calendar)}": config.calendar,
+        f"season {', '.join(map(str, config.seasons))}": config.seasons,
     }
     return f"{config.channels}: " + "; ".join(["value", *(name for name, there in named.items() if there)])
 

@@ -127,7 +127,7 @@ def resolve_series(
     missing: str = "refuse",
     series: Sequence[str] = (),
     expected: str | None = None,
-    frequency: str | None = None,
+    frequency: int | str | None = None,
     sep: str | None = None,
     decimal: str | None = None,
     encoding: str | None = None,

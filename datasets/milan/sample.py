@@ -72,6 +72,9 @@ def write_sample(
     paths = [folder / file_name(day) for day in days]
     for path, day in zip(paths, days, strict=True):
         rows = sample_rows(day, squares, codes=codes, seed=seed)
-        text = rows.to_csv(sep="\t", header=False, index=False).encode()
-        write_atomic(path, lambda file, text=text: file.write(text))
+        _write(path, rows.to_csv(sep="\t", header=False, index=False).encode())
     return paths
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomic(path, lambda file: file.write(content))

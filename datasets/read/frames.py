@@ -12,6 +12,7 @@ from qkan.datasets.series import DataError
 _HINTS = {
     "Series": "make a table of it: y.rename('y').rename_axis('ds').reset_index()",
     "LazyFrame": "call collect() on it first",
+    "RecordBatch": "call pyarrow.Table.from_batches([batch]) first",
     "Dataset": "call to_table() on it first",
     "GroupBy": "give the frame itself, whose column unique_id tells series apart",
 }
@@ -51,9 +52,14 @@ def like(table: Any) -> Callable[[pd.DataFrame], Any]:
 
 def _foreign(table: Any, label: str) -> Any:
     import narwhals as nw
+    from narwhals.exceptions import DuplicateError
 
     try:
         return nw.from_native(table, eager_only=True)
+    except DuplicateError:
+        names = list(table.column_names)
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{label} has more than one column {twice!r}; rename or drop the others") from None
     except TypeError:
         kind = type(table).__name__
         hint = next((hint for end, hint in _HINTS.items() if kind.endswith(end)), None)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -100,7 +100,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def _opened(path: Path, packed: bool) -> Iterator[IO[bytes]]:
     with gzip.open(path) if packed else path.open("rb") as source:
-        bounded: Any = _Bounded(source, largest_text())
+        bounded: Any = _Bounded(cast("IO[bytes]", source), largest_text())
         yield io.BufferedReader(bounded, 1 << 20)
 
 

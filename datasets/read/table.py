@@ -14,7 +14,7 @@ from qkan.datasets.read.frames import as_pandas
 from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.read.select import left_out
-from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
+from qkan.datasets.read.times import THE_INDEX, find_time_column, holds_dates, times_of
 from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, notice, refuse, shortened
 from qkan.datasets.steps import natural_season
 from qkan.datasets.table_form import TableForm
@@ -216,8 +216,9 @@ def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
     """The table with a named index, or one of times, as columns, if no column comes twice."""
     index = frame.index
     named = any(name is not None for name in index.names)
-    if not named and isinstance(index, pd.DatetimeIndex | pd.PeriodIndex):
-        frame, named = frame.set_axis(index.rename(THE_INDEX), axis=0), True
+    levels = [] if named or isinstance(index, pd.RangeIndex) else map(index.get_level_values, range(index.nlevels))
+    if any(holds_dates(level.to_series()) for level in levels):
+        frame, named = frame if index.nlevels > 1 else frame.set_axis(index.rename(THE_INDEX), axis=0), True
     both = [name for name in index.names if name is not None and name in frame.columns]
     if both:
         raise DataError(f"{both[0]!r} is a column of {label!r} and its index too; rename or drop one of them")

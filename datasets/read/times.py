@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,13 @@ _NAMES = {
     *("ds", "date", "dates", "datetime", "date_time", "time", "times", "timestamp", "timestamps", "period", "year"),
     *("yearmonth", "year_month", "t", "step", "time_idx", "time_index"),
 }
-_LOOKS_DATED = r"\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))(\D.*)?"
+_MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_LOOKS_DATED = re.compile(
+    r"\s*((\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))(\D.*)?"
+    rf"|(\d{{1,2}}[-/. ]+)?{_MONTH}[-/., ]+(\d{{1,2}},? +)?\d{{2,4}}(\D.*)?|\d{{4}}[-/ ]?{_MONTH}"
+    r"|\d{4}[- ]?[qw]\d{1,2}|[qw]\d{1,2}[- /]?\d{4})",
+    re.IGNORECASE,
+)
 _ZONE = r"\s*(Z|[+-]\d\d:?\d\d)$"
 _DISGUISES = {"%Y%m%d": (19000101, 22001231), "%Y%m": (190001, 220012)}
 _SAMPLE = 50  # cells of a column that are looked at to see whether it holds times
@@ -56,7 +63,7 @@ def find_time_column(frame: pd.DataFrame, label: str, taken: tuple[Any, ...]) ->
         DataError: several columns could.
     """
     others = [name for name in frame.columns if name not in taken]
-    dated = [name for name in others if _holds_dates(frame[name])]
+    dated = [name for name in others if holds_dates(frame[name])]
     found = dated or [name for name in others if str(name).strip().casefold() in _NAMES]
     if len(found) > 1:
         names = ", ".join(shortened(name) for name in found)
@@ -74,13 +81,15 @@ def find_time_column(frame: pd.DataFrame, label: str, taken: tuple[Any, ...]) ->
     return found[0]
 
 
-def _holds_dates(column: pd.Series) -> bool:
-    """Whether a column holds timestamps, or text that looks like dates."""
+def holds_dates(column: pd.Series) -> bool:
+    """Whether a column holds timestamps, or text or whole numbers that look like dates."""
     if pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.PeriodDtype):
         return True
     cells = column.dropna().iloc[:_SAMPLE]
-    if pd.api.types.is_numeric_dtype(column) or not len(cells):
+    if pd.api.types.is_bool_dtype(column) or not len(cells):
         return False
+    if pd.api.types.is_numeric_dtype(column):
+        return pd.api.types.is_integer_dtype(column) and _disguise(cells.to_numpy(dtype=np.int64)) is not None
     return bool(cells.astype(str).str.fullmatch(_LOOKS_DATED).all())
 
 

@@ -2,7 +2,9 @@
 
 from qkan.datasets.windows.calendar import CALENDAR
 from qkan.datasets.windows.channels import fit_scaler
+from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import KINDS, Scaler
+from qkan.datasets.windows.seasons import find_seasons, seasons_of
 from qkan.datasets.windows.splits import LastSteps, Split, SplitFractions
 from qkan.datasets.windows.windows import (
     PARTS,
@@ -25,8 +27,11 @@ __all__ = [
     "Split",
     "SplitFractions",
     "Windows",
+    "find_seasons",
     "fit_scaler",
     "last_windows",
     "make_forecast_data",
+    "season_phases",
+    "seasons_of",
     "too_short",
 ]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from qkan.datasets.series import DataError, Series, notice, refuse, shown
 from qkan.datasets.windows.calendar import calendar_features
+from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import Scaler, spike_ratio
 
 _SPIKE = 100.0  # times the range of the middle half: a few values take nearly all of the scaled range
@@ -74,8 +75,10 @@ def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
     return np.stack(channels, axis=1)
 
 
-def futr_exog_channels(series: Series, scaler: Scaler, calendar: Sequence[str]) -> np.ndarray:
-    """Channels that are known in advance, at their own times: future covariates, then calendar features.
+def futr_exog_channels(
+    series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = ()
+) -> np.ndarray:
+    """Channels that are known in advance, at their own times: future covariates, calendar features, season phases.
 
     Returns:
         float32, shape (rows, channels), in the order of ``series.frame``.
@@ -84,12 +87,18 @@ def futr_exog_channels(series: Series, scaler: Scaler, calendar: Sequence[str]) 
         DataError: a scaled value is beyond float32, or the times have no calendar.
     """
     owner = np.repeat(np.arange(len(series.ids)), series.lengths)
-    covariates = [_covariate(series, scaler, name, owner) for name in series.future]
-    features = calendar_features(series.wall_times(series.times), calendar)
-    return np.concatenate([np.stack(covariates, axis=1), features], axis=1) if covariates else features
+    covariates = [_covariate(series, scaler, name, owner)[:, None] for name in series.future]
+    return np.concatenate([*covariates, *_of_time(series, series.times, calendar, seasons)], axis=1)
 
 
-def futr_exog_after(series: Series, scaler: Scaler, calendar: Sequence[str], steps: int) -> np.ndarray:
+def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
+    """What follows from the times (N,) alone: calendar features and phases, float32 (N, channels) each."""
+    return [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
+
+
+def futr_exog_after(
+    series: Series, scaler: Scaler, calendar: Sequence[str], steps: int, seasons: Sequence[int] = ()
+) -> np.ndarray:
     """The channels of `futr_exog_channels` at the ``steps`` times after the end of every series.
 
     Returns:
@@ -99,9 +108,9 @@ def futr_exog_after(series: Series, scaler: Scaler, calendar: Sequence[str], ste
         DataError: future rows of a series are missing, or the times have no calendar.
     """
     count = len(series.ids)
-    if not series.future and not calendar:
+    if not series.future and not calendar and not seasons:
         return np.zeros((count, steps, 0), dtype=np.float32)
-    parts = [calendar_features(series.wall_times(series.all_future_times(steps).ravel()), calendar)]
+    parts = _of_time(series, series.all_future_times(steps).ravel(), calendar, seasons)
     if series.future:
         given = _future_values(series, steps)
         columns = [

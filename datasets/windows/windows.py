@@ -110,6 +110,7 @@ class ForecastData:
         window: input steps.
         horizon: target steps of the test part.
         boundaries: end of the training and of the validation part of every series, int64, shape (series, 2).
+        seasons: lengths of the seasons whose phases the inputs hold, in steps.
     """
 
     series: Series
@@ -121,6 +122,7 @@ class ForecastData:
     window: int
     horizon: int
     boundaries: np.ndarray
+    seasons: tuple[int, ...] = ()
 
     def part(self, name: Part) -> Windows:
         """The windows of the part called ``train``, ``validation`` or ``test``.
@@ -171,6 +173,7 @@ def make_forecast_data(
     split: Split | None = None,
     scaler: str | Scaler = "minmax",
     calendar: Sequence[str] = (),
+    seasons: Sequence[int] = (),
     trained_horizon: int | None = None,
 ) -> ForecastData:
     """Split every series by time, scale it by its training part and cut it into windows.
@@ -187,6 +190,8 @@ def make_forecast_data(
         scaler: one of ``scalers.KINDS``, fitted here on the training parts; or a fitted scaler of the same series,
             such as the one a model was trained with.
         calendar: features of the time that the inputs hold; see `qkan.datasets.windows.calendar`.
+        seasons: lengths in steps of the seasons whose phase angles the inputs hold, behind all other channels; see
+            `qkan.datasets.windows.phases`.
         trained_horizon: target steps of the windows for training and validation; None takes ``horizon``.
 
     Raises:
@@ -204,7 +209,7 @@ def make_forecast_data(
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
     _check_scaler(series, fitted)
-    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar)
+    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar, seasons)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     none = np.zeros(0, dtype=np.int64)
     empty = Windows(values, futr_exog, series.observed, none, none, none, window, horizon, series.missing == "mask")
@@ -222,11 +227,19 @@ def make_forecast_data(
                 f"no window in the {part} part of {series.name!r} has an observed target; "
                 "use another split, or give more data"
             )
-    return ForecastData(series, series.ids, fitted, train, validation, test, window, horizon, boundaries)
+    return ForecastData(
+        series, series.ids, fitted, train, validation, test, window, horizon, boundaries, tuple(seasons)
+    )
 
 
 def last_windows(
-    series: Series, *, window: int, steps: int, scaler: Scaler, calendar: Sequence[str] = ()
+    series: Series,
+    *,
+    window: int,
+    steps: int,
+    scaler: Scaler,
+    calendar: Sequence[str] = (),
+    seasons: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is known at the end of every series, to forecast what follows.
 
@@ -235,7 +248,7 @@ def last_windows(
         window: input steps.
         steps: future steps.
         scaler: of the same series.
-        calendar: features of the time.
+        calendar, seasons: as of `make_forecast_data`.
 
     Returns:
         float32 arrays: channels known up to now, shape (series, window, channels), and channels known in advance, at
@@ -249,8 +262,8 @@ def last_windows(
             raise DataError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
     _check_scaler(series, scaler)
     rows = series.starts[1:, None] - window + np.arange(window)
-    futr_exog = futr_exog_channels(series, scaler, calendar)[rows]
-    after = futr_exog_after(series, scaler, calendar, steps)
+    futr_exog = futr_exog_channels(series, scaler, calendar, seasons)[rows]
+    after = futr_exog_after(series, scaler, calendar, steps, seasons)
     return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
 
 

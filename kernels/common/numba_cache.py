@@ -59,6 +59,7 @@ def cache_folder() -> str | None:
 def _folder(given: str) -> str | None:
     here = Path(__file__).parents[1]
     name = f"numba-{sources_digest(here)}"
+    places: list[tuple[Path, Path | None]]
     if given:
         places = [(Path(given).absolute() / name, None)]
     else:
@@ -188,14 +189,16 @@ class _Files(IndexDataCacheFile):
         except FileNotFoundError:
             return None
         except OSError:  # a link, or not to be read
-            return self._remove(path)
+            self._remove(path)
+            return None
         with open(file, "rb") as opened:
             facts = os.fstat(file)
             ours = os.name != "posix" or (facts.st_uid == os.geteuid() and not facts.st_mode & _OTHERS)
             content = opened.read() if ours and stat.S_ISREG(facts.st_mode) else b""
         if len(content) > _SUM and hmac.compare_digest(content[:_SUM], hashlib.sha256(content[_SUM:]).digest()):
             return content[_SUM:]
-        return self._remove(path)
+        self._remove(path)
+        return None
 
     def _remove(self, path: str) -> None:
         with suppress(OSError):

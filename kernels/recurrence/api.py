@@ -111,8 +111,11 @@ def _alike(
             dtype = torch.promote_types(dtype, tensor.dtype)
     if steps.dtype == dtype and all(tensor.dtype == dtype for tensor in given):
         return steps, weights, h_0, c_0
-    same = (None if tensor is None else tensor.to(dtype) for tensor in weights)
-    return steps.to(dtype), Weights(*same), h_0.to(dtype), None if c_0 is None else c_0.to(dtype)
+    matrix, bias, *optional = weights
+    same = Weights(
+        matrix.to(dtype), bias.to(dtype), *(None if tensor is None else tensor.to(dtype) for tensor in optional)
+    )
+    return steps.to(dtype), same, h_0.to(dtype), None if c_0 is None else c_0.to(dtype)
 
 
 def _check_sizes(spec: Spec, layout: Layout, steps: Tensor, weights: Weights, h_0: Tensor, c_0: Tensor | None) -> None:

@@ -1,4 +1,15 @@
-"""Helpers that know nothing of the package: files, training modes, optional libraries, lazy names."""
+"""Helpers that know nothing of the package: files, training modes, optional libraries, lazy names, warnings."""
 
 #: The modules that other folders import.
-__all__ = ["csv_cells", "drawing", "files", "lazy", "module_list", "optional", "signals", "torch_files", "train_mode"]
+__all__ = [
+    "csv_cells",
+    "drawing",
+    "files",
+    "lazy",
+    "module_list",
+    "optional",
+    "own_warnings",
+    "signals",
+    "torch_files",
+    "train_mode",
+]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.data.load import cut_windows, sized, with_season
+from qkan.forecasting.data.load import as_cut, cut_windows, sized, with_season
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -291,7 +291,7 @@ class Forecaster:
         self.config = self._sized(series, val_size)
         split = LastSteps(val_size, at_least=self.config.trained_horizon)
         data = cut_windows(series, self.config, split=split)
-        fitted = fit_forecaster(self.config, data, progress=progress)
+        fitted = fit_forecaster(as_cut(self.config, data), data, progress=progress)
         fitted.check_converged()
         self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), data.series, fitted.result.history
 

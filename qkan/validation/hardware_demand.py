@@ -35,12 +35,11 @@ class Demand:
         return self.circuits * self.shots_per_circuit
 
 
-def demand(model: RecurrentForecaster, window: int, precision: float = 0.01) -> Demand:
+def demand(model: RecurrentForecaster, precision: float = 0.01) -> Demand:
     """Count the circuits, gates and shots of one forecast.
 
     Args:
         model: the forecaster.
-        window: past values that it reads.
         precision: the standard error of every <Z>, at most; 1 / precision^2 shots reach it whatever <Z> is.
 
     Raises:
@@ -52,7 +51,7 @@ def demand(model: RecurrentForecaster, window: int, precision: float = 0.01) -> 
     counted = with_backend(copy.deepcopy(model), tally)
     like = next(model.parameters())
     with torch.inference_mode():
-        counted(*(zeros.to(like) for zeros in model.example(1, window)))
+        counted(*(zeros.to(like) for zeros in model.example(1)))
     # Rounded first: 1 / 0.01^2 is a hair above 10,000.
     shots = math.ceil(round(precision**-2, 6))
     return Demand(tally.circuits, tally.gates, count_parameters(model), shots)

@@ -187,7 +187,7 @@ def noise_curve(
         ModuleNotFoundError: PennyLane is not installed.
     """
     data = some_windows(windows_for(run), windows)
-    needed = demand(run.model, run.config.window)
+    needed = demand(run.model)
     circuits, gates = needed.circuits * len(data.test) * len(strengths), needed.gates // needed.circuits
     work = workload.estimate(circuits, gates, "default.mixed", "backprop", None, backward=False)
     workload.refuse_too_long(work, force)

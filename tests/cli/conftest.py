@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tiny_runs import BARE_FLAGS
 
 from qkan.cli.main import cli
 
@@ -26,6 +27,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run of one epoch."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     arguments = ["train", "lstm", "--data", "damped-shm", "--cell", "lstm", "--epochs", "1", "--window", "4"]
-    done = CliRunner().invoke(cli, [*arguments, "--out", str(folder)], catch_exceptions=False)
+    done = CliRunner().invoke(cli, [*arguments, *BARE_FLAGS, "--out", str(folder)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return folder

@@ -3,7 +3,9 @@
 import pickle
 import re
 import runpy
+import secrets
 import sys
+import warnings
 from types import SimpleNamespace
 
 import click
@@ -13,6 +15,10 @@ from click.testing import CliRunner
 from qkan import __version__
 from qkan.cli.lazy_groups import RootGroup
 from qkan.cli.main import COMMANDS, main
+from qkan.datasets import notice
+from qkan.kernels.common import numba_cache
+
+TRACEBACK = click.Option(["--traceback"], is_flag=True)
 
 
 def root_that_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> click.Group:
@@ -23,8 +29,36 @@ def root_that_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> c
         raise error
 
     monkeypatch.setitem(sys.modules, "failing", SimpleNamespace(fail=fail))
-    option = click.Option(["--traceback"], is_flag=True)
-    return RootGroup("qkan", lazy={"fail": "failing:fail"}, params=[option])
+    return RootGroup("qkan", lazy={"fail": "failing:fail"}, params=[TRACEBACK])
+
+
+def test_warnings_of_this_package_are_plain_lines_and_said_once(monkeypatch) -> None:
+    @click.command()
+    def warn() -> None:
+        numba_cache._say_not_kept("/cache", OSError(28, "No space left on device"))
+        warnings.warn("of others", stacklevel=1)
+        for _ in range(2):
+            numba_cache._say_once(secrets.token_hex(2), "a \x1b[31mred budget_params=3")
+
+    told: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *place: told.append(str(message)))
+    monkeypatch.setattr(numba_cache, "_said", set())
+    monkeypatch.setitem(sys.modules, "warning", SimpleNamespace(warn=warn))
+    done = CliRunner().invoke(RootGroup("qkan", lazy={"warn": "warning:warn"}, params=[TRACEBACK]), ["warn"])
+    assert (done.exit_code, done.stdout, told) == (0, "", ["of others"])
+    assert done.stderr == (
+        "Warning: machine code cannot be kept in '/cache' (No space left on device), so kernels are compiled in every "
+        "process, which takes up to a minute\nWarning: a \\x1b[31mred --budget-params 3\n"
+    )
+
+
+def test_of_several_processes_the_first_warns(monkeypatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setitem(sys.modules, "warning", SimpleNamespace(warn=click.command(lambda: notice("2 rows"))))
+    group = RootGroup("qkan", lazy={"warn": "warning:warn"}, params=[TRACEBACK])
+    assert CliRunner().invoke(group, ["warn"]).stderr == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert CliRunner().invoke(group, ["warn"]).stderr == "Note: 2 rows\n"
 
 
 def test_help_lists_every_command(qkan) -> None:

@@ -30,5 +30,5 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> Counts:
     count(datasets, "make_forecast_data", "cut")
     for module in (build, fitting, run):
         count(module, "build_forecaster", "build")
-    count(inference, "naive_forecasts", "baselines")
+    count(inference, "plain_forecasts", "baselines")
     return counts

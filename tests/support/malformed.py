@@ -85,7 +85,7 @@ def _run_files(**options: object) -> dict[str, bytes]:
 
 
 def _write_run(folder: Path, options: dict[str, object]) -> None:
-    from qkan.forecasting.data.load import load_windows, with_whole_path
+    from qkan.forecasting.data.load import as_cut, load_windows, with_whole_path
     from qkan.forecasting.model.build import build_forecaster
     from qkan.forecasting.runs.run import Run
     from qkan.forecasting.runs.write import write_run
@@ -93,6 +93,7 @@ def _write_run(folder: Path, options: dict[str, object]) -> None:
     chosen: dict[str, object] = {"data": "damped-shm", "cell": "lstm", "hidden_size": 2, "window": 4, "device": "cpu"}
     config = with_whole_path(TrainConfig(**(chosen | options)))
     data = load_windows(config)
+    config = as_cut(config, data)
     model = build_forecaster(config, torch.Generator().manual_seed(0))
     metrics = {"parameters": 1, "epochs": 1, "best_epoch": 1, "train_seconds": 0.0, "mase_season": 1, "test": {}}
     run = Run(folder, config, model, data.scaler, data.series.describe(), metrics)

@@ -15,7 +15,7 @@ from qkan.forecasting.training.distributed import rank_of
 from qkan.forecasting.training.loop import FitResult, fit
 from qkan.forecasting.training.progress import Silent
 
-_TINY = {"data": "(made)", "window": 4, "epochs": 3, "lr": 0.03, "device": "cpu", "hidden_size": 2}
+_TINY = {"data": "(made)", "window": 4, "epochs": 3, "lr": 0.03, "device": "cpu", "hidden_size": 2, "season": "none"}
 
 CASES = {
     # 3 series of 23 windows in batches of 17: the last batch has a single window, which only one of two processes has.

@@ -2,11 +2,15 @@
 
 from qkan.forecasting import CompareConfig, TrainConfig
 
-_TINY = {"data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
+BARE = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
+"""A forecaster that is a cell and its head, without what stands around it."""
+BARE_FLAGS = ("--level", "none", "--skip", "0", "--season", "none", "--decoder", "last")
+"""The same for the command line."""
+_TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
 
 
 def tiny_config(**options: object) -> TrainConfig:
-    """A small LSTM on damped-shm, two epochs."""
+    """A small LSTM on damped-shm, bare, two epochs."""
     return TrainConfig(**{**_TINY, "cell": "lstm", "hidden_size": 2, **options})
 
 

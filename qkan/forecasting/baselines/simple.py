@@ -49,6 +49,27 @@ def seasonal_naive(data: ForecastData, season: int, part: Part = "test") -> np.n
     return repeat_season(data.series.values, data.target_rows(part)[:, 0], season, data.horizon)
 
 
+def season_mean(data: ForecastData, season: int, part: Part = "test") -> np.ndarray:
+    """Repeat the mean season of the training part; float64 (N, horizon), original units.
+
+    Args:
+        data: The windows.
+        season: Period in steps, of which the training part of every series holds a whole one.
+        part: The part whose targets are forecast.
+    """
+    from qkan.datasets.windows import season_phases
+
+    series, rows = data.series, data.target_rows(part)
+    turns = season_phases(series, series.times, (season,))[:, 0].astype(np.float64) / (2 * np.pi)
+    place = np.round(turns * season).astype(np.int64) % season
+    means = np.full((len(data.ids), season), np.nan)
+    for index, (start, end) in enumerate(zip(series.starts[:-1], data.boundaries[:, 0], strict=True)):
+        values, own = series.values[start : start + end], place[start : start + end]
+        counts = np.bincount(own, minlength=season)
+        means[index] = np.where(counts > 0, np.bincount(own, values, season) / np.maximum(counts, 1), values.mean())
+    return means[data.part(part).series[:, None], place[rows]]
+
+
 def drift(data: ForecastData, part: Part = "test") -> np.ndarray:
     """Draw on the line from the first value of a series to the last one known; float64 (N, horizon), original units.
 
@@ -61,10 +82,15 @@ def drift(data: ForecastData, part: Part = "test") -> np.ndarray:
 
 
 def naive_forecasts(data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
-    """Return every rule that the data allows, by name: naive, drift, seasonal naive for each season that fits."""
+    """Return every rule that the data allows, by name: naive, drift, for each season that fits seasonal naive, and the
+    mean of the longest season that the training part holds twice."""
     forecasts = {"naive": naive(data, part), "drift": drift(data, part)}
     known = int(data.part(part).target_index.min())
     for season in data.series.season:
         if season <= known:
             forecasts[f"seasonal naive ({season})"] = seasonal_naive(data, season, part)
+    shortest = int(data.boundaries[:, 0].min())
+    whole = [season for season in data.series.season if 2 * season <= shortest]
+    if whole:
+        forecasts[f"season mean ({whole[-1]})"] = season_mean(data, whole[-1], part)
     return forecasts

@@ -77,7 +77,7 @@ def compare(
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
     """
     from qkan.forecasting.comparison.panel_scores import score_baselines
-    from qkan.forecasting.data.load import load_windows
+    from qkan.forecasting.data.load import as_cut, load_windows
     from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
@@ -86,6 +86,7 @@ def compare(
     progress = progress or SilentCompare()
     device = resolve_device(config.device)
     data = load_windows(config) if data is None else data
+    config = as_cut(config, data)
     points, skipped = plan_points(config)
     with only_writer(out):
         records = _open_folder(out, config, data, overwrite)

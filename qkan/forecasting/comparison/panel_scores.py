@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qkan.forecasting.baselines.simple import naive_forecasts
+from qkan.forecasting.baselines.plain import plain_forecasts
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
 from qkan.forecasting.evaluation.frames import KEYS, model_columns
 from qkan.forecasting.evaluation.metrics import Scores, accuracy, score
@@ -81,10 +81,10 @@ def score_baselines(
         fitted: dictionaries of ``model``, ``unique_id``, ``reason``.
     """
     forecasts, failures = _statistical(data, statistical, workers) if statistical else ({}, [])
-    validation, test = naive_forecasts(data, "validation"), naive_forecasts(data, "test")
+    validation, test = plain_forecasts(data, "validation", "test").values()
     unknown = np.full(data.target_values("validation").shape, np.nan)  # a season longer than what comes before
-    naive = {name: (validation.get(name, unknown), values) for name, values in test.items()}
-    forecasts = {**naive, **forecasts}
+    simple = {name: (validation.get(name, unknown), values) for name, values in test.items()}
+    forecasts = {**simple, **forecasts}
     scores = score(data, {name: both[1] for name, both in forecasts.items()})
     if len(data.ids) > 1:
         for name, more in panel_scores(data, forecasts).items():

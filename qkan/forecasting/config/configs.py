@@ -53,7 +53,7 @@ class DataAndTrainingOptions:
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
     freq: str | None = None
-    season: tuple[int, ...] = ()
+    season: str | tuple[int, ...] = "auto"
     num_layers: int = 1
     reps: int = 1
     ansatz: str = "pz"
@@ -66,6 +66,13 @@ class DataAndTrainingOptions:
     bias: bool = True
     window: int = 12
     horizon: int = 1
+    level: str = "last"
+    skip: int = 2
+    season_encoding: str = "circuit"
+    season_terms: int = 3
+    season_reps: int = 3
+    seasonal_lags: bool = False
+    decoder: str = "steps"
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"
@@ -108,9 +115,25 @@ class DataAndTrainingOptions:
         return (*tails, 0.5, *(1 - tail for tail in reversed(tails)))
 
     @property
+    def seasons(self) -> tuple[int, ...]:
+        """Lengths of the seasons that the model knows, in steps.
+
+        Raises:
+            ValueError: they are still to be found in the data.
+        """
+        if self.season == "auto":
+            raise ValueError("season='auto' is what the data say; cut them first, and take the seasons they have")
+        return () if isinstance(self.season, str) else self.season
+
+    @property
+    def context(self) -> int:
+        """Input steps: the window and, before it, those that seasonal lags need."""
+        return self.window + (max(self.seasons) - 1 if self.seasonal_lags and self.seasons else 0)
+
+    @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: future covariates and calendar features."""
-        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar)
+        """Input channels that are known in advance: future covariates, calendar features and one phase a season."""
+        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
 
     @property
     def channels(self) -> int:
@@ -210,7 +233,7 @@ class CompareConfig(DataAndTrainingOptions):
     seeds: int = 5
     tuning_seeds: int = 1
     trials: int = 3
-    budget_params: tuple[int, ...] = (50, 125, 375, 1250)
+    budget_params: tuple[int, ...] = (100, 200, 400)
     baselines: tuple[str, ...] = ()
     workers: int | None = None
 

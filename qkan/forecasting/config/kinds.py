@@ -123,6 +123,25 @@ NAMES = Several(TEXT, "names, each of them once", "name", item_name="every name 
 COLUMNS = Several(TEXT, "names, each of them once", "column", item_name="every name of {name}")
 
 
+class Seasons(Kind):
+    """``auto``, ``none``, or lengths of seasons in steps, ascending."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(
+            lambda value: value in ("auto", "none") if isinstance(value, str) else _ascend(value, longest),
+            f"be auto, none, or different whole numbers of steps between 2 and {longest:,} in ascending order",
+        )
+
+
+def _ascend(lengths: object, longest: int) -> bool:
+    return (
+        isinstance(lengths, tuple)
+        and bool(lengths)
+        and all(_is(int, length) and 2 <= length <= longest for length in lengths)
+        and list(lengths) == sorted(set(lengths))
+    )
+
+
 class Split(Kind):
     """Three fractions (train, validation, test) that sum to 1, with training and test parts that are not empty."""
 

@@ -20,6 +20,7 @@ from qkan.forecasting.config.kinds import (
     TEXT,
     Choice,
     Kind,
+    Seasons,
     Several,
     Split,
     Whole,
@@ -64,6 +65,13 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
+LEVELS_REMOVED: tuple[str, ...] = ("last", "mean", "window", "none")
+"""What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
+
+SEASON_ENCODINGS: tuple[str, ...] = ("circuit", "sincos", "table")
+
+DECODERS: tuple[str, ...] = ("last", "steps")
+
 PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 """Lightning's names of what training computes in; weights are kept in the wider of the two."""
 
@@ -92,6 +100,7 @@ LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1
 
 HIDDEN_SIZE = Whole(1, 4096)
 HORIZON = Whole(1, 10_000)
+SEASON = Seasons(100_000)
 
 
 @dataclass(frozen=True)
@@ -112,12 +121,15 @@ class Option:
 
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
-        if not isinstance(self.kind, Several | Split) or isinstance(value, str | bytes | dict | set):
+        if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
             return value
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
-        return tuple(value) if isinstance(value, Iterable) else value
+        if isinstance(value, Iterable):
+            value = tuple(own.tolist() if hasattr(own, "tolist") else own for own in value)
+        whole = isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value)
+        return tuple(sorted(value)) if whole else value
 
     def check(self, name: str, value: object) -> None:
         """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""
@@ -131,7 +143,6 @@ _FEATURES = Several(
 _LEVELS = Several(LEVEL, "percentages, each of them once", "percentage", "80,90")
 _CELLS = Several(Choice(CELLS), "one or more values, each named once", "cell", item_name="cell", least=1)
 _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once", "whole number", "50,125,375", least=1)
-_SEASONS = Several(Whole(1, 100_000), "whole numbers of steps, each of them once", "whole number", "24,168")
 _BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
 
 OPTIONS: dict[str, Option] = {
@@ -203,7 +214,9 @@ OPTIONS: dict[str, Option] = {
     "circuit_layers": Option("Entangling layers of each gate's circuit (qlstm).", Whole(1, 64)),
     "bias": Option("Bias of the gates.", FLAG),
     "season": Option(
-        "Seasons in steps, separated by commas; 1 for none.  [default: those usual for the step of the times]", _SEASONS
+        "Seasons in steps, separated by commas; none; or auto: those of the series or usual for the step of its times, "
+        "else those that the training part shows.",
+        SEASON,
     ),
     "window": Option(
         "Past values that the model sees, in steps.  [default: two of the shortest season of up to 48 steps, or 12]",
@@ -211,6 +224,24 @@ OPTIONS: dict[str, Option] = {
     ),
     "horizon": Option(
         "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
+    ),
+    "level": Option(
+        "What is taken from every window and put back on its forecast: its last value, its mean, mean and scale "
+        "(window), or nothing.",
+        Choice(LEVELS_REMOVED),
+    ),
+    "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
+    "season_encoding": Option(
+        "How the model sees the season: a circuit of the phase, sines and cosines, or a table with a number per step.",
+        Choice(SEASON_ENCODINGS),
+    ),
+    "season_terms": Option("Channels of the season's circuits, or harmonics of every season.", Whole(1, 64)),
+    "season_reps": Option("Times that the season's circuits read the phase: their whole frequencies.", Whole(1, 64)),
+    "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "decoder": Option(
+        "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
+        "them.",
+        Choice(DECODERS),
     ),
     "strategy": Option(
         "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)

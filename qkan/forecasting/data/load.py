@@ -39,11 +39,11 @@ def load_series_of(
     from qkan.datasets import resolve_series
 
     source = config.data if data is None else data
-    frequency: Any = config.freq
+    frequency = config.freq
     series = resolve_series(
         source,
         expected=expected,
-        frequency=int(frequency) if frequency is not None and frequency.isdecimal() else frequency,
+        frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
         time_col=config.time_col,
         time_format=config.time_format,
         sep=config.sep,
@@ -59,9 +59,12 @@ def load_series_of(
     return with_season(series, config.season)
 
 
-def with_season(series: Series, season: Sequence[int]) -> Series:
-    """Return a series with the seasons that were asked for; none of them leaves those that were found."""
-    return replace(series, season=tuple(sorted(own for own in season if own > 1))) if season else series
+def with_season(series: Series, season: str | Sequence[int]) -> Series:
+    """Return a series with the seasons that were asked for.
+
+    ``auto`` and ``none`` leave those that it has: what a model is not told, baselines and errors may know.
+    """
+    return series if isinstance(season, str) else replace(series, season=tuple(season))
 
 
 def default_sizes(series: Series, split: Split) -> tuple[int, int] | None:
@@ -86,7 +89,11 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
     """
     from qkan.datasets import SplitFractions
 
-    found = default_sizes(series, SplitFractions(*config.split) if split is None else split)
+    found = (
+        None
+        if config.season == "none"
+        else default_sizes(series, SplitFractions(*config.split) if split is None else split)
+    )
     window, horizon = found or (config.window, config.horizon)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
@@ -125,21 +132,31 @@ def cut_windows(
     Raises:
         DataError: the series is too short for a window in every part.
     """
-    from qkan.datasets import SplitFractions, make_forecast_data, too_short
+    from qkan.datasets import SplitFractions, make_forecast_data, seasons_of, too_short
 
+    split = SplitFractions(*config.split) if split is None else split
+    if scaler is None or config.season == "auto":
+        found = seasons_of(series, split, config.season)
+        series, config = with_season(series, found or config.season), replace(config, season=found or "none")
     sizes: dict[str, Any] = {
-        "window": config.window,
+        "window": config.context,
         "horizon": config.horizon,
-        "split": SplitFractions(*config.split) if split is None else split,
+        "split": split,
         "trained_horizon": config.trained_horizon,
     }
-    series, kept = long_enough(
-        series, too_short(series, **sizes), f"too short for window={config.window} and horizon={config.horizon}"
+    earlier = f", and seasonal lags {config.context - config.window} steps before it," * (
+        config.context > config.window
     )
+    why = f"too short for window={config.window}{earlier} and horizon={config.horizon}"
+    series, kept = long_enough(series, too_short(series, **sizes), why)
     if scaler is not None and len(kept) < len(scaler.ids):
         scaler = scaler.pick(kept, series.ids)
     return make_forecast_data(
-        series, scaler=config.scaler if scaler is None else scaler, calendar=config.calendar, **sizes
+        series,
+        scaler=config.scaler if scaler is None else scaler,
+        calendar=config.calendar,
+        seasons=config.seasons,
+        **sizes,
     )
 
 
@@ -159,6 +176,11 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
     names = [name for name, own in zip(series.ids, short, strict=True) if own]
     notice(left_out(names, len(series.ids), why))
     return keep_series(series, [series.ids[place] for place in kept]), kept
+
+
+def as_cut(config: _Config, data: ForecastData) -> _Config:
+    """Return the options with the seasons that ``data``, cut by them, turned out to have."""
+    return replace(config, season=data.seasons or "none")
 
 
 def tensors(windows: Windows) -> WindowTensors:

@@ -1,4 +1,4 @@
-"""From a cell's name to a forecaster: cell, its last output, a linear head."""
+"""From options to a forecaster: the cell by its name, and what stands around it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.config.options import HIDDEN_SIZE
+from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 
 MAX_PARAMETERS = 100_000_000
 """Models with more trained parameters are refused before they are built."""
@@ -76,62 +77,6 @@ _BUILDERS: dict[str, _Build] = {
 }
 
 
-class RecurrentForecaster(nn.Module):
-    """A recurrent cell that reads the window and a linear head on its last output.
-
-    What is known in advance of the target steps is mapped linearly, by the same weights for every step, and added.
-
-    Args:
-        cell: Module with the call contract of ``nn.LSTM(batch_first=True)``: (B, window, channels) ->
-            ((B, window, hidden_size), state).
-        hidden_size: Width of the cell's output.
-        horizon: Steps to predict.
-        futr_exog_channels: Channels known in advance of every target step; 0 if there are none.
-        quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
-    """
-
-    def __init__(
-        self, cell: nn.Module, hidden_size: int, horizon: int, *, futr_exog_channels: int = 0, quantiles: int = 1
-    ) -> None:
-        super().__init__()
-        self.cell, self.horizon, self.quantiles = cell, horizon, quantiles
-        self.head = nn.Linear(hidden_size, horizon * quantiles)
-        self.futr_exog_linear = nn.Linear(futr_exog_channels, quantiles, bias=False) if futr_exog_channels else None
-        if self.futr_exog_linear is not None:
-            nn.init.zeros_(self.futr_exog_linear.weight)  # training starts from the forecast of the window alone
-
-    @property
-    def channels(self) -> int:
-        """Input channels."""
-        return int(self.cell.input_size)  # type: ignore[arg-type]
-
-    def example(self, batch: int, window: int) -> tuple[Tensor, ...]:
-        """Arguments of zeros: what :meth:`forward` takes for ``batch`` windows of ``window`` steps."""
-        inputs = torch.zeros(batch, window, self.channels)
-        if self.futr_exog_linear is None:
-            return (inputs,)
-        return inputs, torch.zeros(batch, self.horizon, self.futr_exog_linear.in_features)
-
-    def forward(self, inputs: Tensor, futr_exog: Tensor | None = None) -> Tensor:
-        """Map scaled windows to scaled predictions.
-
-        Args:
-            inputs: (B, window, channels).
-            futr_exog: What is known in advance of the target steps, (B, horizon, future channels).
-
-        Returns:
-            (B, horizon), or with several quantiles (B, horizon, quantiles), not sorted.
-        """
-        output, _ = self.cell(inputs)
-        predicted = self.head(output[:, -1])
-        if self.quantiles > 1:
-            predicted = predicted.unflatten(1, (self.horizon, self.quantiles))
-        if self.futr_exog_linear is None:
-            return predicted
-        added = self.futr_exog_linear(futr_exog)
-        return predicted + (added if self.quantiles > 1 else added.squeeze(2))
-
-
 def build_forecaster(config: TrainConfig, generator: torch.Generator) -> RecurrentForecaster:
     """Build the model that a configuration asks for, with weights drawn from ``generator``.
 
@@ -168,8 +113,20 @@ def check_size(config: TrainConfig) -> int:
 
 
 def _assemble(config: TrainConfig) -> RecurrentForecaster:
+    around = Surroundings(
+        config.window,
+        config.futr_exog_channels,
+        level=config.level,
+        skip=config.skip,
+        seasons=config.seasons,
+        season_encoding=config.season_encoding,
+        season_terms=config.season_terms,
+        season_reps=config.season_reps,
+        seasonal_lags=config.seasonal_lags and bool(config.seasons),
+        decoder=config.decoder,
+    )
     shared = {
-        "input_size": config.channels,
+        "input_size": config.channels - config.futr_exog_channels + around.known_channels(config.trained_horizon),
         "hidden_size": config.hidden_size,
         "num_layers": config.num_layers,
         "bias": config.bias,
@@ -177,10 +134,11 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
     }
     return RecurrentForecaster(
         _BUILDERS[config.cell](config, shared),
+        config.channels,
         config.hidden_size,
         config.trained_horizon,
-        futr_exog_channels=config.futr_exog_channels,
-        quantiles=len(config.quantiles),
+        around,
+        len(config.quantiles),
     )
 
 

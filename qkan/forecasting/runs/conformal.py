@@ -13,6 +13,7 @@ from qkan.forecasting.evaluation.intervals import as_levels
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -38,7 +39,7 @@ def chosen_levels(
 
 
 def with_conformal(
-    source: Path, validation: pd.DataFrame | None, table: pd.DataFrame, levels: Sequence[float], *, as_id: str | None
+    source: Path, validation: pd.DataFrame | None, table: pd.DataFrame, levels: Sequence[float], known: np.ndarray
 ) -> pd.DataFrame:
     """Return forecasts with split-conformal intervals.
 
@@ -48,7 +49,8 @@ def with_conformal(
             :func:`qkan.forecasting.runs.inference.validation_frame`.
         table: Columns unique_id, ds and the model's forecasts, sorted by series and time.
         levels: In percent.
-        as_id: What the one series of the table is called in ``validation``; ``None`` where they agree.
+        known: What ``validation`` calls the series of every row; ``None`` for one that it does not hold, whose
+            intervals are NaN.
 
     Raises:
         RunError: there are no errors, or too few for a level.
@@ -58,13 +60,17 @@ def with_conformal(
             f"{source} holds no errors on a validation part to make intervals from; predict with a run whose split "
             "has one, or train it with loss='quantile'"
         )
+    if all(name is None for name in known):
+        raise RunError(
+            f"{source} was trained on none of these series, so it holds no errors of theirs to make intervals from; "
+            "ask for a forecast without them"
+        )
     model = str(table.columns[2])
     made, words = calibrate(validation, (model,), levels, units_of(validation))
     if len(made) < len(levels):
         raise RunError(f"{words[-1].partition(': ')[2].capitalize().removesuffix('.')}; ask for lower levels")
     keys = table.assign(step=table.groupby("unique_id", sort=False).cumcount() + 1)
-    if as_id is not None:
-        keys["unique_id"] = as_id
+    keys["unique_id"] = known
     found = add_intervals(keys, made, (model,)).assign(unique_id=table["unique_id"])
     ends = [end for one in sorted(interval_levels(found, model)) for end in bounds(model, one)]
     return found[["unique_id", "ds", model, *ends]]

@@ -114,8 +114,6 @@ def _before_it_grew(run: Trained, series: Series) -> Series | None:
 def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last: int | None = None) -> Scaler:
     """Return the run's scaler in the order of the series' ids, after a check of the step between their times.
 
-    A series whose data names no ids belongs to a run of one series.
-
     Args:
         run: What was trained.
         series: What it is to forecast.
@@ -130,17 +128,21 @@ def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last
 
     OPTIONS["new_series"].check("new_series", new_series)
     known = run.scaler
-    if new_series == "refuse":
-        _check_step(run, series)
-    if len(known.ids) == len(series.ids) == 1 and (known.ids == series.ids or not series.form.named):
-        return known.pick([0], series.ids)
-    place = {name: index for index, name in enumerate(known.ids)}
-    unknown = [name for name in series.ids if name not in place]
+    if new_series == "refuse" and not _has_step_of(run, series):
+        trained, found = run.data["frequency"], series.frequency
+        raise RunError(
+            f"the run {run.path} was trained on {_in_words(trained, run.data.get('step'))}, but the data has "
+            f"{_in_words(found, series.step)}; "
+            "resample the data, train on it, or forecast it all the same with new_series='scale'"
+        )
+    own = known_ids(run, series)
+    unknown = [name for name, there in zip(series.ids, own, strict=True) if there is None]
     if not unknown:
-        return known.pick([place[name] for name in series.ids], series.ids)
+        place = {name: index for index, name in enumerate(known.ids)}
+        return known.pick([place[str(there)] for there in own], series.ids)
     if new_series == "refuse":
         raise RunError(
-            f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(place)} series, "
+            f"the run {run.path} was not trained on series {unknown[0]!r}; it knows {len(known.ids)} series, "
             f"{known.ids[0]!r} the first of them: leave out the others, train on them, or scale each by its own last "
             "window with new_series='scale'"
         )
@@ -150,28 +152,33 @@ def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last
         ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
     else:
         ends, begins = lengths, np.maximum(lengths - last, 0)
-    return fit_scaler(series, ends, known.kind, begins).with_numbers_of(known)
+    scaler = fit_scaler(series, ends, known.kind, begins)
+    return scaler.with_numbers_of(known) if _has_step_of(run, series) else scaler
 
 
-def _check_step(run: Trained, series: Series) -> None:
-    """Refuse times whose step has another size than that of the run's data.
+def known_ids(run: Trained, series: Series) -> list[str | None]:
+    """Return what the run calls each of some series; ``None`` for one that it was not trained on.
 
-    Raises:
-        RunError: it has.
+    A series whose data names no ids belongs to a run of one series. Steps of another size make other series.
     """
+    known = run.scaler.ids
+    if not _has_step_of(run, series):
+        return [None] * len(series.ids)
+    if len(known) == len(series.ids) == 1 and not series.form.named:
+        return [known[0]]
+    there = set(known)
+    return [name if name in there else None for name in series.ids]
+
+
+def _has_step_of(run: Trained, series: Series) -> bool:
+    """Whether the times have a step of the size that those of the run's data have."""
     from qkan.datasets import step_size
 
     trained, found = run.data["frequency"], series.frequency
     numbers = run.data.get("step"), series.step
-    same = step_size(trained) == step_size(found)
     if trained is None and found is None:
-        same = None in numbers or numbers[0] == numbers[1]
-    if not same:
-        raise RunError(
-            f"the run {run.path} was trained on {_in_words(trained, numbers[0])}, but the data has "
-            f"{_in_words(found, numbers[1])}; "
-            "resample the data, train on it, or forecast it all the same with new_series='scale'"
-        )
+        return None in numbers or numbers[0] == numbers[1]
+    return step_size(trained) == step_size(found)
 
 
 def _in_words(frequency: str | None, number: int | None) -> str:

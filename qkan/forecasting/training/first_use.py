@@ -25,5 +25,5 @@ def compile_kernels(config: TrainConfig, model: RecurrentForecaster) -> None:
     if BACKWARD.is_compiled(torch.float32):  # the last kernel that a training step needs
         return
     logging.getLogger(__name__).warning("compiling kernels for this CPU, once per installation: about 15 seconds")
-    model(*model.example(2, config.window)).sum().backward()
+    model(*model.example(2)).sum().backward()
     model.zero_grad()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tiny_runs import BARE_FLAGS
 
 SMALL = ["compare", "lstm", "--data", "damped-shm", "--window", "4", "--epochs", "1", "--trials", "1", "--seeds", "2"]
-SMALL += ["--workers", "1"]
+SMALL += ["--workers", "1", *BARE_FLAGS]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_gr_kan_is_compared_when_asked_for(tmp_path: Path, qkan) -> None:
         ("--data telecm", "did you mean 'telecom'?"),
         ("--data damped-shm --cells qkan,rnn", "unknown cell 'rnn'"),
         (
-            "--data damped-shm --cells lstm --budget-params 3",
+            "--data damped-shm --cells lstm --budget-params 3 --level none --skip 0 --season none",
             "no cell fits --budget-params 3; the smallest model has 18 parameters",
         ),
         ("--data damped-shm --budget-params ten", "'ten' is not a list of whole numbers separated by commas"),

@@ -68,7 +68,7 @@ def test_a_run_records_the_options_and_scores_every_series(run):
     config = read_config(out)
     assert (config.past_cols, config.future_cols, config.calendar) == (("price",), ("off",), ("hour", "weekday"))
     assert (config.missing, config.loss, config.levels) == ("mask", "quantile", (80.0, 90.0))
-    assert "8: value; observed or not; past price; future off; calendar hour, weekday" in text
+    assert "9: value; observed or not; past price; future off; calendar hour, weekday; season 24" in text
     assert "Test part, all series together" in text
     assert "Test part, median over the series" in text
     by_series = pd.read_csv(out / "metrics_by_series.csv")

@@ -70,7 +70,8 @@ def test_a_report_of_two_series(two_series: Path, qkan) -> None:
     assert "<h1>LSTM on two</h1>" in text
     assert f"--out report.html --levels 80,90 --baselines {FAST} --overwrite" in text
     assert "<td>west</td>" in text
-    assert "qkan train lstm --data two.csv --window 4 --horizon 2 --split 0.6,0.2,0.2" in text
+    assert "qkan train lstm --data two.csv --season none --window 4 --horizon 2 " in text
+    assert " --decoder last --split 0.6,0.2,0.2" in text
     assert '<tr><th scope="row">split</th><td>0.6,0.2,0.2</td></tr>' in text
 
 

@@ -36,7 +36,7 @@ def write(folder: Path, frame: pd.DataFrame, name: str = "values.csv") -> Path:
         ("MS", [], (24, 12)),
         ("10min", [], (12, 1)),  # a season of 144 steps would take long
         ("h", ["--season", "6,24"], (12, 6)),
-        ("h", ["--season", "1"], (12, 1)),
+        ("h", ["--season", "none"], (12, 1)),
         ("h", ["--window", "5"], (5, 24)),
         ("h", ["--horizon", "3"], (48, 3)),
     ],
@@ -62,7 +62,7 @@ def test_sizes_fit_a_short_series(tmp_path, qkan):
 
 def test_a_comparison_takes_the_same_sizes(tmp_path, qkan):
     path = write(tmp_path, panel({"a": 240}).drop(columns="unique_id"))
-    options = ["--cells", "lstm", "--budget-params", "200", "--seeds", "1", "--trials", "1", "--epochs", "1"]
+    options = ["--cells", "lstm", "--budget-params", "250", "--seeds", "1", "--trials", "1", "--epochs", "1"]
     done = qkan("compare", "lstm", "--data", path, *options, "--workers", "1", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     record = json.loads((tmp_path / "out" / "config.json").read_text())["compare"]

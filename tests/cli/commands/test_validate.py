@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tiny_runs import BARE_FLAGS
 
 from qkan._util import optional as require
 from qkan.cli.main import cli
@@ -19,7 +20,7 @@ def circuits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "circuits"
     arguments = ["train", "lstm", "--data", "damped-shm", "--cell", "qkan", "--epochs", "1", "--window", "4"]
     options = ["--hidden-size", "2", "--group", "edge", "--out", str(folder)]
-    done = CliRunner().invoke(cli, [*arguments, *options], catch_exceptions=False)
+    done = CliRunner().invoke(cli, [*arguments, *options, *BARE_FLAGS], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return folder
 

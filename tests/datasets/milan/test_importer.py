@@ -249,7 +249,7 @@ def test_parts_of_a_changed_file_or_of_other_options_are_not_used(folder, out, m
 
 def test_an_existing_file_is_replaced_only_if_asked(folder, out):
     out.write_bytes(b"old")
-    with pytest.raises(DataError, match=r"out.parquet' exists already; replace it with --overwrite, or choose"):
+    with pytest.raises(DataError, match=r"out.parquet' exists already; replace it with overwrite=True, or choose"):
         import_milan([folder], out)
     assert out.read_bytes() == b"old"
     import_milan([folder], out, overwrite=True)

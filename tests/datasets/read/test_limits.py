@@ -1,6 +1,7 @@
 """A small file that unpacks to more than the memory holds is refused before it does."""
 
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ def small(monkeypatch):
 def refusal(path):
     with pytest.raises(DataError) as error:
         read_series(path)
-    return str(error.value).replace(str(path), "FILE")
+    return re.sub(r"^'[^']*'", "'FILE'", str(error.value))  # the middle of a long path is left out
 
 
 FIX = "write fewer rows or columns into a file of their own"

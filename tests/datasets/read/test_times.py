@@ -54,6 +54,35 @@ def test_an_index_of_times_is_found(index):
     assert said.startswith("column 'when' of" if index.name else "the index of 'the data frame' is taken for the times")
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        DAYS.strftime("%Y-%m-%d"),
+        DAYS.date,
+        DAYS.strftime("%Y%m%d").astype(int),
+        pd.MultiIndex.from_arrays([["a"] * 20, DAYS]),
+    ],
+)
+def test_an_index_without_a_name_that_reads_as_times_is_not_dropped(index):
+    series, said = told(pd.DataFrame({"y": np.arange(20.0)}, index=index)[::-1])
+    assert (series.frequency, series.times[0], series.values[0]) == ("D", np.datetime64("2024-01-01"), 0)
+    assert "is taken for the times" in said[0]
+
+
+@pytest.mark.parametrize("written", ["%b %Y", "%d %B %Y", "%b-%y", "%B %d, %Y", "%Y-%b"])
+def test_dates_with_names_of_months_are_no_row_order(written):
+    months = pd.date_range("2020-01-01", periods=20, freq="MS")
+    with pytest.warns(DataNotice), pytest.raises(DataError, match="say how it is written with time_format="):
+        series_from_frame(table(months.strftime(written), "when"))
+    series, _ = told(table(months.strftime(written), "when"), time_format=written)
+    assert (series.frequency, series.times[0]) == ("MS", np.datetime64("2020-01-01"))
+
+
+def test_whole_numbers_that_are_dates_are_times_whatever_their_column_is_called():
+    series, said = told(table(DAYS.strftime("%Y%m%d").astype(int), "Stichtag")[::-1])
+    assert (series.times[0], series.values[0], len(said)) == (np.datetime64("2024-01-01"), 0, 3)
+
+
 def test_whole_numbers_are_times_under_the_name_of_times_only():
     assert told(table(range(2001, 2021), "Year"))[0].times[0] == 2001
     assert series_from_frame(table(range(2001, 2021), "shops")).times[0] == 0

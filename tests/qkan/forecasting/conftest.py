@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,13 @@ def build_data(
     season: tuple[int, ...] = (),
     split: tuple[float, float, float] = (0.5, 0.0, 0.5),
     scaler: str = "minmax",
+    **options: Any,
 ) -> ForecastData:
     """Windows from plain lists of values."""
     series = Series("made", frame_of(values), season=season)
-    return make_forecast_data(series, window=window, horizon=horizon, split=SplitFractions(*split), scaler=scaler)
+    return make_forecast_data(
+        series, window=window, horizon=horizon, split=SplitFractions(*split), scaler=scaler, **options
+    )
 
 
 @pytest.fixture(scope="session")

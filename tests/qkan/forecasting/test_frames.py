@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pytest
 
@@ -67,7 +68,6 @@ def test_a_saved_forecaster_knows_the_names_of_its_columns(tmp_path):
 def test_frames_of_other_packages_come_back_as_such(package, fitted):
     frame = sales()
     if package == "polars":
-        polars = pytest.importorskip("polars")
         given = polars.from_pandas(frame)
         other = polars.LazyFrame({"ds": [1]})
         with pytest.raises(TypeError, match="got LazyFrame; call collect"):
@@ -89,7 +89,6 @@ def test_frames_of_other_packages_come_back_as_such(package, fitted):
 
 
 def test_dates_of_polars_and_its_names_of_steps():
-    polars = pytest.importorskip("polars")
     months = pd.date_range("2023-01-15", periods=30, freq=pd.DateOffset(months=1))
     frame = polars.from_pandas(sales(months.as_unit("ms"), ids="a")).with_columns(polars.col("ds").cast(polars.Date))
     table = Forecaster("lstm", freq="1mo", **TINY).fit(frame).predict()
@@ -174,6 +173,19 @@ def test_newer_data_goes_on_by_the_step_it_was_fitted_on(fitted):
     table = fitted.predict(sales(ids=[5, 2]).assign(y=lambda frame: frame["y"] + 9000), new_series="scale")
     assert table["unique_id"].tolist() == [5, 5, 2, 2]
     assert (table["LSTM"][:2] - 9000).abs().max() < 3
+
+
+def test_new_series_and_new_steps_get_no_intervals_of_the_old(fitted):
+    far = sales(ids=[5, 2]).assign(y=lambda frame: frame["y"] + 9000)
+    table = fitted.predict(far, new_series="scale", level=50)
+    assert table["LSTM-lo-50"].isna().tolist() == [True, True, False, False]
+    alone = Forecaster("lstm", **TINY).fit(sales(ids=[2]))
+    hours = sales(pd.date_range("2024-03-01", periods=40, freq="h", tz="Europe/Rome"), ids=[2])
+    for frame in (sales(ids=[5]).assign(y=lambda frame: frame["y"] + 9000), hours):
+        with pytest.raises(RunError, match="trained on none of these series, so it holds no errors of theirs to make"):
+            alone.predict(frame, new_series="scale", level=50)
+    moved = hours.assign(y=hours["y"] + 9000)  # sums of days are no sums of hours
+    assert (alone.predict(moved, new_series="scale")["LSTM"] - 9000).abs().max() < 5
 
 
 def test_what_was_decided_is_said_once():

@@ -38,7 +38,7 @@ def test_edge_by_edge_reproduces_the_forecast(circuit_run: Run) -> None:
 
 
 def test_a_cell_without_circuits_is_refused(classical_run: Run) -> None:
-    for use in (validate_run, lambda run: noise_curve(run, Noise(readout=0.1)), lambda run: demand(run.model, 4)):
+    for use in (validate_run, lambda run: noise_curve(run, Noise(readout=0.1)), lambda run: demand(run.model)):
         with pytest.raises(
             ValueError, match="the model has no layer of single-qubit circuits; use a run of --cell qkan or hqkan"
         ):
@@ -101,7 +101,7 @@ def test_some_windows_are_spread_over_the_whole_part(circuit_run: Run) -> None:
 
 
 def test_demand_counts_every_edge_and_step(circuit_run: Run) -> None:
-    needed = demand(circuit_run.model, window=4, precision=0.02)
+    needed = demand(circuit_run.model, precision=0.02)
     assert needed.circuits == 4 * (8 * 1 + 8 * 2)
     assert needed.gates == needed.circuits * (1 + 3 * 2 + 2)
     assert needed.shots_per_circuit == 2500
@@ -109,7 +109,7 @@ def test_demand_counts_every_edge_and_step(circuit_run: Run) -> None:
     assert needed.parameters == sum(p.numel() for p in circuit_run.model.parameters())
     for precision in (0.0, 1.5):
         with pytest.raises(ValueError, match=rf"precision {precision} must be a standard error in \(0, 1\]"):
-            demand(circuit_run.model, window=4, precision=precision)
+            demand(circuit_run.model, precision=precision)
 
 
 def test_the_noise_plot_shows_model_and_naive(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

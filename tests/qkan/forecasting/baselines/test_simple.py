@@ -23,7 +23,7 @@ def test_baselines_use_no_target_whatever_the_horizon(make_data):
         make_data({"a": [*VALUES, *[end] * 5]}, horizon=5, split=split, season=(3, 5)) for end in (0.0, 7.0)
     )
     forecasts, others = naive_forecasts(data), naive_forecasts(changed)
-    assert len(forecasts) == 4
+    assert len(forecasts) == 4 + 1
     for name in forecasts:
         np.testing.assert_array_equal(forecasts[name], others[name])
 
@@ -56,4 +56,5 @@ def test_only_seasons_that_fit_are_offered(make_data):
         "drift",
         "seasonal naive (2)",
         "seasonal naive (4)",
+        "season mean (2)",
     ]

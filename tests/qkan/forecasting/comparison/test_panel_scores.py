@@ -73,7 +73,7 @@ def test_too_few_validation_errors_give_no_coverage():
 def test_statistical_baselines_are_scored_on_the_same_targets(data):
     scores, failures = score_baselines(data, ("ets",))
     assert failures == []
-    assert list(scores) == ["naive", "drift", "seasonal naive (24)", "ETS"]
+    assert list(scores) == ["naive", "drift", "seasonal naive (24)", "season mean (24)", "ridge", "ETS"]
     for row in scores.values():
         assert 0 < row["median_mae"] < 20
         assert 75 < row["coverage"] <= 100

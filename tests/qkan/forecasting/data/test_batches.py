@@ -6,7 +6,7 @@ from tiny_runs import tiny_config
 
 from qkan.forecasting import build_forecaster
 from qkan.forecasting.data.batches import WindowTensors, predict_windows, recursive_forecast
-from qkan.forecasting.model.build import RecurrentForecaster
+from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 from qkan.forecasting.training.loop import fit
 
 
@@ -39,15 +39,15 @@ def test_a_plain_batch_has_one_argument():
 def test_known_features_of_the_target_add_linearly_with_shared_weights():
     torch.manual_seed(0)
     cell = torch.nn.GRU(5, 3, batch_first=True)
-    model = RecurrentForecaster(cell, 3, 2, futr_exog_channels=2, quantiles=3)
+    model = RecurrentForecaster(cell, 5, 3, 2, Surroundings(4, 2), quantiles=3)
     inputs, ahead = torch.randn(7, 4, 5), torch.randn(7, 2, 2)
     plain = model.head(cell(inputs)[0][:, -1]).reshape(7, 2, 3)
     torch.testing.assert_close(model(inputs, ahead), plain)  # the map starts at zero
     with torch.no_grad():
-        model.futr_exog_linear.weight.copy_(torch.tensor([[1.0, 2], [3, 4], [5, 6]]))
-    added = torch.stack([ahead @ row for row in model.futr_exog_linear.weight.detach()], dim=2)
+        model.known.weight.copy_(torch.tensor([[1.0, 2], [3, 4], [5, 6]]))
+    added = torch.stack([ahead @ row for row in model.known.weight.detach()], dim=2)
     torch.testing.assert_close(model(inputs, ahead), plain + added)
-    assert [tuple(argument.shape) for argument in model.example(3, 4)] == [(3, 4, 5), (3, 2, 2)]
+    assert [tuple(argument.shape) for argument in model.example(3)] == [(3, 4, 5), (3, 2, 2)]
 
 
 def test_a_plain_model_is_what_it_was():
@@ -60,8 +60,8 @@ def test_a_plain_model_is_what_it_was():
 @pytest.mark.parametrize("horizon", [1, 2, 3])
 def test_rolling_equals_rolling_by_hand(horizon):
     torch.manual_seed(horizon)
-    model = RecurrentForecaster(torch.nn.GRU(5, 3, batch_first=True), 3, horizon, futr_exog_channels=2)
-    torch.nn.init.normal_(model.futr_exog_linear.weight)
+    model = RecurrentForecaster(torch.nn.GRU(5, 3, batch_first=True), 5, 3, horizon, Surroundings(4, 2))
+    torch.nn.init.normal_(model.known.weight)
     values, known = torch.randn(6, 4, 3), torch.randn(6, 4 + 5, 2)
     found = recursive_forecast(model, values, known, 5, masked=True)
     history, expected = values.clone(), []

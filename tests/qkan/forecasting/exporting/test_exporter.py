@@ -159,7 +159,7 @@ def test_programs_run_where_qkan_cannot_be_imported(exported, tmp_path):
     run, made, _ = exported("qkan", "torch-export")
     _, other, _ = exported("qkan", "onnx")
     generator = torch.Generator().manual_seed(0)
-    inputs, ahead = (torch.rand(size.shape, generator=generator) for size in run.model.example(11, 2))
+    inputs, ahead = (torch.rand(size.shape, generator=generator) for size in run.model.example(11))
     with torch.no_grad():
         wanted = run.model(inputs, ahead)
     np.savez(tmp_path / "values.npz", inputs=inputs.numpy(), ahead=ahead.numpy(), wanted=wanted.numpy())

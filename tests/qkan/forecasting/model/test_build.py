@@ -1,16 +1,18 @@
 import pytest
 import torch
+from tiny_runs import BARE
 from torch import nn
 
 from qkan import GRKAN, QKAN
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
-from qkan.forecasting.model.build import RecurrentForecaster, count_parameters, largest_hidden_size, parameters_at
+from qkan.forecasting.model.build import count_parameters, largest_hidden_size, parameters_at
+from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 from qkan.rnn.lstm import HQKANLSTM, QKANLSTM
 from qkan.rnn.qlstm import QLSTM
 
 
 def config_of(cell: str, **options: object) -> TrainConfig:
-    return TrainConfig(data="x", cell=cell, **options)  # type: ignore[arg-type]
+    return TrainConfig(data="x", cell=cell, **BARE | options)  # type: ignore[arg-type]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -44,7 +46,7 @@ def test_cells_of_a_bottleneck_differ_in_their_latent():
 
 
 def test_forecast_is_the_head_of_the_last_output():
-    model = RecurrentForecaster(nn.GRU(1, 3, batch_first=True), 3, 2)
+    model = RecurrentForecaster(nn.GRU(1, 3, batch_first=True), 1, 3, 2, Surroundings(4))
     window = torch.randn(5, 4, 1)
     _, state = model.cell(window)
     torch.testing.assert_close(model(window), model.head(state[-1]))

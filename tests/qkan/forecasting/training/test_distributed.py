@@ -11,7 +11,7 @@ import pytest
 import several_processes
 import torch
 from several_processes import CASES, panel, trained
-from tiny_runs import tiny_config
+from tiny_runs import BARE, BARE_FLAGS, tiny_config
 
 from qkan.forecasting import build_forecaster, train
 from qkan.forecasting.config import PRECISIONS
@@ -47,7 +47,19 @@ def test_ctrl_c_ends_all_processes_and_one_process_goes_on(tmp_path: Path) -> No
     config = tiny_config(epochs=12, batch_size=9, lr=0.03)
     whole = train(config, tmp_path / "whole")
     options = "--data damped-shm --window 4 --device cpu --cell lstm --hidden-size 2 --epochs 12 --batch-size 9"
-    command = [sys.executable, "-m", "qkan.cli", "train", "lstm", *options.split(), "--devices", "2", "--out", "run"]
+    command = [
+        sys.executable,
+        "-m",
+        "qkan.cli",
+        "train",
+        "lstm",
+        *options.split(),
+        *BARE_FLAGS,
+        "--devices",
+        "2",
+        "--out",
+        "run",
+    ]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -71,7 +83,7 @@ def test_ctrl_c_ends_all_processes_and_one_process_goes_on(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("cell", ["lstm", "qkan"])
 def test_bfloat16_is_near_float32(cell: str) -> None:
-    config = replace(CASES["precise"], cell=cell, hidden_size=4, epochs=8, patience=8)
+    config = replace(CASES["precise"], **BARE, cell=cell, hidden_size=4, epochs=8, patience=8)
     losses = []
     for precision in ("32-true", "bf16-mixed"):
         model = build_forecaster(config, torch.Generator().manual_seed(0))

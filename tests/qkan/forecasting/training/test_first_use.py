@@ -19,7 +19,7 @@ def test_compiling_is_announced_where_it_is_needed(
     cell: str, on_disk: bool, said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("qkan.kernels.common.numba_runtime.Kernel.is_compiled", lambda kernel, dtype: on_disk)
-    config = TrainConfig(data="damped-shm", cell=cell, device="cpu")
+    config = TrainConfig(data="damped-shm", cell=cell, device="cpu", season="none")
     model = build_forecaster(config, torch.Generator().manual_seed(0))
     state = torch.get_rng_state()
     with caplog.at_level(logging.WARNING):

@@ -1,0 +1,124 @@
+"""Which seasons a series has: those it declares, or those that its training part shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from qkan.datasets.series import DataError, Series
+from qkan.datasets.windows.splits import Split
+
+_MOST_SERIES = 50  # of a panel, evenly spread, are looked at
+_LEAST_CORRELATION = 0.3
+_REPEATS = 3  # times that a season must fit into the part that it is found in
+_PART = 0.5  # of the strongest correlation makes a season within a season
+_NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
+
+
+def seasons_of(series: Series, split: Split, asked: str | Sequence[int] = "auto") -> tuple[int, ...]:
+    """Return the seasons to forecast with, in steps, ascending.
+
+    Args:
+        series: The data.
+        split: Says where the training part of every series ends; later values are not looked at.
+        asked: ``"none"``; lengths; or ``"auto"``: the declared seasons that fit twice into the longest training part,
+            else those that :func:`find_seasons` finds.
+
+    Raises:
+        DataError: a length that was asked for does not fit twice into the longest training part.
+    """
+    if asked == "none":
+        return ()
+    train_ends = [split.boundaries(int(length))[0] for length in series.lengths]
+    longest = max(train_ends)
+    if not isinstance(asked, str):
+        long = [season for season in asked if 2 * season > longest]
+        if long:
+            raise DataError(
+                f"season {long[0]} is too long: the training part of {series.name!r} has {longest} steps and must hold "
+                f"a season twice; use at most {longest // 2}, or season none"
+            )
+        return tuple(asked)
+    if series.season:
+        return tuple(season for season in series.season if 2 * season <= longest)
+    chosen = np.unique(np.linspace(0, len(series.ids) - 1, min(_MOST_SERIES, len(series.ids))).round().astype(int))
+    return find_seasons([series.values_of(int(index))[: train_ends[index]] for index in chosen])
+
+
+def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """Find up to two seasons by the autocorrelation of values without their trend, averaged over series.
+
+    One is the shortest peak that is nearly as high as the highest, and positive enough to be of use. Beside it stands
+    the highest peak at a part of it, if that is more than half as high (the day in a week); or else its best multiple
+    in what it leaves over (the week of a day).
+
+    Args:
+        values: One array of finite values per series, oldest first.
+    """
+    rests = [_without_trend(own) for own in values if len(own) >= 3 * _REPEATS]
+    rests = [own for own in rests if own.any()]
+    if not rests:
+        return ()
+    correlation = _correlations(rests)
+    peaks = _peaks(correlation)
+    if not peaks.size:
+        return ()
+    strongest = correlation[peaks].max()
+    first = int(peaks[correlation[peaks] >= _NEARLY * strongest][0])
+    parts = peaks[(first % peaks == 0) & (peaks < first) & (correlation[peaks] >= _PART * strongest)]
+    if parts.size:
+        return int(parts[np.argmax(correlation[parts])]), first
+    left = [own - _profile(own, first) for own in rests]
+    left = [own for own in left if np.abs(own).max() > 1e-9]
+    if not left:
+        return (first,)
+    correlation = _correlations(left)
+    multiples = np.arange(2 * first, len(correlation), first)
+    if multiples.size:
+        best = int(multiples[np.argmax(correlation[multiples])])
+        near = multiples[correlation[multiples] >= _NEARLY * correlation[best]]
+        if correlation[best] >= _LEAST_CORRELATION and correlation[best] > correlation[first] + 0.1:
+            return first, int(near[0])
+    return (first,)
+
+
+def _without_trend(values: np.ndarray) -> np.ndarray:
+    """Values less their least-squares line, with variance 1; zeros where nothing is left."""
+    steps = np.arange(len(values)) - (len(values) - 1) / 2
+    size = float(np.abs(values - values[0]).max())
+    if not size > 0:
+        return np.zeros(len(values))
+    centred = (values - values[0]) / size
+    centred = centred - centred.mean()
+    rest = centred - steps * (steps @ centred) / (steps @ steps)
+    scale = float(rest.std())
+    return rest / scale if scale > 1e-9 else np.zeros(len(values))
+
+
+def _correlations(series: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean autocorrelation at lags 0, 1, ... up to a third of the shortest series."""
+    lags = min(len(own) for own in series) // _REPEATS + 1
+    found = []
+    for own in series:
+        spectrum = np.fft.rfft(own - own.mean(), 2 * len(own))
+        products = np.fft.irfft(np.abs(spectrum) ** 2)[:lags]
+        overlap = len(own) - np.arange(lags)
+        found.append(products / overlap / max(products[0] / len(own), 1e-300))
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _peaks(correlation: np.ndarray) -> np.ndarray:
+    """Lags of local maxima behind the first dip that are high enough, ascending."""
+    falls = np.flatnonzero(np.diff(correlation) > 0)
+    start = int(falls[0]) + 1 if falls.size else len(correlation)
+    inside = np.arange(max(2, start), len(correlation) - 1)
+    high = correlation[inside] >= np.maximum(correlation[inside - 1], correlation[inside + 1])
+    return inside[high & (correlation[inside] >= _LEAST_CORRELATION)]
+
+
+def _profile(values: np.ndarray, season: int) -> np.ndarray:
+    """The mean season of some values, repeated over them."""
+    place = np.arange(len(values)) % season
+    means = np.bincount(place, values, season) / np.bincount(place, minlength=season)
+    return np.asarray(means[place])

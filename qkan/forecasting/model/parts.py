@@ -1,0 +1,139 @@
+"""The parts of a forecaster around its cell: level, linear skip, season."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from qkan.layers.qkan_layer import QKANLayer
+
+_SMALLEST_SCALE = 1e-2
+"""Least scale of a window, as a part of a scaled series' unit: a flat window does not blow up what is added to it."""
+
+
+class Level(NamedTuple):
+    """Offset and scale of every window, (B, 1) each; scale ``None`` is one."""
+
+    offset: Tensor
+    scale: Tensor | None
+
+    @classmethod
+    def of(cls, values: Tensor, kind: str) -> Level | None:
+        """Return the level of windows of scaled values (B, window): ``last``, ``mean``, ``window`` or ``none``.
+
+        ``window`` has the mean and the standard deviation of the window (reversible instance normalisation, Kim et al.
+        2022, without trained numbers).
+        """
+        if kind == "none":
+            return None
+        if kind == "last":
+            return cls(values[:, -1:], None)
+        mean = values.mean(dim=1, keepdim=True)
+        if kind == "mean":
+            return cls(mean, None)
+        return cls(mean, (values - mean).square().mean(dim=1, keepdim=True).add(_SMALLEST_SCALE**2).sqrt())
+
+    def remove(self, values: Tensor) -> Tensor:
+        """Return (values - offset) / scale; values (B, steps)."""
+        centred = values - self.offset
+        return centred if self.scale is None else centred / self.scale
+
+    def restore(self, values: Tensor) -> Tensor:
+        """Undo :meth:`remove` for forecasts (B, steps, quantiles)."""
+        scaled = values if self.scale is None else values * self.scale.unsqueeze(2)
+        return scaled + self.offset.unsqueeze(2)
+
+
+class Skip(nn.Module):
+    """A linear map of the window to all target steps; training starts from "repeat the last value".
+
+    Of rank ``rank`` where that is below both sizes: a few patterns of the window, each with its course over the target
+    steps. So it does not grow with their product.
+
+    Args:
+        window: Steps of the window.
+        horizon: Target steps.
+        rank: Largest rank.
+        last_is_zero: Whether the last value was taken away, so that repeating it is a forecast of zero.
+    """
+
+    def __init__(self, window: int, horizon: int, rank: int, *, last_is_zero: bool) -> None:
+        super().__init__()
+        full = rank >= min(window, horizon)
+        self.patterns = nn.Linear(window, horizon if full else rank, bias=False)
+        self.courses = None if full else nn.Linear(rank, horizon, bias=False)
+        with torch.no_grad():
+            self.patterns.weight.zero_()
+            if not last_is_zero:
+                self.patterns.weight[slice(None) if full else slice(1), -1] = 1.0
+            if self.courses is not None:
+                steps = torch.arange(horizon, dtype=torch.float32, device=self.courses.weight.device)
+                turns = torch.outer((steps + 0.5) / horizon, torch.arange(rank, device=steps.device))
+                self.courses.weight.copy_(torch.cos(math.pi * turns))  # the first is constant, then ever faster ones
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (B, window) to (B, horizon)."""
+        patterns = self.patterns(values)
+        return patterns if self.courses is None else self.courses(patterns)
+
+
+def _harmonics(seasons: Sequence[int], terms: int) -> list[int]:
+    """How many sines and cosines of every season differ on its steps, at most ``terms``."""
+    return [max(1, min(terms, (season - 1) // 2)) for season in seasons]
+
+
+def season_channels(seasons: Sequence[int], encoding: str, terms: int) -> int:
+    """Return the channels of :class:`SeasonFeatures`."""
+    if not seasons:
+        return 0
+    return {"circuit": terms, "table": len(seasons), "sincos": 2 * sum(_harmonics(seasons, terms))}[encoding]
+
+
+class SeasonFeatures(nn.Module):
+    """Channels of the phase angles of one or more seasons.
+
+    Every encoding is periodic: the next season begins where the last one ends. ``sincos`` has ``terms`` sines and
+    cosines of every season, or fewer in a season of few steps; ``circuit`` ``terms`` sums of one DARUAN per season,
+    each of ``reps`` repetitions and so with up to as many whole frequencies; ``table`` one trained number per step of
+    every season, starting at zero (CycleNet, Lin et al. 2024).
+
+    Args:
+        seasons: Lengths in steps.
+        encoding: ``circuit``, ``sincos`` or ``table``.
+        terms, reps: As above.
+    """
+
+    def __init__(self, seasons: Sequence[int], encoding: str, terms: int, reps: int) -> None:
+        super().__init__()
+        self.seasons, self.encoding = tuple(seasons), encoding
+        self.channels = season_channels(seasons, encoding, terms)
+        self.circuit: QKANLayer | None = None
+        self.tables = nn.ParameterList()
+        if encoding == "circuit":
+            self.circuit = QKANLayer(len(seasons), terms, reps, base_activation=None)
+        elif encoding == "table":
+            self.tables.extend(nn.Parameter(torch.zeros(season)) for season in seasons)
+        else:
+            kept = _harmonics(seasons, terms)
+            multiples = [(place, turn) for place, most in enumerate(kept) for turn in range(1, most + 1)]
+            frequencies = torch.zeros(len(seasons), len(multiples))
+            for column, (place, turn) in enumerate(multiples):
+                frequencies[place, column] = turn
+            self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, phases: Tensor) -> Tensor:
+        """Map phase angles in [0, 2 pi), (..., seasons), to features (..., channels)."""
+        if self.circuit is not None:
+            return self.circuit(phases)  # type: ignore[no-any-return]
+        if self.encoding == "table":
+            return torch.stack([self._entry(place, phases[..., place]) for place in range(len(self.seasons))], dim=-1)
+        angles = phases @ self.frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def _entry(self, place: int, phases: Tensor) -> Tensor:
+        season = self.seasons[place]
+        return self.tables[place][(phases * (season / (2 * math.pi))).round().long() % season]

@@ -1,0 +1,78 @@
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qkan.datasets import DataError, Series
+from qkan.datasets.windows import find_seasons, seasons_of
+
+STEPS = np.arange(1200)
+NOISE = np.random.default_rng(0).standard_normal(1200)
+
+
+def day(season: int = 24) -> np.ndarray:
+    return np.sin(2 * np.pi * STEPS / season) + 0.5 * np.cos(6 * np.pi * STEPS / season)
+
+
+def made(values, season=()) -> Series:
+    frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(len(values), dtype=np.int64), "y": values})
+    return Series("made", frame, season=season)
+
+
+class Ends(NamedTuple):
+    """A split whose training part has so many steps."""
+
+    train: int
+    has_validation, has_test = False, True
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        return self.train, self.train
+
+
+def test_a_day_is_found_in_noise_and_trend():
+    assert find_seasons([day() + 0.3 * NOISE]) == (24,)
+    assert find_seasons([day() + 0.3 * NOISE + 0.05 * STEPS]) == (24,)
+    assert find_seasons([day() + 0.3 * NOISE, 100 * day() - STEPS]) == (24,)
+
+
+def test_a_week_is_found_beside_the_day():
+    weekend = np.where(STEPS // 24 % 7 >= 5, -1.5, 0.0)
+    assert find_seasons([day() + weekend + 0.3 * NOISE]) == (24, 168)
+
+
+def test_an_odd_season_is_found_to_the_step():
+    assert find_seasons([np.tile(np.arange(17) ** 2.0, 60)]) == (17,)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [NOISE, np.cumsum(NOISE), STEPS.astype(float), np.ones(1200), np.zeros(3), np.array([]), 1e-200 * NOISE],
+    ids=["noise", "walk", "line", "constant", "short", "empty", "tiny noise"],
+)
+def test_nothing_is_found_where_nothing_repeats(values):
+    assert find_seasons([values]) == ()
+
+
+def test_scale_and_level_do_not_matter():
+    values = day() + 0.3 * NOISE
+    assert find_seasons([1e-150 * values]) == find_seasons([1e80 * values + 1e81]) == (24,)
+
+
+def test_values_behind_the_training_part_are_not_looked_at():
+    quiet = np.concatenate([NOISE[:600], np.tile(np.arange(6.0), 100)])
+    assert seasons_of(made(quiet), Ends(600), "auto") == ()
+    assert seasons_of(made(quiet), Ends(1200), "auto") != ()
+
+
+def test_declared_seasons_come_first_as_far_as_they_fit_twice():
+    series = made(day(), season=(7, 365))
+    assert seasons_of(series, Ends(800), "auto") == (7, 365)
+    assert seasons_of(series, Ends(700), "auto") == (7,)
+    assert seasons_of(series, Ends(800), "none") == ()
+    assert seasons_of(series, Ends(800), (12, 24)) == (12, 24)
+
+
+def test_a_season_that_the_training_part_does_not_hold_twice_is_refused():
+    with pytest.raises(DataError, match=r"season 401 is too long: .* has 800 steps .* use at most 400, or season none"):
+        seasons_of(made(day()), Ends(800), (24, 401))
