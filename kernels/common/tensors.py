@@ -45,6 +45,19 @@ def has_memory(tensor: Tensor) -> bool:
     return not tensor.is_neg()
 
 
+def address_of(tensor: Tensor) -> int:
+    """The address of a tensor's numbers, for a kernel that trusts it.
+
+    Raises:
+        ValueError: its memory has been taken away, maybe since the kernel was chosen, as between forward and backward.
+    """
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel():
+        has_memory(tensor)
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} has no memory; clone it before it is used")
+    return address
+
+
 def in_memory(tensor: Tensor) -> Tensor:
     """The tensor contiguous, its numbers at its address; copied where they are not.
 
