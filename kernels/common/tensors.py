@@ -36,7 +36,8 @@ def has_memory(tensor: Tensor) -> bool:
     except RuntimeError:
         return False
     if address == 0 and tensor.numel():
-        if tensor._is_zerotensor() or tensor.untyped_storage().data_ptr() or torch._is_functional_tensor(tensor):
+        known = tensor.is_meta or tensor._is_zerotensor() or torch._is_functional_tensor(tensor)
+        if known or tensor.untyped_storage().data_ptr():
             return False
         raise ValueError(
             f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage has been resized to "

@@ -136,3 +136,4 @@ def test_parameters_that_only_operations_of_pytorch_read(kind: type[nn.Module], 
     module.get_parameter(f"directions.0.gates.{name}").untyped_storage().resize_(0)
     with pytest.raises(ValueError, match=r"of shape .* has no memory"):
         module(torch.randn(5, 2, 3))
+    assert kind(3, 4).to("meta")(torch.empty(5, 2, 3, device="meta"))[0].shape == (5, 2, 4)  # shapes need none
