@@ -126,9 +126,11 @@ class Option:
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
-        value = tuple(value) if isinstance(value, Iterable) else value
-        whole = isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value)
-        return tuple(sorted(value)) if whole else value
+        if isinstance(value, Iterable):
+            value = tuple(own.tolist() if hasattr(own, "tolist") else own for own in value)
+        if isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value):
+            return tuple(sorted(value))
+        return value
 
     def check(self, name: str, value: object) -> None:
         """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""
