@@ -13,15 +13,16 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo test coverage test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
+.PHONY: help demo test coverage torture test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series: runs/demo, runs/demo-lstm
+demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series (runs/demo, runs/demo-lstm), and compare
 	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
 	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
+	$(BIN)/qkan evaluate runs/demo runs/demo-lstm
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
 test: $(STAMP) ## run all tests
@@ -29,6 +30,9 @@ test: $(STAMP) ## run all tests
 
 coverage: $(STAMP) ## run all tests and count the lines and branches they reach; less than 95 % fails
 	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report term:skip-covered --cov-fail-under 95
+
+torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill trainings: 580 cases in two processes
+	PYTHONPATH=tests/support $(BIN)/python -m torture
 
 # timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of

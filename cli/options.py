@@ -78,6 +78,9 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
 RUN = click.argument("run", type=click.Path(path_type=Path))
 """Decorator: the argument RUN, the folder of a trained forecaster."""
 
+RUNS = click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+"""Decorator: the argument RUN, one or more such folders."""
+
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the file.")
 """Decorator: the option ``--overwrite`` of a command that writes one file."""
 

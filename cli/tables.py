@@ -64,8 +64,14 @@ def _groups_of_columns(widths: Sequence[int], space: int) -> list[list[int]]:
     return groups
 
 
-def print_scores(scores: Scores, run: Run, medians: Scores | None = None, without_mase: int = 0) -> None:
-    """Print the errors on the test part: the trained cell first, then the simple methods.
+def print_scores(
+    scores: Scores,
+    run: Run,
+    medians: Scores | None = None,
+    without_mase: int = 0,
+    models: Sequence[str] | None = None,
+) -> None:
+    """Print the errors on the test part: the trained cells first (``None``: that of the run), then the simple methods.
 
     With several series, all their errors together come first, then the median over the series; ``without_mase`` of
     them have none.
@@ -78,7 +84,8 @@ def print_scores(scores: Scores, run: Run, medians: Scores | None = None, withou
     if without_mase and medians is not None:
         total = len(run.scaler.ids)
         click.echo(f"MASE is that of {total - without_mase:,} series; the training part of the others repeats itself.")
-    click.echo(_verdict(scores, run.config.model_name))
+    for line in _verdicts(scores, [run.config.model_name] if models is None else models):
+        click.echo(line)
 
 
 def _score_table(scores: Scores, run: Run, title: str) -> None:
@@ -87,15 +94,18 @@ def _score_table(scores: Scores, run: Run, title: str) -> None:
     print_rows(["forecast", *head.values()], rows, title=title)
 
 
-def _verdict(scores: Scores, model: str) -> str:
-    """Say how far the trained cell is from the best simple method."""
+def _verdicts(scores: Scores, models: Sequence[str]) -> list[str]:
+    """Say how far every trained cell is from the best simple method."""
     mae = {name: values["mae"] for name, values in scores.items() if values["mae"] is not None}
-    best = min((name for name in mae if name != model), key=lambda name: mae[name])
+    best = min((name for name in mae if name not in models), key=lambda name: mae[name])
     if mae[best] == 0:
-        return f"The forecast {best} makes no error at all."
-    change = 100 * (mae[model] / mae[best] - 1)
-    place = "below" if change < 0 else "above"
-    return f"MAE of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method."
+        return [f"The forecast {best} makes no error at all."]
+    lines = []
+    for model in models:
+        change = 100 * (mae[model] / mae[best] - 1)
+        place = "below" if change < 0 else "above"
+        lines.append(f"MAE of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method.")
+    return lines
 
 
 def _print(table: Table, rows: Iterable[Sequence[str]], title: str | None) -> None:

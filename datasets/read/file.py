@@ -229,9 +229,15 @@ def _read_workbook(path: Path) -> pd.DataFrame:
     require_release("openpyxl", "3.1", extra="xlsx")
     with zipfile.ZipFile(path) as archive:
         check_unpacked(sum(part.file_size for part in archive.infolist()))
-    with pd.ExcelFile(path, engine="openpyxl") as book:
-        if len(book.sheet_names) > 1:
-            notice(f"the first of the {len(book.sheet_names)} sheets of {path.name!r} is read, {book.sheet_names[0]!r}")
-        frame = pd.read_excel(book)
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"its part {part!r} is damaged")
+    try:
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            names = book.sheet_names
+            if len(names) > 1:
+                notice(f"the first of the {len(names)} sheets of {path.name!r} is read, {names[0]!r}")
+            frame = pd.read_excel(book)
+    except (SyntaxError, AttributeError, IndexError, TypeError) as error:  # of parsers, for XML that is no workbook
+        raise ValueError(f"it is no workbook: {error}") from error
     filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     return frame.iloc[: filled[-1] + 1 if filled.size else 0]

@@ -42,7 +42,9 @@ def season_phases(series: Series, times: np.ndarray, seasons: Sequence[int]) -> 
 def step_numbers(
     times: np.ndarray, frequency: str | None, session: Session | None = None, whole_step: int = 1
 ) -> np.ndarray:
-    """Number the times by steps from a fixed origin, a Monday at midnight for steps of the clock; float64, shape (N,).
+    """Number the times by whole steps from a fixed origin, for the clock a Monday at midnight; int64, shape (N,).
+
+    Times between two steps, such as every hour at half past, have the number of the step before, all of them alike.
 
     Args:
         times: datetime64[ns] or int64, shape (N,).
@@ -55,21 +57,21 @@ def step_numbers(
     """
     kind, size = step_size(frequency) or ("whole numbers", whole_step)
     if kind == "whole numbers":
-        return times.astype(np.float64) / size
+        return times // size
     if kind == "months":
-        return month_of(times) / size
+        return month_of(times) // size
     if kind == "half months":
         second = 15 if "SMS" in str(frequency) else 16  # the 1st and the 15th, or the 15th and the last
-        return (2 * month_of(times) + (day_of(times) >= second)) / size
+        return (2 * month_of(times) + (day_of(times) >= second)) // size
     days = times.astype("datetime64[D]")
     since_midnight = (times - days.astype(times.dtype)).astype(np.int64)
     if session is not None and kind == "nanoseconds":
         a_day = (session.closing - session.opening).value // size + 1
-        return np.busday_count(_MONDAY, days) * a_day + (since_midnight - session.opening.value) / size
+        return np.busday_count(_MONDAY, days) * a_day + (since_midnight - session.opening.value) // size
     if kind == "nanoseconds":
-        return ((days - _MONDAY).astype(np.int64) * _DAY + since_midnight) / size
+        return ((days - _MONDAY).astype(np.int64) * _DAY + since_midnight) // size
     if kind == "B":
-        return np.busday_count(_MONDAY, days) / size
+        return np.busday_count(_MONDAY, days) // size
     return _calendar_numbers(times, str(frequency), size)
 
 
@@ -85,4 +87,4 @@ def _calendar_numbers(times: np.ndarray, alias: str, size: int) -> np.ndarray:
             "use whole-number steps, or season none"
         )
     dates = pd.date_range(_ORIGIN, index.max(), freq=pd.tseries.frequencies.to_offset(alias).base)
-    return dates.searchsorted(index, side="right") / size
+    return dates.searchsorted(index, side="right") // size

@@ -38,7 +38,8 @@ class QKANSelector(SelectorMixin, BaseEstimator):
             important features the first ones are kept.
         threshold: keep the features of at least this importance instead: a number, ``"mean"`` or ``"median"``.
         method: ``"l1"``, ``"l2"``, ``"sensitivity"`` or ``"knockout"``; see
-        :func:`qkan.kan.importance.feature_importance`.
+            :func:`qkan.kan.importance.feature_importance`. The defaults of ``method`` and ``l1`` are those that
+            ``python -m benchmarks.feature_selection`` finds right most often.
         task: ``"regression"``, ``"classification"``, or ``"auto"``: floating-point targets are numbers, others classes.
         hidden, reps: size of the hidden layer and repetitions of its circuits.
         steps, optimizer, lr, batch_size, l1, entropy: as of :func:`qkan.kan.fitting.fit`.
@@ -57,7 +58,7 @@ class QKANSelector(SelectorMixin, BaseEstimator):
         n_features_to_select: float | None = None,
         *,
         threshold: float | str | None = None,
-        method: str = "l2",
+        method: str = "knockout",
         task: str = "auto",
         hidden: int = 5,
         reps: int = 2,
@@ -65,7 +66,7 @@ class QKANSelector(SelectorMixin, BaseEstimator):
         optimizer: str = "adam+lbfgs",
         lr: float | None = None,
         batch_size: int | None = None,
-        l1: float = 0.0,
+        l1: float = 0.01,
         entropy: float = 0.0,
         random_state: Any = None,
     ) -> None:

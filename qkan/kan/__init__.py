@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from qkan.kan.jhcg import JHCGNet as JHCGNet
     from qkan.kan.network import QKAN as QKAN
     from qkan.kan.pruning import Pruned as Pruned
-    from qkan.kan.symbolic_fit import Suggestion as Suggestion
-    from qkan.kan.symbolic_fit import Suggestions as Suggestions
     from qkan.kan.symbolic_fit import SymbolicQKAN as SymbolicQKAN
     from qkan.kan.symbolic_functions import LIBRARY as LIBRARY
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
+    from qkan.kan.symbolic_search import Suggestion as Suggestion
+    from qkan.kan.symbolic_search import Suggestions as Suggestions
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -30,14 +30,14 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ),
         "network": ("QKAN",),
         "pruning": ("Pruned",),
-        "symbolic_fit": (
-            "Suggestion",
-            "Suggestions",
-            "SymbolicQKAN",
-        ),
+        "symbolic_fit": ("SymbolicQKAN",),
         "symbolic_functions": (
             "LIBRARY",
             "SymbolicFunction",
+        ),
+        "symbolic_search": (
+            "Suggestion",
+            "Suggestions",
         ),
     },
 )

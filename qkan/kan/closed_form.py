@@ -5,6 +5,7 @@ Nothing is fitted here; :mod:`qkan.kan.symbolic_fit` snaps edges to simpler func
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,38 @@ if TYPE_CHECKING:
     from qkan.kan.network import QKAN
 
 MAX_EDGES = 5_000  # milliseconds each
+WIDEST, SHOWN, MOST = 400, 120, 6  # characters that are shown in full and of a cut formula, and formulas of a long list
+_DECIMAL = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
+
+
+class Formulas(list[Any]):
+    """A list of SymPy expressions, or of layers of definitions, whose ``print`` is short.
+
+    What it holds is exact and whole; ``print(formulas[0])`` writes one of them out. ``print`` of all rounds numbers to
+    three digits, and cuts formulas that are still long, with a word on what is left out.
+    """
+
+    def __repr__(self) -> str:
+        whole = super().__repr__()
+        if len(whole) <= WIDEST:
+            return whole
+        rounded = _DECIMAL.sub(lambda number: f"{float(number[0]):.3g}", whole)
+        if len(rounded) <= WIDEST:
+            return rounded
+        flat = [pair for item in self for pair in (item if isinstance(item, list) else [item])]
+        lines = [_shortened(item) for item in flat[:MOST]]
+        if len(flat) > MOST:
+            lines.append(f"... and {len(flat) - MOST} more")
+        return "[" + ",\n ".join(lines) + "]\n(cut; print one of its elements for all of it)"
+
+    __str__ = __repr__
+
+
+def _shortened(formula: Any) -> str:
+    text = str(formula[1] if isinstance(formula, tuple) else formula)
+    text = _DECIMAL.sub(lambda number: f"{float(number[0]):.3g}", text)
+    name = f"{formula[0]} = " if isinstance(formula, tuple) else ""
+    return name + (text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text)} characters)")
 
 
 def named_variables(variables: Sequence[Any] | None, count: int) -> list[Any]:
@@ -37,7 +70,7 @@ def named_variables(variables: Sequence[Any] | None, count: int) -> list[Any]:
 
 def compose(
     layers: Sequence[Sequence[Sequence[Any]]], variables: Sequence[Any] | None, inputs: int, nested: bool
-) -> list[Any]:
+) -> Formulas:
     """Expressions of a network from the closed forms of its edges.
 
     Args:
@@ -69,7 +102,7 @@ def compose(
         symbols = [sympy.Symbol(f"{prefix}{o + 1}") for o in range(len(sums))]
         definitions.append(list(zip(symbols, sums, strict=True)))
         values = sums if nested else symbols
-    return values if nested else definitions
+    return Formulas(values if nested else definitions)
 
 
 def network_to_sympy(

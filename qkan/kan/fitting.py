@@ -16,6 +16,7 @@ from qkan._util.train_mode import modes_kept
 from qkan.kan import input_checks as checks
 from qkan.kan.fit_history import FitHistory, FitRow
 from qkan.kan.input_checks import Loss
+from qkan.kan.regularization import sparse_weights
 from qkan.layers.options import finite_float, positive_int
 
 OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
@@ -36,6 +37,7 @@ class FitOptions(TypedDict, total=False):
     loss: str | Loss
     l1: float
     entropy: float
+    sparse: bool
     generator: torch.Generator | None
     callback: Callback | None
 
@@ -53,6 +55,7 @@ def fit(
     loss: str | Loss = "mse",
     l1: float = 0.0,
     entropy: float = 0.0,
+    sparse: bool = False,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
 ) -> FitHistory:
@@ -76,6 +79,7 @@ def fit(
         batch_size: samples of one step of Adam, drawn anew every epoch; None takes all. LBFGS always takes all.
         loss: ``"mse"``, or a function of prediction and target that gives a scalar, for example ``F.cross_entropy``.
         l1, entropy: weights of the model's ``regularization(x, l1=, entropy=)``, which :class:`qkan.QKAN` has.
+        sparse: take the l1 and entropy of :func:`qkan.kan.regularization.sparse_weights`, which leave few edges.
         generator: source of the order of batches; None takes torch's default one.
         callback: called with every row of the history; the fit ends when it returns True.
 
@@ -94,10 +98,16 @@ def fit(
         if not budget["adam"]:
             raise ValueError(f"batch_size {batch_size} is for Adam, but LBFGS takes all samples; leave it out")
     weights = {"l1": finite_float("l1", l1), "entropy": finite_float("entropy", entropy)}
+    if not isinstance(sparse, bool):
+        raise TypeError(f"sparse must be True or False, got {sparse!r}; numbers of your own are l1 and entropy")
+    if sparse:
+        if any(weights.values()):
+            raise ValueError(f"sparse=True and l1 {l1}, entropy {entropy} exclude each other; give one of both")
+        weights = sparse_weights(data[1] if isinstance(loss, str) else None)
     if any(weights.values()) and not callable(getattr(model, "regularization", None)):
         raise TypeError(
-            "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
-            f"{type(model).__name__} has none; leave them 0"
+            "sparse, l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
+            f"{type(model).__name__} has none; leave them out"
         )
     function = checks.loss_function(loss)
     run = _Fit(model, data, validation, function, weights, callback)

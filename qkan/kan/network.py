@@ -118,6 +118,8 @@ class QKAN(nn.Module):
     ) -> list[Any]:
         """The network as SymPy expressions, exact: nothing is fitted.
 
+        ``print`` of the list is short; its elements are whole.
+
         Args:
             variables: symbols, names or expressions, one per input; default x1, x2, ...
             tolerance: drop what has a coefficient not larger in modulus, >= 0.
@@ -152,20 +154,26 @@ class QKAN(nn.Module):
 
         return suggest_symbolic(self, layer_index, output, input, x, k, **options)
 
-    def auto_symbolic(self, x: Tensor, library: Any = None, r2: float = 0.99, *, penalty: float = 0.5) -> SymbolicQKAN:
+    def auto_symbolic(
+        self, x: Tensor, library: Any = None, r2: float = 0.99, *, y: Tensor | None = None, penalty: float = 0.5
+    ) -> SymbolicQKAN:
         """A new network with every edge snapped to the best function of a library; this one is not changed.
 
         Args:
             x: (..., width[0]) inputs, on which edges are fitted and the error is measured.
             library, penalty: as of :meth:`suggest_symbolic`.
             r2: an edge takes the best-ranked function whose R^2 reaches this, and stays a circuit if none does.
+            y: (..., width[-1]), what the network was trained on: the functions of all edges are then chosen together,
+                by the error of the whole formula on these data, to which its numbers are fitted. For networks with at
+                most 60 edges left.
 
         Raises:
-            ValueError, TypeError: a bad option, more than 2,000 edges, or activations that are not finite.
+            ValueError, TypeError: a bad option, more than 2,000 edges, or 60 with ``y``, or activations that are not
+                finite.
         """
         from qkan.kan.symbolic_fit import auto_symbolic
 
-        return auto_symbolic(self, x, library, r2, penalty=penalty)
+        return auto_symbolic(self, x, library, r2, y=y, penalty=penalty)
 
     def plot(self, x: Tensor | None = None, **options: Any) -> Figure:
         """The network as a matplotlib figure, with the function of every edge; see

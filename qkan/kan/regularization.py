@@ -11,6 +11,18 @@ from qkan.kan.edge_activity import edge_activity
 from qkan.layers.options import finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
+SPARSE_L1, SPARSE_ENTROPY = 0.006, 0.008  # for targets of variance 1; docs/kan-toolbox-formula.md shows what they find
+
+
+def sparse_weights(y: Tensor | None) -> dict[str, float]:
+    """l1 and entropy that leave few edges, in the units of a mean squared error of targets ``y``, or of a loss near 1.
+
+    l1 grows with the standard deviation of the targets, as activities do, and entropy with their variance: scaling y
+    scales all three terms alike.
+    """
+    spread = 1.0 if y is None else float(y.double().std(correction=0))
+    return {"l1": SPARSE_L1 * spread, "entropy": SPARSE_ENTROPY * spread**2}
+
 
 def regularization(layers: Iterable[QKANLayer], x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
     r"""L1 and entropy of the edge activities of a stack of layers (arXiv 2404.19756, eqs. 2.17 to 2.20).

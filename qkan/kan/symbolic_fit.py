@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from qkan._util.module_list import module_list
 from qkan.kan.closed_form import compose
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
+from qkan.kan.symbolic_search import MAX_SEARCHED, Choices, Suggestion, Suggestions, search, share_scales
 from qkan.layers.edge_formula import Numbers, edge_formula
-from qkan.layers.edge_mask import edge_is_kept
+from qkan.layers.edge_mask import edge_is_kept, kept_edges
 from qkan.layers.options import check_edge, check_input, finite_float, positive_int
 
 if TYPE_CHECKING:
@@ -27,50 +28,6 @@ if TYPE_CHECKING:
 PENALTY = 0.5  # of a unit of complexity; see qkan.kan.symbolic_functions.score
 MAX_SNAPPED = 2_000  # edges; each takes about a second for the whole library
 CIRCUIT = "circuit"  # the name of an edge that stays what it is: its circuit
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """c f(a x + b) + d in place of an edge.
-
-    Attributes:
-        function: the name of f.
-        a, b, c, d: the fitted numbers.
-        r2: 1 - (sum of squared errors) / (sum of squared deviations from the mean) on the samples.
-        complexity: of f, and one more for every decimal digit beyond the first in which c f and d cancel.
-        score: log10(1 - r2) + penalty * complexity; lower is better.
-    """
-
-    function: str
-    a: float
-    b: float
-    c: float
-    d: float
-    r2: float
-    complexity: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Suggestions(Sequence[Suggestion]):
-    """The best functions for one edge, best first."""
-
-    items: tuple[Suggestion, ...]
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.items[index]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per function, best first."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(item) for item in self.items])
-
-    def __str__(self) -> str:
-        return self.to_frame().to_string(index=False)
 
 
 def _ranked(library: dict[str, SymbolicFunction], x: Tensor, y: Tensor, penalty: float) -> list[list[Suggestion]]:
@@ -152,7 +109,13 @@ def edge_curves(layer: QKANLayer, x: Tensor) -> Tensor:
 
 
 def auto_symbolic(
-    network: QKAN, x: Tensor, library: Library = None, r2: float = 0.99, *, penalty: float = PENALTY
+    network: QKAN,
+    x: Tensor,
+    library: Library = None,
+    r2: float = 0.99,
+    *,
+    y: Tensor | None = None,
+    penalty: float = PENALTY,
 ) -> SymbolicQKAN:
     """What :meth:`qkan.QKAN.auto_symbolic` gives; see there."""
     functions = chosen(library)
@@ -166,17 +129,39 @@ def auto_symbolic(
             "it to a smaller one or call suggest_symbolic for single edges"
         )
     values = layer_inputs(network, x)
-    picked = []
+    fitting = []
     for layer, inputs in zip(network.layers, values[:-1], strict=True):
         curves = edge_curves(layer, inputs)
         _, outs, ins = curves.shape
-        y = curves.permute(1, 2, 0).reshape(outs * ins, -1)
-        ranked = _ranked(functions, inputs.T.repeat(outs, 1), y, penalty)
-        choices = [next((s for s in fits if s.r2 >= r2), None) for fits in ranked]
-        picked.append(
-            [[choices[o * ins + i] if edge_is_kept(layer, o, i) else None for i in range(ins)] for o in range(outs)]
+        sampled = curves.permute(1, 2, 0).reshape(outs * ins, -1)
+        ranked = _ranked(functions, inputs.T.repeat(outs, 1), sampled, penalty)
+        enough = [[s for s in fits if s.r2 >= r2] for fits in ranked]
+        fitting.append(
+            [[enough[o * ins + i] if edge_is_kept(layer, o, i) else [] for i in range(ins)] for o in range(outs)]
         )
-    return SymbolicQKAN(network, functions, picked, values)
+
+    def build(choices: Choices) -> SymbolicQKAN:
+        return SymbolicQKAN(network, functions, choices, values)
+
+    if y is None:
+        return build([[[fits[0] if fits else None for fits in row] for row in layer] for layer in fitting])
+    searched = sum(len(kept_edges(layer)) for layer in network.layers)
+    if searched > MAX_SEARCHED:
+        raise ValueError(
+            f"the network has {searched} edges, more than {MAX_SEARCHED} that are chosen together; prune it, or leave "
+            "y out and call refit(x, y)"
+        )
+    _check_pair(network.width, x, y)
+    if not torch.isfinite(y).all():
+        raise ValueError("y holds values that are not finite; leave such samples out")
+    return search(build, fitting, (x, y), penalty)
+
+
+def _check_pair(width: Sequence[int], x: Tensor, y: Tensor) -> None:
+    if not isinstance(y, Tensor):
+        raise TypeError(f"y must be a torch.Tensor, got {type(y).__name__}; convert it with torch.as_tensor")
+    if y.shape != (*x.shape[:-1], width[-1]):
+        raise ValueError(f"y of shape {tuple(y.shape)} does not fit; x needs {(*x.shape[:-1], width[-1])}")
 
 
 class _SymbolicLayer(nn.Module):
@@ -300,8 +285,7 @@ class SymbolicQKAN(nn.Module):
             TypeError: x is not floating point.
         """
         check_input(x, self.width[0], type(self).__name__)
-        if y.shape != (*x.shape[:-1], self.width[-1]):
-            raise ValueError(f"y of shape {tuple(y.shape)} does not fit; x needs {(*x.shape[:-1], self.width[-1])}")
+        _check_pair(self.width, x, y)
         positive_int("steps", steps)
         affine = [layer.affine for layer in self.layers]
         kept = [parameter.detach().clone() for parameter in affine]
@@ -329,6 +313,7 @@ class SymbolicQKAN(nn.Module):
                     parameter.copy_(value)
         for layer in self.layers:
             layer.simplify()
+        share_scales(self)
         return self
 
     def symbolic_formula(

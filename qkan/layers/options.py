@@ -154,8 +154,8 @@ def check_input(x: Tensor, features: int, owner: str, device: torch.device | Non
         TypeError: no tensor, or another dtype.
         ValueError: another last size or device, or memory that has been taken away.
     """
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{owner} needs a torch.Tensor, got {type(x).__name__}; convert it with torch.as_tensor")
+    if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_nested:
+        raise not_dense(x, owner)
     if not x.is_floating_point():
         raise TypeError(f"{owner} needs a floating-point input, got {x.dtype}; convert it with x.float()")
     if x.dim() == 0 or x.shape[-1] != features:
@@ -166,6 +166,15 @@ def check_input(x: Tensor, features: int, owner: str, device: torch.device | Non
         raise ValueError(
             f"{owner} is on {device}, but its input is on {x.device}; move one of them with .to({str(device)!r})"
         )
+
+
+def not_dense(x: object, owner: str) -> TypeError:
+    """What to raise for something that is no tensor, or one that is sparse or nested."""
+    if not isinstance(x, Tensor):
+        return TypeError(f"{owner} needs a torch.Tensor, got {type(x).__name__}; convert it with torch.as_tensor")
+    if x.is_nested:
+        return TypeError(f"{owner} needs a dense tensor, got a nested one; convert it with x.to_padded_tensor(0.0)")
+    return TypeError(f"{owner} needs a dense tensor, got one of layout {x.layout}; convert it with x.to_dense()")
 
 
 def check_edge(output: int, input: int, out_features: int, in_features: int) -> None:

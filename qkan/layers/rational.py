@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from qkan.kernels.rational.api import BACKENDS, group_rational
 from qkan.kernels.rational.types import Spec
 from qkan.layers.init import normal_
-from qkan.layers.options import check_dtype, check_input, positive_int
+from qkan.layers.options import check_dtype, check_input, not_dense, positive_int
 from qkan.layers.rational_init import check_coefficients, get_fit, variance_gain
 
 #: Activation modules that stand for a fit, for ``act_layer`` of :class:`GRKAN`.
@@ -123,6 +123,8 @@ class GroupRational(nn.Module):
             ValueError: another number of channels, another device.
             TypeError: an input that is not floating point.
         """
+        if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_nested:
+            raise not_dense(x, "GroupRational")
         if not x.is_floating_point():
             raise TypeError(f"GroupRational needs a floating-point input, got {x.dtype}; convert it with x.float()")
         if not -x.dim() <= self.dim < x.dim() or x.shape[self.dim] != self.channels:

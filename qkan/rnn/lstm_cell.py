@@ -14,7 +14,7 @@ from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.recurrence.numba_cpu import Stepper
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.frozen import FrozenLayer
-from qkan.layers.options import CircuitOptions, positive_int
+from qkan.layers.options import CircuitOptions, not_dense, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
 from qkan.rnn.backend import Backend, HasBackend
 from qkan.rnn.gates import Cell, QKANGates
@@ -47,10 +47,14 @@ class _CellBase(HasBackend):
         """The initial states, zeros if None.
 
         Raises:
+            TypeError: no tensor, or one that is sparse or nested.
             ValueError: another number of dimensions.
             RuntimeError: sizes or dtypes that do not fit.
         """
         name = type(self).__name__
+        for tensor in (input, *(hx or ())):
+            if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+                raise not_dense(tensor, name)
         if input.dim() not in (1, 2):
             raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.size(-1) != self.input_size:

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.tensors import has_memory
+from qkan.layers.options import not_dense
 
 States = tuple[Tensor, ...]
 
@@ -166,10 +168,16 @@ def unpack_input(
     """Bring an input of nn.LSTM's contract, for parameters ``like`` this one, to the one form.
 
     Raises:
-        ValueError: neither 2-D nor 3-D, or another dtype.
+        TypeError: no tensor, or one that is sparse or nested.
+        ValueError: neither 2-D nor 3-D, another dtype, or memory that has been taken away.
         RuntimeError: another feature size or device, or no time steps.
     """
     dtype = like.dtype
+    data = input.data if isinstance(input, PackedSequence) else input
+    if not isinstance(data, Tensor) or data.layout is not torch.strided or data.is_nested:
+        raise not_dense(data, cell.upper())
+    if data.is_cpu and type(data) is Tensor and not torch.compiler.is_compiling():
+        has_memory(data)
     if isinstance(input, PackedSequence):
         batch = Batch(input.data, _packed_sizes(input), True, batch_first, input)
     else:

@@ -12,6 +12,11 @@ from qkan import QKAN, QKANSelector, SymbolicQKAN
 QUICKER = {
     "fit": {"steps=200": "steps=20", "QKANSelector(2,": "QKANSelector(2, steps=20,"},
     "prune": {"train(300, 0.01)": "train(40, 0.01)", "train(200)": "train(20)"},
+    "formula": {
+        "rand(500, 2": "rand(200, 2",
+        "net.fit(x, y)  #": "net.fit(x, y, steps=(20, 60))  #",
+        "auto_symbolic(x, ": 'auto_symbolic(x, ["x^2", "exp", "sin", "tanh"], ',
+    },
     "symbolic": {"max_iter=300": "max_iter=40", "rand(100, 2": "rand(24, 2"},
 }
 
@@ -56,3 +61,8 @@ def test_symbolic(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split()[0] == "function"
     assert len(printed) == 5  # three suggestions below their heading, then the formula
+
+
+def test_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    run("formula")
+    assert capsys.readouterr().out == "[2, 1, 1]\n[exp(x2**2 + sin(3.142*x1))]\n"

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,6 @@ def before_autograd(module: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def onnx(module: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
-    onnxruntime = pytest.importorskip("onnxruntime")
     buffer = io.BytesIO()
     axes = {"x": {dim: f"d{dim}" for dim in range(x.dim() - 1)}}
     torch.onnx.export(
@@ -129,7 +129,6 @@ def test_cells_on_other_batches(tracer: str, freeze: bool) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_layers_that_are_not_compiled_export_to_onnx() -> None:
     """By the default exporter too, whose operations have no inverse of a matrix."""
-    pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     cell = QKANLSTMCell(3, 4).eval()
     program: Any = torch.onnx.export(cell, (torch.rand(5, 3),), dynamo=True, verbose=False)

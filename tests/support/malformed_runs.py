@@ -15,6 +15,8 @@ import safetensors.torch
 import torch
 from malformed import Arguments, Case, lines, write_run_folder
 
+from qkan.forecasting.runs.record import sum_of
+
 MARK = "HACKED"
 """File that a case's pickle would leave if it were executed."""
 
@@ -53,7 +55,8 @@ def signed(content: bytes) -> Callable[[Path], None]:
 
     def apply(folder: Path) -> None:
         (folder / "model.safetensors").write_bytes(content)
-        edit("manifest.json", lambda manifest: manifest.update(sha256=hashlib.sha256(content).hexdigest()))(folder)
+        sums = {"model.safetensors": hashlib.sha256(content).hexdigest()}
+        edit("manifest.json", lambda manifest: manifest["sha256"].update(sums))(folder)
 
     return apply
 
@@ -69,8 +72,13 @@ def special(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]
 
 
 def option(**values: object) -> Callable[[Path], None]:
-    """Change options in config.json."""
-    return edit("config.json", lambda record: record["config"].update(values))
+    """Change options in config.json, whose sum confirms them."""
+
+    def change(record: dict[str, Any]) -> None:
+        record["config"].update(values)
+        record["sha256"] = sum_of({name: value for name, value in record.items() if name != "sha256"})
+
+    return edit("config.json", change)
 
 
 def scaler(**values: object) -> Callable[[Path], None]:

@@ -71,6 +71,8 @@ class RidgeBaseline:
         if series.observed is not None:
             seen = np.concatenate([[0], np.cumsum(series.observed)])
             origins = origins[seen[origins + self.horizon] - seen[origins] == self.horizon]
+            if series.missing == "interpolate":  # a filled last value lies on a line to a target
+                origins = origins[series.observed[origins - 1]]
         if len(origins) > MOST_ROWS:
             origins = origins[np.linspace(0, len(origins) - 1, MOST_ROWS).astype(np.int64)]
         return origins.astype(np.int64)

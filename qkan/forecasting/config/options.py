@@ -126,7 +126,8 @@ class Option:
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
-        value = tuple(value) if isinstance(value, Iterable) else value
+        if isinstance(value, Iterable):
+            value = tuple(own.tolist() if hasattr(own, "tolist") else own for own in value)
         whole = isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value)
         return tuple(sorted(value)) if whole else value
 

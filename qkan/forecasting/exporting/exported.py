@@ -13,10 +13,18 @@ from torch import Tensor
 
 from qkan._version import __version__
 from qkan.forecasting.config import EXPORT_FORMATS, TrainConfig
-from qkan.forecasting.exporting.programs import Program, first_line, load_onnx, onnx_text, quiet, require_onnx
+from qkan.forecasting.exporting.programs import (
+    Program,
+    check_onnx_sum,
+    first_line,
+    load_onnx,
+    onnx_text,
+    quiet,
+    require_onnx,
+)
 from qkan.forecasting.io.files import RunError, check_version
 from qkan.forecasting.runs.inference import predict
-from qkan.forecasting.runs.record import parse_record, run_record
+from qkan.forecasting.runs.record import check_record, parse_record, run_record
 from qkan.forecasting.runs.run import Run
 
 if TYPE_CHECKING:
@@ -113,8 +121,10 @@ def load_exported(path: str | Path) -> Exported:
         with quiet():
             model = ProgramModel(load_onnx(content), config.trained_horizon)
             _check_fits(model, config)
+            check_onnx_sum(content)
     except Exception as error:  # whatever a reader of another project raises for a damaged file
         raise RunError(f"the program in {path} cannot be used: {first_line(error)}; {_AGAIN}") from error
+    check_record(path, facts["run"], _AGAIN)
     return Exported(path, config, model, scaler, facts["run"]["data"], facts["margin"])
 
 

@@ -8,6 +8,7 @@ because loading a ``.pt2`` file runs what code it holds.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import warnings
@@ -25,6 +26,7 @@ INPUTS, OUTPUT = ("inputs", "ahead"), "forecast"
 """Names of the tensors of an ONNX file."""
 
 _PROPERTY, _EXTRA_FILE = "qkan", "qkan.json"  # where an ONNX and a .pt2 file hold the text
+_SUM = "qkan-sha256"  # where an ONNX file holds the sum over all else
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST_ONNX = 2**31 - 1  # bytes that the format's encoding can hold
 _LOGGERS = ("torch.export", "torch.onnx", "torch._export", "onnxscript", "onnx_ir")
@@ -98,7 +100,28 @@ def _write_onnx(model: nn.Module, example: tuple[Tensor, ...], text: str) -> byt
     for node in proto.graph.node:
         del node.metadata_props[:]  # lines of source code, with paths of this machine
     proto.metadata_props.add(key=_PROPERTY, value=text)
+    proto.metadata_props.add(key=_SUM, value=_sum_without(proto))
     return proto.SerializeToString()
+
+
+def _sum_without(proto: Any) -> str:
+    """The sha256 of a message without the entry that holds it."""
+    bare = type(proto)()
+    bare.CopyFrom(proto)
+    for place in reversed([place for place, entry in enumerate(bare.metadata_props) if entry.key == _SUM]):
+        del bare.metadata_props[place]
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+
+
+def check_onnx_sum(content: bytes) -> None:
+    """Refuse an ONNX file that is not as it was written: a changed weight is a wrong forecast.
+
+    Raises:
+        ValueError: it is not.
+    """
+    proto = _parse_onnx(content)
+    if [entry.value for entry in proto.metadata_props if entry.key == _SUM] != [_sum_without(proto)]:
+        raise ValueError("it is not as it was written (its sha256 differs)")
 
 
 def _parse_onnx(content: bytes) -> Any:

@@ -24,6 +24,7 @@ from qkan.forecasting.evaluation.metrics import (
     without_mase,
 )
 from qkan.forecasting.evaluation.window_frame import window_frame
+from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
 from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
@@ -125,14 +126,64 @@ def scores_of(
 
     On the run's own data, the errors of the baselines are those that the training left in the run.
     """
-    kept = _kept_baselines(run) if data is None else None
-    windows = windows_for(run, data, new_series=new_series)
-    found = evaluate_model(run.model, run.config.model_name, windows, baselines=kept is None)
-    if kept is None:
-        return found.scores, found.medians, found.without_mase
-    pooled, medians = kept
-    medians_of_all = None if found.medians is None else found.medians | medians
-    return found.scores | pooled, medians_of_all, found.without_mase
+    return scores_of_all([run], data, new_series)
+
+
+def scores_of_all(
+    runs: Sequence[Run], data: str | Path | Series | None = None, new_series: str = "refuse"
+) -> tuple[Scores, Scores | None, int]:
+    """Return what :func:`scores_of` does of several runs that are tested on the same targets, the models first.
+
+    Seasons, and with them MASE and the baselines, are those of the first run. Models of one name have the names of
+    their folders behind it.
+
+    Raises:
+        DataError, RunError: as :func:`evaluate`; or the runs are tested on different targets.
+    """
+    first, name = runs[0], names_of(runs)
+    kept = _kept_baselines(first) if data is None else None
+    windows = windows_for(first, data, new_series=new_series)
+    found = evaluate_model(first.model, name[0], windows, baselines=kept is None)
+    others = {}
+    for place, run in enumerate(runs[1:], start=1):
+        own = windows_for(run, data, new_series=new_series)
+        _check_same_targets((first, windows), (run, own))
+        others[name[place]] = forecast_windows(run.model, own)
+    scores = _first(found.scores, score(windows, others), {} if kept is None else kept[0])
+    if found.medians is None:
+        return scores, None, found.without_mase
+    of_others = median_scores(score_series(windows, others))
+    return scores, _first(found.medians, of_others, {} if kept is None else kept[1]), found.without_mase
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """Return what the models of some runs are called beside each other."""
+    names = [run.config.model_name for run in runs]
+    return [f"{name} ({run.path})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)]
+
+
+def _first(found: Scores, others: Scores, baselines: Scores) -> Scores:
+    """The model of ``found``, other models, and then all baselines."""
+    model, *rest = found
+    return {model: found[model], **others, **{name: found[name] for name in rest}, **baselines}
+
+
+def _check_same_targets(one: tuple[Run, ForecastData], other: tuple[Run, ForecastData]) -> None:
+    """Refuse to compare errors of different targets.
+
+    Raises:
+        RunError: the test parts of two runs differ.
+    """
+    ours, theirs = one[1], other[1]
+    if ours.ids == theirs.ids and all(
+        np.array_equal(getattr(ours, what)("test"), getattr(theirs, what)("test"))
+        for what in ("target_times", "target_values", "target_observed")
+    ):
+        return
+    raise RunError(
+        f"the runs {one[0].path} and {other[0].path} are tested on different targets, so their errors do not compare; "
+        "evaluate them one by one, or train them on the same data with the same horizon and split"
+    )
 
 
 def _kept_baselines(run: Run) -> tuple[Scores, Scores] | None:

@@ -1,7 +1,9 @@
-"""What ``config.json`` of a run folder holds: options, data and scaler."""
+"""What ``config.json`` of a run folder holds: options, data and scaler, and a sum over them that tells of damage."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +19,31 @@ CONFIG = "config.json"
 
 def run_record(config: TrainConfig, data: dict[str, Any], scaler: Scaler) -> dict[str, Any]:
     """Return what ``config.json`` holds and :func:`parse_record` reads: options, data and scaler."""
-    return {
+    record = {
         "format_version": FORMAT_VERSION,
         "config": config.to_dict(),
         "data": data,
         "scaler": scaler.to_dict(),
     }
+    return record | {"sha256": sum_of(record)}
+
+
+def check_record(source: Path, record: dict[str, Any], again: str = "train again") -> None:
+    """Refuse a record that is not as :func:`run_record` made it: a changed digit of a scaler is a wrong forecast.
+
+    Raises:
+        RunError: it was changed.
+    """
+    if sum_of({name: value for name, value in record.items() if name != "sha256"}) != record.get("sha256"):
+        raise RunError(
+            f"what {source} says of options, data and scaler is not what was written (its sha256 differs): it is "
+            f"damaged or was changed; restore the file or {again}"
+        )
+
+
+def sum_of(record: dict[str, Any]) -> str:
+    """The sha256 of a record without its sum."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -61,7 +82,7 @@ def parse_record(source: Path, record: dict[str, Any], again: str = "train again
     """
     from qkan.datasets import Scaler
 
-    wanted = {"format_version", "config", "data", "scaler"}
+    wanted = {"format_version", "config", "data", "scaler", "sha256"}
     if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
         raise RunError(f"{source} must hold exactly {sorted(wanted)}, got {sorted(record)}; {again}")
     if not isinstance(record["data"].get("fingerprint"), str) or "frequency" not in record["data"]:

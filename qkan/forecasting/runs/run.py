@@ -9,7 +9,6 @@ unfinished run. The plots ``loss.png`` and ``forecast.png`` come last. Nothing i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,13 +31,16 @@ from qkan.forecasting.io.files import (
 )
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, check_size
 from qkan.forecasting.runs.inference import validation_frame
-from qkan.forecasting.runs.record import CONFIG, check_format, parse_record, read_record, run_record
+from qkan.forecasting.runs.record import CONFIG, check_format, check_record, parse_record, read_record, run_record
 from qkan.forecasting.runs.write import (
     CHECKPOINT,
+    HISTORY,
     MANIFEST,
     METRICS,
+    PREDICTIONS,
     VALIDATION,
     WEIGHTS,
+    check_sum,
     claim_folder,
     read_validation,
 )
@@ -66,6 +68,8 @@ class Run:
             part also ``mase_season``, ``without_mase`` (how many series have none), under ``test`` the metrics of the
             model and of the baselines, and under ``test_median`` their medians over several series.
         kept_validation: What :attr:`validation` is, where it is not in the folder.
+        sums: The sha256 of the files in the folder, which are compared when they are read; ``None`` if it was not read
+            from there.
     """
 
     path: Path
@@ -75,6 +79,7 @@ class Run:
     data: dict[str, Any]
     metrics: dict[str, Any]
     kept_validation: pd.DataFrame | None = field(default=None, repr=False)
+    sums: dict[str, str] | None = field(default=None, repr=False)
     margin: ClassVar[None] = None  # holds for inputs of any size, unlike some exported programs
 
     @classmethod
@@ -94,15 +99,22 @@ class Run:
             RunError: the file in the run folder is damaged.
         """
         if self.kept_validation is None and (self.path / VALIDATION).exists():
-            return read_validation(self.path, self.config.model_name, self.data["frequency"])
+            found = read_validation(self.path, self.config.model_name, self.data["frequency"])
+            self._check(VALIDATION)
+            return found
         return self.kept_validation
+
+    def _check(self, name: str) -> None:
+        if self.sums is not None:
+            check_sum(self.path, name, self.sums)
 
     @property
     def history(self) -> pd.DataFrame:
         """One row per epoch: epoch, train_loss, val_loss (if there is a validation part), lr."""
         import pandas as pd
 
-        return pd.read_csv(self.path / "history.csv")
+        self._check(HISTORY)
+        return pd.read_csv(self.path / HISTORY)
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -111,7 +123,8 @@ class Run:
         original units: what libraries for evaluation read."""
         import pandas as pd
 
-        path = self.path / "predictions.csv"
+        self._check(PREDICTIONS)
+        path = self.path / PREDICTIONS
         numbers = [name for name in pd.read_csv(path, nrows=0).columns if name != "unique_id"]  # an id "NA" is one
         form: dict[str, Any] = {"dtype": {"unique_id": str}, "na_values": {key: [""] for key in numbers}}
         table = pd.read_csv(path, keep_default_na=False, **form)
@@ -231,8 +244,12 @@ def load_run(path: str | Path) -> Run:
     check_format(path / MANIFEST, manifest)
     config, scaler = parse_record(path / CONFIG, record)
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed))
-    _load_weights(path / WEIGHTS, model, manifest.get("sha256"))
-    return Run(path, config, model.eval(), scaler, record["data"], read_json(path / METRICS))
+    sums = manifest.get("sha256")
+    _load_weights(path, model, sums)
+    metrics = read_json(path / METRICS)
+    check_record(path / CONFIG, record)
+    check_sum(path, METRICS, sums)
+    return Run(path, config, model.eval(), scaler, record["data"], metrics, sums=sums)
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -242,23 +259,21 @@ def read_config(path: str | Path) -> TrainConfig:
         RunError: the folder is no run folder, or its ``config.json`` is damaged or from a newer version.
     """
     path = Path(path)
-    return parse_record(path / CONFIG, read_record(path))[0]
+    record = read_record(path)
+    config, _ = parse_record(path / CONFIG, record)
+    check_record(path / CONFIG, record)
+    return config
 
 
-def _load_weights(path: Path, model: RecurrentForecaster, sha256: object) -> None:
+def _load_weights(folder: Path, model: RecurrentForecaster, sums: object) -> None:
     import safetensors
     import safetensors.torch
 
-    content = read_bytes(path)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise RunError(
-            f"{path} is not the file that the run wrote (its sha256 differs): it is damaged or was changed; "
-            "restore the file or train again"
-        )
+    check_sum(folder, WEIGHTS, sums)
     try:
-        model.load_state_dict(safetensors.torch.load(content))
+        model.load_state_dict(safetensors.torch.load(read_bytes(folder / WEIGHTS)))
     except (safetensors.SafetensorError, RuntimeError) as error:
-        raise RunError(f"the weights in {path} do not fit the model of config.json; train again") from error
+        raise RunError(f"the weights in {folder / WEIGHTS} do not fit the model of config.json; train again") from error
 
 
 def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
@@ -275,6 +290,7 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
                 f"the run in {out} was started with {name}={found['config'][name]!r}, not {value!r}; "
                 "resume it with its own options or choose another folder"
             )
+    check_record(out / CONFIG, found)
     if found["data"].get("fingerprint") != record["data"]["fingerprint"]:
         raise RunError(
             f"the data {record['config']['data']!r} has changed since the run in {out} was started; "

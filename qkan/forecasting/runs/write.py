@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import Run
 
 MANIFEST, WEIGHTS, METRICS = "manifest.json", "model.safetensors", "metrics.json"
-VALIDATION = "validation.csv"
+VALIDATION, HISTORY, PREDICTIONS, BY_SERIES = (
+    "validation.csv", "history.csv", "predictions.csv", "metrics_by_series.csv",
+)  # fmt: skip
+SUMMED = (WEIGHTS, METRICS, VALIDATION, HISTORY, PREDICTIONS, BY_SERIES)
+"""The files whose sums the manifest holds."""
 CHECKPOINT = Path("checkpoint") / "last.ckpt"
 
 
@@ -68,8 +72,8 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
         history: One row per epoch.
     """
     write_json(out / CONFIG, run_record(run.config, run.data, run.scaler))
-    write_text(out / "history.csv", csv_text(pd.DataFrame(history)))
-    digest = _write_weights(out, run.model)
+    write_text(out / HISTORY, csv_text(pd.DataFrame(history)))
+    _write_weights(out, run.model)
     write_json(out / METRICS, run.metrics)
     (out / VALIDATION).unlink(missing_ok=True)  # that of a run which this one replaces
     if run.kept_validation is not None:
@@ -78,9 +82,31 @@ def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> No
         "format_version": FORMAT_VERSION,
         "status": "complete",
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "sha256": digest,
+        "sha256": {name: _sha256(read_bytes(out / name)) for name in SUMMED if (out / name).exists()},
     }
     write_json(out / MANIFEST, manifest)
+
+
+def check_sum(folder: Path, name: str, sums: object) -> None:
+    """Refuse a file of a run folder that is not as :func:`write_run` left it.
+
+    Args:
+        folder: The run folder.
+        name: The file.
+        sums: What its manifest says under ``sha256``.
+
+    Raises:
+        RunError: it was changed.
+    """
+    if not isinstance(sums, dict) or _sha256(read_bytes(folder / name)) != sums.get(name):
+        raise RunError(
+            f"{folder / name} is not the file that the run wrote (its sha256 differs): it is damaged or was changed; "
+            "restore the file or train again"
+        )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataFrame:
@@ -118,17 +144,15 @@ def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: 
 
     series = data.series
     table = series.give_back(_predictions_frame(config, data, found.quantiles))
-    write_text(out / "predictions.csv", csv_text(table, with_clock=has_clock(series.frequency)))
-    write_text(out / "metrics_by_series.csv", csv_text(series.give_back(found.by_series)))
+    write_text(out / PREDICTIONS, csv_text(table, with_clock=has_clock(series.frequency)))
+    write_text(out / BY_SERIES, csv_text(series.give_back(found.by_series)))
 
 
-def _write_weights(out: Path, model: RecurrentForecaster) -> str:
-    """Write the weights and return their sha256."""
+def _write_weights(out: Path, model: RecurrentForecaster) -> None:
     import safetensors.torch
 
     weights = safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
     write_atomic(out / WEIGHTS, lambda file: file.write(weights))
-    return hashlib.sha256(weights).hexdigest()
 
 
 def _predictions_frame(config: TrainConfig, data: ForecastData, quantiles: np.ndarray) -> pd.DataFrame:

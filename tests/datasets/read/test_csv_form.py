@@ -110,7 +110,6 @@ def test_a_file_of_the_future_is_written_in_the_same_way(write):
 
 
 def test_a_workbook_is_read(tmp_path):
-    pytest.importorskip("openpyxl")
     path = tmp_path / "calls.xlsx"
     with pd.ExcelWriter(path) as book:
         TABLE.assign(unique_id=7).to_excel(book, index=False, sheet_name="calls")
@@ -127,7 +126,6 @@ def test_a_workbook_is_read(tmp_path):
 
 
 def test_a_workbook_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
-    pytest.importorskip("openpyxl")
     path = tmp_path / "calls.xlsx"
     TABLE.to_excel(path, index=False)
     monkeypatch.setattr("qkan.datasets.read.limits.memory", lambda: 4000)

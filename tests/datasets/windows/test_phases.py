@@ -48,6 +48,22 @@ def test_whole_numbers_count_in_their_own_step():
     np.testing.assert_array_equal(places(own, 7), (20 + np.arange(12)) % 7)
 
 
+@pytest.mark.parametrize(
+    ("times", "frequency"),
+    [
+        (pd.date_range("2026-03-05 00:30", periods=60, freq="h"), "h"),
+        (pd.date_range("2026-03-05 12:00", periods=60, freq="D"), "D"),
+        (pd.date_range("2026-02-15 06:00", periods=20, freq="QS-FEB"), "QS-FEB"),
+        (pd.date_range("2026-03-05 00:00:00.0015", periods=60, freq="3ms"), "3ms"),
+        (np.arange(1, 121, 2), None),
+        (np.arange(-7, 113, 2), None),
+    ],
+)
+def test_times_between_two_steps_have_a_place_of_their_own(times, frequency):
+    own = series(times, frequency)
+    np.testing.assert_array_equal(np.diff(places(own, 7)) % 7, np.ones(len(times) - 1))
+
+
 def test_phases_of_a_trading_day_begin_at_the_opening_also_behind_a_day_that_is_missing():
     own = load_series("telecom")
     day, week = places(own, 169), places(own, 845)

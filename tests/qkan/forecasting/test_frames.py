@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pytest
 
@@ -67,7 +68,6 @@ def test_a_saved_forecaster_knows_the_names_of_its_columns(tmp_path):
 def test_frames_of_other_packages_come_back_as_such(package, fitted):
     frame = sales()
     if package == "polars":
-        polars = pytest.importorskip("polars")
         given = polars.from_pandas(frame)
         other = polars.LazyFrame({"ds": [1]})
         with pytest.raises(TypeError, match="got LazyFrame; call collect"):
@@ -89,7 +89,6 @@ def test_frames_of_other_packages_come_back_as_such(package, fitted):
 
 
 def test_dates_of_polars_and_its_names_of_steps():
-    polars = pytest.importorskip("polars")
     months = pd.date_range("2023-01-15", periods=30, freq=pd.DateOffset(months=1))
     frame = polars.from_pandas(sales(months.as_unit("ms"), ids="a")).with_columns(polars.col("ds").cast(polars.Date))
     table = Forecaster("lstm", freq="1mo", **TINY).fit(frame).predict()

@@ -48,6 +48,15 @@ def test_classification_of_words_keeps_the_features_that_matter(method: str) -> 
     assert selector.get_support(indices=True).tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_default_keeps_informative_features_and_no_noise(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    x = draw.uniform(-1, 1, (100, 5))
+    y = np.sin(3 * x[:, 3]) + x[:, 1] ** 2 + 0.3 * draw.standard_normal(100)
+    selector = QKANSelector(2, random_state=seed).fit(x, y)
+    assert selector.get_support(indices=True).tolist() == [1, 3]
+
+
 def test_ways_to_choose() -> None:
     x, y = data(30)
     tiny = {"hidden": 1, "reps": 1, "steps": 4, "random_state": 0}

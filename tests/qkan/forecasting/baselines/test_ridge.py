@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,15 @@ def test_targets_are_not_seen(make_data):
     np.testing.assert_array_equal(one.forecast("test")[:-5], other.forecast("test")[:-5])
     for mine, its in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+def test_a_line_to_a_target_is_no_value_to_learn_from(make_data):
+    data = make_data({"a": np.sin(np.arange(200) / 5)}, window=5, horizon=3)
+    observed = np.ones(200, dtype=bool)
+    observed[40:45] = False
+    gap = dataclasses.replace(data.series, observed=observed, missing="interpolate")
+    origins = RidgeBaseline(dataclasses.replace(data, series=gap))._origins(0)
+    np.testing.assert_array_equal(origins, [*range(5, 38), *range(46, 98)])
 
 
 def test_the_mean_season_of_the_training_part_is_repeated(make_data):

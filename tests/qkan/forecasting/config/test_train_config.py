@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,4 +153,10 @@ def test_series_to_keep_are_different_names(series, message):
 
 def test_series_to_keep_survive_json():
     config = TrainConfig(data="milan", series=("7", "8"))
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_numbers_of_numpy_in_a_list_are_plain_numbers():
+    config = TrainConfig(data="x", season=[np.int64(168), np.int32(24)], loss="quantile", levels=[np.float64(80)])
+    assert (config.season, config.levels) == ((24, 168), (80.0,))
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

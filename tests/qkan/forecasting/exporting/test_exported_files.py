@@ -82,7 +82,7 @@ def test_damaged_and_foreign_files(files, tmp_path):
         ({"format_version": None}, "FILE is damaged: its description has no format_version"),
         ({"extra": 1}, "FILE is damaged: it must describe ['format', 'format_version', 'margin', 'qkan', 'run'], got"),
         ({"run": []}, "FILE is damaged: it must describe"),
-        ({"run": {}}, "FILE must hold exactly ['config', 'data', 'format_version', 'scaler'], got []; export the run"),
+        ({"run": {}}, "FILE must hold exactly ['config', 'data', 'format_version', 'scaler', 'sha256'], got []"),
         ({"margin": 0.5}, "FILE is damaged: margin must be a number of at least 1 or null, got 0.5"),
         ({"format": "tflite"}, "FILE is damaged: it says that it is 'tflite', not"),
     ],
@@ -104,6 +104,17 @@ def test_a_description_that_does_not_fit_the_program(files, tmp_path):
     assert "the program in FILE cannot be used" in refusal(tmp_path, with_option("window", 5))
     text = refusal(tmp_path, with_option("hidden_size", -1))
     assert "FILE cannot be used: hidden_size must be an integer between 1 and 4096, got -1" in text
+
+
+def test_a_changed_weight_or_scaler_is_refused(files, tmp_path):
+    """It would be a wrong forecast that nothing tells from a right one."""
+    proto = onnx.load_model_from_string(files[".onnx"])
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.data_type == TensorProto.FLOAT)
+    weight.raw_data = bytes([weight.raw_data[0] ^ 1]) + weight.raw_data[1:]
+    text = refusal(tmp_path, proto.SerializeToString())
+    assert text.startswith("the program in FILE cannot be used: it is not as it was written (its sha256 differs)")
+    text = refusal(tmp_path, with_values(files, lambda facts: facts | {"margin": 2}))
+    assert "it is not as it was written (its sha256 differs)" in text
 
 
 def test_a_description_that_is_no_json(files, tmp_path):
@@ -157,7 +168,8 @@ def test_onnxruntime_gets_what_was_checked(files, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     # Field 1000, unknown here; and the graph's name twice, of which the last counts.
     path.write_bytes(files[".onnx"] + b"\xc2\x3e\x06secret" + b"\x12\x01a" + b"\x12\x01b")
-    load_exported(path)
+    with pytest.raises(RunError, match="it is not as it was written"):
+        load_exported(path)
     [(content, form)] = given
     assert form == "ONNX"
     assert b"secret" not in content

@@ -66,8 +66,11 @@ def test_run_folder_holds_what_it_promises(finished_run):
     assert record["config"] == finished_run.config.to_dict()
     assert record["data"]["fingerprint"] == load_series("damped-shm").fingerprint()
     manifest = json.loads((finished_run.path / "manifest.json").read_text())
-    weights = (finished_run.path / "model.safetensors").read_bytes()
-    assert (manifest["status"], manifest["sha256"]) == ("complete", hashlib.sha256(weights).hexdigest())
+    assert manifest["status"] == "complete"
+    summed = {name for name in FILES if name.endswith((".csv", ".safetensors"))} | {"metrics.json"}
+    assert manifest["sha256"] == {
+        name: hashlib.sha256((finished_run.path / name).read_bytes()).hexdigest() for name in summed
+    }
     for name in ("loss.png", "forecast.png"):
         assert (finished_run.path / name).read_bytes().startswith(b"\x89PNG")
 
@@ -276,6 +279,22 @@ def test_changed_config_is_refused(copied, change, message):
         load_run(copied)
 
 
+def test_values_that_would_be_taken_for_right_are_refused(copied):
+    """One digit of a scaler, of an error of the validation part or of a metric is a wrong forecast or table."""
+    edit(copied / "config.json", lambda content: content["scaler"].update(offset=[1.0]))
+    with pytest.raises(RunError, match=r"config\.json says of options, data and scaler is not what was written"):
+        load_run(copied)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "validation.csv", "history.csv", "predictions.csv"])
+def test_a_changed_digit_is_refused_where_the_file_is_read(copied, name):
+    text = (copied / name).read_text()
+    place = max(place for place, letter in enumerate(text) if letter in "12345678")
+    (copied / name).write_text(text[:place] + "9" + text[place + 1 :])
+    with pytest.raises(RunError, match=rf"{name} is not the file that the run wrote \(its sha256 differs\)"):
+        getattr(load_run(copied), name.partition(".")[0])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "tampered"])
 def test_damaged_weights_are_refused(copied, damage):
     path = copied / "model.safetensors"
@@ -303,7 +322,8 @@ def test_weights_of_another_model_are_refused(copied):
 
 def test_weights_that_are_no_safetensors_are_refused(copied):
     (copied / "model.safetensors").write_bytes(b"x")
-    edit(copied / "manifest.json", lambda content: content.update(sha256=hashlib.sha256(b"x").hexdigest()))
+    sums = {"model.safetensors": hashlib.sha256(b"x").hexdigest()}
+    edit(copied / "manifest.json", lambda content: content["sha256"].update(sums))
     with pytest.raises(RunError, match="do not fit the model"):
         load_run(copied)
 

@@ -1,0 +1,155 @@
+"""The functions of all edges chosen together, by what the whole formula is worth on data.
+
+An edge that is fitted alone cannot tell x^2 from a wide cosine where the network itself is off by more than the two
+differ. After all numbers are fitted to the data, the right one is exact and the other is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from qkan.kan.symbolic_functions import LIBRARY, score, simplest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.kan.symbolic_fit import SymbolicQKAN
+
+CANDIDATES = 8  # functions of an edge that are tried
+STEPS = 60  # of a trial's fit; the last one goes on from there
+MAX_SEARCHED = 60  # edges; each costs a few fits of the whole formula
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """c f(a x + b) + d in place of an edge.
+
+    Attributes:
+        function: the name of f.
+        a, b, c, d: the fitted numbers.
+        r2: 1 - (sum of squared errors) / (sum of squared deviations from the mean) on the samples.
+        complexity: of f, and one more for every decimal digit beyond the first in which c f and d cancel.
+        score: log10(1 - r2) + penalty * complexity; lower is better.
+    """
+
+    function: str
+    a: float
+    b: float
+    c: float
+    d: float
+    r2: float
+    complexity: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Suggestions(Sequence[Suggestion]):
+    """The best functions for one edge, best first."""
+
+    items: tuple[Suggestion, ...]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per function, best first."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(item) for item in self.items])
+
+    def __str__(self) -> str:
+        return self.to_frame().to_string(index=False)
+
+
+Choices = list[list[list[Suggestion | None]]]
+Ranked = Sequence[Sequence[Sequence[Sequence[Suggestion]]]]  #: for every layer, output and input the fits, best first
+
+
+def search(
+    build: Callable[[Choices], SymbolicQKAN], ranked: Ranked, data: tuple[Tensor, Tensor], penalty: float
+) -> SymbolicQKAN:
+    """The formula of the lowest score: log10(1 - R^2) on the data, and penalty times the complexity of all its edges.
+
+    Args:
+        build: makes the formula of some choices.
+        ranked: what an edge may become; an edge without anything stays a circuit.
+        data: x and y.
+        penalty: of a unit of complexity.
+
+    Returns:
+        it, fitted to the data. From the functions that fit best alone, one edge at a time, outputs first, takes
+        another one where that lowers the score, until none does.
+    """
+    choices: Choices = [[[fits[0] if fits else None for fits in row] for row in layer] for layer in ranked]
+    best, lowest = _tried(build, choices, data, penalty)
+    edges = [
+        (depth, o, i)
+        for depth in reversed(range(len(ranked)))
+        for o, row in enumerate(ranked[depth])
+        for i, fits in enumerate(row)
+        if len(fits) > 1
+    ]
+    changed = True
+    while changed:
+        changed = False
+        for depth, o, i in edges:
+            present = choices[depth][o][i]
+            for other in ranked[depth][o][i][:CANDIDATES]:
+                if other is present:
+                    continue
+                trial = [[list(row) for row in layer] for layer in choices]
+                trial[depth][o][i] = other
+                formula, value = _tried(build, trial, data, penalty)
+                if value < lowest - 1e-6:
+                    best, lowest, choices, changed = formula, value, trial, True
+    return best.refit(*data)
+
+
+def _tried(
+    build: Callable[[Choices], SymbolicQKAN], choices: Choices, data: tuple[Tensor, Tensor], penalty: float
+) -> tuple[SymbolicQKAN, float]:
+    x, y = data
+    formula = build(choices).refit(x, y, steps=STEPS)
+    with torch.no_grad():
+        error = (formula(x) - y.double()).reshape(-1, y.shape[-1]).square().mean()
+        share = float(error / y.double().reshape(-1, y.shape[-1]).var(0, correction=0).mean().clamp_min(1e-300))
+    complexity = sum(edge.complexity for layer in choices for row in layer for edge in row if edge is not None)
+    return formula, score(1 - share, complexity, penalty) if math.isfinite(share) else math.inf
+
+
+@torch.no_grad()
+def share_scales(formula: SymbolicQKAN) -> None:
+    """Write a hidden node that only one function f reads so that this takes it as it is: f(h), not f(a h + b).
+
+    a goes to the functions that make h, and b with all their constants to f's own b, from where ``simplest`` may take
+    it further. The formula's values stay what they are.
+    """
+    for before, after in zip(formula.layers, formula.layers[1:], strict=False):
+        for node, made_of in enumerate(before.names):
+            readers = [o for o, row in enumerate(after.names) if row[node] != "0"]
+            if len(readers) != 1 or "circuit" in made_of:
+                continue
+            name = after.names[readers[0]][node]
+            function = None if name == "circuit" else after.function(name)
+            a, b, c, d = after.affine[readers[0], node].unbind(-1)
+            if function is None or not function.searched or a == 0:
+                continue
+            constant = before.affine[node, :, 3].sum()
+            moved = torch.stack([torch.ones_like(a), b + a * constant, c, d])
+            before.affine[node, :, 2] *= a
+            before.affine[node, :, 3] = 0
+            after.affine[readers[0], node] = simplest(function, moved[None])[0] if _keeps_one(function) else moved
+
+
+def _keeps_one(function: object) -> bool:
+    """Whether ``simplest`` leaves a = 1 alone, as it does for all functions but those with a rule of their own."""
+    return function is LIBRARY["exp"] or getattr(function, "simplify", None) is None

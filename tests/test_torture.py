@@ -1,0 +1,21 @@
+"""A few of the cases that ``make torture`` tries, with the same seeds; those first that have found something."""
+
+import importlib
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+#: By kind: a digit of the scaler, the checkpoint, a workbook; options; nothing, a list, nested and sparse tensors.
+CASES = {
+    "files": (*range(9), 39, 153, 216),
+    "options": (0, 2, 5, 8, 11, 14, 17, 20),
+    "tensors": (0, 8, 13, 25, 27, 37, 51, 56, 64, 67, *range(1, 8)),
+}
+
+
+@pytest.mark.parametrize(("kind", "index"), [(kind, index) for kind, indices in CASES.items() for index in indices])
+def test_a_case_of_make_torture(kind: str, index: int, tmp_path) -> None:
+    what, ended = importlib.import_module(f"torture.{kind}").run(index, tmp_path)
+    assert what
+    assert ended
