@@ -27,9 +27,10 @@ def found(seed: int) -> tuple[bool, bool, str]:
     x, y = samples(1000 + seed)
     fresh, wanted = samples(5000 + seed)
     net = QKAN([2, 5, 1], generator=torch.Generator().manual_seed(seed), **READABLE)
-    net.fit(x, y, sparse=True)
-    edges = net.prune(x).kept
-    net = net.compact()
+    for _ in range(2):
+        net.fit(x, y, sparse=True)
+        edges = net.prune(x).kept
+        net = net.compact()
     net.fit(x, y)
     formula = net.auto_symbolic(x, y=y)
     with torch.no_grad():

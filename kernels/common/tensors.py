@@ -36,13 +36,27 @@ def has_memory(tensor: Tensor) -> bool:
     except RuntimeError:
         return False
     if address == 0 and tensor.numel():
-        if tensor._is_zerotensor() or tensor.untyped_storage().data_ptr() or torch._is_functional_tensor(tensor):
+        known = tensor.is_meta or tensor._is_zerotensor() or torch._is_functional_tensor(tensor)
+        if known or tensor.untyped_storage().data_ptr():
             return False
         raise ValueError(
             f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage has been resized to "
             f"{tensor.untyped_storage().nbytes()} bytes; give it memory again, or load its values, before it is used"
         )
     return not tensor.is_neg()
+
+
+def address_of(tensor: Tensor) -> int:
+    """The address of a tensor's numbers, for a kernel that trusts it.
+
+    Raises:
+        ValueError: its memory has been taken away, maybe since the kernel was chosen, as between forward and backward.
+    """
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel():
+        has_memory(tensor)
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} has no memory; clone it before it is used")
+    return address
 
 
 def in_memory(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.tensors import without_autocast
+from qkan.kernels.common.tensors import has_memory, without_autocast
 from qkan.kernels.multiqubit.circuit import Engine, Prepared, cnots, encoded_bloch, integers, layers_of
 
 #: Above, 4^n strings per circuit and sample take longer than 2^n amplitudes do.
@@ -68,6 +68,8 @@ def coefficients(theta: Tensor, table: Tables) -> Tensor:
     Returns:
         (strings, circuits * qubits): 3 * qubits strings for one layer, 4^qubits for more.
     """
+    if not torch.compiler.is_compiling():
+        has_memory(theta)  # the sines of PyTorch would crash
     angles = layers_of(theta)
     circuits, layers, qubits, _ = angles.shape
     sin_a, sin_b, _ = angles[:, -1].sin().unbind(-1)

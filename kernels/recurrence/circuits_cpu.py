@@ -18,6 +18,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.tensors import address_of
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.recurrence import numba_cpu, reference
 from qkan.kernels.recurrence.types import Layout, Spec, Tape, Weights
@@ -105,7 +106,7 @@ class GateCircuits:
         matrix, constant = theta.new_empty(length), theta.new_empty(self.size[1:])
         # Zeros: what stands behind the last column of a panel is multiplied, and denormal numbers would take long.
         derivative = theta.new_zeros(length_back) if slopes else None
-        at, rows = matrix.data_ptr(), constant.data_ptr()
+        at, rows = address_of(matrix), address_of(constant)
         for k, (kernels, first) in enumerate(self._parts):
             skip, row, offset = first * self._steps[0], first * gates, parameters.bias if k == 0 else None
             places = at + self._bytes * skip, length - skip, rows + self._bytes * row, constant.numel() - row
@@ -118,7 +119,7 @@ class GateCircuits:
         """Gradients of the first six of :class:`Parameters` that need one, from copies of those of matrix and bias."""
         (of_matrix, of_bias), given = copies, parameters[:6]
         found = [torch.empty_like(t) if need and t is not None else None for t, need in zip(given, needs, strict=True)]
-        at, length, bias = of_matrix.data_ptr(), of_matrix.numel(), (of_bias.data_ptr(), of_bias.numel())
+        at, length, bias = address_of(of_matrix), of_matrix.numel(), (address_of(of_bias), of_bias.numel())
         for k, (kernels, first) in enumerate(self._parts):
             skip = first * self._steps[1]
             places = (at + self._bytes * skip, length - skip, *bias)

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import address_of
 from qkan.kernels.recurrence.types import (
     Engine,
     ForwardResult,
@@ -273,8 +274,8 @@ class Stepper:
         size = front[-3]
         workspace = x.new_zeros(size + h.numel())
         address, number = workspace.data_ptr(), workspace.element_size()
-        states = (h.data_ptr(), h.numel(), c.data_ptr(), c.numel(), address + size * number, h.numel())
-        tail = (address, size, *places, x.data_ptr(), x.numel(), *given, *states, *(0,) * 10)
+        states = (address_of(h), h.numel(), address_of(c), c.numel(), address + size * number, h.numel())
+        tail = (address, size, *places, address_of(x), x.numel(), *given, *states, *(0,) * 10)
         jit.FORWARD(x.dtype, (*front, *tail), shards)
         return h, c
 

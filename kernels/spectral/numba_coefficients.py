@@ -19,6 +19,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.evaluate import without_angles_in_first_encoding
+from qkan.kernels.common.tensors import address_of
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.numba_cpu import ROWS, addresses, padded, threads_for
 
@@ -47,7 +48,7 @@ def bounds(x: Tensor, weight: Tensor) -> tuple[float, float]:
     reps, sizes = weight.shape[-1], (x.numel(), weight.numel())
     threads = threads_for(sum(sizes), 16)
     found = array("f" if x.dtype == torch.float32 else "d", (0.0,) * (2 * threads))
-    arrays = (x.data_ptr(), sizes[0], weight.data_ptr(), sizes[1], found.buffer_info()[0], 2 * threads)
+    arrays = (address_of(x), sizes[0], address_of(weight), sizes[1], found.buffer_info()[0], 2 * threads)
     jit.BOUNDS.run(x.dtype, array("q", (0, 0, threads, reps, *arrays)), threads)
     if threads == 1:
         return found[0], found[1]
@@ -248,7 +249,7 @@ class CircuitKernels:
             if tensor is not None:
                 if tensor.numel() != length:
                     raise ValueError(f"a parameter of shape {tuple(tensor.shape)} does not fit: circuits need {length}")
-                frame[at], frame[at + 1] = tensor.data_ptr(), length
+                frame[at], frame[at + 1] = address_of(tensor), length
             at += 2
 
     def coefficients(
@@ -266,7 +267,7 @@ class CircuitKernels:
         if derivative is not None:
             analysis, frame[jit.SLOPES] = self._rule.slopes
             frame[jit.SLOPE_ANALYSIS], frame[jit.SLOPE_ANALYSIS + 1] = analysis
-            frame[jit.SLOPE_MATRIX], frame[jit.SLOPE_MATRIX + 1] = derivative.data_ptr(), derivative.numel()
+            frame[jit.SLOPE_MATRIX], frame[jit.SLOPE_MATRIX + 1] = address_of(derivative), derivative.numel()
         self._run(jit.COEFFICIENTS, frame, tensors, radius, places)
 
     def gradients(

@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import address_of
 from qkan.kernels.spectral.basis import Basis
 
 #: Fewer multiply-adds than this are not worth waking another thread.
@@ -24,7 +25,7 @@ def addresses(*tensors: Tensor | None) -> list[int]:
     """Address and length of every contiguous tensor, zeros for None, as kernels take them."""
     found: list[int] = []
     for tensor in tensors:
-        found += (0, 0) if tensor is None else (tensor.data_ptr(), tensor.numel())
+        found += (0, 0) if tensor is None else (address_of(tensor), tensor.numel())
     return found
 
 

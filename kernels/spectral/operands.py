@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import has_memory
 from qkan.kernels.spectral.basis import Basis
 
 
@@ -38,5 +39,7 @@ class Operands(NamedTuple):
 
     def then(self, weight: Tensor, bias: Tensor | None) -> Operands:
         """Followed by an affine map, ``weight`` (O, G) and ``bias`` (O,)."""
+        if bias is not None and not torch.compiler.is_compiling():
+            has_memory(bias)  # addmv would crash
         offset = self.bias @ weight.mT if bias is None else torch.addmv(bias, weight, self.bias)
         return self._replace(matrix=self.matrix @ weight.mT, bias=offset)

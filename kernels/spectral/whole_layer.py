@@ -19,6 +19,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
+from qkan.kernels.common.tensors import address_of
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral.matmul import Sum, plain_sum
@@ -125,7 +126,7 @@ class LayerKernels:
         out = x.new_empty(rows, self.outputs)
         frame = self._features_frame(self._products, rows, workers, radius, spare)
         at = self.features.ARRAYS[0]
-        arrays = (x.data_ptr(), x.numel(), constant, edges, 0, 0, matrix, self.matrix, out.data_ptr(), out.numel())
+        arrays = (address_of(x), x.numel(), constant, edges, 0, 0, matrix, self.matrix, address_of(out), out.numel())
         frame[at : at + 10] = array("q", arrays)
         self.features.PRODUCTS.run(self.dtype, frame, workers)
         return out, derivative
@@ -156,8 +157,8 @@ class LayerKernels:
             workspace = x.new_empty(self.workspace_sizes[2] * workers)
             frame = self._features_frame(self._input_gradients, rows, workers, radius, workspace.data_ptr())
             at, total = self.features.ARRAYS[0], grad.numel()
-            arrays = (0, 0, derivative.data_ptr(), self.derivative, x.data_ptr(), x.numel(), grad.data_ptr(), total)
-            frame[at : at + 12] = array("q", (*arrays, of_x.data_ptr(), x.numel(), 0, 0))
+            arrays = (0, 0, address_of(derivative), self.derivative, address_of(x), x.numel(), grad.data_ptr(), total)
+            frame[at : at + 12] = array("q", (*arrays, address_of(of_x), x.numel(), 0, 0))
             self.features.INPUT_GRADIENTS.run(self.dtype, frame, workers)
         found = [
             torch.empty_like(t) if need and t is not None else None for t, need in zip(tensors, needs[1:], strict=True)
@@ -179,10 +180,10 @@ class LayerKernels:
         rows, copies = x.shape[0], (self.copy + self.outputs) * workers
         of_matrix, workspace = x.new_zeros(copies), x.new_zeros(self.workspace_sizes[1] * workers)
         frame = self._features_frame(self._matrix_gradients, rows, workers, radius, workspace.data_ptr())
-        at, matrix, total = self.features.ARRAYS[0], of_matrix.data_ptr(), grad.numel()
+        at, matrix, total = self.features.ARRAYS[0], address_of(of_matrix), grad.numel()
         bias = matrix + self.bytes * self.copy * workers
         sizes = self.copy * workers, self.outputs * workers
-        arrays = (0, 0, x.data_ptr(), x.numel(), grad.data_ptr(), total, matrix, sizes[0], bias, sizes[1])
+        arrays = (0, 0, address_of(x), x.numel(), grad.data_ptr(), total, matrix, sizes[0], bias, sizes[1])
         frame[at : at + 10] = array("q", arrays)
         self.features.MATRIX_GRADIENTS.run(self.dtype, frame, workers)
         offset = found[5]

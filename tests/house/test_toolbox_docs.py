@@ -13,7 +13,6 @@ QUICKER = {
     "fit": {"steps=200": "steps=20", "QKANSelector(2,": "QKANSelector(2, steps=20,"},
     "prune": {"train(300, 0.01)": "train(40, 0.01)", "train(200)": "train(20)"},
     "formula": {
-        "rand(500, 2": "rand(200, 2",
         "net.fit(x, y)  #": "net.fit(x, y, steps=(20, 60))  #",
         "auto_symbolic(x, ": 'auto_symbolic(x, ["x^2", "exp", "sin", "tanh"], ',
     },

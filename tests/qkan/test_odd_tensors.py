@@ -117,3 +117,23 @@ def test_parameters_whose_memory_was_taken_away() -> None:
                 parameter.untyped_storage().resize_(0)
         with pytest.raises((ValueError, RuntimeError), match=r"of shape .* has no memory|storage of size 0"):
             module(inputs())
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_parameters_whose_memory_is_taken_away_before_backward(name: str) -> None:
+    """Kernels look at addresses when they read from them, not only when they are chosen."""
+    module = MAKERS[name]()
+    out = module(inputs())[0]
+    for parameter in module.parameters():
+        parameter.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match=r"of shape .* has no memory"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize(("kind", "name"), [(HQKANLSTM, "decoder.bias"), (QLSTM, "theta")])
+def test_parameters_that_only_operations_of_pytorch_read(kind: type[nn.Module], name: str) -> None:
+    module = kind(3, 4)
+    module.get_parameter(f"directions.0.gates.{name}").untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match=r"of shape .* has no memory"):
+        module(torch.randn(5, 2, 3))
+    assert kind(3, 4).to("meta")(torch.empty(5, 2, 3, device="meta"))[0].shape == (5, 2, 4)  # shapes need none

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.bytecode import program
 from qkan.kernels.common.host_sync import tracing
-from qkan.kernels.common.tensors import has_memory
+from qkan.kernels.common.tensors import address_of, has_memory, in_memory
 from qkan.kernels.common.threads import run_shards
 
 #: Samples from which on they are the better lanes, if there are several inputs: 1.7 times faster at 256, 1.6 times
@@ -84,7 +84,7 @@ class _Memory:
             "version": 3,
             "shape": shape,
             "typestr": "<f4" if tensor.dtype == torch.float32 else "<f8",
-            "data": (tensor.data_ptr(), False),
+            "data": (address_of(tensor), False),
         }
 
 
@@ -116,7 +116,7 @@ class Case:
         self.program = program(ansatz, reps, weight is not None, bias is not None)
         self.columns = ansatz.rows(reps) * ansatz.angles  # what the program reads, whatever theta holds
         self.empty, self.absent = _empty(theta.dtype, self.columns)
-        self.x = _array(x.double(), self.samples, self.inputs)
+        self.x = _array(in_memory(x).double(), self.samples, self.inputs)
         self.parameters = self._laid_out(theta, weight, bias, edge_weight)
 
     def _laid_out(

@@ -128,8 +128,9 @@ class Option:
             return (value,)
         if isinstance(value, Iterable):
             value = tuple(own.tolist() if hasattr(own, "tolist") else own for own in value)
-        whole = isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value)
-        return tuple(sorted(value)) if whole else value
+        if isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value):
+            return tuple(sorted(value))
+        return value
 
     def check(self, name: str, value: object) -> None:
         """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""

@@ -132,7 +132,7 @@ class RecurrentForecaster(nn.Module):
         """What the cell says of the target steps, (B, horizon, quantiles)."""
         if not self.decodes_steps:
             output, _ = self.cell(read)
-            return self.head(output[:, -1]).unflatten(1, (self.horizon, self.quantiles))  # type: ignore[no-any-return]
+            return self.head(output[:, -1]).unflatten(1, (self.horizon, self.quantiles))
         batch, steps = read.shape[0], self.horizon
         of_step = torch.cat(known, dim=2)
         past = read.shape[2] - of_step.shape[2]
@@ -143,7 +143,7 @@ class RecurrentForecaster(nn.Module):
         elif state is not None:
             state = state.repeat_interleave(steps, dim=1)
         output, _ = self.cell(last.flatten(0, 1).unsqueeze(1), state)
-        return self.head(output[:, -1]).view(batch, steps, self.quantiles)  # type: ignore[no-any-return]
+        return self.head(output[:, -1]).view(batch, steps, self.quantiles)
 
     def _encoded(self, channels: Tensor) -> Tensor:
         """Channels (B, steps, n) with features of the season in place of its phases, which come last."""

@@ -107,6 +107,8 @@ class SeasonFeatures(nn.Module):
         terms, reps: As above.
     """
 
+    frequencies: Tensor
+
     def __init__(self, seasons: Sequence[int], encoding: str, terms: int, reps: int) -> None:
         super().__init__()
         self.seasons, self.encoding = tuple(seasons), encoding
@@ -128,7 +130,7 @@ class SeasonFeatures(nn.Module):
     def forward(self, phases: Tensor) -> Tensor:
         """Map phase angles in [0, 2 pi), (..., seasons), to features (..., channels)."""
         if self.circuit is not None:
-            return self.circuit(phases)  # type: ignore[no-any-return]
+            return self.circuit(phases)
         if self.encoding == "table":
             return torch.stack([self._entry(place, phases[..., place]) for place in range(len(self.seasons))], dim=-1)
         angles = phases @ self.frequencies

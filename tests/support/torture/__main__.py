@@ -18,13 +18,13 @@ def main() -> None:
     """Run what the arguments name; exit code 1 if something ended wrong."""
     parser = argparse.ArgumentParser(prog="torture", description=__doc__)
     parser.add_argument("kinds", nargs="*", help=f"what to run: {', '.join(KINDS)}", default=KINDS)
-    parser.add_argument("--case", type=int, help="run this one only")
+    parser.add_argument("--case", type=int, action="append", help="run this one only; may be repeated")
     parser.add_argument("--verbose", action="store_true", help="print every case")
     options = parser.parse_args()
     jobs = []
     for kind in options.kinds:
         count = importlib.import_module(f"torture.{kind}").COUNT
-        jobs += [(kind, index) for index in (range(count) if options.case is None else [options.case])]
+        jobs += [(kind, index) for index in (options.case or range(count))]
     if os.path.isdir("/dev/shm"):  # where it costs nothing that every file of a run is synced
         os.environ.setdefault("TMPDIR", "/dev/shm")
     began, counts = time.monotonic(), Counter[tuple[str, str]]()

@@ -88,7 +88,7 @@ def run(index: int, folder: Path) -> tuple[str, str]:
         assert process.exitcode == SIGNALS[number] or early or done, f"{what}: exit code {process.exitcode}"
         if number != signal.SIGKILL and not early and not done:
             said = (folder / _ERRORS).read_text()
-            assert said.startswith("\nInterrupted. "), f"{what}: {said}"
+            assert said.startswith("\nInterrupted."), f"{what}: {said}"
             assert len(said.splitlines()) == 2, f"{what}: {said}"
         what = f"{what}, exit code {process.exitcode}"
     process = _start(number, out)

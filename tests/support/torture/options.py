@@ -92,7 +92,7 @@ def run(index: int, folder: Path) -> tuple[str, str]:
     dice = random.Random(f"options {index}")
     if index % 3 == 2:
         return _of_a_run(dice, folder)
-    names = dice.sample(list(TRAIN), dice.randint(1, 5))
+    names = dice.sample(list(TRAIN), dice.randint(1, 3))
     words = _drawn(TRAIN, names, dice) + [flag for flag in FLAGS if dice.random() < 0.05]
     table = dice.choice(("wide.csv", "calls.csv"))
     out = folder / "run"
@@ -138,7 +138,7 @@ def _inside(folder: Path, name: str) -> str:
 
 
 def _drawn(values: dict[str, tuple[str, ...]], names: list[str], dice: random.Random) -> list[str]:
-    return [word for name in names for word in (name, dice.choice(ODD if dice.random() < 0.12 else values[name]))]
+    return [word for name in names for word in (name, dice.choice(ODD if dice.random() < 0.06 else values[name]))]
 
 
 def _check_forecast(text: str) -> None:

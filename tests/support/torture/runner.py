@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-SECONDS = 90
+SECONDS = 240
 WORKERS = 2
 
 
