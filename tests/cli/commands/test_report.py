@@ -1,5 +1,6 @@
 """``qkan report``."""
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from qkan.forecasting.evaluation import accuracy, check_frame, fit_conformal
 from qkan.forecasting.report import report_run
 from qkan.forecasting.report.run_frame import frames_of, training_command
 from qkan.forecasting.report.run_report import MAX_ORIGINS
+from qkan.forecasting.runs.record import sum_of
 
 FAST = "naive,seasonal-naive,theta"
 
@@ -174,9 +176,10 @@ def test_the_default_of_origins_is_that_of_the_library() -> None:
 
 def test_data_that_changed_is_said(two_series: Path, tmp_path: Path, qkan) -> None:
     shutil.copytree(two_series, tmp_path / "run", ignore=shutil.ignore_patterns("report.html"))
-    config = (tmp_path / "run" / "config.json").read_text()
-    fingerprint = load_run(two_series).data["fingerprint"]
-    (tmp_path / "run" / "config.json").write_text(config.replace(fingerprint, "0" * 64))
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    record["data"]["fingerprint"] = "0" * 64
+    record["sha256"] = sum_of({name: value for name, value in record.items() if name != "sha256"})
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     done = qkan("report", tmp_path / "run")
     assert done.exit_code == 2
     assert "has changed since" in done.stderr
