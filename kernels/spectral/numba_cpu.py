@@ -25,7 +25,7 @@ def addresses(*tensors: Tensor | None) -> list[int]:
     """Address and length of every contiguous tensor, zeros for None, as kernels take them."""
     found: list[int] = []
     for tensor in tensors:
-        found += (0, 0) if tensor is None else (address_of(tensor), tensor.numel())
+        found += (0, 0) if tensor is None else (tensor.data_ptr() or address_of(tensor), tensor.numel())
     return found
 
 
