@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.model.parts import harmonics
+
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
     from qkan.datasets.windows import Part
@@ -45,7 +47,7 @@ class RidgeBaseline:
         waves = [
             wave(turn * phases[:, place])
             for place, season in enumerate(self.seasons)
-            for turn in range(1, max(1, min(MOST_HARMONICS, (season - 1) // 2)) + 1)
+            for turn in range(1, harmonics(season, MOST_HARMONICS) + 1)
             for wave in (np.sin, np.cos)
         ]
         self.known = np.column_stack([ahead, *waves]).astype(np.float64)
@@ -107,8 +109,3 @@ class RidgeBaseline:
         held, truth = self._features(validation, step), self.values[validation + step] - self.values[validation - 1]
         errors = [np.abs(held @ weights - truth).mean() for weights in found]
         return found[int(np.argmin(errors))]
-
-
-def ridge(data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Fit and forecast every target of a part; float64 (N, horizon), original units. Raises as the class."""
-    return RidgeBaseline(data).forecast(part)

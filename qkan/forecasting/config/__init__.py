@@ -1,6 +1,6 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
-from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig, context_steps
 from qkan.forecasting.config.options import (
     CALENDAR,
     CELL_NAMES,
@@ -36,4 +36,5 @@ __all__ = [
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
+    "context_steps",
 ]

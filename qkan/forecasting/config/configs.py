@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +17,11 @@ from qkan.forecasting.config.options import (
 )
 
 _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
+
+
+def context_steps(window: int, lags: Sequence[int]) -> int:
+    """Return the input steps of a model: its window and, before it, those that seasonal lags of these lengths need."""
+    return window + max(lags, default=1) - 1
 
 
 def _documented(config: type[_Config]) -> type[_Config]:
@@ -128,7 +133,7 @@ class DataAndTrainingOptions:
     @property
     def context(self) -> int:
         """Input steps: the window and, before it, those that seasonal lags need."""
-        return self.window + (max(self.seasons) - 1 if self.seasonal_lags and self.seasons else 0)
+        return context_steps(self.window, self.seasons if self.seasonal_lags else ())
 
     @property
     def futr_exog_channels(self) -> int:

@@ -89,11 +89,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
     """
     from qkan.datasets import SplitFractions
 
-    found = (
-        None
-        if config.season == "none"
-        else default_sizes(series, SplitFractions(*config.split) if split is None else split)
-    )
+    split = SplitFractions(*config.split) if split is None else split
+    found = None if config.season == "none" else default_sizes(series, split)
     window, horizon = found or (config.window, config.horizon)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
@@ -144,10 +141,9 @@ def cut_windows(
         "split": split,
         "trained_horizon": config.trained_horizon,
     }
-    earlier = f", and seasonal lags {config.context - config.window} steps before it," * (
-        config.context > config.window
-    )
-    why = f"too short for window={config.window}{earlier} and horizon={config.horizon}"
+    earlier = config.context - config.window
+    lags = f", and seasonal lags {earlier} steps before it," if earlier else ""
+    why = f"too short for window={config.window}{lags} and horizon={config.horizon}"
     series, kept = long_enough(series, too_short(series, **sizes), why)
     if scaler is not None and len(kept) < len(scaler.ids):
         scaler = scaler.pick(kept, series.ids)

@@ -122,7 +122,7 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
         season_reps=config.season_reps,
-        seasonal_lags=config.seasonal_lags and bool(config.seasons),
+        seasonal_lags=config.seasonal_lags,
         decoder=config.decoder,
     )
     shared = {

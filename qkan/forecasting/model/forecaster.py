@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from qkan.forecasting.config import context_steps
 from qkan.forecasting.model.parts import Level, SeasonFeatures, Skip, season_channels
 
 
@@ -39,7 +40,7 @@ class Surroundings(NamedTuple):
     @property
     def context(self) -> int:
         """Input steps: the window, before it those that its seasonal lags need."""
-        return self.window + (max(self.seasons) - 1 if self.seasonal_lags and self.seasons else 0)
+        return context_steps(self.window, self.seasons if self.seasonal_lags else ())
 
     def decodes_steps(self, horizon: int) -> bool:
         """Whether target steps are read one by one; a single one is the same either way."""

@@ -81,16 +81,17 @@ class Skip(nn.Module):
         return patterns if self.courses is None else self.courses(patterns)
 
 
-def _harmonics(seasons: Sequence[int], terms: int) -> list[int]:
-    """How many sines and cosines of every season differ on its steps, at most ``terms``."""
-    return [max(1, min(terms, (season - 1) // 2)) for season in seasons]
+def harmonics(season: int, most: int) -> int:
+    """How many sines and cosines of a season differ on its steps, at most ``most``."""
+    return max(1, min(most, (season - 1) // 2))
 
 
 def season_channels(seasons: Sequence[int], encoding: str, terms: int) -> int:
     """Return the channels of :class:`SeasonFeatures`."""
     if not seasons:
         return 0
-    return {"circuit": terms, "table": len(seasons), "sincos": 2 * sum(_harmonics(seasons, terms))}[encoding]
+    waves = 2 * sum(harmonics(season, terms) for season in seasons)
+    return {"circuit": terms, "table": len(seasons), "sincos": waves}[encoding]
 
 
 class SeasonFeatures(nn.Module):
@@ -120,8 +121,9 @@ class SeasonFeatures(nn.Module):
         elif encoding == "table":
             self.tables.extend(nn.Parameter(torch.zeros(season)) for season in seasons)
         else:
-            kept = _harmonics(seasons, terms)
-            multiples = [(place, turn) for place, most in enumerate(kept) for turn in range(1, most + 1)]
+            multiples = [
+                (place, turn) for place, own in enumerate(seasons) for turn in range(1, harmonics(own, terms) + 1)
+            ]
             frequencies = torch.zeros(len(seasons), len(multiples))
             for column, (place, turn) in enumerate(multiples):
                 frequencies[place, column] = turn
