@@ -1,6 +1,12 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
-from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig, context_steps
+from qkan.forecasting.config.configs import (
+    CompareConfig,
+    DataAndTrainingOptions,
+    TrainConfig,
+    context_steps,
+    without_effect,
+)
 from qkan.forecasting.config.options import (
     CALENDAR,
     CELL_NAMES,
@@ -9,6 +15,7 @@ from qkan.forecasting.config.options import (
     EXPORT_FORMATS,
     FRAME,
     LEARNING_RATES,
+    LINEAR_CELLS,
     LOSSES,
     OPTIONS,
     PRECISIONS,
@@ -26,6 +33,7 @@ __all__ = [
     "EXPORT_FORMATS",
     "FRAME",
     "LEARNING_RATES",
+    "LINEAR_CELLS",
     "LOSSES",
     "OPTIONS",
     "PRECISIONS",
@@ -37,4 +45,5 @@ __all__ = [
     "DataAndTrainingOptions",
     "TrainConfig",
     "context_steps",
+    "without_effect",
 ]

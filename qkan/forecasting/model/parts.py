@@ -1,4 +1,4 @@
-"""The parts of a forecaster around its cell: level, linear skip, season."""
+"""The parts of a forecaster around its cell: level, linear skip, season, cycle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from qkan.forecasting.model.orders import Order
 from qkan.layers.qkan_layer import QKANLayer
 
 _SMALLEST_SCALE = 1e-2
@@ -81,6 +82,47 @@ class Skip(nn.Module):
         return patterns if self.courses is None else self.courses(patterns)
 
 
+class Smoothing(nn.Module):
+    """A trained moving sum over one season around every value, added to it; training starts from nothing added.
+
+    Args:
+        season: Steps of the season; the kernel has as many weights, and one more where they are even.
+    """
+
+    def __init__(self, season: int) -> None:
+        super().__init__()
+        half = season // 2
+        self.kernel = nn.Conv1d(1, 1, 2 * half + 1, padding=half, bias=False)
+        nn.init.zeros_(self.kernel.weight)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Smooth (B, window)."""
+        return values + self.kernel(values.unsqueeze(1)).squeeze(1)
+
+
+class PeriodSkip(nn.Module):
+    """A linear map of the values of a phase in all periods to those to come, the same for every phase (SparseTSF).
+
+    Training starts from "repeat the last period".
+
+    Args:
+        order: An order of periods.
+    """
+
+    def __init__(self, order: Order) -> None:
+        super().__init__()
+        self.order = order
+        self.periods = nn.Linear(order.steps, order.targets, bias=False)
+        with torch.no_grad():
+            self.periods.weight.zero_()
+            self.periods.weight[:, -1] = 1.0
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (B, window) to (B, horizon)."""
+        sequences = self.order.of_window(values.unsqueeze(2)).squeeze(2)
+        return self.order.to_targets(self.periods(sequences).unsqueeze(2)).squeeze(2)
+
+
 def harmonics(season: int, most: int) -> int:
     """How many sines and cosines of a season differ on its steps, at most ``most``."""
     return max(1, min(most, (season - 1) // 2))
@@ -88,7 +130,7 @@ def harmonics(season: int, most: int) -> int:
 
 def season_channels(seasons: Sequence[int], encoding: str, terms: int) -> int:
     """Return the channels of :class:`SeasonFeatures`."""
-    if not seasons:
+    if not seasons or encoding == "none":
         return 0
     waves = 2 * sum(harmonics(season, terms) for season in seasons)
     return {"circuit": terms, "table": len(seasons), "sincos": waves}[encoding]
@@ -100,11 +142,11 @@ class SeasonFeatures(nn.Module):
     Every encoding is periodic: the next season begins where the last one ends. ``sincos`` has ``terms`` sines and
     cosines of every season, or fewer in a season of few steps; ``circuit`` ``terms`` sums of one DARUAN per season,
     each of ``reps`` repetitions and so with up to as many whole frequencies; ``table`` one trained number per step of
-    every season, starting at zero (CycleNet, Lin et al. 2024).
+    every season, starting at zero (CycleNet, Lin et al. 2024); ``none`` no channel.
 
     Args:
         seasons: Lengths in steps.
-        encoding: ``circuit``, ``sincos`` or ``table``.
+        encoding: ``circuit``, ``sincos``, ``table`` or ``none``.
         terms, reps: As above.
     """
 
@@ -120,7 +162,7 @@ class SeasonFeatures(nn.Module):
             self.circuit = QKANLayer(len(seasons), terms, reps, base_activation=None)
         elif encoding == "table":
             self.tables.extend(nn.Parameter(torch.zeros(season)) for season in seasons)
-        else:
+        elif encoding == "sincos":
             multiples = [
                 (place, turn) for place, own in enumerate(seasons) for turn in range(1, harmonics(own, terms) + 1)
             ]
@@ -133,11 +175,15 @@ class SeasonFeatures(nn.Module):
         """Map phase angles in [0, 2 pi), (..., seasons), to features (..., channels)."""
         if self.circuit is not None:
             return self.circuit(phases)
+        if self.encoding == "none":
+            return phases[..., :0]
         if self.encoding == "table":
-            return torch.stack([self._entry(place, phases[..., place]) for place in range(len(self.seasons))], dim=-1)
+            entries = zip(self.tables, self.seasons, phases.unbind(-1), strict=True)
+            return torch.stack([entry(table, season, own) for table, season, own in entries], dim=-1)
         angles = phases @ self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
-    def _entry(self, place: int, phases: Tensor) -> Tensor:
-        season = self.seasons[place]
-        return self.tables[place][(phases * (season / (2 * math.pi))).round().long() % season]
+
+def entry(table: Tensor, season: int, phases: Tensor) -> Tensor:
+    """The numbers of a table (season,) at phase angles of any shape."""
+    return table[(phases * (season / (2 * math.pi))).round().long() % season]
