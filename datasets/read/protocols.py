@@ -20,7 +20,7 @@ from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import read_table
 from qkan.datasets.read.select import keep_series
 from qkan.datasets.read.table import Columns, table_series
-from qkan.datasets.series import DataError, Series, shortened
+from qkan.datasets.series import DataError, Series, notice, shortened
 
 PROTOCOLS = {
     "ltsf": "wide files with a column date, as of ETT, exchange, weather, traffic and electricity: parts and "
@@ -101,12 +101,19 @@ def _ltsf(path: Path, form: CsvForm) -> Series:
                 f"column {str(column)!r} of {path.name} holds {shortened(first)}, which is no number; with protocol "
                 "'ltsf' every column but date is a channel, so drop the others"
             )
-    times = pd.to_datetime(frame[dates[0]], errors="coerce")
+    times = pd.to_datetime(frame[dates[0]], errors="coerce", format="mixed")
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])
         raise DataError(f"{shortened(frame[dates[0]].iloc[row])} in row {row + 1} of {path.name} is no time")
+    summary = f"{len(channels)} channels of {path.name}"
     parts = [pd.DataFrame({"unique_id": str(own), "ds": times, "y": frame[own]}) for own in channels]
-    found = _table(pd.concat(parts, ignore_index=True), path, name, f"{len(channels)} channels of {path.name}")
+    whole = pd.concat(parts, ignore_index=True)
+    try:
+        found = _table(whole, path, name, summary)
+    except DataError:
+        rows = np.tile(np.arange(len(frame)), len(channels))
+        found = _table(whole.assign(ds=rows), path, name, summary)  # what else may be wrong is so still
+        notice(f"the times of {path.name} are irregular, so its rows are taken as steps, as the papers do")
     if set(map(str, channels)) != _ETT:
         length = len(frame)
         return replace(found, borders=(int(0.7 * length), length - int(0.2 * length)))

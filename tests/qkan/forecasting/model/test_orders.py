@@ -226,7 +226,7 @@ def test_the_order_follows_from_season_window_and_horizon(options, order, segmen
 )
 def test_a_window_that_does_not_fit_the_order_is_refused(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        model_of(**options)
+        model_of(**{"season": "none", **options})
 
 
 @pytest.mark.parametrize(
