@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qkan.forecasting.baselines.ridge import RidgeBaseline
 from qkan.forecasting.baselines.simple import naive_forecasts
+from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ def plain_forecasts(data: ForecastData, *parts: Part) -> dict[Part, dict[str, np
     """Forecast parts with every simple method that the data allow.
 
     Returns:
-        By part and by name, naive rules first and ``ridge`` last: original units, float64 (N, horizon).
+        By part and by name, naive rules first and ``Ridge`` last: original units, float64 (N, horizon).
     """
     found = {part: naive_forecasts(data, part) for part in parts}
     try:
@@ -26,5 +27,5 @@ def plain_forecasts(data: ForecastData, *parts: Part) -> dict[Part, dict[str, np
     except ValueError:  # the training part holds no window with its targets
         return found
     for part in parts:
-        found[part]["ridge"] = ridge.forecast(part)
+        found[part][model_name("ridge")] = ridge.forecast(part)
     return found

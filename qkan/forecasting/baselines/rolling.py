@@ -15,15 +15,16 @@ import numpy as np
 from qkan.forecasting.baselines.simple import repeat_season
 from qkan.forecasting.baselines.smoothing import exponential_smoothing
 from qkan.forecasting.baselines.statistical import CannotFit, Rolled, sarima, theta
+from qkan.forecasting.config import model_name
 from qkan.forecasting.evaluation.frames import bounds, check_levels, check_season, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASELINES = ("naive", "seasonal-naive", "ets", "sarima", "theta")
-"""What ``models`` may name. Columns of the result: Naive, SeasonalNaive(24), ETS, SARIMA, Theta."""
+"""What ``models`` may name. Columns of the result have the names of :func:`model_name`."""
 MOST_STEPS = 10_000
-_FITTED = {"ets": ("ETS", exponential_smoothing), "sarima": ("SARIMA", sarima), "theta": ("Theta", theta)}
+_FITTED = {"ets": exponential_smoothing, "sarima": sarima, "theta": theta}
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,11 +207,11 @@ def _columns(models: Sequence[str], seasons: tuple[int, ...], levels: tuple[floa
     names: list[str] = []
     for model in dict.fromkeys(models):
         if model == "naive":
-            names.append("Naive")
+            names.append(model_name(model))
         elif model == "seasonal-naive":
-            names += [f"SeasonalNaive({season})" for season in seasons]
+            names += [model_name(model, season) for season in seasons]
         else:
-            name = _FITTED[model][0]
+            name = model_name(model)
             ends = [] if model == "theta" else [end for level in levels for end in bounds(name, level)]
             names += [name, *ends]
     return names
@@ -272,12 +273,11 @@ def _fitters(job: _Job) -> list[tuple[str, Any]]:
     found = []
     for model in job.models:
         if model == "naive":
-            found.append(("Naive", fixed(1)))
+            found.append((model_name(model), fixed(1)))
         elif model == "seasonal-naive":
-            found += [(f"SeasonalNaive({season})", fixed(season)) for season in job.seasons]
+            found += [(model_name(model, season), fixed(season)) for season in job.seasons]
         else:
-            name, function = _FITTED[model]
-            found.append((name, fitted(function)))
+            found.append((model_name(model), fitted(_FITTED[model])))
     return found
 
 

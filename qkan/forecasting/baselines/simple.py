@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.config import model_name
+
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
     from qkan.datasets.windows import Part
@@ -82,15 +84,15 @@ def drift(data: ForecastData, part: Part = "test") -> np.ndarray:
 
 
 def naive_forecasts(data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
-    """Return every rule that the data allows, by name: naive, drift, for each season that fits seasonal naive, and the
-    mean of the longest season that the training part holds twice."""
-    forecasts = {"naive": naive(data, part), "drift": drift(data, part)}
+    """Return every rule that the data allows, by name: the last value, the drift, the last season for each that fits,
+    and the mean of the longest season that the training part holds twice."""
+    forecasts = {model_name("naive"): naive(data, part), model_name("drift"): drift(data, part)}
     known = int(data.part(part).target_index.min())
     for season in data.series.season:
         if season <= known:
-            forecasts[f"seasonal naive ({season})"] = seasonal_naive(data, season, part)
+            forecasts[model_name("seasonal-naive", season)] = seasonal_naive(data, season, part)
     shortest = int(data.boundaries[:, 0].min())
     whole = [season for season in data.series.season if 2 * season <= shortest]
     if whole:
-        forecasts[f"season mean ({whole[-1]})"] = season_mean(data, whole[-1], part)
+        forecasts[model_name("seasonal-mean", whole[-1])] = season_mean(data, whole[-1], part)
     return forecasts

@@ -1,9 +1,9 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
 from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig, context_steps
+from qkan.forecasting.config.names import BASELINE_NAMES, CELL_NAMES, model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
-    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     EXPORT_FORMATS,
@@ -19,6 +19,7 @@ from qkan.forecasting.config.options import (
 )
 
 __all__ = [
+    "BASELINE_NAMES",
     "CALENDAR",
     "CELLS",
     "CELL_NAMES",
@@ -37,4 +38,5 @@ __all__ = [
     "DataAndTrainingOptions",
     "TrainConfig",
     "context_steps",
+    "model_name",
 ]

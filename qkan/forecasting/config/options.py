@@ -30,17 +30,6 @@ CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "g
 """Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit;
 ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
 
-CELL_NAMES: dict[str, str] = {
-    "qkan": "QKAN-LSTM",
-    "hqkan": "HQKAN-LSTM",
-    "lowrank": "low-rank LSTM",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "qlstm": "QLSTM",
-    "gr-kan": "GR-KAN-LSTM",
-}
-"""What a trained model is called in columns of forecasts, tables and plots, by cell."""
-
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 

@@ -65,11 +65,11 @@ def test_the_mean_season_of_the_training_part_is_repeated(make_data):
     factor = 1 + data.test.series[:, None]
     np.testing.assert_allclose(season_mean(data, 3), factor * means[rows % 3])
     assert list(plain_forecasts(data, "test")["test"]) == [
-        "naive",
-        "drift",
-        "seasonal naive (3)",
-        "season mean (3)",
-        "ridge",
+        "Naive",
+        "Drift",
+        "SeasonalNaive(3)",
+        "SeasonalMean(3)",
+        "Ridge",
     ]
 
 
@@ -83,6 +83,6 @@ def test_one_regression_serves_all_series(make_data):
 
 def test_data_without_a_training_window_have_no_ridge(make_data):
     data = make_data({"a": np.arange(20.0)}, window=2, horizon=6, split=(0.5, 0.0, 0.5), trained_horizon=1)
-    assert "ridge" in plain_forecasts(data, "test")["test"]
+    assert "Ridge" in plain_forecasts(data, "test")["test"]
     short = make_data({"a": np.arange(20.0)}, window=2, horizon=9, split=(0.5, 0.0, 0.5), trained_horizon=1)
-    assert "ridge" not in plain_forecasts(short, "test")["test"]
+    assert "Ridge" not in plain_forecasts(short, "test")["test"]

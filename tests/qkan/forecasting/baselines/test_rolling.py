@@ -82,7 +82,7 @@ def test_an_estimator_that_breaks_is_reported(wavy, monkeypatch: pytest.MonkeyPa
     def broken(*_: object) -> None:
         raise np.linalg.LinAlgError("singular")
 
-    monkeypatch.setitem(baselines._FITTED, "ets", ("ETS", broken))
+    monkeypatch.setitem(baselines._FITTED, "ets", broken)
     made = baseline_forecasts(long_frame(a=wavy(60)), [50], 2, 6, models=("ets", "naive"))
     assert list(made.failures.itertuples(index=False, name=None)) == [("ETS", "a", "LinAlgError: singular")]
     assert made.frame["ETS"].isna().all()

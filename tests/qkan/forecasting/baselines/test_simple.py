@@ -52,9 +52,9 @@ def test_season_longer_than_the_past_is_refused(make_data):
 
 def test_only_seasons_that_fit_are_offered(make_data):
     assert list(naive_forecasts(make_data({"a": VALUES}, season=(2, 4, 5)))) == [
-        "naive",
-        "drift",
-        "seasonal naive (2)",
-        "seasonal naive (4)",
-        "season mean (2)",
+        "Naive",
+        "Drift",
+        "SeasonalNaive(2)",
+        "SeasonalNaive(4)",
+        "SeasonalMean(2)",
     ]

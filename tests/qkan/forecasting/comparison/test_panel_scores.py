@@ -73,11 +73,11 @@ def test_too_few_validation_errors_give_no_coverage():
 def test_statistical_baselines_are_scored_on_the_same_targets(data):
     scores, failures = score_baselines(data, ("ets",))
     assert failures == []
-    assert list(scores) == ["naive", "drift", "seasonal naive (24)", "season mean (24)", "ridge", "ETS"]
+    assert list(scores) == ["Naive", "Drift", "SeasonalNaive(24)", "SeasonalMean(24)", "Ridge", "ETS"]
     for row in scores.values():
         assert 0 < row["median_mae"] < 20
         assert 75 < row["coverage"] <= 100
-    assert scores["ETS"]["mae"] < 0.2 < scores["naive"]["mae"]  # noise of 0.1 around a season that ETS knows
+    assert scores["ETS"]["mae"] < 0.2 < scores["Naive"]["mae"]  # noise of 0.1 around a season that ETS knows
     naive = window_frame(data, "test", {})
     assert len(naive) == 2 * len(data.test)
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_fitted_is_reported_and_the_rest_is_scored():
     scores, failures = score_baselines(data, ("theta",))
     assert [(row["model"], row["unique_id"]) for row in failures] == [("Theta", "s1")]
     assert np.isnan(scores["Theta"]["median_mae"])
-    assert scores["naive"]["median_mae"] >= 0
+    assert scores["Naive"]["median_mae"] >= 0
 
 
 def test_unknown_baseline_is_refused():

@@ -75,7 +75,7 @@ def test_errors_by_series_and_their_median_by_hand(make_data):
     assert np.isnan(own["mase"].tolist()[2])  # its training part repeats itself
     medians = median_scores(table)
     assert (medians["model"]["mae"], medians["model"]["mase"]) == (pytest.approx(2), pytest.approx(1.25))
-    assert medians["naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
+    assert medians["Naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
 
 
 def test_frames_of_a_recursive_run_have_every_step_and_no_missing_target(config, tmp_path):
@@ -117,7 +117,7 @@ def test_mase_is_the_same_number_wherever_it_is_shown(uneven, tmp_path):
     assert evaluate(run)["LSTM"]["mase"] == shown
     report = report_run(run, baselines=("naive",))
     assert report.accuracy.pooled.set_index("model")["mase"].tolist() == pytest.approx(
-        [shown, run.metrics["test"]["naive"]["mase"]]
+        [shown, run.metrics["test"]["Naive"]["mase"]]
     )
     assert "1 of 3 series have none, because their training part repeats itself" in report.path.read_text()
     record = train_and_score(uneven, load_windows(uneven))
