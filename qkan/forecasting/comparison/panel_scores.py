@@ -16,7 +16,7 @@ from qkan.forecasting.baselines.interface import Fitting
 from qkan.forecasting.baselines.registry import PLAIN, fit_baselines
 from qkan.forecasting.baselines.tables import failure_table, forecast_part
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
-from qkan.forecasting.evaluation.frames import KEYS, model_columns
+from qkan.forecasting.evaluation.frames import KEYS
 from qkan.forecasting.evaluation.metrics import Scores, accuracy, score
 from qkan.forecasting.evaluation.window_frame import window_frame
 

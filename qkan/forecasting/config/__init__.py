@@ -13,7 +13,6 @@ from qkan.forecasting.config.options import (
     OPTIONS,
     PRECISIONS,
     PROCESSES,
-    STATISTICAL_BASELINES,
     STRATEGIES,
     TREATMENTS,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "OPTIONS",
     "PRECISIONS",
     "PROCESSES",
-    "STATISTICAL_BASELINES",
     "STRATEGIES",
     "TREATMENTS",
     "CompareConfig",

@@ -25,6 +25,7 @@ from qkan.forecasting.config.kinds import (
     Split,
     Whole,
 )
+from qkan.forecasting.config.names import BASELINE_NAMES
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
 """Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit;
@@ -81,9 +82,6 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
 }
 """The options that shape one cell only, by cell. All other options apply to every cell."""
 
-STATISTICAL_BASELINES: tuple[str, ...] = ("ets", "sarima", "theta")
-"""Exponential smoothing, seasonal ARIMA and the theta method, which ``compare`` fits when asked to."""
-
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
 
@@ -127,13 +125,17 @@ class Option:
             self.kind.check(name, value)
 
 
+_SIMPLE = ("naive", "drift", "seasonal-naive", "seasonal-mean", "ridge")  # always there
+_ASKED = [name for name in BASELINE_NAMES if name not in _SIMPLE]
 _FEATURES = Several(
     Choice(tuple(CALENDAR), "choose from"), "names, each of them once", "name", item_name="calendar feature"
 )
 _LEVELS = Several(LEVEL, "percentages, each of them once", "percentage", "80,90")
 _CELLS = Several(Choice(CELLS), "one or more values, each named once", "cell", item_name="cell", least=1)
 _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once", "whole number", "50,125,375", least=1)
-_BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
+_BASELINES = Several(
+    Choice(tuple(BASELINE_NAMES), "choose from"), "names, each of them once", "baseline", item_name="baseline"
+)
 
 OPTIONS: dict[str, Option] = {
     "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
@@ -266,7 +268,7 @@ OPTIONS: dict[str, Option] = {
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
-        "Statistical baselines to fit beside the naive ones: ets, sarima, theta, separated by commas.", _BASELINES
+        f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
     ),
     "workers": Option(
         "Processes that train at the same time.  [default: one per core, at most 8]", Whole(1, 256), True

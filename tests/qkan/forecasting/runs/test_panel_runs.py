@@ -117,7 +117,7 @@ def test_mase_is_the_same_number_wherever_it_is_shown(uneven, tmp_path):
     assert evaluate(run)["LSTM"]["mase"] == shown
     report = report_run(run, baselines=("naive",))
     assert report.accuracy.pooled.set_index("model")["mase"].tolist() == pytest.approx(
-        [shown, run.metrics["test"]["naive"]["mase"]]
+        [shown, run.metrics["test"]["Naive"]["mase"]]
     )
     assert "1 of 3 series have none, because their training part repeats itself" in report.path.read_text()
     record = train_and_score(uneven, load_windows(uneven))
