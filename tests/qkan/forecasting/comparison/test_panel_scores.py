@@ -7,7 +7,6 @@ import pytest
 from qkan.datasets import make_forecast_data, series_from_frame
 from qkan.forecasting.baselines import PLAIN
 from qkan.forecasting.comparison.panel_scores import panel_scores, score_baselines
-from qkan.forecasting.config import CompareConfig
 from qkan.forecasting.evaluation.window_frame import window_frame
 
 POINTS = 200
@@ -90,8 +89,3 @@ def test_what_cannot_be_fitted_is_reported_and_the_rest_is_scored():
     assert [(row["model"], row["unique_id"]) for row in failures] == [("Theta", "s1")]
     assert np.isnan(scores["Theta"]["median_mae"])
     assert scores["Naive"]["median_mae"] >= 0
-
-
-def test_unknown_baseline_is_refused():
-    with pytest.raises(ValueError, match=r"baseline.*'arima'.*ets, sarima, theta"):
-        CompareConfig(data="x.csv", out="x", baselines=("arima",))
