@@ -74,8 +74,7 @@ class DataAndTrainingOptions:
     level: str = "last"
     skip: int = 2
     season_encoding: str = "circuit"
-    season_terms: int = 3
-    season_reps: int = 3
+    season_terms: int = 5
     seasonal_lags: bool = False
     decoder: str = "steps"
     strategy: str = "direct"

@@ -224,11 +224,10 @@ OPTIONS: dict[str, Option] = {
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
     "season_encoding": Option(
-        "How the model sees the season: a circuit of the phase, sines and cosines, or a table with a number per step.",
+        "How the model sees the season: a circuit per harmonic, sines and cosines, or a table with a number per step.",
         Choice(SEASON_ENCODINGS),
     ),
-    "season_terms": Option("Channels of the season's circuits, or harmonics of every season.", Whole(1, 64)),
-    "season_reps": Option("Times that the season's circuits read the phase: their whole frequencies.", Whole(1, 64)),
+    "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
     "decoder": Option(
         "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
