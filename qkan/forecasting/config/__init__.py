@@ -7,9 +7,9 @@ from qkan.forecasting.config.configs import (
     context_steps,
     without_effect,
 )
+from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
-    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     EXPORT_FORMATS,
@@ -20,12 +20,13 @@ from qkan.forecasting.config.options import (
     OPTIONS,
     PRECISIONS,
     PROCESSES,
-    STATISTICAL_BASELINES,
     STRATEGIES,
     TREATMENTS,
 )
 
 __all__ = [
+    "BASELINE_NAMES",
+    "BASELINE_PACKAGES",
     "CALENDAR",
     "CELLS",
     "CELL_NAMES",
@@ -38,12 +39,12 @@ __all__ = [
     "OPTIONS",
     "PRECISIONS",
     "PROCESSES",
-    "STATISTICAL_BASELINES",
     "STRATEGIES",
     "TREATMENTS",
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
     "context_steps",
+    "model_name",
     "without_effect",
 ]

@@ -25,6 +25,7 @@ from qkan.forecasting.config.kinds import (
     Split,
     Whole,
 )
+from qkan.forecasting.config.names import BASELINE_NAMES
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
@@ -33,20 +34,6 @@ circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
 LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
 """Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
 season (CycleNet), and one of the periods of the season (SparseTSF)."""
-
-CELL_NAMES: dict[str, str] = {
-    "qkan": "QKAN-LSTM",
-    "hqkan": "HQKAN-LSTM",
-    "lowrank": "low-rank LSTM",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "qlstm": "QLSTM",
-    "gr-kan": "GR-KAN-LSTM",
-    "linear": "linear map",
-    "cycle": "CycleNet",
-    "sparse": "SparseTSF",
-}
-"""What a trained model is called in columns of forecasts, tables and plots, by cell."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
@@ -109,14 +96,11 @@ cell."""
 
 RECURRENT_OPTIONS: frozenset[str] = frozenset(
     {
-        *("num_layers", "bias", "decoder", "order", "skip", "seasonal_lags"),
-        *("season_encoding", "season_terms", "season_reps"),
+        *("num_layers", "bias", "decoder", "order", "skip"),
+        *("seasonal_lags", "season_encoding", "season_terms"),
     }
 )
 """The options that have no effect on :data:`LINEAR_CELLS`, which are what they are called and nothing more."""
-
-STATISTICAL_BASELINES: tuple[str, ...] = ("ets", "sarima", "theta")
-"""Exponential smoothing, seasonal ARIMA and the theta method, which ``compare`` fits when asked to."""
 
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
@@ -161,6 +145,8 @@ class Option:
             self.kind.check(name, value)
 
 
+_SIMPLE = ("naive", "drift", "seasonal-naive", "seasonal-mean", "ridge")  # always there
+_ASKED = [name for name in BASELINE_NAMES if name not in _SIMPLE]
 _FEATURES = Several(
     Choice(tuple(CALENDAR), "choose from"), "names, each of them once", "name", item_name="calendar feature"
 )
@@ -169,7 +155,9 @@ _CELLS = Several(
     Choice((*CELLS, *LINEAR_CELLS)), "one or more values, each named once", "cell", item_name="cell", least=1
 )
 _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once", "whole number", "50,125,375", least=1)
-_BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
+_BASELINES = Several(
+    Choice(tuple(BASELINE_NAMES), "choose from"), "names, each of them once", "baseline", item_name="baseline"
+)
 
 OPTIONS: dict[str, Option] = {
     "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
@@ -264,12 +252,11 @@ OPTIONS: dict[str, Option] = {
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
     "season_encoding": Option(
-        "How the model sees the season: a circuit of the phase, sines and cosines, a table with a number per step, or "
+        "How the model sees the season: a circuit per harmonic, sines and cosines, a table with a number per step, or "
         "none: the phase is not an input.",
         Choice(SEASON_ENCODINGS),
     ),
-    "season_terms": Option("Channels of the season's circuits, or harmonics of every season.", Whole(1, 64)),
-    "season_reps": Option("Times that the season's circuits read the phase: their whole frequencies.", Whole(1, 64)),
+    "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
@@ -322,7 +309,7 @@ OPTIONS: dict[str, Option] = {
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
-        "Statistical baselines to fit beside the naive ones: ets, sarima, theta, separated by commas.", _BASELINES
+        f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
     ),
     "workers": Option(
         "Processes that train at the same time.  [default: one per core, at most 8]", Whole(1, 256), True

@@ -139,7 +139,6 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         seasons=config.seasons,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
-        season_reps=config.season_reps,
         seasonal_lags=config.seasonal_lags,
         decoder=config.decoder,
         order=config.order,

@@ -29,9 +29,9 @@ def test_ltsf_errors_are_standardised_over_all_channels_and_windows(wide, tmp_pa
     frame = run.predictions
     assert len(frame) == 2 * (20 - 4 + 1) * 4  # nothing is dropped
     deviation = frame["unique_id"].map({name: values[name][:72].std(ddof=0) for name in "ab"})
-    error = (frame["linear map"] - frame["y"]) / deviation
+    error = (frame["Linear"] - frame["y"]) / deviation
     wanted = {"mse": (error**2).mean(), "mae": error.abs().mean()}
-    assert run.metrics["protocol"]["linear map"] == pytest.approx(wanted, rel=1e-6)
+    assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
     assert set(run.metrics["protocol"]) == set(run.metrics["test"])
     assert load_run(tmp_path / "run").metrics["protocol"] == run.metrics["protocol"]
 
@@ -49,11 +49,11 @@ def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tm
     for name, values in train_values.items():
         own = frame[frame["unique_id"] == name]
         np.testing.assert_allclose(own["y"], test_values[name])
-        error = (own["linear map"] - own["y"]).abs()
+        error = (own["Linear"] - own["y"]).abs()
         mase.append(error.mean() / np.abs(np.diff(values)).mean())
-        smape.append((200 * error / (own["y"].abs() + own["linear map"].abs())).mean())
+        smape.append((200 * error / (own["y"].abs() + own["Linear"].abs())).mean())
     wanted = {"mase": np.mean(mase), "smape": np.mean(smape)}
-    assert run.metrics["protocol"]["linear map"] == pytest.approx(wanted, rel=1e-6)
+    assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(DataError, match="judges the 6 test values of every series, so horizon must be 6, got 5"):
         train(TrainConfig(data=config.data, protocol="m4", horizon=5, **_TINY), tmp_path / "other")
 
