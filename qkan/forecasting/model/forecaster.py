@@ -173,7 +173,7 @@ class RecurrentForecaster(nn.Module):
         if self.smoothing is not None:
             values = self.smoothing(values)
         known = self._known_of_targets(values, futr_exog)
-        predicted = values.new_zeros(len(values), self.horizon, self.quantiles)
+        predicted = values.new_zeros(values.shape[0], self.horizon, self.quantiles)
         if self.cell is not None:
             read = torch.cat([values[:, -window:, None], others], dim=2)
             predicted = self._said_by_cell(read, self._known_of_window(values, ahead, futr_exog), known)
@@ -206,7 +206,7 @@ class RecurrentForecaster(nn.Module):
             past, of_past = past[:, -MOST_PERIODS:], of_past[:, -MOST_PERIODS:]
         if self.positions is not None:
             of_past = nn.functional.pad(of_past, (0, _POSITIONS))
-            of_step = torch.cat([of_step, self.positions.expand(len(of_step), -1, -1)], dim=2)
+            of_step = torch.cat([of_step, self.positions.expand(of_step.shape[0], -1, -1)], dim=2)
         sequences = torch.cat([past, of_past], dim=2)
         if not self.decodes_steps:
             output, _ = cell(sequences)
@@ -223,7 +223,7 @@ class RecurrentForecaster(nn.Module):
 
     def _known_of_targets(self, values: Tensor, futr_exog: Tensor | None) -> Tensor:
         """What is known of every target step: (B, horizon, channels)."""
-        known = [values.new_zeros(len(values), self.horizon, 0) if futr_exog is None else self._encoded(futr_exog)]
+        known = [values.new_zeros(values.shape[0], self.horizon, 0) if futr_exog is None else self._encoded(futr_exog)]
         known += self._lags_of_targets(values)
         if self._counts_steps:
             position = torch.arange(self.horizon, device=values.device) / (self.horizon - 1)
