@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.recurrence.numba_cpu import Stepper
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.frozen import FrozenLayer
@@ -52,9 +53,11 @@ class _CellBase(HasBackend):
             RuntimeError: sizes or dtypes that do not fit.
         """
         name = type(self).__name__
-        for tensor in (input, *(hx or ())):
-            if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_nested:
-                raise not_dense(tensor, name)
+        if not isinstance(input, Tensor) or input.layout is not torch.strided or input.is_nested:
+            raise not_dense(input, name)
+        check_readable(input)
+        if hx is not None:
+            hx = sequence.check_states(hx, 2 if self.kind == "lstm" else 1, name)
         if input.dim() not in (1, 2):
             raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.size(-1) != self.input_size:

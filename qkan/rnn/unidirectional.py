@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from qkan.kan.jhcg import Affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, exporting, largest, tracing
-from qkan.kernels.common.tensors import autocast_dtype, without_autocast
+from qkan.kernels.common.tensors import autocast_dtype, check_readable, without_autocast
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import circuits_cpu
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
@@ -113,6 +113,7 @@ class UnidirectionalRNN(nn.Module):
             found = self._one_node(gates, x, layout, states)
             if found is not None:
                 return found
+        check_readable(x, *states, *self.parameters())
         joined = None if hooked else self._joined(x, states[0], backend)
         if joined is not None:
             return self._run(joined, x, layout, states, "numba", inputs=x.shape[1])
