@@ -54,7 +54,7 @@ def _reach(tensor: Tensor) -> int:
     if not tensor.numel():
         return 0
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return (tensor.storage_offset() + last + 1) * tensor.itemsize
+    return int((tensor.storage_offset() + last + 1) * tensor.itemsize)
 
 
 def check_readable(*tensors: Tensor | None) -> None:

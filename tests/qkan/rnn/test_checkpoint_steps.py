@@ -111,7 +111,9 @@ def test_normalized_parameters_and_two_walks(norm: Callable[..., nn.Module]) -> 
 def test_a_module_that_writes_while_it_walks_is_refused() -> None:
     """Its statistics would be counted twice, and the second walk would not be the first."""
     module = HQKANLSTM(3, 4, latent=nn.BatchNorm1d, latent_features=2, checkpoint_steps=2)
-    with pytest.raises(RuntimeError, match=r"writes to 'gates.latent.num_batches_tracked' .*; use checkpoint_steps=None"):
+    with pytest.raises(
+        RuntimeError, match=r"writes to 'gates.latent.num_batches_tracked' .*; use checkpoint_steps=None"
+    ):
         module(torch.randn(6, 2, 3))
     module.eval()
     module(torch.randn(6, 2, 3))[0].sum().backward()
