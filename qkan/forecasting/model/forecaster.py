@@ -20,7 +20,7 @@ class Surroundings(NamedTuple):
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none.
         seasons: Lengths of the seasons, in steps.
-        season_encoding, season_terms, season_reps: As of :class:`SeasonFeatures`.
+        season_encoding, season_terms: As of :class:`SeasonFeatures`.
         seasonal_lags: Whether values one season back are inputs, known in advance.
         decoder: ``last`` maps the cell's last output to all target steps; ``steps`` lets the cell read the last step of
             the window once for every target step, with what is known of that one and its position among them.
@@ -32,8 +32,7 @@ class Surroundings(NamedTuple):
     skip: int = 0
     seasons: tuple[int, ...] = ()
     season_encoding: str = "circuit"
-    season_terms: int = 3
-    season_reps: int = 3
+    season_terms: int = 5
     seasonal_lags: bool = False
     decoder: str = "last"
 
@@ -54,7 +53,7 @@ class Surroundings(NamedTuple):
 
     def features(self) -> SeasonFeatures:
         """Return new channels of the season."""
-        return SeasonFeatures(self.seasons, self.season_encoding, self.season_terms, self.season_reps)
+        return SeasonFeatures(self.seasons, self.season_encoding, self.season_terms)
 
 
 class RecurrentForecaster(nn.Module):
