@@ -240,6 +240,8 @@ class TrainConfig(DataAndTrainingOptions):
     def decided(self) -> TrainConfig:
         """Return the options with all decided that was left to the season, the window and the horizon.
 
+        An order of ``auto`` that means steps stays as it is.
+
         Raises:
             ValueError: the seasons are still to be found in the data, or the window does not fit the order.
         """
@@ -251,7 +253,8 @@ class TrainConfig(DataAndTrainingOptions):
         level = self.level
         if level == "auto":
             level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"
-        return replace(self, order=self.order if linear else order, segment=segment, level=level)
+        order = self.order if linear or order == "steps" else order
+        return replace(self, order=order, segment=segment, level=level)
 
     @property
     def model_name(self) -> str:

@@ -141,7 +141,7 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         season_terms=config.season_terms,
         seasonal_lags=config.seasonal_lags,
         decoder=config.decoder,
-        order=config.order,
+        order="steps" if config.segment is None else config.order,
         stride=config.segment or 1,
     )
 
