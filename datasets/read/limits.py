@@ -143,7 +143,23 @@ def read_parquet(path: Path) -> pd.DataFrame:
                 raise TooLargeError(f"it unpacks to {_too_much('table', most)}")
             batches.append(batch.cast(schema))
     table = pa.Table.from_batches(batches, schema)
-    return table.to_pandas()
+    try:
+        frame = table.to_pandas()
+    except (AttributeError, TypeError, KeyError, IndexError, RecursionError) as error:
+        # What pandas noted there for itself is JSON that it trusts.
+        raise ValueError(f"its notes for pandas are damaged: {error}") from error
+    for field in schema:
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            frame = _with_texts(frame, field.name)
+    return frame
+
+
+def _with_texts(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A column of bytes as texts, as other programs write them; what is no text stays what it is."""
+    if list(frame.columns).count(name) != 1:
+        return frame
+    texts = [cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else cell for cell in frame[name]]
+    return frame.assign(**{name: texts})
 
 
 def _size(batch: pa.RecordBatch) -> int:
