@@ -19,7 +19,7 @@ from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
 from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
-from qkan.datasets.read.limits import TooLargeError, open_text, read_parquet
+from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
 from qkan.datasets.read.sheets import check_workbook
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
 from qkan.datasets.series import DataError, Series, notice, shortened
@@ -174,6 +174,7 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
     ids = id_col or "unique_id"
     with open_text(path) as file:
         header = pd.read_csv(file, nrows=0, **form).columns
+    check_columns(len(header))
     if any("\0" in str(column) for column in header):
         raise ValueError("its first line has zero bytes, as text in UTF-16 does")
     with open_text(path) as file:
