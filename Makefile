@@ -20,8 +20,8 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series (runs/demo, runs/demo-lstm), and compare
-	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
-	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
+	$(BIN)/qkan train lstm --data telecom --cell lstm --hidden-size 3 --out runs/demo-lstm --overwrite
+	$(BIN)/qkan train lstm --data telecom --hidden-size 2 --out runs/demo --overwrite
 	$(BIN)/qkan evaluate runs/demo runs/demo-lstm
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
