@@ -43,10 +43,11 @@ def _documented(config: type[_Config]) -> type[_Config]:
 class DataAndTrainingOptions:
     """The options that one training run and a comparison share; :data:`OPTIONS` says what each means and allows.
 
-    Losses are those of scaled values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile, the
-    forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the choice of
-    :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the validation loss while
-    the rate is high, so a small ``patience`` stops before the rate comes down. No ``series`` named keeps all of them.
+    Losses are those of scaled values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile,
+    the forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the
+    choice of :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the
+    validation loss while the rate is high, so by default (``patience`` of ``None``) training goes to the end of the
+    cycle and takes the best epoch. No ``series`` named keeps all of them.
 
     Raises:
         ValueError: a value is out of its range or of the wrong type.
@@ -83,7 +84,7 @@ class DataAndTrainingOptions:
     level: str = "auto"
     skip: int = 2
     season_encoding: str = "circuit"
-    season_terms: int = 5
+    season_terms: int = 6
     seasonal_lags: bool = False
     decoder: str = "steps"
     order: str = "auto"
@@ -96,7 +97,7 @@ class DataAndTrainingOptions:
     levels: tuple[float, ...] = ()
     epochs: int = 30
     batch_size: int | None = None
-    patience: int = 20
+    patience: int | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:

@@ -291,7 +291,11 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
-    "patience": Option("Stop after this many epochs without a lower validation loss.", Whole(1, 100_000)),
+    "patience": Option(
+        "Stop after this many epochs without a lower validation loss.  [default: train all epochs, take the best]",
+        Whole(1, 100_000),
+        True,
+    ),
     "seed": Option("Seed of the initial weights and of the order of the windows.", Whole(0, 2**32 - 1)),
     "precision": Option(
         "What training computes in; bf16-mixed and 16-mixed keep weights in 32 bits, 16-mixed needs CUDA.",

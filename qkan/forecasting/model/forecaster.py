@@ -50,7 +50,7 @@ class Surroundings(NamedTuple):
     skip: int = 0
     seasons: tuple[int, ...] = ()
     season_encoding: str = "circuit"
-    season_terms: int = 5
+    season_terms: int = 6
     seasonal_lags: bool = False
     decoder: str = "last"
     order: str = "steps"

@@ -104,7 +104,7 @@ def _applies(config: TrainConfig, name: str) -> bool:
         return config.horizon > 1
     if name in ("devices", "num_nodes", "shards"):
         return config.processes > 1 or config.shards > 1
-    return name != "patience" or config.split[1] > 0
+    return name != "patience" or (config.patience is not None and config.split[1] > 0)
 
 
 def _shared(name: str, value: Any) -> Any:
