@@ -90,6 +90,7 @@ class DataAndTrainingOptions:
     order: str = "auto"
     segment: int | None = None
     gate: bool = True
+    dropout: float = 0.0
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"

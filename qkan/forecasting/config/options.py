@@ -17,6 +17,7 @@ from qkan.forecasting.config.kinds import (
     LEVEL,
     NAMES,
     RATE,
+    SHARE,
     TEXT,
     Choice,
     Kind,
@@ -258,6 +259,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
     ),
