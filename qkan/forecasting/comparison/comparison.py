@@ -95,7 +95,7 @@ def compare(
             write_json(out / _ENVIRONMENT, describe_environment(device))
         _train_missing(out, config, data, points, records, progress)
         fitting = Fitting(trials=config.trials, workers=workers.processes_of(config))
-        baselines, failures = score_baselines(data, (*PLAIN, *config.baselines), fitting)
+        baselines, failures = score_baselines(data, (*PLAIN, *config.baselines), fitting, config.protocol)
         none = without_mase(mase_scale(data))
         comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures, none)
     progress.finish()

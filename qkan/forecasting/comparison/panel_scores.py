@@ -18,6 +18,7 @@ from qkan.forecasting.baselines.tables import failure_table, forecast_part
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
 from qkan.forecasting.evaluation.frames import KEYS
 from qkan.forecasting.evaluation.metrics import Scores, accuracy, score
+from qkan.forecasting.evaluation.protocols import official_scores
 from qkan.forecasting.evaluation.window_frame import window_frame
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ def _scores(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict[str
 
 
 def score_baselines(
-    data: ForecastData, names: Sequence[str] = PLAIN, fitting: Fitting | None = None
+    data: ForecastData,
+    names: Sequence[str] = PLAIN,
+    fitting: Fitting | None = None,
+    protocol: str | None = None,
 ) -> tuple[Scores, list[dict[str, Any]]]:
     """Return the test metrics of baselines that are fitted on the training part.
 
@@ -77,6 +81,7 @@ def score_baselines(
         data: The windows.
         names: As of :func:`qkan.forecasting.baselines.fit_baselines`.
         fitting: How they are fitted.
+        protocol: Whose errors are given, too.
 
     Returns:
         metrics by name, with those of :func:`panel_scores` where there are several series, and what could not be
@@ -88,7 +93,9 @@ def score_baselines(
         own.name: (forecast_part(own, whole, "validation").mean, forecast_part(own, whole, "test").mean)
         for own in fitted
     }
-    scores = score(data, {name: both[1] for name, both in forecasts.items()})
+    tested = {name: both[1] for name, both in forecasts.items()}
+    scores, official = score(data, tested), official_scores(protocol, data, tested)
+    scores = {name: {**own, **official.get(name, {})} for name, own in scores.items()}
     if len(data.ids) > 1:
         for name, more in panel_scores(whole, forecasts).items():
             scores[name] = {**scores[name], **more}
