@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from qkan.datasets.series import DataError, shown
+from qkan.datasets.errors import DataError, shown
 from qkan.datasets.steps import (
     day_of,
     days_in,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import refuse_cell
 from qkan.datasets.read.frequency import ROW_ORDER
-from qkan.datasets.series import DataError, notice, shortened
 from qkan.datasets.table_form import Clock
 
 THE_INDEX = "the index"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.errors import DataError
+from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import day_of, month_of, step_size
 
 _MONDAY = np.datetime64("1970-01-05")

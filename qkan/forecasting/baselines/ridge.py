@@ -42,7 +42,7 @@ class RidgeBaseline:
         self.seasons = tuple(season for season in series.season if 2 * season <= longest)
         self.lags = min(MOST_LAGS, data.window)
         self.values = data.train.values[:, 0].astype(np.float64)
-        ahead = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons)]
+        ahead = _without_codes(data)
         phases = season_phases(series, series.times, self.seasons).astype(np.float64)
         waves = [
             wave(turn * phases[:, place])
@@ -109,3 +109,12 @@ class RidgeBaseline:
         held, truth = self._features(validation, step), self.values[validation + step] - self.values[validation - 1]
         errors = [np.abs(held @ weights - truth).mean() for weights in found]
         return found[int(np.argmin(errors))]
+
+
+def _without_codes(data: ForecastData) -> np.ndarray:
+    """What is known in advance but the phases, with a channel for every name of a category: (rows, channels)."""
+    known, sizes = data.train.futr_exog, [len(names) for names in data.scaler.categories.values()]
+    end = known.shape[1] - len(data.seasons)
+    begin = end - len(sizes)
+    names = [known[:, [begin + place]] == np.arange(size) for place, size in enumerate(sizes)]
+    return np.concatenate([known[:, :begin], *names], axis=1)

@@ -55,6 +55,9 @@ class DataAndTrainingOptions:
     series: tuple[str, ...] = ()
     past_cols: tuple[str, ...] = ()
     future_cols: tuple[str, ...] = ()
+    static_cols: tuple[str, ...] = ()
+    category_cols: tuple[str, ...] = ()
+    category_sizes: tuple[int, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
     freq: str | None = None
@@ -137,8 +140,9 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: future covariates, calendar features and one phase a season."""
-        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
+        """Input channels that are known in advance: covariates, calendar features, categories, one phase a season."""
+        covariates = len(self.future_cols) + len(self.static_cols) + len(self.category_cols)
+        return covariates + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
 
     @property
     def channels(self) -> int:

@@ -101,12 +101,14 @@ class Option:
         kind: What values it allows.
         optional: Whether ``None`` is allowed too.
         flags: Further names on the command line.
+        computed: Whether it follows from the data, and is not asked for.
     """
 
     help: str
     kind: Kind
     optional: bool = False
     flags: tuple[str, ...] = ()
+    computed: bool = False
 
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
@@ -173,6 +175,15 @@ OPTIONS: dict[str, Option] = {
         "Covariates of the file known in advance; for the steps to predict, the file goes on with rows without a "
         "value.",
         COLUMNS,
+    ),
+    "static_cols": Option("Columns with one value for every series, numbers or names, separated by commas.", COLUMNS),
+    "category_cols": Option(
+        "Columns of names that may change with time and are known in advance, separated by commas; one that never "
+        "changes in a series stays as it is.",
+        COLUMNS,
+    ),
+    "category_sizes": Option(
+        "How many names every category has.", Several(Whole(1, 100_000), "sizes", "size", twins=True), computed=True
     ),
     "calendar": Option(
         f"Features of the time, known in advance, separated by commas: {', '.join(CALENDAR)}.", _FEATURES

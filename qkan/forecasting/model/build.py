@@ -118,6 +118,7 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         config.futr_exog_channels,
         level=config.level,
         skip=config.skip,
+        category_sizes=config.category_sizes,
         seasons=config.seasons,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from qkan.forecasting.config import context_steps
-from qkan.forecasting.model.parts import Level, SeasonFeatures, Skip, season_channels
+from qkan.forecasting.model.parts import (
+    CategoryFeatures,
+    Level,
+    SeasonFeatures,
+    Skip,
+    category_channels,
+    season_channels,
+)
 
 
 class Surroundings(NamedTuple):
@@ -16,7 +23,9 @@ class Surroundings(NamedTuple):
 
     Attributes:
         window: Steps that the cell and the skip read; the inputs may begin earlier, for seasonal lags.
-        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar and one phase a season.
+        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, one code a category
+            and one phase a season.
+        category_sizes: How many names every category has.
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none.
         seasons: Lengths of the seasons, in steps.
@@ -28,6 +37,7 @@ class Surroundings(NamedTuple):
 
     window: int
     futr_exog_channels: int = 0
+    category_sizes: tuple[int, ...] = ()
     level: str = "none"
     skip: int = 0
     seasons: tuple[int, ...] = ()
@@ -50,7 +60,9 @@ class Surroundings(NamedTuple):
         """Return how many numbers are known of every target step."""
         features = season_channels(self.seasons, self.season_encoding, self.season_terms)
         lags = len(self.seasons) if self.seasonal_lags else 0
-        return self.futr_exog_channels - len(self.seasons) + features + lags + self.decodes_steps(horizon)
+        others = self.futr_exog_channels - len(self.seasons) - len(self.category_sizes)
+        names = category_channels(self.category_sizes)
+        return others + names + features + lags + self.decodes_steps(horizon)
 
     def features(self) -> SeasonFeatures:
         """Return new channels of the season."""
@@ -82,6 +94,7 @@ class RecurrentForecaster(nn.Module):
         self.decodes_steps = around.decodes_steps(horizon)
         self.head = nn.Linear(hidden_size, quantiles if self.decodes_steps else horizon * quantiles)
         self.season = around.features() if around.seasons else None
+        self.categories = CategoryFeatures(around.category_sizes) if around.category_sizes else None
         self.skip: Skip | None = None
         if around.skip:
             self.skip = Skip(around.window, horizon, around.skip, last_is_zero=around.level == "last")
@@ -147,11 +160,15 @@ class RecurrentForecaster(nn.Module):
         return self.head(output[:, -1]).view(batch, steps, self.quantiles)
 
     def _encoded(self, channels: Tensor) -> Tensor:
-        """Channels (B, steps, n) with features of the season in place of its phases, which come last."""
-        if self.season is None:
-            return channels
-        seasons = len(self.around.seasons)
-        return torch.cat([channels[..., :-seasons], self.season(channels[..., -seasons:])], dim=2)
+        """Channels (B, steps, n) with features in place of the codes of categories and the phases, which come last."""
+        end, encoded = channels.shape[-1] - len(self.around.seasons), []
+        if self.season is not None:
+            encoded.append(self.season(channels[..., end:]))
+        if self.categories is not None:
+            begin = end - len(self.around.category_sizes)
+            encoded.insert(0, self.categories(channels[..., begin:end]))
+            end = begin
+        return torch.cat([channels[..., :end], *encoded], dim=2) if encoded else channels
 
     def _lags_of_window(self, values: Tensor) -> list[Tensor]:
         """Values one season before the step after every step of the window: (B, window, 1) for every season."""
