@@ -59,7 +59,7 @@ class DayList:
         Monday to Friday have an alias of pandas.
         """
         found, dates = list[DayList](), pd.DatetimeIndex(times)
-        week = np.unique(dates.dayofweek)
+        week = np.unique(dates.day_of_week)
         if 1 < len(week) < 7 and list(week) != [0, 1, 2, 3, 4] and np.diff(times).max() <= np.timedelta64(7, "D"):
             found.append(cls("week", tuple(map(int, week))))
         last = dates.is_month_end & (dates.day < 31)

@@ -309,7 +309,7 @@ def _calendar_guesses(timeline: Timeline) -> list[str]:
         guesses = [pd.infer_freq(part) for part in (times, times[:_PROBE], times[-_PROBE:])]
     found = [to_offset(guess).freqstr for guess in guesses if guess is not None]
     listed = [days.alias for days in DayList.guess(own)]
-    listed += ["B"] * bool((times.dayofweek < 5).all())
+    listed += ["B"] * bool((times.day_of_week < 5).all())
     return list(dict.fromkeys([*found, *_twice_a_month(own), *_every_few_months(own), *_last_weekday(own), *listed]))
 
 
@@ -326,7 +326,7 @@ def _twice_a_month(times: np.ndarray) -> list[str]:
 def _last_weekday(times: np.ndarray) -> list[str]:
     """The frequency of the last Friday, or another day of the week, of every month."""
     dates = pd.DatetimeIndex(times)
-    if dates.dayofweek.nunique() != 1 or not (day_of(times) > days_in(month_of(times)) - 7).all():
+    if dates.day_of_week.nunique() != 1 or not (day_of(times) > days_in(month_of(times)) - 7).all():
         return []
     return [f"LWOM-{dates[0].day_name()[:3].upper()}"]
 
