@@ -67,7 +67,7 @@ class DayList:
         if last.any():  # the last day listed is the highest that a month shows; a shorter month ends before it
             inner = [day for day in days if day <= 27]
             days = [*inner, max((int(day) for day in dates.day if day > 27), default=31)]
-        if 1 < len(days) <= _MOST_DAYS and (len(days) < 3 or days[-2] <= 27):
+        if 1 < len(days) <= _MOST_DAYS and days[-2] <= 27:
             found.append(cls("month", tuple(days)))
         return [days for days in found if len(times) >= _REPEATS * len(days.days)]
 

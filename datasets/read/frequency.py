@@ -12,6 +12,7 @@ from pandas.tseries.frequencies import to_offset
 
 from qkan.datasets.day_lists import DayList
 from qkan.datasets.errors import DataError, shown
+from qkan.datasets.read.zones import HINT, may_be_clock_change
 from qkan.datasets.steps import (
     day_of,
     days_in,
@@ -269,10 +270,11 @@ def _has_gaps(timeline: Timeline, frequency: Any = None) -> bool:
 def _irregular(timeline: Timeline, first: int, reason: str, may_fill: bool) -> DataError:
     fill = ", or say how to fill gaps with missing='mask', 'interpolate' or 'zero'" if may_fill else ""
     before = max(first - 1, 0)
+    clocks = _of_clocks(timeline, first, timeline.steps(timeline.times.astype("int64"))[0])
     return DataError(
         f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
         f"{timeline.shown(before)}, {reason}; resample the data{fill}, or choose the order of the rows as the time "
-        f"with time_col={ROW_ORDER!r}"
+        f"with time_col={ROW_ORDER!r}{clocks}"
     )
 
 
@@ -289,6 +291,19 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
     raise DataError(
         f"{timeline.place(position)} is {timeline.shown(position)} and repeats the time of row "
         f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with id_col"
+        f"{_of_clocks(timeline, position, steps)}"
+    )
+
+
+def _of_clocks(timeline: Timeline, position: int, steps: np.ndarray) -> str:
+    """What to do where a position may be a change of clocks, for the end of a sentence; steps in nanoseconds."""
+    forward = steps[steps > 0]
+    if timeline.times.dtype.kind != "M" or timeline.clock.zone is not None or not forward.size:
+        return ""
+    return (
+        f"; if clocks change there, {HINT}"
+        if may_be_clock_change(timeline.times[position], _most_common(forward))
+        else ""
     )
 
 

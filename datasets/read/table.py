@@ -17,6 +17,7 @@ from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, gr
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.read.select import left_out
 from qkan.datasets.read.times import THE_INDEX, find_time_column, holds_dates, times_of
+from qkan.datasets.read.zones import AssumedZone
 from qkan.datasets.series import COLUMNS, TREATMENTS, Series
 from qkan.datasets.steps import natural_season
 from qkan.datasets.table_form import TableForm
@@ -37,6 +38,7 @@ class Columns:
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     time_format: str | None = None
+    time_zone: str | None = None
     static: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
 
@@ -50,12 +52,13 @@ class Columns:
         past_cols: Sequence[str] = (),
         future_cols: Sequence[str] = (),
         time_format: str | None = None,
+        time_zone: str | None = None,
         static_cols: Sequence[str] = (),
         category_cols: Sequence[str] = (),
     ) -> Columns:
         """The columns under the names of the options."""
-        static, category = tuple(static_cols), tuple(category_cols)
-        return cls(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols), time_format, static, category)
+        past, future, static, category = map(tuple, (past_cols, future_cols, static_cols, category_cols))
+        return cls(time_col, target_col, id_col, past, future, time_format, time_zone, static, category)
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -94,8 +97,9 @@ def series_from_frame(
 
     * ``time_col``: timestamps, periods, dates, ISO 8601 text, text of ``time_format``, or whole numbers (steps, or
       dates such as 20240131). By default ``ds``, else the only one that holds times (a `DataNotice` says so), else the
-      order of the rows is the time; ``"rows"`` stands for that too. Times with a zone are kept on the clock on which
-      they are regular: see :class:`qkan.datasets.table_form.Clock`.
+      order of the rows is the time; ``"rows"`` stands for that too. Times of ``time_zone`` that do not name it are
+      told apart by their order where an hour comes twice, and come back as they were. Times with
+      a zone are kept on the clock on which they are regular: see :class:`qkan.datasets.table_form.Clock`.
     * ``target_col``: the values; by default ``y``, or else the only numeric column that is no covariate.
     * ``id_col``: tells several series apart; by default ``unique_id`` if there is one.
     * ``past_cols`` and ``future_cols``: covariates whose values are known up to now, and in advance.
@@ -217,7 +221,8 @@ def future_frame(
     else:
         raise DataError(f"{label!r} has no id column {id_col!r}; it must say which of the series each row belongs to")
     clock = None if series.frequency is None else form.clock
-    times = times_of(frame[time_col], time_col, format=form.read_as or form.format, clock=clock)
+    zone = None if form.assumed_zone is None else AssumedZone(form.assumed_zone, pd.factorize(ids)[0])
+    times = times_of(frame[time_col], time_col, format=form.read_as or form.format, clock=clock, zone=zone)
     values = {"unique_id": ids, "ds": times.values}
     names: dict[str, tuple[str, ...]] = {}
     for name in (*series.future, *(own for own in series.categories if own in frame.columns)):
@@ -296,8 +301,9 @@ def _rows(
     if columns.time is None:
         ds = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
     else:
-        times = times_of(frame[columns.time], columns.time, format=columns.time_format)
-        form = replace(form, times=times.dtype, clock=times.clock)
+        zone = None if columns.time_zone is None else AssumedZone(columns.time_zone, codes)
+        times = times_of(frame[columns.time], columns.time, format=columns.time_format, zone=zone)
+        form = replace(form, assumed_zone=columns.time_zone, times=times.dtype, clock=times.clock)
         form = replace(form, time_col="ds" if columns.time == THE_INDEX else columns.time)
         form = replace(form, format=times.format, read_as=columns.time_format)
         sorted_order = np.lexsort((times.values, codes))

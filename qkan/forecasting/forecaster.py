@@ -299,7 +299,7 @@ class Forecaster:
             return with_season(series, self.config.season)
 
     def _columns(self, *, to_predict: bool = False) -> dict[str, Any]:
-        names = ("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols")
+        names = ("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols")
         groups = ("static_cols", "category_cols")  # the training says which of them hold names
         trained = self.config if self._run is None or not to_predict else self._run.config
         own = {name: getattr(self.config, name) for name in names}

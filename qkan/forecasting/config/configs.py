@@ -47,6 +47,7 @@ class DataAndTrainingOptions:
     data: str
     time_col: str | None = None
     time_format: str | None = None
+    time_zone: str | None = None
     sep: str | None = None
     decimal: str | None = None
     encoding: str | None = None

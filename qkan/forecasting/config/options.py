@@ -151,6 +151,12 @@ OPTIONS: dict[str, Option] = {
         TEXT,
         True,
     ),
+    "time_zone": Option(
+        "Zone of times that name none, such as Europe/Rome: an hour that comes twice when clocks are put back is told "
+        "apart by its order.",
+        TEXT,
+        True,
+    ),
     "sep": Option(
         "What stands between the columns of a CSV file, such as ';' or tab.  [default: found]", CHARACTER, True
     ),

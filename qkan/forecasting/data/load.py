@@ -46,6 +46,7 @@ def load_series_of(
         frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
         time_col=config.time_col,
         time_format=config.time_format,
+        time_zone=config.time_zone,
         sep=config.sep,
         decimal=config.decimal,
         encoding=config.encoding,
