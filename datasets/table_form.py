@@ -54,8 +54,9 @@ class Clock:
     def wall_is_regular(wall: pd.DatetimeIndex, utc: pd.DatetimeIndex) -> bool:
         """Whether moments are more regular on the wall than in UTC.
 
-        A wall that shows one time for two moments is no clock for them. They are on the one that shows fewer steps of another size than the usual one; if both show as many, on the
-        one that shows fewer times of day; else on the wall for steps of days, in UTC for shorter ones.
+        A wall that shows one time for two moments is no clock for them. They are on the one that shows fewer steps of
+        another size than the usual one; if both show as many, on the one that shows fewer times of day; else on the
+        wall for steps of days, in UTC for shorter ones.
         """
         if wall.nunique() < utc.nunique():
             return False
