@@ -8,12 +8,15 @@ from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_seri
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.errors import DataError, DataNotice, notice
 from qkan.datasets.read import (
+    PROTOCOLS,
     as_pandas,
     first_values,
     future_frame,
     keep_series,
     left_out,
     like,
+    m4_season,
+    protocol_series,
     read_future,
     read_series,
     series_from_frame,
@@ -22,6 +25,7 @@ from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
+    FixedBorders,
     ForecastData,
     LastSteps,
     Scaler,
@@ -36,9 +40,11 @@ from qkan.datasets.windows import (
 
 __all__ = [
     "CALENDAR",
+    "PROTOCOLS",
     "SPECS",
     "DataError",
     "DataNotice",
+    "FixedBorders",
     "ForecastData",
     "LastSteps",
     "Scaler",
@@ -59,11 +65,13 @@ __all__ = [
     "left_out",
     "like",
     "load_series",
+    "m4_season",
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
     "notice",
     "plot_series",
+    "protocol_series",
     "read_future",
     "read_series",
     "resolve_series",

@@ -163,7 +163,7 @@ class Scaler:
             categories = {str(name): tuple(map(str, own)) for name, own in dict(state.get("categories", {})).items()}
         except DataError:
             raise
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
         return cls(kind, ids, offset, scale, covariates, categories)
 

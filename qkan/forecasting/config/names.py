@@ -14,6 +14,9 @@ CELL_NAMES: dict[str, str] = {
     "gru": "GRU",
     "qlstm": "QLSTM",
     "gr-kan": "GR-KAN-LSTM",
+    "linear": "Linear",
+    "cycle": "CycleNet",
+    "sparse": "SparseTSF",
 }
 """Names of trained models by cell."""
 
@@ -26,8 +29,22 @@ BASELINE_NAMES: dict[str, str] = {
     "ets": "ETS",
     "sarima": "SARIMA",
     "theta": "Theta",
+    "lightgbm": "LightGBM",
+    "autoarima": "AutoARIMA",
+    "autoets": "AutoETS",
+    "mstl": "MSTL",
+    "dlinear": "DLinear",
+    "nhits": "NHITS",
+    "patchtst": "PatchTST",
 }
 """Names of baselines by the word that asks for them; those of a season have its length behind the name."""
+
+BASELINE_PACKAGES: dict[str, tuple[str, str]] = {
+    "lightgbm": ("lightgbm", "baselines"),
+    **dict.fromkeys(("autoarima", "autoets", "mstl"), ("statsforecast", "baselines")),
+    **dict.fromkeys(("dlinear", "nhits", "patchtst"), ("neuralforecast", "neuralforecast")),
+}
+"""The package that a baseline needs beyond those of qkan, and the extra that installs it."""
 
 
 def model_name(asked: str, season: int | None = None) -> str:
