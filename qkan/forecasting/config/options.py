@@ -225,7 +225,9 @@ OPTIONS: dict[str, Option] = {
     "latent_features": Option("Width of the bottleneck (hqkan, lowrank, gr-kan).", Whole(1, 1024)),
     "preact_trainable": Option("Train a weight and a bias for each reading of the input (qkan, hqkan).", FLAG),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]", TEXT, True
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+        Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
+        True,
     ),
     "group": Option(
         "Circuits: edge (one per edge, as published), input (one per input), or how many are shared (qkan).", GROUP

@@ -72,7 +72,7 @@ SOUND: dict[str, tuple[str, ...]] = {
     "--seed": ("0", "4294967295"),
     "--precision": ("32-true", "64-true", "bf16-mixed"),
     "--devices": ("1",),
-    "--shards": ("1", "2", "3"),
+    "--shards": ("1", "2"),
     "--device": ("cpu", "auto"),
     "--calendar": ("hour", "weekday,month", "monthday,yearday,weekend,minute"),
     "--missing": ("refuse", "mask", "interpolate", "zero"),
@@ -117,6 +117,8 @@ RISKY: dict[str, tuple[str, ...]] = {
     "--encoding": ("utf-16", "klingon"),
     "--latent-features": ("3",),
     "--qubits": ("2",),
+    "--shards": ("3",),
+    "--base-activation": ("None", "sigmoid"),
 }
 
 PREDICT: dict[str, tuple[str, ...]] = {
