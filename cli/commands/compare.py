@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from qkan.forecasting import Comparison
 
 _SHOWN = (
-    *("model", "parameters", "MAE", "MSE", "R2", "MASE", "median MAE", "coverage of 90 %"),
-    *("training s", "prediction s", "against the best baseline"),
-    *("parameters vs LSTM", "MAE vs LSTM", "MSE vs LSTM"),
+    *("model", "parameters", "MAE", "MSE", "MASE", "median MAE", "coverage of 90 %"),
+    *("training s", "prediction s", "vs best baseline"),
+    *("parameters vs LSTM", "MAE vs LSTM"),
 )
 
 

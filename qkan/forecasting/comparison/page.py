@@ -62,9 +62,9 @@ def comparison_page(
         "A star marks a choice at the edge of these rates. LSTM and GRU are PyTorch's and count both of their "
         "bias vectors. Seconds are those of one training and of forecasting one test part, on a machine that other "
         "runs shared; baselines took as many trials (regressions and trees: settings by the validation error; "
-        "statistical models: forms by AIC). The last column tests the absolute errors against those of the baseline with the "
-        "smallest test error, by Diebold and Mariano: better or worse at 5 %, else level. The fronts of the "
-        "plot describe test errors and choose nothing.\n",
+        "statistical models: forms by AIC). The column of the best baseline tests the absolute errors against "
+        "those of the baseline with the smallest test error, by Diebold and Mariano: better or worse at 5 %, "
+        "else level. The fronts of the plot describe test errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
         *([f"{none} of {len(series.ids)} series have no MASE: their training part repeats itself.\n"] if none else []),

@@ -223,7 +223,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "prediction s": optional(row, "predict_seconds", ".2f"),
         }
         if "verdict" in table:
-            text["against the best baseline"] = _verdict_text(row)
+            text["vs best baseline"] = _verdict_text(row)
         for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
             if f"{name}_change" in table:
                 change = optional(row, f"{name}_change", "+.1f")
