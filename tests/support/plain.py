@@ -1,4 +1,4 @@
-"""The defaults of a single layer, for networks: fixed frequencies, no weights behind the circuits, and a base branch."""
+"""The defaults of a single layer, for networks: fixed frequencies, no weights behind circuits, and a base branch."""
 
 from qkan.layers.options import LayerOptions
 
