@@ -20,8 +20,8 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series (runs/demo, runs/demo-lstm), and compare
-	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
-	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
+	$(BIN)/qkan train lstm --data telecom --cell lstm --hidden-size 3 --out runs/demo-lstm --overwrite
+	$(BIN)/qkan train lstm --data telecom --hidden-size 2 --out runs/demo --overwrite
 	$(BIN)/qkan evaluate runs/demo runs/demo-lstm
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
@@ -40,7 +40,7 @@ torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill training
 # timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
 # `make test`.
-test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers or neuralforecast, in .venv-ecosystem (6.6 GB)
+test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers, neuralforecast or statsforecast, in .venv-ecosystem (6.6 GB)
 	$(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
@@ -89,5 +89,5 @@ $(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
 	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
 	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --upgrade pip setuptools
-	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast]'
+	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast,baselines]'
 	touch $@

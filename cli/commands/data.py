@@ -9,6 +9,7 @@ import click
 
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_option
+from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +38,7 @@ def list_series() -> None:
     from rich.table import Table
 
     from qkan.cli.tables import make_console
-    from qkan.datasets import SPECS
+    from qkan.datasets import PROTOCOLS, SPECS
 
     table = Table(box=SIMPLE_HEAD)
     table.add_column("Name", no_wrap=True, style="bold")
@@ -49,6 +50,8 @@ def list_series() -> None:
         text = f"{escape(spec.summary)} [dim]({escape(spec.source)})[/dim]"
         table.add_row(spec.name, f"{spec.points:,}", spec.frequency or "1", seasons, text)
     make_console().print(table)
+    for name, text in PROTOCOLS.items():
+        click.echo(f"--data FILE --protocol {name}: {text}.")
     click.echo("milan: the squares of the Milan grid, after `qkan data import milan` (see its --help).")
 
 
@@ -129,8 +132,8 @@ def _numbers(series: Series) -> list[tuple[str, str]]:
     lags = [(1, "1 step"), *((season, f"season {season}") for season in series.season)]
     for lag, name in lags:
         rows.append((f"autocorrelation, {name}", _number(autocorrelation(series, lag), ".3f")))
-    for lag, name in lags:
-        title = "naive test MAE" if lag == 1 else f"seasonal naive test MAE, {name}"
+    for lag, _ in lags:
+        title = f"test MAE, {model_name('naive') if lag == 1 else model_name('seasonal-naive', lag)}"
         rows.append((title, _number(naive_test_mae(series, lag), ".6g")))
     return rows
 

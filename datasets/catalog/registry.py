@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from qkan.datasets.catalog import synthetic as oscillators
+from qkan.datasets.catalog.milan_24 import HOURS_A_DAY, HOURS_A_WEEK, milan_24
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
 from qkan.datasets.read import Columns, CsvForm, file_series, is_data_path, keep_series
@@ -73,6 +74,17 @@ _SPECS = (
         source="Weinberg, Brown and Stroud (2007), JASA 102; R package fpp3",
         licence="published with fpp3 (GPL-3); no separate licence of the values is known",
         session=SESSION,
+    ),
+    SeriesSpec(
+        "milan-24",
+        35_712,
+        "mobile traffic of 24 squares of Milan, 62 days from 2013-11-01: a panel",
+        milan_24,
+        frequency="h",
+        season=(HOURS_A_DAY, HOURS_A_WEEK),
+        unit="records per hour",
+        source="Telecom Italia, Open Big Data Challenge 2013, doi 10.7910/DVN/EGZHFV",
+        licence="Open Database License (ODbL) 1.0",
     ),
     _computed("damped-shm", 240, oscillators.damped_shm, "angular velocity of a damped pendulum", unit="rad/s"),
     _computed("bessel-j2", 256, oscillators.bessel_j2, "Bessel function J2 on [2, 100]"),

@@ -120,7 +120,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _separator(rows: list[str]) -> str:
-    if not rows:
+    if not rows or len(rows[0]) > csv.field_size_limit():  # which no field in it can then be longer than
         return ","
     counts = [len(next(csv.reader([rows[0]], delimiter=sep), [])) for sep in _SEPARATORS]
     if max(counts) == 1 and len(rows) > 1 and all(_COMMA.fullmatch(row) for row in rows[1:] if row.strip()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 import warnings
@@ -18,7 +19,8 @@ from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
 from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
-from qkan.datasets.read.limits import TooLargeError, check_unpacked, open_text, read_parquet
+from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
+from qkan.datasets.read.sheets import check_workbook
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
 from qkan.datasets.series import DataError, Series, notice, shortened
 
@@ -71,7 +73,7 @@ def file_series(
 ) -> Series:
     """`read_series` for columns that are one value; ``steps`` are as of `table_series`."""
     name = path.name[: -len(_suffix(path.name) or "")]
-    frame = _read(path, columns.id, form or CsvForm())
+    frame = read_table(path, columns.id, form)
     return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=steps)
 
 
@@ -102,7 +104,7 @@ def read_future(
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )
     id_col = id_col or series.form.id_col
-    frame = _read(path, id_col, CsvForm(sep, decimal, encoding))
+    frame = read_table(path, id_col, CsvForm(sep, decimal, encoding))
     return future_frame(frame, series, label=path.name, time_col=time_col, id_col=id_col)
 
 
@@ -110,7 +112,12 @@ def _suffix(name: str) -> str | None:
     return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def _read(path: Path, id_col: str | None, form: CsvForm) -> pd.DataFrame:
+def read_table(path: Path, id_col: str | None = None, form: CsvForm | None = None) -> pd.DataFrame:
+    """The table in a file as it stands there; values that are missing are NaN, and ids in ``id_col`` stay text.
+
+    Raises:
+        DataError: the file cannot be read, or has no rows.
+    """
     suffix = _suffix(path.name)
     shown = shortened(path)
     try:
@@ -131,7 +138,7 @@ def _read(path: Path, id_col: str | None, form: CsvForm) -> pd.DataFrame:
         if suffix == ".parquet":
             frame = _read_parquet(path)
         else:
-            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form)
+            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form or CsvForm())
     except UnicodeDecodeError as error:
         byte = f"0x{error.object[error.start]:02x}"
         raise DataError(
@@ -151,6 +158,7 @@ def _read(path: Path, id_col: str | None, form: CsvForm) -> pd.DataFrame:
         zlib.error,
         zipfile.BadZipFile,
         KeyError,
+        csv.Error,
     ) as error:
         reason = str(error).strip().split("\n")[0]
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
@@ -171,6 +179,7 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
     ids = id_col or "unique_id"
     with open_text(path) as file:
         header = pd.read_csv(file, nrows=0, **form).columns
+    check_columns(len(header))
     if any("\0" in str(column) for column in header):
         raise ValueError("its first line has zero bytes, as text in UTF-16 does")
     with open_text(path) as file:
@@ -227,10 +236,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_workbook(path: Path) -> pd.DataFrame:
     """The first sheet of a workbook; its unpacked size is limited like that of text."""
     require_release("openpyxl", "3.1", extra="xlsx")
-    with zipfile.ZipFile(path) as archive:
-        check_unpacked(sum(part.file_size for part in archive.infolist()))
-        if (part := archive.testzip()) is not None:
-            raise ValueError(f"its part {part!r} is damaged")
+    check_workbook(path)
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             names = book.sheet_names

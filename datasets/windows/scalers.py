@@ -144,7 +144,7 @@ class Scaler:
             }
         except DataError:
             raise
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
         return cls(kind, ids, offset, scale, covariates)
 

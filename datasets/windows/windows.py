@@ -111,6 +111,7 @@ class ForecastData:
         horizon: target steps of the test part.
         boundaries: end of the training and of the validation part of every series, int64, shape (series, 2).
         seasons: lengths of the seasons whose phases the inputs hold, in steps.
+        calendar: features of the time that the inputs hold.
     """
 
     series: Series
@@ -123,6 +124,7 @@ class ForecastData:
     horizon: int
     boundaries: np.ndarray
     seasons: tuple[int, ...] = ()
+    calendar: tuple[str, ...] = ()
 
     def part(self, name: Part) -> Windows:
         """The windows of the part called ``train``, ``validation`` or ``test``.
@@ -228,7 +230,17 @@ def make_forecast_data(
                 "use another split, or give more data"
             )
     return ForecastData(
-        series, series.ids, fitted, train, validation, test, window, horizon, boundaries, tuple(seasons)
+        series,
+        series.ids,
+        fitted,
+        train,
+        validation,
+        test,
+        window,
+        horizon,
+        boundaries,
+        tuple(seasons),
+        tuple(calendar),
     )
 
 

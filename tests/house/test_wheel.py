@@ -57,6 +57,13 @@ def test_data_and_type_marker_are_packaged(names: set[str]) -> None:
     assert own | {*(f"qkan/datasets/data/{name}" for name in data)} <= names
 
 
+def test_the_licence_of_the_shipped_database_is_among_the_licences_of_the_wheel(names: set[str], wheel: Path) -> None:
+    home = f"qkan_seq-{__version__}.dist-info"
+    assert {f"{home}/licenses/LICENSE", f"{home}/licenses/datasets/data/LICENSE.milan_24.txt"} <= names
+    with zipfile.ZipFile(wheel) as archive:
+        assert "License-Expression: Apache-2.0 AND ODbL-1.0\n" in archive.read(f"{home}/METADATA").decode()
+
+
 @pytest.mark.parametrize("folder", ["kernels", "datasets", "cli"])
 def test_no_folder_is_importable_at_the_top_level(folder: str, installed: Path) -> None:
     found = run(installed / "bin" / "python", "-c", f"import importlib.util as u; print(u.find_spec({folder!r}))")
@@ -87,6 +94,7 @@ def test_console_script_prints_what_is_installed(installed: Path) -> None:
     assert f"qkan-seq {__version__}" in " ".join(run(installed / "bin" / "qkan", "info").split())
 
 
-def test_installed_package_loads_its_telecom_series(installed: Path) -> None:
-    code = "from qkan.datasets import load_series; print(len(load_series('telecom').frame))"
-    assert run(installed / "bin" / "python", "-c", code).strip() == "27716"
+@pytest.mark.parametrize(("name", "points"), [("telecom", 27_716), ("milan-24", 35_712)])
+def test_installed_package_loads_the_series_that_it_ships(name: str, points: int, installed: Path) -> None:
+    code = f"from qkan.datasets import load_series; print(len(load_series({name!r}).frame))"
+    assert run(installed / "bin" / "python", "-c", code).strip() == str(points)

@@ -1,24 +1,32 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
-from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig, context_steps
+from qkan.forecasting.config.configs import (
+    CompareConfig,
+    DataAndTrainingOptions,
+    TrainConfig,
+    context_steps,
+    without_effect,
+)
+from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
-    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     EXPORT_FORMATS,
     FRAME,
     LEARNING_RATES,
+    LINEAR_CELLS,
     LOSSES,
     OPTIONS,
     PRECISIONS,
     PROCESSES,
-    STATISTICAL_BASELINES,
     STRATEGIES,
     TREATMENTS,
 )
 
 __all__ = [
+    "BASELINE_NAMES",
+    "BASELINE_PACKAGES",
     "CALENDAR",
     "CELLS",
     "CELL_NAMES",
@@ -26,15 +34,17 @@ __all__ = [
     "EXPORT_FORMATS",
     "FRAME",
     "LEARNING_RATES",
+    "LINEAR_CELLS",
     "LOSSES",
     "OPTIONS",
     "PRECISIONS",
     "PROCESSES",
-    "STATISTICAL_BASELINES",
     "STRATEGIES",
     "TREATMENTS",
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
     "context_steps",
+    "model_name",
+    "without_effect",
 ]

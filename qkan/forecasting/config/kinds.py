@@ -96,6 +96,13 @@ def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        return (_is(int, value) or _is(float, value)) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def _has_twins(values: tuple[object, ...]) -> bool:
     """Tell whether a value comes twice; values of a damaged file may have no hash."""
     return any(value in values[:place] for place, value in enumerate(values))
@@ -111,7 +118,7 @@ TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-em
 CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )
-NUMBER = Kind(lambda value: (_is(int, value) or _is(float, value)) and math.isfinite(value), "be a finite number")
+NUMBER = Kind(lambda value: _is_number(value), "be a finite number that float64 holds")
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
 LEVEL = AllOf(NUMBER, Kind(lambda value: 0 < value < 100, "lie between 0 and 100 %, both excluded (90 is 5 % to 95 %)"))
 DEVICE = AllOf(TEXT, Kind(_DEVICE.fullmatch, "be 'auto', 'cpu', 'cuda' or 'cuda:N'"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.config import CELL_OPTIONS, FRAME
+from qkan.forecasting.config import FRAME, without_effect
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
@@ -32,24 +32,20 @@ class RunFrames:
         model: Name of the run's model, a column of both frames.
         test: Cross-validation frame of the test part, with the model's own intervals if it was trained for some.
         validation: That of the validation part, to calibrate intervals with; empty if the split has none.
-        values: Columns unique_id, ds, y: everything, for the baselines.
+        windows: The data, for the baselines; its validation windows have the whole horizon.
         training: The same up to the end of each training part, for MASE; values that were filled are NaN.
-        seasons: Seasonal periods in steps, shortest first.
         mase_season: The one of them that MASE compares with; 1 if none fits.
         unit: Unit of y, empty if it has none.
-        horizon: Steps ahead.
     """
 
     name: str
     model: str
     test: pd.DataFrame
     validation: pd.DataFrame
-    values: pd.DataFrame
+    windows: ForecastData
     training: pd.DataFrame
-    seasons: tuple[int, ...]
     mase_season: int
     unit: str
-    horizon: int
 
 
 def frames_of(run: Run, data: str | Path | Series | None = None) -> RunFrames:
@@ -75,12 +71,10 @@ def frames_of(run: Run, data: str | Path | Series | None = None) -> RunFrames:
         model=model,
         test=_part(run, windows, "test", model),
         validation=_part(run, windows, "validation", model) if len(windows.validation) else pd.DataFrame(),
-        values=values,
+        windows=windows,
         training=training,
-        seasons=tuple(windows.series.season),
         mase_season=mase_season(windows),
         unit=windows.series.unit,
-        horizon=windows.horizon,
     )
 
 
@@ -104,13 +98,13 @@ def settings_of(run: Run) -> dict[str, str]:
 
 def _applies(config: TrainConfig, name: str) -> bool:
     """Tell whether an option had a part in the training."""
-    if any(name in own for own in CELL_OPTIONS.values()):
-        return name in CELL_OPTIONS[config.cell]
+    if name in without_effect(config.cell):
+        return False
     if name == "strategy":
         return config.horizon > 1
     if name in ("devices", "num_nodes", "shards"):
         return config.processes > 1 or config.shards > 1
-    return name != "patience" or config.split[1] > 0
+    return name != "patience" or (config.patience is not None and config.split[1] > 0)
 
 
 def _shared(name: str, value: Any) -> Any:

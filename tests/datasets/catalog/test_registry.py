@@ -4,6 +4,7 @@ from qkan.datasets import SPECS, DataError, available_series, load_series, resol
 
 NAMES = [
     "telecom",
+    "milan-24",
     "damped-shm",
     "bessel-j2",
     "delayed-quantum-control",
@@ -26,7 +27,7 @@ def test_all_series_are_listed_with_a_summary():
 def test_series_is_what_its_entry_announces(name):
     series, spec = load_series(name), SPECS[name]
     assert series.name == spec.name == name
-    assert series.ids == (name,)
+    assert len(series.ids) == (24 if name == "milan-24" else 1)
     assert len(series.frame) == spec.points
     announced = (spec.frequency, spec.season, spec.unit, spec.source, spec.licence, spec.summary, spec.session)
     assert announced == (
@@ -49,7 +50,7 @@ def test_loading_twice_gives_the_same_data(name):
 
 def test_unknown_name_is_answered_with_the_closest_one():
     with pytest.raises(
-        DataError, match=r"unknown data 'telcom' \(did you mean 'telecom'\?\); choose one of telecom, damped"
+        DataError, match=r"unknown data 'telcom' \(did you mean 'telecom'\?\); choose one of telecom, milan-24, damped"
     ):
         load_series("telcom")
 
