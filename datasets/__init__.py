@@ -25,6 +25,7 @@ from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
     FixedBorders,
+    Fold,
     ForecastData,
     LastSteps,
     Scaler,
@@ -44,6 +45,7 @@ __all__ = [
     "DataError",
     "DataNotice",
     "FixedBorders",
+    "Fold",
     "ForecastData",
     "LastSteps",
     "Scaler",

@@ -23,7 +23,6 @@ TREATMENTS = ("refuse", "mask", "interpolate", "zero")
 MAX_MAGNITUDE = 1e100
 """Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
 
-
 MIN_MAGNITUDE = 1e-100
 """A series whose values are all smaller than this, but not all zero, is refused: their squares would vanish."""
 
@@ -126,8 +125,7 @@ class Series:
         futr_exog: covariates known in advance, for the times after the last row of a series: columns ``unique_id``,
             ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
         form: how the user's table writes ids and times.
-        borders: where the training and the validation part end, if the protocol of a benchmark prescribes it: see
-            `qkan.datasets.windows.splits.FixedBorders`.
+        borders: as of `FixedBorders`, if the protocol of a benchmark prescribes the parts.
 
     Raises:
         DataError: the frame breaks one of the rules above.

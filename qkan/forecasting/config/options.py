@@ -313,6 +313,11 @@ OPTIONS: dict[str, Option] = {
     "seeds": Option("Training runs of every cell and size, with seeds 0, 1, ...", Whole(1, 100)),
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
+    "folds": Option(
+        "Origins to judge by: the training part grows from fold to fold, each is tuned on a validation part of its own "
+        "and tested on what comes next.",
+        Whole(1, 100),
+    ),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
