@@ -26,6 +26,7 @@ from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
     FixedBorders,
+    Fold,
     ForecastData,
     LastSteps,
     Scaler,
@@ -45,6 +46,7 @@ __all__ = [
     "DataError",
     "DataNotice",
     "FixedBorders",
+    "Fold",
     "ForecastData",
     "LastSteps",
     "Scaler",

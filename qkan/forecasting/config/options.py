@@ -242,7 +242,9 @@ OPTIONS: dict[str, Option] = {
     "latent_features": Option("Width of the bottleneck (hqkan, lowrank, gr-kan).", Whole(1, 1024)),
     "preact_trainable": Option("Train a weight and a bias for each reading of the input (qkan, hqkan).", FLAG),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]", TEXT, True
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+        Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
+        True,
     ),
     "group": Option(
         "Circuits: edge (one per edge, as published), input (one per input), or how many are shared (qkan).", GROUP
@@ -328,6 +330,11 @@ OPTIONS: dict[str, Option] = {
     "seeds": Option("Training runs of every cell and size, with seeds 0, 1, ...", Whole(1, 100)),
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
+    "folds": Option(
+        "Origins to judge by: the training part grows from fold to fold, each is tuned on a validation part of its own "
+        "and tested on what comes next.",
+        Whole(1, 100),
+    ),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
