@@ -13,7 +13,7 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo test coverage torture test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
+.PHONY: help demo test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,9 @@ test: $(STAMP) ## run all tests
 
 coverage: $(STAMP) ## run all tests and count the lines and branches they reach; less than 95 % fails
 	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report term:skip-covered --cov-fail-under 95
+
+test-builds: $(STAMP) ## compile the Triton kernels for three GPUs in twice as many cases as the suite does
+	TRITON_BUILDS=all $(BIN)/pytest tests/kernels -k triton_builds
 
 torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill trainings: 580 cases in two processes
 	PYTHONPATH=tests/support $(BIN)/python -m torture
