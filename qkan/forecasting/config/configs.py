@@ -140,8 +140,8 @@ class DataAndTrainingOptions:
                     f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
                     "columns, times and parts; leave one of them out"
                 )
-        if self.protocol == "ltsf" and self.scaler == DataAndTrainingOptions.scaler:
-            object.__setattr__(self, "scaler", "standard")
+        if self.scaler == DataAndTrainingOptions.scaler:  # errors weigh in the training as they do in the judgement
+            object.__setattr__(self, "scaler", {"ltsf": "standard", "m4": "change"}[self.protocol])
 
     @property
     def interval_levels(self) -> tuple[float, ...]:
@@ -300,11 +300,6 @@ class CompareConfig(DataAndTrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.protocol is not None and self.folds > 1:
-            raise ValueError(
-                f"folds={self.folds} has no effect with protocol={self.protocol!r}, which prescribes one test part; "
-                "leave one of them out"
-            )
         if self.tuning_seeds > self.seeds:
             raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
         if self.folds > 1 and self.protocol is not None:

@@ -39,7 +39,7 @@ season (CycleNet), and one of the periods of the season (SparseTSF)."""
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
-SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
+SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
@@ -302,7 +302,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
     "scaler": Option(
-        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes.",
+        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes, change by "
+        "the mean change over a season, the unit of MASE.",
         Choice(SCALERS),
     ),
     "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),

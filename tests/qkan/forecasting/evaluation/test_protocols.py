@@ -79,8 +79,3 @@ def test_what_a_protocol_prescribes_cannot_be_chosen(option):
     name, value = next(iter(option.items()))
     with pytest.raises(ValueError, match=re.escape(f"{name}={value!r} has no effect with protocol='ltsf'")):
         TrainConfig(data="x.csv", protocol="ltsf", **option)
-
-
-def test_a_protocol_has_one_test_part():
-    with pytest.raises(ValueError, match="folds=2 has no effect with protocol='m4'"):
-        CompareConfig(data="x.csv", protocol="m4", folds=2, out="o")
