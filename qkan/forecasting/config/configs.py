@@ -22,7 +22,8 @@ _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
 
 
 _OF_PROTOCOLS = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "freq", "missing", "split"),
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
 )
 """Options that the protocol of a benchmark leaves no choice of."""
 

@@ -159,6 +159,7 @@ def _around_nothing(config: TrainConfig) -> Surroundings:
         skip=min(config.window, config.trained_horizon),
         seasons=config.seasons,
         season_encoding="none",
+        category_sizes=config.category_sizes,
         order="periods" if config.cell == "sparse" else "steps",
         stride=config.segment or 1,
         cycle=config.cell == "cycle",
