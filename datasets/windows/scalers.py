@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
 KINDS = ("minmax", "standard", "robust", "none")
@@ -29,6 +29,7 @@ class Scaler:
         offset: one finite number per series, in the unit of the values.
         scale: one positive finite number per series, in the unit of the values.
         covariates: a scaler of the same kind and series for every covariate, by its name.
+        categories: the names that every column of names may hold; a code is a place among them.
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
@@ -39,6 +40,7 @@ class Scaler:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     covariates: Mapping[str, Scaler] = field(default_factory=dict)
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -101,7 +103,7 @@ class Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
         offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
-        return Scaler(self.kind, tuple(ids), offset, scale, covariates)
+        return Scaler(self.kind, tuple(ids), offset, scale, covariates, self.categories)
 
     def with_numbers_of(self, known: Scaler) -> Scaler:
         """The same scaler with the numbers of ``known`` for the series that it knows."""
@@ -113,13 +115,29 @@ class Scaler:
             )
 
         covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
-        return Scaler(
-            self.kind, self.ids, merged(self.offset, known.offset), merged(self.scale, known.scale), covariates
-        )
+        offset, scale = merged(self.offset, known.offset), merged(self.scale, known.scale)
+        return Scaler(self.kind, self.ids, offset, scale, covariates, known.categories)
+
+    def shared_with(self, known: Scaler, static: Sequence[str]) -> Scaler:
+        """The same scaler with what ``known`` has for all series alike: static covariates and categories."""
+        count = len(self.ids)
+        shared = {
+            name: Scaler(self.kind, self.ids, (own.offset[0],) * count, (own.scale[0],) * count)
+            for name, own in known.covariates.items()
+            if name in static
+        }
+        return replace(self, covariates={**self.covariates, **shared}, categories=known.categories)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""
-        state = {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}
+        state: dict[str, Any] = {
+            "kind": self.kind,
+            "ids": list(self.ids),
+            "offset": list(self.offset),
+            "scale": list(self.scale),
+        }
+        if self.categories:
+            state["categories"] = {name: list(own) for name, own in self.categories.items()}
         if not self.covariates:
             return state
         own = {name: {"offset": list(s.offset), "scale": list(s.scale)} for name, s in self.covariates.items()}
@@ -133,7 +151,7 @@ class Scaler:
             DataError: a key is missing or unknown, or a value is not what `to_dict` writes.
         """
         wanted = {"kind", "ids", "offset", "scale"}
-        if set(state) - {"covariates"} != wanted:
+        if set(state) - {"covariates", "categories"} != wanted:
             raise DataError(f"a scaler has the keys {sorted(wanted)}, not {sorted(state)}; write it with to_dict")
         try:
             kind, ids = str(state["kind"]), tuple(map(str, state["ids"]))
@@ -142,11 +160,12 @@ class Scaler:
                 str(name): cls(kind, ids, tuple(map(float, own["offset"])), tuple(map(float, own["scale"])))
                 for name, own in dict(state.get("covariates", {})).items()
             }
+            categories = {str(name): tuple(map(str, own)) for name, own in dict(state.get("categories", {})).items()}
         except DataError:
             raise
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
-        return cls(kind, ids, offset, scale, covariates)
+        return cls(kind, ids, offset, scale, covariates, categories)
 
 
 def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:

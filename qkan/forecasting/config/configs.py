@@ -57,6 +57,7 @@ class DataAndTrainingOptions:
     protocol: str | None = None
     time_col: str | None = None
     time_format: str | None = None
+    time_zone: str | None = None
     sep: str | None = None
     decimal: str | None = None
     encoding: str | None = None
@@ -65,6 +66,9 @@ class DataAndTrainingOptions:
     series: tuple[str, ...] = ()
     past_cols: tuple[str, ...] = ()
     future_cols: tuple[str, ...] = ()
+    static_cols: tuple[str, ...] = ()
+    category_cols: tuple[str, ...] = ()
+    category_sizes: tuple[int, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
     freq: str | None = None
@@ -167,8 +171,9 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: future covariates, calendar features and one phase a season."""
-        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
+        """Input channels that are known in advance: covariates, calendar features, categories, one phase a season."""
+        covariates = len(self.future_cols) + len(self.static_cols) + len(self.category_cols)
+        return covariates + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
 
     @property
     def channels(self) -> int:
@@ -275,8 +280,8 @@ class CompareConfig(DataAndTrainingOptions):
 
     Options of one cell only (``reps``, ``ansatz``, ...) go to the cells that have them. Learning rates are the first
     ``trials`` of :data:`LEARNING_RATES`, tried with the first ``tuning_seeds`` of the ``seeds``; the median validation
-    error chooses. A cell takes the largest hidden size that fits each of ``budget_params``. Every worker has one
-    thread, and the results do not depend on their number.
+    error chooses, in each of the ``folds`` by itself. A cell takes the largest hidden size that fits each of
+    ``budget_params``. Every worker has one thread, and the results do not depend on their number.
 
     Raises:
         ValueError: a value is out of its range.
@@ -288,6 +293,7 @@ class CompareConfig(DataAndTrainingOptions):
     tuning_seeds: int = 1
     trials: int = 3
     budget_params: tuple[int, ...] = (100, 200, 400)
+    folds: int = 1
     baselines: tuple[str, ...] = ()
     workers: int | None = None
 
@@ -295,6 +301,11 @@ class CompareConfig(DataAndTrainingOptions):
         super().__post_init__()
         if self.tuning_seeds > self.seeds:
             raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
+        if self.folds > 1 and self.protocol is not None:
+            raise ValueError(
+                f"folds={self.folds} cut the data anew, but protocol={self.protocol!r} says where its parts end; "
+                "leave out one of them"
+            )
         if self.split[1] == 0:
             raise ValueError(
                 f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share"
