@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from qkan.datasets.series import MAX_MAGNITUDE, DataError, shortened
+from qkan.datasets.errors import DataError, shortened
+from qkan.datasets.series import MAX_MAGNITUDE
 
 EXACT = 2**53
 """The largest magnitude up to which float64 holds every whole number."""
