@@ -133,6 +133,7 @@ CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )
 NUMBER = Kind(lambda value: _is_number(value), "be a finite number that float64 holds")
+SHARE = AllOf(NUMBER, Kind(lambda value: 0 <= value < 1, "be at least 0 and below 1"))
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
 LEVEL = AllOf(
     NUMBER, Kind(lambda value: 1 <= value < 100, "lie between 1 and 100 %, the latter excluded (90 is 5 % to 95 %)")

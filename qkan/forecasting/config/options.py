@@ -17,6 +17,7 @@ from qkan.forecasting.config.kinds import (
     LEVEL,
     NAMES,
     RATE,
+    SHARE,
     TEXT,
     Choice,
     Kind,
@@ -39,7 +40,7 @@ season (CycleNet), and one of the periods of the season (SparseTSF)."""
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
-SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
+SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
@@ -278,6 +279,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
     ),
@@ -301,7 +303,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
     "scaler": Option(
-        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes.",
+        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes, change by "
+        "the mean change over a season, the unit of MASE.",
         Choice(SCALERS),
     ),
     "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),
