@@ -25,6 +25,7 @@ from qkan.forecasting.config.kinds import (
     Several,
     Split,
     Whole,
+    plain,
 )
 from qkan.forecasting.config.names import BASELINE_NAMES
 
@@ -132,7 +133,7 @@ class Option:
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
         if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
-            return value
+            return plain(value)
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
