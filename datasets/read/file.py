@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
 from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
 from qkan.datasets.read.sheets import check_workbook
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
-from qkan.datasets.series import DataError, Series, notice, shortened
+from qkan.datasets.series import Series
 
 _LONGEST_REASON = 160  # characters of what another package says
 _SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xlsx")
@@ -99,7 +100,7 @@ def read_future(
         DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
     """
     path = Path(path)
-    if not series.future:
+    if not series.future and not series.categories:
         raise DataError(
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )

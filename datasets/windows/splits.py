@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 
 class Split(Protocol):

@@ -268,7 +268,11 @@ def test_no_numeric_column(write):
     ("value", "what"),
     [
         ("abc", "'abc', not a number; correct or drop it"),
-        ('"1,5"', "'1,5', not a number; correct it, or say that numbers have decimal commas with decimal=','"),
+        (
+            '"1,5"',
+            "'1,5', not a number; correct it, or say that numbers have decimal commas with decimal=',' where the file "
+            "is read",
+        ),
         (
             "",
             MISSING,
