@@ -131,6 +131,7 @@ class Forecaster:
         level: Sequence[float] | float | None = None,
         *,
         h: int | None = None,
+        intervals: str = "split",
         new_series: str = "refuse",
     ) -> Any:
         """Forecast the steps that follow every series.
@@ -144,6 +145,8 @@ class Forecaster:
                 errors on the validation part; ``None`` takes what the quantile loss trained.
             h: How many; ``None`` takes the ``horizon`` of the training. More of them are reached by feeding forecasts
                 back.
+            intervals: ``"adaptive"`` makes conformal intervals of the last errors on all values behind the training
+                part, so that coverage holds when the level has moved.
             new_series: ``"scale"`` forecasts series that the model was not fitted on, and other steps, too: each scaled
                 by its own last window. They have no conformal intervals.
 
@@ -163,7 +166,7 @@ class Forecaster:
         series = self._series if df is None else self._read(df, expected=run.data["frequency"])
         if futr_df is not None:
             series = self._with_future(series, futr_df)
-        table = predict(run, data=series, horizon=h, level=level, new_series=new_series)
+        table = predict(run, data=series, horizon=h, level=level, intervals=intervals, new_series=new_series)
         return (self._like if df is None else like(df))(series_of(run, series).form.in_own_words(table))
 
     def cross_validate(

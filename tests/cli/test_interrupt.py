@@ -3,6 +3,7 @@
 import errno
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def test_output_that_no_disk_takes_is_one_line(unbuffered: str) -> None:
 
 def test_a_standard_output_that_is_closed_is_nobody_elses_file(tmp_path: Path) -> None:
     """The next file to be opened would get its number, and what native code prints would go there."""
-    command = shlex.join([*QKAN, "data", "list"])
+    command = shlex.join([sys.executable, "-m", "qkan.cli", "data", "list"])
     done = subprocess.run(["sh", "-c", f"exec {command} >&-"], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 2
     assert done.stderr == "Error: cannot write to the standard output: Bad file descriptor\n"
