@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.data.load import as_cut, cut_windows, sized, with_season
+from qkan.forecasting.data.load import as_cut, cut_windows, series_of_frame, sized
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -262,28 +262,16 @@ class Forecaster:
 
     def _read(self, df: Any, *, expected: str | None = None) -> Series:
         """The series of a frame; with ``expected``, those to predict, whose step is checked against the run's."""
-        from qkan.datasets import series_from_frame
-
         frequency = None if self._run is not None and expected is not None else self.freq
-        series = series_from_frame(
-            df, missing=self.config.missing, frequency=frequency, expected=expected, **self._columns()
-        )
-        return with_season(series, self.config.season)
+        return series_of_frame(self.config, df, frequency, expected=expected)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
         """The series of a frame up to some of its times; what was said about it is not said again."""
-        from qkan.datasets import DataNotice, series_from_frame
+        from qkan.datasets import DataNotice
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataNotice)
-            series = series_from_frame(
-                df, missing=self.config.missing, expected=frequency, until=until, **self._columns()
-            )
-            return with_season(series, self.config.season)
-
-    def _columns(self) -> dict[str, Any]:
-        names = ("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols")
-        return {name: getattr(self.config, name) for name in names}
+            return series_of_frame(self.config, df, expected=frequency, until=until)
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
