@@ -47,7 +47,7 @@ class Budget:
             OutOfTime: it would not.
         """
         if expected > self.left:
-            raise OutOfTime(f"it takes about {in_words(expected)}, and {in_words(max(self.left, 0))} are left")
+            raise OutOfTime(f"it would take about {in_words(expected)}, and {in_words(max(self.left, 0))} are left")
 
 
 class Stage:
@@ -78,7 +78,7 @@ class Stage:
         whole = took / share
         if 2 * whole - took > self.budget.left:
             raise OutOfTime(
-                f"it takes about {in_words(2 * whole)}, and {in_words(max(self.budget.left + took, 0))} were left"
+                f"it would take about {in_words(2 * whole)}, and {in_words(max(self.budget.left + took, 0))} were left"
             )
 
 
