@@ -10,7 +10,20 @@ from typing import Any, TypeVar
 import click
 
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
-from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Seasons, Several, Split, Whole
+from qkan.forecasting.config.kinds import (
+    FLAG,
+    GROUP,
+    LEVEL,
+    NUMBER,
+    RATE,
+    SHARE,
+    Choice,
+    Kind,
+    Seasons,
+    Several,
+    Split,
+    Whole,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,7 +79,7 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
 
     def decorate(command: Command) -> Command:
         for name in reversed(OPTIONS):
-            if name in defaults:
+            if name in defaults and not OPTIONS[name].computed:
                 found_later = defaults[name] is MISSING or name in FROM_THE_SEASON
                 default = None if found_later else defaults[name]
                 command = config_option(name, default)(command)
@@ -136,4 +149,6 @@ def _type(kind: Kind, word: str) -> tuple[click.ParamType, str | None]:
         return ListType(item, kind.noun, kind.example), None
     if isinstance(kind, Seasons):
         return SeasonType(), None
-    return (click.FLOAT, "X") if kind is RATE else (GroupType(), None) if kind is GROUP else (click.STRING, word)
+    return (
+        (click.FLOAT, "X") if kind in (RATE, SHARE) else (GroupType(), None) if kind is GROUP else (click.STRING, word)
+    )

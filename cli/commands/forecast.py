@@ -15,8 +15,8 @@ from qkan.forecasting.automatic.options import CANDIDATES, AutoConfig, parse_bud
 from qkan.forecasting.config import TrainConfig
 
 _OF_DATA = (
-    *("time_col", "time_format", "sep", "decimal", "encoding", "target_col", "id_col", "series"),
-    *("past_cols", "future_cols", "calendar", "missing", "freq", "season"),
+    *("time_col", "time_format", "time_zone", "sep", "decimal", "encoding", "target_col", "id_col", "series"),
+    *("past_cols", "future_cols", "static_cols", "category_cols", "calendar", "missing", "freq", "season"),
 )
 _MORE = ("seed", "device")
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")

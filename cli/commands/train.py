@@ -147,6 +147,8 @@ def _channels(config: TrainConfig) -> str:
         "observed or not": config.missing == "mask",
         f"past {', '.join(config.past_cols)}": config.past_cols,
         f"future {', '.join(config.future_cols)}": config.future_cols,
+        f"static {', '.join(config.static_cols)}": config.static_cols,
+        f"categories {', '.join(config.category_cols)}": config.category_cols,
         f"calendar {', '.join(config.calendar)}": config.calendar,
         f"season {', '.join(map(str, config.seasons))}": config.seasons,
     }

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice
 from qkan.datasets.read.limits import open_text
-from qkan.datasets.series import DataError, notice
 
 _SEPARATORS = (",", ";", "\t", "|")  # the first of those that make most columns of the first line
 _BOMS = {  # UTF-32 first, whose mark begins like that of UTF-16

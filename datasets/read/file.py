@@ -17,12 +17,14 @@ import pyarrow as pa
 
 from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
 from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
 from qkan.datasets.read.sheets import check_workbook
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
-from qkan.datasets.series import DataError, Series, notice, shortened
+from qkan.datasets.read.times import holds_dates
+from qkan.datasets.series import Series
 
 _LONGEST_REASON = 160  # characters of what another package says
 _SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xlsx")
@@ -99,7 +101,7 @@ def read_future(
         DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
     """
     path = Path(path)
-    if not series.future:
+    if not series.future and not series.categories:
         raise DataError(
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )
@@ -199,8 +201,9 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
             raise ValueError("its rows have more fields than its first line has names") from warning
     _keep_whole_numbers(path, frame, others, form)
     names = pd.Series(list(map(str, frame.columns)))
-    if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
-        raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
+    words = names[pd.to_numeric(names, errors="coerce").isna()]
+    if len(frame) and (not len(words) or (len(words) < len(names) and holds_dates(words))):
+        raise ValueError(f"its first line {', '.join(names)!r} holds values, but must name the columns")
     if written_as.decimal == ",":
         others = [column for column in frame.columns if column != ids]
         frame = frame.assign(**{column: without_groups(frame[column]) for column in others})

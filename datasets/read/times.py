@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import refuse_cell
 from qkan.datasets.read.frequency import ROW_ORDER
-from qkan.datasets.series import DataError, notice, shortened
+from qkan.datasets.read.zones import AssumedZone, check_no_zone_given
 from qkan.datasets.table_form import Clock
 
 THE_INDEX = "the index"
@@ -30,6 +31,8 @@ _LOOKS_DATED = re.compile(
     r"|\d{4}[- ]?[qw]\d{1,2}|[qw]\d{1,2}[- /]?\d{4})",
     re.IGNORECASE,
 )
+_QUARTER = re.compile(r"(?P<year>\d{4})[- ]?[qQ](?P<quarter>[1-4])$|[qQ](?P<first>[1-4])[- /]?(?P<later>\d{4})$")
+_WEEK = re.compile(r"\d{4}-?[wW]\d\d")
 _ZONE = r"\s*(Z|[+-]\d\d:?\d\d)$"
 _DISGUISES = {"%Y%m%d": (19000101, 22001231), "%Y%m": (190001, 220012)}
 _SAMPLE = 50  # cells of a column that are looked at to see whether it holds times
@@ -83,7 +86,9 @@ def find_time_column(frame: pd.DataFrame, label: str, taken: tuple[Any, ...]) ->
 
 def holds_dates(column: pd.Series) -> bool:
     """Whether a column holds timestamps, or text or whole numbers that look like dates."""
-    if pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.PeriodDtype):
+    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        return True
+    if pd.api.types.is_datetime64_any_dtype(column):
         return True
     cells = column.dropna().iloc[:_SAMPLE]
     if pd.api.types.is_bool_dtype(column) or not len(cells):
@@ -93,7 +98,14 @@ def holds_dates(column: pd.Series) -> bool:
     return bool(cells.astype(str).str.fullmatch(_LOOKS_DATED).all())
 
 
-def times_of(column: pd.Series, name: str, *, format: str | None = None, clock: Clock | None = None) -> Times:
+def times_of(
+    column: pd.Series,
+    name: str,
+    *,
+    format: str | None = None,
+    clock: Clock | None = None,
+    zone: AssumedZone | None = None,
+) -> Times:
     """The times of a column.
 
     Args:
@@ -102,6 +114,7 @@ def times_of(column: pd.Series, name: str, *, format: str | None = None, clock: 
         format: of text or whole numbers, as of ``strptime``, or `STEPS`; None takes ISO 8601 and sees which whole
             numbers are dates.
         clock: to read moments by; None chooses the one on which they are regular.
+        zone: of times that name none.
 
     Raises:
         DataError: a time is missing or cannot be read, or times have a zone where those of ``clock`` have none.
@@ -112,16 +125,23 @@ def times_of(column: pd.Series, name: str, *, format: str | None = None, clock: 
         raise DataError(f"row 1 of time column {name!r} is {shortened(first)}, not a time; {_fix()}")
     dtype = None if pd.api.types.is_string_dtype(column) else column.dtype
     if isinstance(column.dtype, pd.PeriodDtype):
+        check_no_zone_given(zone, name, "periods")
         return Times(_in_range(pd.DatetimeIndex(column.dt.start_time), name), Clock(), dtype)
     if pd.api.types.is_datetime64_any_dtype(column):
-        return _of_moments(pd.DatetimeIndex(column), name, dtype, clock)
+        return _of_moments(pd.DatetimeIndex(column), name, dtype, clock, zone)
+    if column.dtype.kind == "m":
+        raise DataError(
+            f"time column {name!r} holds durations, not times; add them to a first time, such as "
+            f"pd.Timestamp('2024-01-01'), or {_fix()}"
+        )
     if pd.api.types.is_bool_dtype(column):
         raise DataError(f"time column {name!r} holds true and false, not times; {_fix()}")
     if pd.api.types.is_numeric_dtype(column):
+        check_no_zone_given(zone, name, "whole numbers")
         return _of_numbers(column, name, format)
     if isinstance(first, dt.date) and not isinstance(first, dt.datetime):
         dtype = dt.date
-    return _of_texts(column.astype(str), name, dtype, format, clock)
+    return _of_texts(column.astype(str), name, dtype, format, (clock, zone))
 
 
 def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
@@ -140,7 +160,7 @@ def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
             f"the whole numbers of time column {name!r}, such as {steps[0]}, are read as dates of the format "
             f"{disguise}; keep them as numbers with time_format={STEPS!r}"
         )
-    found = _of_texts(pd.Series(steps.astype(str)), name, dtype or np.dtype("int64"), disguise, None)
+    found = _of_texts(pd.Series(steps.astype(str)), name, dtype or np.dtype("int64"), disguise, (None, None))
     return found._replace(format=disguise)
 
 
@@ -154,12 +174,15 @@ def _disguise(steps: np.ndarray) -> str | None:
     return None
 
 
-def _of_texts(texts: pd.Series, name: str, dtype: Any, format: str | None, clock: Clock | None) -> Times:
+def _of_texts(
+    texts: pd.Series, name: str, dtype: Any, format: str | None, read_by: tuple[Clock | None, AssumedZone | None]
+) -> Times:
+    clock, zone = read_by
     codes, kinds = pd.factorize(texts)  # series share their times, so there are often few different ones
     different = pd.Series(kinds, dtype=object).str.strip()
     if format not in (None, STEPS):
         moments = _parsed(different, codes, texts, name, format)
-        return _of_moments(pd.DatetimeIndex(moments)[codes], name, dtype, clock)
+        return _of_moments(pd.DatetimeIndex(moments)[codes], name, dtype, clock, zone)
     zones = different.str.extract(_ZONE, expand=False).fillna("")
     zones = zones.where(different.str.contains(":"), "")  # the end of 2024-01-31 is no zone
     odd = np.flatnonzero(((zones == "") != (zones.iloc[0] == "")).to_numpy()[codes])
@@ -170,10 +193,11 @@ def _of_texts(texts: pd.Series, name: str, dtype: Any, format: str | None, clock
         )
     moments = pd.DatetimeIndex(_parsed(different, codes, texts, name, "ISO8601"))
     if zones.iloc[0] == "":
-        return _of_moments(moments.tz_localize(None)[codes], name, dtype, clock)
+        return _of_moments(moments.tz_localize(None)[codes], name, dtype, clock, zone)
+    check_no_zone_given(zone, name, "times with a zone")
     if zones.nunique() == 1:
-        zone = pd.Timestamp(different.iloc[0]).tz
-        return _of_moments(moments.tz_convert(zone)[codes], name, dtype, clock)
+        own = pd.Timestamp(different.iloc[0]).tz
+        return _of_moments(moments.tz_convert(own)[codes], name, dtype, clock, None)
     walls = different.str.replace(_ZONE, "", regex=True)
     wall = pd.DatetimeIndex(pd.to_datetime(walls, format="ISO8601"))
     return _of_offsets(moments[codes], wall[codes], name, clock)
@@ -193,7 +217,8 @@ def _of_offsets(moments: pd.DatetimeIndex, wall: pd.DatetimeIndex, name: str, cl
 def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str, format: str | None) -> pd.Series:
     """Different texts as times; of ISO 8601 as moments in UTC."""
     if format == "ISO8601":
-        written = different.where(different.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
+        written = _first_days(different)
+        written = written.where(written.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
         times = pd.to_datetime(written, format=format, errors="coerce", utc=True)
         example = "an ISO 8601 time such as 2024-01-31 or 2024-01-31 07:05"
         hint = "say how it is written with time_format='%d/%m/%Y' or the like"
@@ -210,7 +235,31 @@ def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str
     return times
 
 
-def _of_moments(times: pd.DatetimeIndex, name: str, dtype: Any, clock: Clock | None) -> Times:
+def _first_days(texts: pd.Series) -> pd.Series:
+    """Texts with the first day in the place of a quarter (2024Q1, 2024-Q1, Q1 2024) or of an ISO week (2024-W05)."""
+    quarter = texts.str.extract(_QUARTER)
+    found = quarter["year"].notna() | quarter["first"].notna()
+    if found.any():
+        years = quarter["year"].fillna(quarter["later"])[found]
+        months = 3 * quarter["quarter"].fillna(quarter["first"])[found].astype(int) - 2
+        texts = texts.where(~found, (years + "-" + months.map("{:02d}-01".format)).reindex(texts.index))
+    weeks = texts.str.fullmatch(_WEEK)
+    return texts.where(~weeks, texts[weeks].map(_monday).reindex(texts.index)) if weeks.any() else texts
+
+
+def _monday(week: str) -> str:
+    year, number = re.split(r"-?[wW]", week)
+    try:
+        return dt.date.fromisocalendar(int(year), int(number), 1).isoformat()
+    except ValueError:
+        return week  # no such week, which is said of any text that is no time
+
+
+def _of_moments(times: pd.DatetimeIndex, name: str, dtype: Any, clock: Clock | None, zone: AssumedZone | None) -> Times:
+    if times.tz is not None:
+        check_no_zone_given(zone, name, "times with a zone")
+    elif zone is not None:
+        times = zone.moments(times, name)
     if clock is not None and (times.tz is None) != (clock.zone is None):
         has, lacks = ("no zone", "have one") if times.tz is None else ("a zone", "have none")
         if clock.zone is not None or not clock.wall:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
-KINDS = ("minmax", "standard", "robust", "none")
+KINDS = ("minmax", "standard", "robust", "none", "change")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Scaler:
 
     Build it with `fit`. ``minmax`` maps the range of the training part to [-1, 1], ``standard`` its mean to 0 and its
     standard deviation to 1, ``robust`` its median to 0 and the range of its middle half (of all, where that is a single
-    value) to 1, ``none`` leaves values alone. A constant training part has scale 1.
+    value) to 1, ``change`` its mean to 0 and its mean absolute change over a season to 1, the unit of MASE; ``none``
+    leaves values alone. A constant training part has scale 1.
 
     Args:
         kind: one of ``KINDS``.
@@ -29,6 +30,7 @@ class Scaler:
         offset: one finite number per series, in the unit of the values.
         scale: one positive finite number per series, in the unit of the values.
         covariates: a scaler of the same kind and series for every covariate, by its name.
+        categories: the names that every column of names may hold; a code is a place among them.
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
@@ -39,6 +41,7 @@ class Scaler:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     covariates: Mapping[str, Scaler] = field(default_factory=dict)
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -54,13 +57,14 @@ class Scaler:
             raise DataError(f"the scaler scales {self.scale} are not all positive and finite; fit the scaler again")
 
     @classmethod
-    def fit(cls, training: Sequence[np.ndarray], ids: Sequence[str], kind: str = "minmax") -> Scaler:
+    def fit(cls, training: Sequence[np.ndarray], ids: Sequence[str], kind: str = "minmax", season: int = 1) -> Scaler:
         """A scaler for the given training parts.
 
         Args:
             training: one array of finite values per series, shape (length,), at least one value each.
             ids: names of the series, as many.
             kind: one of ``KINDS``.
+            season: steps of the change that ``change`` scales by; 1 for a series that does not hold it twice.
 
         Raises:
             DataError: unknown kind, lengths that differ, or an empty training part.
@@ -68,7 +72,7 @@ class Scaler:
         for name, values in zip(ids, training, strict=False):
             if len(values) == 0:
                 raise DataError(f"the training part of series {name!r} is empty; raise the train share of the split")
-        numbers = [_offset_and_scale(np.asarray(values, dtype=np.float64), kind) for values in training]
+        numbers = [_offset_and_scale(np.asarray(values, dtype=np.float64), kind, season) for values in training]
         offset, scale = tuple(n[0] for n in numbers), tuple(n[1] for n in numbers)
         return cls(kind, tuple(ids), offset, scale)
 
@@ -101,7 +105,7 @@ class Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
         offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
-        return Scaler(self.kind, tuple(ids), offset, scale, covariates)
+        return Scaler(self.kind, tuple(ids), offset, scale, covariates, self.categories)
 
     def with_numbers_of(self, known: Scaler) -> Scaler:
         """The same scaler with the numbers of ``known`` for the series that it knows."""
@@ -113,13 +117,29 @@ class Scaler:
             )
 
         covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
-        return Scaler(
-            self.kind, self.ids, merged(self.offset, known.offset), merged(self.scale, known.scale), covariates
-        )
+        offset, scale = merged(self.offset, known.offset), merged(self.scale, known.scale)
+        return Scaler(self.kind, self.ids, offset, scale, covariates, known.categories)
+
+    def shared_with(self, known: Scaler, static: Sequence[str]) -> Scaler:
+        """The same scaler with what ``known`` has for all series alike: static covariates and categories."""
+        count = len(self.ids)
+        shared = {
+            name: Scaler(self.kind, self.ids, (own.offset[0],) * count, (own.scale[0],) * count)
+            for name, own in known.covariates.items()
+            if name in static
+        }
+        return replace(self, covariates={**self.covariates, **shared}, categories=known.categories)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""
-        state = {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}
+        state: dict[str, Any] = {
+            "kind": self.kind,
+            "ids": list(self.ids),
+            "offset": list(self.offset),
+            "scale": list(self.scale),
+        }
+        if self.categories:
+            state["categories"] = {name: list(own) for name, own in self.categories.items()}
         if not self.covariates:
             return state
         own = {name: {"offset": list(s.offset), "scale": list(s.scale)} for name, s in self.covariates.items()}
@@ -133,7 +153,7 @@ class Scaler:
             DataError: a key is missing or unknown, or a value is not what `to_dict` writes.
         """
         wanted = {"kind", "ids", "offset", "scale"}
-        if set(state) - {"covariates"} != wanted:
+        if set(state) - {"covariates", "categories"} != wanted:
             raise DataError(f"a scaler has the keys {sorted(wanted)}, not {sorted(state)}; write it with to_dict")
         try:
             kind, ids = str(state["kind"]), tuple(map(str, state["ids"]))
@@ -142,14 +162,15 @@ class Scaler:
                 str(name): cls(kind, ids, tuple(map(float, own["offset"])), tuple(map(float, own["scale"])))
                 for name, own in dict(state.get("covariates", {})).items()
             }
+            categories = {str(name): tuple(map(str, own)) for name, own in dict(state.get("categories", {})).items()}
         except DataError:
             raise
-        except (TypeError, KeyError, ValueError, OverflowError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
-        return cls(kind, ids, offset, scale, covariates)
+        return cls(kind, ids, offset, scale, covariates, categories)
 
 
-def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
+def _offset_and_scale(values: np.ndarray, kind: str, season: int = 1) -> tuple[float, float]:
     """Offset and scale of one training part, without overflow for values near the limits of float64."""
     if kind == "none":
         return 0.0, 1.0
@@ -164,7 +185,11 @@ def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
         lower, middle, upper = np.quantile(inside, (0.25, 0.5, 0.75))
         spread = (upper - lower) * half_range
         return float(middle) * half_range + low + half_range, float(spread) or half_range
-    return float(inside.mean()) * half_range + low + half_range, float(inside.std()) * half_range
+    scale = float(inside.std())
+    if kind == "change":
+        lag = season if len(inside) >= 2 * season else 1
+        scale = float(np.abs(inside[lag:] - inside[:-lag]).mean()) or scale
+    return float(inside.mean()) * half_range + low + half_range, scale * half_range
 
 
 def spike_ratio(values: np.ndarray) -> float:

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.data.load import as_cut, cut_windows, series_of_frame, sized
+from qkan.forecasting.config.kinds import Whole, plain
+from qkan.forecasting.config.options import HORIZON
+from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame, sized
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 _WITHOUT_SEASON = 24  # steps of window and horizon
+_COUNT, _VAL_SIZE = Whole(1, 1_000_000), Whole(0, 1_000_000_000)
 _IN_MEMORY = Path("(in memory)")
-_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split")
+_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split", "category_sizes")
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 
@@ -38,16 +41,19 @@ class Forecaster:
 
     A data frame, of pandas, polars or pyarrow, has the columns ``unique_id``, ``ds`` (dates or whole numbers, by one
     regular step), ``y`` and the covariates that ``past_cols`` and ``future_cols`` name; ``id_col``, ``time_col`` and
-    ``target_col`` give the first three other names. Rows are sorted by time within each series. Future covariates of
-    the steps to predict come as rows of the same frame, at the end of a series and without a ``y``, or as ``futr_df``.
+    ``target_col`` give the first three other names. ``static_cols`` have one number or one name a series,
+    ``category_cols`` names that may change with time and are known in advance. Rows are sorted by time within each
+    series. Future covariates of the steps to predict come as rows of the same frame, at the end of a series and without
+    a ``y``, or as ``futr_df``.
     Forecasts come back as a frame of the same package, under the same names, ids and times in the types, the time zone
     and the order of the data.
 
     Args:
         cell: One of :data:`qkan.forecasting.CELLS`, or a linear forecaster: ``linear``, ``cycle`` or ``sparse``.
         window: Past values that the model sees, in steps; ``None`` takes two of the shortest season of the data,
-            if it has one of up to 48 steps, or 24.
-        horizon: Future values to predict, in steps; ``None`` takes that season, or 24.
+            if it has one of up to 48 steps, or 24; fewer where the series do not hold them.
+        horizon: Future values to predict, in steps; ``None`` takes that season, or 24, or fewer. Every fit takes
+            its own.
         freq: Step between two times, as an alias of pandas or polars such as ``"h"`` or ``"1mo"``, or an offset such as
             ``pd.DateOffset(months=1)`` (a whole number for whole-number times); ``None`` finds it in the data.
         options: Any other option of :class:`qkan.forecasting.TrainConfig` but ``data``, ``series`` and ``split``.
@@ -125,6 +131,7 @@ class Forecaster:
         level: Sequence[float] | float | None = None,
         *,
         h: int | None = None,
+        intervals: str = "split",
         new_series: str = "refuse",
     ) -> Any:
         """Forecast the steps that follow every series.
@@ -138,6 +145,8 @@ class Forecaster:
                 errors on the validation part; ``None`` takes what the quantile loss trained.
             h: How many; ``None`` takes the ``horizon`` of the training. More of them are reached by feeding forecasts
                 back.
+            intervals: ``"adaptive"`` makes conformal intervals of the last errors on all values behind the training
+                part, so that coverage holds when the level has moved.
             new_series: ``"scale"`` forecasts series that the model was not fitted on, and other steps, too: each scaled
                 by its own last window. They have no conformal intervals.
 
@@ -153,10 +162,11 @@ class Forecaster:
         from qkan.datasets import like
 
         run = self.run
+        h = _checked("h", h, HORIZON)
         series = self._series if df is None else self._read(df, expected=run.data["frequency"])
         if futr_df is not None:
             series = self._with_future(series, futr_df)
-        table = predict(run, data=series, horizon=h, level=level, new_series=new_series)
+        table = predict(run, data=series, horizon=h, level=level, intervals=intervals, new_series=new_series)
         return (self._like if df is None else like(df))(series_of(run, series).form.in_own_words(table))
 
     def cross_validate(
@@ -191,31 +201,35 @@ class Forecaster:
             missing have no row.
 
         Raises:
-            DataError: the data cannot be used, or a series is too short.
-            ValueError: ``n_windows`` or ``step_size`` is below 1.
+            DataError: the data cannot be used, or all series are too short; a `DataNotice` counts those that are left
+                out.
+            ValueError: ``n_windows``, ``step_size`` or ``h`` is out of range.
         """
         import pandas as pd
 
-        from qkan.datasets import as_pandas, like
+        from qkan.datasets import as_pandas, keep_series, like
 
-        for name, value in (("n_windows", n_windows), ("step_size", step_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        h = _checked("h", h, HORIZON)
+        n_windows, step_size = _checked("n_windows", n_windows, _COUNT), _checked("step_size", step_size, _COUNT)
         frame = as_pandas(df)
         whole = self._read(frame)
-        sizes = self._sized(whole, val_size)
+        sizes = self._sized(whole, _checked("val_size", val_size, _VAL_SIZE))
         horizon = sizes.horizon if h is None else h
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
         copy._given = {"window": sizes.window, "horizon": sizes.horizon}
-        tables = []
+        ends, tables = dict(zip(whole.ids, whole.times[whole.starts[1:] - 1], strict=True)), []
+        whole = _known_at_first(whole, sizes, horizon, n_windows, step_size)
         for moment in range(n_windows):
             known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
-            _check_known(whole, known, (sizes.window, horizon), n_windows, step_size)
             cutoffs = dict(zip(whole.ids, whole.times[whole.starts[:-1] + known - 1], strict=True))
-            past = self._read_past(frame, whole.frequency, cutoffs)
+            past = keep_series(self._read_past(frame, whole.frequency, ends | cutoffs), whole.ids)
             if moment == 0 or refit:
                 copy._fit(past, val_size, None)
+            if len(copy.run.scaler.ids) < len(whole.ids):  # the fit left out, and said so, what is too short for it
+                whole = keep_series(whole, copy.run.scaler.ids)
+                known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
+                past, cutoffs = keep_series(past, whole.ids), {name: cutoffs[name] for name in whole.ids}
             table = forecast(copy.run, past, horizon=horizon, level=level)
             rows = ((whole.starts[:-1] + known)[:, None] + np.arange(horizon)).ravel()
             table.insert(2, "cutoff", np.repeat(list(cutoffs.values()), horizon))
@@ -262,8 +276,11 @@ class Forecaster:
 
     def _read(self, df: Any, *, expected: str | None = None) -> Series:
         """The series of a frame; with ``expected``, those to predict, whose step is checked against the run's."""
-        frequency = None if self._run is not None and expected is not None else self.freq
-        return series_of_frame(self.config, df, frequency, expected=expected)
+        if self._run is None or expected is None:
+            return series_of_frame(self.config, df, self.freq, expected=expected)
+        trained = self._run.config  # the training says which of these columns hold names
+        config = replace(self.config, static_cols=trained.static_cols, category_cols=trained.category_cols)
+        return series_of_frame(config, df, expected=expected)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
         """The series of a frame up to some of its times; what was said about it is not said again."""
@@ -276,6 +293,7 @@ class Forecaster:
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
 
+        val_size = _checked("val_size", val_size, _VAL_SIZE)
         self.config = self._sized(series, val_size)
         split = LastSteps(val_size, at_least=self.config.trained_horizon)
         data = cut_windows(series, self.config, split=split)
@@ -287,31 +305,41 @@ class Forecaster:
         """The options with the sizes that were given or that the season suggests."""
         from qkan.datasets import LastSteps
 
-        return sized(self.config, series, self._given, LastSteps(val_size))
+        sizes = {name: _WITHOUT_SEASON if size is None else size for name, size in self._given.items()}
+        return sized(replace(self.config, **sizes), series, self._given, LastSteps(val_size))
 
     def _with_future(self, series: Series | None, futr_df: Any) -> Series:
         from qkan.datasets import DataError, future_frame
 
-        if not self.config.future_cols:
+        if not self.config.future_cols and not self.config.category_cols:
             raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)
 
 
+def _checked(name: str, value: Any, kind: Whole) -> Any:
+    """A whole number, of Python or numpy, or ``None`` but for counts; raises as :meth:`Whole.check`."""
+    value = plain(value)
+    if value is not None or kind is _COUNT:
+        kind.check(name, value)
+    return value
+
+
 def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _check_known(series: Series, known: np.ndarray, sizes: tuple[int, int], n_windows: int, step_size: int) -> None:
-    """Refuse moments before which a series has less than a window; ``sizes`` are window and horizon."""
+def _known_at_first(whole: Series, sizes: TrainConfig, horizon: int, n_windows: int, step_size: int) -> Series:
+    """Return the series that have enough values before the first moment for a window and its targets."""
     from qkan.datasets import DataError
 
-    window, horizon = sizes
-    short = np.flatnonzero(known < window)
-    if short.size:
-        index = int(short[0])
+    needed = sizes.window + sizes.trained_horizon
+    short = whole.lengths - horizon - step_size * (n_windows - 1) < needed
+    why = f"n_windows={n_windows} with step_size={step_size}, horizon={horizon} and window={sizes.window}"
+    if short.all():
         raise DataError(
-            f"series {series.ids[index]!r} has {series.lengths[index]} values, too few for n_windows={n_windows} "
-            f"with step_size={step_size}, horizon={horizon} and window={window}; use fewer windows or drop the series"
+            f"series {whole.ids[0]!r} has {whole.lengths[0]} values, too few for {why}; use fewer windows, or sizes "
+            "that fit"
         )
+    return long_enough(whole, short, f"too short for {why}")[0]

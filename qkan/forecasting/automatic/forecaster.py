@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OPTIONS = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "calendar"),
-    *("missing", "season", "seed", "device"),
+    *("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols", "static_cols"),
+    *("category_cols", "calendar", "missing", "season", "seed", "device"),
 )
 
 
@@ -36,8 +36,8 @@ class AutoForecaster:
         budget: Seconds that fitting should take; ``None`` for no limit.
         candidates: What is tried; see :data:`qkan.forecasting.automatic.options.CANDIDATES`.
         freq: As of :class:`qkan.forecasting.Forecaster`.
-        options: ``time_col``, ``time_format``, ``target_col``, ``id_col``, ``past_cols``, ``future_cols``,
-            ``calendar``, ``missing``, ``season``, ``seed`` and ``device`` of :class:`qkan.forecasting.TrainConfig`.
+        options: Those of :class:`qkan.forecasting.TrainConfig` that name columns, and ``calendar``, ``missing``,
+            ``season``, ``seed`` and ``device``.
 
     Raises:
         TypeError: an option is unknown.

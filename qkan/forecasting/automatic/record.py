@@ -34,6 +34,8 @@ CONFIG, FORECAST, ORIGINS, CANDIDATES, REPORT = (
     "config.json", "forecast.csv", "origins.csv", "candidates.csv", "report.html",
 )  # fmt: skip
 _KIND = "forecast"
+_NOT_ASKED = ("data", "window", "loss")
+"""Options of a training that a search chooses."""
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
@@ -105,7 +107,7 @@ def command_of(found: Search, levels: Sequence[float], candidates: Sequence[str]
     words = ["qkan", "forecast", train.data]
     for option in fields(TrainConfig):
         value = getattr(train, option.name)
-        if option.name in ("data", "window") or (value == option.default and option.name != "horizon"):
+        if option.name in _NOT_ASKED or (value == option.default and option.name != "horizon"):
             continue
         flag = option.name.replace("_", "-")
         words += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]

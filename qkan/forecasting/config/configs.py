@@ -22,7 +22,8 @@ _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
 
 
 _OF_PROTOCOLS = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "freq", "missing", "split"),
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
 )
 """Options that the protocol of a benchmark leaves no choice of."""
 
@@ -57,6 +58,7 @@ class DataAndTrainingOptions:
     protocol: str | None = None
     time_col: str | None = None
     time_format: str | None = None
+    time_zone: str | None = None
     sep: str | None = None
     decimal: str | None = None
     encoding: str | None = None
@@ -65,6 +67,9 @@ class DataAndTrainingOptions:
     series: tuple[str, ...] = ()
     past_cols: tuple[str, ...] = ()
     future_cols: tuple[str, ...] = ()
+    static_cols: tuple[str, ...] = ()
+    category_cols: tuple[str, ...] = ()
+    category_sizes: tuple[int, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
     freq: str | None = None
@@ -90,6 +95,7 @@ class DataAndTrainingOptions:
     order: str = "auto"
     segment: int | None = None
     gate: bool = True
+    dropout: float = 0.0
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"
@@ -135,8 +141,8 @@ class DataAndTrainingOptions:
                     f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
                     "columns, times and parts; leave one of them out"
                 )
-        if self.protocol == "ltsf" and self.scaler == DataAndTrainingOptions.scaler:
-            object.__setattr__(self, "scaler", "standard")
+        if self.scaler == DataAndTrainingOptions.scaler:  # errors weigh in the training as they do in the judgement
+            object.__setattr__(self, "scaler", {"ltsf": "standard", "m4": "change"}[self.protocol])
 
     @property
     def interval_levels(self) -> tuple[float, ...]:
@@ -167,8 +173,9 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: future covariates, calendar features and one phase a season."""
-        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
+        """Input channels that are known in advance: covariates, calendar features, categories, one phase a season."""
+        covariates = len(self.future_cols) + len(self.static_cols) + len(self.category_cols)
+        return covariates + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
 
     @property
     def channels(self) -> int:
@@ -275,8 +282,8 @@ class CompareConfig(DataAndTrainingOptions):
 
     Options of one cell only (``reps``, ``ansatz``, ...) go to the cells that have them. Learning rates are the first
     ``trials`` of :data:`LEARNING_RATES`, tried with the first ``tuning_seeds`` of the ``seeds``; the median validation
-    error chooses. A cell takes the largest hidden size that fits each of ``budget_params``. Every worker has one
-    thread, and the results do not depend on their number.
+    error chooses, in each of the ``folds`` by itself. A cell takes the largest hidden size that fits each of
+    ``budget_params``. Every worker has one thread, and the results do not depend on their number.
 
     Raises:
         ValueError: a value is out of its range.
@@ -288,6 +295,7 @@ class CompareConfig(DataAndTrainingOptions):
     tuning_seeds: int = 1
     trials: int = 3
     budget_params: tuple[int, ...] = (100, 200, 400)
+    folds: int = 1
     baselines: tuple[str, ...] = ()
     workers: int | None = None
 
@@ -295,6 +303,11 @@ class CompareConfig(DataAndTrainingOptions):
         super().__post_init__()
         if self.tuning_seeds > self.seeds:
             raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
+        if self.folds > 1 and self.protocol is not None:
+            raise ValueError(
+                f"folds={self.folds} cut the data anew, but protocol={self.protocol!r} says where its parts end; "
+                "leave out one of them"
+            )
         if self.split[1] == 0:
             raise ValueError(
                 f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share"

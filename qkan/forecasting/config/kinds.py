@@ -62,14 +62,23 @@ class Several(Kind):
         noun, example: What a value is, and a list of them as it is typed, for the command line.
         item_name: What a value is called in the messages of its own kind; ``{name}`` is the option.
         least: The fewest there may be.
+        twins: Whether values may be equal.
     """
 
     def __init__(
-        self, item: Kind, what: str, noun: str, example: str = "", *, item_name: str = "{name}", least: int = 0
+        self,
+        item: Kind,
+        what: str,
+        noun: str,
+        example: str = "",
+        *,
+        item_name: str = "{name}",
+        least: int = 0,
+        twins: bool = False,
     ) -> None:
         self.item, self.noun, self.example, self.item_name = item, noun, example, item_name
         super().__init__(
-            lambda values: isinstance(values, tuple) and len(values) >= least and not _has_twins(values),
+            lambda values: isinstance(values, tuple) and len(values) >= least and (twins or not _has_twins(values)),
             f"be a list of {what}",
         )
 
@@ -90,6 +99,11 @@ class AllOf(Kind):
         """As of :class:`Kind`."""
         for kind in self.kinds:
             kind.check(name, value)
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy as one of Python; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _is(kind: type, value: object) -> bool:
@@ -119,8 +133,11 @@ CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )
 NUMBER = Kind(lambda value: _is_number(value), "be a finite number that float64 holds")
+SHARE = AllOf(NUMBER, Kind(lambda value: 0 <= value < 1, "be at least 0 and below 1"))
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
-LEVEL = AllOf(NUMBER, Kind(lambda value: 0 < value < 100, "lie between 0 and 100 %, both excluded (90 is 5 % to 95 %)"))
+LEVEL = AllOf(
+    NUMBER, Kind(lambda value: 1 <= value < 100, "lie between 1 and 100 %, the latter excluded (90 is 5 % to 95 %)")
+)
 DEVICE = AllOf(TEXT, Kind(_DEVICE.fullmatch, "be 'auto', 'cpu', 'cuda' or 'cuda:N'"))
 GROUP = Kind(
     lambda value: value in ("edge", "input") or (_is(int, value) and value >= 1),

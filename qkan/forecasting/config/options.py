@@ -17,6 +17,7 @@ from qkan.forecasting.config.kinds import (
     LEVEL,
     NAMES,
     RATE,
+    SHARE,
     TEXT,
     Choice,
     Kind,
@@ -24,6 +25,7 @@ from qkan.forecasting.config.kinds import (
     Several,
     Split,
     Whole,
+    plain,
 )
 from qkan.forecasting.config.names import BASELINE_NAMES
 
@@ -38,7 +40,7 @@ season (CycleNet), and one of the periods of the season (SparseTSF)."""
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
-SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
+SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
@@ -51,6 +53,9 @@ CALENDAR: dict[str, int] = {"minute": 2, "hour": 2, "weekday": 2, "monthday": 2,
 
 FRAME = "<data frame>"
 """The ``data`` of a model that was trained on a data frame in memory."""
+
+INTERVALS: tuple[str, ...] = ("split", "adaptive")
+"""How conformal intervals are made: from the errors on the validation part, or from all that are known by then."""
 
 NEW_SERIES: tuple[str, ...] = ("refuse", "scale")
 """What can be done about series that a forecaster was not trained on."""
@@ -119,17 +124,19 @@ class Option:
         kind: What values it allows.
         optional: Whether ``None`` is allowed too.
         flags: Further names on the command line.
+        computed: Whether it follows from the data, and is not asked for.
     """
 
     help: str
     kind: Kind
     optional: bool = False
     flags: tuple[str, ...] = ()
+    computed: bool = False
 
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
         if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
-            return value
+            return plain(value)
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
@@ -179,6 +186,12 @@ OPTIONS: dict[str, Option] = {
         TEXT,
         True,
     ),
+    "time_zone": Option(
+        "Zone of times that name none, such as Europe/Rome: an hour that comes twice when clocks are put back is told "
+        "apart by its order.",
+        TEXT,
+        True,
+    ),
     "sep": Option(
         "What stands between the columns of a CSV file, such as ';' or tab.  [default: found]", CHARACTER, True
     ),
@@ -193,6 +206,11 @@ OPTIONS: dict[str, Option] = {
         "by its own last window.",
         Choice(NEW_SERIES),
     ),
+    "intervals": Option(
+        "Conformal intervals: split (from the errors on the validation part), or adaptive (from the last errors that "
+        "are known at each moment, so that coverage holds when the level moves).",
+        Choice(INTERVALS),
+    ),
     "freq": Option(
         "Step between two times of the file: an alias of pandas such as h, 5min or MS.  [default: found in the times]",
         TEXT,
@@ -203,6 +221,15 @@ OPTIONS: dict[str, Option] = {
         "Covariates of the file known in advance; for the steps to predict, the file goes on with rows without a "
         "value.",
         COLUMNS,
+    ),
+    "static_cols": Option("Columns with one value for every series, numbers or names, separated by commas.", COLUMNS),
+    "category_cols": Option(
+        "Columns of names that may change with time and are known in advance, separated by commas; one that never "
+        "changes in a series stays as it is.",
+        COLUMNS,
+    ),
+    "category_sizes": Option(
+        "How many names every category has.", Several(Whole(1, 100_000), "sizes", "size", twins=True), computed=True
     ),
     "calendar": Option(
         f"Features of the time, known in advance, separated by commas: {', '.join(CALENDAR)}.", _FEATURES
@@ -225,7 +252,9 @@ OPTIONS: dict[str, Option] = {
     "latent_features": Option("Width of the bottleneck (hqkan, lowrank, gr-kan).", Whole(1, 1024)),
     "preact_trainable": Option("Train a weight and a bias for each reading of the input (qkan, hqkan).", FLAG),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]", TEXT, True
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+        Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
+        True,
     ),
     "group": Option(
         "Circuits: edge (one per edge, as published), input (one per input), or how many are shared (qkan).", GROUP
@@ -258,6 +287,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
     ),
@@ -281,7 +311,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
     "scaler": Option(
-        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes.",
+        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes, change by "
+        "the mean change over a season, the unit of MASE.",
         Choice(SCALERS),
     ),
     "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),
@@ -311,6 +342,11 @@ OPTIONS: dict[str, Option] = {
     "seeds": Option("Training runs of every cell and size, with seeds 0, 1, ...", Whole(1, 100)),
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
+    "folds": Option(
+        "Origins to judge by: the training part grows from fold to fold, each is tuned on a validation part of its own "
+        "and tested on what comes next.",
+        Whole(1, 100),
+    ),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES

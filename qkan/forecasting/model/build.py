@@ -28,7 +28,7 @@ def _qkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         reps=config.reps,
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
-        base_activation=config.base_activation,
+        base_activation=None if config.base_activation == "none" else config.base_activation,
         group=None if config.group == "edge" else config.group,
         # Gates that share a circuit would be equal without weights of their own.
         postact_weight_trainable=config.group != "edge",
@@ -44,7 +44,7 @@ def _hqkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         reps=config.reps,
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
-        base_activation=config.base_activation,
+        base_activation=None if config.base_activation == "none" else config.base_activation,
     )
 
 
@@ -135,7 +135,9 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         config.futr_exog_channels,
         level=config.level,
         gate=config.gate and config.level != "none",
+        dropout=config.dropout,
         skip=config.skip,
+        category_sizes=config.category_sizes,
         seasons=config.seasons,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
@@ -153,9 +155,11 @@ def _around_nothing(config: TrainConfig) -> Surroundings:
         config.futr_exog_channels,
         level=config.level,
         gate=config.gate and config.level != "none",
+        dropout=config.dropout,
         skip=min(config.window, config.trained_horizon),
         seasons=config.seasons,
         season_encoding="none",
+        category_sizes=config.category_sizes,
         order="periods" if config.cell == "sparse" else "steps",
         stride=config.segment or 1,
         cycle=config.cell == "cycle",

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from qkan.forecasting.config import context_steps
 from qkan.forecasting.model.orders import Order, padded
 from qkan.forecasting.model.parts import (
+    CategoryFeatures,
     Level,
     PeriodSkip,
     SeasonFeatures,
     Skip,
     Smoothing,
+    category_channels,
     entry,
     season_channels,
 )
@@ -30,7 +32,9 @@ class Surroundings(NamedTuple):
 
     Attributes:
         window: Steps that the cell and the skip read; the inputs may begin earlier, for seasonal lags.
-        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar and one phase a season.
+        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, one code a category
+            and one phase a season.
+        category_sizes: How many names every category has.
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none. In order of periods, any rank is the whole map.
         seasons: Lengths of the seasons, in steps.
@@ -41,11 +45,13 @@ class Surroundings(NamedTuple):
         order: ``steps``, ``segments`` or ``periods``; see :class:`Order`.
         stride: Length of a segment or of a period.
         gate: Whether the forecast can be turned off for the last value; see :mod:`qkan.forecasting.training.gate`.
+        dropout: Share of the window's values that training hides from the linear skip at random.
         cycle: Whether a trained table of the longest season is taken from the values, too, and put back (CycleNet).
     """
 
     window: int
     futr_exog_channels: int = 0
+    category_sizes: tuple[int, ...] = ()
     level: str = "none"
     skip: int = 0
     seasons: tuple[int, ...] = ()
@@ -57,6 +63,7 @@ class Surroundings(NamedTuple):
     stride: int = 1
     cycle: bool = False
     gate: bool = False
+    dropout: float = 0.0
 
     @property
     def context(self) -> int:
@@ -76,7 +83,9 @@ class Surroundings(NamedTuple):
         features = season_channels(self.seasons, self.season_encoding, self.season_terms)
         lags = len(self.seasons) if self.seasonal_lags else 0
         position = self.decodes_steps(horizon) and self.order != "segments"
-        return self.futr_exog_channels - len(self.seasons) + features + lags + position
+        others = self.futr_exog_channels - len(self.seasons) - len(self.category_sizes)
+        names = category_channels(self.category_sizes)
+        return others + names + features + lags + position
 
     def read_channels(self, past: int, horizon: int) -> int:
         """Return how many numbers a cell reads a step, with ``past`` channels that are not known in advance."""
@@ -122,12 +131,14 @@ class RecurrentForecaster(nn.Module):
         self.order, self.decodes_steps = around.sequences(horizon), around.decodes_steps(horizon)
         self.head = None if cell is None else self._new_head(hidden_size)
         self.season = around.features() if around.seasons else None
+        self.categories = CategoryFeatures(around.category_sizes) if around.category_sizes else None
         self.smoothing: Smoothing | None = None
         self.skip: Skip | PeriodSkip | None = None
         if around.skip and around.order == "periods":
             self.smoothing, self.skip = Smoothing(around.stride), PeriodSkip(self.order)
         elif around.skip:
             self.skip = Skip(around.window, horizon, around.skip, last_is_zero=around.level == "last")
+        self.dropout = nn.Dropout(around.dropout)
         self.cycle = nn.Parameter(torch.zeros(around.seasons[-1])) if around.cycle else None
         self.positions: nn.Parameter | None = None
         if self.head is not None and self.decodes_steps and around.order == "segments":
@@ -178,7 +189,7 @@ class RecurrentForecaster(nn.Module):
             read = torch.cat([values[:, -window:, None], others], dim=2)
             predicted = self._said_by_cell(read, self._known_of_window(values, ahead, futr_exog), known)
         if self.skip is not None:
-            predicted = predicted + self.skip(values[:, -window:]).unsqueeze(2)
+            predicted = predicted + self.skip(self.dropout(values[:, -window:])).unsqueeze(2)
         if self.known is not None:
             predicted = predicted + self.known(known)
         if self.cycle is not None and futr_exog is not None:
@@ -246,11 +257,15 @@ class RecurrentForecaster(nn.Module):
         return self.decodes_steps and self.order.kind != "segments"
 
     def _encoded(self, channels: Tensor) -> Tensor:
-        """Channels (B, steps, n) with features of the season in place of its phases, which come last."""
-        if self.season is None:
-            return channels
-        seasons = len(self.around.seasons)
-        return torch.cat([channels[..., :-seasons], self.season(channels[..., -seasons:])], dim=2)
+        """Channels (B, steps, n) with features in place of the codes of categories and the phases, which come last."""
+        end, encoded = channels.shape[-1] - len(self.around.seasons), []
+        if self.season is not None:
+            encoded.append(self.season(channels[..., end:]))
+        if self.categories is not None:
+            begin = end - len(self.around.category_sizes)
+            encoded.insert(0, self.categories(channels[..., begin:end]))
+            end = begin
+        return torch.cat([channels[..., :end], *encoded], dim=2) if encoded else channels
 
     def _cycle_of_window(self, ahead: Tensor) -> Tensor:
         """The table of the cycle at every step of the window: (B, window)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.config import FRAME, without_effect
+from qkan.forecasting.config import FRAME, OPTIONS, without_effect
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
@@ -118,7 +118,7 @@ def training_command(run: Run) -> str:
     for option in fields(run.config):
         value = _shared(option.name, getattr(run.config, option.name))
         flag = option.name.replace("_", "-")
-        if value == option.default:
+        if value == option.default or OPTIONS[option.name].computed:
             continue
         words += (
             [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", _as_word(value)]

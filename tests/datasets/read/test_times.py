@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError, DataNotice, series_from_frame
+from qkan.datasets.windows import season_phases
 
 DAYS = pd.date_range("2024-01-01", periods=20, freq="D")
 
@@ -128,6 +129,13 @@ def months(start, count, step=1):
     return pd.DatetimeIndex([pd.Timestamp(start) + pd.DateOffset(months=step * place) for place in range(count)])
 
 
+def days_of_month(*days):
+    months = pd.period_range("2023-01", periods=8, freq="M")
+    return pd.DatetimeIndex(
+        [month.start_time.replace(day=min(day, month.days_in_month)) for month in months for day in days]
+    )
+
+
 @pytest.mark.parametrize(
     ("times", "alias"),
     [
@@ -140,6 +148,16 @@ def months(start, count, step=1):
         (pd.date_range("2024-01-30", periods=9, freq=pd.DateOffset(months=1)), "1mo"),  # the 29th from February on
         (pd.date_range("2024-01-01", periods=14, freq="SMS"), "SMS-15"),
         (pd.date_range("2024-01-10", periods=14, freq="SME-10"), "SME-10"),
+        (days_of_month(5, 20), "5,20/mo"),
+        (days_of_month(15, 30), "15,30/mo"),  # the last of February
+        (days_of_month(1, 11, 21), "1,11,21/mo"),
+        (pd.date_range("2024-01-01", periods=14, freq="BME"), "BME"),
+        (pd.date_range("2024-01-01", periods=14, freq="BQE"), "BQE-DEC"),
+        (pd.date_range("2024-01-01", periods=14, freq="QE"), "QE-DEC"),
+        (pd.date_range("2024-01-01", periods=14, freq="LWOM-FRI"), "LWOM-FRI"),
+        (pd.date_range("2024-01-01", periods=14, freq="28D"), "28D"),
+        (pd.bdate_range("2024-01-01", periods=30, freq="C", weekmask="1111110"), "Mon,Tue,Wed,Thu,Fri,Sat/w"),
+        (pd.bdate_range("2024-01-01 06:30", periods=14, freq="C", weekmask="1001000"), "Mon,Thu/w"),
     ],
 )
 def test_calendars_of_billing_are_regular_and_go_on(times, alias):
@@ -147,7 +165,24 @@ def test_calendars_of_billing_are_regular_and_go_on(times, alias):
     assert series.frequency == alias
     assert coming(series).tolist() == times[-2:].tolist()
     assert series_from_frame(table(times[:-2]), frequency=alias).frequency == alias
-    assert series.season == ((4,) if alias == "3mo" else ())  # of fewer than two years
+    season = {"3mo": (4,), "QE-DEC": (4,), "BQE-DEC": (4,), "Mon,Tue,Wed,Thu,Fri,Sat/w": (6,), "Mon,Thu/w": (2,)}
+    assert series.season == season.get(alias, ())  # of fewer than two years
+    turns = season_phases(series, series.times, (2,))[:, 0] > 1
+    assert (turns[1:] != turns[:-1]).all()  # steps are counted one by one
+
+
+def test_gaps_of_listed_days_are_filled_and_few_days_are_no_list():
+    saturdays = pd.bdate_range("2024-01-01", periods=60, freq="C", weekmask="1111110")
+    filled = series_from_frame(table(saturdays.delete([10, 33])), missing="mask")
+    assert (filled.frequency, len(filled.values)) == ("Mon,Tue,Wed,Thu,Fri,Sat/w", 60)
+    assert np.flatnonzero(~filled.observed).tolist() == [10, 33]
+    bills = days_of_month(5, 20)
+    filled = series_from_frame(table(bills.delete(4)), missing="interpolate")
+    assert (filled.times == bills.to_numpy()).all()
+    with pytest.raises(DataError, match="the times are irregular"):
+        series_from_frame(table(pd.DatetimeIndex(["2024-01-01", "2024-01-03", "2024-01-06", "2024-01-08"])))
+    with pytest.raises(DataError, match=r"freq='5,20/mo' .*|which is no step of freq='5,20/mo'"):
+        series_from_frame(table(DAYS), frequency="5,20/mo")
 
 
 def test_every_series_keeps_its_own_day_of_the_month():
@@ -291,3 +326,57 @@ def test_a_number_and_its_text_are_not_taken_for_one_series():
     frame = pd.concat([table(DAYS, unique_id=1), table(DAYS, unique_id="1")]).astype({"unique_id": object})
     with pytest.raises(DataError, match="id column 'unique_id' holds 1 as a number and as text"):
         series_from_frame(frame)
+
+
+# --- what else tables hold --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "alias", "first"),
+    [
+        ([f"{2010 + i // 4}Q{i % 4 + 1}" for i in range(12)], "QS-JAN", "2010-01-01"),
+        ([f"Q{i % 4 + 1} {2010 + i // 4}" for i in range(12)], "QS-JAN", "2010-01-01"),
+        ([f"{2010 + i // 4}-q{i % 4 + 1}" for i in range(12)], "QS-JAN", "2010-01-01"),
+        ([f"2024-W{i:02d}" for i in range(1, 13)], "7D", "2024-01-01"),
+        ([f"2026W{i:02d}" for i in range(1, 13)], "7D", "2025-12-29"),
+    ],
+)
+def test_quarters_and_weeks_in_text_are_their_first_days(texts, alias, first):
+    series = series_from_frame(table(texts))
+    assert series.frequency in (alias, "QS-OCT")
+    assert pd.Timestamp(series.times[0]) == pd.Timestamp(first)
+    with pytest.raises(DataError, match=r"row 2 of time column 'ds' is '2024-W60', not an ISO 8601 time"):
+        series_from_frame(table(["2024-W01", "2024-W60", "2024-W03"]))
+
+
+def test_an_index_of_two_levels_without_names_tells_series_apart():
+    frame = (
+        table(DAYS).assign(unique_id=["b"] * 10 + ["a"] * 10).set_index(["unique_id", "ds"]).rename_axis([None, None])
+    )
+    with pytest.warns(DataNotice, match="the index of 'the data frame' is taken for the times"):
+        series = series_from_frame(frame)
+    assert series.ids == ("a", "b")
+    assert series.lengths.tolist() == [10, 10]
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_durations_are_no_times(index):
+    durations = pd.timedelta_range("0h", periods=20, freq="h")
+    frame = pd.DataFrame({"y": np.arange(20.0)}, index=durations) if index else table(durations)
+    with pytest.raises(DataError, match=r"holds durations, not times; add them to a first time, such as pd\.Timestamp"):
+        series_from_frame(frame)
+    moved = (
+        frame.set_axis(pd.Timestamp("2024-01-01") + durations, axis=0)
+        if index
+        else table(pd.Timestamp("2024") + durations)
+    )
+    assert series_from_frame(moved).frequency == "h"
+
+
+def test_complex_numbers_and_groups_of_thousands_are_refused():
+    with pytest.raises(DataError, match="target column 'y' holds complex128 values, not numbers"):
+        series_from_frame(table(DAYS).assign(y=1j))
+    frame = table(DAYS).assign(y=[f"{1000 + i:,}" for i in range(20)])
+    with pytest.raises(DataError, match=r"row 1 of column 'y' is '1,000', not a number; write it without commas"):
+        series_from_frame(frame)
+    assert series_from_frame(frame.assign(y=frame["y"].str.replace(",", ""))).values[0] == 1000

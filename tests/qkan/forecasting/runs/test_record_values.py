@@ -31,5 +31,5 @@ def test_whole_numbers_of_hundreds_of_digits() -> None:
 )
 def test_what_is_known_of_the_data(facts: dict[str, Any]) -> None:
     parse_record(Path("config.json"), run_record(CONFIG, DATA, SCALER))
-    with pytest.raises(RunError, match="config.json lacks fingerprint or frequency of its data; restore the file"):
+    with pytest.raises(RunError, match=r"config\.json lacks fingerprint or frequency of its data; restore the file"):
         parse_record(Path("config.json"), run_record(CONFIG, {**DATA, **facts}, SCALER))
