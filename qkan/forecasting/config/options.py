@@ -54,6 +54,9 @@ CALENDAR: dict[str, int] = {"minute": 2, "hour": 2, "weekday": 2, "monthday": 2,
 FRAME = "<data frame>"
 """The ``data`` of a model that was trained on a data frame in memory."""
 
+INTERVALS: tuple[str, ...] = ("split", "adaptive")
+"""How conformal intervals are made: from the errors on the validation part, or from all that are known by then."""
+
 NEW_SERIES: tuple[str, ...] = ("refuse", "scale")
 """What can be done about series that a forecaster was not trained on."""
 
@@ -178,8 +181,8 @@ OPTIONS: dict[str, Option] = {
         True,
     ),
     "time_format": Option(
-        "How the times are written, such as %d/%m/%Y, or steps for whole numbers that look like dates.  [default: ISO "
-        "8601; whole numbers such as 20240131 are dates]",
+        "How the times are written, such as %d/%m/%Y; 'unix s' (ms, us); or steps for whole numbers that look like "
+        "dates.  [default: ISO 8601; whole numbers such as 20240131 are dates]",
         TEXT,
         True,
     ),
@@ -202,6 +205,11 @@ OPTIONS: dict[str, Option] = {
         "Series that the forecaster was not trained on, and other steps of time: refuse them, or scale each new series "
         "by its own last window.",
         Choice(NEW_SERIES),
+    ),
+    "intervals": Option(
+        "Conformal intervals: split (from the errors on the validation part), or adaptive (from the last errors that "
+        "are known at each moment, so that coverage holds when the level moves).",
+        Choice(INTERVALS),
     ),
     "freq": Option(
         "Step between two times of the file: an alias of pandas such as h, 5min or MS.  [default: found in the times]",
