@@ -10,7 +10,20 @@ from typing import Any, TypeVar
 import click
 
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
-from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Seasons, Several, Split, Whole
+from qkan.forecasting.config.kinds import (
+    FLAG,
+    GROUP,
+    LEVEL,
+    NUMBER,
+    PER_SERIES,
+    RATE,
+    Choice,
+    Kind,
+    Seasons,
+    Several,
+    Split,
+    Whole,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -113,7 +126,7 @@ def config_option(name: str, default: object = None, *, as_name: str | None = No
     """
     option, flag = OPTIONS[name], "--" + name.replace("_", "-")
     settings: dict[str, Any] = {"help": option.help, "default": default, "show_default": default not in (None, ())}
-    if option.kind is FLAG:
+    if option.kind in (FLAG, PER_SERIES):
         flag = f"{flag}/--no-{flag[2:]}"
     else:
         settings["type"], settings["metavar"] = _type(option.kind, name.rpartition("_")[2].upper())

@@ -76,9 +76,11 @@ def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
 
 
 def futr_exog_channels(
-    series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = ()
+    series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = (), *, numbered: bool = False
 ) -> np.ndarray:
     """Channels that are known in advance, at their own times: future covariates, calendar features, season phases.
+
+    With ``numbered``, the number of the series, as of `Scaler`, stands before the phases.
 
     Returns:
         float32, shape (rows, channels), in the order of ``series.frame``.
@@ -88,16 +90,31 @@ def futr_exog_channels(
     """
     owner = np.repeat(np.arange(len(series.ids)), series.lengths)
     covariates = [_covariate(series, scaler, name, owner)[:, None] for name in series.future]
-    return np.concatenate([*covariates, *_of_time(series, series.times, calendar, seasons)], axis=1)
+    numbers = _numbers(scaler, owner) if numbered else None
+    return np.concatenate([*covariates, *_of_time(series, series.times, calendar, seasons, numbers)], axis=1)
 
 
-def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
-    """What follows from the times (N,) alone: calendar features and phases, float32 (N, channels) each."""
-    return [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
+def _numbers(scaler: Scaler, owner: np.ndarray) -> np.ndarray:
+    """The numbers of the series of some rows, float32 (rows, 1)."""
+    return np.asarray(scaler.numbers, dtype=np.float32)[owner][:, None]
+
+
+def _of_time(
+    series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int], numbers: np.ndarray | None
+) -> list[np.ndarray]:
+    """What follows from the times (N,): calendar features, phases behind ``numbers``; float32 (N, channels) each."""
+    parts = [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
+    return parts if numbers is None else [parts[0], numbers, parts[1]]
 
 
 def futr_exog_after(
-    series: Series, scaler: Scaler, calendar: Sequence[str], steps: int, seasons: Sequence[int] = ()
+    series: Series,
+    scaler: Scaler,
+    calendar: Sequence[str],
+    steps: int,
+    seasons: Sequence[int] = (),
+    *,
+    numbered: bool = False,
 ) -> np.ndarray:
     """The channels of `futr_exog_channels` at the ``steps`` times after the end of every series.
 
@@ -108,9 +125,10 @@ def futr_exog_after(
         DataError: future rows of a series are missing, or the times have no calendar.
     """
     count = len(series.ids)
-    if not series.future and not calendar and not seasons:
+    if not series.future and not calendar and not seasons and not numbered:
         return np.zeros((count, steps, 0), dtype=np.float32)
-    parts = _of_time(series, series.all_future_times(steps).ravel(), calendar, seasons)
+    numbers = _numbers(scaler, np.repeat(np.arange(count), steps)) if numbered else None
+    parts = _of_time(series, series.all_future_times(steps).ravel(), calendar, seasons, numbers)
     if series.future:
         given = _future_values(series, steps)
         columns = [

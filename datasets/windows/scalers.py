@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qkan.datasets.series import DataError
 
+_Number = TypeVar("_Number", int, float)
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
 KINDS = ("minmax", "standard", "robust", "none")
 
@@ -29,6 +30,8 @@ class Scaler:
         offset: one finite number per series, in the unit of the values.
         scale: one positive finite number per series, in the unit of the values.
         covariates: a scaler of the same kind and series for every covariate, by its name.
+        numbers: place of every series among those that a model was trained on, -1 for one that it does not know; their
+            order, if it is left out.
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
@@ -39,8 +42,11 @@ class Scaler:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     covariates: Mapping[str, Scaler] = field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.numbers:
+            object.__setattr__(self, "numbers", tuple(range(len(self.ids))))
         if self.kind not in KINDS:
             raise DataError(f"unknown scaler {self.kind!r}; choose one of {', '.join(KINDS)}")
         if not len(self.ids) == len(self.offset) == len(self.scale):
@@ -101,21 +107,24 @@ class Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
         offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
-        return Scaler(self.kind, tuple(ids), offset, scale, covariates)
+        return Scaler(self.kind, tuple(ids), offset, scale, covariates, tuple(self.numbers[i] for i in chosen))
+
+    def of_unknown(self) -> Scaler:
+        """The same scaler of series that no model was trained on."""
+        return replace(self, numbers=(-1,) * len(self.ids))
 
     def with_numbers_of(self, known: Scaler) -> Scaler:
         """The same scaler with the numbers of ``known`` for the series that it knows."""
         place = {name: index for index, name in enumerate(known.ids)}
 
-        def merged(own: tuple[float, ...], theirs: tuple[float, ...]) -> tuple[float, ...]:
+        def merged(own: tuple[_Number, ...], theirs: tuple[_Number, ...]) -> tuple[_Number, ...]:
             return tuple(
                 theirs[place[name]] if name in place else number for name, number in zip(self.ids, own, strict=True)
             )
 
         covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
-        return Scaler(
-            self.kind, self.ids, merged(self.offset, known.offset), merged(self.scale, known.scale), covariates
-        )
+        offset, scale = merged(self.offset, known.offset), merged(self.scale, known.scale)
+        return Scaler(self.kind, self.ids, offset, scale, covariates, merged(self.numbers, known.numbers))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""

@@ -42,7 +42,7 @@ class RidgeBaseline:
         self.seasons = tuple(season for season in series.season if 2 * season <= longest)
         self.lags = min(MOST_LAGS, data.window)
         self.values = data.train.values[:, 0].astype(np.float64)
-        ahead = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons)]
+        ahead = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons) - data.numbered]
         phases = season_phases(series, series.times, self.seasons).astype(np.float64)
         waves = [
             wave(turn * phases[:, place])

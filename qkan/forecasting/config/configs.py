@@ -77,6 +77,7 @@ class DataAndTrainingOptions:
     season_terms: int = 3
     season_reps: int = 3
     seasonal_lags: bool = False
+    per_series: bool | int = False
     decoder: str = "steps"
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
@@ -137,8 +138,10 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: future covariates, calendar features and one phase a season."""
-        return len(self.future_cols) + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
+        """Input channels that are known in advance: future covariates, calendar features, with ``per_series`` the
+        number of the series, and one phase a season."""
+        calendar = sum(CALENDAR[name] for name in self.calendar)
+        return len(self.future_cols) + calendar + bool(self.per_series) + len(self.seasons)
 
     @property
     def channels(self) -> int:

@@ -16,6 +16,7 @@ from qkan.forecasting.config.kinds import (
     GROUP,
     LEVEL,
     NAMES,
+    PER_SERIES,
     RATE,
     TEXT,
     Choice,
@@ -239,6 +240,11 @@ OPTIONS: dict[str, Option] = {
     "season_terms": Option("Channels of the season's circuits, or harmonics of every season.", Whole(1, 64)),
     "season_reps": Option("Times that the season's circuits read the phase: their whole frequencies.", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "per_series": Option(
+        "Give every series of a panel circuits of the season, a level and an amplitude of its own beside the shared "
+        "cell.",
+        PER_SERIES,
+    ),
     "decoder": Option(
         "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
         "them.",

@@ -152,6 +152,7 @@ def cut_windows(
         scaler=config.scaler if scaler is None else scaler,
         calendar=config.calendar,
         seasons=config.seasons,
+        numbered=bool(config.per_series),
         **sizes,
     )
 
@@ -175,8 +176,9 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with the seasons that ``data``, cut by them, turned out to have."""
-    return replace(config, season=data.seasons or "none")
+    """Return the options with the seasons, and with ``per_series`` the number of series, that ``data``, cut by them,
+    turned out to have."""
+    return replace(config, season=data.seasons or "none", per_series=len(data.ids) if config.per_series else False)
 
 
 def tensors(windows: Windows) -> WindowTensors:

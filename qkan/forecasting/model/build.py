@@ -123,6 +123,7 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         season_terms=config.season_terms,
         season_reps=config.season_reps,
         seasonal_lags=config.seasonal_lags,
+        series=int(config.per_series),
         decoder=config.decoder,
     )
     shared = {

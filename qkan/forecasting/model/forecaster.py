@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from qkan.forecasting.config import context_steps
 from qkan.forecasting.model.parts import Level, SeasonFeatures, Skip, season_channels
+from qkan.forecasting.model.per_series import OwnParts, PerSeries
 
 
 class Surroundings(NamedTuple):
@@ -16,12 +18,14 @@ class Surroundings(NamedTuple):
 
     Attributes:
         window: Steps that the cell and the skip read; the inputs may begin earlier, for seasonal lags.
-        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar and one phase a season.
+        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, the number of
+            the series (if they have parts of their own) and one phase a season.
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none.
         seasons: Lengths of the seasons, in steps.
         season_encoding, season_terms, season_reps: As of :class:`SeasonFeatures`.
         seasonal_lags: Whether values one season back are inputs, known in advance.
+        series: How many series have seasonal circuits, level and amplitude of their own; 0 for none.
         decoder: ``last`` maps the cell's last output to all target steps; ``steps`` lets the cell read the last step of
             the window once for every target step, with what is known of that one and its position among them.
     """
@@ -35,6 +39,7 @@ class Surroundings(NamedTuple):
     season_terms: int = 3
     season_reps: int = 3
     seasonal_lags: bool = False
+    series: int = 0
     decoder: str = "last"
 
     @property
@@ -50,7 +55,8 @@ class Surroundings(NamedTuple):
         """Return how many numbers are known of every target step."""
         features = season_channels(self.seasons, self.season_encoding, self.season_terms)
         lags = len(self.seasons) if self.seasonal_lags else 0
-        return self.futr_exog_channels - len(self.seasons) + features + lags + self.decodes_steps(horizon)
+        own = self.futr_exog_channels - len(self.seasons) - bool(self.series)
+        return own + features + lags + self.decodes_steps(horizon)
 
     def features(self) -> SeasonFeatures:
         """Return new channels of the season."""
@@ -74,6 +80,8 @@ class RecurrentForecaster(nn.Module):
         quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
     """
 
+    one_step: Tensor
+
     def __init__(
         self, cell: nn.Module, channels: int, hidden_size: int, horizon: int, around: Surroundings, quantiles: int = 1
     ) -> None:
@@ -82,6 +90,9 @@ class RecurrentForecaster(nn.Module):
         self.decodes_steps = around.decodes_steps(horizon)
         self.head = nn.Linear(hidden_size, quantiles if self.decodes_steps else horizon * quantiles)
         self.season = around.features() if around.seasons else None
+        self.own = PerSeries(around.series, around.seasons, around.season_reps) if around.series else None
+        one_step = torch.tensor([2 * math.pi / season for season in around.seasons])
+        self.register_buffer("one_step", one_step, persistent=False)
         self.skip: Skip | None = None
         if around.skip:
             self.skip = Skip(around.window, horizon, around.skip, last_is_zero=around.level == "last")
@@ -110,9 +121,12 @@ class RecurrentForecaster(nn.Module):
         Returns:
             (B, horizon), or with several quantiles (B, horizon, quantiles), not sorted.
         """
-        window = self.around.window
+        window, seasons = self.around.window, len(self.around.seasons)
         values, others = inputs[..., 0], inputs[:, -window:, 1:]
-        level = Level.of(values[:, -window:], self.around.level)
+        own = None if futr_exog is None else self._own(futr_exog)
+        if own is not None:
+            values = values - own.season(inputs[..., inputs.shape[2] - seasons :] - self.one_step)
+        level = self._level(values[:, -window:], own)
         values = values if level is None else level.remove(values)
         read = [values[:, -window:, None], self._encoded(others), *self._lags_of_window(values)]
         known = [] if futr_exog is None else [self._encoded(futr_exog)]
@@ -126,7 +140,11 @@ class RecurrentForecaster(nn.Module):
             predicted = predicted + self.skip(values[:, -window:]).unsqueeze(2)
         if self.known is not None:
             predicted = predicted + self.known(torch.cat(known, dim=2))
+        if own is not None:
+            predicted = predicted * own.factor.unsqueeze(2)
         predicted = predicted if level is None else level.restore(predicted)
+        if own is not None and futr_exog is not None:
+            predicted = predicted + own.season(futr_exog[..., futr_exog.shape[2] - seasons :]).unsqueeze(2)
         return predicted if self.quantiles > 1 else predicted.squeeze(2)
 
     def _decoded(self, read: Tensor, known: list[Tensor]) -> Tensor:
@@ -146,12 +164,23 @@ class RecurrentForecaster(nn.Module):
         output, _ = self.cell(last.flatten(0, 1).unsqueeze(1), state)
         return self.head(output[:, -1]).view(batch, steps, self.quantiles)
 
+    def _own(self, futr_exog: Tensor) -> OwnParts | None:
+        """What the series of the windows have of their own; their numbers stand before the phases."""
+        if self.own is None:
+            return None
+        return self.own.of(futr_exog[:, 0, futr_exog.shape[2] - len(self.around.seasons) - 1])
+
+    def _level(self, values: Tensor, own: OwnParts | None) -> Level | None:
+        """Level of windows (B, window); a series that has its own smooths its last values."""
+        if own is not None and self.around.level == "last":
+            return own.level(values)
+        return Level.of(values, self.around.level)
+
     def _encoded(self, channels: Tensor) -> Tensor:
-        """Channels (B, steps, n) with features of the season in place of its phases, which come last."""
-        if self.season is None:
-            return channels
-        seasons = len(self.around.seasons)
-        return torch.cat([channels[..., :-seasons], self.season(channels[..., -seasons:])], dim=2)
+        """Channels (B, steps, n) without numbers, with features of the season in place of the phases at their end."""
+        phases = channels.shape[2] - len(self.around.seasons)
+        others = channels[..., : phases - bool(self.around.series)]
+        return others if self.season is None else torch.cat([others, self.season(channels[..., phases:])], dim=2)
 
     def _lags_of_window(self, values: Tensor) -> list[Tensor]:
         """Values one season before the step after every step of the window: (B, window, 1) for every season."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -138,6 +139,36 @@ class SeasonFeatures(nn.Module):
         angles = phases @ self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
+    def closed_forms(self, weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """Return what a weighted sum of the features is, but for a constant, as a sum of waves; ``None`` for a table.
+
+        Exact, for circuits from their spectrum: repetitions bound the frequencies, which are whole.
+
+        Args:
+            weights: (channels,).
+
+        Returns:
+            For every season the coefficients of the cosines and the sines of 1, 2, ... times its phase, float64.
+        """
+        numbers = weights.detach().cpu().double().numpy()
+        if self.encoding == "table":
+            return None
+        if self.circuit is not None:
+            return [_waves(self.circuit, place, numbers) for place in range(len(self.seasons))]
+        turns = self.frequencies.cpu().numpy()
+        sines, cosines = np.split(numbers, 2)  # as forward puts them together
+        return [(cosines[row > 0], sines[row > 0]) for row in turns]
+
     def _entry(self, place: int, phases: Tensor) -> Tensor:
         season = self.seasons[place]
         return self.tables[place][(phases * (season / (2 * math.pi))).round().long() % season]
+
+
+def _waves(circuits: QKANLayer, place: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of the cosines and sines of a weighted sum of the circuits of one input."""
+    found = np.zeros(circuits.reps, dtype=np.complex128)
+    for output, weight in enumerate(weights):
+        spectrum = circuits.spectrum(output, place)
+        turns = spectrum.frequencies.numpy().round().astype(np.int64)
+        found[turns[turns > 0] - 1] += weight * spectrum.coefficients.numpy()[turns > 0]
+    return 2 * found.real, -2 * found.imag
