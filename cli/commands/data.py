@@ -9,6 +9,7 @@ import click
 
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import config_option
+from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -129,8 +130,8 @@ def _numbers(series: Series) -> list[tuple[str, str]]:
     lags = [(1, "1 step"), *((season, f"season {season}") for season in series.season)]
     for lag, name in lags:
         rows.append((f"autocorrelation, {name}", _number(autocorrelation(series, lag), ".3f")))
-    for lag, name in lags:
-        title = "naive test MAE" if lag == 1 else f"seasonal naive test MAE, {name}"
+    for lag, _ in lags:
+        title = f"test MAE, {model_name('naive') if lag == 1 else model_name('seasonal-naive', lag)}"
         rows.append((title, _number(naive_test_mae(series, lag), ".6g")))
     return rows
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from qkan.cli.options import OVERWRITE, RUN, ListType, count_option, data_option, out_option
+from qkan.forecasting.config import BASELINE_NAMES
 
 _ORIGINS = 1000
 
@@ -24,7 +25,7 @@ Examples:
 @click.option(
     "--baselines",
     type=ListType(str, "baseline", "naive,ets"),
-    help="Some of naive, seasonal-naive, ets, sarima, theta, or none.  [default: all; sarima for up to 100 series]",
+    help=f"Some of {', '.join(BASELINE_NAMES)}, or none.  [default: all of no extra; sarima for up to 100 series]",
 )
 @click.option(
     "--levels",

@@ -1,7 +1,7 @@
 """Splits, scalers, calendar channels and forecasting windows."""
 
 from qkan.datasets.windows.calendar import CALENDAR
-from qkan.datasets.windows.channels import fit_scaler
+from qkan.datasets.windows.channels import fit_scaler, futr_exog_after
 from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.seasons import find_seasons, seasons_of
@@ -29,6 +29,7 @@ __all__ = [
     "Windows",
     "find_seasons",
     "fit_scaler",
+    "futr_exog_after",
     "last_windows",
     "make_forecast_data",
     "season_phases",

@@ -111,6 +111,7 @@ class ForecastData:
         horizon: target steps of the test part.
         boundaries: end of the training and of the validation part of every series, int64, shape (series, 2).
         seasons: lengths of the seasons whose phases the inputs hold, in steps.
+        calendar: features of the time that the inputs hold.
         numbered: whether the inputs hold the number of the series, before the phases.
     """
 
@@ -124,6 +125,7 @@ class ForecastData:
     horizon: int
     boundaries: np.ndarray
     seasons: tuple[int, ...] = ()
+    calendar: tuple[str, ...] = ()
     numbered: bool = False
 
     def part(self, name: Part) -> Windows:
@@ -233,7 +235,18 @@ def make_forecast_data(
                 "use another split, or give more data"
             )
     return ForecastData(
-        series, series.ids, fitted, train, validation, test, window, horizon, boundaries, tuple(seasons), numbered
+        series,
+        series.ids,
+        fitted,
+        train,
+        validation,
+        test,
+        window,
+        horizon,
+        boundaries,
+        tuple(seasons),
+        tuple(calendar),
+        numbered,
     )
 
 

@@ -6,24 +6,30 @@ to it and the same parameters, as a trained network does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qkan.forecasting.baselines.interface import CannotFit
+from qkan.forecasting.baselines.per_series import fit_one, processes, reason_of
+from qkan.forecasting.baselines.registry import AUTOMATIC, STATISTICAL, check_installed
 from qkan.forecasting.baselines.simple import repeat_season
-from qkan.forecasting.baselines.smoothing import exponential_smoothing
-from qkan.forecasting.baselines.statistical import CannotFit, Rolled, sarima, theta
+from qkan.forecasting.baselines.statistical import Rolled
+from qkan.forecasting.config import model_name
 from qkan.forecasting.evaluation.frames import bounds, check_levels, check_season, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BASELINES = ("naive", "seasonal-naive", "ets", "sarima", "theta")
-"""What ``models`` may name. Columns of the result: Naive, SeasonalNaive(24), ETS, SARIMA, Theta."""
+BASELINES = ("naive", "seasonal-naive", *STATISTICAL)
+"""What ``models`` is unless asked for others. Columns of the result: Naive, SeasonalNaive(24), ETS, SARIMA, Theta."""
+ALLOWED = (*BASELINES, *AUTOMATIC)
+"""What ``models`` may name."""
 MOST_STEPS = 10_000
-_FITTED = {"ets": ("ETS", exponential_smoothing), "sarima": ("SARIMA", sarima), "theta": ("Theta", theta)}
+_WITHOUT_ERROR = ("theta",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +79,7 @@ def baseline_forecasts(
         cutoffs: Times of the last known value of every forecast: by series, or the same for all.
         horizon: Values to forecast after each cutoff, 1 to 10,000; each must be in ``df``.
         season: Seasonal periods in steps. Each gives a seasonal naive forecast; the other baselines take the shortest.
-        models: Some of :data:`BASELINES`.
+        models: Some of :data:`ALLOWED`.
         level: Levels of central prediction intervals in percent; ETS and SARIMA give them.
         workers: Processes that fit at the same time, each one thread.
 
@@ -115,17 +121,13 @@ def _seasons(season: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in given if value > 1}))
 
 
-def check_baselines(models: Sequence[str]) -> None:
-    """Raise a ValueError for a name that is none of :data:`BASELINES`."""
-    unknown = [name for name in models if name not in BASELINES]
-    if unknown:
-        raise ValueError(f"unknown baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}")
-
-
 def _check_arguments(models: Sequence[str], horizon: int, workers: int) -> None:
     if isinstance(models, str) or not models:
-        raise ValueError(f"models must be a list of baselines, got {models!r}; choose from {', '.join(BASELINES)}")
-    check_baselines(models)
+        raise ValueError(f"models must be a list of baselines, got {models!r}; choose from {', '.join(ALLOWED)}")
+    unknown = [name for name in models if name not in ALLOWED]
+    if unknown:
+        raise ValueError(f"unknown baseline {unknown[0]!r}; choose from {', '.join(ALLOWED)}")
+    check_installed(models)
     for name, value, most in (("horizon", horizon, MOST_STEPS), ("workers", workers, 1024)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
             raise ValueError(f"{name} must be a whole number between 1 and {most:,}, got {value!r}")
@@ -206,79 +208,69 @@ def _columns(models: Sequence[str], seasons: tuple[int, ...], levels: tuple[floa
     names: list[str] = []
     for model in dict.fromkeys(models):
         if model == "naive":
-            names.append("Naive")
+            names.append(model_name(model))
         elif model == "seasonal-naive":
-            names += [f"SeasonalNaive({season})" for season in seasons]
+            names += [model_name(model, season) for season in seasons]
         else:
-            name = _FITTED[model][0]
-            ends = [] if model == "theta" else [end for level in levels for end in bounds(name, level)]
-            names += [name, *ends]
+            name = model_name(model)
+            names += [
+                name,
+                *([] if model in _WITHOUT_ERROR else [end for level in levels for end in bounds(name, level)]),
+            ]
     return names
 
 
 def _run(jobs: list[_Job], workers: int) -> list[tuple[dict[str, np.ndarray], list[Any], list[Any]]]:
-    if workers == 1 or len(jobs) == 1:
-        return [_forecast(job) for job in jobs]
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    from qkan.forecasting.training.worker_processes import start_alone
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=start_alone) as pool:
-        return list(pool.map(_forecast, jobs))
+    with processes(min(workers, len(jobs))) as run:
+        return list(run(_forecast, jobs))
 
 
 def _forecast(job: _Job) -> tuple[dict[str, np.ndarray], list[Any], list[Any]]:
     """Return the columns of one series, and rows of failures and of choices."""
     columns: dict[str, np.ndarray] = {}
     failures, choices = [], []
-    unknown = int(np.isnan(job.values).sum())  # at the beginning: later gaps are filled
-    values, first = job.values[unknown:], job.first - unknown
-    known = int(first.min())
-    for name, fit in _fitters(job):
+    for name, forecast in _forecasters(job):
         try:
-            if known < 1:
-                raise CannotFit("no value is known at the first origin")
-            rolled = fit(values, known, first)
-            if not np.isfinite(rolled.mean).all() or (rolled.error is not None and not np.isfinite(rolled.error).all()):
-                raise CannotFit("the fitted model gives forecasts that are not finite")
-        except Exception as error:  # noqa: BLE001  (an estimator may fail in any way; the others must go on)
-            reason = str(error) if isinstance(error, CannotFit) else f"{type(error).__name__}: {error}"
-            failures.append((name, job.unique_id, reason))
+            rolled, choice = forecast()
+        except CannotFit as error:
+            failures.append((name, job.unique_id, reason_of(error)))
             continue
         columns[name] = rolled.mean.ravel()
         columns.update(_ends(name, rolled, job.levels))
-        if rolled.choice:
-            choices.append((name, job.unique_id, rolled.choice))
+        if choice:
+            choices.append((name, job.unique_id, choice))
     return columns, failures, choices
 
 
-def _fitters(job: _Job) -> list[tuple[str, Any]]:
-    """Return names and functions of (values, known, first) for the baselines of a job."""
-
-    def fixed(season: int) -> Any:
-        def repeat(values: np.ndarray, known: int, first: np.ndarray) -> Rolled:
-            if known < season:
-                raise CannotFit(f"only {known} values before the first origin, season {season} needs as many")
-            return Rolled(repeat_season(values, first, season, job.horizon), None, "")
-
-        return repeat
-
-    def fitted(function: Any) -> Any:
-        shortest = job.seasons[0] if job.seasons else 1
-        return lambda values, known, first: function(values, known, first, job.horizon, shortest)
-
-    found = []
+def _forecasters(job: _Job) -> list[tuple[str, Callable[[], tuple[Rolled, str]]]]:
+    """Return names and functions that forecast for the baselines of a job."""
+    known = int(job.first.min())
+    found: list[tuple[str, Callable[[], tuple[Rolled, str]]]] = []
     for model in job.models:
         if model == "naive":
-            found.append(("Naive", fixed(1)))
+            found.append((model_name(model), partial(_repeated, job, 1, known)))
         elif model == "seasonal-naive":
-            found += [(f"SeasonalNaive({season})", fixed(season)) for season in job.seasons]
+            found += [(model_name(model, season), partial(_repeated, job, season, known)) for season in job.seasons]
         else:
-            name, function = _FITTED[model]
-            found.append((name, fitted(function)))
+            found.append((model_name(model), partial(_fitted, job, model, known)))
     return found
+
+
+def _repeated(job: _Job, season: int, known: int) -> tuple[Rolled, str]:
+    seen = int(np.isfinite(job.values[:known]).sum())
+    if seen < 1:
+        raise CannotFit("no value is known at the first origin")
+    if seen < season:
+        raise CannotFit(f"only {seen} values before the first origin, season {season} needs as many")
+    return Rolled(repeat_season(job.values, job.first, season, job.horizon), None), ""
+
+
+def _fitted(job: _Job, model: str, known: int) -> tuple[Rolled, str]:
+    fitted = fit_one(model, job.values[:known], job.seasons)
+    rolled = fitted.roll(job.values, job.first, job.horizon)
+    if rolled is None or fitted.model is None:
+        raise CannotFit(fitted.reason)
+    return rolled, fitted.model.choice
 
 
 def _ends(name: str, rolled: Rolled, levels: tuple[float, ...]) -> dict[str, np.ndarray]:

@@ -1,10 +1,13 @@
-"""Forecasts that need no training, on the same windows as every model; any useful model beats them."""
+"""Forecasts that need no training; any useful model beats them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from qkan.forecasting.baselines.interface import Baseline, Fitting, Forecasts, Origins
+from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -24,73 +27,113 @@ def repeat_season(values: np.ndarray, first: np.ndarray, season: int, horizon: i
     return values[first[:, None] + steps - season * (steps // season + 1)]
 
 
+class SeasonalNaive(Baseline):
+    """Repeats the last whole season; a season of 1 is the last value. NaN where no whole season is known."""
+
+    def __init__(self, data: ForecastData, season: int = 1) -> None:
+        super().__init__(model_name("naive") if season == 1 else model_name("seasonal-naive", season))
+        self.series, self.horizon, self.season = data.series, data.horizon, season
+
+    def forecast(self, origins: Origins) -> Forecasts:
+        """Forecast from every origin."""
+        enough = origins.known >= self.season
+        first = np.where(enough, origins.rows(self.series), self.season)
+        found = repeat_season(self.series.values, first, self.season, self.horizon)
+        return Forecasts(np.where(enough[:, None], found, np.nan))
+
+
 def naive(data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Repeat the last value that the window shows; float64 (N, horizon), original units."""
-    return repeat_season(data.series.values, data.target_rows(part)[:, 0], 1, data.horizon)
+    """Repeat the last value that every window of a part shows; float64 (N, horizon), original units."""
+    return SeasonalNaive(data).forecast(Origins.of(data, part)).mean
 
 
-def seasonal_naive(data: ForecastData, season: int, part: Part = "test") -> np.ndarray:
-    """Repeat the last whole season before the targets; float64 (N, horizon), original units.
+class Drift(Baseline):
+    """Draws on the line from the first value of a series to the last one known.
+
+    From a single known value there is no slope: the value is repeated.
+    """
+
+    def __init__(self, data: ForecastData) -> None:
+        super().__init__(model_name("drift"))
+        self.series, self.horizon = data.series, data.horizon
+
+    def forecast(self, origins: Origins) -> Forecasts:
+        """Forecast from every origin."""
+        values, rows = self.series.values, origins.rows(self.series)
+        first, last = values[rows - origins.known], values[rows - 1]
+        slope = (last - first) / np.maximum(origins.known - 1, 1)
+        return Forecasts(last[:, None] + slope[:, None] * np.arange(1, self.horizon + 1))
+
+
+class SeasonalMean(Baseline):
+    """Repeats the mean season of the training part of every series, which holds a whole one."""
+
+    def __init__(self, data: ForecastData, season: int) -> None:
+        super().__init__(model_name("seasonal-mean", season), season * len(data.ids))
+        self.series, self.horizon, self.season = data.series, data.horizon, season
+        self.place = self._places(data.series.times)
+        self.means = np.full((len(data.ids), season), np.nan)
+        for index, (start, end) in enumerate(zip(self.series.starts[:-1], data.boundaries[:, 0], strict=True)):
+            values, own = self.series.values[start : start + end], self.place[start : start + end]
+            counts = np.bincount(own, minlength=season)
+            sums = np.bincount(own, values, season)
+            self.means[index] = np.where(counts > 0, sums / np.maximum(counts, 1), values.mean())
+
+    def _places(self, times: np.ndarray) -> np.ndarray:
+        from qkan.datasets.windows import season_phases
+
+        turns = season_phases(self.series, times, (self.season,))[:, 0].astype(np.float64) / (2 * np.pi)
+        return np.round(turns * self.season).astype(np.int64) % self.season
+
+    def forecast(self, origins: Origins) -> Forecasts:
+        """Forecast from every origin."""
+        after = None
+        if (origins.known + self.horizon > self.series.lengths[origins.series]).any():
+            times = self.series.all_future_times(self.horizon)
+            after = self._places(times.ravel())[:, None].reshape(*times.shape, 1)
+        place = ahead(self.place[:, None], after, self.series.starts, origins, self.horizon)[:, :, 0]
+        return Forecasts(self.means[origins.series[:, None], place])
+
+
+def ahead(
+    inside: np.ndarray, after: np.ndarray | None, starts: np.ndarray, origins: Origins, horizon: int
+) -> np.ndarray:
+    """Return what is known of the steps ahead of every origin: (N, horizon, columns).
 
     Args:
-        data: The windows; a value one season back may lie before the window.
-        season: Period in steps.
-        part: The part whose targets are forecast.
-
-    Raises:
-        ValueError: a target lies in the first season of its series, so there is nothing to repeat.
+        inside: Of all rows, (rows, columns).
+        after: Of the steps behind every series, (series, steps, columns); ``None`` where none is asked for.
+        starts: First row of every series and the number of rows, (series + 1,).
+        origins: The origins.
+        horizon: Steps.
     """
-    first = data.part(part).target_index
-    if len(first) and int(first.min()) < season:
-        raise ValueError(
-            f"season {season} is longer than the {int(first.min())} values before the first {part} target; "
-            "use a shorter season"
-        )
-    return repeat_season(data.series.values, data.target_rows(part)[:, 0], season, data.horizon)
+    position = origins.known[:, None] + np.arange(horizon)
+    length = np.diff(starts)[origins.series][:, None]
+    rows = starts[origins.series][:, None] + np.minimum(position, length - 1)
+    if after is None:
+        return inside[rows]
+    beyond = np.clip(position - length, 0, after.shape[1] - 1)
+    return np.where((position < length)[:, :, None], inside[rows], after[origins.series[:, None], beyond])
 
 
-def season_mean(data: ForecastData, season: int, part: Part = "test") -> np.ndarray:
-    """Repeat the mean season of the training part; float64 (N, horizon), original units.
-
-    Args:
-        data: The windows.
-        season: Period in steps, of which the training part of every series holds a whole one.
-        part: The part whose targets are forecast.
-    """
-    from qkan.datasets.windows import season_phases
-
-    series, rows = data.series, data.target_rows(part)
-    turns = season_phases(series, series.times, (season,))[:, 0].astype(np.float64) / (2 * np.pi)
-    place = np.round(turns * season).astype(np.int64) % season
-    means = np.full((len(data.ids), season), np.nan)
-    for index, (start, end) in enumerate(zip(series.starts[:-1], data.boundaries[:, 0], strict=True)):
-        values, own = series.values[start : start + end], place[start : start + end]
-        counts = np.bincount(own, minlength=season)
-        means[index] = np.where(counts > 0, np.bincount(own, values, season) / np.maximum(counts, 1), values.mean())
-    return means[data.part(part).series[:, None], place[rows]]
+def fit_naive(data: ForecastData, fitting: Fitting) -> list[Baseline]:
+    """The last value."""
+    return [SeasonalNaive(data)]
 
 
-def drift(data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Draw on the line from the first value of a series to the last one known; float64 (N, horizon), original units.
-
-    A target in second place has one known value only, hence no slope: the value is repeated.
-    """
-    rows, known = data.target_rows(part), data.part(part).target_index
-    first, last = data.series.values[rows[:, 0] - known], data.series.values[rows[:, 0] - 1]
-    slope = (last - first) / np.maximum(known - 1, 1)
-    return last[:, None] + slope[:, None] * np.arange(1, data.horizon + 1)
+def fit_drift(data: ForecastData, fitting: Fitting) -> list[Baseline]:
+    """The line through the first and the last value."""
+    return [Drift(data)]
 
 
-def naive_forecasts(data: ForecastData, part: Part = "test") -> dict[str, np.ndarray]:
-    """Return every rule that the data allows, by name: naive, drift, for each season that fits seasonal naive, and the
-    mean of the longest season that the training part holds twice."""
-    forecasts = {"naive": naive(data, part), "drift": drift(data, part)}
-    known = int(data.part(part).target_index.min())
-    for season in data.series.season:
-        if season <= known:
-            forecasts[f"seasonal naive ({season})"] = seasonal_naive(data, season, part)
+def fit_seasonal_naive(data: ForecastData, fitting: Fitting) -> list[Baseline]:
+    """One forecast for each season that is known before the first origin of the test part."""
+    known = int(data.boundaries[:, 1].min())
+    return [SeasonalNaive(data, season) for season in data.series.season if 1 < season <= known]
+
+
+def fit_seasonal_mean(data: ForecastData, fitting: Fitting) -> list[Baseline]:
+    """The mean of the longest season that every training part holds twice."""
     shortest = int(data.boundaries[:, 0].min())
-    whole = [season for season in data.series.season if 2 * season <= shortest]
-    if whole:
-        forecasts[f"season mean ({whole[-1]})"] = season_mean(data, whole[-1], part)
-    return forecasts
+    whole = [season for season in data.series.season if season > 1 and 2 * season <= shortest]
+    return [SeasonalMean(data, whole[-1])] if whole else []

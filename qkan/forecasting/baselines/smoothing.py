@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from qkan.forecasting.baselines.interface import CannotFit
 from qkan.forecasting.baselines.simple import repeat_season
-from qkan.forecasting.baselines.statistical import CannotFit, Rolled, fitting_part, quietly
+from qkan.forecasting.baselines.statistical import Rolled, fitting_part, quietly
 
 MAX_ESTIMATED_SEASON = 24
 """Up to this season the initial season is estimated; beyond, statsmodels' heuristic sets it."""
@@ -47,42 +48,77 @@ def forms(season: int) -> list[Form]:
     ]
 
 
-def exponential_smoothing(values: np.ndarray, known: int, first: np.ndarray, horizon: int, season: int) -> Rolled:
-    """Exponential smoothing of the form in :func:`forms` that has the smallest AIC (statsmodels ETSModel).
+@dataclass(frozen=True, eq=False)
+class Ets:
+    """Exponential smoothing with estimated parameters.
 
     Args:
-        values: All values of the series, (points,).
-        known: Values that may be used for fitting.
-        first: Row of the first target of every forecast, (origins,), at least ``known``.
-        horizon: Steps to forecast.
+        form: The member of the family.
+        start: First states, as statsmodels' ETSModel takes them.
+        params: Of the model with these first states.
+        variance: Of a forecast of one step.
+        begin: First row that was fitted.
+        estimated: How many numbers were estimated.
+    """
+
+    form: Form
+    start: dict[str, Any]
+    params: np.ndarray
+    variance: float
+    begin: int
+    estimated: int
+
+    @property
+    def choice(self) -> str:
+        """The name of the form."""
+        return self.form.name
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were estimated."""
+        return self.estimated
+
+    def roll(self, values: np.ndarray, first: np.ndarray, horizon: int) -> Rolled:
+        """Smooth up to every origin and forecast from the states there."""
+        from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+
+        form = self.form
+        with quietly():
+            moved = ETSModel(values[self.begin :], initialization_method="known", **self.start, **form.options)
+            rolled = moved.smooth(self.params[: len(moved.param_names)])
+        origin, steps = first - self.begin - 1, np.arange(1, horizon + 1)
+        mean = np.repeat(np.asarray(rolled.level)[origin, None], horizon, axis=1)
+        weights = np.full(horizon, rolled.alpha)  # of an error on the forecast 1, 2, ... steps later
+        if form.trend:
+            reach = np.cumsum(rolled.phi**steps) if form.damped else steps
+            mean = mean + np.asarray(rolled.slope)[origin, None] * reach
+            weights = weights + rolled.beta * reach
+        if form.season > 1:
+            mean = mean + repeat_season(np.asarray(rolled.season), origin + 1, form.season, horizon)
+            weights = weights + rolled.gamma * (steps % form.season == 0)
+        variance = self.variance * (1 + np.concatenate([[0.0], np.cumsum(np.square(weights))[:-1]]))
+        return Rolled(mean, np.sqrt(variance))
+
+
+def fit_ets(known: np.ndarray, season: int) -> Ets:
+    """Fit exponential smoothing of the form in :func:`forms` that has the smallest AIC (statsmodels ETSModel).
+
+    Args:
+        known: Values before the first origin, (points,).
         season: Period in steps; 1 means none.
 
     Raises:
         CannotFit: fewer than two seasons, or 10 values, are known, or no form could be estimated.
     """
-    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
-
-    begin = fitting_part(known, max(10, 2 * season + 1), season)
+    begin = fitting_part(len(known), max(10, 2 * season + 1), season)
     initial = "estimated" if season <= MAX_ESTIMATED_SEASON else "heuristic"
     with quietly():
-        form, fit = _choose(values[begin:known], season, initial)
-        # The heuristic would look at later values for its first state, so the first state is given.
-        names = ("level", *(["trend"] if form.trend else []), *(["seasonal"] if form.season > 1 else []))
-        start = {f"initial_{name}": getattr(fit, f"initial_{name}") for name in names}
-        moved = ETSModel(values[begin:], initialization_method="known", **start, **form.options)
-        rolled = moved.smooth(np.asarray(fit.params)[: len(moved.param_names)])
-    origin, steps = first - begin - 1, np.arange(1, horizon + 1)
-    mean = np.repeat(np.asarray(rolled.level)[origin, None], horizon, axis=1)
-    weights = np.full(horizon, rolled.alpha)  # of an error on the forecast 1, 2, ... steps later
-    if form.trend:
-        reach = np.cumsum(rolled.phi**steps) if form.damped else steps
-        mean = mean + np.asarray(rolled.slope)[origin, None] * reach
-        weights = weights + rolled.beta * reach
-    if form.season > 1:
-        mean = mean + repeat_season(np.asarray(rolled.season), origin + 1, season, horizon)
-        weights = weights + rolled.gamma * (steps % season == 0)
-    variance = fit.mse * (1 + np.concatenate([[0.0], np.cumsum(np.square(weights))[:-1]]))
-    return Rolled(mean, np.sqrt(variance), form.name)
+        form, fit = _choose(known[begin:], season, initial)
+    # The heuristic would look at later values for its first state, so the first state is given.
+    names = ("level", *(["trend"] if form.trend else []), *(["seasonal"] if form.season > 1 else []))
+    start = {f"initial_{name}": getattr(fit, f"initial_{name}") for name in names}
+    states = 0 if initial == "estimated" else 1 + form.trend + (form.season if form.season > 1 else 0)
+    return Ets(form, start, np.asarray(fit.params), float(fit.mse), begin, len(fit.params) + states)
 
 
 def _choose(known: np.ndarray, season: int, initial: str) -> tuple[Form, Any]:

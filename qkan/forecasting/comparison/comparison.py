@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan._util.csv_cells import csv_text
+from qkan.forecasting.baselines import PLAIN, Fitting
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import Point, Record, Skipped, key_of, plan_points, remaining_runs, tuning_runs
 from qkan.forecasting.config import CompareConfig
@@ -93,7 +94,8 @@ def compare(
         if not records:
             write_json(out / _ENVIRONMENT, describe_environment(device))
         _train_missing(out, config, data, points, records, progress)
-        baselines, failures = score_baselines(data, config.baselines, workers.processes_of(config))
+        fitting = Fitting(trials=config.trials, workers=workers.processes_of(config))
+        baselines, failures = score_baselines(data, (*PLAIN, *config.baselines), fitting)
         none = without_mase(mase_scale(data))
         comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures, none)
     progress.finish()

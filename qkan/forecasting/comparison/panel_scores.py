@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from qkan.forecasting.baselines.plain import plain_forecasts
+from qkan.forecasting.baselines.interface import Fitting
+from qkan.forecasting.baselines.registry import PLAIN, fit_baselines
+from qkan.forecasting.baselines.tables import failure_table, forecast_part
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
-from qkan.forecasting.evaluation.frames import KEYS, model_columns
+from qkan.forecasting.evaluation.frames import KEYS
 from qkan.forecasting.evaluation.metrics import Scores, accuracy, score
-from qkan.forecasting.evaluation.window_frame import values_of, window_forecasts, window_frame
+from qkan.forecasting.evaluation.window_frame import window_frame
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -67,43 +69,27 @@ def _scores(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict[str
 
 
 def score_baselines(
-    data: ForecastData, statistical: Sequence[str] = (), workers: int = 1
+    data: ForecastData, names: Sequence[str] = PLAIN, fitting: Fitting | None = None
 ) -> tuple[Scores, list[dict[str, Any]]]:
-    """Return the test metrics of all baselines: naive ones, and statistical ones fitted on the training part.
+    """Return the test metrics of baselines that are fitted on the training part.
 
     Args:
         data: The windows.
-        statistical: Some of :data:`qkan.forecasting.config.options.STATISTICAL_BASELINES`.
-        workers: Processes that fit at the same time.
+        names: As of :func:`qkan.forecasting.baselines.fit_baselines`.
+        fitting: How they are fitted.
 
     Returns:
         metrics by name, with those of :func:`panel_scores` where there are several series, and what could not be
         fitted: dictionaries of ``model``, ``unique_id``, ``reason``.
     """
-    forecasts, failures = _statistical(data, statistical, workers) if statistical else ({}, [])
-    validation, test = plain_forecasts(data, "validation", "test").values()
-    unknown = np.full(data.target_values("validation").shape, np.nan)  # a season longer than what comes before
-    simple = {name: (validation.get(name, unknown), values) for name, values in test.items()}
-    forecasts = {**simple, **forecasts}
+    fitted = fit_baselines(data, names, fitting)
+    whole = data.with_validation_horizon(data.horizon)
+    forecasts = {
+        own.name: (forecast_part(own, whole, "validation").mean, forecast_part(own, whole, "test").mean)
+        for own in fitted
+    }
     scores = score(data, {name: both[1] for name, both in forecasts.items()})
     if len(data.ids) > 1:
-        for name, more in panel_scores(data, forecasts).items():
+        for name, more in panel_scores(whole, forecasts).items():
             scores[name] = {**scores[name], **more}
-    return scores, failures
-
-
-def _statistical(data: ForecastData, models: Sequence[str], workers: int) -> tuple[Forecasts, list[dict[str, Any]]]:
-    from qkan.forecasting.baselines.rolling import baseline_forecasts
-
-    asked = pd.concat([window_frame(data, "validation", {}), window_frame(data, "test", {})])
-    origins = {str(name): sorted(set(own)) for name, own in asked.groupby("unique_id")["cutoff"]}
-    season = data.series.season
-    made = baseline_forecasts(values_of(data), origins, data.horizon, season, models=models, level=(), workers=workers)
-    found = {
-        name: (
-            window_forecasts(data, "validation", made.frame, name),
-            window_forecasts(data, "test", made.frame, name),
-        )
-        for name in model_columns(made.frame)
-    }
-    return found, [dict(zip(made.failures, row, strict=True)) for row in made.failures.to_numpy()]
+    return scores, failure_table(fitted).to_dict("records")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.config import CELL_NAMES
+from qkan.forecasting.config import CELL_NAMES, model_name
 from qkan.forecasting.runs.plots import BLACK, GREY, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: Scores) -> None
 
 
 def _baseline_lines(baselines: Scores) -> dict[str, str]:
-    lines = {"naive": "-"}
-    seasonal = [name for name in baselines if name.startswith("seasonal")]
+    lines = {model_name("naive"): "-"}
+    seasonal = [name for name in baselines if name.startswith(model_name("seasonal-naive"))]
     if seasonal:
         lines[min(seasonal, key=lambda name: baselines[name]["mae"] or np.inf)] = ":"
     return lines

@@ -1,9 +1,9 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
 from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig, context_steps
+from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
-    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     EXPORT_FORMATS,
@@ -13,12 +13,13 @@ from qkan.forecasting.config.options import (
     OPTIONS,
     PRECISIONS,
     PROCESSES,
-    STATISTICAL_BASELINES,
     STRATEGIES,
     TREATMENTS,
 )
 
 __all__ = [
+    "BASELINE_NAMES",
+    "BASELINE_PACKAGES",
     "CALENDAR",
     "CELLS",
     "CELL_NAMES",
@@ -30,11 +31,11 @@ __all__ = [
     "OPTIONS",
     "PRECISIONS",
     "PROCESSES",
-    "STATISTICAL_BASELINES",
     "STRATEGIES",
     "TREATMENTS",
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
     "context_steps",
+    "model_name",
 ]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
+from qkan.forecasting.config.names import model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
-    CELL_NAMES,
     CELL_OPTIONS,
     CELLS,
     COMPARED_CELLS,
@@ -74,8 +74,7 @@ class DataAndTrainingOptions:
     level: str = "last"
     skip: int = 2
     season_encoding: str = "circuit"
-    season_terms: int = 3
-    season_reps: int = 3
+    season_terms: int = 5
     seasonal_lags: bool = False
     per_series: bool | int = False
     decoder: str = "steps"
@@ -214,7 +213,7 @@ class TrainConfig(DataAndTrainingOptions):
     @property
     def model_name(self) -> str:
         """What the trained model is called wherever it is named: ``QKAN-LSTM``, ``LSTM``, ..."""
-        return CELL_NAMES[self.cell]
+        return model_name(self.cell)
 
     @property
     def processes(self) -> int:

@@ -26,21 +26,11 @@ from qkan.forecasting.config.kinds import (
     Split,
     Whole,
 )
+from qkan.forecasting.config.names import BASELINE_NAMES
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
 """Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit;
 ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
-
-CELL_NAMES: dict[str, str] = {
-    "qkan": "QKAN-LSTM",
-    "hqkan": "HQKAN-LSTM",
-    "lowrank": "low-rank LSTM",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "qlstm": "QLSTM",
-    "gr-kan": "GR-KAN-LSTM",
-}
-"""What a trained model is called in columns of forecasts, tables and plots, by cell."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
@@ -93,9 +83,6 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
 }
 """The options that shape one cell only, by cell. All other options apply to every cell."""
 
-STATISTICAL_BASELINES: tuple[str, ...] = ("ets", "sarima", "theta")
-"""Exponential smoothing, seasonal ARIMA and the theta method, which ``compare`` fits when asked to."""
-
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
 
@@ -139,13 +126,17 @@ class Option:
             self.kind.check(name, value)
 
 
+_SIMPLE = ("naive", "drift", "seasonal-naive", "seasonal-mean", "ridge")  # always there
+_ASKED = [name for name in BASELINE_NAMES if name not in _SIMPLE]
 _FEATURES = Several(
     Choice(tuple(CALENDAR), "choose from"), "names, each of them once", "name", item_name="calendar feature"
 )
 _LEVELS = Several(LEVEL, "percentages, each of them once", "percentage", "80,90")
 _CELLS = Several(Choice(CELLS), "one or more values, each named once", "cell", item_name="cell", least=1)
 _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once", "whole number", "50,125,375", least=1)
-_BASELINES = Several(Choice(STATISTICAL_BASELINES), "names, each of them once", "baseline", item_name="baseline")
+_BASELINES = Several(
+    Choice(tuple(BASELINE_NAMES), "choose from"), "names, each of them once", "baseline", item_name="baseline"
+)
 
 OPTIONS: dict[str, Option] = {
     "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
@@ -234,11 +225,10 @@ OPTIONS: dict[str, Option] = {
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
     "season_encoding": Option(
-        "How the model sees the season: a circuit of the phase, sines and cosines, or a table with a number per step.",
+        "How the model sees the season: a circuit per harmonic, sines and cosines, or a table with a number per step.",
         Choice(SEASON_ENCODINGS),
     ),
-    "season_terms": Option("Channels of the season's circuits, or harmonics of every season.", Whole(1, 64)),
-    "season_reps": Option("Times that the season's circuits read the phase: their whole frequencies.", Whole(1, 64)),
+    "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
     "per_series": Option(
         "Give every series of a panel circuits of the season, a level and an amplitude of its own beside the shared "
@@ -283,7 +273,7 @@ OPTIONS: dict[str, Option] = {
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
-        "Statistical baselines to fit beside the naive ones: ets, sarima, theta, separated by commas.", _BASELINES
+        f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
     ),
     "workers": Option(
         "Processes that train at the same time.  [default: one per core, at most 8]", Whole(1, 256), True

@@ -1,4 +1,4 @@
-"""From windows and forecasts to the cross-validation frame, and back."""
+"""From windows and forecasts to the cross-validation frame."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from qkan.forecasting.evaluation.frames import KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +33,6 @@ def window_frame(data: ForecastData, part: Part, forecasts: Mapping[str, np.ndar
         y=data.target_values(part).ravel(), **{name: np.asarray(values).ravel() for name, values in forecasts.items()}
     )
     return frame[data.target_observed(part).ravel()].reset_index(drop=True)
-
-
-def window_forecasts(data: ForecastData, part: Part, frame: pd.DataFrame, model: str) -> np.ndarray:
-    """Return a model's forecasts of a frame in order of the windows: float64 (N, horizon), NaN where it has none."""
-    found = _keys(data, part).merge(frame[[*KEYS, model]], on=list(KEYS), how="left", validate="one_to_one")
-    return found[model].to_numpy(np.float64).reshape(-1, data.horizon)
 
 
 def _keys(data: ForecastData, part: Part) -> pd.DataFrame:

@@ -121,7 +121,6 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         seasons=config.seasons,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
-        season_reps=config.season_reps,
         seasonal_lags=config.seasonal_lags,
         series=int(config.per_series),
         decoder=config.decoder,

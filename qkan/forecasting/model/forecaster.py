@@ -23,7 +23,7 @@ class Surroundings(NamedTuple):
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none.
         seasons: Lengths of the seasons, in steps.
-        season_encoding, season_terms, season_reps: As of :class:`SeasonFeatures`.
+        season_encoding, season_terms: As of :class:`SeasonFeatures`.
         seasonal_lags: Whether values one season back are inputs, known in advance.
         series: How many series have seasonal circuits, level and amplitude of their own; 0 for none.
         decoder: ``last`` maps the cell's last output to all target steps; ``steps`` lets the cell read the last step of
@@ -36,8 +36,7 @@ class Surroundings(NamedTuple):
     skip: int = 0
     seasons: tuple[int, ...] = ()
     season_encoding: str = "circuit"
-    season_terms: int = 3
-    season_reps: int = 3
+    season_terms: int = 5
     seasonal_lags: bool = False
     series: int = 0
     decoder: str = "last"
@@ -60,7 +59,7 @@ class Surroundings(NamedTuple):
 
     def features(self) -> SeasonFeatures:
         """Return new channels of the season."""
-        return SeasonFeatures(self.seasons, self.season_encoding, self.season_terms, self.season_reps)
+        return SeasonFeatures(self.seasons, self.season_encoding, self.season_terms)
 
 
 class RecurrentForecaster(nn.Module):
@@ -90,7 +89,7 @@ class RecurrentForecaster(nn.Module):
         self.decodes_steps = around.decodes_steps(horizon)
         self.head = nn.Linear(hidden_size, quantiles if self.decodes_steps else horizon * quantiles)
         self.season = around.features() if around.seasons else None
-        self.own = PerSeries(around.series, around.seasons, around.season_reps) if around.series else None
+        self.own = PerSeries(around.series, around.seasons, around.season_terms) if around.series else None
         one_step = torch.tensor([2 * math.pi / season for season in around.seasons])
         self.register_buffer("one_step", one_step, persistent=False)
         self.skip: Skip | None = None

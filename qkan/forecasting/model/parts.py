@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qkan.layers.qkan_layer import QKANLayer
-
 _SMALLEST_SCALE = 1e-2
 """Least scale of a window, as a part of a scaled series' unit: a flat window does not blow up what is added to it."""
 
@@ -89,60 +87,58 @@ def harmonics(season: int, most: int) -> int:
 
 def season_channels(seasons: Sequence[int], encoding: str, terms: int) -> int:
     """Return the channels of :class:`SeasonFeatures`."""
-    if not seasons:
-        return 0
-    waves = 2 * sum(harmonics(season, terms) for season in seasons)
-    return {"circuit": terms, "table": len(seasons), "sincos": waves}[encoding]
+    waves = sum(harmonics(season, terms) for season in seasons)
+    return {"circuit": waves, "sincos": 2 * waves, "table": len(seasons)}[encoding]
 
 
 class SeasonFeatures(nn.Module):
     """Channels of the phase angles of one or more seasons.
 
-    Every encoding is periodic: the next season begins where the last one ends. ``sincos`` has ``terms`` sines and
-    cosines of every season, or fewer in a season of few steps; ``circuit`` ``terms`` sums of one DARUAN per season,
-    each of ``reps`` repetitions and so with up to as many whole frequencies; ``table`` one trained number per step of
-    every season, starting at zero (CycleNet, Lin et al. 2024).
+    Every encoding is periodic: the next season begins where the last one ends. ``circuit`` is a bank of single-qubit
+    circuits, one per harmonic k = 1 ... ``terms`` of every season: a qubit in (|0> + |1>) / sqrt(2), RZ(phi_k) with a
+    trained phi_k, RZ(k phase), then <X> = cos(k phase + phi_k). Its frequency is whole and fixed, as an angle that
+    ends where it began asks for. ``sincos`` has sine and cosine of the same harmonics, twice the channels; ``table``
+    one trained number per step of every season, starting at zero (CycleNet, Lin et al. 2024). A season of few steps
+    has fewer harmonics (:func:`harmonics`).
 
     Args:
         seasons: Lengths in steps.
         encoding: ``circuit``, ``sincos`` or ``table``.
-        terms, reps: As above.
+        terms: As above.
     """
 
     frequencies: Tensor
 
-    def __init__(self, seasons: Sequence[int], encoding: str, terms: int, reps: int) -> None:
+    def __init__(self, seasons: Sequence[int], encoding: str, terms: int) -> None:
         super().__init__()
         self.seasons, self.encoding = tuple(seasons), encoding
         self.channels = season_channels(seasons, encoding, terms)
-        self.circuit: QKANLayer | None = None
+        self.angles: nn.Parameter | None = None
         self.tables = nn.ParameterList()
-        if encoding == "circuit":
-            self.circuit = QKANLayer(len(seasons), terms, reps, base_activation=None)
-        elif encoding == "table":
+        if encoding == "table":
             self.tables.extend(nn.Parameter(torch.zeros(season)) for season in seasons)
-        else:
-            multiples = [
-                (place, turn) for place, own in enumerate(seasons) for turn in range(1, harmonics(own, terms) + 1)
-            ]
-            frequencies = torch.zeros(len(seasons), len(multiples))
-            for column, (place, turn) in enumerate(multiples):
-                frequencies[place, column] = turn
-            self.register_buffer("frequencies", frequencies, persistent=False)
+            return
+        multiples = [(place, turn) for place, own in enumerate(seasons) for turn in range(1, harmonics(own, terms) + 1)]
+        frequencies = torch.zeros(len(seasons), len(multiples))
+        for column, (place, turn) in enumerate(multiples):
+            frequencies[place, column] = turn
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        if encoding == "circuit":
+            self.angles = nn.Parameter(2 * math.pi * torch.rand(len(multiples)))
 
     def forward(self, phases: Tensor) -> Tensor:
         """Map phase angles in [0, 2 pi), (..., seasons), to features (..., channels)."""
-        if self.circuit is not None:
-            return self.circuit(phases)
         if self.encoding == "table":
             return torch.stack([self._entry(place, phases[..., place]) for place in range(len(self.seasons))], dim=-1)
         angles = phases @ self.frequencies
+        if self.angles is not None:
+            return (angles + self.angles).cos()
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def closed_forms(self, weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]] | None:
         """Return what a weighted sum of the features is, but for a constant, as a sum of waves; ``None`` for a table.
 
-        Exact, for circuits from their spectrum: repetitions bound the frequencies, which are whole.
+        Exact: every circuit is one wave, w cos(k phase + phi) = w cos(phi) cos(k phase) - w sin(phi) sin(k phase).
 
         Args:
             weights: (channels,).
@@ -153,22 +149,13 @@ class SeasonFeatures(nn.Module):
         numbers = weights.detach().cpu().double().numpy()
         if self.encoding == "table":
             return None
-        if self.circuit is not None:
-            return [_waves(self.circuit, place, numbers) for place in range(len(self.seasons))]
-        turns = self.frequencies.cpu().numpy()
-        sines, cosines = np.split(numbers, 2)  # as forward puts them together
-        return [(cosines[row > 0], sines[row > 0]) for row in turns]
+        if self.angles is not None:
+            angles = self.angles.detach().cpu().double().numpy()
+            cosines, sines = numbers * np.cos(angles), -numbers * np.sin(angles)
+        else:
+            sines, cosines = np.split(numbers, 2)  # as forward puts them together
+        return [(cosines[row > 0], sines[row > 0]) for row in self.frequencies.cpu().numpy()]
 
     def _entry(self, place: int, phases: Tensor) -> Tensor:
         season = self.seasons[place]
         return self.tables[place][(phases * (season / (2 * math.pi))).round().long() % season]
-
-
-def _waves(circuits: QKANLayer, place: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of the cosines and sines of a weighted sum of the circuits of one input."""
-    found = np.zeros(circuits.reps, dtype=np.complex128)
-    for output, weight in enumerate(weights):
-        spectrum = circuits.spectrum(output, place)
-        turns = spectrum.frequencies.numpy().round().astype(np.int64)
-        found[turns[turns > 0] - 1] += weight * spectrum.coefficients.numpy()[turns > 0]
-    return 2 * found.real, -2 * found.imag

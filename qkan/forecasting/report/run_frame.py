@@ -32,24 +32,20 @@ class RunFrames:
         model: Name of the run's model, a column of both frames.
         test: Cross-validation frame of the test part, with the model's own intervals if it was trained for some.
         validation: That of the validation part, to calibrate intervals with; empty if the split has none.
-        values: Columns unique_id, ds, y: everything, for the baselines.
+        windows: The data, for the baselines; its validation windows have the whole horizon.
         training: The same up to the end of each training part, for MASE; values that were filled are NaN.
-        seasons: Seasonal periods in steps, shortest first.
         mase_season: The one of them that MASE compares with; 1 if none fits.
         unit: Unit of y, empty if it has none.
-        horizon: Steps ahead.
     """
 
     name: str
     model: str
     test: pd.DataFrame
     validation: pd.DataFrame
-    values: pd.DataFrame
+    windows: ForecastData
     training: pd.DataFrame
-    seasons: tuple[int, ...]
     mase_season: int
     unit: str
-    horizon: int
 
 
 def frames_of(run: Run, data: str | Path | Series | None = None) -> RunFrames:
@@ -75,12 +71,10 @@ def frames_of(run: Run, data: str | Path | Series | None = None) -> RunFrames:
         model=model,
         test=_part(run, windows, "test", model),
         validation=_part(run, windows, "validation", model) if len(windows.validation) else pd.DataFrame(),
-        values=values,
+        windows=windows,
         training=training,
-        seasons=tuple(windows.series.season),
         mase_season=mase_season(windows),
         unit=windows.series.unit,
-        horizon=windows.horizon,
     )
 
 

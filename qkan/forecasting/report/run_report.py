@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qkan.forecasting.baselines.rolling import BASELINES, BaselineForecasts, baseline_forecasts, check_baselines
+from qkan.forecasting.baselines.interface import ALL_SERIES, Baseline, Fitting
+from qkan.forecasting.baselines.registry import PLAIN, STATISTICAL, check_baselines, fit_baselines
+from qkan.forecasting.baselines.tables import choice_table, failure_table, forecast_frame
 from qkan.forecasting.config import FRAME
 from qkan.forecasting.config.options import DEFAULT_LEVELS
 from qkan.forecasting.evaluation.calibration import add_intervals, beside_name, calibrate
@@ -67,7 +69,8 @@ def report_run(
         out: The file; ``None`` writes ``report.html`` in the run folder.
         data: Name or file of other data with the same series, split as in training and scaled by the run's scaler;
             ``None`` takes the data that the run was trained on, which a forecaster of a data frame does not hold.
-        baselines: Some of ``BASELINES``; ``None`` takes all that fit in reasonable time, an empty sequence none.
+        baselines: Words of :data:`qkan.forecasting.config.BASELINE_NAMES`; ``None`` takes all of no extra that fit in
+            reasonable time, an empty sequence none.
         levels: Levels of prediction intervals in percent; ``None`` takes those that the model was trained for, or 80
             and 90.
         origins: At most this many origins per series, the last ones of the test part.
@@ -92,10 +95,14 @@ def report_run(
     test = _last_origins(frames.test, origins)
     if len(test) < len(frames.test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
-    validation, made = frames.validation, None
+    validation, fitted = frames.validation, list[Baseline]()
     if chosen:
-        test, validation, made = _beside_baselines(frames, test, chosen, wanted, workers)
-        notes += _unfitted(made)
+        fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers))
+        test = join_forecasts(test, forecast_frame(frames.windows, "test", fitted, wanted))
+        if len(validation):
+            validation = join_forecasts(validation, forecast_frame(frames.windows, "validation", fitted, wanted))
+    failures = failure_table(fitted)
+    notes += _unfitted(failures)
     test, more = _with_intervals(test, validation, frames, wanted)
     notes += more
     found = write_report(
@@ -105,10 +112,10 @@ def report_run(
         season=frames.mase_season,
         training=frames.training,
         facts={"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
-        settings=_settings(run, made),
+        settings=_settings(run, fitted),
         reference=frames.model,
         levels=wanted,
-        failures=None if made is None else made.failures,
+        failures=failures,
         notes=notes,
         commands=_commands(run, _options(chosen, wanted, origins), out, data),
         unit=frames.unit,
@@ -129,35 +136,17 @@ def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ..
     if baselines is not None:
         check_baselines(baselines)
         return tuple(baselines), []
+    usual = (*PLAIN, *STATISTICAL)
     if series <= MOST_SLOW_SERIES:
-        return BASELINES, []
+        return usual, []
     note = f"SARIMA was left out: {series:,} series would take long; ask for it by name among the baselines."
-    return tuple(name for name in BASELINES if name != "sarima"), [note]
+    return tuple(name for name in usual if name != "sarima"), [note]
 
 
 def _last_origins(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return the rows of the last origins of every series."""
     place = frame.groupby("unique_id")["cutoff"].rank(method="dense", ascending=False)
     return frame[place <= count].reset_index(drop=True)
-
-
-def _beside_baselines(
-    frames: RunFrames, test: pd.DataFrame, chosen: Sequence[str], levels: Sequence[float], workers: int
-) -> tuple[pd.DataFrame, pd.DataFrame, BaselineForecasts]:
-    """Return both frames with the baselines' columns, fitted once on the training part."""
-    import pandas as pd
-
-    both = pd.concat([frames.validation, test], ignore_index=True) if len(frames.validation) else test
-    ends = frames.training.groupby("unique_id")["ds"].max()
-    cutoffs: dict[str, list[Any]] = {
-        str(name): [ends[name], *own.unique()] for name, own in both.groupby("unique_id")["cutoff"]
-    }
-    made = baseline_forecasts(
-        frames.values, cutoffs, frames.horizon, frames.seasons, models=chosen, level=levels, workers=workers
-    )
-    joined = join_forecasts(test, made.frame)
-    calibration = join_forecasts(frames.validation, made.frame) if len(frames.validation) else frames.validation
-    return joined, calibration, made
 
 
 def _with_intervals(
@@ -180,24 +169,25 @@ def _with_intervals(
     return add_intervals(test, made, needing), own + words
 
 
-def _unfitted(made: BaselineForecasts) -> list[str]:
+def _unfitted(failures: pd.DataFrame) -> list[str]:
     """Say which baselines are missing; the page has the reasons for every series."""
     return [
         f"{model} could not be fitted to {len(own):,} series, for example: {own['reason'].iloc[0]}."
-        for model, own in made.failures.groupby("model", sort=False)
+        for model, own in failures.groupby("model", sort=False)
     ]
 
 
-def _settings(run: Run, made: BaselineForecasts | None) -> dict[str, str]:
+def _settings(run: Run, fitted: Sequence[Baseline]) -> dict[str, str]:
     from qkan import __version__
 
     shown = {"version of qkan": __version__, **settings_of(run)}
-    if made is None:
+    if not fitted:
         return shown
     shown["baselines"] = "fitted once on the training part, then moved forward with fixed parameters"
-    for model, own in made.choices.groupby("model", sort=False):
+    for model, own in choice_table(fitted).groupby("model", sort=False):
+        shared = own["unique_id"].iloc[0] == ALL_SERIES
         counts = own["choice"].value_counts()
-        shown[str(model)] = ", ".join(f"{name} ({count} series)" for name, count in counts.items())
+        shown[str(model)] = ", ".join(name if shared else f"{name} ({count} series)" for name, count in counts.items())
     return shown
 
 

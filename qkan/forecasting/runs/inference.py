@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.plain import plain_forecasts
+from qkan.forecasting.baselines.registry import plain_forecasts
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import cut_windows, long_enough, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median

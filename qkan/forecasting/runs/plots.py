@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkan._util.drawing import write_figure
+from qkan.forecasting.config import model_name
 from qkan.forecasting.io.files import write_atomic, write_output
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def save_forecast_plot(path: Path, data: ForecastData, forecasts: Mapping[str, n
     Args:
         path: The file to write.
         data: The windows.
-        forecasts: Those of the model, which come first, and of ``"naive"``, original units, (N, horizon), one row per
+        forecasts: Those of the model, which come first, and of ``Naive``, original units, (N, horizon), one row per
             test window.
     """
     name = data.ids[data.test.series[0]]
@@ -94,7 +95,8 @@ def save_forecast_plot(path: Path, data: ForecastData, forecasts: Mapping[str, n
     chosen = own[:: -data.horizon][: max(1, _SHOWN_STEPS // data.horizon)][::-1]
     position = (data.test.target_index[chosen][:, None] + np.arange(data.horizon)).ravel()
     figure, axes = new_figure()
-    axes.plot(position, forecasts["naive"][chosen].ravel(), label="naive", color=BLUE, lw=1, ls=":")
+    baseline = model_name("naive")
+    axes.plot(position, forecasts[baseline][chosen].ravel(), label=baseline, color=BLUE, lw=1, ls=":")
     axes.plot(position, data.target_values("test")[chosen].ravel(), label="observed", color=BLACK, lw=1.2)
     model = next(iter(forecasts))
     axes.plot(position, forecasts[model][chosen].ravel(), label=model, color=ORANGE, lw=1.4)
@@ -123,7 +125,7 @@ def save_noise_plot(
     """
     figure, axes = new_figure(7.0, 4.0)
     axes.plot(strengths, errors, "o-", label="model", color=ORANGE)
-    axes.axhline(naive, label="naive", color=BLUE, ls=":")
+    axes.axhline(naive, label=model_name("naive"), color=BLUE, ls=":")
     axes.set(xlabel=f"strength of the noise (1 is {noise})", ylabel=f"mean absolute error ({unit})")
     axes.legend(frameon=False)
     write_output(path, lambda file: write_figure(figure, file, format="png", dpi=130))

@@ -173,8 +173,8 @@ class Season:
         for place, season in enumerate(self.seasons):
             parts = [Polynomial(season, *closed[place]).times(factor)]
             if own is not None:
-                mine = own.coefficients[0, place].double().numpy()
-                parts.append(Polynomial(season, *np.split(mine, 2)))
+                waves = own.turns[place] > 0
+                parts.append(Polynomial(season, own.cosines[0, waves].numpy(), own.sines[0, waves].numpy()))
             found[season] = sum_of(parts).times(self.data.scaler.scale[index])
         return found
 

@@ -3,7 +3,7 @@
 All in the unit of the data:
 
 - the *model's season*: the model forecasts on and on from windows of the training part, fed with its own forecasts;
-  what it then repeats is averaged by the step of the season, its drift taken out. That is the whole of what it believes,
+  what it then repeats is averaged by the step of the season, its drift taken out. That is all that it believes,
   circuit, cell and skip together, and stands beside the mean of the training part;
 - the *effect*: the forecast as a function of the phase, all else as it is, averaged over training windows (partial
   dependence, Friedman 2001). A forecast starts from the level of its window, so this is not the season itself but what

@@ -43,10 +43,10 @@ def test_table_has_parameters_errors_and_change_against_lstm(output: str, folder
     rows = {
         name: line
         for line in output.splitlines()
-        for name in ("low-rank LSTM", "LSTM", "naive")
+        for name in ("low-rank LSTM", "LSTM", "Naive")
         if line.startswith(f" {name} ")
     }
-    assert set(rows) == {"low-rank LSTM", "LSTM", "naive"}
+    assert set(rows) == {"low-rank LSTM", "LSTM", "Naive"}
     assert rows["low-rank LSTM"].split()[2] == str(int(table.loc["lowrank", "parameters"]))
     assert f"{table.loc['lowrank', 'mae_median']:.4g} (" in rows["low-rank LSTM"]
     assert f"{table.loc['lowrank', 'mae_change']:+.1f} %" in rows["low-rank LSTM"]

@@ -31,7 +31,7 @@ def test_several_runs_share_one_table_with_the_errors_of_each(trained: Path, tmp
     assert done.exit_code == 0, done.output
     rows = [line for line in done.output.splitlines() if line.startswith(" ")]
     names = [row.split("  ")[0].strip() for row in rows if any(own.isdecimal() for own in row)]
-    assert (names[:4], names[-1]) == (["forecast", "LSTM", "GRU", "naive"], "ridge")
+    assert (names[:4], names[-1]) == (["forecast", "LSTM", "GRU", "Naive"], "Ridge")
     assert done.output.count("the best simple method.") == 2
     for model, folder in (("LSTM", trained), ("GRU", other)):
         scores = json.loads((folder / "metrics.json").read_text())["test"][model]
@@ -67,14 +67,14 @@ def test_tampered_weights_are_refused(trained: Path, tmp_path: Path, qkan) -> No
 
 def test_verdict_of_a_better_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
-    print_scores({"LSTM": {"mae": 9.0, **empty}, "naive": {"mae": 12.0, **empty}}, load_run(trained))
-    assert "MAE of LSTM: 25.0 % below that of naive, the best simple method." in capsys.readouterr().out
+    print_scores({"LSTM": {"mae": 9.0, **empty}, "Naive": {"mae": 12.0, **empty}}, load_run(trained))
+    assert "MAE of LSTM: 25.0 % below that of Naive, the best simple method." in capsys.readouterr().out
 
 
 def test_verdict_where_the_naive_forecast_is_perfect(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = dict.fromkeys(("rmse", "mse", "r2", "smape", "mase"))
-    print_scores({"LSTM": {"mae": 9.0, **empty}, "naive": {"mae": 0.0, **empty}}, load_run(trained))
-    assert "The forecast naive makes no error at all." in capsys.readouterr().out
+    print_scores({"LSTM": {"mae": 9.0, **empty}, "Naive": {"mae": 0.0, **empty}}, load_run(trained))
+    assert "The forecast Naive makes no error at all." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 epochs"), (1, "1 epoch"), (1000, "1,000 epochs")])

@@ -92,8 +92,9 @@ def test_all_baselines_and_fewer_origins(trained: Path, tmp_path: Path, qkan) ->
     assert "This report covers the last 20 origins of each series, not the whole test part." in done.stdout
     text = (tmp_path / "new" / "r.html").read_text(encoding="utf-8")
     assert '<tr><th scope="row">origins per series</th><td>20</td></tr>' in text
-    assert "--levels 60 --baselines naive,seasonal-naive,ets,sarima,theta --origins 20 --overwrite" in text
-    assert first_words(done.stdout)[3:8] == ["LSTM", "Naive", "ETS", "SARIMA", "Theta"]
+    words = "naive,drift,seasonal-naive,seasonal-mean,ridge,ets,sarima,theta"
+    assert f"--levels 60 --baselines {words} --origins 20 --overwrite" in text
+    assert first_words(done.stdout)[3:10] == ["LSTM", "Naive", "Drift", "Ridge", "ETS", "SARIMA", "Theta"]
 
 
 def test_few_validation_errors_are_pooled_or_give_no_interval(two_series: Path, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_sarima_of_many_series_must_be_asked_for(
 
     monkeypatch.setattr(run_report, "MOST_SLOW_SERIES", 0)
     made = report_run(load_run(trained), tmp_path / "r.html", origins=5)
-    assert list(made.accuracy.pooled["model"]) == ["LSTM", "Naive", "ETS", "Theta"]
+    assert list(made.accuracy.pooled["model"]) == ["LSTM", "Naive", "Drift", "Ridge", "ETS", "Theta"]
     assert made.notes[0].startswith("SARIMA was left out: 1 series would take long")
 
 
@@ -144,7 +145,7 @@ def test_a_file_is_replaced_only_when_asked(trained: Path, tmp_path: Path, qkan)
     ("arguments", "sentence"),
     [
         (["no-such-run"], "there is no run folder no-such-run"),
-        (["{trained}", "--baselines", "arima"], "unknown baseline 'arima'; choose from naive, seasonal-naive, ets"),
+        (["{trained}", "--baselines", "arima"], "unknown baseline 'arima'; choose from naive, drift, seasonal-naive"),
         (["{trained}", "--levels", "0"], "level 0.0 is out of range; give percent between 0 and 100"),
         (
             ["{trained}", "--levels", "ninety"],

@@ -88,9 +88,9 @@ def test_shown_errors_are_those_of_the_run_folder(elsewhere: Path, qkan) -> None
     done = qkan(*SMALL)
     scores = json.loads(Path("runs/damped-shm-lstm-seed0/metrics.json").read_text())["test"]
     rows = {
-        line.split()[0]: line.split() for line in done.output.splitlines() if line.startswith((" LSTM ", " naive "))
+        line.split()[0]: line.split() for line in done.output.splitlines() if line.startswith((" LSTM ", " Naive "))
     }
-    for shown, name in (("LSTM", "LSTM"), ("naive", "naive")):
+    for shown, name in (("LSTM", "LSTM"), ("Naive", "Naive")):
         assert float(rows[shown][1]) == pytest.approx(scores[name]["mae"], rel=1e-3)
         assert float(rows[shown][4]) == pytest.approx(scores[name]["r2"], rel=1e-3)
     best = min((name for name in scores if name != "LSTM"), key=lambda name: scores[name]["mae"])

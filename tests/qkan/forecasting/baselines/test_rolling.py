@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from series_forecasts import forecast
 
-from qkan.forecasting.baselines import baseline_forecasts
-from qkan.forecasting.baselines import rolling as baselines
-from qkan.forecasting.baselines.smoothing import exponential_smoothing
+from qkan.forecasting.baselines import baseline_forecasts, per_series
+from qkan.forecasting.baselines.smoothing import fit_ets
 from qkan.forecasting.evaluation import model_columns
 
 FAST = ("naive", "seasonal-naive", "theta")
@@ -50,7 +50,7 @@ def test_cutoffs_may_differ_by_series_and_have_the_type_of_ds(wavy) -> None:
 def test_intervals_are_normal_with_the_models_errors(wavy) -> None:
     values = wavy()
     made = baseline_forecasts(long_frame(a=values), [119, 130], 4, 6, models=("ets",), level=(80, 99.5))
-    rolled = exponential_smoothing(values, 120, np.array([120, 131]), 4, 6)
+    rolled = forecast(fit_ets, values, 120, np.array([120, 131]), 4, 6)
     own = made.frame
     assert list(made.choices.itertuples(index=False, name=None)) == [("ETS", "a", rolled.choice)]
     np.testing.assert_array_equal(own["ETS"], rolled.mean.ravel())
@@ -82,7 +82,7 @@ def test_an_estimator_that_breaks_is_reported(wavy, monkeypatch: pytest.MonkeyPa
     def broken(*_: object) -> None:
         raise np.linalg.LinAlgError("singular")
 
-    monkeypatch.setitem(baselines._FITTED, "ets", ("ETS", broken))
+    monkeypatch.setitem(per_series.SERIES_MODELS, "ets", broken)
     made = baseline_forecasts(long_frame(a=wavy(60)), [50], 2, 6, models=("ets", "naive"))
     assert list(made.failures.itertuples(index=False, name=None)) == [("ETS", "a", "LinAlgError: singular")]
     assert made.frame["ETS"].isna().all()

@@ -1,7 +1,17 @@
 import numpy as np
-import pytest
 
-from qkan.forecasting.baselines.simple import drift, naive, naive_forecasts, seasonal_naive
+from qkan.forecasting.baselines import Origins
+from qkan.forecasting.baselines.registry import plain_forecasts
+from qkan.forecasting.baselines.simple import Drift, SeasonalMean, SeasonalNaive, naive
+
+
+def seasonal_naive(data, season):
+    return SeasonalNaive(data, season).forecast(Origins.of(data)).mean
+
+
+def drift(data, part="test"):
+    return Drift(data).forecast(Origins.of(data, part)).mean
+
 
 VALUES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 
@@ -22,8 +32,8 @@ def test_baselines_use_no_target_whatever_the_horizon(make_data):
     data, changed = (
         make_data({"a": [*VALUES, *[end] * 5]}, horizon=5, split=split, season=(3, 5)) for end in (0.0, 7.0)
     )
-    forecasts, others = naive_forecasts(data), naive_forecasts(changed)
-    assert len(forecasts) == 4 + 1
+    forecasts, others = (plain_forecasts(own, "test")["test"] for own in (data, changed))
+    assert len(forecasts) == 6
     for name in forecasts:
         np.testing.assert_array_equal(forecasts[name], others[name])
 
@@ -45,16 +55,26 @@ def test_series_do_not_mix(make_data):
     np.testing.assert_array_equal(seasonal_naive(data, 2).ravel(), [1, 1, 1, 10, 20, 30])
 
 
-def test_season_longer_than_the_past_is_refused(make_data):
-    with pytest.raises(ValueError, match=r"season 5 is longer than the 4 values before the first test target"):
-        seasonal_naive(make_data({"a": VALUES}), 5)
+def test_a_season_longer_than_the_past_has_no_forecast(make_data):
+    found = SeasonalNaive(make_data({"a": VALUES}), 5).forecast(Origins(np.array([0, 0]), np.array([4, 5]))).mean
+    np.testing.assert_array_equal(found, [[np.nan], [1.0]])
 
 
 def test_only_seasons_that_fit_are_offered(make_data):
-    assert list(naive_forecasts(make_data({"a": VALUES}, season=(2, 4, 5)))) == [
-        "naive",
-        "drift",
-        "seasonal naive (2)",
-        "seasonal naive (4)",
-        "season mean (2)",
+    assert list(plain_forecasts(make_data({"a": VALUES}, season=(2, 4, 5)), "test")["test"]) == [
+        "Naive",
+        "Drift",
+        "SeasonalNaive(2)",
+        "SeasonalNaive(4)",
+        "SeasonalMean(2)",
+        "Ridge",
     ]
+
+
+def test_rules_forecast_what_follows_the_series(make_data):
+    series = {"a": VALUES, "b": [10 * value for value in VALUES]}
+    data = make_data(series, horizon=2, season=(2,), split=(0.5, 0.0, 0.5))
+    end, inside = Origins.at_end(data.series), Origins(np.array([0]), np.array([5]))
+    np.testing.assert_array_equal(SeasonalNaive(data, 2).forecast(end).mean, [[64, 128], [640, 1280]])
+    np.testing.assert_array_equal(SeasonalMean(data, 2).forecast(end).mean, [[2.5, 5], [25, 50]])
+    np.testing.assert_array_equal(SeasonalMean(data, 2).forecast(inside).mean, [[5, 2.5]])

@@ -5,11 +5,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from series_forecasts import forecast
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from qkan.forecasting.baselines import smoothing
 from qkan.forecasting.baselines.simple import repeat_season
-from qkan.forecasting.baselines.smoothing import Form, exponential_smoothing, forms
+from qkan.forecasting.baselines.smoothing import Form, fit_ets, forms
 
 KNOWN, FIRST, HORIZON = 120, np.array([120, 121, 137]), 9
 
@@ -35,7 +36,7 @@ AIR_PASSENGERS = np.array(
 def test_every_form_forecasts_as_statsmodels_does(form: Form, wavy, monkeypatch) -> None:
     values = wavy(trend=0.8)
     monkeypatch.setattr(smoothing, "forms", lambda season: [form])
-    rolled = exponential_smoothing(values, KNOWN, FIRST, HORIZON, form.season)
+    rolled = forecast(fit_ets, values, KNOWN, FIRST, HORIZON, form.season)
     initial = "estimated" if form.season <= 24 else "heuristic"
     options = {**form.options, "initialization_method": initial}
     with warnings.catch_warnings():
@@ -60,7 +61,7 @@ def test_the_candidates() -> None:
 def test_an_undamped_trend_is_chosen_where_there_is_one() -> None:
     """AirPassengers, split 70 / 10 / 20, the next twelve months: half the error of the seasonal naive forecast."""
     first = np.arange(115, 133)
-    rolled = exponential_smoothing(AIR_PASSENGERS, 101, first, 12, 12)
+    rolled = forecast(fit_ets, AIR_PASSENGERS, 101, first, 12, 12)
     targets = AIR_PASSENGERS[first[:, None] + np.arange(12)]
     assert rolled.choice == "(A,A,A)[12]"
     error = np.abs(rolled.mean - targets).mean()
@@ -70,9 +71,9 @@ def test_an_undamped_trend_is_chosen_where_there_is_one() -> None:
 
 def test_a_damped_trend_is_chosen_where_there_is_one(wavy) -> None:
     values = 40 * (1 - 0.97 ** np.arange(160)) + wavy()
-    assert exponential_smoothing(values, KNOWN, FIRST, HORIZON, 6).choice == "(A,Ad,A)[6]"
+    assert forecast(fit_ets, values, KNOWN, FIRST, HORIZON, 6).choice == "(A,Ad,A)[6]"
 
 
 def test_a_season_that_is_not_there_is_left_out() -> None:
     values = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 150))
-    assert exponential_smoothing(values, KNOWN, FIRST, HORIZON, 6).choice == "(A,N,N)"
+    assert forecast(fit_ets, values, KNOWN, FIRST, HORIZON, 6).choice == "(A,N,N)"

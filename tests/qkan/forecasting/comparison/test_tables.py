@@ -14,7 +14,7 @@ from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
 from qkan.forecasting.comparison.tables import main_table, points_table, readable
 
-BASELINES = {"naive": {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}}
+BASELINES = {"Naive": {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}}
 POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50, 2, 50)]
 
 
@@ -62,7 +62,7 @@ def test_rates_at_the_edge_are_marked():
 
 def test_main_table_takes_each_cell_at_its_lowest_validation_error(points):
     table = main_table(points, BASELINES)
-    assert table["cell"].tolist() == ["lstm", "gru", "naive"]
+    assert table["cell"].tolist() == ["lstm", "gru", "Naive"]
     assert table["parameters"].tolist() == [100, 50, 0]
     assert table["mae_change"].tolist() == [0.0, -25.0, 100.0]
     assert table["parameters_change"].tolist()[:2] == [0.0, -50.0]
@@ -81,11 +81,11 @@ def test_readable_table_shows_spreads_changes_and_edges(points):
     assert text.loc["GRU", "MAE"] == "1.5 (1 to 2)"
     assert text.loc["GRU", "MAE vs LSTM"] == "-25.0 %"
     assert text.loc["GRU", "lr"] == "0.01*"
-    assert text.loc["naive", ["hidden", "lr", "seconds", "MAE"]].tolist() == ["-", "-", "-", "4"]
+    assert text.loc["Naive", ["hidden", "lr", "seconds", "MAE"]].tolist() == ["-", "-", "-", "4"]
 
 
 def test_undefined_metric_reads_as_a_dash(points):
-    table = main_table(points, {"naive": {"mae": 4.0, "mse": 16.0, "r2": None, "scaled_mse": 0.4}})
+    table = main_table(points, {"Naive": {"mae": 4.0, "mse": 16.0, "r2": None, "scaled_mse": 0.4}})
     assert readable(table)["R2"].tolist()[-1] == "-"
 
 

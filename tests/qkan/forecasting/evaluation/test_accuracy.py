@@ -103,13 +103,15 @@ def test_the_metrics_are_those_of_a_run(make_data) -> None:
 
 
 def test_the_baselines_are_those_of_a_run(make_data) -> None:
-    from qkan.forecasting.baselines.simple import naive, seasonal_naive
+    from qkan.forecasting.baselines import Origins
+    from qkan.forecasting.baselines.simple import SeasonalNaive, naive
 
     data = make_data({"a": np.random.default_rng(0).normal(size=30).tolist()}, horizon=5)
     cutoffs = data.series.times[data.target_rows("test")[:, 0] - 1]
     frame = baseline_forecasts(data.series.frame, cutoffs, 5, 3, models=("naive", "seasonal-naive")).frame
     np.testing.assert_array_equal(frame["Naive"], naive(data).ravel())
-    np.testing.assert_array_equal(frame["SeasonalNaive(3)"], seasonal_naive(data, 3).ravel())
+    repeated = SeasonalNaive(data, 3).forecast(Origins.of(data)).mean
+    np.testing.assert_array_equal(frame["SeasonalNaive(3)"], repeated.ravel())
 
 
 def test_scales_are_mean_seasonal_changes() -> None:

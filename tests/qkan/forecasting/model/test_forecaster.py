@@ -1,5 +1,7 @@
 import math
 
+import numpy as np
+import pennylane as qml
 import pytest
 import torch
 from tiny_runs import BARE
@@ -68,7 +70,7 @@ def test_a_skip_of_full_rank_is_a_linear_map():
 
 @pytest.mark.parametrize("encoding", ["circuit", "sincos", "table"])
 def test_features_of_the_season_repeat_after_a_whole_turn(encoding):
-    features = SeasonFeatures((24, 7), encoding, 3, 2)
+    features = SeasonFeatures((24, 7), encoding, 3)
     for parameter in features.parameters():
         nn.init.normal_(parameter)
     places = torch.arange(200)
@@ -81,13 +83,30 @@ def test_features_of_the_season_repeat_after_a_whole_turn(encoding):
 
 
 def test_sines_are_those_of_the_season_and_no_two_are_alike():
-    features = SeasonFeatures((4,), "sincos", 3, 1)
+    features = SeasonFeatures((4,), "sincos", 3)
     angles = torch.tensor([[0.0], [math.pi / 2]])
     torch.testing.assert_close(features(angles), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), rtol=0, atol=1e-6)
 
 
+def test_every_channel_of_the_season_is_a_circuit_that_reads_a_whole_multiple_of_the_phase():
+    features = SeasonFeatures((24, 7), "circuit", 3)
+    angles = features.angles.detach().numpy()
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, (5, 2))
+
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(trained, encoded):
+        qml.Hadamard(0)
+        qml.RZ(trained, 0)
+        qml.RZ(encoded, 0)
+        return qml.expval(qml.PauliX(0))
+
+    wanted = [[circuit(angles[3 * s + k], (k + 1) * row[s]) for s in range(2) for k in range(3)] for row in phases]
+    found = features(torch.tensor(phases, dtype=torch.float32)).detach().numpy()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-6)
+
+
 def test_a_table_has_a_number_for_every_step_of_the_season():
-    features = SeasonFeatures((5,), "table", 1, 1)
+    features = SeasonFeatures((5,), "table", 1)
     with torch.no_grad():
         features.tables[0].copy_(torch.arange(5.0))
     phases = (2 * math.pi * torch.arange(5) / 5)[:, None]

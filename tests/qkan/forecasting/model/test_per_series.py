@@ -46,26 +46,25 @@ def drawn(run):
     """Give the parts of the series values that differ, as a training would."""
     own, generator = run.model.own, torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in (own.memory, own.amplitude, own.circuit.postact_weight):
+        for parameter in (own.memory, own.amplitude, own.weights):
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     return run
 
 
-def test_the_seasons_of_the_series_are_their_circuits_without_the_constant():
-    own = PerSeries(3, (24, 168), reps=3)
+def test_the_season_of_a_series_is_a_circuit_for_every_harmonic_of_every_season():
+    own = PerSeries(3, (24, 168), terms=2)
     with torch.no_grad():
-        own.circuit.postact_weight.copy_(torch.linspace(-1, 2, 6).unsqueeze(1))
+        own.weights.copy_(torch.linspace(-1, 2, 12).view(3, 4))
     phases = torch.rand(3, 50, 2) * 2 * math.pi
-    found = own.of(torch.arange(3.0)).season(phases)
-    around = torch.linspace(0, 2 * math.pi, 7 * 8 + 1, dtype=torch.float64)[:-1].float().unsqueeze(1)
-    values = own.circuit(phases.reshape(-1, 1)).view(3, 50, 2, 3, 2) - own.circuit(around).mean(0).view(3, 2)
-    series = torch.arange(3)
-    expected = sum(values[series, :, place, series, place] for place in range(2))
-    assert torch.allclose(found, expected, atol=2e-6)
+    found = own.of(torch.tensor([2.0, 0.0, 1.0])).season(phases)
+    for row, series in enumerate((2, 0, 1)):
+        turns = torch.cat([phases[row, :, :1] * torch.tensor([1, 2]), phases[row, :, 1:] * torch.tensor([1, 2])], dim=1)
+        expected = (own.weights[series] * (turns + own.angles[series]).cos()).sum(1)
+        assert torch.allclose(found[row], expected, atol=2e-6)
 
 
 def test_a_level_weighs_its_values_geometrically_from_the_newest():
-    own = PerSeries(2, (), reps=1)
+    own = PerSeries(2, (), terms=1)
     with torch.no_grad():
         own.memory.copy_(torch.tensor([0.0, 30.0]))
     values = torch.tensor([[1.0, 2.0, 4.0]]).repeat(2, 1)
@@ -74,19 +73,19 @@ def test_a_level_weighs_its_values_geometrically_from_the_newest():
 
 
 def test_training_starts_from_no_season_and_the_amplitude_of_the_cell():
-    own = PerSeries(2, (24,), reps=2)
+    own = PerSeries(2, (24,), terms=2)
     parts = own.of(torch.tensor([0.0, 1.0]))
-    assert parts.coefficients.abs().max() == 0
+    assert parts.cosines.abs().max() == parts.sines.abs().max() == 0
     assert parts.factor.tolist() == [[1.0], [1.0]]
 
 
 def test_an_unknown_series_has_the_means_of_the_known_ones():
-    own = PerSeries(3, (24,), reps=2)
+    own = PerSeries(3, (24,), terms=2)
     with torch.no_grad():
-        own.circuit.postact_weight.fill_(1.0)
+        own.weights.fill_(1.0)
         own.memory.copy_(torch.tensor([0.0, 1.0, 5.0]))
     unknown = own.of(torch.tensor([-1.0]))
-    assert torch.allclose(unknown.coefficients[0], own.coefficients().mean(0), atol=1e-7)
+    assert torch.allclose(unknown.cosines[0], own.of(torch.arange(3.0)).cosines.mean(0), atol=1e-7)
     assert unknown.memory.tolist() == [[pytest.approx(2.0)]]
 
 
@@ -99,9 +98,9 @@ def test_parts_of_their_own_cost_the_same_for_every_series(file):
         return check_size(as_cut(config, load_windows(config)))
 
     shared, own, two = parameters(per_series=False), parameters(), parameters(series=("a", "b"))
-    circuit = 2 * 4 + 1  # theta of three repetitions and a weight
-    assert own - shared == 3 * (2 + circuit)  # memory, amplitude and a circuit of the day
-    assert own - two == 2 + circuit
+    day = 2 * 5  # angle and weight of five harmonics
+    assert own - shared == 3 * (2 + day)  # and memory and amplitude
+    assert own - two == 2 + day
 
 
 def test_a_series_is_known_by_its_name_in_any_order_and_company(file, panel):
@@ -123,10 +122,6 @@ def test_a_new_series_is_refused_or_has_the_mean_circuit(file, panel):
     with pytest.raises(RunError, match="was not trained on series 'z'"):
         predict(run, data=new)
     found = predict(run, data=new, new_series="scale")
-    with torch.no_grad():
-        mean = run.model.own.coefficients().mean(0)
-    unknown = run.model.own.of(torch.tensor([-1.0])).coefficients[0]
-    assert torch.allclose(unknown, mean)
     assert np.isfinite(found["LSTM"]).all()
 
 
@@ -143,9 +138,7 @@ def test_a_trained_run_is_saved_loaded_and_learns_different_days(file, tmp_path)
 
     errors = {}
     for own in (False, True):
-        config = config_of(
-            file, epochs=12, lr=0.05, window=3, horizon=1, per_series=own, season_terms=1, season_reps=1, batch_size=32
-        )
+        config = config_of(file, epochs=12, lr=0.05, window=3, horizon=1, per_series=own, season_terms=3, batch_size=32)
         run = train(config, tmp_path / str(own))
         errors[own] = run.metrics["test"]["LSTM"]["mae"]
     assert errors[True] < 0.9 * errors[False]

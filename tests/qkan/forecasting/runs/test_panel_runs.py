@@ -9,7 +9,7 @@ import torch
 from tiny_runs import tiny_config
 
 from qkan.forecasting import Forecaster, evaluate, load_run, predict, train
-from qkan.forecasting.baselines.simple import naive_forecasts
+from qkan.forecasting.baselines.registry import plain_forecasts
 from qkan.forecasting.comparison.workers import train_and_score
 from qkan.forecasting.data.load import load_windows
 from qkan.forecasting.evaluation.metrics import median_scores, score_series
@@ -68,14 +68,14 @@ def test_an_interrupted_run_ends_with_the_same_weights(config, tmp_path):
 def test_errors_by_series_and_their_median_by_hand(make_data):
     data = make_data({"a": [0.0, 2, 4, 6, 8, 9], "b": [0.0, 1, 0, 1, 5, 5], "c": [3.0, 3, 3, 3, 3, 3]})
     shift = np.array([[1.0], [1], [1], [2], [2], [2], [6], [6], [6]])
-    table = score_series(data, {"model": data.target_values("test") + shift, **naive_forecasts(data)})
+    table = score_series(data, {"model": data.target_values("test") + shift, **plain_forecasts(data, "test")["test"]})
     own = table[table["forecast"] == "model"]
     assert own["mae"].tolist() == pytest.approx([1, 2, 6])
     assert own["mase"].tolist()[:2] == pytest.approx([0.5, 2])
     assert np.isnan(own["mase"].tolist()[2])  # its training part repeats itself
     medians = median_scores(table)
     assert (medians["model"]["mae"], medians["model"]["mase"]) == (pytest.approx(2), pytest.approx(1.25))
-    assert medians["naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
+    assert medians["Naive"]["mae"] == pytest.approx(np.median([5 / 3, 5 / 3, 0]))
 
 
 def test_frames_of_a_recursive_run_have_every_step_and_no_missing_target(config, tmp_path):
@@ -117,7 +117,7 @@ def test_mase_is_the_same_number_wherever_it_is_shown(uneven, tmp_path):
     assert evaluate(run)["LSTM"]["mase"] == shown
     report = report_run(run, baselines=("naive",))
     assert report.accuracy.pooled.set_index("model")["mase"].tolist() == pytest.approx(
-        [shown, run.metrics["test"]["naive"]["mase"]]
+        [shown, run.metrics["test"]["Naive"]["mase"]]
     )
     assert "1 of 3 series have none, because their training part repeats itself" in report.path.read_text()
     record = train_and_score(uneven, load_windows(uneven))

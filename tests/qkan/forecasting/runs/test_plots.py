@@ -26,18 +26,18 @@ def test_forecast_plot_shows_the_end_of_the_test_part(drawn, tmp_path, make_data
     values = list(np.arange(1000.0))
     data = make_data({"a": values}, window=3)
     save_forecast_plot(
-        tmp_path / "forecast.png", data, {"LSTM": data.target_values("test") + 0.5, "naive": naive(data)}
+        tmp_path / "forecast.png", data, {"LSTM": data.target_values("test") + 0.5, "Naive": naive(data)}
     )
     shown = lines(drawn[0])
     np.testing.assert_array_equal(shown["observed"].get_xdata(), np.arange(800, 1000))
     np.testing.assert_array_equal(shown["LSTM"].get_ydata(), np.arange(800, 1000) + 0.5)
-    np.testing.assert_array_equal(shown["naive"].get_ydata(), np.arange(799, 999))
+    np.testing.assert_array_equal(shown["Naive"].get_ydata(), np.arange(799, 999))
     assert (drawn[0].axes[0].get_xlabel(), drawn[0].axes[0].get_ylabel()) == ("step", "value")
 
 
 def test_forecasts_of_longer_horizons_follow_each_other(drawn, tmp_path, make_data):
     data = make_data({"a": list(np.arange(60.0)), "b": list(np.arange(60.0))}, window=3, horizon=4)
-    save_forecast_plot(tmp_path / "forecast.png", data, {"LSTM": data.target_values("test"), "naive": naive(data)})
+    save_forecast_plot(tmp_path / "forecast.png", data, {"LSTM": data.target_values("test"), "Naive": naive(data)})
     np.testing.assert_array_equal(lines(drawn[0])["LSTM"].get_xdata(), np.arange(32, 60))
 
 
@@ -48,7 +48,7 @@ def test_forecast_plot_of_dated_values_names_the_times(drawn, two_series_file, t
 
     config = tiny_config(data=str(two_series_file), time_col="ds")
     data = load_windows(config)
-    save_forecast_plot(tmp_path / "forecast.png", data, {"LSTM": data.target_values("test"), "naive": naive(data)})
+    save_forecast_plot(tmp_path / "forecast.png", data, {"LSTM": data.target_values("test"), "Naive": naive(data)})
     axes = drawn[0].axes[0]
     assert axes.get_xlabel() == "time, by steps of h"
     drawn[0].canvas.draw()

@@ -98,7 +98,7 @@ def test_predictions_explain_the_metrics(finished_run):
 
 
 def test_metrics_name_model_and_baselines(finished_run):
-    assert list(finished_run.metrics["test"]) == ["LSTM", "naive", "drift", "ridge"]
+    assert list(finished_run.metrics["test"]) == ["LSTM", "Naive", "Drift", "Ridge"]
     assert (finished_run.metrics["parameters"], finished_run.metrics["epochs"]) == (43, 2)
     assert finished_run.metrics["train_seconds"] > 0
 

@@ -56,7 +56,7 @@ def test_evaluating_a_run_on_its_own_data_computes_no_baseline_again(finished_ru
     assert (other, calls["baselines"]) == (scores, 1)
 
 
-@pytest.mark.parametrize("kept", [None, [], {"LSTM": {}}, {"LSTM": {}, "naive": 3}, {"LSTM": {}, "naive": {"mae": 1}}])
+@pytest.mark.parametrize("kept", [None, [], {"LSTM": {}}, {"LSTM": {}, "Naive": 3}, {"LSTM": {}, "Naive": {"mae": 1}}])
 def test_baselines_that_a_run_does_not_hold_are_computed(finished_run, calls: Counts, monkeypatch, kept) -> None:
     whole = finished_run.metrics["test"]
     monkeypatch.setitem(finished_run.metrics, "test", kept)

@@ -1,0 +1,139 @@
+"""What every baseline is: fitted on the training part once, it forecasts from any moment of the same series."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData, Series
+    from qkan.datasets.windows import Part
+
+
+ALL_SERIES = "(all series)"
+"""Whose a choice is that is made once for all series."""
+
+
+class NotInstalled(ValueError):  # noqa: N818  (it is an answer with a way out, not a fault)
+    """A baseline needs a package that is not there; the message ends with the line that installs it."""
+
+
+class CannotFit(ValueError):  # noqa: N818  (it is an answer to report, not a fault)
+    """A baseline cannot be fitted to a series; the message is the reason in a few words."""
+
+
+class Origins(NamedTuple):
+    """Moments to forecast from, each of one series.
+
+    Args:
+        series: Number of the series, int64 (N,).
+        known: How many of its values are known, so the position of the first one to forecast; int64 (N,). The whole
+            length asks for what follows the series.
+    """
+
+    series: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, data: ForecastData, part: Part = "test") -> Origins:
+        """Those of the windows of a part, in their order."""
+        return cls(data.part(part).series, data.part(part).target_index)
+
+    @classmethod
+    def at_end(cls, series: Series) -> Origins:
+        """The end of every series."""
+        return cls(np.arange(len(series.ids)), series.lengths)
+
+    def rows(self, series: Series) -> np.ndarray:
+        """Row of the first value to forecast among those of all series, int64 (N,)."""
+        return series.starts[self.series] + self.known
+
+
+class Forecasts(NamedTuple):
+    """What a baseline forecasts, in original units.
+
+    Args:
+        mean: float64 (N, horizon); NaN in the rows of a series that the baseline does not have.
+        error: Standard errors of normal intervals, float64 (N, horizon); ``None`` for a baseline that gives none.
+    """
+
+    mean: np.ndarray
+    error: np.ndarray | None = None
+
+
+class Baseline(ABC):
+    """A fitted baseline of one data set.
+
+    Its parameters stay what the training part made them; at a later moment it sees the values up to it, as a trained
+    network does.
+
+    Attributes:
+        name: What tables and columns call it.
+        parameters: Numbers that were estimated, of all series together; 0 for a rule, ``None`` where nobody counts
+            them (trees).
+        seconds: Time that fitting took, with all trials.
+        settings: What was chosen for all series, by name; it can be given to a later fit in place of a search.
+        choices: What was chosen or estimated in words, by series or for :data:`ALL_SERIES`.
+        failures: Why a series has no forecast, by series.
+    """
+
+    def __init__(self, name: str, parameters: int | None = 0) -> None:
+        self.name, self.parameters, self.seconds = name, parameters, 0.0
+        self.settings: dict[str, Any] = {}
+        self.choices: dict[str, str] = {}
+        self.failures: dict[str, str] = {}
+
+    @abstractmethod
+    def forecast(self, origins: Origins) -> Forecasts:
+        """Forecast the ``horizon`` values of the data from every origin."""
+
+
+def _say_nothing(name: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How baselines are fitted.
+
+    Args:
+        trials: Choices that each may try on the validation part; the first of them is the library's own default.
+            Statistical models choose by AIC on the training part instead.
+        workers: Processes that fit series at the same time.
+        told: Called with the name of a baseline, the steps done (series or trials) and all of them.
+        settings: By baseline, what an earlier fit chose: it is taken as it is, and nothing is tried.
+    """
+
+    trials: int = 3
+    workers: int = 1
+    told: Callable[[str, int, int], None] = _say_nothing
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def validation_origins(data: ForecastData) -> tuple[Origins, np.ndarray, np.ndarray] | None:
+    """Return the origins of the validation part, the targets and which of them were observed, (N, horizon) each.
+
+    ``None`` where the part holds no whole horizon.
+    """
+    whole = data.with_validation_horizon(data.horizon)
+    if not len(whole.validation):
+        return None
+    return Origins.of(whole, "validation"), whole.target_values("validation"), whole.target_observed("validation")
+
+
+def known_values(data: ForecastData, index: int) -> np.ndarray:
+    """Return the values of a series; what was filled repeats the last value before, so it knows nothing of later ones.
+
+    Returns:
+        float64 (length,); NaN where nothing is known yet.
+    """
+    values = data.series.values_of(index)
+    if data.series.observed is None:
+        return values
+    seen = data.series.observed[data.series.starts[index] : data.series.starts[index + 1]]
+    last = np.maximum.accumulate(np.where(seen, np.arange(len(values)), -1))
+    return np.where(last < 0, np.nan, values[last])

@@ -1,0 +1,154 @@
+"""Models that are fitted to every series by itself, several series at the same time."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qkan.forecasting.baselines.interface import Baseline, CannotFit, Fitting, Forecasts, Origins, known_values
+from qkan.forecasting.baselines.smoothing import fit_ets
+from qkan.forecasting.baselines.statistical import Rolled, SeriesModel, fit_sarima, fit_theta
+from qkan.forecasting.config import model_name
+from qkan.forecasting.training.worker_processes import start_alone
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+
+Fit = Callable[[np.ndarray, tuple[int, ...]], SeriesModel]
+"""From the known values of a series, (points,), and its seasons, shortest first, to a fitted model."""
+
+
+def _shortest(
+    fit: Callable[[np.ndarray, int], SeriesModel], known: np.ndarray, seasons: tuple[int, ...]
+) -> SeriesModel:
+    return fit(known, seasons[0] if seasons else 1)
+
+
+SERIES_MODELS: dict[str, Fit] = {
+    "ets": partial(_shortest, fit_ets),
+    "sarima": partial(_shortest, fit_sarima),
+    "theta": partial(_shortest, fit_theta),
+}
+"""Models of one series, by what asks for them."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedSeries:
+    """A model of one series, or why there is none.
+
+    Args:
+        model: ``None`` if it could not be fitted.
+        reason: Why not.
+        unknown: Values at the beginning that are NaN, which the model does not see.
+    """
+
+    model: SeriesModel | None
+    reason: str
+    unknown: int
+
+    def roll(self, values: np.ndarray, first: np.ndarray, horizon: int) -> Rolled | None:
+        """Forecast from some rows of the series, NaN at the beginning included.
+
+        Raises:
+            CannotFit: the forecasts are not finite.
+        """
+        if self.model is None:
+            return None
+        rolled = self.model.roll(values[self.unknown :], first - self.unknown, horizon)
+        if not np.isfinite(rolled.mean).all() or (rolled.error is not None and not np.isfinite(rolled.error).all()):
+            raise CannotFit("the fitted model gives forecasts that are not finite")
+        return rolled
+
+
+def fit_one(name: str, known: np.ndarray, seasons: tuple[int, ...]) -> FittedSeries:
+    """Fit a model of :data:`SERIES_MODELS` to the known values of one series, which may begin with NaN."""
+    unknown = int(np.isnan(known).sum())  # at the beginning: later gaps are filled
+    try:
+        if unknown == len(known):
+            raise CannotFit("no value is known at the first origin")
+        return FittedSeries(series_model(name)(known[unknown:], seasons), "", unknown)
+    except Exception as error:  # noqa: BLE001  (an estimator may fail in any way; the others must go on)
+        return FittedSeries(None, reason_of(error), unknown)
+
+
+def series_model(name: str) -> Fit:
+    """Return how a model of one series is fitted; that of an extra is imported now."""
+    if name in SERIES_MODELS:
+        return SERIES_MODELS[name]
+    from qkan.forecasting.baselines.automatic import AUTOMATIC_MODELS
+
+    return AUTOMATIC_MODELS[name]
+
+
+def reason_of(error: Exception) -> str:
+    """Return why something could not be fitted, in a few words."""
+    return str(error) if isinstance(error, CannotFit) else f"{type(error).__name__}: {error}"
+
+
+class PerSeries(Baseline):
+    """A model of every series by itself."""
+
+    def __init__(self, name: str, data: ForecastData, fitted: Sequence[FittedSeries]) -> None:
+        models = [own.model for own in fitted if own.model is not None]
+        super().__init__(name, sum(model.parameters for model in models))
+        self.data, self.fitted = data, list(fitted)
+        self.failures = {data.ids[i]: own.reason for i, own in enumerate(fitted) if own.model is None}
+        self.choices = {data.ids[i]: own.model.choice for i, own in enumerate(fitted) if own.model is not None}
+
+    def forecast(self, origins: Origins) -> Forecasts:
+        """Forecast from every origin; a model whose forecasts are not finite joins the failures."""
+        mean = np.full((len(origins.known), self.data.horizon), np.nan)
+        error = mean.copy()
+        for index in np.unique(origins.series):
+            own = origins.series == index
+            try:
+                rolled = self.fitted[index].roll(known_values(self.data, index), origins.known[own], self.data.horizon)
+            except CannotFit as cause:
+                self.failures[self.data.ids[index]] = str(cause)
+                continue
+            if rolled is not None:
+                mean[own] = rolled.mean
+                error[own] = np.nan if rolled.error is None else rolled.error
+        return Forecasts(mean, None if np.isnan(error).all() else error)
+
+
+def fit_per_series(asked: str, data: ForecastData, fitting: Fitting) -> list[Baseline]:
+    """Fit a model of :data:`SERIES_MODELS` to the training part of every series."""
+    ends = data.boundaries[:, 0]
+    jobs = [(asked, known_values(data, index)[:end], tuple(data.series.season)) for index, end in enumerate(ends)]
+    name, fitted = model_name(asked), []
+    fitting.told(name, 0, len(jobs))
+    with processes(min(fitting.workers, len(jobs))) as run:
+        for own in run(_fit_job, jobs):
+            fitted.append(own)
+            fitting.told(name, len(fitted), len(jobs))
+    return [PerSeries(name, data, fitted)]
+
+
+def _fit_job(job: tuple[str, np.ndarray, tuple[int, ...]]) -> FittedSeries:
+    return fit_one(*job)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
+    """Give a ``map`` that keeps the order: here, or in processes that end whatever happens."""
+    if workers <= 1:
+        yield map
+        return
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_alone)
+    try:
+        yield pool.map
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()

@@ -1,0 +1,58 @@
+"""What a model or a baseline is called: in columns of forecasts, tables, plots, pages and JSON alike.
+
+The names are those that forecasting libraries give their columns; none has ``-lo-`` or ``-hi-``, which begin the names
+of intervals.
+"""
+
+from __future__ import annotations
+
+CELL_NAMES: dict[str, str] = {
+    "qkan": "QKAN-LSTM",
+    "hqkan": "HQKAN-LSTM",
+    "lowrank": "low-rank LSTM",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "qlstm": "QLSTM",
+    "gr-kan": "GR-KAN-LSTM",
+}
+"""Names of trained models by cell."""
+
+BASELINE_NAMES: dict[str, str] = {
+    "naive": "Naive",
+    "drift": "Drift",
+    "seasonal-naive": "SeasonalNaive",
+    "seasonal-mean": "SeasonalMean",
+    "ridge": "Ridge",
+    "ets": "ETS",
+    "sarima": "SARIMA",
+    "theta": "Theta",
+    "lightgbm": "LightGBM",
+    "autoarima": "AutoARIMA",
+    "autoets": "AutoETS",
+    "mstl": "MSTL",
+    "dlinear": "DLinear",
+    "nhits": "NHITS",
+    "patchtst": "PatchTST",
+}
+"""Names of baselines by the word that asks for them; those of a season have its length behind the name."""
+
+BASELINE_PACKAGES: dict[str, tuple[str, str]] = {
+    "lightgbm": ("lightgbm", "baselines"),
+    **dict.fromkeys(("autoarima", "autoets", "mstl"), ("statsforecast", "baselines")),
+    **dict.fromkeys(("dlinear", "nhits", "patchtst"), ("neuralforecast", "neuralforecast")),
+}
+"""The package that a baseline needs beyond those of qkan, and the extra that installs it."""
+
+
+def model_name(asked: str, season: int | None = None) -> str:
+    """Return what a model is called.
+
+    Args:
+        asked: A cell or a baseline as options name it: ``"qkan"``, ``"seasonal-naive"``.
+        season: Length of its season in steps, where several may stand beside each other: ``SeasonalNaive(24)``.
+
+    Raises:
+        KeyError: there is no such cell or baseline.
+    """
+    name = CELL_NAMES[asked] if asked in CELL_NAMES else BASELINE_NAMES[asked]
+    return name if season is None else f"{name}({season})"
