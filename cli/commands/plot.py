@@ -13,8 +13,6 @@ from qkan.cli.options import OVERWRITE, RUN, config_option, data_option, out_opt
 if TYPE_CHECKING:
     from qkan.forecasting.season.profile import SeasonProfile
 
-_MOST_FORMULAS = 4  # series whose closed forms are printed; of more it is the mean
-
 
 @click.group(cls=LazyGroup, lazy={"season": "qkan.cli.commands.plot:season"})
 def plot() -> None:
@@ -53,8 +51,8 @@ def season(run: Path, data: str | None, kept: tuple[str, ...], out: Path | None,
     save_season_plot(profile, out, title=f"{profile.model} on {loaded.data['name']}")
     for length in profile.seasons:
         print_facts(_facts(profile, length), title=f"Season of {length} steps: {profile.clocks[length].name}")
-        for line in _formulas(profile, length):
-            click.echo(f"  {line}")
+        for line in profile.sentences(length):
+            click.echo(line)
         click.echo()
     click.echo(f"Plot: {out}")
 
@@ -76,16 +74,3 @@ def _facts(profile: SeasonProfile, season: int) -> dict[str, str]:
         drift = sum(profile.drift.values()) / len(profile.drift)
         facts["drift"] = f"{drift:+.3g}{unit} a season when it runs on by itself, taken out of the curve"
     return facts
-
-
-def _formulas(profile: SeasonProfile, season: int) -> list[str]:
-    """The closed forms of what is added to a forecast, of a few series each, of more the mean."""
-    mean, start = profile.formula(season), profile.clocks[season].labels[0]
-    if mean is None:
-        return [f"added to a forecast: a table of {season} numbers, which has no closed form"]
-    since = f"t steps after {start}" if profile.clocks[season].name != "step" else "t the step"
-    if len(profile.formulas) == 1:
-        return [f"added to a forecast, {since}: {mean}"]
-    if len(profile.formulas) > _MOST_FORMULAS:
-        return [f"added to a forecast, {since}, mean of {len(profile.formulas)} series: {mean}"]
-    return [f"added to a forecast of {name}, {since}: {own[season]}" for name, own in profile.formulas.items()]

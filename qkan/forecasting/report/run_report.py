@@ -19,6 +19,7 @@ from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.io.files import check_new_file
 from qkan.forecasting.report.page import write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
+from qkan.forecasting.season.profile import season_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,6 +120,7 @@ def report_run(
         notes=notes,
         commands=_commands(run, _options(chosen, wanted, origins), out, data),
         unit=frames.unit,
+        learned=season_profile(run, data) if run.config.seasons else None,
         overwrite=overwrite,
     )
     return ReportResult(out, found, tuple(notes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -153,14 +154,14 @@ class Season:
     def term(self, index: int, place: int) -> np.ndarray:
         """What is added to the forecast of a series at every step of a season, with mean 0, original units."""
         season = self.seasons[place]
-        phases = torch.zeros(season, len(self.seasons))
-        phases[:, place] = _angles(np.arange(season), season)
-        with torch.inference_mode():
-            term = self.model.season(phases) @ self._weights() * self._scale(index)
+        phases = torch.zeros(season, len(self.seasons), dtype=torch.float64)
+        phases[:, place] = torch.arange(season, dtype=torch.float64) * (2 * math.pi / season)
+        with torch.no_grad():
+            term = deepcopy(self.model.season).double()(phases) @ self._weights() * self._scale(index)
             own = self._own(index)
             if own is not None:
                 term = term * own.factor[0] + own.season(phases.unsqueeze(0))[0]
-        term = term.double().numpy() * self.data.scaler.scale[index]
+        term = term.numpy() * self.data.scaler.scale[index]
         return np.asarray(term - term.mean())
 
     def formulas(self, index: int) -> dict[int, Polynomial]:
@@ -183,14 +184,15 @@ class Season:
         known = self.model.known.weight
         before = self.config.futr_exog_channels - len(self.seasons) - bool(self.config.per_series)
         channels = self.model.season.channels
-        return known[known.shape[0] // 2, before : before + channels].detach()
+        return known[known.shape[0] // 2, before : before + channels].detach().double()
 
     def _own(self, index: int) -> OwnParts | None:
         """What a series has beside the shared model; ``None`` without ``per_series``."""
         if self.model.own is None:
             return None
         with torch.no_grad():
-            return self.model.own.of(torch.tensor([float(self.data.scaler.numbers[index])]))
+            number = torch.tensor([self.data.scaler.numbers[index]], dtype=torch.float64)
+            return deepcopy(self.model.own).double().of(number)
 
     def _scale(self, index: int) -> float:
         """The mean scale of the windows of a series, where each is divided by its own; else 1."""

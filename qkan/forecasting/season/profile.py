@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MOST_SERIES = 50
 """Of a panel, evenly spread, if none are named."""
+_MOST_FORMULAS = 4  # series whose closed forms are told one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,18 @@ class SeasonProfile:
         """Return the closed form of the term of a season, of several series the mean; ``None`` for a table."""
         own = [formulas[season] for formulas in self.formulas.values() if season in formulas]
         return sum_of(own).times(1 / len(own)) if own else None
+
+    def sentences(self, season: int) -> list[str]:
+        """Return what is added to a forecast in closed form, in words: of a few series each, of more the mean."""
+        mean, clock = self.formula(season), self.clocks[season]
+        if mean is None:
+            return [f"Added to a forecast: a table of {season} numbers, which has no closed form."]
+        since = "t the step" if clock.name == "step" else f"t steps after {clock.labels[0]}"
+        if len(self.formulas) == 1:
+            return [f"Added to a forecast, {since}: {mean}"]
+        if len(self.formulas) > _MOST_FORMULAS:
+            return [f"Added to a forecast, {since}, mean of {len(self.formulas)} series: {mean}"]
+        return [f"Added to a forecast of {name}, {since}: {own[season]}" for name, own in self.formulas.items()]
 
     def unexplained(self, season: int) -> float:
         """Return the share of the variance of the mean season of the data that the model's season leaves over."""
