@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-_FORMS: tuple[tuple[str, str, Callable[[pd.DatetimeIndex], pd.Index]], ...] = (
-    ("time of the day", "%H:%M", lambda times: times.strftime("%H:%M")),
-    ("day of the week", "%a", lambda times: times.strftime("%a")),
-    ("day and time of the week", "%a %H:%M", lambda times: times.strftime("%a %H:%M")),
-    ("month of the year", "%b", lambda times: times.strftime("%b")),
-    ("quarter of the year", "Q", lambda times: pd.Index([f"Q{quarter}" for quarter in times.quarter])),
+_FORMS: tuple[tuple[str, Callable[[pd.DatetimeIndex], pd.Index]], ...] = (
+    ("time of the day", lambda times: times.strftime("%H:%M")),
+    ("day of the week", lambda times: times.strftime("%a")),
+    ("day and time of the week", lambda times: times.strftime("%a %H:%M")),
+    ("quarter of the year", lambda times: pd.Index([f"Q{quarter}" for quarter in times.quarter])),
+    ("month of the year", lambda times: times.strftime("%b")),
 )
 _MOST_TICKS = 8
 
@@ -56,7 +56,7 @@ def clock_of(times: np.ndarray, steps: np.ndarray, season: int) -> Clock:
     found, first = np.unique(steps, return_index=True)
     if np.issubdtype(times.dtype, np.datetime64) and len(found) == season:
         index = pd.DatetimeIndex(times)
-        for name, _, form in _FORMS:
+        for name, form in _FORMS:
             labels = np.asarray(form(index), dtype=object)
             own = labels[first]
             if len(set(own)) == season and (labels == own[steps]).all():

@@ -65,7 +65,8 @@ def draw_season(panels: Any, profile: SeasonProfile, season: int, *, ink: str) -
     below.plot(steps, rows["effect"], color=ORANGE, lw=1.5, label="the clock alone (partial dependence)")
     below.plot(steps, rows["term"], color=BLUE, lw=1.2, ls="--", label="of that, added as it is (closed form)")
     above.set(ylabel=unit, title=f"season of {season} steps: {clock.name}")
-    below.set(ylabel=f"change of the forecast [{unit}]", xlabel=clock.name)
+    below.set(xlabel=clock.name)
+    below.set_ylabel(f"change of the forecast\n[{unit}]", fontsize=8)
     for axes in (above, below):
         _finish(axes, clock.ticks)
 
