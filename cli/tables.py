@@ -88,6 +88,22 @@ def print_scores(
         click.echo(line)
 
 
+_OF_PROTOCOLS = {
+    "ltsf": ("standardised by the training part", {"mse": "MSE", "mae": "MAE"}),
+    "m4": ("as M4 computes them, the mean over the series", {"mase": "MASE", "smape": "sMAPE %"}),
+}
+
+
+def print_protocol(run: Run) -> None:
+    """Print the errors that papers on the benchmark of a run give; nothing for a run without a protocol."""
+    protocol, scores = run.config.protocol, run.metrics.get("protocol")
+    if protocol is None or not scores:
+        return
+    how, head = _OF_PROTOCOLS[protocol]
+    rows = [[name, *(number(values[metric]) for metric in head)] for name, values in scores.items()]
+    print_rows(["forecast", *head.values()], rows, title=f"Test part, protocol {protocol}: errors {how}")
+
+
 def _score_table(scores: Scores, run: Run, title: str) -> None:
     head = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
     rows = [[name, *(number(values[metric]) for metric in head)] for name, values in scores.items()]

@@ -7,12 +7,15 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.read import (
+    PROTOCOLS,
     as_pandas,
     first_values,
     future_frame,
     keep_series,
     left_out,
     like,
+    m4_season,
+    protocol_series,
     read_future,
     read_series,
     series_from_frame,
@@ -21,6 +24,7 @@ from qkan.datasets.series import DataError, DataNotice, Series, Session, notice
 from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
+    FixedBorders,
     ForecastData,
     LastSteps,
     Scaler,
@@ -35,9 +39,11 @@ from qkan.datasets.windows import (
 
 __all__ = [
     "CALENDAR",
+    "PROTOCOLS",
     "SPECS",
     "DataError",
     "DataNotice",
+    "FixedBorders",
     "ForecastData",
     "LastSteps",
     "Scaler",
@@ -58,11 +64,13 @@ __all__ = [
     "left_out",
     "like",
     "load_series",
+    "m4_season",
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
     "notice",
     "plot_series",
+    "protocol_series",
     "read_future",
     "read_series",
     "resolve_series",

@@ -126,6 +126,8 @@ class Series:
         futr_exog: covariates known in advance, for the times after the last row of a series: columns ``unique_id``,
             ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
         form: how the user's table writes ids and times.
+        borders: where the training and the validation part end, if the protocol of a benchmark prescribes it: see
+            `qkan.datasets.windows.splits.FixedBorders`.
 
     Raises:
         DataError: the frame breaks one of the rules above.
@@ -146,6 +148,7 @@ class Series:
     observed: np.ndarray | None = None
     futr_exog: pd.DataFrame | None = None
     form: TableForm = field(default_factory=TableForm)
+    borders: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self._check_columns()

@@ -37,7 +37,7 @@ from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import tracing
-from qkan.kernels.common.tensors import autocast_dtype, fix_gradient_strides, without_autocast
+from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
@@ -105,6 +105,8 @@ class CircuitLayer:
 
     def _fix_strides(self) -> None:
         """Give gradients the strides of their tensors, which operations on whole layers do not all keep."""
+        base = None if self.base is None else self.base[1]
+        check_readable(self.theta, self.weight, self.bias, self.edge_weight, base, self.offset)
         self.theta = fix_gradient_strides(self.theta)
         self.weight, self.bias = fix_gradient_strides(self.weight), fix_gradient_strides(self.bias)
         self.edge_weight = fix_gradient_strides(self.edge_weight)
@@ -232,11 +234,11 @@ class CircuitLayer:
         return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
-        """Add the base branch of x and the offset."""
+        """Add the base branch of x and the offset. Operations of PyTorch keep a copy of x, whose memory may go."""
         if self.base is None:
             return y if self.offset is None else y + self.offset
         name, weight = self.base
-        return y + F.linear(BASES[name][0](x), weight, self.offset)
+        return y + F.linear(BASES[name][0](x.clone()), weight, self.offset)
 
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The layer as a function of x with everything computed that depends on parameters alone, whatever the batch.
@@ -356,7 +358,7 @@ class CircuitLayer:
         if self.backend == "triton":
             refuse(self.backend, NO_EDGES)
         with without_autocast(x.device):
-            x = x.to(self.compute)
+            x = x.to(self.compute, copy=True)  # as in _finish
             # Of many circuits per input an expansion keeps all features of all samples; auto does not spend that.
             plan = self.choose(x)[1] if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None
             if plan is None:
@@ -386,7 +388,7 @@ class CircuitLayer:
         weight, bias = self.expand_to_outputs(self.weight), self.expand_to_outputs(self.bias)
         if self.backend == "reference" or isinstance(self.backend, Simulator):
             phi = reference.phi if isinstance(self.backend, str) else self.backend.phi
-            y = phi(flat.unsqueeze(-2), theta, weight, bias, ansatz=ansatz, reps=reps, readout=readout)
+            y = phi(flat.clone().unsqueeze(-2), theta, weight, bias, ansatz=ansatz, reps=reps, readout=readout)
             y = y if edge_weight is None else y * edge_weight
             y = y.sum(-1) if reduce else y
         else:

@@ -89,6 +89,8 @@ def _check_plain(name: str, layer: CircuitLayer) -> None:
         raise TypeError(f"layer {name!r} cannot be frozen: {type(layer).__name__} overrides forward of {kind.__name__}")
     if layer._forward_hooks or layer._forward_pre_hooks:
         raise ValueError(f"layer {name!r} has forward hooks, which freezing would lose; remove them first")
+    if "forward" in layer.__dict__:
+        raise ValueError(f"layer {name!r} has a forward of its own, which freezing would lose; remove it first")
 
 
 def _replaced(model: nn.Module, freeze: Callable[[str, CircuitLayer], nn.Module]) -> nn.Module:

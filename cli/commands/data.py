@@ -38,7 +38,7 @@ def list_series() -> None:
     from rich.table import Table
 
     from qkan.cli.tables import make_console
-    from qkan.datasets import SPECS
+    from qkan.datasets import PROTOCOLS, SPECS
 
     table = Table(box=SIMPLE_HEAD)
     table.add_column("Name", no_wrap=True, style="bold")
@@ -50,6 +50,8 @@ def list_series() -> None:
         text = f"{escape(spec.summary)} [dim]({escape(spec.source)})[/dim]"
         table.add_row(spec.name, f"{spec.points:,}", spec.frequency or "1", seasons, text)
     make_console().print(table)
+    for name, text in PROTOCOLS.items():
+        click.echo(f"--data FILE --protocol {name}: {text}.")
     click.echo("milan: the squares of the Milan grid, after `qkan data import milan` (see its --help).")
 
 

@@ -29,9 +29,11 @@ def evaluate(runs: tuple[Path, ...], data: str | None, new_series: str) -> None:
     is refused, or scaled by its own training part with --new-series scale.
     """
     from qkan import forecasting
-    from qkan.cli.tables import print_scores
+    from qkan.cli.tables import print_protocol, print_scores
     from qkan.forecasting.runs.inference import names_of, scores_of_all
 
     loaded = [forecasting.load_run(run) for run in dict.fromkeys(runs)]
     scores, medians, without_mase = scores_of_all(loaded, data, new_series)
     print_scores(scores, loaded[0], medians, without_mase, models=names_of(loaded))
+    for run in loaded if data is None else []:
+        print_protocol(run)

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
-from qkan.forecasting.config import CELL_OPTIONS, TrainConfig
+from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, TrainConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -113,7 +113,8 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
         device = f"{device.partition(':')[0]} with {config.processes} processes"
     series = data.series
     batch_size = resolve_batch_size(config.batch_size, len(data.train))
-    shape = {"hidden size": config.hidden_size, "layers": config.num_layers}
+    linear = config.cell in LINEAR_CELLS
+    shape = {} if linear else {"hidden size": config.hidden_size, "layers": config.num_layers}
     chosen = {name: getattr(config, name) for name in sorted(CELL_OPTIONS[config.cell])}
     own = {name.replace("_", " "): value for name, value in chosen.items() if value not in (None, False)}
     of = f" of {len(series.ids)} series" if len(series.ids) > 1 else ""
@@ -122,7 +123,7 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             "data": f"{series.name}: {series.summary}",
             "values": f"{len(series.frame):,}{of}, {series.frame['ds'].min()} to {series.frame['ds'].max()}",
             "windows": f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test; "
-            f"{config.window} steps in, {config.horizon} out",
+            f"{config.window} steps in, {config.horizon} out{_order(config)}",
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{check_size(config):,}",
@@ -131,6 +132,12 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             "run folder": str(out),
         }
     )
+
+
+def _order(config: TrainConfig) -> str:
+    """Say how the window is read, unless that is step by step."""
+    kind = "periods" if config.cell == "sparse" else config.order
+    return "" if config.segment is None else f", read by {kind} of {config.segment}"
 
 
 def _channels(config: TrainConfig) -> str:
@@ -147,14 +154,20 @@ def _channels(config: TrainConfig) -> str:
 
 def print_result(run: Any) -> None:
     """Print the errors on the test part, and what can be done with the run."""
-    from qkan.cli.tables import count, print_scores
+    from qkan.cli.tables import count, print_protocol, print_scores
 
     metrics = run.metrics
     click.echo(
         f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
         f"the weights are those of epoch {metrics['best_epoch']}\n"
     )
+    if metrics.get("gate") == "closed":
+        click.echo(
+            f"The validation part shows no gain of the {run.config.model_name} over the last value, so the forecasts "
+            "repeat that value; --no-gate forecasts with the model all the same.\n"
+        )
     print_scores(metrics["test"], run, metrics.get("test_median"), metrics["without_mase"])
+    print_protocol(run)
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
     click.echo(f"next: qkan predict {shlex.quote(str(run.path))}{_hint(run)}")
 

@@ -4,10 +4,12 @@ from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
 from qkan.datasets.read.limits import TooLargeError, check_parquet
+from qkan.datasets.read.protocols import PROTOCOLS, m4_season, protocol_series
 from qkan.datasets.read.select import check_names, first_values, keep_series, left_out
 from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
 __all__ = [
+    "PROTOCOLS",
     "Columns",
     "CsvForm",
     "TooLargeError",
@@ -21,6 +23,8 @@ __all__ = [
     "keep_series",
     "left_out",
     "like",
+    "m4_season",
+    "protocol_series",
     "read_future",
     "read_series",
     "series_from_frame",

@@ -71,7 +71,7 @@ def file_series(
 ) -> Series:
     """`read_series` for columns that are one value; ``steps`` are as of `table_series`."""
     name = path.name[: -len(_suffix(path.name) or "")]
-    frame = _read(path, columns.id, form or CsvForm())
+    frame = read_table(path, columns.id, form)
     return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=steps)
 
 
@@ -102,7 +102,7 @@ def read_future(
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )
     id_col = id_col or series.form.id_col
-    frame = _read(path, id_col, CsvForm(sep, decimal, encoding))
+    frame = read_table(path, id_col, CsvForm(sep, decimal, encoding))
     return future_frame(frame, series, label=path.name, time_col=time_col, id_col=id_col)
 
 
@@ -110,7 +110,12 @@ def _suffix(name: str) -> str | None:
     return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def _read(path: Path, id_col: str | None, form: CsvForm) -> pd.DataFrame:
+def read_table(path: Path, id_col: str | None = None, form: CsvForm | None = None) -> pd.DataFrame:
+    """The table in a file as it stands there; values that are missing are NaN, and ids in ``id_col`` stay text.
+
+    Raises:
+        DataError: the file cannot be read, or has no rows.
+    """
     suffix = _suffix(path.name)
     shown = shortened(path)
     try:
@@ -131,7 +136,7 @@ def _read(path: Path, id_col: str | None, form: CsvForm) -> pd.DataFrame:
         if suffix == ".parquet":
             frame = _read_parquet(path)
         else:
-            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form)
+            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form or CsvForm())
     except UnicodeDecodeError as error:
         byte = f"0x{error.object[error.start]:02x}"
         raise DataError(

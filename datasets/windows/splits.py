@@ -71,6 +71,26 @@ class SplitFractions:
 
 
 @dataclass(frozen=True)
+class FixedBorders:
+    """Parts that the protocol of a benchmark prescribes.
+
+    Args:
+        train: where the training part ends, in steps from the begin of a series, or, below 0, from its end.
+        validation: where the validation part ends, as well.
+    """
+
+    train: int
+    validation: int
+    has_validation = True
+    has_test = True
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        """End of the training part and of the validation part of a series of ``length`` values; the rest tests."""
+        ends = [max(0, own + length) if own < 0 else min(own, length) for own in (self.train, self.validation)]
+        return ends[0], ends[1]
+
+
+@dataclass(frozen=True)
 class LastSteps:
     """The newest values of every series validate, all others train, none test: how a forecaster is fitted for use.
 

@@ -7,8 +7,11 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
+
+_PLAIN = (Tensor, Parameter)
 
 #: Numbers (4 bytes in single precision) that one piece of work keeps, by device type: on a CPU so many as its caches
 #: hold; half and twice as many are no faster on two cores (docs/decisions.md). Tests put smaller numbers in.
@@ -29,21 +32,42 @@ def has_memory(tensor: Tensor) -> bool:
     are yet to be negated; PyTorch's own operations take all of these.
 
     Raises:
-        ValueError: a tensor whose memory has been taken away. PyTorch's own operations would crash.
+        ValueError: a tensor whose memory has been taken away, or some of it. PyTorch's own operations would crash.
     """
     try:
-        address = tensor.data_ptr()
-    except RuntimeError:
+        size = tensor.untyped_storage().nbytes()
+    except (RuntimeError, NotImplementedError):
         return False
-    if address == 0 and tensor.numel():
-        known = tensor.is_meta or tensor._is_zerotensor() or torch._is_functional_tensor(tensor)
-        if known or tensor.untyped_storage().data_ptr():
+    # The address alone does not tell: that of a view behind the start of a storage is its distance from it.
+    if size < (tensor.storage_offset() + tensor.numel()) * tensor.itemsize and size < _reach(tensor):
+        if tensor.is_meta or tensor._is_zerotensor() or torch._is_functional_tensor(tensor):
             return False
         raise ValueError(
-            f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage has been resized to "
-            f"{tensor.untyped_storage().nbytes()} bytes; give it memory again, or load its values, before it is used"
+            f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage has been resized to {size} bytes; "
+            "give it memory again, or load its values, before it is used"
         )
-    return not tensor.is_neg()
+    return not tensor.is_neg() and (tensor.data_ptr() != 0 or not tensor.numel())
+
+
+def _reach(tensor: Tensor) -> int:
+    """How many bytes of its storage a tensor needs."""
+    if not tensor.numel():
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return int((tensor.storage_offset() + last + 1) * tensor.itemsize)
+
+
+def check_readable(*tensors: Tensor | None) -> None:
+    """Check tensors that operations of PyTorch or a kernel are about to read, as those that a backward pass saved.
+
+    Raises:
+        ValueError: as of :func:`has_memory`.
+    """
+    if torch.compiler.is_compiling():
+        return
+    for tensor in tensors:
+        if tensor is not None and type(tensor) in _PLAIN:
+            has_memory(tensor)
 
 
 def address_of(tensor: Tensor) -> int:

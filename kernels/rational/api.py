@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.common.host_sync import exporting, plain_needed, tracing
-from qkan.kernels.common.tensors import in_memory
+from qkan.kernels.common.tensors import check_readable, in_memory
 from qkan.kernels.common.vjp import stand_for_batch
 from qkan.kernels.rational import numba_cpu, pytorch, triton_gpu
 from qkan.kernels.rational.custom_op import operation
@@ -56,6 +56,7 @@ def group_rational(
     """
     BACKENDS.check(backend)
     dim = _check(x, numerator, denominator, spec, dim)
+    check_readable(x, numerator, denominator)
     dense, order = _dense(x, dim)
     at = order.index(dim)
     shape = dense.shape
@@ -125,6 +126,7 @@ class _Rational(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         x, a, b = ctx.saved_tensors
+        check_readable(x, a, b)
         wanted = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(grad):
             return None, None, *pytorch.gradients(ctx.spec, x, a, b, grad.contiguous(), wanted)

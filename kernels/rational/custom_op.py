@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.rational.types import Engine, Spec
 
 
@@ -56,7 +57,9 @@ def operation(engines: dict[str, Engine]) -> Callable[[Spec, Engine, Tensor, Ten
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         needs = ctx.needs_input_grad[4:]
         wanted = needs[1] or needs[2]
-        found = gradients(*ctx.described, wanted, *ctx.saved_tensors, grad)
+        saved = ctx.saved_tensors
+        check_readable(*saved)
+        found = gradients(*ctx.described, wanted, *saved, grad)
         return *[None] * 4, *(tensor if need else None for tensor, need in zip(found, needs, strict=True))
 
     forward.register_autograd(backward, setup_context=setup)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from qkan.kernels.common.tensors import in_memory
+from qkan.kernels.common.tensors import check_readable, in_memory
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
@@ -71,6 +71,7 @@ def run(
         ValueError: an unknown backend, or one asked for by name that cannot run; the message says why. Tensors of
             several devices.
     """
+    check_readable(steps, *weights, h_0, c_0)
     steps, weights, h_0, c_0 = _alike(steps, weights, h_0, c_0)
     if backend == "reference" or forward_ad._current_level >= 0:  # only plain operations can differentiate forward
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
@@ -247,6 +248,7 @@ def _over_batch(info: Any, in_dims: Sequence[Any], function: Callable[..., Any],
 def _arriving(ctx: Any, grads: Tensors) -> tuple[list[Tensor], Any, Any, tuple[bool, ...]]:
     """What a backward pass gets: gradients of all results (zeros for None), what was kept, the inputs, their needs."""
     saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+    check_readable(*saved)
     tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
     filled = [kept[0].new_zeros(s) if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
     return filled, kept, tensors, tuple(ctx.needs_input_grad[4:])
@@ -328,6 +330,7 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
         results, saved = ctx.results, ctx.saved_tensors
+        check_readable(*saved)
         inputs = saved[results + 4 :]
         there = [index for index, tensor in enumerate(inputs) if tensor is not None]
 

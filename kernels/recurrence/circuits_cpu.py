@@ -18,7 +18,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.tensors import address_of
+from qkan.kernels.common.tensors import address_of, check_readable
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.recurrence import numba_cpu, reference
 from qkan.kernels.recurrence.types import Layout, Spec, Tape, Weights
@@ -205,6 +205,7 @@ class _Node(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor):
         circuits, spec, layout = ctx.told
         saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+        check_readable(*saved)
         tensors, (derivative, gates, carry, z) = saved[:11], saved[11:]
         needs = ctx.needs_input_grad[3:]
         if torch.is_grad_enabled() or not numba_supported(*grads):

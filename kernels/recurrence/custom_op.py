@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.recurrence.types import GATES, Engine, Layout, Spec
 from qkan.kernels.spectral.basis import Basis
 
@@ -122,6 +123,7 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor, Tensor, Tensor | No
 
     def backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
+        check_readable(*saved)
         tensors, kept = saved[:8], saved[8:]
         filled = [
             kept[0].new_zeros(shape) if grad is None else grad for grad, shape in zip(grads, ctx.shapes, strict=False)

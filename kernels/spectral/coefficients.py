@@ -35,7 +35,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.constant_cache import constants, exact_like
-from qkan.kernels.common.tensors import piece_elements
+from qkan.kernels.common.tensors import check_readable, piece_elements
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import numba_coefficients
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
@@ -163,6 +163,7 @@ class _FusedCoefficients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
         tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
+        check_readable(*tensors)
         if torch.is_grad_enabled() or not numba_supported(of_matrix, of_constant):
             return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
         circuits = numba_coefficients.CircuitTensors(*numba_coefficients.contiguous(tensors))

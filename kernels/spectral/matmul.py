@@ -26,7 +26,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import plain_needed
-from qkan.kernels.common.tensors import piece_elements
+from qkan.kernels.common.tensors import check_readable, piece_elements
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
@@ -190,6 +190,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         x, matrix = ctx.saved_tensors
+        check_readable(x, matrix)
         need_x, need_matrix, need_constant, _ = ctx.needs_input_grad
         if stand_for_batch(grad):
             tensors, needs = (x, matrix, matrix.new_zeros(())), ctx.needs_input_grad[:3]
@@ -236,6 +237,7 @@ class _Gradients(torch.autograd.Function):
             values = plain_gradients(ctx.kind, *tensors)
             return tuple(value for value, need in zip(values, ctx.needs, strict=True) if need)
 
+        check_readable(*ctx.saved_tensors)
         vjp = torch.func.vjp(needed, *ctx.saved_tensors)[1]
         upstream = tuple(grad for grad, need in zip(grads, ctx.needs, strict=True) if need)
         return *vjp(upstream), None, None, None
@@ -297,6 +299,7 @@ class _NumbaSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         x, matrix, _, activation_coeffs = saved = ctx.saved_tensors
+        check_readable(*saved)
         need_x, need_matrix, need_constant, need_shape, _ = ctx.needs_input_grad
         if torch.is_grad_enabled() or not numba_supported(grad):
             plain = partial(_plain_operands_sum, ctx.basis)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.tensors import address_of
+from qkan.kernels.common.tensors import address_of, check_readable
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral.matmul import Sum, plain_sum
@@ -224,6 +224,7 @@ class _WholeLayer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         x, *tensors = saved = ctx.saved_tensors
+        check_readable(*saved)
         needs = ctx.needs_input_grad[:7]
         if torch.is_grad_enabled() or not numba_supported(grad):
             return *vjp_needed(lambda *given: plain_layer(ctx.how, *given), saved, needs, grad), None, None

@@ -45,7 +45,7 @@ class Forecaster:
     and the order of the data.
 
     Args:
-        cell: One of :data:`qkan.forecasting.CELLS`.
+        cell: One of :data:`qkan.forecasting.CELLS`, or a linear forecaster: ``linear``, ``cycle`` or ``sparse``.
         window: Past values that the model sees, in steps; ``None`` takes two of the shortest season of the data,
             if it has one of up to 48 steps, or 24.
         horizon: Future values to predict, in steps; ``None`` takes that season, or 24.

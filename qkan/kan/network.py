@@ -61,7 +61,8 @@ class QKAN(nn.Module):
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The network as a function of x with everything computed that depends on parameters alone; see QKANLayer."""
         first, *others = self.layers
-        steps = [first.prepare(radius), *(layer.prepare() for layer in others)]
+        steps = [first.prepare(radius) if hasattr(first, "prepare") else first]
+        steps += [layer.prepare() if hasattr(layer, "prepare") else layer for layer in others]
 
         def run(x: Tensor) -> Tensor:
             for step in steps:
@@ -74,6 +75,8 @@ class QKAN(nn.Module):
         """The network as features and a matrix, which one layer has; else the reason why there are none, in words."""
         if len(self.layers) > 1:
             return f"a network of {len(self.layers)} layers is not one product"
+        if not hasattr(self.layers[0], "operands"):  # wrapped by somebody
+            return f"its layer is a {type(self.layers[0]).__name__} and no QKANLayer"
         return self.layers[0].operands(radius)
 
     def forward(self, x: Tensor) -> Tensor:

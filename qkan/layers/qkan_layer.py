@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from qkan.kernels.backend_choice import Choice, Radius
 from qkan.kernels.backends import Backend, check_backend, check_readout
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
+from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.edge_access import EdgeCircuits
@@ -177,6 +178,8 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
 
     def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> CircuitLayer:
         edge_weight: Tensor | None = self.postact_weight
+        if self.group is not None or self.postact_bias is not None or self.edge_mask is not None:
+            check_readable(*self._parameters.values())  # operations of PyTorch read them, before circuits look at them
         if edge_weight is None and self.group is not None:
             edge_weight = self.theta.new_ones(self.out_features, self.in_features)
         base = self.base_activation
@@ -312,7 +315,8 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
 
     def _edge_bias(self, bias: Tensor) -> Tensor:
         """v c of every edge, (out, in), from the biases c."""
-        return self._kept(bias if self.postact_weight is None else bias * self.postact_weight)
+        # A copy for the backward pass, which would crash if the memory of the parameter were taken away.
+        return self._kept(bias if self.postact_weight is None else bias.clone() * self.postact_weight.clone())
 
     def _with_callable_base(self, x: Tensor, y: Tensor) -> Tensor:
         """Add the base branch to the circuits' sum where it is not one that kernels know by name."""

@@ -115,7 +115,9 @@ class QKANGates(Gates):
 
     def prepare_hidden(self, bound: Bound, call: bool = False) -> Callable[[Tensor], Tensor]:
         """What the hidden state contributes to the gates, for one step; arguments as of :meth:`prepare`."""
-        return self.hidden if call else self.hidden.prepare(bound)
+        return (
+            self.hidden if call or not isinstance(self.hidden, QKANLayer | FrozenLayer) else self.hidden.prepare(bound)
+        )
 
     def one_node(
         self, x: Tensor, states: tuple[Tensor, ...], projection: Tensor | None, bound: Bound
@@ -194,6 +196,8 @@ class QKANGates(Gates):
 
     def operands(self, steps: Tensor, bound: Bound) -> Operands | str:
         """As of :class:`Gates`."""
+        if not isinstance(self.hidden, QKANLayer | FrozenLayer):
+            return f"its hidden part is a {type(self.hidden).__name__} and no QKANLayer"
         if not cannot_sync(steps) or not isinstance(self.hidden, QKANLayer):
             return self.hidden.operands(bound)
         # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from torch import nn
+from torch.nn.modules import module as every_module
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -17,12 +19,12 @@ def run_setters(root: nn.Module) -> bool:
     """Run the hooks inside of a module that set parameters, as calls of their modules would.
 
     Returns:
-        whether there are other hooks, so that inner modules have to be called.
+        whether there are other hooks or functions in the place of ``forward``, so that inner modules have to be called.
 
     Raises:
         RuntimeError: hooks on a module that nobody can call.
     """
-    found = False
+    found = _hooked_everywhere()
     waiting = list(root._modules.values())
     while waiting:
         module = waiting.pop()
@@ -30,9 +32,39 @@ def run_setters(root: nn.Module) -> bool:
             continue
         if module._forward_pre_hooks or module._forward_hooks or module._backward_hooks or module._backward_pre_hooks:
             found = _run(module) or found
+        own = module.__dict__
+        if ("forward" in own and "prepare" not in own) or _read_wrongly(type(module)):  # type: ignore[arg-type]
+            found = True
         if module._modules:
             waiting += module._modules.values()
     return found
+
+
+def is_hooked(*modules: nn.Module) -> bool:
+    """Whether calls of these modules do more, or something else, than their class says."""
+    for module in modules:
+        if module._forward_pre_hooks or module._forward_hooks or "forward" in module.__dict__:
+            return True
+    return _hooked_everywhere()
+
+
+def _hooked_everywhere() -> bool:
+    """Whether there are hooks on all modules, as of tools that count or record calls."""
+    return bool(
+        every_module._global_forward_hooks
+        or every_module._global_forward_pre_hooks
+        or every_module._global_backward_hooks
+        or every_module._global_backward_pre_hooks
+    )
+
+
+@cache
+def _read_wrongly(kind: type) -> bool:
+    """Whether a class says what it computes elsewhere than it says how engines read it, as a subclass may."""
+    if not hasattr(kind, "operands"):
+        return False
+    first = next(base for base in kind.__mro__ if "forward" in base.__dict__ or "operands" in base.__dict__)
+    return "operands" not in first.__dict__
 
 
 def _run(module: nn.Module) -> bool:

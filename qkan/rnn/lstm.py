@@ -124,6 +124,7 @@ class Recurrent(HasBackend):
             sizes = (self.output_size, self.hidden_size)
         count, width = len(self.directions), batch.sizes[0]
         if hx is not None:
+            hx = sequence.check_states(hx, len(sizes), type(self).__name__)
             return list(zip(*batch.unpack_states(hx, count, sizes, like), strict=True))
         zeros = like.new_zeros(width, sizes[0])
         if sizes[0] == sizes[-1]:  # nothing writes to them

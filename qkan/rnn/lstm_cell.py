@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.recurrence.numba_cpu import Stepper
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.frozen import FrozenLayer
@@ -18,6 +19,7 @@ from qkan.layers.options import CircuitOptions, not_dense, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
 from qkan.rnn.backend import Backend, HasBackend
 from qkan.rnn.gates import Cell, QKANGates
+from qkan.rnn.inner_hooks import is_hooked
 from qkan.rnn.lstm import set_defaults
 from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
@@ -52,9 +54,11 @@ class _CellBase(HasBackend):
             RuntimeError: sizes or dtypes that do not fit.
         """
         name = type(self).__name__
-        for tensor in (input, *(hx or ())):
-            if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_nested:
-                raise not_dense(tensor, name)
+        if not isinstance(input, Tensor) or input.layout is not torch.strided or input.is_nested:
+            raise not_dense(input, name)
+        check_readable(input)
+        if hx is not None:
+            hx = sequence.check_states(hx, 2 if self.kind == "lstm" else 1, name)
         if input.dim() not in (1, 2):
             raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead")
         if input.size(-1) != self.input_size:
@@ -75,7 +79,8 @@ class _CellBase(HasBackend):
     def _walk(self, x: Tensor, states: States) -> States:
         """One step of a batch: of a sequence of one step."""
         layout = Layout if torch.compiler.is_compiling() or tracing() else layout_of
-        return self.cell(x, layout((x.shape[0],), False), states, self._backend)[1]
+        output, (_, *others) = self.cell(x, layout((x.shape[0],), False), states, self._backend)
+        return output, *others  # which is the new h, too; backward hooks see gradients of outputs alone
 
     def explain_backend(self, input: Tensor) -> str:
         """Print and return what runs for inputs like ``input``, (B, input_size) or (input_size,), and why."""
@@ -204,12 +209,12 @@ class QKANLSTMCell(_CellBase):
     def _frozen(self) -> list[Tensor] | None:
         """All tensors of frozen gates, without a walk over the modules; None where they are not frozen."""
         gates: Any = self._modules["cell"]._modules["gates"]  # type: ignore[union-attr]  # attributes of modules are slow
-        if "bias" not in gates._parameters:  # parametrized or pruned by torch's own tools
-            return None
+        if "bias" not in gates._parameters or is_hooked(self._modules["cell"], gates):  # type: ignore[arg-type]
+            return None  # parametrized, pruned or watched by torch's own tools
         own: list[Tensor | None] = [gates._parameters["bias"]]
         for name in ("input", "hidden"):
             layer = gates._modules[name]
-            if not isinstance(layer, FrozenLayer) or layer._forward_hooks or layer._forward_pre_hooks:
+            if not isinstance(layer, FrozenLayer) or is_hooked(layer, layer.phi):
                 return None
             own += [*layer._buffers.values(), *layer.phi._buffers.values()]
         return [tensor for tensor in own if tensor is not None]

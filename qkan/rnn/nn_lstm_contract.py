@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from qkan.kernels.common.host_sync import tracing
-from qkan.kernels.common.tensors import has_memory
+from qkan.kernels.common.tensors import check_readable, has_memory
 from qkan.layers.options import not_dense
 
 States = tuple[Tensor, ...]
@@ -59,6 +59,26 @@ def dtype_fits(tensor: Tensor, dtype: torch.dtype) -> bool:
     """Whether a tensor may meet parameters of ``dtype``: nn.LSTM converts nothing by itself, but for autocast."""
     device = tensor.device.type
     return tensor.dtype == dtype or (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
+
+
+def check_states(hx: object, count: int, owner: str) -> States:
+    """Initial states as a tuple of ``count`` dense tensors.
+
+    Raises:
+        TypeError: something else; nn.LSTM raises IndexError or AttributeError for most of it.
+        ValueError: memory that has been taken away.
+    """
+    expected = "a pair of tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
+    if not isinstance(hx, tuple | list) or len(hx) != count:
+        found = f"{len(hx)} of them" if isinstance(hx, tuple | list) else type(hx).__name__
+        raise TypeError(f"{owner} needs {expected} as initial states, got {found}")
+    for state in hx:
+        if not isinstance(state, Tensor):
+            raise TypeError(f"{owner} needs {expected} as initial states, got {type(state).__name__} for one")
+        if state.layout is not torch.strided or state.is_nested:
+            raise not_dense(state, owner)
+    check_readable(*hx)
+    return tuple(hx)
 
 
 class Batch:
@@ -156,6 +176,7 @@ def _packed_sizes(packed: PackedSequence) -> tuple[int, ...]:
             f"batch_sizes [{shown}] of a PackedSequence must be positive, never grow, and sum to its {data.size(0)} "
             "rows; make one with torch.nn.utils.rnn.pack_padded_sequence"
         )
+    check_readable(packed.sorted_indices, packed.unsorted_indices)
     for name, order in (("sorted_indices", packed.sorted_indices), ("unsorted_indices", packed.unsorted_indices)):
         if order is not None and sizes and tuple(order.shape) != (sizes[0],):
             raise RuntimeError(f"{name} of a PackedSequence of {sizes[0]} sequences has shape {tuple(order.shape)}")

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from qkan.kan.jhcg import Affine
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, exporting, largest, tracing
-from qkan.kernels.common.tensors import autocast_dtype, without_autocast
+from qkan.kernels.common.tensors import autocast_dtype, check_readable, without_autocast
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import circuits_cpu
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
@@ -24,6 +24,7 @@ from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.backend import ENGINES, Backend, whole_sequences
 from qkan.rnn.gates import Cell, Gates, QKANGates
 from qkan.rnn.inner_hooks import is_linear, run_setters
+from qkan.rnn.second_walk import Held
 
 #: (h, c) of an LSTM, (h,) of a GRU.
 States = tuple[Tensor, ...]
@@ -85,9 +86,7 @@ class UnidirectionalRNN(nn.Module):
         # Every chunk finds the same expansion again: the bound of the whole sequence holds for all.
         outputs: list[Tensor] = []
         offsets, order = layout.offsets, layout.order
-        # The second walk reads states, parameters and buffers as they are then: handed over as tensors, they are among
-        # what PyTorch keeps the versions of, and one that was written to in between is an error, as without chunks.
-        read, count = (*self.parameters(), *self.buffers()), len(states)
+        held, count = Held(self), len(states)
         starts = [order[k : k + chunk] for k in range(0, len(order), chunk)]
         for steps in starts:
             first, last = min(steps[0], steps[-1]), max(steps[0], steps[-1])
@@ -95,10 +94,12 @@ class UnidirectionalRNN(nn.Module):
             rows = x[offsets[first] : offsets[last + 1]]
 
             def walk(x: Tensor, *tensors: Tensor, part: Layout = part) -> tuple[Tensor, States]:
-                return self._walk(x, part, tensors[:count], backend, hooked)
+                with held.in_place(tensors[count:]):
+                    return self._walk(x, part, tensors[:count], backend, hooked)
 
-            out, states = checkpoint(walk, rows, *states, *read, use_reentrant=False)
+            out, states = checkpoint(walk, rows, *states, *held.tensors, use_reentrant=False)
             outputs.append(out)
+        held.check_unwritten()
         if layout.reverse:
             outputs.reverse()
         return torch.cat(outputs), states
@@ -113,6 +114,7 @@ class UnidirectionalRNN(nn.Module):
             found = self._one_node(gates, x, layout, states)
             if found is not None:
                 return found
+        check_readable(x, *states, *self.parameters())
         joined = None if hooked else self._joined(x, states[0], backend)
         if joined is not None:
             return self._run(joined, x, layout, states, "numba", inputs=x.shape[1])

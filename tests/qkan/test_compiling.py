@@ -283,6 +283,12 @@ class Doubled(QKANLayer):
         return 2 * super().forward(x, theta)
 
 
+def replaced() -> nn.Module:
+    layer = QKANLayer(3, 2)
+    layer.forward = lambda x: 0 * x  # type: ignore[method-assign]
+    return nn.Sequential(layer)
+
+
 def hooked() -> nn.Module:
     layer = QKANLayer(3, 2)
     layer.register_forward_pre_hook(lambda module, arguments: arguments)
@@ -339,6 +345,11 @@ def preact() -> QKANLayer:
             lambda: qkan.compile(hooked()),
             ValueError,
             "layer '0' has forward hooks, which freezing would lose; remove them first",
+        ),
+        (
+            lambda: qkan.compile(replaced()),
+            ValueError,
+            "layer '0' has a forward of its own, which freezing would lose; remove it first",
         ),
         (
             lambda: QKANLayer(3, 2).compile_spectral()(inputs(2, 4)),

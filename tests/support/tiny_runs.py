@@ -1,6 +1,7 @@
 """Options of runs that take a fraction of a second."""
 
 from qkan.forecasting import CompareConfig, TrainConfig
+from qkan.forecasting.config import without_effect
 
 BARE = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
 """A forecaster that is a cell and its head, without what stands around it."""
@@ -10,8 +11,10 @@ _TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 6
 
 
 def tiny_config(**options: object) -> TrainConfig:
-    """A small LSTM on damped-shm, bare, two epochs."""
-    return TrainConfig(**{**_TINY, "cell": "lstm", "hidden_size": 2, **options})
+    """A small LSTM on damped-shm, bare, two epochs; of a linear forecaster's options, those that it has."""
+    options = {"cell": "lstm", "hidden_size": 2, **options}
+    bare = {name: value for name, value in _TINY.items() if name not in without_effect(str(options["cell"]))}
+    return TrainConfig(**{**bare, **options})
 
 
 def tiny_comparison(**options: object) -> CompareConfig:

@@ -9,10 +9,9 @@ On CPUs a fused kernel does all this (:mod:`qkan.kernels.circuits.bloch.numba_cp
 else: other devices, vmap, derivatives of derivatives, compilers and exporters.
 
 The work is done in pieces of the batch and of the outputs that fit a processor's cache. Beyond arguments, outputs and
-gradients the memory in use is one piece (in the backward pass with the states behind its rotations) and the sine and
-cosine of every trained angle. A piece does not grow with the batch, the outputs or the repetitions, until at very many
-repetitions or inputs it is down to :data:`PIECE_SAMPLES` samples of one output. Under a compiler, which fuses by
-itself, there is one piece.
+gradients the memory in use is one piece (backward: with the states behind its rotations) and the sine and cosine of all
+trained angles. A piece is down to :data:`PIECE_SAMPLES` samples of one output only at very many repetitions or inputs.
+Under a compiler, which fuses by itself, there is one piece.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from qkan.kernels.circuits.bloch import numba_cpu as bloch_numba
 from qkan.kernels.circuits.bloch.evaluate import Circuit, Inputs, Piece
 from qkan.kernels.circuits.bloch.rotations import Adjoint, Vector, minus, read, read_slope
 from qkan.kernels.common.host_sync import plain_needed
-from qkan.kernels.common.tensors import piece_elements
+from qkan.kernels.common.tensors import check_readable, piece_elements
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
 #: Fewest samples in a piece (if there are as many): parameters are read once per piece.
@@ -224,10 +223,11 @@ class _BlochCircuits(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: None):
-        needs = ctx.needs_input_grad[:5]
+        needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
+        check_readable(*tensors)
         if stand_for_batch(grad):
-            return *vjp_needed(partial(plain_circuits, ctx.options), ctx.saved_tensors, needs, grad), None, None
-        return *_BlochGradients.apply(grad, *ctx.saved_tensors, ctx.options, ctx.kept, needs), None, None
+            return *vjp_needed(partial(plain_circuits, ctx.options), tensors, needs, grad), None, None
+        return *_BlochGradients.apply(grad, *tensors, ctx.options, ctx.kept, needs), None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
@@ -251,6 +251,7 @@ class _FusedCircuits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
         needs, tensors = ctx.needs_input_grad[:5], ctx.saved_tensors
+        check_readable(*tensors)
         if stand_for_batch(grad):
             return *vjp_needed(partial(plain_circuits, ctx.options), tensors, needs, grad), None
         if torch.is_grad_enabled() or not bloch_numba.numba_supported(grad):  # second derivatives and the like
@@ -286,8 +287,8 @@ class _BlochGradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None):
-        present = [t is not None for t in ctx.saved_tensors]
-        tensors = [t for t in ctx.saved_tensors if t is not None]
+        present, tensors = [t is not None for t in ctx.saved_tensors], [t for t in ctx.saved_tensors if t is not None]
+        check_readable(*tensors)
 
         def first(*given: Tensor) -> tuple[Tensor, ...]:
             some = iter(given)
@@ -301,11 +302,11 @@ class _BlochGradients(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any):
         *tensors, options, _, needs = args
-        run = torch.vmap(
-            lambda *t: tuple(v for v, need in zip(_plain_gradients(options, t), needs, strict=True) if need),
-            in_dims[:6],
-            randomness=info.randomness,
-        )
+
+        def given(*t: Tensor) -> tuple[Tensor | None, ...]:
+            return tuple(v for v, need in zip(_plain_gradients(options, t), needs, strict=True) if need)
+
+        run = torch.vmap(given, in_dims[:6], randomness=info.randomness)
         values = iter(run(*tensors))
         return tuple(next(values) if need else None for need in needs), tuple(0 if need else None for need in needs)
 
@@ -374,9 +375,8 @@ def circuits(
         return _FusedCircuits.apply(x, theta, weight, bias, edge_weight, options)
     if plain_needed():
         return plain_circuits(options, x, theta, weight, bias, edge_weight)
-    # PyTorch makes no new tensors like one that is yet to be negated.
     tensors = (None if t is None else t.resolve_neg() for t in (x, theta, weight, bias, edge_weight))
-    return _BlochCircuits.apply(*tensors, options, keep)[0]
+    return _BlochCircuits.apply(*tensors, options, keep)[0]  # PyTorch makes no tensors like one yet to be negated
 
 
 def at_points(

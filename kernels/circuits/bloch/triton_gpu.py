@@ -35,6 +35,7 @@ from torch.nn import functional as F
 from qkan.kernels.circuits.ansatz import Ansatz, Rotation
 from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED, LINEAR
 from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.tensors import check_readable
 
 #: Bits of one rotation in the packed circuit: axis 2, encodings 6, phase 8, first encoding 8 (the kernels write 24).
 STEP_BITS = 24
@@ -260,6 +261,7 @@ class _BlochTriton(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor):
         tensors = ctx.saved_tensors
+        check_readable(*tensors)
         wants_x, *wanted = ctx.needs_input_grad[:5]
         with on_device(grad.device):
             grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from qkan.forecasting.config import LEARNING_RATES, CompareConfig, TrainConfig
+from qkan.forecasting.config import LEARNING_RATES, LINEAR_CELLS, CompareConfig, TrainConfig
 from qkan.forecasting.model.build import largest_hidden_size, parameters_at
 
 Record = dict[str, Any]
@@ -36,7 +36,8 @@ class Skipped:
 def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
     """Return the sizes to compare and the budgets that are too small for a cell.
 
-    Where two budgets lead to the same size of a cell, the size is listed once, under the smaller budget.
+    Where two budgets lead to the same size of a cell, the size is listed once, under the smaller budget. A linear
+    forecaster has one size, whatever the budgets.
 
     Raises:
         ValueError: no cell fits any budget, or an option's value is unknown to a cell.
@@ -45,6 +46,10 @@ def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
     skipped: list[Skipped] = []
     for cell in config.cells:
         smallest = config.train_config(cell=cell, hidden_size=1, lr=LEARNING_RATES[0], seed=0)
+        if cell in LINEAR_CELLS:
+            own = parameters_at(smallest, 1)
+            points.append(Point(cell, own, 1, own))
+            continue
         sizes: set[int] = set()
         for budget in sorted(config.budget_params):
             hidden_size = largest_hidden_size(smallest, budget)

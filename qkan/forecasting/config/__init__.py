@@ -1,6 +1,12 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
-from qkan.forecasting.config.configs import CompareConfig, DataAndTrainingOptions, TrainConfig, context_steps
+from qkan.forecasting.config.configs import (
+    CompareConfig,
+    DataAndTrainingOptions,
+    TrainConfig,
+    context_steps,
+    without_effect,
+)
 from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
@@ -9,6 +15,7 @@ from qkan.forecasting.config.options import (
     EXPORT_FORMATS,
     FRAME,
     LEARNING_RATES,
+    LINEAR_CELLS,
     LOSSES,
     OPTIONS,
     PRECISIONS,
@@ -27,6 +34,7 @@ __all__ = [
     "EXPORT_FORMATS",
     "FRAME",
     "LEARNING_RATES",
+    "LINEAR_CELLS",
     "LOSSES",
     "OPTIONS",
     "PRECISIONS",
@@ -38,4 +46,5 @@ __all__ = [
     "TrainConfig",
     "context_steps",
     "model_name",
+    "without_effect",
 ]

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 from qkan.forecasting.config.names import model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
     CELL_OPTIONS,
-    CELLS,
     COMPARED_CELLS,
     DEFAULT_LEVELS,
+    LINEAR_CELLS,
     OPTIONS,
+    RECURRENT_OPTIONS,
 )
+from qkan.forecasting.config.reading import chosen_order
 
 _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
+
+
+_OF_PROTOCOLS = (
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "freq", "missing", "split"),
+)
+"""Options that the protocol of a benchmark leaves no choice of."""
 
 
 def context_steps(window: int, lags: Sequence[int]) -> int:
@@ -45,6 +53,7 @@ class DataAndTrainingOptions:
     """
 
     data: str
+    protocol: str | None = None
     time_col: str | None = None
     time_format: str | None = None
     sep: str | None = None
@@ -71,13 +80,16 @@ class DataAndTrainingOptions:
     bias: bool = True
     window: int = 12
     horizon: int = 1
-    level: str = "last"
+    level: str = "auto"
     skip: int = 2
     season_encoding: str = "circuit"
     season_terms: int = 5
     seasonal_lags: bool = False
     per_series: bool | int = False
     decoder: str = "steps"
+    order: str = "auto"
+    segment: int | None = None
+    gate: bool = True
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"
@@ -93,6 +105,7 @@ class DataAndTrainingOptions:
             option = OPTIONS[field.name]
             object.__setattr__(self, field.name, option.taken(getattr(self, field.name)))
             option.check(field.name, getattr(self, field.name))
+        self._follow_protocol()
         if self.ansatz == "px":
             raise ValueError(
                 "ansatz 'px' encodes acos(x), which has no value beyond the training range and no slope at its ends; "
@@ -107,6 +120,23 @@ class DataAndTrainingOptions:
                 "loss='quantile' with strategy='recursive' would give intervals that ignore the uncertainty of the "
                 "steps before; use strategy='direct' or another loss"
             )
+
+    def _follow_protocol(self) -> None:
+        """Refuse what the protocol of a benchmark prescribes, and scale as it does.
+
+        Raises:
+            ValueError: an option is set that the protocol leaves no choice of.
+        """
+        if self.protocol is None:
+            return
+        for name in _OF_PROTOCOLS:
+            if getattr(self, name) != getattr(DataAndTrainingOptions, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
+                    "columns, times and parts; leave one of them out"
+                )
+        if self.protocol == "ltsf" and self.scaler == DataAndTrainingOptions.scaler:
+            object.__setattr__(self, "scaler", "standard")
 
     @property
     def interval_levels(self) -> tuple[float, ...]:
@@ -202,13 +232,32 @@ class TrainConfig(DataAndTrainingOptions):
                 f"shards must be 1 or a multiple of the {self.processes} processes, got {self.shards}; "
                 f"use shards={-(-self.shards // self.processes) * self.processes}"
             )
-        for name in sorted(_ALL_CELL_OPTIONS - CELL_OPTIONS[self.cell]):
+        for name in sorted(without_effect(self.cell)):
             if getattr(self, name) != getattr(type(self), name):
-                takers = ", ".join(cell for cell in CELLS if name in CELL_OPTIONS[cell])
+                takers = ", ".join(cell for cell in CELL_OPTIONS if name not in without_effect(cell))
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
                     f"leave it out or choose one of the cells {takers}"
                 )
+
+    def decided(self) -> TrainConfig:
+        """Return the options with all decided that was left to the season, the window and the horizon.
+
+        An order of ``auto`` that means steps stays as it is.
+
+        Raises:
+            ValueError: the seasons are still to be found in the data, or the window does not fit the order.
+        """
+        linear = self.cell in LINEAR_CELLS
+        asked = "periods" if self.cell == "sparse" else "steps" if linear else self.order
+        order, segment = chosen_order(asked, self.segment, self.seasons, self.window, self.trained_horizon)
+        if self.cell == "cycle" and not self.seasons:
+            raise ValueError("cell='cycle' needs a season, and the series has none; name it, such as season=24")
+        level = self.level
+        if level == "auto":
+            level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"
+        order = self.order if linear or order == "steps" else order
+        return replace(self, order=order, segment=segment, level=level)
 
     @property
     def model_name(self) -> str:
@@ -260,9 +309,13 @@ class CompareConfig(DataAndTrainingOptions):
     def train_config(self, *, cell: str, hidden_size: int, lr: float, seed: int) -> TrainConfig:
         """Return the options of one of the comparison's runs; circuit options go only to cells that have them."""
         own = {field.name for field in fields(DataAndTrainingOptions)}
-        skipped = _ALL_CELL_OPTIONS - CELL_OPTIONS[cell]
-        shared = {name: getattr(self, name) for name in own - skipped}
+        shared = {name: getattr(self, name) for name in own - without_effect(cell)}
         return TrainConfig(**shared, cell=cell, hidden_size=hidden_size, lr=lr, seed=seed)
 
 
-_ALL_CELL_OPTIONS: frozenset[str] = frozenset().union(*CELL_OPTIONS.values())
+def without_effect(cell: str) -> frozenset[str]:
+    """The options that have no effect on a cell."""
+    of_others = frozenset[str]().union(*CELL_OPTIONS.values()) - CELL_OPTIONS[cell]
+    if cell not in LINEAR_CELLS:
+        return of_others
+    return of_others | RECURRENT_OPTIONS | (frozenset() if cell == "sparse" else {"segment"})

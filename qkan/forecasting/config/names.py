@@ -14,6 +14,9 @@ CELL_NAMES: dict[str, str] = {
     "gru": "GRU",
     "qlstm": "QLSTM",
     "gr-kan": "GR-KAN-LSTM",
+    "linear": "Linear",
+    "cycle": "CycleNet",
+    "sparse": "SparseTSF",
 }
 """Names of trained models by cell."""
 

@@ -29,13 +29,20 @@ from qkan.forecasting.config.kinds import (
 from qkan.forecasting.config.names import BASELINE_NAMES
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
-"""Every cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no circuit;
-``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
+"""Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
+circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
+
+LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
+"""Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
+season (CycleNet), and one of the periods of the season (SparseTSF)."""
 
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
 SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
+
+PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
+"""Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
 
 TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see :mod:`qkan.datasets.read.missing`."""
@@ -56,12 +63,15 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
-LEVELS_REMOVED: tuple[str, ...] = ("last", "mean", "window", "none")
+LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "none")
 """What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
 
-SEASON_ENCODINGS: tuple[str, ...] = ("circuit", "sincos", "table")
+SEASON_ENCODINGS: tuple[str, ...] = ("circuit", "sincos", "table", "none")
 
 DECODERS: tuple[str, ...] = ("last", "steps")
+
+ORDERS: tuple[str, ...] = ("auto", "steps", "segments", "periods")
+"""In what order a cell reads its window; see :mod:`qkan.forecasting.model.orders`."""
 
 PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 """Lightning's names of what training computes in; weights are kept in the wider of the two."""
@@ -80,8 +90,18 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
     "gru": frozenset(),
     "qlstm": frozenset({"qubits", "circuit_layers"}),
     "gr-kan": frozenset({"latent_features"}),
+    **{cell: frozenset() for cell in LINEAR_CELLS},
 }
-"""The options that shape one cell only, by cell. All other options apply to every cell."""
+"""The options that shape one cell only, by cell. All other options but :data:`RECURRENT_OPTIONS` apply to every
+cell."""
+
+RECURRENT_OPTIONS: frozenset[str] = frozenset(
+    {
+        *("num_layers", "bias", "decoder", "order", "skip"),
+        *("seasonal_lags", "season_encoding", "season_terms"),
+    }
+)
+"""The options that have no effect on :data:`LINEAR_CELLS`, which are what they are called and nothing more."""
 
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
@@ -132,7 +152,9 @@ _FEATURES = Several(
     Choice(tuple(CALENDAR), "choose from"), "names, each of them once", "name", item_name="calendar feature"
 )
 _LEVELS = Several(LEVEL, "percentages, each of them once", "percentage", "80,90")
-_CELLS = Several(Choice(CELLS), "one or more values, each named once", "cell", item_name="cell", least=1)
+_CELLS = Several(
+    Choice((*CELLS, *LINEAR_CELLS)), "one or more values, each named once", "cell", item_name="cell", least=1
+)
 _BUDGETS = Several(Whole(1, 100_000_000), "one or more values, each named once", "whole number", "50,125,375", least=1)
 _BASELINES = Several(
     Choice(tuple(BASELINE_NAMES), "choose from"), "names, each of them once", "baseline", item_name="baseline"
@@ -140,6 +162,12 @@ _BASELINES = Several(
 
 OPTIONS: dict[str, Option] = {
     "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
+    "protocol": Option(
+        "Read the file, split it and judge forecasts as papers do: ltsf (a wide file with a column date, such as "
+        "ETTh1.csv) or m4 (Hourly-train.csv beside Hourly-test.csv).",
+        Choice(PROTOCOLS),
+        True,
+    ),
     "time_col": Option(
         "Column of the file that holds the time, or rows for their order.  [default: ds, else the only one that holds "
         "times, else rows]",
@@ -187,10 +215,10 @@ OPTIONS: dict[str, Option] = {
     "series": Option("Series to keep of many, by their names, separated by commas.", NAMES, flags=("--square",)),
     "cell": Option(
         "Recurrent cell. lowrank is hqkan without its circuits, gr-kan with rational functions in their place, qlstm "
-        "the published quantum LSTM.",
-        Choice(CELLS),
+        "the published quantum LSTM; linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        Choice(tuple(CELL_OPTIONS)),
     ),
-    "cells": Option("Recurrent cells to compare, separated by commas.", _CELLS),
+    "cells": Option("Cells to compare, separated by commas.", _CELLS),
     "hidden_size": Option("Width of the recurrent state.", HIDDEN_SIZE),
     "num_layers": Option("Stacked recurrent layers.", Whole(1, 32)),
     "reps": Option("Times that each circuit reads its input (qkan, hqkan).", Whole(1, 64)),
@@ -220,12 +248,13 @@ OPTIONS: dict[str, Option] = {
     ),
     "level": Option(
         "What is taken from every window and put back on its forecast: its last value, its mean, mean and scale "
-        "(window), or nothing.",
+        "(window), or nothing; auto takes the mean in order of periods, mean and scale for cycle, else the last value.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
     "season_encoding": Option(
-        "How the model sees the season: a circuit per harmonic, sines and cosines, or a table with a number per step.",
+        "How the model sees the season: a circuit per harmonic, sines and cosines, a table with a number per step, or "
+        "none: the phase is not an input.",
         Choice(SEASON_ENCODINGS),
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
@@ -235,10 +264,23 @@ OPTIONS: dict[str, Option] = {
         "cell.",
         PER_SERIES,
     ),
+    "gate": Option(
+        "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
+    ),
     "decoder": Option(
         "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
         "them.",
         Choice(DECODERS),
+    ),
+    "order": Option(
+        "How the cell reads the window: steps one by one, segments of it, or periods: one sequence of a value per "
+        "period for every phase of the season.  auto: segments with --segment, periods in long windows of a season.",
+        Choice(ORDERS),
+    ),
+    "segment": Option(
+        "Steps of a segment, or of a period; the window is a multiple of it.  [default: the shortest season]",
+        Whole(2, 10_000),
+        True,
     ),
     "strategy": Option(
         "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)

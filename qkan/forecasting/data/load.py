@@ -36,9 +36,12 @@ def load_series_of(
     Raises:
         DataError: the data cannot be found, read or used.
     """
-    from qkan.datasets import resolve_series
+    from qkan.datasets import protocol_series, resolve_series
 
     source = config.data if data is None else data
+    if config.protocol is not None:
+        form = {name: getattr(config, name) for name in ("sep", "decimal", "encoding", "series")}
+        return with_season(protocol_series(config.protocol, source, **form), config.season)
     frequency = config.freq
     series = resolve_series(
         source,
@@ -67,6 +70,13 @@ def with_season(series: Series, season: str | Sequence[int]) -> Series:
     return series if isinstance(season, str) else replace(series, season=tuple(season))
 
 
+def split_of(config: DataAndTrainingOptions, series: Series) -> Split:
+    """Return the parts that a configuration asks for, or those that the protocol of a benchmark prescribes."""
+    from qkan.datasets import FixedBorders, SplitFractions
+
+    return SplitFractions(*config.split) if series.borders is None else FixedBorders(*series.borders)
+
+
 def default_sizes(series: Series, split: Split) -> tuple[int, int] | None:
     """Return the window and the horizon that the season of a series suggests: two of the shortest season, and one.
 
@@ -87,14 +97,23 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
 
     Without a season they stay as they are.
     """
-    from qkan.datasets import SplitFractions
-
-    split = SplitFractions(*config.split) if split is None else split
+    split = split_of(config, series) if split is None else split
     found = None if config.season == "none" else default_sizes(series, split)
     window, horizon = found or (config.window, config.horizon)
+    if series.borders is not None:
+        window, horizon = _sizes_of_protocol(series, window)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
     return replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
+
+
+def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
+    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data."""
+    train, validation = series.borders or (0, 0)
+    if validation < 0:
+        return window, -validation
+    longest = 30 * series.season[0] if series.season else 336
+    return min(longest, max(1, (train - 96) // 2)), min(96, validation - train)
 
 
 def load_windows(config: DataAndTrainingOptions) -> ForecastData:
@@ -129,9 +148,15 @@ def cut_windows(
     Raises:
         DataError: the series is too short for a window in every part.
     """
-    from qkan.datasets import SplitFractions, make_forecast_data, seasons_of, too_short
+    from qkan.datasets import DataError, make_forecast_data, seasons_of, too_short
 
-    split = SplitFractions(*config.split) if split is None else split
+    split = split_of(config, series) if split is None else split
+    official = -series.borders[1] if series.borders is not None and series.borders[1] < 0 else config.horizon
+    if config.horizon != official:
+        raise DataError(
+            f"protocol {config.protocol!r} judges the {official} test values of every series, so horizon must be "
+            f"{official}, got {config.horizon}"
+        )
     if scaler is None or config.season == "auto":
         found = seasons_of(series, split, config.season)
         series, config = with_season(series, found or config.season), replace(config, season=found or "none")
@@ -176,9 +201,11 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with the seasons, and with ``per_series`` the number of series, that ``data``, cut by them,
-    turned out to have."""
-    return replace(config, season=data.seasons or "none", per_series=len(data.ids) if config.per_series else False)
+    """Return the options with what ``data``, cut by them, turned out to have, seasons and with ``per_series`` so many
+    series, and with what these decide."""
+    own = len(data.ids) if config.per_series else False
+    config = replace(config, season=data.seasons or "none", per_series=own)
+    return config.decided() if isinstance(config, TrainConfig) else config
 
 
 def tensors(windows: Windows) -> WindowTensors:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.config.options import HIDDEN_SIZE
+from qkan.forecasting.config.options import HIDDEN_SIZE, LINEAR_CELLS
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 
 MAX_PARAMETERS = 100_000_000
@@ -113,10 +113,28 @@ def check_size(config: TrainConfig) -> int:
 
 
 def _assemble(config: TrainConfig) -> RecurrentForecaster:
-    around = Surroundings(
+    config = config.decided()
+    around = _around_nothing(config) if config.cell in LINEAR_CELLS else _around_cell(config)
+    past, horizon = config.channels - config.futr_exog_channels, config.trained_horizon
+    cell: nn.Module | None = None
+    if config.cell not in LINEAR_CELLS:
+        shared = {
+            "input_size": around.read_channels(past, horizon),
+            "hidden_size": config.hidden_size,
+            "num_layers": config.num_layers,
+            "bias": config.bias,
+            "batch_first": True,
+        }
+        cell = _BUILDERS[config.cell](config, shared)
+    return RecurrentForecaster(cell, config.channels, config.hidden_size, horizon, around, len(config.quantiles))
+
+
+def _around_cell(config: TrainConfig) -> Surroundings:
+    return Surroundings(
         config.window,
         config.futr_exog_channels,
         level=config.level,
+        gate=config.gate and config.level != "none",
         skip=config.skip,
         seasons=config.seasons,
         season_encoding=config.season_encoding,
@@ -124,21 +142,24 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
         seasonal_lags=config.seasonal_lags,
         series=int(config.per_series),
         decoder=config.decoder,
+        order="steps" if config.segment is None else config.order,
+        stride=config.segment or 1,
     )
-    shared = {
-        "input_size": config.channels - config.futr_exog_channels + around.known_channels(config.trained_horizon),
-        "hidden_size": config.hidden_size,
-        "num_layers": config.num_layers,
-        "bias": config.bias,
-        "batch_first": True,
-    }
-    return RecurrentForecaster(
-        _BUILDERS[config.cell](config, shared),
-        config.channels,
-        config.hidden_size,
-        config.trained_horizon,
-        around,
-        len(config.quantiles),
+
+
+def _around_nothing(config: TrainConfig) -> Surroundings:
+    """What a linear forecaster is made of: a whole map of the window, or of the periods in it."""
+    return Surroundings(
+        config.window,
+        config.futr_exog_channels,
+        level=config.level,
+        gate=config.gate and config.level != "none",
+        skip=min(config.window, config.trained_horizon),
+        seasons=config.seasons,
+        season_encoding="none",
+        order="periods" if config.cell == "sparse" else "steps",
+        stride=config.segment or 1,
+        cycle=config.cell == "cycle",
     )
 
 
@@ -163,7 +184,7 @@ def largest_hidden_size(config: TrainConfig, budget: int) -> int | None:
     def fits(hidden_size: int) -> bool:
         return parameters_at(config, hidden_size) <= budget
 
-    low, high = HIDDEN_SIZE.low, HIDDEN_SIZE.high
+    low, high = HIDDEN_SIZE.low, 1 if config.cell in LINEAR_CELLS else HIDDEN_SIZE.high
     if not fits(low):
         return None
     while low < high:  # parameters grow with the hidden size, so bisection finds the last size that fits

@@ -1,4 +1,4 @@
-"""The parts of a forecaster around its cell: level, linear skip, season."""
+"""The parts of a forecaster around its cell: level, linear skip, season, cycle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from qkan.forecasting.model.orders import Order
 
 _SMALLEST_SCALE = 1e-2
 """Least scale of a window, as a part of a scaled series' unit: a flat window does not blow up what is added to it."""
@@ -80,6 +82,47 @@ class Skip(nn.Module):
         return patterns if self.courses is None else self.courses(patterns)
 
 
+class Smoothing(nn.Module):
+    """A trained moving sum over one season around every value, added to it; training starts from nothing added.
+
+    Args:
+        season: Steps of the season; the kernel has as many weights, and one more where they are even.
+    """
+
+    def __init__(self, season: int) -> None:
+        super().__init__()
+        half = season // 2
+        self.kernel = nn.Conv1d(1, 1, 2 * half + 1, padding=half, bias=False)
+        nn.init.zeros_(self.kernel.weight)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Smooth (B, window)."""
+        return values + self.kernel(values.unsqueeze(1)).squeeze(1)
+
+
+class PeriodSkip(nn.Module):
+    """A linear map of the values of a phase in all periods to those to come, the same for every phase (SparseTSF).
+
+    Training starts from "repeat the last period".
+
+    Args:
+        order: An order of periods.
+    """
+
+    def __init__(self, order: Order) -> None:
+        super().__init__()
+        self.order = order
+        self.periods = nn.Linear(order.steps, order.targets, bias=False)
+        with torch.no_grad():
+            self.periods.weight.zero_()
+            self.periods.weight[:, -1] = 1.0
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (B, window) to (B, horizon)."""
+        sequences = self.order.of_window(values.unsqueeze(2)).squeeze(2)
+        return self.order.to_targets(self.periods(sequences).unsqueeze(2)).squeeze(2)
+
+
 def harmonics(season: int, most: int) -> int:
     """How many sines and cosines of a season differ on its steps, at most ``most``."""
     return max(1, min(most, (season - 1) // 2))
@@ -87,6 +130,8 @@ def harmonics(season: int, most: int) -> int:
 
 def season_channels(seasons: Sequence[int], encoding: str, terms: int) -> int:
     """Return the channels of :class:`SeasonFeatures`."""
+    if encoding == "none":
+        return 0
     waves = sum(harmonics(season, terms) for season in seasons)
     return {"circuit": waves, "sincos": 2 * waves, "table": len(seasons)}[encoding]
 
@@ -99,11 +144,11 @@ class SeasonFeatures(nn.Module):
     trained phi_k, RZ(k phase), then <X> = cos(k phase + phi_k). Its frequency is whole and fixed, as an angle that
     ends where it began asks for. ``sincos`` has sine and cosine of the same harmonics, twice the channels; ``table``
     one trained number per step of every season, starting at zero (CycleNet, Lin et al. 2024). A season of few steps
-    has fewer harmonics (:func:`harmonics`).
+    has fewer harmonics (:func:`harmonics`). ``none`` is no channel.
 
     Args:
         seasons: Lengths in steps.
-        encoding: ``circuit``, ``sincos`` or ``table``.
+        encoding: ``circuit``, ``sincos``, ``table`` or ``none``.
         terms: As above.
     """
 
@@ -117,6 +162,7 @@ class SeasonFeatures(nn.Module):
         self.tables = nn.ParameterList()
         if encoding == "table":
             self.tables.extend(nn.Parameter(torch.zeros(season)) for season in seasons)
+        if encoding in ("table", "none"):
             return
         multiples = [(place, turn) for place, own in enumerate(seasons) for turn in range(1, harmonics(own, terms) + 1)]
         frequencies = torch.zeros(len(seasons), len(multiples))
@@ -128,8 +174,11 @@ class SeasonFeatures(nn.Module):
 
     def forward(self, phases: Tensor) -> Tensor:
         """Map phase angles in [0, 2 pi), (..., seasons), to features (..., channels)."""
+        if self.encoding == "none":
+            return phases[..., :0]
         if self.encoding == "table":
-            return torch.stack([self._entry(place, phases[..., place]) for place in range(len(self.seasons))], dim=-1)
+            entries = zip(self.tables, self.seasons, phases.unbind(-1), strict=True)
+            return torch.stack([entry(table, season, own) for table, season, own in entries], dim=-1)
         angles = phases @ self.frequencies
         if self.angles is not None:
             return (angles + self.angles).cos()
@@ -156,6 +205,7 @@ class SeasonFeatures(nn.Module):
             sines, cosines = np.split(numbers, 2)  # as forward puts them together
         return [(cosines[row > 0], sines[row > 0]) for row in self.frequencies.cpu().numpy()]
 
-    def _entry(self, place: int, phases: Tensor) -> Tensor:
-        season = self.seasons[place]
-        return self.tables[place][(phases * (season / (2 * math.pi))).round().long() % season]
+
+def entry(table: Tensor, season: int, phases: Tensor) -> Tensor:
+    """The numbers of a table (season,) at phase angles of any shape."""
+    return table[(phases * (season / (2 * math.pi))).round().long() % season]

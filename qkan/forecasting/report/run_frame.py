@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.config import CELL_OPTIONS, FRAME
+from qkan.forecasting.config import FRAME, without_effect
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
@@ -98,8 +98,8 @@ def settings_of(run: Run) -> dict[str, str]:
 
 def _applies(config: TrainConfig, name: str) -> bool:
     """Tell whether an option had a part in the training."""
-    if any(name in own for own in CELL_OPTIONS.values()):
-        return name in CELL_OPTIONS[config.cell]
+    if name in without_effect(config.cell):
+        return False
     if name == "strategy":
         return config.horizon > 1
     if name in ("devices", "num_nodes", "shards"):

@@ -64,9 +64,11 @@ class Run:
         model: The forecaster with its best weights, in eval mode, on the CPU.
         scaler: Scales every series as in training.
         data: What is known of the data: name, size, frequency, season, unit, fingerprint.
-        metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_loss``, ``train_seconds``; with a test
-            part also ``mase_season``, ``without_mase`` (how many series have none), under ``test`` the metrics of the
-            model and of the baselines, and under ``test_median`` their medians over several series.
+        metrics: ``parameters``, ``epochs``, ``best_epoch``, ``best_validation_loss``, ``train_seconds`` and, if there
+            is one, ``gate`` (``open`` or ``closed``); with a test part also ``mase_season``, ``without_mase`` (how many
+            series have none), under ``test`` the metrics of the model and of the baselines, under ``test_median`` their
+            medians over several series, and under ``protocol`` the errors of
+            :func:`qkan.forecasting.evaluation.protocols.protocol_scores` if one was asked for.
         kept_validation: What :attr:`validation` is, where it is not in the folder.
         sums: The sha256 of the files in the folder, which are compared when they are read; ``None`` if it was not read
             from there.
@@ -187,6 +189,7 @@ def train(
 def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     """Write what a finished run folder holds; return the run with the metrics of its test part."""
     from qkan.forecasting.evaluation.metrics import mase_season
+    from qkan.forecasting.evaluation.protocols import protocol_scores
     from qkan.forecasting.runs.inference import evaluate_model
     from qkan.forecasting.runs.plots import draw_or_warn, save_forecast_plot, save_loss_plot
     from qkan.forecasting.runs.write import write_evaluation, write_run
@@ -197,6 +200,8 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
         "without_mase": found.without_mase,
         "test": found.scores,
     }
+    if run.config.protocol is not None:
+        metrics["protocol"] = protocol_scores(run.config.protocol, fitted.data, found.forecasts)
     if found.medians is not None:
         metrics["test_median"] = found.medians
     run = replace(run, metrics=metrics)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from qkan.forecasting.config import FRAME, OPTIONS
-from qkan.forecasting.data.load import load_series_of
+from qkan.forecasting.data.load import load_series_of, split_of
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last
     Raises:
         RunError: the run does not know a series, or the step is another one.
     """
-    from qkan.datasets import SplitFractions, fit_scaler
+    from qkan.datasets import fit_scaler
 
     OPTIONS["new_series"].check("new_series", new_series)
     known = run.scaler
@@ -148,7 +148,7 @@ def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last
         )
     lengths = series.lengths
     if last is None:
-        split = SplitFractions(*run.config.split)
+        split = split_of(run.config, series)
         ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
     else:
         ends, begins = lengths, np.maximum(lengths - last, 0)

@@ -19,6 +19,7 @@ from qkan.forecasting.season.polynomial import Polynomial, sum_of
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
+    from qkan.forecasting.model.parts import SeasonFeatures
     from qkan.forecasting.model.per_series import OwnParts
     from qkan.forecasting.runs.run import Run
 
@@ -156,17 +157,23 @@ class Season:
         season = self.seasons[place]
         phases = torch.zeros(season, len(self.seasons), dtype=torch.float64)
         phases[:, place] = torch.arange(season, dtype=torch.float64) * (2 * math.pi / season)
+        features, weights = self._shared()
         with torch.no_grad():
-            term = deepcopy(self.model.season).double()(phases) @ self._weights() * self._scale(index)
+            term = phases.new_zeros(season)
+            if features is not None:
+                term = deepcopy(features).double()(phases) @ weights * self._scale(index)
             own = self._own(index)
             if own is not None:
                 term = term * own.factor[0] + own.season(phases.unsqueeze(0))[0]
-        term = term.numpy() * self.data.scaler.scale[index]
+        term = term.numpy() * self.data.scaler.scale[index] * self._gate
         return np.asarray(term - term.mean())
 
     def formulas(self, index: int) -> dict[int, Polynomial]:
         """The closed forms of :meth:`term` by season, but for the constant; none for a table."""
-        closed = self.model.season.closed_forms(self._weights())
+        features, weights = self._shared()
+        closed = (
+            [(np.zeros(0), np.zeros(0))] * len(self.seasons) if features is None else features.closed_forms(weights)
+        )
         if closed is None:
             return {}
         own, found = self._own(index), {}
@@ -176,15 +183,23 @@ class Season:
             if own is not None:
                 waves = own.turns[place] > 0
                 parts.append(Polynomial(season, own.cosines[0, waves].numpy(), own.sines[0, waves].numpy()))
-            found[season] = sum_of(parts).times(self.data.scaler.scale[index])
+            found[season] = sum_of(parts).times(self.data.scaler.scale[index] * self._gate)
         return found
 
-    def _weights(self) -> Tensor:
-        """Weights of the channels of the season in the linear part of the forecast, of several quantiles the middle."""
-        known = self.model.known.weight
+    def _shared(self) -> tuple[SeasonFeatures | None, Tensor]:
+        """The features of the season that all series share, and their weights in the linear part of the forecast, of
+        several quantiles the middle; ``None`` if there are none."""
+        features, known = self.model.season, self.model.known
+        if features is None or known is None or not features.channels:
+            return None, torch.zeros(0, dtype=torch.float64)
         before = self.config.futr_exog_channels - len(self.seasons) - bool(self.config.per_series)
-        channels = self.model.season.channels
-        return known[known.shape[0] // 2, before : before + channels].detach().double()
+        weights = known.weight[known.weight.shape[0] // 2, before : before + features.channels]
+        return features, weights.detach().double()
+
+    @property
+    def _gate(self) -> float:
+        """1, or 0 where the last value has taken the place of the forecast."""
+        return 1.0 if self.model.gate is None else float(self.model.gate)
 
     def _own(self, index: int) -> OwnParts | None:
         """What a series has beside the shared model; ``None`` without ``per_series``."""

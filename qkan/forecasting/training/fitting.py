@@ -14,6 +14,7 @@ from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
+from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class Fitted:
 
     def metrics(self) -> dict[str, Any]:
         """Return the part of ``metrics.json`` that tells of the training."""
+        gate = self.model.gate
         return {
             "parameters": count_parameters(self.model),
             "epochs": len(self.result.history),
             "best_epoch": self.result.best_epoch,
             "best_validation_loss": self.result.best_loss if len(self.data.validation) else None,
             "train_seconds": round(self.result.seconds, 3),
+            **({} if gate is None else {"gate": "open" if float(gate) else "closed"}),
         }
 
 
@@ -90,4 +93,5 @@ def fit_forecaster(
     compile_kernels(config, model)
     train, validation = tensors(data.train), tensors(data.validation)
     result = fit(model, train, validation, config, checkpoint=checkpoint, resume=resume, progress=progress)
+    set_gate(model, validation, squared=config.loss == "mse")
     return Fitted(config, data, model, result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from qkan import HQKANLSTM, QKANGRU, QKANLSTM, QLSTM
+from qkan import HQKANLSTM, QKANGRU, QKANLSTM, QLSTM, QKANLayer
 
 MODULES = {"lstm": QKANLSTM, "hqkan": HQKANLSTM, "gru": QKANGRU, "qlstm": QLSTM}
 CHUNKS = pytest.mark.parametrize("chunk", [None, 1, 3, 9])
@@ -56,6 +58,65 @@ def test_two_walks_before_the_backward_pass() -> None:
         found.append(torch.autograd.grad(output.square().sum(), list(module.parameters())))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+def replace_values(module: nn.Module) -> None:
+    module.load_state_dict({name: 2 * value for name, value in module.state_dict().items()}, assign=True)
+
+
+def replace_parameters(module: nn.Module) -> None:
+    for part in module.modules():
+        for name, parameter in list(part._parameters.items()):
+            if parameter is not None:
+                part._parameters[name] = nn.Parameter(2 * parameter.detach())
+
+
+def prune(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, QKANLayer):
+            part.prune([(0, 0), (1, 1)])
+
+
+@pytest.mark.parametrize("change", [replace_values, replace_parameters, prune])
+@EVERY
+def test_other_parameters_are_not_those_of_the_first_walk(name: str, change: Callable[[nn.Module], None]) -> None:
+    """Gradients are those of what ran, and the module keeps what it was given."""
+    found = []
+    for chunk in (None, 2):
+        module, _, _, output = walked(name, chunk)
+        parameters = list(module.parameters())
+        change(module)
+        state = {name: value.clone() for name, value in module.state_dict().items()}
+        found.append(torch.autograd.grad(output.square().sum(), parameters))
+        for name_, value in module.state_dict().items():
+            assert torch.equal(value, state[name_])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_normalized_parameters_and_two_walks(norm: Callable[..., nn.Module]) -> None:
+    found = []
+    for chunk in (None, 2):
+        torch.manual_seed(0)
+        module = QKANLSTM(3, 4, checkpoint_steps=chunk, dtype=torch.float64)
+        norm(module.directions[0].gates.hidden, "theta")
+        x = torch.randn(9, 2, 3, dtype=torch.float64)
+        output = module(x)[0] + module(x.flip(0))[0]
+        found.append(torch.autograd.grad(output.square().sum(), list(module.parameters())))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_a_module_that_writes_while_it_walks_is_refused() -> None:
+    """Its statistics would be counted twice, and the second walk would not be the first."""
+    module = HQKANLSTM(3, 4, latent=nn.BatchNorm1d, latent_features=2, checkpoint_steps=2)
+    with pytest.raises(
+        RuntimeError, match=r"writes to 'gates.latent.num_batches_tracked' .*; use checkpoint_steps=None"
+    ):
+        module(torch.randn(6, 2, 3))
+    module.eval()
+    module(torch.randn(6, 2, 3))[0].sum().backward()
 
 
 def test_a_mask_that_was_changed_is_an_error() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 import qkan
-from qkan import HQKANLSTM, QKANGRU, QKANLSTM, QLSTM, QKANLSTMCell
+from qkan import HQKANLSTM, QKANGRU, QKANLSTM, QLSTM, QKANGRUCell, QKANLayer, QKANLSTMCell
 
 #: A module and inner modules with the parameter to change.
 CASES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
@@ -32,10 +32,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
 
 def output(module: nn.Module) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    shape = (2, 3) if isinstance(module, QKANLSTMCell) else (5, 2, 3)
+    shape = (2, 3) if isinstance(module, QKANLSTMCell | QKANGRUCell) else (5, 2, 3)
     hidden = torch.rand(2, 4, generator=generator)
     if isinstance(module, QKANLSTMCell):
         return module(torch.rand(shape, generator=generator), (hidden, hidden))[0]
+    if isinstance(module, QKANGRUCell):
+        return module(torch.rand(shape, generator=generator), hidden)
     return module(torch.rand(shape, generator=generator))[0]
 
 
@@ -165,3 +167,83 @@ def test_checkpoints_run_hooks(chunk: int | None) -> None:
     module.directions[0].gates.hidden.register_forward_hook(lambda *_: calls.append(1))
     output(module).sum().backward()
     assert len(calls) == (5 if chunk is None else 10)
+
+
+class Doubled(QKANLayer):
+    """A layer that is more than its parameters say."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return 2 * super().forward(x, *args, **kwargs)
+
+
+class Wrapped(nn.Module):
+    """A module around another, as torch.compile and adapters put there."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.inner(x)
+
+
+def doubled_forward(layer: QKANLayer) -> None:
+    """As tools do that move parameters to the device when a module is called."""
+    forward = layer.forward
+    layer.forward = lambda x, *args, **kwargs: 2 * forward(x, *args, **kwargs)
+
+
+def doubled_class(layer: QKANLayer) -> None:
+    layer.__class__ = Doubled
+
+
+def doubled_hook(layer: QKANLayer) -> None:
+    layer.register_forward_hook(lambda _module, _inputs, y: 2 * y)
+
+
+@pytest.mark.parametrize("kind", [QKANLSTM, QKANGRU, HQKANLSTM, QKANLSTMCell, QKANGRUCell])
+@pytest.mark.parametrize("double", [doubled_forward, doubled_class, doubled_hook, Wrapped])
+def test_what_is_called_counts(kind: type[nn.Module], double: Callable[[Any], Any]) -> None:
+    torch.manual_seed(0)
+    module, found, name = kind(3, 4), [], "0" if kind is HQKANLSTM else "hidden"
+    for change in (doubled_hook, double):
+        with torch.no_grad():
+            expected = output(copy.deepcopy(module))
+        changed = copy.deepcopy(module)
+        owner: Any = changed.cell if hasattr(changed, "kind") else changed.directions[0]  # type: ignore[index]
+        gates = owner.gates.latent.layers if kind is HQKANLSTM else owner.gates
+        wrapped = change(gates._modules[name])
+        if wrapped is not None:
+            gates._modules[name] = wrapped
+        found.append(output(changed))
+        assert not torch.allclose(found[-1], expected, atol=1e-4)
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", ["cell", "cell.gates.input", "cell.gates.hidden.phi"])
+def test_hooks_inside_of_a_frozen_cell_run(path: str) -> None:
+    cell, calls = qkan.compile(QKANLSTMCell(3, 4)), []
+    with torch.no_grad():
+        cell(torch.rand(2, 3))
+        cell.get_submodule(path).register_forward_hook(lambda *_: calls.append(1))
+        cell(torch.rand(2, 3))
+    assert calls
+
+
+@pytest.mark.parametrize("kind", [QKANLSTMCell, QKANGRUCell])
+def test_backward_hooks_around_a_step_run(kind: type[nn.Module]) -> None:
+    cell, calls = kind(3, 4), []
+    cell.cell.register_full_backward_hook(lambda *_: calls.append(1))
+    output(cell).sum().backward()
+    assert calls == [1]
+
+
+def test_hooks_on_all_modules_run() -> None:
+    """Tools that count operations register them."""
+    seen: list[type] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        HQKANLSTM(3, 4)(torch.rand(5, 2, 3))
+    finally:
+        handle.remove()
+    assert seen.count(QKANLayer) == 5

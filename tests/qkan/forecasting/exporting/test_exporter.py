@@ -27,6 +27,7 @@ RICH = {
     "levels": (80.0,),
     "horizon": 2,
 }
+AROUND = {"season": (2, 3), "level": "auto", "skip": 1, "seasonal_lags": True, "decoder": "steps"}
 CASES = {
     ("lstm", "onnx"): {"horizon": 3, "strategy": "recursive"},
     ("lstm", "torch-export"): {"horizon": 3, "strategy": "recursive"},
@@ -37,6 +38,10 @@ CASES = {
     ("gru", "onnx"): {"num_layers": 2, "horizon": 2},
     ("qlstm", "torch-export"): {"qubits": 2},
     ("gr-kan", "torch-export"): {},
+    ("hqkan", "onnx"): {"horizon": 3, "order": "periods", "segment": 2, "window": 4, **AROUND},
+    ("lowrank", "onnx"): {"horizon": 3, "segment": 2, "window": 4, **AROUND},
+    ("sparse", "torch-export"): {"horizon": 3, "season": (2,), "window": 4, "level": "auto"},
+    ("cycle", "onnx"): {"horizon": 2, "season": (2, 4), "level": "auto"},
 }
 
 
@@ -79,7 +84,7 @@ def exported(panel, tmp_path_factory):
         if (cell, format) not in done:
             options = CASES[cell, format]
             data = panel / ("values.csv" if "missing" in options else "whole.csv")
-            run = untrained_run(tiny_config(cell=cell, window=2, data=str(data), **options))
+            run = untrained_run(tiny_config(**{"cell": cell, "window": 2, "data": str(data), **options}))
             made = export(run, folder / f"{cell}{EXPORT_FORMATS[format]}", format)
             done[cell, format] = run, made, read_back(run, made, format)
         return done[cell, format]

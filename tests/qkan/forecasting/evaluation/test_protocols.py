@@ -1,0 +1,65 @@
+"""Errors as the papers on a benchmark give them, by hand from what a run predicted."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qkan.datasets import DataError
+from qkan.forecasting import TrainConfig, load_run, train
+
+_TINY = {"cell": "linear", "window": 6, "epochs": 1, "season": "none", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    path = tmp_path_factory.mktemp("wide") / "rates.csv"
+    rng = np.random.default_rng(0)
+    dates = pd.date_range("2024-01-01", periods=103, freq="D")
+    channels = {"a": rng.normal(size=103).cumsum(), "b": 1e3 * rng.normal(size=103)}
+    pd.DataFrame({"date": dates, **channels}).to_csv(path, index=False)
+    return path
+
+
+def test_ltsf_errors_are_standardised_over_all_channels_and_windows(wide, tmp_path):
+    run = train(TrainConfig(data=str(wide), protocol="ltsf", horizon=4, **_TINY), tmp_path / "run")
+    values = pd.read_csv(wide)
+    assert run.config.scaler == "standard"
+    frame = run.predictions
+    assert len(frame) == 2 * (20 - 4 + 1) * 4  # nothing is dropped
+    deviation = frame["unique_id"].map({name: values[name][:72].std(ddof=0) for name in "ab"})
+    error = (frame["Linear"] - frame["y"]) / deviation
+    wanted = {"mse": (error**2).mean(), "mae": error.abs().mean()}
+    assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
+    assert set(run.metrics["protocol"]) == set(run.metrics["test"])
+    assert load_run(tmp_path / "run").metrics["protocol"] == run.metrics["protocol"]
+
+
+def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tmp_path):
+    rng = np.random.default_rng(1)
+    train_values = {name: rng.normal(size=size).cumsum() + 20 for name, size in (("Y1", 31), ("Y2", 44))}
+    test_values = {name: rng.normal(size=6) + 20 for name in train_values}
+    for name, rows in (("Yearly-train.csv", train_values), ("Yearly-test.csv", test_values)):
+        frame = pd.DataFrame({own: pd.Series(values) for own, values in rows.items()}).T
+        frame.to_csv(tmp_path / name, index_label="V1")
+    config = TrainConfig(data=str(tmp_path / "Yearly-train.csv"), protocol="m4", horizon=6, **_TINY)
+    run = train(config, tmp_path / "run")
+    frame, mase, smape = run.predictions, [], []
+    for name, values in train_values.items():
+        own = frame[frame["unique_id"] == name]
+        np.testing.assert_allclose(own["y"], test_values[name])
+        error = (own["Linear"] - own["y"]).abs()
+        mase.append(error.mean() / np.abs(np.diff(values)).mean())
+        smape.append((200 * error / (own["y"].abs() + own["Linear"].abs())).mean())
+    wanted = {"mase": np.mean(mase), "smape": np.mean(smape)}
+    assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
+    with pytest.raises(DataError, match="judges the 6 test values of every series, so horizon must be 6, got 5"):
+        train(TrainConfig(data=config.data, protocol="m4", horizon=5, **_TINY), tmp_path / "other")
+
+
+@pytest.mark.parametrize("option", [{"time_col": "date"}, {"split": (0.6, 0.2, 0.2)}, {"future_cols": ("a",)}])
+def test_what_a_protocol_prescribes_cannot_be_chosen(option):
+    name, value = next(iter(option.items()))
+    with pytest.raises(ValueError, match=re.escape(f"{name}={value!r} has no effect with protocol='ltsf'")):
+        TrainConfig(data="x.csv", protocol="ltsf", **option)
