@@ -162,6 +162,8 @@ class Season:
             term = phases.new_zeros(season)
             if features is not None:
                 term = deepcopy(features).double()(phases) @ weights * self._scale(index)
+            if self.model.cycle is not None and season == self.seasons[-1]:
+                term = term + self.model.cycle * self._scale(index)
             own = self._own(index)
             if own is not None:
                 term = term * own.factor[0] + own.season(phases.unsqueeze(0))[0]
@@ -171,10 +173,9 @@ class Season:
     def formulas(self, index: int) -> dict[int, Polynomial]:
         """The closed forms of :meth:`term` by season, but for the constant; none for a table."""
         features, weights = self._shared()
-        closed = (
-            [(np.zeros(0), np.zeros(0))] * len(self.seasons) if features is None else features.closed_forms(weights)
-        )
-        if closed is None:
+        nothing = [(np.zeros(0), np.zeros(0))] * len(self.seasons)
+        closed = nothing if features is None else features.closed_forms(weights)
+        if closed is None or self.model.cycle is not None:
             return {}
         own, found = self._own(index), {}
         factor = self._scale(index) * (1.0 if own is None else float(own.factor))

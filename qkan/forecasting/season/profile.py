@@ -78,6 +78,8 @@ class SeasonProfile:
         mean, clock = self.formula(season), self.clocks[season]
         if mean is None:
             return [f"Added to a forecast: a table of {season} numbers, which has no closed form."]
+        if str(mean) == "0":
+            return ["Nothing is added to a forecast as it is: what the clock changes goes through the cell."]
         since = "t the step" if clock.name == "step" else f"t steps after {clock.labels[0]}"
         if len(self.formulas) == 1:
             return [f"Added to a forecast, {since}: {mean}"]
