@@ -13,15 +13,15 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo test coverage torture test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
+.PHONY: help demo test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom series (runs/demo, runs/demo-lstm), and compare
-	$(BIN)/qkan train lstm --data telecom --cell lstm --out runs/demo-lstm --overwrite
-	$(BIN)/qkan train lstm --data telecom --out runs/demo --overwrite
+	$(BIN)/qkan train lstm --data telecom --cell lstm --hidden-size 3 --out runs/demo-lstm --overwrite
+	$(BIN)/qkan train lstm --data telecom --hidden-size 2 --out runs/demo --overwrite
 	$(BIN)/qkan evaluate runs/demo runs/demo-lstm
 	$(BIN)/qkan plot season runs/demo --overwrite
 
@@ -32,13 +32,16 @@ test: $(STAMP) ## run all tests
 coverage: $(STAMP) ## run all tests and count the lines and branches they reach; less than 95 % fails
 	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report term:skip-covered --cov-fail-under 95
 
+test-builds: $(STAMP) ## compile the Triton kernels for three GPUs in twice as many cases as the suite does
+	TRITON_BUILDS=all $(BIN)/pytest tests/kernels -k triton_builds
+
 torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill trainings: 580 cases in two processes
 	PYTHONPATH=tests/support $(BIN)/python -m torture
 
 # timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
 # `make test`.
-test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers or neuralforecast, in .venv-ecosystem (6.6 GB)
+test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers, neuralforecast or statsforecast, in .venv-ecosystem (6.6 GB)
 	$(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
@@ -87,5 +90,5 @@ $(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
 	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
 	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --upgrade pip setuptools
-	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast]'
+	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast,baselines]'
 	touch $@

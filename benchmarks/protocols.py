@@ -25,15 +25,18 @@ from qkan.forecasting.evaluation.protocols import PROTOCOL_METRICS, protocol_sco
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 
+PERIODS = {"order": "periods", "season_encoding": "none", "lr": 1e-2}
 MODELS: dict[str, dict[str, Any]] = {
-    "sparse": {"cell": "sparse"},
+    "sparse": {"cell": "sparse", "lr": 1e-2},
     "linear": {"cell": "linear", "lr": 1e-3},
     "cycle": {"cell": "cycle", "lr": 1e-3},
-    "lstm-periods": {"cell": "lstm"},
-    "lowrank-periods": {"cell": "lowrank"},
-    "hqkan-periods": {"cell": "hqkan", "reps": 2},
-    "qkan-periods": {"cell": "qkan"},
-    "gru-segments": {"cell": "gru", "segment": 24, "order": "segments", "hidden_size": 16},
+    "hqkan-periods": {"cell": "hqkan", "reps": 2, **PERIODS},
+    "lstm-periods": {"cell": "lstm", **PERIODS},
+    "lowrank-periods": {"cell": "lowrank", **PERIODS},
+    "qkan-periods": {"cell": "qkan", **PERIODS},
+    "hqkan-periods-season": {"cell": "hqkan", "reps": 2, **PERIODS, "season_encoding": "circuit"},
+    "hqkan-segments": {"cell": "hqkan", "latent_features": 4, "segment": 24, "skip": 0, "hidden_size": 16, "lr": 1e-2},
+    "gru-segments": {"cell": "gru", "segment": 24, "skip": 0, "hidden_size": 16, "lr": 1e-2},
 }
 """What is trained, by what it is called."""
 

@@ -46,15 +46,12 @@ class Interrupted(click.ClickException):
         click.echo(f"\n{self.message}", err=file is None, file=file)
 
 
-class InterruptedByTerm(Interrupted):
-    """SIGTERM: the same."""
-
-    exit_code = 143
-
-
 def interruption(message: str, cause: KeyboardInterrupt) -> Interrupted:
-    """Return how a command ends that ``cause`` has stopped: with the line ``message``, and exit code 130 or 143."""
-    return InterruptedByTerm(message) if isinstance(cause, Terminated) else Interrupted(message)
+    """Return how a command ends that ``cause`` has stopped: with the line ``message``, and 128 + the signal."""
+    done = Interrupted(message)
+    if isinstance(cause, Terminated):
+        done.exit_code = 128 + cause.number
+    return done
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
 
 
 class RootGroup(LazyGroup):
-    """The outermost group: a user's mistakes end in one line and exit code 2, Ctrl-C in 130, SIGTERM in 143.
+    """The outermost group: a mistake of the user ends in one line and exit code 2, a signal in 128 and its number.
 
     An error that nothing explains ends in one line as well, with exit code 1.
     """

@@ -79,7 +79,7 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
 
     def decorate(command: Command) -> Command:
         for name in reversed(OPTIONS):
-            if name in defaults:
+            if name in defaults and not OPTIONS[name].computed:
                 found_later = defaults[name] is MISSING or name in FROM_THE_SEASON
                 default = None if found_later else defaults[name]
                 command = config_option(name, default)(command)

@@ -97,9 +97,25 @@ class TrainingDisplay(_Display):
 class ComparisonDisplay(_Display):
     """Shows a comparison; a context manager that implements :class:`qkan.forecasting.CompareProgress`."""
 
+    fitted: str | None = None
+
+    def baseline(self, name: str, done: int, total: int) -> None:
+        """Show which baseline is fitted and how far it is; without a terminal, print a line when it is done."""
+        if self.fitted is None:
+            self.open("{task.completed:.0f}/{task.total:.0f}  {task.fields[last]}")
+        if self.bar is not None:
+            if self.fitted is None:
+                self.task = self.bar.add_task("baselines", total=total, last=name)
+            self.bar.update(self.task, completed=done, total=total, last=name)
+        elif done == total:
+            click.echo(f"baseline {name} fitted")
+        self.fitted = name
+
     def start(self, runs: int, done: int = 0) -> None:
         """Show the empty bar, or the part that is on disk already."""
         self.runs, self.runs_done, self.done_before = runs, done, done
+        if self.bar is not None:
+            self.bar.stop()
         self.open("run {task.completed:.0f}/{task.total:.0f}  {task.fields[last]}")
         if self.bar is not None:
             self.task = self.bar.add_task("comparing", total=runs, completed=done, last="")

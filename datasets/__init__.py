@@ -6,6 +6,7 @@ scales it by its training part and cuts it into windows. See docs/data.md.
 
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
+from qkan.datasets.errors import DataError, DataNotice, notice
 from qkan.datasets.read import (
     PROTOCOLS,
     as_pandas,
@@ -20,11 +21,12 @@ from qkan.datasets.read import (
     read_series,
     series_from_frame,
 )
-from qkan.datasets.series import DataError, DataNotice, Series, Session, notice
+from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import has_clock, step_size
 from qkan.datasets.windows import (
     CALENDAR,
     FixedBorders,
+    Fold,
     ForecastData,
     LastSteps,
     Scaler,
@@ -44,6 +46,7 @@ __all__ = [
     "DataError",
     "DataNotice",
     "FixedBorders",
+    "Fold",
     "ForecastData",
     "LastSteps",
     "Scaler",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from qkan.datasets.errors import DataError, refuse, shown
 from qkan.datasets.steps import following, months_of
 from qkan.datasets.table_form import TableForm
 
@@ -23,44 +22,8 @@ TREATMENTS = ("refuse", "mask", "interpolate", "zero")
 MAX_MAGNITUDE = 1e100
 """Values beyond this are refused: sums of their squares, which every error needs, would overflow float64."""
 
-
 MIN_MAGNITUDE = 1e-100
 """A series whose values are all smaller than this, but not all zero, is refused: their squares would vanish."""
-
-
-class DataError(ValueError):
-    """Every complaint about data: unknown names, unreadable files, values or times that cannot be used."""
-
-
-class DataNotice(UserWarning):
-    """What was decided about data for its user, in one sentence."""
-
-
-def notice(sentence: str) -> None:
-    """Say what was decided about data, as a warning; the command line prints it on a line of its own."""
-    warnings.warn(sentence, DataNotice, stacklevel=2)
-
-
-_LONGEST_SHOWN = 80
-
-
-def shortened(value: object) -> str:
-    """The text of a value for a message, quoted, the middle of a long one left out."""
-    text = str(value)
-    if len(text) > _LONGEST_SHOWN:
-        text = f"{text[: _LONGEST_SHOWN // 2]}...{text[-_LONGEST_SHOWN // 2 :]}"
-    return repr(text)
-
-
-def refuse(bad: npt.ArrayLike, message: Callable[[int], str]) -> None:
-    """Raise a DataError about the first place where ``bad`` (bool, shape (N,)) is true, which ``message`` is told.
-
-    Raises:
-        DataError: there is such a place.
-    """
-    places = np.flatnonzero(bad)
-    if places.size:
-        raise DataError(message(int(places[0])))
 
 
 @dataclass(frozen=True)
@@ -109,7 +72,8 @@ class Series:
         name: how the series is called in tables, plots and run folders.
         frame: columns ``unique_id`` (str), ``ds`` (``datetime64[ns]`` or ``int64`` steps) and ``y`` (``float64``),
             sorted by ``unique_id`` then ``ds``, without missing or infinite values and without duplicated times; no
-            value is beyond :data:`MAX_MAGNITUDE`. Covariates are further ``float64`` columns under the same rules.
+            value is beyond :data:`MAX_MAGNITUDE`. Covariates are further ``float64`` columns under the same rules,
+            or of names.
         frequency: alias of the step between two rows of a series (``"5min"``, ``"MS"``; see `qkan.datasets.steps`),
             or None if ``ds`` holds integer steps.
         season: seasonal periods in steps, shortest first; empty if there are none.
@@ -121,13 +85,15 @@ class Series:
             a day, and a row follows its predecessor by one *trading* step, whatever the clock says in between.
         past: covariate columns whose values are known up to now.
         future: covariate columns whose values are known in advance.
+        static: covariate columns with one value a series.
+        categories: columns of names (str) that are known in advance; a name that never changes in a series stays.
         missing: one of :data:`TREATMENTS`: how values that nobody observed were filled.
         observed: which values of ``y`` were observed rather than filled, bool, shape (rows,); None if all were.
         futr_exog: covariates known in advance, for the times after the last row of a series: columns ``unique_id``,
-            ``ds`` and the ``future`` ones, sorted like ``frame``; series may have different numbers of rows or none.
+            ``ds``, the ``future`` ones and ``categories`` (None or left out where unknown), sorted like ``frame``;
+            series may have different numbers of rows or none.
         form: how the user's table writes ids and times.
-        borders: where the training and the validation part end, if the protocol of a benchmark prescribes it: see
-            `qkan.datasets.windows.splits.FixedBorders`.
+        borders: as of `FixedBorders`, if the protocol of a benchmark prescribes the parts.
 
     Raises:
         DataError: the frame breaks one of the rules above.
@@ -144,6 +110,8 @@ class Series:
     session: Session | None = None
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     missing: str = "refuse"
     observed: np.ndarray | None = None
     futr_exog: pd.DataFrame | None = None
@@ -216,7 +184,10 @@ class Series:
         )
 
     def _check_covariates(self) -> None:
-        for name in (*self.past, *self.future):
+        for name in self.categories:
+            if name not in self.frame.columns or not self.frame[name].map(type).eq(str).all():
+                raise DataError(f"category {name!r} of {self.name!r} must be a column of names in the frame")
+        for name in self.numeric:
             if name not in self.frame.columns or self.frame[name].dtype != np.float64:
                 raise DataError(f"covariate {name!r} of {self.name!r} must be a float64 column of the frame")
             self._check_numbers(self.frame[name].to_numpy(), f"{name} =")
@@ -248,6 +219,11 @@ class Series:
                     f"the future value of {self.future[column]!r} of series {name!r} at {shown(found[row])} is "
                     f"{values[row, column]}; give a number for every future time"
                 )
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Covariate columns that hold numbers."""
+        return (*self.past, *self.future, *self.static)
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -293,18 +269,25 @@ class Series:
         return replace(self, futr_exog=futr_exog)
 
     def fingerprint(self) -> str:
-        """Sha256 (hex) of ids, times, values, covariates and which values were observed.
+        """Sha256 (hex) of ids, times, values, covariates, categories and which values were observed.
 
         Name, source and other descriptions do not count, nor do future rows, which no training sees.
         """
         header: dict[str, Any] = {"ids": self.ids, "lengths": self.lengths.tolist(), "times": str(self.times.dtype)}
         if self.past or self.future:
             header |= {"past": self.past, "future": self.future}
+        if self.static:
+            header |= {"static": self.static}
+        codes = {name: pd.factorize(self.frame[name], sort=True) for name in self.categories}
+        if codes:
+            header |= {"categories": {name: list(found) for name, (_, found) in codes.items()}}
         digest = hashlib.sha256(json.dumps(header).encode())
         digest.update(np.ascontiguousarray(self.times.astype("<i8")).tobytes())
         digest.update(np.ascontiguousarray(self.values.astype("<f8")).tobytes())
-        if self.past or self.future:
-            digest.update(self.covariates((*self.past, *self.future)).astype("<f8").tobytes())
+        if self.numeric:
+            digest.update(self.covariates(self.numeric).astype("<f8").tobytes())
+        for places, _ in codes.values():
+            digest.update(places.astype("<i8").tobytes())
         if self.observed is not None:
             digest.update(np.packbits(self.observed).tobytes())
         return digest.hexdigest()
@@ -395,8 +378,3 @@ def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: 
     days = pd.bdate_range(last.normalize(), periods=steps // len(hours) + 2)
     times = pd.DatetimeIndex((days.to_numpy()[:, None] + hours.to_numpy()[None, :]).ravel())
     return times[times > last][:steps]
-
-
-def shown(time: Any) -> str:
-    """A time of a series for a message: ``2024-01-31 07:05:00``, or a number of steps."""
-    return str(pd.Timestamp(time)) if isinstance(time, np.datetime64) else str(time)

@@ -2,6 +2,7 @@
 
 A step has the alias of pandas (``5min``, ``h``, ``B``, ``MS``), or that of polars for months that keep their day:
 ``1mo`` is monthly on the 15th, or whatever day a series has, ``12mo`` yearly. A day that a month lacks is its last one.
+Steps between listed days, ``5,20/mo`` and ``Mon,Thu/w``, have the aliases of `qkan.datasets.day_lists`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
+
+from qkan.datasets.day_lists import DayList
 
 _MONTHS = {"mo": 1, "q": 3, "y": 12}  # polars' names; a step keeps the day of the month
 _MONTHLY = re.compile(r"(?P<count>[1-9]\d*)mo")
@@ -42,6 +45,9 @@ def step_alias(step: Any) -> str:
 
 
 def _alias_of_text(text: str) -> str:
+    listed = DayList.of_alias(text)
+    if listed is not None:
+        return listed.alias
     match = re.fullmatch(r"(\d*)(mo|q|y|w|d)", text)
     if match:
         count = int(match[1] or 1)
@@ -79,7 +85,7 @@ def fixed_alias(step: pd.Timedelta) -> str:
 
 def fixed_step(alias: str) -> int | None:
     """Nanoseconds of a step of one length; None for a step of the calendar."""
-    if months_of(alias) is not None:
+    if months_of(alias) is not None or DayList.of_alias(alias) is not None:
         return None
     offset = _offset(alias)
     if isinstance(offset, pd.tseries.offsets.Day):
@@ -97,6 +103,10 @@ def step_size(alias: str | None) -> tuple[str, int] | None:
     """What two steps must share to be of one size: kind and count; weeks are seven days, quarters three months."""
     if alias is None:
         return None
+    listed = DayList.of_alias(alias)
+    if listed is not None:
+        kind = "half months" if listed.unit == "month" and len(listed.days) == 2 else f"days of the {listed.unit}"
+        return kind, 1 if kind == "half months" else len(listed.days)
     fixed = fixed_step(alias)
     if fixed is not None:
         return "nanoseconds", fixed
@@ -131,8 +141,10 @@ def natural_season(alias: str | None, points: int) -> tuple[int, ...]:
     if kind == "nanoseconds":
         step = pd.Timedelta(size, unit="ns")
         spans = [pd.Timedelta(days=days) for days in (1, 7)]
-        weekly = step == pd.Timedelta(days=7)
-        periods = [52] if weekly else [int(span // step) for span in spans if span % step == pd.Timedelta(0)]
+        weeks = {7: 52, 14: 26, 28: 13}.get(step.days) if step == pd.Timedelta(days=step.days) else None
+        periods = [weeks] if weeks else [int(span // step) for span in spans if span % step == pd.Timedelta(0)]
+    elif kind.startswith("days of the "):
+        periods = [size if kind.endswith("week") else 12 * size]
     else:
         of_a_kind = {"months": 12, "half months": 24, "B": 5, "C": 5}
         if kind in of_a_kind and of_a_kind[kind] % size == 0:
@@ -148,8 +160,11 @@ def following(alias: str, times: np.ndarray, steps: int) -> np.ndarray:
         times: of the series, datetime64[ns], ascending.
         steps: how many.
     """
-    months = months_of(alias)
+    months, listed = months_of(alias), DayList.of_alias(alias)
     last = times[-1:]
+    if listed is not None:
+        number, _ = listed.numbers(last)
+        return listed.times(number + np.arange(1, steps + 1), last[0] - last[0].astype("datetime64[D]"))
     if months is None:
         return pd.date_range(last[0], periods=steps + 1, freq=alias)[1:].as_unit("ns").to_numpy()
     ahead = np.arange(1, steps + 1) * months

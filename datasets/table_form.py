@@ -54,9 +54,12 @@ class Clock:
     def wall_is_regular(wall: pd.DatetimeIndex, utc: pd.DatetimeIndex) -> bool:
         """Whether moments are more regular on the wall than in UTC.
 
-        They are on the clock that shows fewer steps of another size than the usual one; if both show as many, on the
-        one that shows fewer times of day; else on the wall for steps of days, in UTC for shorter ones.
+        A wall that shows one time for two moments is no clock for them. They are on the one that shows fewer steps of
+        another size than the usual one; if both show as many, on the one that shows fewer times of day; else on the
+        wall for steps of days, in UTC for shorter ones.
         """
+        if wall.nunique() < utc.nunique():
+            return False
         facts = []
         for times in (wall, utc):
             steps = np.diff(np.unique(times.to_numpy()))
@@ -95,6 +98,7 @@ class TableForm:
         format: of the whole numbers that are dates in the time column; None for other times.
         read_as: the format that the user gave for times; None if none.
         clock: which clock the times were read from.
+        assumed_zone: zone that the user says times are in, which they do not name.
         id_col, time_col, target_col: names of the columns.
     """
 
@@ -105,6 +109,7 @@ class TableForm:
     format: str | None = None
     read_as: str | None = None
     clock: Clock = field(default_factory=Clock)
+    assumed_zone: str | None = None
     id_col: str = "unique_id"
     time_col: str = "ds"
     target_col: str = "y"
@@ -138,6 +143,8 @@ class TableForm:
         if times.dtype.kind != "M":
             return times if self.times is None else times.astype(self.times)
         given = pd.Series(self.clock.moments(pd.DatetimeIndex(times)), index=times.index, name=times.name)
+        if self.assumed_zone is not None:
+            given = given.dt.tz_localize(None)
         if isinstance(self.times, pd.PeriodDtype):
             return given.dt.to_period(self.times.freq)
         if self.times is dt.date:

@@ -64,6 +64,7 @@ Examples:
 @click.argument("name_or_path", metavar="NAME|FILE")
 @config_option("time_col")
 @config_option("time_format")
+@config_option("time_zone")
 @config_option("sep")
 @config_option("decimal")
 @config_option("encoding")

@@ -109,6 +109,7 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
     from qkan.forecasting.training.loop import resolve_batch_size
 
     device = str(training_device(config))
+    most, patience = ("", "") if config.patience is None else ("at most ", f"patience {config.patience}, ")
     if config.processes > 1:
         device = f"{device.partition(':')[0]} with {config.processes} processes"
     series = data.series
@@ -127,8 +128,8 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{check_size(config):,}",
-            "training": f"at most {count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
-            f"patience {config.patience}, seed {config.seed}, on {device}",
+            "training": f"{most}{count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
+            f"{patience}seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )
@@ -146,6 +147,8 @@ def _channels(config: TrainConfig) -> str:
         "observed or not": config.missing == "mask",
         f"past {', '.join(config.past_cols)}": config.past_cols,
         f"future {', '.join(config.future_cols)}": config.future_cols,
+        f"static {', '.join(config.static_cols)}": config.static_cols,
+        f"categories {', '.join(config.category_cols)}": config.category_cols,
         f"calendar {', '.join(config.calendar)}": config.calendar,
         f"season {', '.join(map(str, config.seasons))}": config.seasons,
     }

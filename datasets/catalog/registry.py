@@ -14,9 +14,10 @@ import pandas as pd
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.milan_24 import HOURS_A_DAY, HOURS_A_WEEK, milan_24
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
+from qkan.datasets.errors import DataError
 from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
 from qkan.datasets.read import Columns, CsvForm, file_series, is_data_path, keep_series
-from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import step_frame
 
 _COMPUTED = "computed"

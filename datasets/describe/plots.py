@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan._util.files import save_figure
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.errors import DataError
+from qkan.datasets.series import Series
 from qkan.datasets.windows import SplitFractions
 
 if TYPE_CHECKING:

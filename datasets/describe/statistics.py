@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.errors import DataError
+from qkan.datasets.series import Series
 from qkan.datasets.windows import SplitFractions
 
 

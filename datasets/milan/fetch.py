@@ -21,8 +21,8 @@ from typing import IO, Any, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from qkan._util.files import only_process, remove_leftovers, write_atomic
+from qkan.datasets.errors import DataError
 from qkan.datasets.milan.grid import DOI
-from qkan.datasets.series import DataError
 
 BASE_URL = "https://dataverse.harvard.edu"
 ATTEMPTS = 5

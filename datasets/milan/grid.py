@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from qkan.datasets.errors import DataError
 from qkan.datasets.read import TooLargeError, check_names, check_parquet, series_from_frame
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.series import Series
 from qkan.datasets.steps import natural_season
 
 SIGNALS = ("sms_in", "sms_out", "call_in", "call_out", "internet")

@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple, Protocol
 import numpy as np
 
 from qkan._util.files import only_process, remove_leftovers, write_atomic
+from qkan.datasets.errors import DataError
 from qkan.datasets.milan.grid import (
     DOI,
     FREQS,
@@ -37,7 +38,6 @@ from qkan.datasets.milan.grid import (
 )
 from qkan.datasets.milan.lines import read_blocks
 from qkan.datasets.milan.sources import Source, find_sources
-from qkan.datasets.series import DataError
 
 FORMAT = 1
 MOST_ROWS = 25_000_000

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from qkan.datasets.errors import DataError
 from qkan.datasets.milan.grid import SIGNALS, SQUARES, STEP_MS, day_bounds, local_day
-from qkan.datasets.series import DataError
 
 BLOCK = 16_000_000
 """Bytes of text that are parsed at a time."""

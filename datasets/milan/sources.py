@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from qkan.datasets.errors import DataError
 from qkan.datasets.milan.grid import local_day
 from qkan.datasets.milan.lines import LONGEST_LINE, check_line
-from qkan.datasets.series import DataError
 
 PLAIN = (".txt", ".tsv", ".csv")
 PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}

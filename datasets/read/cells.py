@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from qkan.datasets.series import MAX_MAGNITUDE, DataError, shortened
+from qkan.datasets.errors import DataError, shortened
+from qkan.datasets.series import MAX_MAGNITUDE
 
 EXACT = 2**53
 """The largest magnitude up to which float64 holds every whole number."""
@@ -39,7 +40,7 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
     absent, numbers, where = column.isna().to_numpy(dtype=bool), _as_floats(column), f"column {name!r}"
     bad = np.isnan(numbers) & ~absent
-    refuse_cell(bad, where, column, f", not a number; {_fix_of(column[bad].head(1).astype(str).sum())}")
+    refuse_cell(bad, where, column, f", not a number; {_fix_of(''.join(column[bad].head(1).astype(str)))}")
     rounded = ", a whole number above 2^53 that would be rounded; subtract a constant, or choose a larger unit"
     refuse_cell(rounded_cells(column), where, column, rounded)
     if not missing:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice
 from qkan.datasets.read.limits import open_text
-from qkan.datasets.series import DataError, notice
 
 _SEPARATORS = (",", ";", "\t", "|")  # the first of those that make most columns of the first line
 _BOMS = {  # UTF-32 first, whose mark begins like that of UTF-16
@@ -120,7 +120,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _separator(rows: list[str]) -> str:
-    if not rows:
+    if not rows or len(rows[0]) > csv.field_size_limit():  # which no field in it can then be longer than
         return ","
     counts = [len(next(csv.reader([rows[0]], delimiter=sep), [])) for sep in _SEPARATORS]
     if max(counts) == 1 and len(rows) > 1 and all(_COMMA.fullmatch(row) for row in rows[1:] if row.strip()):

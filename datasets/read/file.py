@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 import warnings
@@ -16,11 +17,13 @@ import pyarrow as pa
 
 from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import EXACT, rounded_cells
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
-from qkan.datasets.read.limits import TooLargeError, check_unpacked, open_text, read_parquet
+from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
+from qkan.datasets.read.sheets import check_workbook
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
-from qkan.datasets.series import DataError, Series, notice, shortened
+from qkan.datasets.series import Series
 
 _LONGEST_REASON = 160  # characters of what another package says
 _SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xlsx")
@@ -97,7 +100,7 @@ def read_future(
         DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
     """
     path = Path(path)
-    if not series.future:
+    if not series.future and not series.categories:
         raise DataError(
             f"{str(path)!r} was given for the future, but the model uses no covariate known in advance; leave it out"
         )
@@ -156,6 +159,7 @@ def read_table(path: Path, id_col: str | None = None, form: CsvForm | None = Non
         zlib.error,
         zipfile.BadZipFile,
         KeyError,
+        csv.Error,
     ) as error:
         reason = str(error).strip().split("\n")[0]
         reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
@@ -176,6 +180,7 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
     ids = id_col or "unique_id"
     with open_text(path) as file:
         header = pd.read_csv(file, nrows=0, **form).columns
+    check_columns(len(header))
     if any("\0" in str(column) for column in header):
         raise ValueError("its first line has zero bytes, as text in UTF-16 does")
     with open_text(path) as file:
@@ -232,10 +237,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_workbook(path: Path) -> pd.DataFrame:
     """The first sheet of a workbook; its unpacked size is limited like that of text."""
     require_release("openpyxl", "3.1", extra="xlsx")
-    with zipfile.ZipFile(path) as archive:
-        check_unpacked(sum(part.file_size for part in archive.infolist()))
-        if (part := archive.testzip()) is not None:
-            raise ValueError(f"its part {part!r} is damaged")
+    check_workbook(path)
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             names = book.sheet_names

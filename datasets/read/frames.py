@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 _HINTS = {
     "Series": "make a table of it: y.rename('y').rename_axis('ds').reset_index()",

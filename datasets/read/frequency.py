@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from qkan.datasets.series import DataError, shown
+from qkan.datasets.day_lists import DayList
+from qkan.datasets.errors import DataError, shown
+from qkan.datasets.read.zones import HINT, may_be_clock_change
 from qkan.datasets.steps import (
     day_of,
     days_in,
@@ -88,6 +90,7 @@ class Grid:
         dates: the times of the calendar, or None for a fixed step.
         months: months between two times that keep the day of the month, or None.
         days: that day for every series.
+        listed: the listed days that times go through, or None.
     """
 
     number: np.ndarray
@@ -95,6 +98,7 @@ class Grid:
     dates: np.ndarray | None
     months: int | None = None
     days: np.ndarray | None = None
+    listed: DayList | None = None
 
     def times(self, first: np.ndarray, number: np.ndarray, offset: np.ndarray, owner: np.ndarray) -> np.ndarray:
         """The times ``offset`` steps after others; all shape (N,).
@@ -107,8 +111,10 @@ class Grid:
         """
         if self.dates is not None:
             return self.dates[number + offset]
+        clock = first - first.astype("datetime64[D]") if first.dtype.kind == "M" else np.timedelta64(0, "ns")
+        if self.listed is not None:
+            return self.listed.times(self.listed.numbers(first)[0] + offset, clock)
         if self.months is not None and self.days is not None:
-            clock = first - first.astype("datetime64[D]")
             return on_day(month_of(first) + self.months * offset, self.days[owner], clock)
         return (first.astype("int64") + (self.step or 0) * offset).astype(first.dtype)
 
@@ -120,6 +126,9 @@ def grid_of(timeline: Timeline, alias: str | None) -> Grid:
     months = None if alias is None else months_of(alias)
     if months is not None:
         return _monthly_grid(timeline, months, lengths)
+    listed = DayList.of_alias(alias)
+    if listed is not None:
+        return _listed_grid(timeline, listed, lengths)
     step = _most_common(timeline.steps(ticks)[0]) if alias is None else fixed_step(alias)
     if step is not None:
         since = ticks - np.repeat(ticks[timeline.starts], lengths)
@@ -139,6 +148,15 @@ def _monthly_grid(timeline: Timeline, months: int, lengths: np.ndarray) -> Grid:
         if wrong >= 0:
             fits[begin + wrong] = False
     return Grid(np.where(fits, since // months, -1), None, None, months, days)
+
+
+def _listed_grid(timeline: Timeline, listed: DayList, lengths: np.ndarray) -> Grid:
+    """A time for every listed day, at the time of day that each series keeps."""
+    number, fits = listed.numbers(timeline.times)
+    clock = timeline.times - timeline.times.astype("datetime64[D]")
+    fits &= clock == np.repeat(clock[timeline.starts], lengths)
+    since = number - np.repeat(number[timeline.starts], lengths)
+    return Grid(np.where(fits, since, -1), None, None, listed=listed)
 
 
 def find_frequency(
@@ -252,10 +270,11 @@ def _has_gaps(timeline: Timeline, frequency: Any = None) -> bool:
 def _irregular(timeline: Timeline, first: int, reason: str, may_fill: bool) -> DataError:
     fill = ", or say how to fill gaps with missing='mask', 'interpolate' or 'zero'" if may_fill else ""
     before = max(first - 1, 0)
+    clocks = _of_clocks(timeline, first, timeline.steps(timeline.times.astype("int64"))[0])
     return DataError(
         f"the times are irregular: {timeline.place(first)} is {timeline.shown(first)} after "
         f"{timeline.shown(before)}, {reason}; resample the data{fill}, or choose the order of the rows as the time "
-        f"with time_col={ROW_ORDER!r}"
+        f"with time_col={ROW_ORDER!r}{clocks}"
     )
 
 
@@ -272,6 +291,19 @@ def _check_order(timeline: Timeline, steps: np.ndarray, later: np.ndarray) -> No
     raise DataError(
         f"{timeline.place(position)} is {timeline.shown(position)} and repeats the time of row "
         f"{timeline.rows[position - 1] + 1}; drop duplicates, or name the column that tells series apart with id_col"
+        f"{_of_clocks(timeline, position, steps)}"
+    )
+
+
+def _of_clocks(timeline: Timeline, position: int, steps: np.ndarray) -> str:
+    """What to do where a position may be a change of clocks, for the end of a sentence; steps in nanoseconds."""
+    forward = steps[steps > 0]
+    if timeline.times.dtype.kind != "M" or timeline.clock.zone is not None or not forward.size:
+        return ""
+    return (
+        f"; if clocks change there, {HINT}"
+        if may_be_clock_change(timeline.times[position], _most_common(forward))
+        else ""
     )
 
 
@@ -291,7 +323,9 @@ def _calendar_guesses(timeline: Timeline) -> list[str]:
         )  # some versions of pandas announce an offset instead of a str
         guesses = [pd.infer_freq(part) for part in (times, times[:_PROBE], times[-_PROBE:])]
     found = [to_offset(guess).freqstr for guess in guesses if guess is not None]
-    return list(dict.fromkeys([*found, *_twice_a_month(own), *_every_few_months(own)]))
+    listed = [days.alias for days in DayList.guess(own)]
+    listed += ["B"] * bool((times.day_of_week < 5).all())
+    return list(dict.fromkeys([*found, *_twice_a_month(own), *_every_few_months(own), *_last_weekday(own), *listed]))
 
 
 def _twice_a_month(times: np.ndarray) -> list[str]:
@@ -302,6 +336,14 @@ def _twice_a_month(times: np.ndarray) -> list[str]:
     if inner.size != 1 or inner[0] > 27 or (np.unique(month_of(times), return_counts=True)[1] > 2).any():
         return []
     return [f"SMS-{inner[0]}"] if (days == 1).any() else [f"SME-{inner[0]}"] if last.any() else []
+
+
+def _last_weekday(times: np.ndarray) -> list[str]:
+    """The frequency of the last Friday, or another day of the week, of every month."""
+    dates = pd.DatetimeIndex(times)
+    if dates.day_of_week.nunique() != 1 or not (day_of(times) > days_in(month_of(times)) - 7).all():
+        return []
+    return [f"LWOM-{dates[0].day_name()[:3].upper()}"]
 
 
 def _every_few_months(times: np.ndarray) -> list[str]:

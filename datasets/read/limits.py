@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LONGEST_HEADER = 1_000_000
 """Bytes of the first line of a CSV file."""
 
+MOST_COLUMNS = 10_000
+"""Columns of a table. Each is looked at: whether it holds times, ids or numbers."""
+
 _UNKNOWN = 8 << 30  # bytes of memory where the system does not say
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _ROWS = 1 << 16  # of a Parquet file that are unpacked at a time
@@ -49,6 +52,19 @@ def largest_text() -> int:
 def largest_table() -> int:
     """Bytes of a Parquet file's table that are read: half of the memory."""
     return memory() // 2
+
+
+def check_columns(count: int) -> None:
+    """Refuse a table of more columns than :data:`MOST_COLUMNS`.
+
+    Raises:
+        TooLargeError: it has more.
+    """
+    if count > MOST_COLUMNS:
+        raise TooLargeError(
+            f"it has {count:,} columns, at most {MOST_COLUMNS:,} are read; keep those that are needed, and write many "
+            "series below each other, with a column of their names"
+        )
 
 
 def check_unpacked(size: int) -> None:
@@ -115,6 +131,7 @@ def check_parquet(path: Path) -> pa.Schema:
 
     with pq.ParquetFile(path) as file:
         facts, schema, most = file.metadata, file.schema_arrow, largest_table()
+    check_columns(facts.num_columns)
     unpacked = sum(facts.row_group(place).total_byte_size for place in range(facts.num_row_groups))
     if max(unpacked, 8 * facts.num_rows * facts.num_columns) > most:
         what = f"it has {facts.num_rows:,} rows of {facts.num_columns:,} columns"
@@ -143,7 +160,23 @@ def read_parquet(path: Path) -> pd.DataFrame:
                 raise TooLargeError(f"it unpacks to {_too_much('table', most)}")
             batches.append(batch.cast(schema))
     table = pa.Table.from_batches(batches, schema)
-    return table.to_pandas()
+    try:
+        frame = table.to_pandas()
+    except (AttributeError, TypeError, KeyError, IndexError, RecursionError, UnicodeDecodeError) as error:
+        # What pandas noted there for itself is JSON that it trusts.
+        raise ValueError(f"its notes for pandas are damaged: {error}") from error
+    for field in schema:
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            frame = _with_texts(frame, field.name)
+    return frame
+
+
+def _with_texts(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A column of bytes as texts, as other programs write them; what is no text stays what it is."""
+    if list(frame.columns).count(name) != 1:
+        return frame
+    texts = [cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else cell for cell in frame[name]]
+    return frame.assign(**{name: texts})
 
 
 def _size(batch: pa.RecordBatch) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qkan.datasets.errors import DataError, shown
 from qkan.datasets.read.frequency import Grid
-from qkan.datasets.series import DataError, shown
 
 
 @dataclass(frozen=True, eq=False)

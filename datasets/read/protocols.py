@@ -16,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import read_table
 from qkan.datasets.read.select import keep_series
 from qkan.datasets.read.table import Columns, table_series
-from qkan.datasets.series import DataError, Series, notice, shortened
+from qkan.datasets.series import Series
 
 PROTOCOLS = {
     "ltsf": "wide files with a column date, as of ETT, exchange, weather, traffic and electricity: parts and "

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from qkan.datasets.series import DataError, Series, shortened
+from qkan.datasets.errors import DataError, shortened
+from qkan.datasets.series import Series
 
 
 def keep_series(series: Series, names: Sequence[str]) -> Series:

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice, refuse, shortened
+from qkan.datasets.read.categories import Names, covariate_cells, one_per_series, with_names
 from qkan.datasets.read.cells import MISSING, ids_of, numbers_of
 from qkan.datasets.read.frames import as_pandas
 from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.read.select import left_out
 from qkan.datasets.read.times import THE_INDEX, find_time_column, holds_dates, times_of
-from qkan.datasets.series import COLUMNS, TREATMENTS, DataError, Series, notice, refuse, shortened
+from qkan.datasets.read.zones import AssumedZone
+from qkan.datasets.series import COLUMNS, TREATMENTS, Series
 from qkan.datasets.steps import natural_season
 from qkan.datasets.table_form import TableForm
 
@@ -35,6 +38,9 @@ class Columns:
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     time_format: str | None = None
+    time_zone: str | None = None
+    static: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
 
     @classmethod
     def named(
@@ -46,14 +52,18 @@ class Columns:
         past_cols: Sequence[str] = (),
         future_cols: Sequence[str] = (),
         time_format: str | None = None,
+        time_zone: str | None = None,
+        static_cols: Sequence[str] = (),
+        category_cols: Sequence[str] = (),
     ) -> Columns:
         """The columns under the names of the options."""
-        return cls(time_col, target_col, id_col, tuple(past_cols), tuple(future_cols), time_format)
+        past, future, static, category = map(tuple, (past_cols, future_cols, static_cols, category_cols))
+        return cls(time_col, target_col, id_col, past, future, time_format, time_zone, static, category)
 
     @property
     def covariates(self) -> tuple[str, ...]:
         """Columns of the covariates known up to now, then of those known in advance."""
-        return (*self.past, *self.future)
+        return (*self.past, *self.future, *self.static, *self.category)
 
 
 def series_from_frame(
@@ -87,11 +97,15 @@ def series_from_frame(
 
     * ``time_col``: timestamps, periods, dates, ISO 8601 text, text of ``time_format``, or whole numbers (steps, or
       dates such as 20240131). By default ``ds``, else the only one that holds times (a `DataNotice` says so), else the
-      order of the rows is the time; ``"rows"`` stands for that too. Times with a zone are kept on the clock on which
-      they are regular: see :class:`qkan.datasets.table_form.Clock`.
+      order of the rows is the time; ``"rows"`` stands for that too. Times of ``time_zone`` that do not name it are
+      told apart by their order where an hour comes twice, and come back as they were. Times with
+      a zone are kept on the clock on which they are regular: see :class:`qkan.datasets.table_form.Clock`.
     * ``target_col``: the values; by default ``y``, or else the only numeric column that is no covariate.
     * ``id_col``: tells several series apart; by default ``unique_id`` if there is one.
     * ``past_cols`` and ``future_cols``: covariates whose values are known up to now, and in advance.
+    * ``static_cols``: one number or one name a series.
+    * ``category_cols``: names that may change with time and are known in advance. One that never changes in a series
+      stays as it is after its end, where no future row says otherwise.
 
     Returns:
         a series with the frequency found in its times and the seasons usual for that frequency.
@@ -135,8 +149,8 @@ def table_series(
     if len(frame) == 0:
         raise DataError(f"{label!r} has no rows; a series needs at least {MIN_POINTS} values")
     columns = _find_columns(frame, label, columns)
-    lenient = missing != "refuse" or bool(columns.future) or until is not None
-    rows, ids, form = _rows(frame, columns, name, lenient)
+    lenient = missing != "refuse" or bool(columns.future or columns.category) or until is not None
+    rows, ids, form, names = _rows(frame, columns, name, lenient)
     past = _is_past(rows, ids, until)
     short = np.bincount(rows.owner[past], minlength=len(ids)) < MIN_POINTS
     if short.all():
@@ -159,7 +173,7 @@ def table_series(
         history, observed = fill(history, missing, columns.covariates)
     return Series(
         name=name,
-        frame=_long(history, ids, columns.covariates, history.values),
+        frame=with_names(_long(history, ids, columns.covariates, history.values), names),
         frequency=alias,
         season=natural_season(alias, int(np.median(np.bincount(history.owner)))),
         source=source,
@@ -167,9 +181,11 @@ def table_series(
         summary=f"column {columns.target!r} of {label}",
         past=columns.past,
         future=columns.future,
+        static=tuple(name for name in columns.static if name not in names),
+        categories=tuple(names),
         missing=missing,
         observed=observed,
-        futr_exog=_future_rows(rows, past, ids, columns) if columns.future else None,
+        futr_exog=_future_rows(rows, past, ids, columns, names) if columns.future or names else None,
         form=form,
     )
 
@@ -205,11 +221,14 @@ def future_frame(
     else:
         raise DataError(f"{label!r} has no id column {id_col!r}; it must say which of the series each row belongs to")
     clock = None if series.frequency is None else form.clock
-    times = times_of(frame[time_col], time_col, format=form.read_as or form.format, clock=clock)
+    zone = None if form.assumed_zone is None else AssumedZone(form.assumed_zone, pd.factorize(ids)[0])
+    times = times_of(frame[time_col], time_col, format=form.read_as or form.format, clock=clock, zone=zone)
     values = {"unique_id": ids, "ds": times.values}
-    for name in series.future:
-        values[name] = numbers_of(frame[name], f"covariate {name!r}", "correct it", missing=True)
-    return pd.DataFrame(values).sort_values(["unique_id", "ds"], ignore_index=True)
+    names: dict[str, tuple[str, ...]] = {}
+    for name in (*series.future, *(own for own in series.categories if own in frame.columns)):
+        values[name], found = covariate_cells(frame[name], names=name in series.categories, static=False)
+        names |= {} if found is None else {name: found}
+    return with_names(pd.DataFrame(values), names).sort_values(["unique_id", "ds"], ignore_index=True)
 
 
 def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -232,7 +251,8 @@ def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
 def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
     """The columns that a table has: those given, or those that stand for them by their names or types."""
     id_col = _column(frame, label, "id", given.id, default="unique_id")
-    for role, covariates in (("past", given.past), ("future", given.future)):
+    roles = (("past", given.past), ("future", given.future), ("static", given.static), ("category", given.category))
+    for role, covariates in roles:
         for name in covariates:
             _column(frame, label, role, name, default="")
     names = given.covariates
@@ -255,12 +275,17 @@ def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
         if name in COLUMNS:
             raise DataError(f"a covariate cannot be called {name!r} here; rename the column")
         if name in names[:place]:
-            raise DataError(f"covariate {name!r} is named twice; name it once, in past_cols or in future_cols")
-    return Columns(time, target, id_col, given.past, given.future, given.time_format)
+            raise DataError(
+                f"covariate {name!r} is named twice; name it once, in one of past_cols, future_cols, static_cols and "
+                "category_cols"
+            )
+    return replace(given, time=time, target=target, id=id_col)
 
 
-def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tuple[Rows, np.ndarray, TableForm]:
-    """The rows of a table sorted by series and time, the sorted names of the series, and the form of the table.
+def _rows(
+    frame: pd.DataFrame, columns: Columns, name: str, lenient: bool
+) -> tuple[Rows, np.ndarray, TableForm, dict[str, tuple[str, ...]]]:
+    """The rows of a table sorted by series and time, the sorted names of the series, the form, and its categories.
 
     ``name`` is that of a single series.
     """
@@ -276,8 +301,9 @@ def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tu
     if columns.time is None:
         ds = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
     else:
-        times = times_of(frame[columns.time], columns.time, format=columns.time_format)
-        form = replace(form, times=times.dtype, clock=times.clock)
+        zone = None if columns.time_zone is None else AssumedZone(columns.time_zone, codes)
+        times = times_of(frame[columns.time], columns.time, format=columns.time_format, zone=zone)
+        form = replace(form, assumed_zone=columns.time_zone, times=times.dtype, clock=times.clock)
         form = replace(form, time_col="ds" if columns.time == THE_INDEX else columns.time)
         form = replace(form, format=times.format, read_as=columns.time_format)
         sorted_order = np.lexsort((times.values, codes))
@@ -285,10 +311,14 @@ def _rows(frame: pd.DataFrame, columns: Columns, name: str, lenient: bool) -> tu
             order = sorted_order
             notice(f"the rows are not in the order of time column {columns.time!r}; they were sorted by it")
         ds = times.values[order]
-    covariates = np.empty((len(frame), len(columns.covariates)))
+    covariates, names = np.empty((len(frame), len(columns.covariates))), dict[str, tuple[str, ...]]()
     for place, column in enumerate(columns.covariates):
-        covariates[:, place] = numbers_of(frame[column], f"covariate {column!r}", "leave it out", missing=True)
-    return Rows(ds, starts, y[order], covariates[order], order), ids, form
+        static = column in columns.static
+        cells, found = covariate_cells(frame[column], names=column in columns.category, static=static)
+        names |= {} if found is None else {column: found}
+        cells = cells[order]
+        covariates[:, place] = one_per_series(cells, starts, ids, column, names) if static else cells
+    return Rows(ds, starts, y[order], covariates, order), ids, form, names
 
 
 def _is_past(rows: Rows, names: np.ndarray, until: Mapping[str, Any] | None) -> np.ndarray:
@@ -302,9 +332,9 @@ def _is_past(rows: Rows, names: np.ndarray, until: Mapping[str, Any] | None) -> 
     return backwards[::-1] >= 0
 
 
-def _future_rows(rows: Rows, past: np.ndarray, ids: np.ndarray, columns: Columns) -> pd.DataFrame:
+def _future_rows(rows: Rows, past: np.ndarray, ids: np.ndarray, columns: Columns, names: Names) -> pd.DataFrame:
     """The rows of the future with the covariates that are known in advance."""
-    frame = _long(rows, ids, columns.covariates).drop(columns=list(columns.past))
+    frame = with_names(_long(rows, ids, columns.covariates).drop(columns=list(columns.past)), names)
     return frame[~past].reset_index(drop=True)
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import refuse_cell
 from qkan.datasets.read.frequency import ROW_ORDER
-from qkan.datasets.series import DataError, notice, shortened
+from qkan.datasets.read.zones import AssumedZone, check_no_zone_given
 from qkan.datasets.table_form import Clock
 
 THE_INDEX = "the index"
@@ -93,7 +94,14 @@ def holds_dates(column: pd.Series) -> bool:
     return bool(cells.astype(str).str.fullmatch(_LOOKS_DATED).all())
 
 
-def times_of(column: pd.Series, name: str, *, format: str | None = None, clock: Clock | None = None) -> Times:
+def times_of(
+    column: pd.Series,
+    name: str,
+    *,
+    format: str | None = None,
+    clock: Clock | None = None,
+    zone: AssumedZone | None = None,
+) -> Times:
     """The times of a column.
 
     Args:
@@ -102,6 +110,7 @@ def times_of(column: pd.Series, name: str, *, format: str | None = None, clock: 
         format: of text or whole numbers, as of ``strptime``, or `STEPS`; None takes ISO 8601 and sees which whole
             numbers are dates.
         clock: to read moments by; None chooses the one on which they are regular.
+        zone: of times that name none.
 
     Raises:
         DataError: a time is missing or cannot be read, or times have a zone where those of ``clock`` have none.
@@ -112,16 +121,18 @@ def times_of(column: pd.Series, name: str, *, format: str | None = None, clock: 
         raise DataError(f"row 1 of time column {name!r} is {shortened(first)}, not a time; {_fix()}")
     dtype = None if pd.api.types.is_string_dtype(column) else column.dtype
     if isinstance(column.dtype, pd.PeriodDtype):
+        check_no_zone_given(zone, name, "periods")
         return Times(_in_range(pd.DatetimeIndex(column.dt.start_time), name), Clock(), dtype)
     if pd.api.types.is_datetime64_any_dtype(column):
-        return _of_moments(pd.DatetimeIndex(column), name, dtype, clock)
+        return _of_moments(pd.DatetimeIndex(column), name, dtype, clock, zone)
     if pd.api.types.is_bool_dtype(column):
         raise DataError(f"time column {name!r} holds true and false, not times; {_fix()}")
     if pd.api.types.is_numeric_dtype(column):
+        check_no_zone_given(zone, name, "whole numbers")
         return _of_numbers(column, name, format)
     if isinstance(first, dt.date) and not isinstance(first, dt.datetime):
         dtype = dt.date
-    return _of_texts(column.astype(str), name, dtype, format, clock)
+    return _of_texts(column.astype(str), name, dtype, format, (clock, zone))
 
 
 def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
@@ -140,7 +151,7 @@ def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
             f"the whole numbers of time column {name!r}, such as {steps[0]}, are read as dates of the format "
             f"{disguise}; keep them as numbers with time_format={STEPS!r}"
         )
-    found = _of_texts(pd.Series(steps.astype(str)), name, dtype or np.dtype("int64"), disguise, None)
+    found = _of_texts(pd.Series(steps.astype(str)), name, dtype or np.dtype("int64"), disguise, (None, None))
     return found._replace(format=disguise)
 
 
@@ -154,12 +165,15 @@ def _disguise(steps: np.ndarray) -> str | None:
     return None
 
 
-def _of_texts(texts: pd.Series, name: str, dtype: Any, format: str | None, clock: Clock | None) -> Times:
+def _of_texts(
+    texts: pd.Series, name: str, dtype: Any, format: str | None, read_by: tuple[Clock | None, AssumedZone | None]
+) -> Times:
+    clock, zone = read_by
     codes, kinds = pd.factorize(texts)  # series share their times, so there are often few different ones
     different = pd.Series(kinds, dtype=object).str.strip()
     if format not in (None, STEPS):
         moments = _parsed(different, codes, texts, name, format)
-        return _of_moments(pd.DatetimeIndex(moments)[codes], name, dtype, clock)
+        return _of_moments(pd.DatetimeIndex(moments)[codes], name, dtype, clock, zone)
     zones = different.str.extract(_ZONE, expand=False).fillna("")
     zones = zones.where(different.str.contains(":"), "")  # the end of 2024-01-31 is no zone
     odd = np.flatnonzero(((zones == "") != (zones.iloc[0] == "")).to_numpy()[codes])
@@ -170,10 +184,11 @@ def _of_texts(texts: pd.Series, name: str, dtype: Any, format: str | None, clock
         )
     moments = pd.DatetimeIndex(_parsed(different, codes, texts, name, "ISO8601"))
     if zones.iloc[0] == "":
-        return _of_moments(moments.tz_localize(None)[codes], name, dtype, clock)
+        return _of_moments(moments.tz_localize(None)[codes], name, dtype, clock, zone)
+    check_no_zone_given(zone, name, "times with a zone")
     if zones.nunique() == 1:
-        zone = pd.Timestamp(different.iloc[0]).tz
-        return _of_moments(moments.tz_convert(zone)[codes], name, dtype, clock)
+        own = pd.Timestamp(different.iloc[0]).tz
+        return _of_moments(moments.tz_convert(own)[codes], name, dtype, clock, None)
     walls = different.str.replace(_ZONE, "", regex=True)
     wall = pd.DatetimeIndex(pd.to_datetime(walls, format="ISO8601"))
     return _of_offsets(moments[codes], wall[codes], name, clock)
@@ -210,7 +225,11 @@ def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str
     return times
 
 
-def _of_moments(times: pd.DatetimeIndex, name: str, dtype: Any, clock: Clock | None) -> Times:
+def _of_moments(times: pd.DatetimeIndex, name: str, dtype: Any, clock: Clock | None, zone: AssumedZone | None) -> Times:
+    if times.tz is not None:
+        check_no_zone_given(zone, name, "times with a zone")
+    elif zone is not None:
+        times = zone.moments(times, name)
     if clock is not None and (times.tz is None) != (clock.zone is None):
         has, lacks = ("no zone", "have one") if times.tz is None else ("a zone", "have none")
         if clock.zone is not None or not clock.wall:

@@ -5,7 +5,7 @@ from qkan.datasets.windows.channels import fit_scaler, futr_exog_after
 from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.seasons import find_seasons, seasons_of
-from qkan.datasets.windows.splits import FixedBorders, LastSteps, Split, SplitFractions
+from qkan.datasets.windows.splits import FixedBorders, Fold, LastSteps, Split, SplitFractions
 from qkan.datasets.windows.windows import (
     PARTS,
     ForecastData,
@@ -21,6 +21,7 @@ __all__ = [
     "KINDS",
     "PARTS",
     "FixedBorders",
+    "Fold",
     "ForecastData",
     "LastSteps",
     "Part",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 _DAY = 24 * 3600
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from qkan.datasets.series import DataError, Series, notice, refuse, shown
+from qkan.datasets.errors import DataError, notice, refuse, shortened, shown
+from qkan.datasets.series import Series
 from qkan.datasets.windows.calendar import calendar_features
 from qkan.datasets.windows.phases import season_phases
 from qkan.datasets.windows.scalers import Scaler, spike_ratio
@@ -37,10 +39,14 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
         for name in (*series.past, *series.future)
         for column in (series.frame[name].to_numpy(),)
     }
+    for name in series.static:  # one value a series: scaled by those of all series together
+        pooled = Scaler.fit([series.frame[name].to_numpy()[first]], ("",), kind)
+        covariates[name] = pooled.pick([0] * len(series.ids), series.ids)
     fitted = Scaler.fit(values, series.ids, kind)
     if kind in ("minmax", "standard"):
         _say_spikes(series, values, kind)
-    return Scaler(kind, fitted.ids, fitted.offset, fitted.scale, covariates)
+    categories = {name: tuple(map(str, np.unique(series.frame[name].to_numpy(str)))) for name in series.categories}
+    return Scaler(kind, fitted.ids, fitted.offset, fitted.scale, covariates, categories)
 
 
 def _say_spikes(series: Series, values: Sequence[np.ndarray], kind: str) -> None:
@@ -78,7 +84,8 @@ def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
 def futr_exog_channels(
     series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = (), *, numbered: bool = False
 ) -> np.ndarray:
-    """Channels that are known in advance, at their own times: future covariates, calendar features, season phases.
+    """Channels that are known in advance, at their own times: future and static covariates, calendar features, codes of
+    categories, season phases.
 
     With ``numbered``, the number of the series, as of `Scaler`, stands before the phases.
 
@@ -89,9 +96,35 @@ def futr_exog_channels(
         DataError: a scaled value is beyond float32, or the times have no calendar.
     """
     owner = np.repeat(np.arange(len(series.ids)), series.lengths)
-    covariates = [_covariate(series, scaler, name, owner)[:, None] for name in series.future]
-    numbers = _numbers(scaler, owner) if numbered else None
-    return np.concatenate([*covariates, *_of_time(series, series.times, calendar, seasons, numbers)], axis=1)
+    covariates = [_covariate(series, scaler, name, owner)[:, None] for name in (*series.future, *series.static)]
+    features, phases = _of_time(series, series.times, calendar, seasons)
+    codes = [
+        _codes(series, scaler, name, series.frame[name].to_numpy(), owner, series.times)[:, None]
+        for name in series.categories
+    ]
+    numbers = [_numbers(scaler, owner)] if numbered else []
+    return np.concatenate([*covariates, features, *codes, *numbers, phases], axis=1)
+
+
+def _codes(
+    series: Series, scaler: Scaler, name: str, texts: np.ndarray, owner: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Codes of categories, float32, shape (N,).
+
+    Raises:
+        DataError: a category that the scaler does not know.
+    """
+    known = scaler.categories[name]
+    codes = pd.Index(known).get_indexer(pd.Index(texts, dtype=object))
+    refuse(
+        codes < 0,
+        lambda row: (
+            f"series {series.ids[owner[row]]!r} has {name}={shortened(texts[row])} at {shown(times[row])}, which the "
+            f"forecaster was not trained on; it knows {', '.join(map(shortened, known[:8]))}"
+            f"{f' and {len(known) - 8} more' if len(known) > 8 else ''}: correct it, or train on data that has it"
+        ),
+    )
+    return codes.astype(np.float32)
 
 
 def _numbers(scaler: Scaler, owner: np.ndarray) -> np.ndarray:
@@ -99,12 +132,9 @@ def _numbers(scaler: Scaler, owner: np.ndarray) -> np.ndarray:
     return np.asarray(scaler.numbers, dtype=np.float32)[owner][:, None]
 
 
-def _of_time(
-    series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int], numbers: np.ndarray | None
-) -> list[np.ndarray]:
-    """What follows from the times (N,): calendar features, phases behind ``numbers``; float32 (N, channels) each."""
-    parts = [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
-    return parts if numbers is None else [parts[0], numbers, parts[1]]
+def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
+    """What follows from the times (N,) alone: calendar features and phases, float32 (N, channels) each."""
+    return [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
 
 
 def futr_exog_after(
@@ -125,10 +155,26 @@ def futr_exog_after(
         DataError: future rows of a series are missing, or the times have no calendar.
     """
     count = len(series.ids)
-    if not series.future and not calendar and not seasons and not numbered:
+    if (
+        not series.future
+        and not series.static
+        and not series.categories
+        and not calendar
+        and not seasons
+        and not numbered
+    ):
         return np.zeros((count, steps, 0), dtype=np.float32)
-    numbers = _numbers(scaler, np.repeat(np.arange(count), steps)) if numbered else None
-    parts = _of_time(series, series.all_future_times(steps).ravel(), calendar, seasons, numbers)
+    times = series.all_future_times(steps)
+    features, phases = _of_time(series, times.ravel(), calendar, seasons)
+    last = series.starts[1:] - 1
+    numbers = [_numbers(scaler, np.repeat(np.arange(count), steps))] if numbered else []
+    parts = [features, *_future_codes(series, scaler, times), *numbers, phases]
+    if series.static:
+        static = [
+            scaler.covariates[name].transform(series.frame[name].to_numpy()[last], np.arange(count))
+            for name in series.static
+        ]
+        parts.insert(0, np.repeat(np.stack(static, axis=1), steps, axis=0).astype(np.float32))
     if series.future:
         given = _future_values(series, steps)
         columns = [
@@ -137,6 +183,34 @@ def futr_exog_after(
         scaled = np.stack(columns, axis=2).astype(np.float32).reshape(count * steps, -1)
         parts.insert(0, scaled)
     return np.concatenate(parts, axis=1).reshape(count, steps, -1)
+
+
+def _future_codes(series: Series, scaler: Scaler, times: np.ndarray) -> list[np.ndarray]:
+    """Codes of categories after the end of every series, float32 (series * steps, 1) each; ``times`` (series, steps).
+
+    Future rows say them; without, a category that never changed in its series stays.
+    """
+    count, steps = times.shape
+    given = {} if series.futr_exog is None else dict(iter(series.futr_exog.groupby("unique_id", sort=False)))
+    owner, found = np.repeat(np.arange(count), steps), []
+    for name in series.categories:
+        texts = np.empty((count, steps), dtype=object)
+        for index, own in enumerate(series.ids):
+            past = series.frame[name].to_numpy()[series.starts[index] : series.starts[index + 1]]
+            texts[index] = past[-1] if (past == past[-1]).all() else None
+            if own in given and name in given[own]:
+                rows = given[own][name].to_numpy(dtype=object)[:steps]
+                texts[index, : len(rows)] = np.where(pd.isna(rows), texts[index, : len(rows)], rows)
+        missing = np.flatnonzero(pd.isna(texts.ravel()))
+        if missing.size:
+            at = int(missing[0])
+            raise DataError(
+                f"category {name!r} of series {series.ids[owner[at]]!r} changes with time, and nothing says what it is "
+                f"at {shown(times.ravel()[at])}; add rows without a value at the end of the data, or give them in a "
+                "table of their own (futr_df, --future)"
+            )
+        found.append(_codes(series, scaler, name, texts.ravel(), owner, times.ravel())[:, None])
+    return found
 
 
 def _future_values(series: Series, steps: int) -> np.ndarray:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from qkan.datasets.series import DataError, Series, Session
+from qkan.datasets.day_lists import DayList
+from qkan.datasets.errors import DataError
+from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import day_of, month_of, step_size
 
 _MONDAY = np.datetime64("1970-01-05")
@@ -60,6 +62,9 @@ def step_numbers(
         return times // size
     if kind == "months":
         return month_of(times) // size
+    listed = DayList.of_alias(frequency)
+    if listed is not None:
+        return listed.numbers(times)[0]
     if kind == "half months":
         second = 15 if "SMS" in str(frequency) else 16  # the 1st and the 15th, or the 15th and the last
         return (2 * month_of(times) + (day_of(times) >= second)) // size

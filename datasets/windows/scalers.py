@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 _Number = TypeVar("_Number", int, float)
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
@@ -30,6 +30,7 @@ class Scaler:
         offset: one finite number per series, in the unit of the values.
         scale: one positive finite number per series, in the unit of the values.
         covariates: a scaler of the same kind and series for every covariate, by its name.
+        categories: the names that every column of names may hold; a code is a place among them.
         numbers: place of every series among those that a model was trained on, -1 for one that it does not know; their
             order, if it is left out.
 
@@ -42,6 +43,7 @@ class Scaler:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     covariates: Mapping[str, Scaler] = field(default_factory=dict)
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -107,7 +109,9 @@ class Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
         offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
-        return Scaler(self.kind, tuple(ids), offset, scale, covariates, tuple(self.numbers[i] for i in chosen))
+        return Scaler(
+            self.kind, tuple(ids), offset, scale, covariates, self.categories, tuple(self.numbers[i] for i in chosen)
+        )
 
     def of_unknown(self) -> Scaler:
         """The same scaler of series that no model was trained on."""
@@ -124,11 +128,30 @@ class Scaler:
 
         covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
         offset, scale = merged(self.offset, known.offset), merged(self.scale, known.scale)
-        return Scaler(self.kind, self.ids, offset, scale, covariates, merged(self.numbers, known.numbers))
+        return Scaler(
+            self.kind, self.ids, offset, scale, covariates, known.categories, merged(self.numbers, known.numbers)
+        )
+
+    def shared_with(self, known: Scaler, static: Sequence[str]) -> Scaler:
+        """The same scaler with what ``known`` has for all series alike: static covariates and categories."""
+        count = len(self.ids)
+        shared = {
+            name: Scaler(self.kind, self.ids, (own.offset[0],) * count, (own.scale[0],) * count)
+            for name, own in known.covariates.items()
+            if name in static
+        }
+        return replace(self, covariates={**self.covariates, **shared}, categories=known.categories)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON; `from_dict` reads them back without loss."""
-        state = {"kind": self.kind, "ids": list(self.ids), "offset": list(self.offset), "scale": list(self.scale)}
+        state: dict[str, Any] = {
+            "kind": self.kind,
+            "ids": list(self.ids),
+            "offset": list(self.offset),
+            "scale": list(self.scale),
+        }
+        if self.categories:
+            state["categories"] = {name: list(own) for name, own in self.categories.items()}
         if not self.covariates:
             return state
         own = {name: {"offset": list(s.offset), "scale": list(s.scale)} for name, s in self.covariates.items()}
@@ -142,7 +165,7 @@ class Scaler:
             DataError: a key is missing or unknown, or a value is not what `to_dict` writes.
         """
         wanted = {"kind", "ids", "offset", "scale"}
-        if set(state) - {"covariates"} != wanted:
+        if set(state) - {"covariates", "categories"} != wanted:
             raise DataError(f"a scaler has the keys {sorted(wanted)}, not {sorted(state)}; write it with to_dict")
         try:
             kind, ids = str(state["kind"]), tuple(map(str, state["ids"]))
@@ -151,11 +174,12 @@ class Scaler:
                 str(name): cls(kind, ids, tuple(map(float, own["offset"])), tuple(map(float, own["scale"])))
                 for name, own in dict(state.get("covariates", {})).items()
             }
+            categories = {str(name): tuple(map(str, own)) for name, own in dict(state.get("categories", {})).items()}
         except DataError:
             raise
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"the numbers of the scaler cannot be read ({error}); write it with to_dict") from error
-        return cls(kind, ids, offset, scale, covariates)
+        return cls(kind, ids, offset, scale, covariates, categories)
 
 
 def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.errors import DataError
+from qkan.datasets.series import Series
 from qkan.datasets.windows.splits import Split
 
 _MOST_SERIES = 50  # of a panel, evenly spread, are looked at

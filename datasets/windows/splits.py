@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from qkan.datasets.series import DataError
+from qkan.datasets.errors import DataError
 
 
 class Split(Protocol):
@@ -88,6 +88,47 @@ class FixedBorders:
         """End of the training part and of the validation part of a series of ``length`` values; the rest tests."""
         ends = [max(0, own + length) if own < 0 else min(own, length) for own in (self.train, self.validation)]
         return ends[0], ends[1]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of several origins: the window of what is known expands from fold to fold, and each tests what comes next.
+
+    The first fold knows half of what the training and validation parts of ``split`` hold together; the values behind it
+    are cut into ``of`` test parts of one size. What a fold knows is divided into training and validation as ``split``
+    divides it. A single fold is the split itself.
+
+    Args:
+        split: how a single fold would be cut.
+        number: which one, from 0.
+        of: how many there are.
+    """
+
+    split: SplitFractions
+    number: int
+    of: int
+    has_test = True
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether series have a validation part."""
+        return self.split.has_validation
+
+    def _known(self, length: int, folds: int) -> int:
+        """How many values stand before the test part of a fold, which begins after ``folds`` others."""
+        first = (1 - self.split.test) / (2 if self.of > 1 else 1)
+        return round(length * (first + (1 - first) * folds / self.of))
+
+    def boundaries(self, length: int) -> tuple[int, int]:
+        """End of the training part and of the validation part of a series of ``length`` values."""
+        if self.of == 1:
+            return self.split.boundaries(length)
+        known = self._known(length, self.number)
+        return round(known * self.split.train / (self.split.train + self.split.validation)), known
+
+    def end(self, length: int) -> int:
+        """End of the test part, where that of the next fold begins."""
+        return length if self.number == self.of - 1 else self._known(length, self.number + 1)
 
 
 @dataclass(frozen=True)

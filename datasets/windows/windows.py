@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qkan.datasets.series import DataError, Series
+from qkan.datasets.errors import DataError
+from qkan.datasets.series import Series
 from qkan.datasets.windows.calendar import check_calendar
 from qkan.datasets.windows.channels import fit_scaler, futr_exog_after, futr_exog_channels, observed_channels
 from qkan.datasets.windows.scalers import Scaler
@@ -333,7 +334,7 @@ def _check_scaler(series: Series, scaler: Scaler) -> None:
             f"the scaler was fitted on {len(scaler.ids)} series and the data has {len(series.ids)}; {strange[0]!r} is "
             "in one of them only, so give data with the same ids"
         )
-    unknown = sorted({*series.past, *series.future} - set(scaler.covariates))
+    unknown = sorted({*series.numeric} - set(scaler.covariates) | {*series.categories} - set(scaler.categories))
     if unknown:
         raise DataError(f"the scaler knows no covariate {unknown[0]!r}; give data with the same covariates")
 

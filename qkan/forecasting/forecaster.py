@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.data.load import as_cut, cut_windows, sized, with_season
+from qkan.forecasting.config.options import HORIZON
+from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, sized, with_season
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _WITHOUT_SEASON = 24  # steps of window and horizon
 _IN_MEMORY = Path("(in memory)")
-_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split")
+_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split", "category_sizes")
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 
@@ -39,16 +40,19 @@ class Forecaster:
 
     A data frame, of pandas, polars or pyarrow, has the columns ``unique_id``, ``ds`` (dates or whole numbers, by one
     regular step), ``y`` and the covariates that ``past_cols`` and ``future_cols`` name; ``id_col``, ``time_col`` and
-    ``target_col`` give the first three other names. Rows are sorted by time within each series. Future covariates of
-    the steps to predict come as rows of the same frame, at the end of a series and without a ``y``, or as ``futr_df``.
+    ``target_col`` give the first three other names. ``static_cols`` have one number or one name a series,
+    ``category_cols`` names that may change with time and are known in advance. Rows are sorted by time within each
+    series. Future covariates of the steps to predict come as rows of the same frame, at the end of a series and without
+    a ``y``, or as ``futr_df``.
     Forecasts come back as a frame of the same package, under the same names, ids and times in the types, the time zone
     and the order of the data.
 
     Args:
         cell: One of :data:`qkan.forecasting.CELLS`, or a linear forecaster: ``linear``, ``cycle`` or ``sparse``.
         window: Past values that the model sees, in steps; ``None`` takes two of the shortest season of the data,
-            if it has one of up to 48 steps, or 24.
-        horizon: Future values to predict, in steps; ``None`` takes that season, or 24.
+            if it has one of up to 48 steps, or 24; fewer where the series do not hold them.
+        horizon: Future values to predict, in steps; ``None`` takes that season, or 24, or fewer. Every fit takes
+            its own.
         freq: Step between two times, as an alias of pandas or polars such as ``"h"`` or ``"1mo"``, or an offset such as
             ``pd.DateOffset(months=1)`` (a whole number for whole-number times); ``None`` finds it in the data.
         options: Any other option of :class:`qkan.forecasting.TrainConfig` but ``data``, ``series`` and ``split``.
@@ -154,6 +158,8 @@ class Forecaster:
         from qkan.datasets import like
 
         run = self.run
+        if h is not None:
+            HORIZON.check("h", h)
         series = self._series if df is None else self._read(df, expected=run.data["frequency"])
         if futr_df is not None:
             series = self._with_future(series, futr_df)
@@ -214,13 +220,16 @@ class Forecaster:
             missing have no row.
 
         Raises:
-            DataError: the data cannot be used, or a series is too short.
-            ValueError: ``n_windows`` or ``step_size`` is below 1.
+            DataError: the data cannot be used, or all series are too short; a `DataNotice` counts those that are left
+                out.
+            ValueError: ``n_windows``, ``step_size`` or ``h`` is out of range.
         """
         import pandas as pd
 
-        from qkan.datasets import as_pandas, like
+        from qkan.datasets import as_pandas, keep_series, like
 
+        if h is not None:
+            HORIZON.check("h", h)
         for name, value in (("n_windows", n_windows), ("step_size", step_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -231,14 +240,18 @@ class Forecaster:
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
         copy._given = {"window": sizes.window, "horizon": sizes.horizon}
-        tables = []
+        ends, tables = dict(zip(whole.ids, whole.times[whole.starts[1:] - 1], strict=True)), []
+        whole = _known_at_first(whole, sizes, horizon, n_windows, step_size)
         for moment in range(n_windows):
             known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
-            _check_known(whole, known, (sizes.window, horizon), n_windows, step_size)
             cutoffs = dict(zip(whole.ids, whole.times[whole.starts[:-1] + known - 1], strict=True))
-            past = self._read_past(frame, whole.frequency, cutoffs)
+            past = keep_series(self._read_past(frame, whole.frequency, ends | cutoffs), whole.ids)
             if moment == 0 or refit:
                 copy._fit(past, val_size, None)
+            if len(copy.run.scaler.ids) < len(whole.ids):  # the fit left out, and said so, what is too short for it
+                whole = keep_series(whole, copy.run.scaler.ids)
+                known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
+                past, cutoffs = keep_series(past, whole.ids), {name: cutoffs[name] for name in whole.ids}
             table = forecast(copy.run, past, horizon=horizon, level=level)
             rows = ((whole.starts[:-1] + known)[:, None] + np.arange(horizon)).ravel()
             table.insert(2, "cutoff", np.repeat(list(cutoffs.values()), horizon))
@@ -289,7 +302,11 @@ class Forecaster:
 
         frequency = None if self._run is not None and expected is not None else self.freq
         series = series_from_frame(
-            df, missing=self.config.missing, frequency=frequency, expected=expected, **self._columns()
+            df,
+            missing=self.config.missing,
+            frequency=frequency,
+            expected=expected,
+            **self._columns(to_predict=expected is not None),
         )
         return with_season(series, self.config.season)
 
@@ -304,9 +321,12 @@ class Forecaster:
             )
             return with_season(series, self.config.season)
 
-    def _columns(self) -> dict[str, Any]:
-        names = ("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols")
-        return {name: getattr(self.config, name) for name in names}
+    def _columns(self, *, to_predict: bool = False) -> dict[str, Any]:
+        names = ("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols")
+        groups = ("static_cols", "category_cols")  # the training says which of them hold names
+        trained = self.config if self._run is None or not to_predict else self._run.config
+        own = {name: getattr(self.config, name) for name in names}
+        return own | {name: getattr(trained, name) for name in groups}
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
@@ -322,12 +342,13 @@ class Forecaster:
         """The options with the sizes that were given or that the season suggests."""
         from qkan.datasets import LastSteps
 
-        return sized(self.config, series, self._given, LastSteps(val_size))
+        sizes = {name: _WITHOUT_SEASON if size is None else size for name, size in self._given.items()}
+        return sized(replace(self.config, **sizes), series, self._given, LastSteps(val_size))
 
     def _with_future(self, series: Series | None, futr_df: Any) -> Series:
         from qkan.datasets import DataError, future_frame
 
-        if not self.config.future_cols:
+        if not self.config.future_cols and not self.config.category_cols:
             raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df")
@@ -338,15 +359,16 @@ def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _check_known(series: Series, known: np.ndarray, sizes: tuple[int, int], n_windows: int, step_size: int) -> None:
-    """Refuse moments before which a series has less than a window; ``sizes`` are window and horizon."""
+def _known_at_first(whole: Series, sizes: TrainConfig, horizon: int, n_windows: int, step_size: int) -> Series:
+    """Return the series that have enough values before the first moment for a window and its targets."""
     from qkan.datasets import DataError
 
-    window, horizon = sizes
-    short = np.flatnonzero(known < window)
-    if short.size:
-        index = int(short[0])
+    needed = sizes.window + sizes.trained_horizon
+    short = whole.lengths - horizon - step_size * (n_windows - 1) < needed
+    why = f"n_windows={n_windows} with step_size={step_size}, horizon={horizon} and window={sizes.window}"
+    if short.all():
         raise DataError(
-            f"series {series.ids[index]!r} has {series.lengths[index]} values, too few for n_windows={n_windows} "
-            f"with step_size={step_size}, horizon={horizon} and window={window}; use fewer windows or drop the series"
+            f"series {whole.ids[0]!r} has {whole.lengths[0]} values, too few for {why}; use fewer windows, or sizes "
+            "that fit"
         )
+    return long_enough(whole, short, f"too short for {why}")[0]

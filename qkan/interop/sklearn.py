@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from qkan.kan.importance import METHODS
 from qkan.kan.network import QKAN
+from qkan.layers.qkan_layer import QKANLayer
 
 if find_spec("sklearn") is None:
     raise ModuleNotFoundError(
@@ -109,8 +111,9 @@ class QKANSelector(SelectorMixin, BaseEstimator):
         generator = torch.Generator().manual_seed(int(check_random_state(self.random_state).randint(2**31)))
         inputs = torch.from_numpy(StandardScaler().fit_transform(X))
         targets, outputs, loss = self._targets(y)
-        self.network_ = QKAN(
-            [X.shape[1], self.hidden, outputs], reps=self.reps, generator=generator, dtype=torch.float64
+        sizes = pairwise([X.shape[1], self.hidden, outputs])  # a layer's own defaults: whole frequencies and a base
+        self.network_ = QKAN.from_layers(
+            QKANLayer(*size, reps=self.reps, generator=generator, dtype=torch.float64) for size in sizes
         )
         self.history_ = self.network_.fit(
             inputs,

@@ -4,61 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
+from typing_extensions import Unpack
 
 from qkan._util.train_mode import modes_kept
 from qkan.kan import input_checks as checks
 from qkan.kan.fit_history import FitHistory, FitRow
-from qkan.kan.input_checks import Loss
+from qkan.kan.input_checks import Callback, FitOptions, FitPlan, Loss, Pair
 from qkan.kan.regularization import sparse_weights
-from qkan.layers.options import finite_float, positive_int
 
-OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
 ADAM_RATE = 1e-2
+EXPLAINED = 0.03  # of the loss of a constant: a sparse fit that leaves more has not found what matters yet
 MAX_EVALUATIONS = 26  # of one step of LBFGS: one where it starts, up to 25 of its line search
-Callback = Callable[[FitRow], Any]
-Pair = tuple[Tensor, Tensor]
 
 
-class FitOptions(TypedDict, total=False):
-    """The options of :func:`fit`; see there."""
-
-    validation: Pair | None
-    optimizer: str
-    steps: int | tuple[int, int]
-    lr: float | None
-    batch_size: int | None
-    loss: str | Loss
-    l1: float
-    entropy: float
-    sparse: bool
-    generator: torch.Generator | None
-    callback: Callback | None
-
-
-def fit(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    validation: Pair | None = None,
-    optimizer: str = "adam+lbfgs",
-    steps: int | tuple[int, int] = 200,
-    lr: float | None = None,
-    batch_size: int | None = None,
-    loss: str | Loss = "mse",
-    l1: float = 0.0,
-    entropy: float = 0.0,
-    sparse: bool = False,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-) -> FitHistory:
+def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -> FitHistory:
     """Fit a module whose forward maps x to y, and leave it with the best weights that were seen.
 
     The weights of the start and after every step are compared by the loss of the validation samples; without them by
@@ -70,18 +36,25 @@ def fit(
         model: any module with trained parameters.
         x: (samples, ..., features), floating point, on the device of the model.
         y: (samples, ...); for ``"mse"`` of exactly the shape of ``model(x)``.
-        validation: x and y of samples that are not trained on.
-        optimizer: ``"adam"``; ``"lbfgs"`` with a strong Wolfe line search; ``"adam+lbfgs"``, one after the other.
-        steps: how many. Two numbers are those of Adam and of LBFGS; of one number each makes half, Adam the odd one.
-            A step of LBFGS evaluates the loss once or more: column ``evaluations`` of the history counts them.
-        lr: learning rate of Adam, default 1e-2; for ``"lbfgs"`` alone the length that its line search tries first,
-            default 1, which is also what ``"adam+lbfgs"`` takes.
-        batch_size: samples of one step of Adam, drawn anew every epoch; None takes all. LBFGS always takes all.
-        loss: ``"mse"``, or a function of prediction and target that gives a scalar, for example ``F.cross_entropy``.
-        l1, entropy: weights of the model's ``regularization(x, l1=, entropy=)``, which :class:`qkan.QKAN` has.
-        sparse: take the l1 and entropy of :func:`qkan.kan.regularization.sparse_weights`, which leave few edges.
-        generator: source of the order of batches; None takes torch's default one.
-        callback: called with every row of the history; the fit ends when it returns True.
+        options: all by name:
+
+            * validation: x and y of samples that are not trained on.
+            * optimizer: ``"adam"``; ``"lbfgs"`` with a strong Wolfe line search; ``"adam+lbfgs"`` (the default), one
+              after the other.
+            * steps: how many, default 300. Two numbers are those of Adam and of LBFGS; of one number Adam makes a
+              third. A step of LBFGS evaluates the loss once or more: column ``evaluations`` of the history counts them.
+            * lr: learning rate of Adam, default 1e-2; for ``"lbfgs"`` alone the length that its line search tries
+              first, default 1, which is also what ``"adam+lbfgs"`` takes.
+            * batch_size: samples of one step of Adam, drawn anew every epoch; default all. LBFGS always takes all.
+            * loss: ``"mse"`` (the default), or a function of prediction and target that gives a scalar, for example
+              ``F.cross_entropy``.
+            * l1, entropy: weights of the model's ``regularization(x, l1=, entropy=)``, the same in all steps; what is
+              not given is 0 where the other is. Without both, a model that has this method (:class:`qkan.QKAN`) gets
+              the entropy of :func:`qkan.kan.regularization.sparse_weights`, which leaves few edges, and a hundredth of
+              it in the second half of the last optimizer's steps, which keeps them few. ``entropy=0`` is a fit for
+              accuracy alone.
+            * generator: source of the order of batches; default torch's own.
+            * callback: called with every row of the history; the fit ends when it returns True.
 
     Returns:
         the history; its rows show the weights after 0, 1, 2, ... steps.
@@ -90,38 +63,59 @@ def fit(
         TypeError, ValueError: data or an option outside what is listed above; the message names it.
         FloatingPointError: a loss that is NaN or infinite; the best weights until then are restored.
     """
-    data, validation = _checked_data(x, y, validation)
-    budget = _steps(optimizer, steps)
-    rate = None if lr is None else finite_float("lr", lr, positive=True)
-    if batch_size is not None:
-        batch_size = positive_int("batch_size", batch_size)
-        if not budget["adam"]:
-            raise ValueError(f"batch_size {batch_size} is for Adam, but LBFGS takes all samples; leave it out")
-    weights = {"l1": finite_float("l1", l1), "entropy": finite_float("entropy", entropy)}
-    if not isinstance(sparse, bool):
-        raise TypeError(f"sparse must be True or False, got {sparse!r}; numbers of your own are l1 and entropy")
-    if sparse:
-        if any(weights.values()):
-            raise ValueError(f"sparse=True and l1 {l1}, entropy {entropy} exclude each other; give one of both")
-        weights = sparse_weights(data[1] if isinstance(loss, str) else None)
-    if any(weights.values()) and not callable(getattr(model, "regularization", None)):
+    unknown = sorted(set(options) - set(FitOptions.__annotations__))
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r} of fit; options are {', '.join(FitOptions.__annotations__)}")
+    data, validation = _checked_data(x, y, options.pop("validation", None))
+    plan = FitPlan(**options)
+    loss = checks.loss_function(plan.loss)
+    with modes_kept(model), torch.enable_grad():
+        exact = isinstance(plan.loss, str)
+        _probe(model, data, loss, exact=exact)
+        if validation is not None:
+            _probe(model, validation, loss, exact=exact, where="validation ")
+        run = _Fit(model, data, validation, loss, plan.callback)
+        weights, scale = _regularization(model, plan, data, loss)
+        batches = _batches(data, plan.batch_size, plan.generator)
+        with run:
+            for name, steps, share in plan.phases(sparse=scale > 0):
+                if share < 1 and not run.held:
+                    run.hold(below=EXPLAINED * scale)
+                run.weights = {kind: 0.0 if run.held else share * weight for kind, weight in weights.items()}
+                run.history.stopped = "steps"
+                if name == "adam":
+                    _adam(run, steps, ADAM_RATE if plan.lr is None else plan.lr, batches)
+                else:
+                    _lbfgs(run, steps, 1.0 if plan.lr is None or plan.optimizer != "lbfgs" else plan.lr)
+                if run.history.stopped == "callback":
+                    break
+            if not (run.noted or run.history.stopped == "callback"):
+                run.note(run.apart(data, training=next(batches).whole), run.evaluations)
+    return run.history
+
+
+def _regularization(model: nn.Module, plan: FitPlan, data: Pair, loss: Loss) -> tuple[dict[str, float], float]:
+    """The weights of l1 and entropy in the first steps, and the scale of the loss if the fit chose them, else 0."""
+    known = callable(getattr(model, "regularization", None))
+    if known and plan.l1 is None and plan.entropy is None:
+        scale = _scale(model, data, loss, exact=isinstance(plan.loss, str))
+        return sparse_weights(scale), scale
+    weights = {"l1": plan.l1 or 0.0, "entropy": plan.entropy or 0.0}
+    if any(weights.values()) and not known:
         raise TypeError(
-            "sparse, l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
+            "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
             f"{type(model).__name__} has none; leave them out"
         )
-    function = checks.loss_function(loss)
-    run = _Fit(model, data, validation, function, weights, callback)
-    with modes_kept(model), torch.enable_grad():
-        _probe(model, data, function, exact=isinstance(loss, str))
-        if validation is not None:
-            _probe(model, validation, function, exact=isinstance(loss, str), where="validation ")
-        with run:
-            if budget["adam"]:
-                batches = _batches(data, batch_size, generator)
-                _adam(run, budget["adam"], ADAM_RATE if rate is None else rate, batches, last=not budget["lbfgs"])
-            if budget["lbfgs"] and run.history.stopped == "steps":
-                _lbfgs(run, budget["lbfgs"], 1.0 if rate is None or budget["adam"] else rate)
-    return run.history
+    return weights, 0.0
+
+
+def _scale(model: nn.Module, data: Pair, loss: Loss, *, exact: bool) -> float:
+    """The loss of a model that looks at no input: of the mean target if they are numbers, else of its mean output."""
+    x, y = data
+    with torch.no_grad():
+        outputs = y if exact else model(x)
+        value = abs(float(loss(outputs.mean(0, keepdim=True).expand_as(outputs), y)))
+    return value if math.isfinite(value) else 0.0
 
 
 def _checked_data(x: Tensor, y: Tensor, validation: Pair | None) -> tuple[Pair, Pair | None]:
@@ -131,22 +125,6 @@ def _checked_data(x: Tensor, y: Tensor, validation: Pair | None) -> tuple[Pair, 
     if not isinstance(validation, tuple | list) or len(validation) != 2:
         raise TypeError(f"validation must be a pair (x, y) of tensors, got {type(validation).__name__}")
     return data, checks.paired_samples(*validation, "validation ")
-
-
-def _steps(optimizer: str, steps: int | tuple[int, int]) -> dict[str, int]:
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {optimizer!r}; use one of {', '.join(OPTIMIZERS)}")
-    if optimizer != "adam+lbfgs":
-        other = "lbfgs" if optimizer == "adam" else "adam"
-        return {optimizer: positive_int("steps", steps), other: 0}  # type: ignore[arg-type]
-    if isinstance(steps, tuple | list):
-        if len(steps) != 2:
-            raise ValueError(f"steps {steps} must be one number, or two: those of Adam and of LBFGS")
-        return {
-            name: positive_int(f"steps of {name}", count) for name, count in zip(("adam", "lbfgs"), steps, strict=True)
-        }
-    total = positive_int("steps", steps)
-    return {"adam": (total + 1) // 2, "lbfgs": total // 2}
 
 
 def _probe(model: nn.Module, pair: Pair, loss: Loss, *, exact: bool, where: str = "") -> None:
@@ -182,11 +160,12 @@ class _Fit:
         data: Pair,
         validation: Pair | None,
         loss: Loss,
-        weights: dict[str, float],
         callback: Callback | None,
     ) -> None:
         self.model, self.data, self.validation = model, data, validation
-        self.loss, self.weights, self.callback = loss, weights, callback
+        self.loss, self.callback = loss, callback
+        self.weights: dict[str, float] = {}
+        self.held: list[tuple[nn.Parameter, Tensor]] = []
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if not self.parameters:
             raise ValueError(f"{type(model).__name__} has no trained parameters; there is nothing to fit")
@@ -218,6 +197,9 @@ class _Fit:
             parameter.grad = None
         values = self.objective(pair)
         values.total.backward()
+        for parameter, kept in self.held:
+            if parameter.grad is not None:
+                parameter.grad *= kept
         self.evaluations += 1
         return _Values(*(value.detach() for value in values))
 
@@ -262,6 +244,17 @@ class _Fit:
             self.history.stopped = "callback"
         return self.history.stopped == "callback"
 
+    def hold(self, below: float) -> None:
+        """From here on leave edges that do nothing at 0, if the loss has come below a number: else they are needed."""
+        silence = getattr(self.model, "silence", None)
+        if silence is not None and self.apart(self.data).loss < below:
+            self.held = silence(self.data[0])
+
+    @property
+    def noted(self) -> bool:
+        """Whether the weights as they are have a row."""
+        return bool(self.history.rows) and self.history.rows[-1]["step"] == self.step
+
     def _check_finite(self, row: FitRow, watched: bool) -> None:
         for name in ("train_loss", "regularization", "watched"):
             value = row[name]
@@ -299,7 +292,7 @@ def _batches(data: Pair, size: int | None, generator: torch.Generator | None) ->
             yield _Batch((data[0][chosen], data[1][chosen]), False, begin == 0)
 
 
-def _adam(run: _Fit, steps: int, rate: float, batches: Iterator[_Batch], *, last: bool) -> None:
+def _adam(run: _Fit, steps: int, rate: float, batches: Iterator[_Batch]) -> None:
     optimizer = torch.optim.Adam(run.parameters, rate)
     for _ in range(steps):
         batch, reached = next(batches), run.evaluations
@@ -310,8 +303,6 @@ def _adam(run: _Fit, steps: int, rate: float, batches: Iterator[_Batch], *, last
         optimizer.step()
         run.step += 1
         run.optimizer = "adam"
-    if last:
-        run.note(run.apart(run.data, training=next(batches).whole), run.evaluations)
 
 
 def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
@@ -343,8 +334,9 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
             line_search_fn="strong_wolfe",
         )
 
-    optimizer, cleared, reached, made = fresh(), True, run.evaluations, 0
-    stop = run.note(evaluate(), reached)
+    optimizer, cleared, reached, made, stop = fresh(), True, run.evaluations, 0, False
+    if not run.noted:
+        stop = run.note(evaluate(), reached)
     while made < steps and not stop:
         before = parameters_to_vector(run.parameters).detach()
         optimizer.step(lambda: evaluate().total)

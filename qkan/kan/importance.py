@@ -48,8 +48,10 @@ def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
     x = _samples(layers[0], x)
     nodes, ratios = x, []
     with torch.no_grad():
-        for layer in layers:
+        for index, layer in enumerate(layers):
             edges = layer.edge_outputs(nodes)
+            if not edges.isfinite().all():
+                raise ValueError(f"edges of layer {index} are NaN or infinite on these data; give finite inputs")
             nodes = edges.sum(-1)
             spread = nodes.std(0, correction=0).unsqueeze(-1)
             rounding = 8 * torch.finfo(nodes.dtype).eps * nodes.abs().amax(0).unsqueeze(-1)

@@ -1,15 +1,25 @@
-"""Checks of the samples and the losses that the toolbox of QKAN takes."""
+"""Checks of the samples, the losses and the options that the toolbox of QKAN takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkan.kan.fit_history import FitRow
+from qkan.layers.options import finite_float, positive_int
+
 Loss = Callable[[Tensor, Tensor], Tensor]
+Callback = Callable[[FitRow], Any]
+Pair = tuple[Tensor, Tensor]
+
+OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
+STEPS = 400
+FADED = 0.1  # share of the entropy that is left in the second third of a sparse fit
 
 
 def samples(name: str, values: Any, least: int = 1) -> Tensor:
@@ -82,3 +92,73 @@ def loss_function(loss: str | Loss) -> Loss:
     if not callable(loss):
         raise TypeError(f"loss must be 'mse' or a callable of (prediction, target), got {type(loss).__name__}")
     return loss
+
+
+class FitOptions(TypedDict, total=False):
+    """The options of :func:`fit`; see there."""
+
+    validation: Pair | None
+    optimizer: str
+    steps: int | tuple[int, int]
+    lr: float | None
+    batch_size: int | None
+    loss: str | Loss
+    l1: float | None
+    entropy: float | None
+    generator: torch.Generator | None
+    callback: Callback | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """The options of a fit, checked."""
+
+    validation: Pair | None = None
+    optimizer: str = "adam+lbfgs"
+    steps: int | tuple[int, int] = STEPS
+    lr: float | None = None
+    batch_size: int | None = None
+    loss: str | Loss = "mse"
+    l1: float | None = None
+    entropy: float | None = None
+    generator: torch.Generator | None = None
+    callback: Callback | None = None
+
+    def __post_init__(self) -> None:
+        budget = self.budget()
+        if self.lr is not None:
+            finite_float("lr", self.lr, positive=True)
+        if self.batch_size is not None:
+            positive_int("batch_size", self.batch_size)
+            if not budget["adam"]:
+                raise ValueError(f"batch_size {self.batch_size} is for Adam, but LBFGS takes all samples; leave it out")
+        for name in ("l1", "entropy"):
+            if getattr(self, name) is not None:
+                finite_float(name, getattr(self, name), fix="leave it out for what a QKAN does by itself")
+
+    def budget(self) -> dict[str, int]:
+        """The steps of Adam and of LBFGS."""
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"unknown optimizer {self.optimizer!r}; use one of {', '.join(OPTIMIZERS)}")
+        if self.optimizer != "adam+lbfgs":
+            count = positive_int("steps", self.steps)  # type: ignore[arg-type]
+            return {"adam": 0, "lbfgs": 0, self.optimizer: count}
+        if isinstance(self.steps, tuple | list):
+            if len(self.steps) != 2:
+                raise ValueError(f"steps {self.steps} must be one number, or two: those of Adam and of LBFGS")
+            adam, lbfgs = self.steps
+            return {"adam": positive_int("steps of adam", adam), "lbfgs": positive_int("steps of lbfgs", lbfgs)}
+        total = positive_int("steps", self.steps)
+        return {"adam": -(-total // 4), "lbfgs": total - -(-total // 4)}
+
+    def phases(self, sparse: bool) -> list[tuple[str, int, float]]:
+        """What is done in turn: the optimizer, its steps, and the share of the regularisation that counts in them.
+
+        ``sparse``: the regularisation is the fit's own, which fades over the last optimizer's steps.
+        """
+        phases = [(name, count, 1.0) for name, count in self.budget().items() if count]
+        if sparse:
+            name, count, _ = phases.pop()
+            third = -(-count // 3)
+            phases += [(name, third, 1.0), (name, min(third, count - third), FADED), (name, count - 2 * third, 0.0)]
+        return [phase for phase in phases if phase[1] > 0]

@@ -52,7 +52,7 @@ def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.M
         TypeError: neither a name nor a function of the width.
     """
     if latent == "qkan":
-        return QKAN([features, features], **options)
+        return QKAN.from_layers([QKANLayer(features, features, **options)])
     if not isinstance(latent, str) and (not callable(latent) or isinstance(latent, nn.Module)):
         kind = f"{type(latent).__name__}; give a function of the width, e.g. lambda width: nn.Linear(width, width)"
         raise TypeError(f"latent must be one of {', '.join(LATENTS)} or a callable, got {kind}")

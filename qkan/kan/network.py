@@ -15,9 +15,9 @@ from qkan._util.module_list import module_list
 from qkan.kan import pruning
 from qkan.kan import serialization as saving
 from qkan.kan.fit_history import FitHistory
-from qkan.kan.fitting import FitOptions, fit
+from qkan.kan.fitting import fit
 from qkan.kan.importance import Attribution, attribute, feature_importance
-from qkan.kan.input_checks import Loss
+from qkan.kan.input_checks import FitOptions, Loss
 from qkan.kan.pruning import Pruned
 from qkan.kan.regularization import regularization
 from qkan.kernels.backend_choice import Radius
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from qkan.kan.symbolic_fit import Suggestions, SymbolicQKAN
 
 
+#: Options of a layer that a network has by default: they make edges that can be read. docs/decisions.md says why.
+DEFAULTS: LayerOptions = {"preact_trainable": True, "postact_weight_trainable": True, "base_activation": None}
+
+
 class QKAN(nn.Module):
     """A Kolmogorov-Arnold network of :class:`QKANLayer` s (arXiv 2509.14026).
 
@@ -39,8 +43,11 @@ class QKAN(nn.Module):
 
     Args:
         width: sizes of the layers from input to output, two or more.
-        options: the keyword options of :class:`QKANLayer`, the same for every layer. One ``generator`` feeds all layers
-            in order, so equal-shaped layers start differently.
+        options: the keyword options of :class:`QKANLayer`, the same for every layer. Three of them have other defaults
+            than in a single layer: ``preact_trainable=True`` and ``postact_weight_trainable=True``, frequencies and
+            sizes that are no whole numbers, and ``base_activation=None``, nothing beside the circuit. Options with
+            which trained pre-activations make no sense (``ansatz="px"``, ``init``s) keep theirs. One ``generator``
+            feeds all layers in order, so equal-shaped layers start differently.
 
     Raises:
         ValueError, TypeError: fewer than two sizes, or what QKANLayer refuses.
@@ -56,7 +63,7 @@ class QKAN(nn.Module):
         if len(width) < 2:
             raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
         self.width = width
-        self.layers = module_list(QKANLayer(n_in, n_out, **options) for n_in, n_out in pairwise(width))
+        self.layers = module_list(QKANLayer(n_in, n_out, **(DEFAULTS | options)) for n_in, n_out in pairwise(width))
 
     def prepare(self, radius: Radius = None) -> Callable[[Tensor], Tensor]:
         """The network as a function of x with everything computed that depends on parameters alone; see QKANLayer."""
@@ -231,20 +238,20 @@ class QKAN(nn.Module):
         self,
         x: Tensor,
         *,
-        edge_threshold: float | None = 0.03,
-        node_threshold: float | None = 0.01,
+        edge_threshold: float | None = pruning.EDGE_THRESHOLD,
+        node_threshold: float | None = pruning.NODE_THRESHOLD,
         input_threshold: float | None = None,
     ) -> Pruned:
         """Remove in place what does little on data ``x`` (..., width[0]); KAN paper (arXiv 2404.19756), section 2.5.1.
 
-        The measure is :func:`qkan.kan.edge_activity.edge_activity`, in units of the layer's outputs. Removed are edges
-        below ``edge_threshold``; inputs all of whose edges are below ``input_threshold``; and hidden nodes whose
-        largest activity on the way in, or on the way out, is below ``node_threshold``. None leaves that kind alone,
-        except for
-        hidden nodes that have no edge on one side any more: they always go. What was pruned before stays pruned.
+        The measure are the scores of :meth:`attribute`: shares, whatever the scale of the outputs and of the hidden
+        nodes, in which an edge that makes all of one output has 1. Removed are edges below ``edge_threshold``, and
+        inputs and hidden nodes whose kept edges on the way out add up to less than ``input_threshold`` and
+        ``node_threshold``. None leaves that kind alone, except for hidden nodes that have no edge on one side any more:
+        they always go. What was pruned before stays pruned.
 
-        Activity does not count constants: an output keeps the mean of what it loses, in the post-activation bias of a
-        kept edge. A layer without such biases gets them, so build the optimizer after this.
+        Scores do not count constants: an output keeps the mean of what it loses, in the post-activation bias of a kept
+        edge. A layer without such biases gets them, so build the optimizer after this.
 
         Returns:
             what went, and by how much that moved the outputs on ``x``.
@@ -255,6 +262,18 @@ class QKAN(nn.Module):
             TypeError: a threshold that is not a number, or an ``x`` that is no floating-point tensor.
         """
         return pruning.prune(self, x, edge_threshold, node_threshold, input_threshold)
+
+    def silence(self, x: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+        """Give the edges that ``prune(x)`` would remove the weight 0, without removing them; :meth:`fit` uses this.
+
+        Edges without post-activation weights stay as they are.
+
+        Returns:
+            the parameters that hold one entry an edge, and for each where it is kept, a bool that broadcasts with it;
+            empty if some output would lose all its inputs: nothing changes then.
+        """
+        with torch.no_grad():
+            return pruning.silence(self, x)
 
     def prune_edges(self, edges: Iterable[tuple[int, int, int]] | Sequence[Tensor], x: Tensor | None = None) -> Pruned:
         """Remove edges in place.

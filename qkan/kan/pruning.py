@@ -3,7 +3,7 @@
 Layers keep what is left in their ``edge_mask`` (:mod:`qkan.layers.edge_mask`). Layer l leads from the nodes of level l
 to those of level l + 1; level 0 are the inputs, the last level are the outputs, the hidden nodes lie between.
 
-Activity does not count the constant of an edge, so an edge that goes may leave a gap. Where data are given, its mean on
+Scores do not count the constant of an edge, so an edge that goes may leave a gap. Where data are given, its mean on
 them moves to the post-activation bias of a kept edge of the same output.
 """
 
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from qkan.kan.edge_activity import edge_activity, edge_samples
+from qkan.kan.edge_activity import edge_samples
+from qkan.kan.importance import attribute
 from qkan.layers.options import check_input, finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
 if TYPE_CHECKING:
     from qkan.kan.network import QKAN
 
+EDGE_THRESHOLD, NODE_THRESHOLD = 0.03, 0.01
 Network = TypeVar("Network", bound="QKAN")
 
 
@@ -138,11 +140,16 @@ def _nodes(masks: Sequence[Tensor]) -> list[Tensor]:
     return [a & b for a, b in zip(leave, enter, strict=True)]
 
 
-def _check_connected(masks: Sequence[Tensor]) -> None:
+def _reached(masks: Sequence[Tensor]) -> Tensor:
+    """The outputs that some input reaches, bool."""
     reached = masks[0].new_ones(masks[0].shape[1])
     for mask in masks:
         reached = (mask & reached).any(1)
-    lost = (~reached).nonzero().flatten().tolist()
+    return reached
+
+
+def _check_connected(masks: Sequence[Tensor]) -> None:
+    lost = (~_reached(masks)).nonzero().flatten().tolist()
     if lost:
         raise ValueError(
             f"pruning would leave outputs {lost} of the network without any input; use a lower threshold or remove "
@@ -158,36 +165,55 @@ def prune(
     for name, value in thresholds.items():
         if value is not None:
             finite_float(f"{name}_threshold", value, fix=f"None keeps every {name}")
-    activity, inputs = [], x
     check_input(x, model.width[0], type(model).__name__)
     if x.dim() < 2 or x.shape[:-1].numel() < 2:
         raise ValueError(f"x of shape {tuple(x.shape)} must hold two or more samples: what varies is what counts")
-    with torch.no_grad():
-        for layer in model.layers:
-            activity.append(edge_activity(layer, inputs).cpu())
-            inputs = layer(inputs)
-    for index, found in enumerate(activity):
-        if not found.isfinite().all():
-            raise ValueError(f"edges of layer {index} are NaN or infinite on these data; give finite inputs")
+    kept = _kept(model, x, edge_threshold, node_threshold, input_threshold)
+    return remove(model, [~mask for mask in kept], x)
+
+
+def _kept(
+    model: QKAN, x: Tensor, edge_threshold: float | None, node_threshold: float | None, input_threshold: float | None
+) -> list[Tensor]:
+    scores = [found.cpu() for found in attribute(model.layers, x).edges]
     masks = masks_of(model)
     if edge_threshold is not None:
-        masks = [mask & (found >= edge_threshold) for mask, found in zip(masks, activity, strict=True)]
+        masks = [mask & (found >= edge_threshold) for mask, found in zip(masks, scores, strict=True)]
     if input_threshold is not None:
-        masks[0] = masks[0] & ((activity[0] * masks[0]).amax(0) >= input_threshold)
-    masks = _without_idle_nodes(masks, activity, 0.0 if node_threshold is None else node_threshold)
-    return remove(model, [~mask for mask in masks], x)
+        masks[0] = masks[0] & ((scores[0] * masks[0]).sum(0) >= input_threshold)
+    return _without_idle_nodes(masks, scores, 0.0 if node_threshold is None else node_threshold)
 
 
-def _without_idle_nodes(masks: list[Tensor], activity: list[Tensor], threshold: float) -> list[Tensor]:
-    """Without hidden nodes whose largest activity on the way in or out is below the threshold or that lost all edges.
+def silence(model: QKAN, x: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+    """See :meth:`qkan.QKAN.silence`."""
+    kept = _kept(model, x, EDGE_THRESHOLD, NODE_THRESHOLD, None)
+    if not _reached(kept).all():
+        return []
+    held: list[tuple[nn.Parameter, Tensor]] = []
+    for layer, mask in zip(model.layers, kept, strict=True):
+        mask = mask.to(layer.theta.device)
+        for name in ("postact_weight", "base_weight"):
+            weight = getattr(layer, name)
+            if weight is not None and (name == "postact_weight" or layer.postact_weight is not None):
+                weight.data.mul_(mask)
+        held += [
+            (parameter, mask.reshape(*mask.shape, *(1 for _ in parameter.shape[2:])))
+            for parameter in layer.parameters(recurse=False)
+            if parameter.shape[:2] == mask.shape  # shared circuits stay trained
+        ]
+    return held
+
+
+def _without_idle_nodes(masks: list[Tensor], scores: list[Tensor], threshold: float) -> list[Tensor]:
+    """Without hidden nodes whose kept edges on the way out have a score below the threshold or that lost all edges.
 
     Repeated until none is left, since a node that goes takes edges of its neighbours with it.
     """
     count = -1
     while count != (count := sum(int(mask.sum()) for mask in masks)):
         for level in range(1, len(masks)):
-            enter, leave = ((activity[side] * masks[side]).amax(axis) for side, axis in ((level - 1, 1), (level, 0)))
-            keep = (enter >= threshold) & (leave >= threshold) & masks[level - 1].any(1) & masks[level].any(0)
+            score = (scores[level] * masks[level]).sum(0)
+            keep = (score >= threshold) & masks[level - 1].any(1) & masks[level].any(0)
             masks[level - 1] = masks[level - 1] & keep.unsqueeze(1)
             masks[level] = masks[level] & keep
     return masks

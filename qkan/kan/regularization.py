@@ -11,16 +11,16 @@ from qkan.kan.edge_activity import edge_activity
 from qkan.layers.options import finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
-SPARSE_ENTROPY = 0.012  # for targets of variance 1; docs/kan-toolbox-formula.md shows what they find
+SPARSE_ENTROPY = 0.03  # for targets of variance 1; docs/kan-toolbox-formula.md shows what it finds
 
 
-def sparse_weights(y: Tensor | None) -> dict[str, float]:
-    """l1 and entropy that leave few edges, in the units of a mean squared error of targets ``y``, or of a loss near 1.
+def sparse_weights(scale: float) -> dict[str, float]:
+    """l1 and entropy that leave few edges, where the best constant has the loss ``scale``: the variance of the targets.
 
-    Entropy alone, as much as the variance of the targets asks for: it leaves few edges without making them small. l1
-    also shrinks the hidden layer, behind which trained frequencies grow, until a prune takes edges that matter.
+    Entropy alone: it leaves few edges without making them small. l1 also shrinks the hidden layer, behind which trained
+    frequencies grow, until a prune takes edges that matter.
     """
-    return {"l1": 0.0, "entropy": SPARSE_ENTROPY * (1.0 if y is None else float(y.double().var(correction=0)))}
+    return {"l1": 0.0, "entropy": SPARSE_ENTROPY * scale}
 
 
 def regularization(layers: Iterable[QKANLayer], x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:

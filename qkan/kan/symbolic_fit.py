@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from qkan._util.module_list import module_list
 from qkan.kan.closed_form import compose
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
-from qkan.kan.symbolic_search import MAX_SEARCHED, Choices, Suggestion, Suggestions, search, share_scales
+from qkan.kan.symbolic_search import LEAST, MAX_SEARCHED, Choices, Suggestion, Suggestions, search, share_scales
 from qkan.layers.edge_formula import Numbers, edge_formula
 from qkan.layers.edge_mask import edge_is_kept, kept_edges
 from qkan.layers.options import check_edge, check_input, finite_float, positive_int
@@ -135,7 +135,8 @@ def auto_symbolic(
         _, outs, ins = curves.shape
         sampled = curves.permute(1, 2, 0).reshape(outs * ins, -1)
         ranked = _ranked(functions, inputs.T.repeat(outs, 1), sampled, penalty)
-        enough = [[s for s in fits if s.r2 >= r2] for fits in ranked]
+        least = r2 if y is None else min(r2, LEAST)
+        enough = [[s for s in fits if s.r2 >= least] if any(s.r2 >= r2 for s in fits) else [] for fits in ranked]
         fitting.append(
             [[enough[o * ins + i] if edge_is_kept(layer, o, i) else [] for i in range(ins)] for o in range(outs)]
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qkan.kan.symbolic_fit import SymbolicQKAN
 
 CANDIDATES = 8  # functions of an edge that are tried
+LEAST = 0.8  # R^2 of a function that is tried; what it is worth shows when the numbers of all are fitted
 STEPS = 60  # of a trial's fit; the last one goes on from there
 MAX_SEARCHED = 60  # edges; each costs a few fits of the whole formula
 
@@ -70,6 +71,7 @@ class Suggestions(Sequence[Suggestion]):
         return self.to_frame().to_string(index=False)
 
 
+NOTHING = Suggestion("0", 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  #: an edge that goes; the others take over its mean
 Choices = list[list[list[Suggestion | None]]]
 Ranked = Sequence[Sequence[Sequence[Sequence[Suggestion]]]]  #: for every layer, output and input the fits, best first
 
@@ -86,24 +88,28 @@ def search(
         penalty: of a unit of complexity.
 
     Returns:
-        it, fitted to the data. From the functions that fit best alone, one edge at a time, outputs first, takes
-        another one where that lowers the score, until none does.
+        it, fitted to the data. From the functions that fit best alone, or the simplest ones if these do better, one
+        edge at a time, outputs first, takes another one, or goes, where that lowers the score, until none does.
     """
-    choices: Choices = [[[fits[0] if fits else None for fits in row] for row in layer] for layer in ranked]
-    best, lowest = _tried(build, choices, data, penalty)
+    starts: list[Choices] = [
+        [[[min(fits, key=order) if fits else None for fits in row] for row in layer] for layer in ranked]
+        for order in (lambda fit: fit.score, lambda fit: (fit.complexity, fit.score))
+    ]
+    tried = [(*_tried(build, start, data, penalty), start) for start in starts]
+    best, lowest, choices = min(tried, key=lambda trial: trial[1])
     edges = [
         (depth, o, i)
         for depth in reversed(range(len(ranked)))
         for o, row in enumerate(ranked[depth])
         for i, fits in enumerate(row)
-        if len(fits) > 1
+        if fits
     ]
     changed = True
     while changed:
         changed = False
         for depth, o, i in edges:
             present = choices[depth][o][i]
-            for other in ranked[depth][o][i][:CANDIDATES]:
+            for other in (*ranked[depth][o][i][:CANDIDATES], NOTHING):
                 if other is present:
                     continue
                 trial = [[list(row) for row in layer] for layer in choices]
@@ -111,7 +117,10 @@ def search(
                 formula, value = _tried(build, trial, data, penalty)
                 if value < lowest - 1e-6:
                     best, lowest, choices, changed = formula, value, trial, True
-    return best.refit(*data)
+    best.refit(*data)
+    if {"sin", "cos"} <= {fit.function for layer in ranked for row in layer for fits in row for fit in fits}:
+        smaller_phases(best)
+    return best
 
 
 def _tried(
@@ -141,13 +150,33 @@ def share_scales(formula: SymbolicQKAN) -> None:
             name = after.names[readers[0]][node]
             function = None if name == "circuit" else after.function(name)
             a, b, c, d = after.affine[readers[0], node].unbind(-1)
-            if function is None or not function.searched or a == 0:
+            if function is None or a == 0 or (not function.searched and name != "x"):
                 continue
             constant = before.affine[node, :, 3].sum()
-            moved = torch.stack([torch.ones_like(a), b + a * constant, c, d])
+            if name == "x":  # c h + d: all of c goes to the functions as well
+                a = a * c
+                moved = torch.stack([torch.ones_like(a), 0 * b, torch.ones_like(a), d + c * b + a * constant])
+            else:
+                moved = torch.stack([torch.ones_like(a), b + a * constant, c, d])
             before.affine[node, :, 2] *= a
             before.affine[node, :, 3] = 0
             after.affine[readers[0], node] = simplest(function, moved[None])[0] if _keeps_one(function) else moved
+
+
+@torch.no_grad()
+def smaller_phases(formula: SymbolicQKAN) -> None:
+    """Write cos(u + pi/2) as -sin(u), and sin(u + pi/2) as cos(u)."""
+    for layer in formula.layers:
+        for o, row in enumerate(layer.names):
+            for i, name in enumerate(row):
+                phase = float(layer.affine[o, i, 1])
+                own = name in ("sin", "cos") and layer.function(name) is LIBRARY[name]
+                if not own or abs(phase) <= math.pi / 4:
+                    continue
+                turn = math.copysign(1.0, phase)
+                row[i] = "cos" if name == "sin" else "sin"
+                layer.affine[o, i, 1] -= turn * math.pi / 2
+                layer.affine[o, i, 2] *= turn if name == "sin" else -turn
 
 
 def _keeps_one(function: object) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.host_sync import exporting, tracing
 from qkan.kernels.common.tensors import check_readable, has_memory
 from qkan.layers.options import not_dense
 
@@ -183,6 +183,24 @@ def _packed_sizes(packed: PackedSequence) -> tuple[int, ...]:
     return sizes
 
 
+def _say_fixed_length(x: Tensor) -> None:
+    """Warn where a program is recorded that takes sequences of one length (T, B, features) alone.
+
+    torch.jit.trace does not tell which sizes are to vary; torch.export does, and also fixes those of nn.LSTM.
+    """
+    if torch.jit.is_tracing():
+        steps = f"{int(x.shape[0])}"
+    elif isinstance(x.shape[0], torch.SymInt) and exporting():
+        steps = "those of the example"
+    else:
+        return
+    warnings.warn(
+        f"the program that is recorded here takes sequences of a fixed number of time steps, {steps}, and refuses "
+        "others; other batch sizes run",
+        stacklevel=6,
+    )
+
+
 def unpack_input(
     input: Tensor | PackedSequence, batch_first: bool, input_size: int, like: Tensor, cell: str = "lstm"
 ) -> Batch:
@@ -209,6 +227,7 @@ def unpack_input(
             input = input.unsqueeze(1)
         elif batch_first:
             input = input.transpose(0, 1)
+        _say_fixed_length(input)
         # torch.jit.trace records so many steps as there are now. One tensor a step makes what it records refuse any
         # other number, where rows of more steps would be cut in the wrong places.
         rows = torch.cat(input.unbind()) if torch.jit.is_tracing() and input.shape[0] > 0 else input.flatten(0, 1)

@@ -101,21 +101,37 @@ def test_interrupted_comparison_says_how_to_go_on(tmp_path: Path, monkeypatch: p
     )
 
 
-def test_sigterm_ends_as_ctrl_c_does_with_the_code_143(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_sigterm_and_sighup_end_as_ctrl_c_does(number: int, code: int, tmp_path: Path) -> None:
+    """The latter is what a terminal sends that is closed."""
     out = tmp_path / "run"
     with subprocess.Popen([*TRAIN, *LONG, "--out", out], stdout=PIPE, stderr=PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        interrupt_after(b"epoch 10/200", process, process.stdout.fileno(), signal.SIGTERM)
+        interrupt_after(b"epoch 10/200", process, process.stdout.fileno(), number)
         errors = process.stderr.read().decode()
-    assert process.returncode == 143
+    assert process.returncode == code
     assert errors == f"\nInterrupted. Go on with: qkan train lstm --out {out} --resume\n"
     assert not (out / "manifest.json").exists(), "a training that was cut off is no finished run"
     assert "state_dict" in read_checkpoint(out / "checkpoint" / "last.ckpt"), "the checkpoint is whole"
 
 
-def test_sigterm_to_a_training_of_two_processes(tmp_path: Path) -> None:
-    """Sent to the whole group, as ``timeout`` and Slurm do."""
+def test_nohup_trains_on(tmp_path: Path) -> None:
+    def ignored() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    short = [*TRAIN, "--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "2", "--out", tmp_path]
+    with subprocess.Popen(short, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT, preexec_fn=ignored) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_to_a_training_of_two_processes(number: int, code: int, tmp_path: Path) -> None:
+    """Sent to the whole group, as ``timeout``, Slurm and terminals do."""
     command = [*TRAIN, *LONG, "--devices", "2", "--out", tmp_path / "run"]
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT, start_new_session=True) as process:
         assert process.stdout is not None
@@ -123,10 +139,10 @@ def test_sigterm_to_a_training_of_two_processes(tmp_path: Path) -> None:
         for line in process.stdout:
             if b"epoch 10/200" in line:
                 break
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, number)
         process.wait(timeout=60)
         errors = process.stderr.read().decode()  # ends only when the other process has ended too
-    assert process.returncode == 143
+    assert process.returncode == code
     assert errors == f"\nInterrupted. Go on with: qkan train lstm --out {tmp_path / 'run'} --resume\n"
 
 

@@ -24,7 +24,6 @@ MANY_ARGUMENTS = {
     "qkan/forecasting/report/page.py:write_report",
     "qkan/interop/neuralforecast.py:__init__",
     "qkan/interop/sklearn.py:__init__",
-    "qkan/kan/fitting.py:fit",
     "qkan/layers/qkan_layer.py:__init__",
     "qkan/layers/rational.py:__init__",
     "qkan/rnn/lstm.py:__init__",

@@ -12,10 +12,7 @@ from qkan import QKAN, QKANSelector, SymbolicQKAN
 QUICKER = {
     "fit": {"steps=200": "steps=20", "QKANSelector(2,": "QKANSelector(2, steps=20,"},
     "prune": {"train(300, 0.01)": "train(40, 0.01)", "train(200)": "train(20)"},
-    "formula": {
-        "net.fit(x, y)  #": "net.fit(x, y, steps=(20, 60))  #",
-        "auto_symbolic(x, ": 'auto_symbolic(x, ["x^2", "exp", "sin", "tanh"], ',
-    },
+    "formula": {"auto_symbolic(x, ": 'auto_symbolic(x, ["x^2", "exp", "sin", "tanh"], '},
     "symbolic": {"max_iter=300": "max_iter=40", "rand(100, 2": "rand(24, 2"},
 }
 
@@ -64,4 +61,6 @@ def test_symbolic(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_formula(capsys: pytest.CaptureFixture[str]) -> None:
     run("formula")
-    assert capsys.readouterr().out == "[2, 1, 1]\n[exp(x2**2 + sin(3.142*x1))]\n"
+    removed, *rest = capsys.readouterr().out.splitlines()
+    assert removed.endswith("3 of 15 edges are left; outputs moved by 0 in the mean")
+    assert rest == ["[2, 1, 1]", "[exp(x2**2 + sin(3.142*x1))]"]

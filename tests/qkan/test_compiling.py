@@ -179,7 +179,7 @@ def test_a_compiled_model_equals_the_model_and_leaves_it_as_it_is() -> None:
 
 
 def test_compiling_needs_no_examples_at_fixed_preactivations() -> None:
-    model = nn.Sequential(nn.BatchNorm1d(3), QKAN([3, 4, 2]))
+    model = nn.Sequential(nn.BatchNorm1d(3), QKAN([3, 4, 2], preact_trainable=False))
     x = inputs(5, 3)
     model(x)
     compiled = qkan.compile(model)

@@ -146,12 +146,13 @@ def test_autocast_narrows_the_matrix_product_and_nothing_else(backend: str) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["DARUAN", "QKANLayer", "QKANLayer-grouped", "HQKAN", "QKANLSTM", "HQKANLSTM-preact", "QLSTM", "QLSTM-layers"],
+    ["DARUAN", "QKANLayer", "QKANLayer-grouped", "HQKAN", "QLSTM", "QLSTM-layers"],  # recurrent ones: rnn/test_backends
 )
 def test_compiles_without_graph_breaks(name: str) -> None:
     torch.manual_seed(0)
     torch.compiler.reset()
-    module = MODULES[name]()
+    # A compiler takes seconds to see a direction.
+    module = QLSTM(3, 4, proj_size=2) if name == "QLSTM" else MODULES[name]()
     x = example(module).requires_grad_()
     eager = first(module, x)
     expected = torch.autograd.grad(eager.square().sum(), (x, *module.parameters()))

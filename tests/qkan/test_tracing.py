@@ -37,7 +37,10 @@ RECURRENT: dict[str, Callable[[], nn.Module]] = {
     "hqkan": lambda: HQKANLSTM(3, 4, batch_first=True),
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+FIXED = "takes sequences of a fixed number of time steps"
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", f"ignore:.*{FIXED}:UserWarning"
+)
 
 
 def first(y: Any) -> Tensor:
@@ -168,3 +171,24 @@ def test_what_no_tracer_can_follow_is_refused() -> None:
         torch.jit.trace(packed, torch.rand(4, 3), check_trace=False)
     with pytest.raises(ValueError, match=r"backend 'numba' cannot run this module: an exported program holds plain"):
         traced(QKANLSTM(3, 4, backend="numba"), torch.rand(5, 2, 3))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "hqkan"])
+def test_a_fixed_number_of_time_steps_is_said_when_it_is_recorded(name: str) -> None:
+    module, x = RECURRENT[name](), torch.rand(4, 2, 3)
+    steps = x.shape[1] if name == "hqkan" else x.shape[0]
+    with pytest.warns(UserWarning, match=f"{FIXED}, {steps}, and refuses others; other batch sizes run"):
+        torch.jit.trace(module, x, check_trace=False)
+
+
+def test_exported_recurrences_take_other_batches_and_say_that_time_is_fixed() -> None:
+    """As nn.LSTM, whose number of time steps torch.export fixes, too."""
+    module, x = qkan.compile(QKANLSTM(3, 4, batch_first=True)), torch.rand(2, 4, 3)
+    with pytest.warns(UserWarning, match=f"{FIXED}, those of the example, and refuses others"):
+        program = torch.export.export(
+            module, (x,), dynamic_shapes=({0: torch.export.Dim("b"), 1: torch.export.Dim.AUTO},)
+        )
+    other = torch.rand(5, 4, 3)
+    torch.testing.assert_close(program.module()(other)[0], module(other)[0], rtol=0, atol=1e-6)
+    with pytest.raises(AssertionError, match="Guard failed"):
+        program.module()(torch.rand(2, 7, 3))

@@ -1,7 +1,7 @@
 """What a script of this folder says of kernels that it compiles for GPUs, in a process of its own.
 
 Those of the calling process may be interpreted. A script runs once a session: the workers of pytest-xdist share its
-rows.
+rows. The suite builds some cases of every kernel; ``make test-builds`` those of :func:`cases` that are more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+
+
+def cases(always: Sequence[str], more: Sequence[str]) -> list[str]:
+    """The cases of a test: some always, and more where the environment variable TRITON_BUILDS is "all"."""
+    return [*always, *(more if os.environ.get("TRITON_BUILDS") == "all" else ())]
 
 
 def rows(script: str, cases: Sequence[str], factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:

@@ -1,12 +1,21 @@
-"""Compile a spectral Triton kernel for a GPU that need not be there; for a process that does not interpret Triton."""
+"""What the spectral Triton kernels need on each device: registers that spill, and shared memory in bytes.
+
+By hand: ``python tests/support/spectral_triton_builds.py sm_90/fp32/fourier/gelu/64`` (device, dtype, basis, base,
+inputs and outputs), one or more cases. Prints one JSON object a kernel.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+os.environ.pop("TRITON_INTERPRET", None)
 
 import torch
 
@@ -15,6 +24,7 @@ from qkan.kernels.spectral import triton_gpu as spectral_triton
 #: What a launch passes as pointers (of the dtype of the products unless it is named here) and as numbers.
 POINTERS = {"x": None, "g": None, "y": None, "dx": None, "matrix": None, "slopes": None, "slope0": None}
 FLOATS = {"const": "*fp32", "partials": "*fp32", "radius": "fp32"}
+TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 ALIGNED = ("inputs", "outputs", "plane", "share", "x_row", "g_row")
 
 
@@ -84,3 +94,15 @@ def _spilled_cuda(ptx: str, capability: int) -> int:
 
 def _spilled_hip(assembly: str) -> int:
     return sum(int(count) for count in re.findall(r"\.[sv]gpr_spill_count:\s+(\d+)", assembly))
+
+
+def main(cases: list[str]) -> None:
+    for case in cases:
+        device, dtype, kind, base, extent = case.split("/")
+        for kernel in ("forward", "input_gradient", "matrix_gradient"):
+            made = build(kernel, TARGETS[device], dtype, kind, base, int(extent))
+            print(json.dumps({"case": case, "kernel": kernel, **made}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -15,6 +15,8 @@ from qkan.forecasting.baselines.simple import ahead
 from qkan.forecasting.model.parts import harmonics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from qkan.datasets import ForecastData
 
 MOST_HARMONICS, MOST_ROWS = 6, 50_000
@@ -37,6 +39,7 @@ class LagFeatures:
         self.seasons = tuple(season for season in data.series.season if 2 * season <= longest)
         self.values = data.train.values[:, 0].astype(np.float64)
         covariates = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons) - data.numbered]
+        covariates = _names_apart(covariates, data.scaler.categories)
         self.known = np.column_stack([covariates, self._waves(data.series.times)]).astype(np.float64)
         self.after: np.ndarray | None = None
         self.train = self._training_origins()
@@ -61,6 +64,7 @@ class LagFeatures:
         if self.after is None:
             series = self.data.series
             covariates = futr_exog_after(series, self.data.scaler, self.data.calendar, self.horizon)
+            covariates = _names_apart(covariates, self.data.scaler.categories)
             waves = self._waves(series.all_future_times(self.horizon).ravel()).reshape(*covariates.shape[:2], -1)
             self.after = np.concatenate([covariates, waves], axis=2).astype(np.float64)
         return self.after
@@ -120,3 +124,10 @@ class LagFeatures:
     def original(self, changes: np.ndarray, origins: Origins) -> np.ndarray:
         """Forecasts in original units from scaled changes since the last value, (N, horizon)."""
         return self.data.inverse(changes + self.last(origins)[:, None], origins.series)
+
+
+def _names_apart(known: np.ndarray, categories: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Channels (..., channels) with one for every name in the place of the codes of categories, which come last."""
+    begin = known.shape[-1] - len(categories)
+    names = [known[..., [begin + place]] == np.arange(len(own)) for place, own in enumerate(categories.values())]
+    return np.concatenate([known[..., :begin], *names], axis=-1)

@@ -13,9 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan._util.csv_cells import csv_text
-from qkan.forecasting.baselines import PLAIN, Fitting
+from qkan.forecasting.baselines import check_baselines
 from qkan.forecasting.comparison import workers
-from qkan.forecasting.comparison.plan import Point, Record, Skipped, key_of, plan_points, remaining_runs, tuning_runs
+from qkan.forecasting.comparison.baseline_runs import BASELINES, losses_path, run_baselines
+from qkan.forecasting.comparison.plan import (
+    Point,
+    Record,
+    Skipped,
+    key_of,
+    plan_points,
+    remaining_runs,
+    run_name,
+    runs_in_all,
+    tuning_runs,
+)
+from qkan.forecasting.comparison.significance import write_losses
 from qkan.forecasting.config import CompareConfig
 from qkan.forecasting.io.files import RunError, holds_nothing, only_writer, read_json, write_json, write_text
 from qkan.forecasting.training.progress import CompareProgress, SilentCompare
@@ -23,8 +35,7 @@ from qkan.forecasting.training.progress import CompareProgress, SilentCompare
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.datasets import ForecastData, Series
-    from qkan.forecasting.evaluation.metrics import Scores
+    from qkan.datasets import ForecastData
 
 FORMAT_VERSION = 1
 _CONFIG, _ENVIRONMENT, _RUNS = "config.json", "environment.json", "runs.csv"
@@ -41,8 +52,9 @@ class Comparison:
         table: One row per cell, at the size with the lowest median validation error, then one per baseline.
         points: One row per cell and size.
         runs: One row per training run.
-        baselines: Test metrics of the naive forecasts, by name.
+        baselines: One row per baseline.
         skipped: Cells and budgets that do not fit.
+        conclusion: Which simple method would have done as well, in words.
     """
 
     path: Path
@@ -50,8 +62,9 @@ class Comparison:
     table: pd.DataFrame = field(repr=False)
     points: pd.DataFrame = field(repr=False)
     runs: pd.DataFrame = field(repr=False)
-    baselines: Scores = field(repr=False)
+    baselines: pd.DataFrame = field(repr=False)
     skipped: tuple[Skipped, ...]
+    conclusion: str
 
 
 def compare(
@@ -59,7 +72,7 @@ def compare(
     *,
     overwrite: bool = False,
     progress: CompareProgress | None = None,
-    data: ForecastData | None = None,
+    folds: Sequence[ForecastData] | None = None,
 ) -> Comparison:
     """Compare cells on one data set and leave tables and a plot in ``config.out``.
 
@@ -68,36 +81,35 @@ def compare(
     Args:
         config: What to compare.
         overwrite: Start anew where ``config.out`` holds a comparison with other options.
-        progress: Told about every training run.
-        data: The windows that ``config`` asks for; ``None`` reads and cuts them.
+        progress: Told about every baseline and training run.
+        folds: The windows that ``config`` asks for; ``None`` reads and cuts them.
 
     Raises:
         DataError: the data cannot be used.
         KeyboardInterrupt: the user pressed Ctrl-C; the finished runs are kept.
+        NotInstalled: a baseline needs a package that is not there.
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
     """
-    from qkan.forecasting.comparison.panel_scores import score_baselines
-    from qkan.forecasting.data.load import as_cut, load_windows
-    from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
+    from qkan.forecasting.comparison.folds import cut_folds
+    from qkan.forecasting.data.load import as_cut, load_series_of
     from qkan.forecasting.runs.environment import describe_environment
     from qkan.forecasting.training.distributed import resolve_device
 
     out = Path(config.out)
     progress = progress or SilentCompare()
     device = resolve_device(config.device)
-    data = load_windows(config) if data is None else data
-    config = as_cut(config, data)
+    check_baselines(config.baselines)
+    data = list(cut_folds(load_series_of(config), config) if folds is None else folds)
+    config = as_cut(config, data[0])
     points, skipped = plan_points(config)
     with only_writer(out):
-        records = _open_folder(out, config, data, overwrite)
+        records = _open_folder(out, config, data[-1], overwrite)
         if not records:
             write_json(out / _ENVIRONMENT, describe_environment(device))
+        baselines = run_baselines(out, config, data, progress)
         _train_missing(out, config, data, points, records, progress)
-        fitting = Fitting(trials=config.trials, workers=workers.processes_of(config))
-        baselines, failures = score_baselines(data, (*PLAIN, *config.baselines), fitting)
-        none = without_mase(mase_scale(data))
-        comparison = write_comparison(config, data.series, points, skipped, records, baselines, failures, none)
+        comparison = write_comparison(config, data, points, skipped, records, baselines)
     progress.finish()
     return comparison
 
@@ -105,19 +117,20 @@ def compare(
 def _train_missing(
     out: Path,
     config: CompareConfig,
-    data: ForecastData,
+    data: list[ForecastData],
     points: list[Point],
     records: list[Record],
     progress: CompareProgress,
 ) -> None:
     """Train what is not among the records, add it to them and put them in the order of the plan."""
-    runs_each = config.trials * config.tuning_seeds + config.seeds - config.tuning_seeds
-    progress.start(len(points) * runs_each, len(records))
+    progress.start(runs_in_all(config, points), len(records))
     with workers.trainer(config, data) as train_all:
         tuning = tuning_runs(config, points)
         for find in (lambda: tuning, lambda: remaining_runs(config, points, records)):
             done = {key_of(record) for record in records}
-            for record in train_all([run for run in find() if key_of(run) not in done]):
+            for record, losses in train_all([run for run in find() if key_of(run) not in done]):
+                if losses is not None:
+                    write_losses(losses_path(out, record["fold"], run_name(record)), losses)
                 records.append(record)
                 _write_runs(out, records)
                 progress.run(record)
@@ -140,7 +153,8 @@ def _open_folder(out: Path, config: CompareConfig, data: ForecastData, overwrite
                 f"the comparison in {out} was made with {difference}; choose another folder, or pass overwrite=True "
                 "to start anew"
             )
-        (out / _RUNS).unlink(missing_ok=True)
+        for name in (_RUNS, BASELINES):
+            (out / name).unlink(missing_ok=True)
     elif not holds_nothing(out):
         raise RunError(f"{out} exists and holds no comparison; choose another folder")
     write_json(out / _CONFIG, record)
@@ -185,28 +199,28 @@ def _write_runs(out: Path, records: list[Record]) -> None:
 
 def write_comparison(
     config: CompareConfig,
-    series: Series,
+    folds: Sequence[ForecastData],
     points: list[Point],
     skipped: list[Skipped],
     records: list[Record],
-    baselines: Scores,
-    failures: Sequence[Mapping[str, Any]] = (),
-    without_mase: int = 0,
+    baselines: Sequence[Mapping[str, Any]],
 ) -> Comparison:
     """Write ``points.csv``, ``comparison.csv``, ``comparison.md`` and ``comparison.png``; return them as an object."""
     import pandas as pd
 
+    from qkan.forecasting.comparison.page import comparison_page
     from qkan.forecasting.comparison.plots import save_comparison_plot
-    from qkan.forecasting.comparison.tables import comparison_page, main_table, points_table
+    from qkan.forecasting.comparison.tables import baseline_table, main_table, points_table
     from qkan.forecasting.runs.plots import draw_or_warn
 
-    out = Path(config.out)
+    out, series = Path(config.out), folds[0].series
     all_points = points_table(config, points, records)
-    table = main_table(all_points, baselines)
+    simple = baseline_table(config, baselines)
+    table, conclusion = main_table(config, all_points, simple, records, folds[0].horizon)
     write_text(out / "points.csv", csv_text(all_points))
     write_text(out / "comparison.csv", csv_text(table))
-    page = comparison_page(config, series, table, all_points, skipped, failures, without_mase)
+    page = comparison_page(config, folds[0], table, all_points, skipped, baselines, conclusion)
     write_text(out / "comparison.md", page)
     plot = out / "comparison.png"
-    draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, baselines, title=series.name, unit=series.unit))
-    return Comparison(out, config, table, all_points, pd.DataFrame(records), baselines, tuple(skipped))
+    draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, simple, title=series.name, unit=series.unit))
+    return Comparison(out, config, table, all_points, pd.DataFrame(records), simple, tuple(skipped), conclusion)

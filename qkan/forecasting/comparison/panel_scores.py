@@ -6,18 +6,15 @@ compares networks and statistical baselines alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from qkan.forecasting.baselines.interface import Fitting
-from qkan.forecasting.baselines.registry import PLAIN, fit_baselines
-from qkan.forecasting.baselines.tables import failure_table, forecast_part
 from qkan.forecasting.evaluation.conformal import fewest_scores, fit_conformal
 from qkan.forecasting.evaluation.frames import KEYS
-from qkan.forecasting.evaluation.metrics import Scores, accuracy, score
+from qkan.forecasting.evaluation.metrics import accuracy
 from qkan.forecasting.evaluation.window_frame import window_frame
 
 if TYPE_CHECKING:
@@ -66,30 +63,3 @@ def _scores(validation: pd.DataFrame, test: pd.DataFrame, name: str) -> dict[str
         "coverage": float(scored.pooled[f"coverage-{LEVEL}"].iloc[0]),
         "width": float(scored.median[f"width-{LEVEL}"].iloc[0]),
     }
-
-
-def score_baselines(
-    data: ForecastData, names: Sequence[str] = PLAIN, fitting: Fitting | None = None
-) -> tuple[Scores, list[dict[str, Any]]]:
-    """Return the test metrics of baselines that are fitted on the training part.
-
-    Args:
-        data: The windows.
-        names: As of :func:`qkan.forecasting.baselines.fit_baselines`.
-        fitting: How they are fitted.
-
-    Returns:
-        metrics by name, with those of :func:`panel_scores` where there are several series, and what could not be
-        fitted: dictionaries of ``model``, ``unique_id``, ``reason``.
-    """
-    fitted = fit_baselines(data, names, fitting)
-    whole = data.with_validation_horizon(data.horizon)
-    forecasts = {
-        own.name: (forecast_part(own, whole, "validation").mean, forecast_part(own, whole, "test").mean)
-        for own in fitted
-    }
-    scores = score(data, {name: both[1] for name, both in forecasts.items()})
-    if len(data.ids) > 1:
-        for name, more in panel_scores(whole, forecasts).items():
-            scores[name] = {**scores[name], **more}
-    return scores, failure_table(fitted).to_dict("records")

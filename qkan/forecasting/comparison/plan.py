@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from qkan.forecasting.config import LEARNING_RATES, LINEAR_CELLS, CompareConfig, TrainConfig
 from qkan.forecasting.model.build import largest_hidden_size, parameters_at
@@ -66,12 +66,13 @@ def plan_points(config: CompareConfig) -> tuple[list[Point], list[Skipped]]:
     return points, skipped
 
 
-def choose_learning_rate(config: CompareConfig, point: Point, records: list[Record]) -> float:
-    """Return the learning rate of the lowest median validation error over the tuning seeds; the first of equals."""
+def choose_learning_rate(config: CompareConfig, point: Point, records: list[Record], fold: int = 1) -> float:
+    """Return the learning rate of the lowest median validation error of a fold over the tuning seeds; the first of
+    equals."""
     tuning = [
         record
         for record in records
-        if (record["cell"], record["hidden_size"]) == (point.cell, point.hidden_size)
+        if (record["fold"], record["cell"], record["hidden_size"]) == (fold, point.cell, point.hidden_size)
         and record["seed"] < config.tuning_seeds
     ]
 
@@ -82,23 +83,45 @@ def choose_learning_rate(config: CompareConfig, point: Point, records: list[Reco
     return min(LEARNING_RATES[: config.trials], key=error)
 
 
-def tuning_runs(config: CompareConfig, points: list[Point]) -> list[TrainConfig]:
+class FoldRun(NamedTuple):
+    """A training of one fold, counted from 1."""
+
+    fold: int
+    config: TrainConfig
+
+
+def tuning_runs(config: CompareConfig, points: list[Point]) -> list[FoldRun]:
     """Return the runs that choose the learning rates."""
-    rates, seeds = LEARNING_RATES[: config.trials], range(config.tuning_seeds)
-    return [_run(config, point, lr, seed) for point in points for lr in rates for seed in seeds]
+    rates, seeds, folds = LEARNING_RATES[: config.trials], range(config.tuning_seeds), range(1, config.folds + 1)
+    return [_run(config, fold, point, lr, seed) for fold in folds for point in points for lr in rates for seed in seeds]
 
 
-def remaining_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[TrainConfig]:
+def remaining_runs(config: CompareConfig, points: list[Point], records: list[Record]) -> list[FoldRun]:
     """Return the runs with the chosen learning rates and the other seeds."""
-    chosen = [(point, choose_learning_rate(config, point, records)) for point in points]
-    return [_run(config, point, lr, seed) for point, lr in chosen for seed in range(config.tuning_seeds, config.seeds)]
+    seeds = range(config.tuning_seeds, config.seeds)
+    return [
+        _run(config, fold, point, choose_learning_rate(config, point, records, fold), seed)
+        for fold in range(1, config.folds + 1)
+        for point in points
+        for seed in seeds
+    ]
 
 
-def _run(config: CompareConfig, point: Point, lr: float, seed: int) -> TrainConfig:
-    return config.train_config(cell=point.cell, hidden_size=point.hidden_size, lr=lr, seed=seed)
+def runs_in_all(config: CompareConfig, points: list[Point]) -> int:
+    """Return how many trainings a comparison does."""
+    return config.folds * len(points) * (config.trials * config.tuning_seeds + config.seeds - config.tuning_seeds)
 
 
-def key_of(run: TrainConfig | Record) -> tuple[Any, ...]:
-    """Return what tells the runs of a comparison apart: cell, hidden size, learning rate and seed."""
-    values = run if isinstance(run, dict) else vars(run)
-    return tuple(values[name] for name in ("cell", "hidden_size", "lr", "seed"))
+def _run(config: CompareConfig, fold: int, point: Point, lr: float, seed: int) -> FoldRun:
+    return FoldRun(fold, config.train_config(cell=point.cell, hidden_size=point.hidden_size, lr=lr, seed=seed))
+
+
+def key_of(run: FoldRun | Record) -> tuple[Any, ...]:
+    """Return what tells the runs of a comparison apart: fold, cell, hidden size, learning rate and seed."""
+    values = run if isinstance(run, dict) else {"fold": run.fold, **vars(run.config)}
+    return tuple(values[name] for name in ("fold", "cell", "hidden_size", "lr", "seed"))
+
+
+def run_name(record: Record) -> str:
+    """Return what a run is called among the losses that a comparison keeps."""
+    return f"{record['cell']}-{record['hidden_size']}-{record['lr']:g}-{record['seed']}"

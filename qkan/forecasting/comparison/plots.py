@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from qkan.forecasting.evaluation.metrics import Scores
 
 _COLOURS = {
     "qkan": "#d55e00",
@@ -37,14 +36,15 @@ def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
     return np.array(front, dtype=int)
 
 
-def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *, title: str, unit: str) -> None:
+def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: pd.DataFrame, *, title: str, unit: str) -> None:
     """Draw the test error of every cell against its parameters, with the Pareto fronts and the naive errors.
 
     Args:
         path: The file to write.
-        points: Columns cell, parameters, mae_median, mae_min, mae_max; diverged points (infinite errors) are left out.
-        baselines: Metrics by name; the naive and the best seasonal naive error are drawn as lines, or named with
-            their values where lines so far up would squeeze the cells together.
+        points: Columns cell, parameters, mae_median, mae_min, mae_max, seconds, predict_seconds; diverged points
+            (infinite errors) are left out.
+        baselines: The same columns; the errors of the naive forecast, of ridge and of the best baseline are drawn as
+            lines, or named with their values where lines so far up would squeeze the cells together.
         title: Name of the data.
         unit: Unit of the error.
     """
@@ -58,7 +58,7 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
             own["parameters"],
             own["mae_median"],
             yerr=spread,
-            label=CELL_NAMES[str(cell)],
+            label=f"{CELL_NAMES[str(cell)]} {_seconds(own)}",
             color=colour,
             marker="o",
             ms=5,
@@ -82,31 +82,36 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: Scores, *,
         yscale="log",
         xlabel="trained parameters",
         ylabel=f"test MAE{f' [{unit}]' if unit else ''}",
-        title=f"{title}: test error against parameters, median and range of seeds",
+        title=f"{title}: test error against parameters (legend: seconds of training + of prediction)",
     )
     _plain_log_ticks(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, path)
 
 
-def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: Scores) -> None:
-    """Draw naive errors as lines where they leave room for the cells; else the legend says how far up they are."""
+def _seconds(rows: pd.DataFrame) -> str:
+    """Seconds of training and of prediction, for a legend."""
+    return f"({rows['seconds'].median():.3g} s + {rows['predict_seconds'].median():.2g} s)"
+
+
+def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    """Draw errors of baselines as lines where they leave room for the cells; else the legend says where they are."""
     low, high = points["mae_min"].min(), points["mae_max"].max()
     ceiling = high * (high / low) ** 0.5 * 1.05
     for name, style in _baseline_lines(baselines).items():
-        value = float(baselines[name]["mae"] or np.nan)
-        if value > ceiling:
-            axes.plot([], [], color=GREY, ls=style, lw=1.2, label=f"{name}: {value:.4g}, above the plot")
+        own = baselines[baselines["cell"] == name]
+        value, label = float(own["mae_median"].iloc[0]), f"{name} {_seconds(own)}"
+        if value > ceiling or value < low / 1.5:
+            axes.plot([], [], color=GREY, ls=style, lw=1.2, label=f"{label}: {value:.4g}, outside of the plot")
         else:
-            axes.axhline(value, color=GREY, ls=style, lw=1.2, label=name)
+            axes.axhline(value, color=GREY, ls=style, lw=1.2, label=label)
 
 
-def _baseline_lines(baselines: Scores) -> dict[str, str]:
-    lines = {model_name("naive"): "-"}
-    seasonal = [name for name in baselines if name.startswith(model_name("seasonal-naive"))]
-    if seasonal:
-        lines[min(seasonal, key=lambda name: baselines[name]["mae"] or np.inf)] = ":"
-    return lines
+def _baseline_lines(baselines: pd.DataFrame) -> dict[str, str]:
+    whole = baselines[baselines["mae_median"].notna()]
+    best = {} if not len(whole) else {str(whole.loc[whole["mae_median"].idxmin(), "cell"]): "--"}
+    usual = {model_name("naive"): "-", model_name("ridge"): ":"}
+    return {**{name: style for name, style in usual.items() if name in set(whole["cell"])}, **best}
 
 
 def _plain_log_ticks(axes: Axes) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.comparison.plan import Point, Record, Skipped, choose_learning_rate
-from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.comparison.baseline_runs import losses_of
+from qkan.forecasting.comparison.plan import Point, Record, choose_learning_rate, run_name
+from qkan.forecasting.comparison.significance import Verdict, verdict_of
+from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig, model_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.datasets import Series
-    from qkan.forecasting.evaluation.metrics import Scores
 
 REFERENCE = "lstm"
 _PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
@@ -22,60 +23,173 @@ _SPREAD_METRICS = ("mae", "mse", "r2", "mase", "scaled_mse", "median_mae", "cove
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
-    """Return one row per cell and size: size, chosen learning rate, median, minimum and maximum over seeds."""
+    """Return one row per cell and size: size, chosen learning rate, and errors.
+
+    With one fold they are median, minimum and maximum over seeds; with several the mean, minimum and maximum over the
+    folds of the medians over seeds.
+    """
     import pandas as pd
 
     return pd.DataFrame([_point_row(config, point, records) for point in points])
 
 
+def chosen_runs(config: CompareConfig, point: Point, records: list[Record]) -> list[list[Record]]:
+    """Return, fold by fold, the runs of a cell and size with the learning rate that the fold chose."""
+    found = []
+    for fold in range(1, config.folds + 1):
+        lr = choose_learning_rate(config, point, records, fold)
+        key = (fold, point.cell, point.hidden_size, lr)
+        found.append([r for r in records if (r["fold"], r["cell"], r["hidden_size"], r["lr"]) == key])
+    return found
+
+
 def _point_row(config: CompareConfig, point: Point, records: list[Record]) -> dict[str, Any]:
-    lr = choose_learning_rate(config, point, records)
-    own = [r for r in records if (r["cell"], r["hidden_size"], r["lr"]) == (point.cell, point.hidden_size, lr)]
+    folds = chosen_runs(config, point, records)
+    own = [record for fold in folds for record in fold]
     tried = LEARNING_RATES[: config.trials]
+    rates = [fold[0]["lr"] for fold in folds]
     row: dict[str, Any] = {
         "cell": point.cell,
         "budget": point.budget,
         "hidden_size": point.hidden_size,
         "parameters": point.parameters,
-        "lr": lr,
-        "lr_at_edge": lr in (min(tried), max(tried)),
-        "seeds": len(own),
+        "lr": rates[0] if len(set(rates)) == 1 else ", ".join(f"{lr:g}" for lr in rates),
+        "lr_at_edge": any(lr in (min(tried), max(tried)) for lr in rates),
+        "seeds": len(folds[0]),
         "diverged": sum(bool(r["diverged"]) for r in own),
-        "validation_loss": float(np.median([r["validation_loss"] for r in own])),
+        "validation_loss": _middle(folds, "validation_loss"),
         "seconds": float(np.median([r["seconds"] for r in own])),
+        "predict_seconds": float(np.median([r["predict_seconds"] for r in own])),
     }
     for metric in _SPREAD_METRICS:
         if f"test_{metric}" not in own[0]:  # of several series only
             continue
-        values = np.array([r[f"test_{metric}"] for r in own], dtype=float)
-        for name, statistic in (("median", np.median), ("min", np.min), ("max", np.max)):
-            row[f"{metric}_{name}"] = float(statistic(values))
+        values = [np.array([r[f"test_{metric}"] for r in fold], dtype=float) for fold in folds]
+        if len(folds) == 1:
+            row |= _spread(metric, values[0])
+        else:
+            row |= _spread(metric, np.array([np.median(fold) for fold in values]), np.mean)
     return row
 
 
-def main_table(points: pd.DataFrame, baselines: Scores) -> pd.DataFrame:
-    """Return one row per cell at its best size (lowest median validation error), then one per baseline.
+def _middle(folds: list[list[Record]], name: str) -> float:
+    """The mean over folds of the median over seeds."""
+    return float(np.mean([np.median([record[name] for record in fold]) for fold in folds]))
+
+
+def _spread(metric: str, values: np.ndarray, middle: Callable[[np.ndarray], Any] = np.median) -> dict[str, float]:
+    """The middle and the range of some values."""
+    return {
+        f"{metric}_{name}": float(statistic(values))
+        for name, statistic in (("median", middle), ("min", np.min), ("max", np.max))
+    }
+
+
+def baseline_table(config: CompareConfig, kept: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per baseline: ``cell`` is its name, the other columns are those of :func:`points_table`.
+
+    A baseline that a fold lacks is left out.
+    """
+    import pandas as pd
+
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for one in kept:
+        for row in one["rows"]:
+            rows.setdefault(row["model"], []).append(row)
+    found = []
+    for name, own in rows.items():
+        if len(own) < config.folds:
+            continue
+        parameters = own[-1]["parameters"]
+        table = {
+            "cell": name,
+            "parameters": np.nan if parameters is None else parameters,
+            "seconds": float(np.median([row["seconds"] for row in own])),
+            "predict_seconds": float(np.median([row["predict_seconds"] for row in own])),
+        }
+        for metric in _SPREAD_METRICS:
+            values = [row["scores"].get(metric) for row in own]
+            if any(metric in row["scores"] for row in own):
+                numbers = np.array([np.nan if value is None else value for value in values], dtype=float)
+                spread = _spread(metric, numbers, np.mean)
+                table |= spread if len(own) > 1 else {f"{metric}_median": spread[f"{metric}_median"]}
+        found.append(table)
+    return pd.DataFrame(found)
+
+
+def main_table(
+    config: CompareConfig, points: pd.DataFrame, simple: pd.DataFrame, records: list[Record], horizon: int
+) -> tuple[pd.DataFrame, str]:
+    """Return one row per cell at its best size (lowest validation error), then one per baseline, and a conclusion.
 
     ``parameters_change``, ``mae_change`` and ``mse_change`` are percent relative to the row of ``lstm``, if there.
+    ``verdict`` and ``p_value`` are those of the test of every cell against the baseline with the smallest test error.
+
+    Args:
+        config: What was compared.
+        points: From :func:`points_table`.
+        simple: From :func:`baseline_table`.
+        records: Of all runs; their losses lie in the folder of the comparison.
+        horizon: Steps to forecast.
     """
     import pandas as pd
 
     best = points.loc[points.groupby("cell", sort=False)["validation_loss"].idxmin()]
-    naive_rows = [
-        {
-            "cell": name,
-            "parameters": 0,
-            **{f"{metric}_median": scores[metric] for metric in _SPREAD_METRICS if metric in scores},
-        }
-        for name, scores in baselines.items()
-    ]
-    table = pd.concat([best, pd.DataFrame(naive_rows)], ignore_index=True)
+    rival = strongest(config, simple)
+    words, p_values = [], []
+    for _, row in best.iterrows():
+        point = Point(row["cell"], int(row["budget"]), int(row["hidden_size"]), int(row["parameters"]))
+        found = None if rival is None else _tested(config, chosen_runs(config, point, records), rival, horizon)
+        words.append("" if found is None else found.word)
+        p_values.append(np.nan if found is None else found.p_value)
+    table = pd.concat([best.assign(verdict=words, p_value=p_values), simple], ignore_index=True)
     reference = table[table["cell"] == REFERENCE]
     if len(reference):
         for name, column in (("parameters", "parameters"), ("mae", "mae_median"), ("mse", "mse_median")):
             table[f"{name}_change"] = 100 * (table[column] / reference[column].iloc[0] - 1)
-        table.loc[table["parameters"] == 0, "parameters_change"] = np.nan
-    return table
+        table.loc[~table["cell"].isin(best["cell"]), "parameters_change"] = np.nan
+    return table, "" if rival is None else _conclusion(table.head(len(best)), simple, rival)
+
+
+def strongest(config: CompareConfig, simple: pd.DataFrame) -> str | None:
+    """Return the baseline with the smallest test error of those that forecast every series; ``None`` without one."""
+    own = simple[simple["mae_median"].notna()].sort_values("mae_median", kind="stable")["cell"]
+    whole = [
+        name
+        for name in own
+        if all(losses_of(Path(config.out), fold, name) is not None for fold in range(1, config.folds + 1))
+    ]
+    return whole[0] if whole else None
+
+
+def _tested(config: CompareConfig, folds: list[list[Record]], rival: str, horizon: int) -> Verdict | None:
+    """Test a cell against a baseline; ``None`` if one of its runs diverged or its losses are not there any more."""
+    own, others = [], []
+    for fold, runs in enumerate(folds, start=1):
+        losses = [losses_of(Path(config.out), fold, run_name(record)) for record in runs]
+        other = losses_of(Path(config.out), fold, rival)
+        if other is None or any(one is None or len(one) != len(other) for one in losses):
+            return None
+        own.append(np.mean([one for one in losses if one is not None], axis=0))
+        others.append(other)
+    return verdict_of(own, others, horizon)
+
+
+def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str) -> str:
+    """Say which simple method would have done as well as the cell that validation chose."""
+    best = cells.loc[cells["validation_loss"].idxmin()]
+    name = model_name(best["cell"])
+    error = float(simple.set_index("cell").loc[rival, "mae_median"])
+    if not best["verdict"]:
+        return f"{name} could not be tested against {rival}, the best baseline."
+    change = f"{abs(100 * (best['mae_median'] / error - 1)):.1f} % {'below' if best['mae_median'] < error else 'above'}"
+    test = f"Diebold-Mariano, p = {best['p_value']:.2g}"
+    stands = f"the MAE of {name}, the cell with the smallest validation error, is {change} that of {rival}"
+    if best["verdict"] == "better":
+        return f"No simple method would have done as well: {stands}, the best baseline ({test})."
+    if best["verdict"] == "worse":
+        return f"{rival} would have done better: {stands} ({test})."
+    return f"{rival} would have done as well: {stands}, no more than chance ({test})."
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -97,16 +211,19 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         text = {
             "model": CELL_NAMES.get(row["cell"], row["cell"]),
             "hidden": optional(row, "hidden_size", ".0f"),
-            "parameters": f"{row['parameters']:,.0f}",
+            "parameters": optional(row, "parameters", ",.0f"),
             "MAE": spread(row, "mae"),
             "MSE": spread(row, "mse"),
             "R2": spread(row, "r2"),
             "MASE": spread(row, "mase"),
             "scaled MSE": spread(row, "scaled_mse"),
             **{title: spread(row, metric) for metric, title in _PANEL_TITLES.items() if f"{metric}_median" in table},
-            "lr": optional(row, "lr", "g") + ("*" if row.get("lr_at_edge") is True else ""),
-            "seconds": optional(row, "seconds", ".1f"),
+            "lr": _rate(row),
+            "training s": optional(row, "seconds", ".1f"),
+            "prediction s": optional(row, "predict_seconds", ".2f"),
         }
+        if "verdict" in table:
+            text["vs best baseline"] = _verdict_text(row)
         for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
             if f"{name}_change" in table:
                 change = optional(row, f"{name}_change", "+.1f")
@@ -115,63 +232,16 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-_PANEL_WORDS = (
-    "MAE, MSE and R2 are pooled over all series, MASE is the mean over the series that have one; median MAE is the "
-    "median over the series of their mean absolute errors. Coverage counts the test targets inside 90 % intervals "
-    "that are made alike for every row: split-conformal, per series and step, from the errors on the validation part. "
-    "Statistical baselines see the values up to each origin with parameters that were fitted on the training part.\n"
-)
+def _rate(row: Any) -> str:
+    """The learning rate of a row, or those of its folds, with a star at the edge of what was tried."""
+    rate = row.get("lr", np.nan)
+    if not isinstance(rate, str):
+        rate = "-" if np.isnan(rate) else f"{rate:g}"
+    return rate + ("*" if row.get("lr_at_edge") is True else "")
 
 
-def _circuit_options(config: CompareConfig) -> str:
-    """The options of the circuit cells, for the page that a comparison leaves."""
-    names = sorted(set().union(*(CELL_OPTIONS[cell] for cell in config.cells)))
-    shown = ", ".join(f"{name} {getattr(config, name)}" for name in names if getattr(config, name) is not None)
-    return (f"Options of the cells that have them: {shown}; " if shown else "") + f"gate bias {config.bias}."
-
-
-def _table(results: pd.DataFrame) -> str:
-    return readable(results).to_markdown(index=False, disable_numparse=True) + "\n"
-
-
-def comparison_page(
-    config: CompareConfig,
-    series: Series,
-    table: pd.DataFrame,
-    points: pd.DataFrame,
-    skipped: list[Skipped],
-    failures: Sequence[Mapping[str, Any]],
-    without_mase: int,
-) -> str:
-    """Return the text of ``comparison.md``."""
-    tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
-    lines = [
-        f"# Comparison on {series.name}\n",
-        f"Window {config.window}, horizon {config.horizon}, at most {config.epochs} epochs, "
-        f"split {' / '.join(f'{share:g}' for share in config.split)}. Test errors in original units"
-        f"{f' ({series.unit})' if series.unit else ''}: median (minimum to maximum) of {config.seeds} seeds. "
-        f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "
-        "validation error chose. "
-        "A star marks a choice at the edge of these rates. LSTM and GRU are PyTorch's and count both of their "
-        "bias vectors. Seconds are those of runs that shared the machine. The fronts of the plot describe test "
-        "errors and choose nothing.\n",
-        f"{_circuit_options(config)}\n",
-        *([_PANEL_WORDS] if len(series.ids) > 1 else []),
-        *(
-            [f"{without_mase} of {len(series.ids)} series have no MASE: their training part repeats itself.\n"]
-            if without_mase
-            else []
-        ),
-        "## Each cell at its best size (by validation error)\n",
-        _table(table),
-        "## All sizes\n",
-        _table(points),
-    ]
-    if skipped or failures:
-        lines.append("## Left out\n")
-        lines += [
-            f"- {CELL_NAMES[skip.cell]} at {skip.budget} parameters: its smallest model has {skip.smallest}."
-            for skip in skipped
-        ]
-    lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
-    return "\n".join(lines).rstrip() + "\n"
+def _verdict_text(row: Any) -> str:
+    word = row["verdict"]
+    if not isinstance(word, str) or not word:
+        return "-"
+    return word if np.isnan(row["p_value"]) else f"{word} (p = {row['p_value']:.2g})"

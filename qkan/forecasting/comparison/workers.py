@@ -5,24 +5,41 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qkan.forecasting.comparison.plan import FoldRun, Record
+from qkan.forecasting.comparison.significance import origin_losses
 from qkan.forecasting.config import CompareConfig, TrainConfig
 from qkan.forecasting.training.worker_processes import start_alone
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from qkan.datasets import ForecastData
 
 _TEST_METRICS = ("mae", "mse", "rmse", "r2", "mase", "scaled_mse")
 _MOST_DEFAULT_WORKERS = 8
-_data: ForecastData | None = None  # of this worker process; set once by `start`
+_folds: list[ForecastData] | None = None  # of this worker process; set once by `start`
 
 
-def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
-    """Train one model in memory and return its row of ``runs.csv``.
+class Outcome(NamedTuple):
+    """What a training run of a comparison gives.
+
+    Args:
+        record: Its row of ``runs.csv``.
+        losses: As of :func:`origin_losses`; ``None`` if it diverged.
+    """
+
+    record: Record
+    losses: np.ndarray | None
+
+
+def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> Outcome:
+    """Train one model in memory on the data of a fold, and score it on the test part.
 
     A run whose loss stops being finite counts as infinitely bad, whatever it was before.
     """
@@ -33,7 +50,8 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
 
     fitted = fit_forecaster(config, data)
     model, result = fitted.model, fitted.result
-    record: dict[str, Any] = {
+    record: Record = {
+        "fold": fold,
         "cell": config.cell,
         "hidden_size": config.hidden_size,
         "parameters": fitted.metrics()["parameters"],
@@ -50,44 +68,48 @@ def train_and_score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
             "r2": -math.inf,
             **dict.fromkeys(panel[1:], math.nan),
         }
-        return {**record, "validation_loss": math.inf, **{f"test_{name}": value for name, value in errors.items()}}
+        lost = {f"test_{name}": value for name, value in errors.items()}
+        return Outcome({**record, "predict_seconds": 0.0, "validation_loss": math.inf, **lost}, None)
+    begin = time.perf_counter()
     forecasts = forecast_windows(model, data)
+    record["predict_seconds"] = round(time.perf_counter() - begin, 3)
     found = forecast_metrics(data, forecasts)
     scores: dict[str, Any] = {name: found[name] for name in _TEST_METRICS}
     if panel:
         scores |= panel_scores(data, {"model": (forecast_windows(model, data, "validation"), forecasts)})["model"]
-    return {**record, "validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}
+    record |= {"validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}
+    return Outcome(record, origin_losses(data, forecasts))
 
 
-def start(data: ForecastData) -> None:
+def start(folds: list[ForecastData]) -> None:
     """Prepare a worker process: one thread, the data in memory, Ctrl-C left to the parent, no life after it."""
     import torch
 
-    global _data
+    global _folds
     start_alone()
     torch.set_num_threads(1)
-    _data = data
+    _folds = folds
 
 
-def work(config: TrainConfig) -> dict[str, Any]:
+def work(run: FoldRun) -> Outcome:
     """Do one run in a worker process that :func:`start` prepared."""
-    if _data is None:
+    if _folds is None:
         raise RuntimeError("this process was not prepared; call start() first")
-    return train_and_score(config, _data)
+    return train_and_score(run.config, _folds[run.fold - 1], run.fold)
 
 
 @contextmanager
-def trainer(config: CompareConfig, data: ForecastData) -> Iterator[Any]:
-    """Give a function that trains a list of runs, here or in worker processes, and yields records as they come."""
+def trainer(config: CompareConfig, folds: list[ForecastData]) -> Iterator[Callable[[list[FoldRun]], Iterator[Outcome]]]:
+    """Give a function that trains a list of runs, here or in worker processes, and yields outcomes as they come."""
     processes = processes_of(config)
     if processes == 1:
         from qkan.forecasting.training.process_state import one_thread
 
         with one_thread():
-            yield lambda runs: (train_and_score(run, data) for run in runs)
+            yield lambda runs: (train_and_score(run.config, folds[run.fold - 1], run.fold) for run in runs)
         return
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start, initargs=(data,))
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start, initargs=(folds,))
     try:
         yield lambda runs: (done.result() for done in as_completed([pool.submit(work, run) for run in runs]))
     except BaseException:

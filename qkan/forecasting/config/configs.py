@@ -43,10 +43,11 @@ def _documented(config: type[_Config]) -> type[_Config]:
 class DataAndTrainingOptions:
     """The options that one training run and a comparison share; :data:`OPTIONS` says what each means and allows.
 
-    Losses are those of scaled values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile, the
-    forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the choice of
-    :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the validation loss while
-    the rate is high, so a small ``patience`` stops before the rate comes down. No ``series`` named keeps all of them.
+    Losses are those of scaled values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile,
+    the forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the
+    choice of :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the
+    validation loss while the rate is high, so by default (``patience`` of ``None``) training goes to the end of the
+    cycle and takes the best epoch. No ``series`` named keeps all of them.
 
     Raises:
         ValueError: a value is out of its range or of the wrong type.
@@ -56,6 +57,7 @@ class DataAndTrainingOptions:
     protocol: str | None = None
     time_col: str | None = None
     time_format: str | None = None
+    time_zone: str | None = None
     sep: str | None = None
     decimal: str | None = None
     encoding: str | None = None
@@ -64,6 +66,9 @@ class DataAndTrainingOptions:
     series: tuple[str, ...] = ()
     past_cols: tuple[str, ...] = ()
     future_cols: tuple[str, ...] = ()
+    static_cols: tuple[str, ...] = ()
+    category_cols: tuple[str, ...] = ()
+    category_sizes: tuple[int, ...] = ()
     calendar: tuple[str, ...] = ()
     missing: str = "refuse"
     freq: str | None = None
@@ -83,7 +88,7 @@ class DataAndTrainingOptions:
     level: str = "auto"
     skip: int = 2
     season_encoding: str = "circuit"
-    season_terms: int = 5
+    season_terms: int = 6
     seasonal_lags: bool = False
     per_series: bool | int = False
     decoder: str = "steps"
@@ -97,7 +102,7 @@ class DataAndTrainingOptions:
     levels: tuple[float, ...] = ()
     epochs: int = 30
     batch_size: int | None = None
-    patience: int = 20
+    patience: int | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -167,10 +172,11 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: future covariates, calendar features, with ``per_series`` the
-        number of the series, and one phase a season."""
+        """Input channels that are known in advance: covariates, calendar features, categories, with ``per_series`` the
+        number of the series, one phase a season."""
+        covariates = len(self.future_cols) + len(self.static_cols) + len(self.category_cols)
         calendar = sum(CALENDAR[name] for name in self.calendar)
-        return len(self.future_cols) + calendar + bool(self.per_series) + len(self.seasons)
+        return covariates + calendar + bool(self.per_series) + len(self.seasons)
 
     @property
     def channels(self) -> int:
@@ -277,8 +283,8 @@ class CompareConfig(DataAndTrainingOptions):
 
     Options of one cell only (``reps``, ``ansatz``, ...) go to the cells that have them. Learning rates are the first
     ``trials`` of :data:`LEARNING_RATES`, tried with the first ``tuning_seeds`` of the ``seeds``; the median validation
-    error chooses. A cell takes the largest hidden size that fits each of ``budget_params``. Every worker has one
-    thread, and the results do not depend on their number.
+    error chooses, in each of the ``folds`` by itself. A cell takes the largest hidden size that fits each of
+    ``budget_params``. Every worker has one thread, and the results do not depend on their number.
 
     Raises:
         ValueError: a value is out of its range.
@@ -290,6 +296,7 @@ class CompareConfig(DataAndTrainingOptions):
     tuning_seeds: int = 1
     trials: int = 3
     budget_params: tuple[int, ...] = (100, 200, 400)
+    folds: int = 1
     baselines: tuple[str, ...] = ()
     workers: int | None = None
 
@@ -297,6 +304,11 @@ class CompareConfig(DataAndTrainingOptions):
         super().__post_init__()
         if self.tuning_seeds > self.seeds:
             raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
+        if self.folds > 1 and self.protocol is not None:
+            raise ValueError(
+                f"folds={self.folds} cut the data anew, but protocol={self.protocol!r} says where its parts end; "
+                "leave out one of them"
+            )
         if self.split[1] == 0:
             raise ValueError(
                 f"a comparison tunes on the validation part, which split={self.split} leaves empty; give it a share"

@@ -62,14 +62,23 @@ class Several(Kind):
         noun, example: What a value is, and a list of them as it is typed, for the command line.
         item_name: What a value is called in the messages of its own kind; ``{name}`` is the option.
         least: The fewest there may be.
+        twins: Whether values may be equal.
     """
 
     def __init__(
-        self, item: Kind, what: str, noun: str, example: str = "", *, item_name: str = "{name}", least: int = 0
+        self,
+        item: Kind,
+        what: str,
+        noun: str,
+        example: str = "",
+        *,
+        item_name: str = "{name}",
+        least: int = 0,
+        twins: bool = False,
     ) -> None:
         self.item, self.noun, self.example, self.item_name = item, noun, example, item_name
         super().__init__(
-            lambda values: isinstance(values, tuple) and len(values) >= least and not _has_twins(values),
+            lambda values: isinstance(values, tuple) and len(values) >= least and (twins or not _has_twins(values)),
             f"be a list of {what}",
         )
 
@@ -96,6 +105,13 @@ def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        return (_is(int, value) or _is(float, value)) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def _has_twins(values: tuple[object, ...]) -> bool:
     """Tell whether a value comes twice; values of a damaged file may have no hash."""
     return any(value in values[:place] for place, value in enumerate(values))
@@ -115,7 +131,7 @@ TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-em
 CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )
-NUMBER = Kind(lambda value: (_is(int, value) or _is(float, value)) and math.isfinite(value), "be a finite number")
+NUMBER = Kind(lambda value: _is_number(value), "be a finite number that float64 holds")
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
 LEVEL = AllOf(NUMBER, Kind(lambda value: 0 < value < 100, "lie between 0 and 100 %, both excluded (90 is 5 % to 95 %)"))
 DEVICE = AllOf(TEXT, Kind(_DEVICE.fullmatch, "be 'auto', 'cpu', 'cuda' or 'cuda:N'"))

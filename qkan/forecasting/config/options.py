@@ -120,12 +120,14 @@ class Option:
         kind: What values it allows.
         optional: Whether ``None`` is allowed too.
         flags: Further names on the command line.
+        computed: Whether it follows from the data, and is not asked for.
     """
 
     help: str
     kind: Kind
     optional: bool = False
     flags: tuple[str, ...] = ()
+    computed: bool = False
 
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
@@ -180,6 +182,12 @@ OPTIONS: dict[str, Option] = {
         TEXT,
         True,
     ),
+    "time_zone": Option(
+        "Zone of times that name none, such as Europe/Rome: an hour that comes twice when clocks are put back is told "
+        "apart by its order.",
+        TEXT,
+        True,
+    ),
     "sep": Option(
         "What stands between the columns of a CSV file, such as ';' or tab.  [default: found]", CHARACTER, True
     ),
@@ -205,6 +213,15 @@ OPTIONS: dict[str, Option] = {
         "value.",
         COLUMNS,
     ),
+    "static_cols": Option("Columns with one value for every series, numbers or names, separated by commas.", COLUMNS),
+    "category_cols": Option(
+        "Columns of names that may change with time and are known in advance, separated by commas; one that never "
+        "changes in a series stays as it is.",
+        COLUMNS,
+    ),
+    "category_sizes": Option(
+        "How many names every category has.", Several(Whole(1, 100_000), "sizes", "size", twins=True), computed=True
+    ),
     "calendar": Option(
         f"Features of the time, known in advance, separated by commas: {', '.join(CALENDAR)}.", _FEATURES
     ),
@@ -226,7 +243,9 @@ OPTIONS: dict[str, Option] = {
     "latent_features": Option("Width of the bottleneck (hqkan, lowrank, gr-kan).", Whole(1, 1024)),
     "preact_trainable": Option("Train a weight and a bias for each reading of the input (qkan, hqkan).", FLAG),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]", TEXT, True
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+        Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
+        True,
     ),
     "group": Option(
         "Circuits: edge (one per edge, as published), input (one per input), or how many are shared (qkan).", GROUP
@@ -297,7 +316,11 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
-    "patience": Option("Stop after this many epochs without a lower validation loss.", Whole(1, 100_000)),
+    "patience": Option(
+        "Stop after this many epochs without a lower validation loss.  [default: train all epochs, take the best]",
+        Whole(1, 100_000),
+        True,
+    ),
     "seed": Option("Seed of the initial weights and of the order of the windows.", Whole(0, 2**32 - 1)),
     "precision": Option(
         "What training computes in; bf16-mixed and 16-mixed keep weights in 32 bits, 16-mixed needs CUDA.",
@@ -313,6 +336,11 @@ OPTIONS: dict[str, Option] = {
     "seeds": Option("Training runs of every cell and size, with seeds 0, 1, ...", Whole(1, 100)),
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
+    "folds": Option(
+        "Origins to judge by: the training part grows from fold to fold, each is tuned on a validation part of its own "
+        "and tested on what comes next.",
+        Whole(1, 100),
+    ),
     "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES

@@ -49,6 +49,7 @@ def load_series_of(
         frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
         time_col=config.time_col,
         time_format=config.time_format,
+        time_zone=config.time_zone,
         sep=config.sep,
         decimal=config.decimal,
         encoding=config.encoding,
@@ -56,6 +57,8 @@ def load_series_of(
         id_col=config.id_col,
         past_cols=config.past_cols,
         future_cols=config.future_cols,
+        static_cols=config.static_cols,
+        category_cols=config.category_cols,
         missing=config.missing,
         series=config.series,
     )
@@ -77,29 +80,35 @@ def split_of(config: DataAndTrainingOptions, series: Series) -> Split:
     return SplitFractions(*config.split) if series.borders is None else FixedBorders(*series.borders)
 
 
-def default_sizes(series: Series, split: Split) -> tuple[int, int] | None:
+def default_sizes(
+    series: Series, split: Split, asked: str | Sequence[int], otherwise: tuple[int, int]
+) -> tuple[int, int]:
     """Return the window and the horizon that the season of a series suggests: two of the shortest season, and one.
 
-    Both are smaller where a series of median length does not hold them. ``None`` for a series without a season, or with
-    one of more than 48 steps, which would take long to train.
+    Without a season, or with one of more than 48 steps, which would take long to train, they are ``otherwise``. Both
+    are smaller where a series of median length does not hold them. The season is that of :func:`seasons_of`: one that
+    nobody declared is found on the training part. One that is declared counts also where it does not fit in twice.
     """
-    if not series.season or series.season[0] > _LONGEST_SEASON:
-        return None
-    season, length = series.season[0], int(np.median(series.lengths))
+    from qkan.datasets import seasons_of
+
+    seasons = seasons_of(series, split, asked) or (series.season if asked == "auto" else ())
+    window, horizon = otherwise
+    if seasons and seasons[0] <= _LONGEST_SEASON:
+        window, horizon = 2 * seasons[0], seasons[0]
+    length = int(np.median(series.lengths))
     train, end = split.boundaries(length)
     parts = [end - train] * split.has_validation + [length - end] * split.has_test
-    horizon = max(1, min(season, train // 3, *parts))
-    return max(1, min(2 * season, (train - horizon) // 2)), horizon
+    horizon = max(1, min(horizon, train // 3, *parts))
+    return max(1, min(window, (train - horizon) // 2)), horizon
 
 
 def sized(config: _Config, series: Series, given: Mapping[str, int | None], split: Split | None = None) -> _Config:
     """Return the options with the window and horizon that were given, or those of :func:`default_sizes`.
 
-    Without a season they stay as they are.
+    Without a season they stay as they are, as far as the series holds them.
     """
     split = split_of(config, series) if split is None else split
-    found = None if config.season == "none" else default_sizes(series, split)
-    window, horizon = found or (config.window, config.horizon)
+    window, horizon = default_sizes(series, split, config.season, (config.window, config.horizon))
     if series.borders is not None:
         window, horizon = _sizes_of_protocol(series, window)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
@@ -201,10 +210,17 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with what ``data``, cut by them, turned out to have, seasons and with ``per_series`` so many
-    series, and with what these decide."""
-    own = len(data.ids) if config.per_series else False
-    config = replace(config, season=data.seasons or "none", per_series=own)
+    """Return the options with the seasons, the categories and (``per_series``) the number of series that ``data``, cut
+    by them, turned out to have."""
+    series, sizes = data.series, tuple(len(names) for names in data.scaler.categories.values())
+    config = replace(
+        config,
+        season=data.seasons or "none",
+        static_cols=series.static,  # those of names are categories
+        category_cols=series.categories,
+        category_sizes=sizes,
+        per_series=len(data.ids) if config.per_series else False,
+    )
     return config.decided() if isinstance(config, TrainConfig) else config
 
 

@@ -28,7 +28,7 @@ def _qkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         reps=config.reps,
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
-        base_activation=config.base_activation,
+        base_activation=None if config.base_activation == "none" else config.base_activation,
         group=None if config.group == "edge" else config.group,
         # Gates that share a circuit would be equal without weights of their own.
         postact_weight_trainable=config.group != "edge",
@@ -44,7 +44,7 @@ def _hqkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         reps=config.reps,
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
-        base_activation=config.base_activation,
+        base_activation=None if config.base_activation == "none" else config.base_activation,
     )
 
 
@@ -136,6 +136,7 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         level=config.level,
         gate=config.gate and config.level != "none",
         skip=config.skip,
+        category_sizes=config.category_sizes,
         seasons=config.seasons,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,

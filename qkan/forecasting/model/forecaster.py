@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from qkan.forecasting.config import context_steps
 from qkan.forecasting.model.orders import Order, padded
 from qkan.forecasting.model.parts import (
+    CategoryFeatures,
     Level,
     PeriodSkip,
     SeasonFeatures,
     Skip,
     Smoothing,
+    category_channels,
     entry,
     season_channels,
 )
@@ -31,8 +33,9 @@ class Surroundings(NamedTuple):
 
     Attributes:
         window: Steps that the cell and the skip read; the inputs may begin earlier, for seasonal lags.
-        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, the number of
-            the series (if they have parts of their own) and one phase a season.
+        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, one code a category,
+            the number of the series (if they have parts of their own) and one phase a season.
+        category_sizes: How many names every category has.
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none. In order of periods, any rank is the whole map.
         seasons: Lengths of the seasons, in steps.
@@ -49,11 +52,12 @@ class Surroundings(NamedTuple):
 
     window: int
     futr_exog_channels: int = 0
+    category_sizes: tuple[int, ...] = ()
     level: str = "none"
     skip: int = 0
     seasons: tuple[int, ...] = ()
     season_encoding: str = "circuit"
-    season_terms: int = 5
+    season_terms: int = 6
     seasonal_lags: bool = False
     series: int = 0
     decoder: str = "last"
@@ -80,8 +84,9 @@ class Surroundings(NamedTuple):
         features = season_channels(self.seasons, self.season_encoding, self.season_terms)
         lags = len(self.seasons) if self.seasonal_lags else 0
         position = self.decodes_steps(horizon) and self.order != "segments"
-        own = self.futr_exog_channels - len(self.seasons) - bool(self.series)
-        return own + features + lags + position
+        others = self.futr_exog_channels - len(self.seasons) - len(self.category_sizes) - bool(self.series)
+        names = category_channels(self.category_sizes)
+        return others + names + features + lags + position
 
     def read_channels(self, past: int, horizon: int) -> int:
         """Return how many numbers a cell reads a step, with ``past`` channels that are not known in advance."""
@@ -131,6 +136,7 @@ class RecurrentForecaster(nn.Module):
         self.own = PerSeries(around.series, around.seasons, around.season_terms) if around.series else None
         one_step = torch.tensor([2 * math.pi / season for season in around.seasons])
         self.register_buffer("one_step", one_step, persistent=False)
+        self.categories = CategoryFeatures(around.category_sizes) if around.category_sizes else None
         self.smoothing: Smoothing | None = None
         self.skip: Skip | PeriodSkip | None = None
         if around.skip and around.order == "periods":
@@ -278,10 +284,17 @@ class RecurrentForecaster(nn.Module):
         return Level.of(values, self.around.level)
 
     def _encoded(self, channels: Tensor) -> Tensor:
-        """Channels (B, steps, n) without numbers, with features of the season in place of the phases at their end."""
-        phases = channels.shape[2] - len(self.around.seasons)
-        others = channels[..., : phases - bool(self.around.series)]
-        return others if self.season is None else torch.cat([others, self.season(channels[..., phases:])], dim=2)
+        """Channels (B, steps, n) with features in place of the codes of categories and the phases, which come last, and
+        without the number of the series between them."""
+        end, encoded = channels.shape[-1] - len(self.around.seasons), []
+        if self.season is not None:
+            encoded.append(self.season(channels[..., end:]))
+        end -= bool(self.around.series)
+        if self.categories is not None:
+            begin = end - len(self.around.category_sizes)
+            encoded.insert(0, self.categories(channels[..., begin:end]))
+            end = begin
+        return torch.cat([channels[..., :end], *encoded], dim=2)
 
     def _cycle_of_window(self, ahead: Tensor) -> Tensor:
         """The table of the cycle at every step of the window: (B, window)."""

@@ -209,3 +209,36 @@ class SeasonFeatures(nn.Module):
 def entry(table: Tensor, season: int, phases: Tensor) -> Tensor:
     """The numbers of a table (season,) at phase angles of any shape."""
     return table[(phases * (season / (2 * math.pi))).round().long() % season]
+
+
+CATEGORY_WIDTH = 3
+"""Numbers that stand for a name of a category with more names than that."""
+
+
+def category_channels(sizes: Sequence[int]) -> int:
+    """Return the channels of :class:`CategoryFeatures`."""
+    return sum(min(size, CATEGORY_WIDTH) for size in sizes)
+
+
+class CategoryFeatures(nn.Module):
+    """Channels of the codes of categories.
+
+    Args:
+        sizes: How many names every category has.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+        self.tables = nn.ParameterList()
+        for size in self.sizes:
+            width = min(size, CATEGORY_WIDTH)
+            self.tables.append(nn.Parameter(torch.eye(size) if size == width else torch.randn(size, width)))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes 0, 1, ..., (..., categories), to features (..., channels)."""
+        found = []
+        for place, table in enumerate(self.tables):
+            names = torch.arange(len(table), device=codes.device, dtype=codes.dtype)
+            found.append((codes[..., place, None] == names).to(table.dtype) @ table)
+        return torch.cat(found, dim=-1)

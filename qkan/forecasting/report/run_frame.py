@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.config import FRAME, without_effect
+from qkan.forecasting.config import FRAME, OPTIONS, without_effect
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
@@ -104,7 +104,7 @@ def _applies(config: TrainConfig, name: str) -> bool:
         return config.horizon > 1
     if name in ("devices", "num_nodes", "shards"):
         return config.processes > 1 or config.shards > 1
-    return name != "patience" or config.split[1] > 0
+    return name != "patience" or (config.patience is not None and config.split[1] > 0)
 
 
 def _shared(name: str, value: Any) -> Any:
@@ -118,7 +118,7 @@ def training_command(run: Run) -> str:
     for option in fields(run.config):
         value = _shared(option.name, getattr(run.config, option.name))
         flag = option.name.replace("_", "-")
-        if value == option.default:
+        if value == option.default or OPTIONS[option.name].computed:
             continue
         on_or_off = isinstance(value, bool) or option.name == "per_series"  # how many series is what the data say
         words += [f"--{flag}" if value else f"--no-{flag}"] if on_or_off else [f"--{flag}", _as_word(value)]

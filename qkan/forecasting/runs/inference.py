@@ -253,7 +253,7 @@ def predict(
     Returns:
         Columns ``unique_id``, ``ds``, the model's name (original units) and for every level ``NAME-lo-LEVEL`` and
         ``NAME-hi-LEVEL``; ids and times as the data writes them, series in its order. Intervals of steps beyond the
-        trained horizon would ignore the uncertainty of the steps before, so they are NaN.
+        trained horizon would ignore the uncertainty of the steps before, so they are NaN, as a `DataNotice` says.
 
     Raises:
         DataError: the data cannot be used, a series is shorter than the window, future covariates are missing, or a
@@ -294,6 +294,7 @@ def forecast(
     steps = config.horizon if horizon is None else horizon
     own, others = chosen_levels(config, level, conformal)
     columns = interval_columns(config, own)
+    _say_where_intervals_end(steps, config.trained_horizon if own else config.horizon if others else steps)
     why = f"shorter than the {config.context} steps that the model reads"
     series, _ = long_enough(series, series.lengths < config.context, why)
     scaler = scaler_for(run, series, new_series, last=config.context)
@@ -326,6 +327,17 @@ def forecast(
         return table
     known = np.repeat(np.array(known_ids(run, series), dtype=object), steps)
     return with_conformal(run.path, run.validation, table, others, known)
+
+
+def _say_where_intervals_end(steps: int, last: int) -> None:
+    """Say it where the steps after ``last`` have no intervals."""
+    from qkan.datasets import notice
+
+    if steps > last:
+        notice(
+            f"intervals end with step {last} of {steps}: later steps go on from forecasts that were fed back, whose "
+            f"errors nobody measured; for intervals of all, train with horizon={steps}"
+        )
 
 
 def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:

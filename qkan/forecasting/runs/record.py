@@ -69,6 +69,20 @@ def check_format(path: Path, content: dict[str, Any]) -> None:
     check_version(path, found, FORMAT_VERSION)
 
 
+def _describes_data(data: dict[str, Any]) -> bool:
+    """Whether what is known of the data of a run is there, and of the types that its readers take for granted."""
+    from qkan.datasets import step_size
+
+    frequency, step = data.get("frequency", 0), data.get("step")
+    if not isinstance(data.get("fingerprint"), str) or not isinstance(frequency, str | None):
+        return False
+    try:
+        step_size(frequency)
+    except ValueError:
+        return False
+    return step is None or (isinstance(step, int) and not isinstance(step, bool))
+
+
 def parse_record(source: Path, record: dict[str, Any], again: str = "train again") -> tuple[TrainConfig, Scaler]:
     """Return options and scaler of what :func:`run_record` described.
 
@@ -85,7 +99,7 @@ def parse_record(source: Path, record: dict[str, Any], again: str = "train again
     wanted = {"format_version", "config", "data", "scaler", "sha256"}
     if set(record) != wanted or not all(isinstance(record[key], dict) for key in ("config", "data", "scaler")):
         raise RunError(f"{source} must hold exactly {sorted(wanted)}, got {sorted(record)}; {again}")
-    if not isinstance(record["data"].get("fingerprint"), str) or "frequency" not in record["data"]:
+    if not _describes_data(record["data"]):
         raise RunError(f"{source} lacks fingerprint or frequency of its data; restore the file or {again}")
     try:
         return TrainConfig.from_dict(record["config"]), Scaler.from_dict(record["scaler"])

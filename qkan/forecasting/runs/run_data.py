@@ -153,7 +153,8 @@ def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last
     else:
         ends, begins = lengths, np.maximum(lengths - last, 0)
     scaler = fit_scaler(series, ends, known.kind, begins).of_unknown()
-    return scaler.with_numbers_of(known) if _has_step_of(run, series) else scaler
+    scaler = scaler.with_numbers_of(known) if _has_step_of(run, series) else scaler
+    return scaler.shared_with(known, series.static)
 
 
 def known_ids(run: Trained, series: Series) -> list[str | None]:

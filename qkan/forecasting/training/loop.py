@@ -127,7 +127,7 @@ def fit(
     watched = "train_loss" if validation_loader is None else "val_loss"
     recorder = _Recorder(module, watched, checkpoint, progress)
     callbacks: list[Callback] = [recorder]  # Lightning calls it last
-    if validation_loader is not None:
+    if validation_loader is not None and config.patience is not None:
         stopper = EarlyStopping(
             watched, min_delta=0.0, patience=config.patience, check_on_train_epoch_end=True, verbose=False
         )

@@ -17,7 +17,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-from qkan._util.signals import children_leave_signals, leave_to_parent
+from qkan._util.signals import ENDING, Terminated, children_leave_signals, leave_to_parent
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
     one, before it could say how to go on.
     """
     launcher = trainer.strategy.launcher
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in ENDING}
     left = leave_to_parent()
     try:
         with children_leave_signals():
@@ -81,7 +81,8 @@ def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
         raise
     finally:
         if left and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def leave_signals(trainer: pl.Trainer) -> None:
@@ -103,8 +104,10 @@ def keyboard_interrupts_pass() -> Iterator[None]:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            cause = type(error.__context__)  # SIGTERM on the command line is another one than Ctrl-C
-            raise cause("training was interrupted; resume it from its last checkpoint") from error
+            said = "training was interrupted; resume it from its last checkpoint"
+            if isinstance(error.__context__, Terminated):  # on the command line another one than Ctrl-C
+                raise Terminated(said, error.__context__.number) from error
+            raise KeyboardInterrupt(said) from error
         raise
     finally:
         if in_main_thread:

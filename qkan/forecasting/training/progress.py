@@ -23,7 +23,10 @@ class Progress(Protocol):
 
 
 class CompareProgress(Protocol):
-    """Watches a comparison, whose unit is one training run."""
+    """Watches a comparison: its baselines, and then its training runs."""
+
+    def baseline(self, name: str, done: int, total: int) -> None:
+        """A baseline has fitted so many of its series, or tried so many of its settings."""
 
     def start(self, runs: int, done: int = 0) -> None:
         """The comparison begins: ``runs`` trainings, of which ``done`` are on disk already."""
@@ -53,6 +56,9 @@ class Silent:
 
 class SilentCompare:
     """Reports nothing: the default watcher of a comparison."""
+
+    def baseline(self, name: str, done: int, total: int) -> None:
+        """Do nothing."""
 
     def start(self, runs: int, done: int = 0) -> None:
         """Do nothing."""

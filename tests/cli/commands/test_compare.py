@@ -28,8 +28,10 @@ def output(folder: Path) -> str:
 
 
 def test_plan_names_the_budget(output: str) -> None:
-    assert "sizes      at most 30, 60 parameters" in output
-    assert "each       learning rates 0.01 with seed 0, then 1 more seed with the best" in output
+    assert "sizes          at most 30, 60 parameters" in output
+    assert "baselines      Naive, Drift, SeasonalNaive, SeasonalMean, Ridge" in output
+    assert "each of them   1 setting by the validation error, or forms by AIC" in output
+    assert "each           learning rates 0.01 with seed 0, then 1 more seed with the best" in output
 
 
 def test_every_run_is_counted(output: str) -> None:
@@ -50,7 +52,7 @@ def test_table_has_parameters_errors_and_change_against_lstm(output: str, folder
     assert rows["low-rank LSTM"].split()[2] == str(int(table.loc["lowrank", "parameters"]))
     assert f"{table.loc['lowrank', 'mae_median']:.4g} (" in rows["low-rank LSTM"]
     assert f"{table.loc['lowrank', 'mae_change']:+.1f} %" in rows["low-rank LSTM"]
-    assert rows["LSTM"].count("+0.0 %") == 3
+    assert rows["LSTM"].count("+0.0 %") == 2
 
 
 def test_files_are_named(output: str, folder: Path) -> None:
@@ -117,3 +119,27 @@ def test_another_comparison_is_not_replaced_unasked(output: str, folder: Path, q
     done = qkan(*SMALL, "--cells", "lstm", "--budget-params", "30,60", "--out", folder)
     assert done.exit_code == 2
     assert "--overwrite to start anew" in done.stderr
+
+
+def test_the_best_simple_method_is_named(output: str, folder: Path) -> None:
+    assert "vs best baseline" in output
+    (line,) = [line for line in output.splitlines() if "Diebold-Mariano" in line]
+    assert line.startswith("Ridge would have done better: the MAE of ")
+    assert line in (folder / "comparison.md").read_text()
+
+
+def test_a_package_that_is_missing_is_one_sentence(tmp_path: Path, qkan, monkeypatch) -> None:
+    from qkan.forecasting.baselines import registry
+
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    done = qkan(*SMALL, "--baselines", "lightgbm", "--out", tmp_path / "c")
+    assert done.exit_code == 2
+    install = "pip install 'qkan-seq[baselines]'"
+    assert done.stderr.splitlines()[-1].endswith(f"needs lightgbm, which is not installed: {install}")
+    assert not (tmp_path / "c").exists()
+
+
+def test_more_folds_than_the_data_hold_are_one_sentence(tmp_path: Path, qkan) -> None:
+    done = qkan(*SMALL, "--folds", "90", "--horizon", "5", "--out", tmp_path / "c")
+    assert done.exit_code == 2
+    assert "fewer than --horizon 5; use fewer folds or a smaller horizon" in done.stderr.splitlines()[-1]

@@ -171,7 +171,7 @@ def test_forecaster_takes_the_season_and_other_horizons():
     whole = frame[frame["unique_id"] != "short"]
     table = fitted.cross_validate(whole, h=5, n_windows=2)
     assert table.groupby(["unique_id", "cutoff"]).size().tolist() == [5] * 4
-    with pytest.raises(ValueError, match="horizon must be an integer between 1 and 10000, got 0"):
+    with pytest.raises(ValueError, match="h must be an integer between 1 and 10000, got 0"):
         fitted.predict(h=0)
 
 

@@ -10,6 +10,8 @@ from qkan.datasets import DataError, DataNotice, read_series, series_from_frame
 from qkan.datasets.read.frequency import ROW_ORDER
 
 HOURS = pd.date_range("2024-01-01", periods=12, freq="h")
+SUMMER = pd.date_range("2024-10-26 20:00", periods=12, freq="h", tz="UTC").tz_convert("Europe/Rome")
+SPRING = pd.date_range("2024-03-30 20:00", periods=12, freq="h", tz="UTC").tz_convert("Europe/Rome")
 
 
 def table(times=HOURS, name="ds", **columns):
@@ -41,6 +43,15 @@ REFUSED = {
     "half hours as numbers": (table(np.arange(12) / 2), {}, ["rows"]),
     "true and false": (table([True, False] * 6), {}, ["rows"]),
     "series without ids": (pd.concat([table(shop="a"), table(shop="b")]), {}, ["id"]),
+    "an hour that comes twice": (
+        table(SUMMER.tz_localize(None)),
+        {},
+        [
+            "id",
+            "zone",
+        ],
+    ),
+    "an hour that is skipped": (table(SPRING.tz_localize(None)), {}, ["missing", "rows", "zone"]),
     "several numbers": (table(z=1.0).rename(columns={"y": "x"}), {}, ["target"]),
     "text for numbers": (table().astype({"y": str}).replace("5.0", "5,5"), {}, []),
 }
@@ -51,6 +62,7 @@ ADVICE = {  # what a sentence says, and what it asks for
     "format": (r"time_format='%d/%m/%Y' or the like", {}),
     "column": (r"choose one with time_col='from'", {"time_col": "from"}),
     "id": (r"name the column that tells series apart with id_col", {"id_col": "shop"}),
+    "zone": (r"if clocks change there, say the zone with time_zone='Europe/Rome'", {"time_zone": "Europe/Rome"}),
     "target": (r"choose one with target_col", {"target_col": "x"}),
 }
 
@@ -66,6 +78,8 @@ def test_advice_works(case):
     given = [name for name, (says, _) in ADVICE.items() if re.search(says, str(refused.value))]
     assert set(given) == set(wanted), refused.value
     for name in given:
+        if name == "id" and "shop" not in frame:
+            continue  # there are no several series
         mended = {**options, **ADVICE[name][1]}
         if name == "rows":
             mended.pop("frequency", None)

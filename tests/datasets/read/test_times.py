@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError, DataNotice, series_from_frame
+from qkan.datasets.windows import season_phases
 
 DAYS = pd.date_range("2024-01-01", periods=20, freq="D")
 
@@ -128,6 +129,13 @@ def months(start, count, step=1):
     return pd.DatetimeIndex([pd.Timestamp(start) + pd.DateOffset(months=step * place) for place in range(count)])
 
 
+def days_of_month(*days):
+    months = pd.period_range("2023-01", periods=8, freq="M")
+    return pd.DatetimeIndex(
+        [month.start_time.replace(day=min(day, month.days_in_month)) for month in months for day in days]
+    )
+
+
 @pytest.mark.parametrize(
     ("times", "alias"),
     [
@@ -140,6 +148,16 @@ def months(start, count, step=1):
         (pd.date_range("2024-01-30", periods=9, freq=pd.DateOffset(months=1)), "1mo"),  # the 29th from February on
         (pd.date_range("2024-01-01", periods=14, freq="SMS"), "SMS-15"),
         (pd.date_range("2024-01-10", periods=14, freq="SME-10"), "SME-10"),
+        (days_of_month(5, 20), "5,20/mo"),
+        (days_of_month(15, 30), "15,30/mo"),  # the last of February
+        (days_of_month(1, 11, 21), "1,11,21/mo"),
+        (pd.date_range("2024-01-01", periods=14, freq="BME"), "BME"),
+        (pd.date_range("2024-01-01", periods=14, freq="BQE"), "BQE-DEC"),
+        (pd.date_range("2024-01-01", periods=14, freq="QE"), "QE-DEC"),
+        (pd.date_range("2024-01-01", periods=14, freq="LWOM-FRI"), "LWOM-FRI"),
+        (pd.date_range("2024-01-01", periods=14, freq="28D"), "28D"),
+        (pd.bdate_range("2024-01-01", periods=30, freq="C", weekmask="1111110"), "Mon,Tue,Wed,Thu,Fri,Sat/w"),
+        (pd.bdate_range("2024-01-01 06:30", periods=14, freq="C", weekmask="1001000"), "Mon,Thu/w"),
     ],
 )
 def test_calendars_of_billing_are_regular_and_go_on(times, alias):
@@ -147,7 +165,24 @@ def test_calendars_of_billing_are_regular_and_go_on(times, alias):
     assert series.frequency == alias
     assert coming(series).tolist() == times[-2:].tolist()
     assert series_from_frame(table(times[:-2]), frequency=alias).frequency == alias
-    assert series.season == ((4,) if alias == "3mo" else ())  # of fewer than two years
+    season = {"3mo": (4,), "QE-DEC": (4,), "BQE-DEC": (4,), "Mon,Tue,Wed,Thu,Fri,Sat/w": (6,), "Mon,Thu/w": (2,)}
+    assert series.season == season.get(alias, ())  # of fewer than two years
+    turns = season_phases(series, series.times, (2,))[:, 0] > 1
+    assert (turns[1:] != turns[:-1]).all()  # steps are counted one by one
+
+
+def test_gaps_of_listed_days_are_filled_and_few_days_are_no_list():
+    saturdays = pd.bdate_range("2024-01-01", periods=60, freq="C", weekmask="1111110")
+    filled = series_from_frame(table(saturdays.delete([10, 33])), missing="mask")
+    assert (filled.frequency, len(filled.values)) == ("Mon,Tue,Wed,Thu,Fri,Sat/w", 60)
+    assert np.flatnonzero(~filled.observed).tolist() == [10, 33]
+    bills = days_of_month(5, 20)
+    filled = series_from_frame(table(bills.delete(4)), missing="interpolate")
+    assert (filled.times == bills.to_numpy()).all()
+    with pytest.raises(DataError, match="the times are irregular"):
+        series_from_frame(table(pd.DatetimeIndex(["2024-01-01", "2024-01-03", "2024-01-06", "2024-01-08"])))
+    with pytest.raises(DataError, match=r"freq='5,20/mo' .*|which is no step of freq='5,20/mo'"):
+        series_from_frame(table(DAYS), frequency="5,20/mo")
 
 
 def test_every_series_keeps_its_own_day_of_the_month():

@@ -25,7 +25,8 @@ def test_every_block_runs(tmp_path, monkeypatch):
     forecast = pd.read_csv("forecast.csv")
     assert len(forecast) == 18
     assert list(forecast.columns)[2:5] == ["QKAN-LSTM", "QKAN-LSTM-lo-80", "QKAN-LSTM-hi-80"]
-    exec(python[2], session)
+    for text in python[2:]:
+        exec(text, session)
     assert session["again"].equals(session["table"])
     assert session["past"].groupby("unique_id").size().tolist() == [18, 18, 18]
     (line,) = re.findall(r"`(qkan predict runs/sales-forecaster [^`]*)`", PAGE)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from qkan.datasets import DataError
+from qkan.datasets import DataError, DataNotice
 from qkan.forecasting import Forecaster, RunError, load_run, predict
 
 TINY = {"window": 6, "horizon": 3, "hidden_size": 2, "epochs": 2, "batch_size": 64, "device": "cpu"}
@@ -225,8 +225,8 @@ def test_what_a_model_cannot_do_is_said(fitted):
         plain.predict(level=[99.99])
     with pytest.raises(DataError, match="futr_df was given, but the model uses no covariate known in advance"):
         plain.predict(futr_df=following(frame))
-    with pytest.raises(DataError, match=r"series 'a' has 60 values, too few for n_windows=60 with step_size=1"):
-        plain.cross_validate(frame, n_windows=60)
+    with pytest.raises(DataError, match=r"series 'a' has 60 values, too few for n_windows=80 with step_size=1"):
+        plain.cross_validate(frame, n_windows=80)
     for name in ("n_windows", "step_size"):
         with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got 0"):
             plain.cross_validate(frame, **{name: 0})
@@ -244,3 +244,44 @@ def test_what_is_known_in_advance_explains_what_nothing_else_can():
         errors[name] = [(own[column] - own["y"]).abs().mean() for _, own in table.groupby(table.index % 2)]
     assert max(errors["future"]) < 0.7  # at both steps
     assert min(errors["blind"] + errors["past"]) > 1.5
+
+
+def test_the_steps_asked_for_are_called_h(fitted):
+    for call in (fitted.predict, lambda **own: fitted.cross_validate(panel(), **own)):
+        with pytest.raises(ValueError, match=r"^h must be an integer between 1 and 10000, got 0"):
+            call(h=0)
+        with pytest.raises(ValueError, match=r"^h must be an integer between 1 and 10000, got 'two'"):
+            call(h="two")
+
+
+def test_cross_validation_leaves_out_short_series_with_a_count():
+    frame = panel((60, 12, 75))
+    forecaster = Forecaster("lstm", **TINY, season="none")
+    with pytest.warns(DataNotice, match=r"left out 1 of 3 series, too short for n_windows=2 with step_size=1, horizon"):
+        table = forecaster.cross_validate(frame, n_windows=2)
+    assert sorted(table["unique_id"].unique()) == ["a", "c"]
+    alone = forecaster.cross_validate(frame[frame["unique_id"] != "b"], n_windows=2)
+    pd.testing.assert_frame_equal(table, alone)
+    frame = panel((60, 14, 75))  # long enough for a window, too short for a validation part behind it
+    with pytest.warns(DataNotice, match=r"left out 1 of 3 series, too short for window=6 and horizon=3: 'b'"):
+        table = forecaster.cross_validate(frame, n_windows=2)
+    alone = forecaster.cross_validate(frame[frame["unique_id"] != "b"], n_windows=2)
+    pd.testing.assert_frame_equal(table, alone)
+
+
+def test_a_second_fit_takes_its_sizes_from_its_own_data():
+    def wave(period, freq, length=200):
+        times = pd.date_range("2024-01-01", periods=length, freq=freq)
+        return pd.DataFrame({"ds": times, "y": np.sin(np.arange(length) * 2 * np.pi / period)})
+
+    forecaster = Forecaster("lstm", hidden_size=1, epochs=1)
+    sizes = []
+    for frame in (wave(7, "D"), wave(12, "MS"), wave(11, "YS"), wave(7, "D").assign(ds=range(200)).iloc[::-1]):
+        forecaster.fit(frame)
+        sizes.append((forecaster.config.window, forecaster.config.horizon, forecaster.run.config.seasons))
+    assert sizes == [(14, 7, (7,)), (24, 12, (12,)), (22, 11, (11,)), (14, 7, (7,))]
+    rng = np.random.default_rng(0)
+    forecaster.fit(pd.DataFrame({"y": rng.normal(size=400)}))  # no season: the sizes of a forecaster without one
+    assert (forecaster.config.window, forecaster.config.horizon) == (24, 24)
+    given = Forecaster("lstm", window=5, hidden_size=1, epochs=1)
+    assert [given.fit(own).config.window for own in (wave(7, "D"), wave(12, "MS"))] == [5, 5]

@@ -6,6 +6,7 @@ from itertools import chain, pairwise
 
 import pytest
 import torch
+from plain import PLAIN
 from torch import nn
 from torch.nn import functional as F
 
@@ -50,9 +51,10 @@ def test_lbfgs_finds_the_least_squares_solution() -> None:
 def test_lbfgs_is_one_iteration_of_torchs_a_step() -> None:
     x, y = (tensor.double() for tensor in toy())
     ours, theirs = (
-        QKAN([2, 2, 1], reps=2, dtype=torch.float64, backend="spectral", generator=generator()) for _ in range(2)
+        QKAN([2, 2, 1], reps=2, dtype=torch.float64, backend="spectral", generator=generator(), **PLAIN)
+        for _ in range(2)
     )
-    history = ours.fit(x, y, optimizer="lbfgs", steps=6)
+    history = ours.fit(x, y, optimizer="lbfgs", steps=6, entropy=0)
     # All six in one call, without the memory of evaluations.
     optimizer = torch.optim.LBFGS(
         theirs.parameters(), 1.0, max_iter=6, max_eval=1000, tolerance_change=0, tolerance_grad=0,
@@ -92,15 +94,15 @@ def test_adam_makes_the_steps_of_torchs_adam_and_shows_the_weights_after_each() 
 
 def test_adam_then_lbfgs_shares_the_steps() -> None:
     x, y = toy()
-    net = QKAN([2, 3, 1], reps=2, generator=generator())
-    history = net.fit(x, y, steps=(4, 7))
+    net = QKAN([2, 3, 1], reps=2, generator=generator(), **PLAIN)
+    history = net.fit(x, y, steps=(4, 7), entropy=0)
     names = [row["optimizer"] for row in history.rows]
     assert names == ["start"] + 4 * ["adam"] + 7 * ["lbfgs"]
     assert history.stopped == "steps"
     assert F.mse_loss(net(x), y).item() == pytest.approx(history.best_loss, rel=1e-5)
     assert history.best_loss < 0.3 * history.rows[0]["train_loss"]
     halves = fit(linear(), *line(), steps=5)
-    assert [row["optimizer"] for row in halves.rows] == ["start"] + 3 * ["adam"] + 2 * ["lbfgs"]
+    assert [row["optimizer"] for row in halves.rows] == ["start"] + 2 * ["adam"] + 3 * ["lbfgs"]
 
 
 def test_the_best_weights_by_validation_loss_are_kept() -> None:
@@ -168,7 +170,7 @@ def test_regularization_is_minimised_and_recorded() -> None:
     assert row["regularization"] == pytest.approx(start, rel=1e-5)
     assert row["watched"] == pytest.approx(row["train_loss"] + start, rel=1e-5)
     plain = QKAN([2, 2, 1], reps=1, generator=generator())
-    assert all(row["regularization"] == 0 for row in plain.fit(x, y, optimizer="adam", steps=3).rows)
+    assert all(row["regularization"] == 0 for row in plain.fit(x, y, optimizer="adam", steps=3, l1=0).rows)
     assert not torch.equal(plain.layers[0].theta, net.layers[0].theta)
 
 

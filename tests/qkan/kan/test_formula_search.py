@@ -5,11 +5,9 @@ import math
 import pytest
 import sympy
 import torch
+from torch.nn import functional as F
 
-from qkan import QKAN, fit
-from qkan.kan.regularization import sparse_weights
-
-READABLE = {"preact_trainable": True, "postact_weight_trainable": True, "base_activation": None}
+from qkan import QKAN
 
 
 def samples(count: int, seed: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,15 +15,13 @@ def samples(count: int, seed: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.exp(torch.sin(math.pi * x[:, :1]) + x[:, 1:] ** 2)
 
 
-def test_the_classic_example_of_the_kan_paper_ends_at_its_formula() -> None:
+def test_the_classic_example_of_the_kan_paper_ends_at_its_formula_with_all_defaults() -> None:
     x, y = samples(500)
-    net = QKAN([2, 5, 1], generator=torch.Generator().manual_seed(0), **READABLE)
-    for _ in range(2):
-        net.fit(x, y, sparse=True)
-        net.prune(x)
-        net = net.compact()
+    net = QKAN([2, 5, 1], generator=torch.Generator().manual_seed(0))
+    net.fit(x, y)
+    assert net.prune(x).change == 0  # what goes was idle after the fit already
+    net = net.compact()
     assert net.width == [2, 1, 1]
-    net.fit(x, y, steps=(20, 60))
     formula = net.auto_symbolic(x, ["x^2", "exp", "sin", "tanh"], y=y)
     assert [layer.names for layer in formula.layers] == [[["sin", "x^2"]], [["exp"]]]
     (found,) = formula.symbolic_formula(digits=5, tolerance=1e-4)
@@ -36,29 +32,70 @@ def test_the_classic_example_of_the_kan_paper_ends_at_its_formula() -> None:
     torch.testing.assert_close(formula(fresh), targets.double(), rtol=0, atol=1e-5)
 
 
-def test_sparse_weights_follow_the_scale_of_the_targets() -> None:
-    y = torch.randn(50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    once, tenfold = sparse_weights(y), sparse_weights(10 * y)
-    assert tenfold["entropy"] == pytest.approx(100 * once["entropy"])
+def tiny() -> QKAN:
+    return QKAN([2, 2, 1], reps=1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_the_entropy_of_a_fit_follows_the_scale_of_the_targets(factor: float) -> None:
     x = torch.rand(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    nets = [QKAN([2, 2, 1], reps=1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) for _ in "ab"]
-    first = nets[0].fit(x, y, sparse=True, optimizer="adam", steps=3)
-    second = nets[1].fit(x, y, **once, optimizer="adam", steps=3)
-    assert [row["regularization"] for row in first.rows] == [row["regularization"] for row in second.rows]
-    assert first.rows[0]["regularization"] > 0
+    y = factor * torch.randn(50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 7 * factor
+    net = tiny()
+    start = net.regularization(x, entropy=0.03 * float(y.var(correction=0))).item()
+    first = net.fit(x, y, optimizer="adam", steps=6).rows
+    assert first[0]["regularization"] == pytest.approx(start, rel=1e-12)
+    # Of six steps two have all of it, two a tenth, two nothing; the last row belongs to no step.
+    assert [row["regularization"] > 0 for row in first] == [True, True, True, True, False, False, False]
+    assert first[2]["regularization"] / first[1]["regularization"] == pytest.approx(0.1, rel=0.1)
+    assert all(row["regularization"] == 0 for row in tiny().fit(x, y, optimizer="adam", steps=3, entropy=0).rows)
 
 
-@pytest.mark.parametrize(
-    ("model", "options", "error", "message"),
-    [
-        (QKAN([2, 1], reps=1), {"sparse": 0.1}, TypeError, "sparse must be True or False, got 0.1"),
-        (QKAN([2, 1], reps=1), {"sparse": True, "l1": 0.1}, ValueError, "sparse=True and l1 0.1, entropy 0.0 exclude"),
-        (torch.nn.Linear(2, 1), {"sparse": True}, TypeError, "sparse, l1 and entropy need a model with a method"),
-    ],
-)
-def test_bad_sparse(model: torch.nn.Module, options: dict, error: type, message: str) -> None:
-    with pytest.raises(error, match=message):
-        fit(model, *samples(10), **options)
+def test_the_entropy_of_a_classifier_follows_its_loss() -> None:
+    x = torch.rand(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    classes = (x[:, 0] > 0.5).long()
+    net = QKAN([2, 2], reps=1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        blind = F.cross_entropy(net(x).mean(0).expand(50, 2), classes).item()
+    row = net.fit(x, classes, loss=F.cross_entropy, optimizer="adam", steps=1).rows[0]
+    expected = tiny_regularization(x, 0.03 * blind)
+    assert row["regularization"] == pytest.approx(expected, rel=1e-12)
+
+
+def tiny_regularization(x: torch.Tensor, entropy: float) -> float:
+    net = QKAN([2, 2], reps=1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return net.regularization(x, entropy=entropy).item()
+
+
+def test_silence_leaves_idle_edges_at_zero_where_a_fit_keeps_them() -> None:
+    net, (x, _) = tiny(), samples(30)
+    x = x.double()
+    with torch.no_grad():
+        net.layers[0].postact_weight[:] = torch.tensor([[0.75, 1e-4], [0.5, 0.625]])
+        net.layers[1].postact_weight[:] = torch.tensor([[0.875, 1e-5]])
+    held = net.silence(x)
+    assert net.layers[0].postact_weight.tolist() == [[0.75, 0.0], [0.0, 0.0]]
+    assert net.layers[1].postact_weight.tolist() == [[0.875, 0.0]]
+    assert net.layers[0].edge_mask is None
+    assert {name for name, own in net.named_parameters() if any(own is one for one, _ in held)} == {
+        name for name, _ in net.named_parameters()
+    }
+    for parameter, kept in held[:4]:
+        assert kept.expand_as(parameter).reshape(2, 2, -1)[..., 0].tolist() == [[True, False], [False, False]]
+    with torch.no_grad():
+        net.layers[1].postact_weight.zero_()
+    assert net.silence(x) == []  # no input would reach the output
+
+
+def test_a_sine_and_a_cosine_that_are_the_same_are_written_with_the_smaller_phase() -> None:
+    x = torch.linspace(-1, 1, 60, dtype=torch.float64)[:, None]
+    net = QKAN([1, 1], reps=1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for shift, name in ((0.0, "sin"), (math.pi / 2, "cos"), (math.pi, "sin")):
+        y = torch.sin(2 * x + shift)
+        formula = net.auto_symbolic(x, ["cos", "sin"], r2=-math.inf, y=y)
+        assert formula.layers[0].names == [[name]]
+        torch.testing.assert_close(formula(x), y, rtol=0, atol=1e-8)
+    one = net.auto_symbolic(x, ["cos"], r2=-math.inf, y=torch.sin(2 * x))
+    assert one.layers[0].names == [["cos"]]
 
 
 def test_bad_targets_of_a_search() -> None:

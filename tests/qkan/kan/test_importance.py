@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from plain import PLAIN
 from torch.nn import functional as F
 
 from qkan import QKAN
@@ -71,7 +72,7 @@ def test_several_outputs_add_up_as_the_formulas_say() -> None:
 
 
 def test_knockout_against_targets_is_the_rise_of_the_loss() -> None:
-    net = QKAN([3, 2, 2], reps=2, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    net = QKAN([3, 2, 2], reps=2, dtype=DOUBLE, generator=torch.Generator().manual_seed(0), **PLAIN)
     make = torch.Generator().manual_seed(1)
     x, y = torch.randn(9, 3, generator=make, dtype=DOUBLE), torch.randn(9, 2, generator=make, dtype=DOUBLE)
     edges = net.layers[0].edge_outputs(x)
@@ -90,7 +91,7 @@ def test_knockout_against_targets_is_the_rise_of_the_loss() -> None:
 
 
 def test_sensitivity_reaches_through_all_layers() -> None:
-    net = QKAN([3, 4, 2], reps=2, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    net = QKAN([3, 4, 2], reps=2, dtype=DOUBLE, generator=torch.Generator().manual_seed(0), **PLAIN)
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=DOUBLE)
     jacobian = torch.stack([torch.autograd.functional.jacobian(net, sample) for sample in x])
     expected = jacobian.abs().mean(0).sum(0) * x.std(0, correction=0)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.figure import Figure
+from plain import PLAIN
 from torch import Tensor
 
 from qkan import QKAN
@@ -16,7 +17,7 @@ F64 = torch.float64
 
 
 def network(width: list[int], **options: Any) -> QKAN:
-    return QKAN(width, reps=2, dtype=F64, generator=torch.Generator().manual_seed(0), **options)
+    return QKAN(width, reps=2, dtype=F64, generator=torch.Generator().manual_seed(0), **(PLAIN | options))
 
 
 def samples(inputs: int) -> Tensor:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from plain import PLAIN
 from torch import Tensor
 
 from qkan import QKAN, QKANLayer
 
 
 def network(width: tuple[int, ...] = (3, 4, 2), **options: Any) -> QKAN:
-    return QKAN(list(width), generator=torch.Generator().manual_seed(0), dtype=torch.float64, **options)
+    return QKAN(list(width), generator=torch.Generator().manual_seed(0), dtype=torch.float64, **(PLAIN | options))
 
 
 def data(features: int = 3, samples: int = 11) -> Tensor:
@@ -67,7 +68,7 @@ def test_a_node_goes_if_its_way_in_or_out_is_quiet() -> None:
 
 
 def test_a_node_that_loses_its_edges_takes_its_neighbours_with_it() -> None:
-    model = QKAN([2, 2, 2, 1], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = network((2, 2, 2, 1))
     with torch.no_grad():
         for layer in model.layers:
             layer.base_weight.fill_(1.0)
@@ -172,7 +173,8 @@ def test_nothing_is_left_out_in_silence() -> None:
             TypeError,
             "input_threshold must be a number, got str; None keeps every input",
         ),
-        (lambda m: m.prune(data() * math.nan), ValueError, "edges of layer 0 are NaN or infinite on these data"),
+        (lambda m: m.prune(data() * math.nan), ValueError, "x has 33 of 33 values that are NaN or infinite"),
+        (lambda m: network(ansatz="px").prune(2 * data()), ValueError, "edges of layer 0 are NaN or infinite on these"),
         (lambda m: m.prune_edges([(2, 0, 0)]), ValueError, "layer 2 is outside the network: 0 to 1"),
         (lambda m: m.prune_edges([(1, 2, 0)]), ValueError, r"edge \(2, 0\) is outside the layer: outputs are 0 to 1"),
         (lambda m: m.prune_edges([(1, 2)]), TypeError, r"edge \(1, 2\) must be three ints \(layer, output, input\)"),

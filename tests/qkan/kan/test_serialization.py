@@ -40,7 +40,7 @@ def meta(path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    QKAN([3, 4, 2]).save(tmp_path / "net.safetensors")
+    QKAN([3, 4, 2], base_activation="silu").save(tmp_path / "net.safetensors")
     return tmp_path / "net.safetensors"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from plain import PLAIN
 from torch import Tensor
 
 from qkan import QKAN, SymbolicQKAN
@@ -44,7 +45,7 @@ def exact_network() -> QKAN:
 
 
 def random_network(width: list[int], **options: Any) -> QKAN:
-    network = QKAN(width, reps=2, dtype=F64, **options)
+    network = QKAN(width, reps=2, dtype=F64, **(PLAIN | options))
     generator = torch.Generator().manual_seed(11)
     with torch.no_grad():
         for parameter in network.parameters():

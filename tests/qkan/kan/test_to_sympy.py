@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sympy
 import torch
+from plain import PLAIN
 from torch import Tensor, nn
 
 from qkan import QKAN, Ansatz, QKANLayer
@@ -20,7 +21,7 @@ F64 = torch.float64
 
 def random_network(width: list[int], scale: float = 2.0, seed: int = 0, **options: Any) -> QKAN:
     """A network whose parameters are all uniform in [-scale, scale]."""
-    network = QKAN(width, dtype=F64, **options)
+    network = QKAN(width, dtype=F64, **(PLAIN | options))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -201,9 +202,9 @@ def test_what_nobody_could_read_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"the closed form of the network has [\d,]+ terms, more than 20,000; raise tol"
     ):
-        QKAN([3, 4, 4, 4, 1]).to_sympy()
+        QKAN([3, 4, 4, 4, 1], **PLAIN).to_sympy()
     with pytest.raises(ValueError, match="the network has 5,041 edges, more than 5,000"):
-        QKAN([71, 71]).to_sympy()
+        QKAN([71, 71], **PLAIN).to_sympy()
     edge = QKANLayer(1, 1, 10, ansatz="px", preact_trainable=True)
     with pytest.raises(ValueError, match="10 repetitions of ansatz 'px' with trained pre-activations are 59,049 terms"):
         edge.to_sympy(0, 0)

@@ -247,13 +247,6 @@ def test_gradients_deepcopy_and_state_dict() -> None:
     assert torch.equal(fresh(x), model(x))
 
 
-def test_a_replaced_block_compiles() -> None:
-    model, x = Residual(MLP()).eval(), torch.randn(3, 6)
-    replace_mlp(model, reps=1)
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), model(x), rtol=0, atol=1e-6)
-
-
 def test_the_report_is_a_table() -> None:
     model = nn.Sequential(Residual(MLP()))
     found = replace_mlp(model, latent_features=3, reps=1)

@@ -1,4 +1,4 @@
-"""Options drawn at random: sound ones, ones at the ends of their range, and nonsense."""
+"""Options drawn at random: mostly such as train, some at the ends of their range, and nonsense."""
 
 from __future__ import annotations
 
@@ -34,49 +34,92 @@ ODD = (
 )
 """What a user may type anywhere."""
 
-#: Values of every option of a training that leave it small.
-TRAIN: dict[str, tuple[str, ...]] = {
-    "--cell": ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan"),
+#: Options that only some cells have, with values that they take.
+OF_CELL: dict[str, dict[str, tuple[str, ...]]] = {
+    "qkan": {
+        "--reps": ("1", "2"),
+        "--ansatz": ("pz", "rpz", "real", "mix"),
+        "--group": ("edge", "input", "1", "2"),
+        "--base-activation": ("silu", "gelu", "none"),
+    },
+    "hqkan": {"--reps": ("1", "2"), "--ansatz": ("pz", "real", "mix"), "--latent-features": ("1", "3")},
+    "lowrank": {"--latent-features": ("1", "3")},
+    "lstm": {},
+    "gru": {},
+    "qlstm": {"--qubits": ("1", "2"), "--circuit-layers": ("1", "2")},
+    "gr-kan": {"--latent-features": ("1", "2")},
+}
+
+#: Values of the other options that go together, whatever the cell, and leave a training small.
+SOUND: dict[str, tuple[str, ...]] = {
     "--hidden-size": ("1", "2", "3"),
     "--num-layers": ("1", "2"),
-    "--reps": ("1", "2"),
-    "--ansatz": ("pz", "rpz", "real", "mix", "px"),
-    "--latent-features": ("1", "3"),
-    "--group": ("edge", "input", "1", "2"),
-    "--base-activation": ("silu", "gelu", "none"),
-    "--qubits": ("1", "2"),
-    "--circuit-layers": ("1", "2"),
-    "--window": ("1", "5", "40", "100000"),
-    "--horizon": ("1", "2", "3", "30"),
-    "--season": ("1", "24", "2,3", "24,24"),
-    "--freq": ("h", "60min", "D", "7"),
+    "--window": ("2", "5", "11"),
+    "--horizon": ("1", "2", "3"),
+    "--season": ("none", "24", "4,6", "7"),
+    "--freq": ("h", "60min"),
+    "--level": ("auto", "last", "mean", "window", "none"),
+    "--skip": ("0", "1", "3"),
+    "--season-encoding": ("circuit", "sincos", "table", "none"),
+    "--decoder": ("last", "steps"),
     "--strategy": ("direct", "recursive"),
-    "--split": ("0.7,0.1,0.2", "1,0,0", "0.5,0.5,0", "0.8,0,0.2", "0.1,0.1,0.1", "0,0,1"),
+    "--split": ("0.7,0.1,0.2", "0.6,0.2,0.2", "0.5,0.25,0.25"),
     "--scaler": ("minmax", "standard", "robust", "none"),
     "--loss": ("mse", "mae", "huber", "quantile"),
-    "--levels": ("80", "50,99.9", "80,80", "100"),
     "--batch-size": ("1", "16", "1000000"),
-    "--lr": ("0.01", "1e-9", "9.9", "10.5"),
+    "--lr": ("0.01", "1e-9", "9.9"),
     "--patience": ("1", "100000"),
     "--seed": ("0", "4294967295"),
-    "--precision": ("32-true", "64-true", "bf16-mixed", "16-mixed"),
+    "--precision": ("32-true", "64-true", "bf16-mixed"),
     "--devices": ("1",),
-    "--shards": ("1", "2", "3"),
-    "--device": ("cpu", "auto", "cuda", "cuda:3", "tpu"),
-    "--calendar": ("hour", "weekday,month", "hour,hour", "monthday,yearday,weekend,minute"),
-    "--past-cols": ("past", "past,known", "y"),
-    "--future-cols": ("known", "known,nothing"),
+    "--shards": ("1", "2"),
+    "--device": ("cpu", "auto"),
+    "--calendar": ("hour", "weekday,month", "monthday,yearday,weekend,minute"),
     "--missing": ("refuse", "mask", "interpolate", "zero"),
-    "--series": ("north", "south,north", "east"),
-    "--time-col": ("ds", "y", "rows"),
-    "--time-format": ("%Y-%m-%d %H:%M:%S", "%d/%m/%Y", "steps"),
-    "--target-col": ("y", "past", "ds"),
-    "--id-col": ("unique_id", "past"),
-    "--sep": (",", ";", "tab"),
-    "--decimal": (".", ","),
-    "--encoding": ("utf-8", "cp1252", "utf-16", "klingon"),
+    "--series": ("north", "south,north"),
+    "--time-col": ("ds",),
+    "--time-format": ("%Y-%m-%d %H:%M:%S",),
+    "--target-col": ("y",),
+    "--id-col": ("unique_id",),
+    "--sep": (",",),
+    "--decimal": (".",),
+    "--encoding": ("utf-8", "cp1252"),
 }
-FLAGS = ("--preact-trainable", "--no-preact-trainable", "--bias", "--no-bias")
+#: More of the table with covariates alone.
+SOUND_WIDE: dict[str, tuple[str, ...]] = {"--past-cols": ("past", "past,known"), "--future-cols": ("known",)}
+FLAGS = ("--bias", "--no-bias", "--seasonal-lags", "--no-seasonal-lags")
+
+#: Values that a training may refuse, alone or beside others.
+RISKY: dict[str, tuple[str, ...]] = {
+    "--cell": ("linear", "cycle", "sparse", "rnn"),
+    "--ansatz": ("px", "pz"),
+    "--window": ("1", "40", "100000"),
+    "--horizon": ("30", "10000"),
+    "--season": ("1", "24,24", "10000"),
+    "--freq": ("D", "7"),
+    "--split": ("1,0,0", "0.5,0.5,0", "0.8,0,0.2", "0.1,0.1,0.1", "0,0,1"),
+    "--order": ("segments", "periods"),
+    "--segment": ("2", "9"),
+    "--levels": ("80", "50,99.9", "80,80", "100"),
+    "--lr": ("10.5",),
+    "--precision": ("16-mixed",),
+    "--device": ("cuda", "cuda:3", "tpu"),
+    "--calendar": ("hour,hour",),
+    "--past-cols": ("y",),
+    "--future-cols": ("known,nothing",),
+    "--series": ("east",),
+    "--time-col": ("y", "rows"),
+    "--time-format": ("%d/%m/%Y", "steps"),
+    "--target-col": ("past", "ds"),
+    "--id-col": ("past",),
+    "--sep": (";", "tab"),
+    "--decimal": (",",),
+    "--encoding": ("utf-16", "klingon"),
+    "--latent-features": ("3",),
+    "--qubits": ("2",),
+    "--shards": ("3",),
+    "--base-activation": ("None", "sigmoid"),
+}
 
 PREDICT: dict[str, tuple[str, ...]] = {
     "--horizon": ("1", "2", "7", "100"),
@@ -90,17 +133,11 @@ PREDICT: dict[str, tuple[str, ...]] = {
 
 def run(index: int, folder: Path) -> tuple[str, str]:
     dice = random.Random(f"options {index}")
-    if index % 3 == 2:
-        return _of_a_run(dice, folder)
-    names = dice.sample(list(TRAIN), dice.randint(1, 3))
-    words = _drawn(TRAIN, names, dice) + [flag for flag in FLAGS if dice.random() < 0.05]
     table = dice.choice(("wide.csv", "calls.csv"))
+    words = _risky(dice) if index % 8 == 2 else _sound(dice, table)
     out = folder / "run"
     fixed = ["--data", examples.folder() / table, "--epochs", dice.choice(("1", "2")), "--out", out]
-    given = [
-        *(["--window", "4"] if "--window" not in names else []),
-        *(["--device", "cpu"] if "--device" not in names else []),
-    ]
+    given = [word for name, value in _SMALL.items() if name not in words for word in (name, value)]
     code, answer = ask("train", "lstm", *fixed, *given, *words)
     if code:
         assert not (out / "manifest.json").exists(), f"{words}: refused, but there is a finished run"
@@ -111,11 +148,36 @@ def run(index: int, folder: Path) -> tuple[str, str]:
     if again == 0:
         _check_forecast(forecast)
         assert ask("predict", out) == (again, forecast), f"{words}: two forecasts differ"
-    return f"train {words}", "right"
+    used = _of_a_run(dice.choice((out, examples.folder() / "run")), dice, folder) if index % 3 == 2 else ""
+    return f"train {words}{used}", "right"
 
 
-def _of_a_run(dice: random.Random, folder: Path) -> tuple[str, str]:
-    """``predict`` or ``evaluate`` of a sound run."""
+#: What keeps a training short where nothing else is drawn.
+_SMALL = {"--window": "4", "--horizon": "2", "--hidden-size": "2", "--device": "cpu"}
+
+
+def _sound(dice: random.Random, table: str) -> list[str]:
+    """A cell, options of it and up to five others that go together."""
+    cell = dice.choice(list(OF_CELL))
+    own = OF_CELL[cell]
+    others = SOUND | SOUND_WIDE if table == "wide.csv" else SOUND
+    names = dice.sample(list(own), dice.randint(0, len(own))) + dice.sample(list(others), dice.randint(1, 5))
+    words = ["--cell", cell]
+    for name in names:
+        words += [name, dice.choice((own | others)[name])]
+    if "quantile" in words and dice.random() < 0.5:
+        words += ["--levels", dice.choice(("80", "50,99.9"))]
+    return words + [flag for flag in FLAGS[:: dice.choice((1, -1))] if dice.random() < 0.05][:1]
+
+
+def _risky(dice: random.Random) -> list[str]:
+    """Options from the ends of their ranges and beyond, and nonsense."""
+    names = dice.sample(list(RISKY), dice.randint(1, 3))
+    return _drawn(RISKY, names, dice) + ["--preact-trainable"] * (dice.random() < 0.2)
+
+
+def _of_a_run(path: Path, dice: random.Random, folder: Path) -> str:
+    """``predict`` or ``evaluate`` of a run, or of one on a table; what was asked, and a refusal."""
     for name in ("calls.csv", "calls.parquet", "wide.csv"):
         shutil.copy(examples.folder() / name, folder / name)
     names = dice.sample(list(PREDICT), dice.randint(1, 4))
@@ -127,10 +189,10 @@ def _of_a_run(dice: random.Random, folder: Path) -> tuple[str, str]:
     }
     words = _drawn(PREDICT | places, names, dice)
     conformal = ["--conformal"] if command == "predict" and dice.random() < 0.3 else []
-    code, answer = ask(command, examples.folder() / "run", *words, *conformal)
+    code, answer = ask(command, path, *words, *conformal)
     if code == 0 and command == "predict" and "--out" not in names:
         _check_forecast(answer)
-    return f"{command} {words} {conformal}", answer if code else "right"
+    return f"; {command} {words} {conformal}: {answer if code else 'right'}"
 
 
 def _inside(folder: Path, name: str) -> str:

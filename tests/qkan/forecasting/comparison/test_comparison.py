@@ -11,9 +11,11 @@ from tiny_runs import tiny_comparison, tiny_config
 from qkan.forecasting import RunError, compare
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import Point, choose_learning_rate, plan_points
-from qkan.forecasting.comparison.workers import train_and_score
+from qkan.forecasting.comparison.workers import Outcome, train_and_score
 from qkan.forecasting.data.load import load_windows
 from qkan.forecasting.training.process_state import one_thread
+
+CLOCKS = ["seconds", "predict_seconds"]
 
 
 class Counter:
@@ -21,9 +23,13 @@ class Counter:
 
     def __init__(self, stop_after=None):
         self.stop_after, self.started, self.records, self.finished = stop_after, None, [], False
+        self.baselines = []
 
     def start(self, runs, done=0):
         self.started = (runs, done)
+
+    def baseline(self, name, done, total):
+        self.baselines.append(name)
 
     def run(self, record):
         self.records.append(record)
@@ -71,7 +77,7 @@ def test_points_are_medians_and_spreads_over_seeds(small):
 def test_folder_holds_tables_picture_and_options(small):
     found, _ = small
     names = {"comparison.csv", "comparison.md", "comparison.png", "config.json", "environment.json", "points.csv"}
-    names.add("runs.csv")
+    names |= {"runs.csv", "baselines.json", "losses"}
     assert {path.name for path in found.path.iterdir()} == names
     pd.testing.assert_frame_equal(pd.read_csv(found.path / "points.csv"), found.points)
     pd.testing.assert_frame_equal(pd.read_csv(found.path / "runs.csv"), found.runs)
@@ -86,9 +92,9 @@ def test_run_of_a_comparison_is_the_run_that_train_makes(small):
     row = found.runs.iloc[0]
     config = tiny_config(cell=row["cell"], hidden_size=int(row["hidden_size"]), lr=row["lr"], seed=int(row["seed"]))
     with one_thread():
-        record = train_and_score(config, load_windows(config))
-    assert {name: value for name, value in record.items() if name != "seconds"} == {
-        name: value for name, value in row.items() if name != "seconds"
+        record = train_and_score(config, load_windows(config)).record
+    assert {name: value for name, value in record.items() if name not in CLOCKS} == {
+        name: value for name, value in row.items() if name not in CLOCKS
     }
 
 
@@ -99,7 +105,7 @@ def test_interrupted_comparison_goes_on_where_it_stopped(small, tmp_path):
     watcher = Counter()
     found = compare(config, progress=watcher)
     assert (watcher.started, len(watcher.records)) == ((6, 4), 2)
-    pd.testing.assert_frame_equal(found.runs.drop(columns="seconds"), small[0].runs.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(found.runs.drop(columns=CLOCKS), small[0].runs.drop(columns=CLOCKS))
 
 
 def test_comparison_interrupted_before_its_first_run_starts_again(tmp_path):
@@ -110,7 +116,8 @@ def test_comparison_interrupted_before_its_first_run_starts_again(tmp_path):
     config = tiny_comparison(out=str(tmp_path / "c"), cells=("lstm",), trials=1, seeds=1)
     with pytest.raises(KeyboardInterrupt):
         compare(config, progress=Early())
-    assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "environment.json"}
+    made = {"config.json", "environment.json", "baselines.json", "losses"}
+    assert {path.name for path in (tmp_path / "c").iterdir()} == made
     assert len(compare(config).runs) == 1
 
 
@@ -195,12 +202,12 @@ def test_plan_without_any_fitting_cell_is_refused():
 def test_diverged_runs_lose_and_never_crash(tmp_path, monkeypatch):
     real = workers.train_and_score
 
-    def explode(config, data):
-        record = real(config, data)
+    def explode(config, data, fold):
+        record, losses = real(config, data, fold)
         if config.lr == 0.01:
             bad = {name: math.inf for name in record if name.startswith(("test_", "validation"))}
-            return {**record, **bad, "test_r2": -math.inf, "diverged": True}
-        return record
+            return Outcome({**record, **bad, "test_r2": -math.inf, "diverged": True}, None)
+        return Outcome(record, losses)
 
     monkeypatch.setattr(workers, "train_and_score", explode)
     found = compare(tiny_comparison(out=str(tmp_path / "c"), cells=("lstm",)))
@@ -215,7 +222,7 @@ def test_first_of_equal_learning_rates_wins():
     config = tiny_comparison(out="o", trials=3)
     point = Point("lstm", 50, 2, 43)
     records = [
-        {"cell": "lstm", "hidden_size": 2, "seed": 0, "lr": lr, "validation_loss": error}
+        {"fold": 1, "cell": "lstm", "hidden_size": 2, "seed": 0, "lr": lr, "validation_loss": error}
         for lr, error in ((0.1, 1.0), (0.03, 1.0), (0.01, math.inf))
     ]
     assert choose_learning_rate(config, point, records) == 0.03
@@ -236,7 +243,8 @@ def test_learning_rates_can_be_tried_with_several_seeds(tmp_path):
 
 def test_diverged_training_is_recorded_as_infinitely_bad(make_data):
     data = make_data({"a": [(-1.0) ** i * 3e19 for i in range(100)]}, window=4, scaler="none")
-    record = train_and_score(tiny_config(scaler="none"), data)
+    record, losses = train_and_score(tiny_config(scaler="none"), data)
+    assert losses is None
     assert record["diverged"] is True
     assert (record["validation_loss"], record["test_mae"], record["test_r2"]) == (math.inf, math.inf, -math.inf)
 
@@ -244,7 +252,7 @@ def test_diverged_training_is_recorded_as_infinitely_bad(make_data):
 def test_worker_processes_give_the_same_results_and_end(small, tmp_path):
     before = set(multiprocessing.active_children())
     found = compare(tiny_comparison(out=str(tmp_path / "c"), workers=2))
-    pd.testing.assert_frame_equal(found.runs.drop(columns="seconds"), small[0].runs.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(found.runs.drop(columns=CLOCKS), small[0].runs.drop(columns=CLOCKS))
     assert set(multiprocessing.active_children()) == before
 
 

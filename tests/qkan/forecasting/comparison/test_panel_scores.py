@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import make_forecast_data, series_from_frame
-from qkan.forecasting.baselines import PLAIN
-from qkan.forecasting.comparison.panel_scores import panel_scores, score_baselines
+from qkan.forecasting.comparison.panel_scores import panel_scores
 from qkan.forecasting.evaluation.window_frame import window_frame
 
 POINTS = 200
@@ -67,25 +66,3 @@ def test_too_few_validation_errors_give_no_coverage():
     assert found["median_mae"] == pytest.approx(1, rel=1e-12)
     assert np.isnan(found["coverage"])
     assert np.isnan(found["width"])
-
-
-def test_statistical_baselines_are_scored_on_the_same_targets(data):
-    scores, failures = score_baselines(data, (*PLAIN, "ets"))
-    assert failures == []
-    assert list(scores) == ["Naive", "Drift", "SeasonalNaive(24)", "SeasonalMean(24)", "Ridge", "ETS"]
-    for row in scores.values():
-        assert 0 < row["median_mae"] < 20
-        assert 75 < row["coverage"] <= 100
-    assert scores["ETS"]["mae"] < 0.2 < scores["Naive"]["mae"]  # noise of 0.1 around a season that ETS knows
-    naive = window_frame(data, "test", {})
-    assert len(naive) == 2 * len(data.test)
-
-
-def test_what_cannot_be_fitted_is_reported_and_the_rest_is_scored():
-    frame = panel()
-    frame.loc[frame["unique_id"] == "s1", "y"] = 5.0
-    data = make_forecast_data(series_from_frame(frame, name="panel"), window=24, horizon=2)
-    scores, failures = score_baselines(data, ("naive", "theta"))
-    assert [(row["model"], row["unique_id"]) for row in failures] == [("Theta", "s1")]
-    assert np.isnan(scores["Theta"]["median_mae"])
-    assert scores["Naive"]["median_mae"] >= 0

@@ -8,18 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_runs import tiny_comparison
 
-from qkan.datasets import load_series
+from qkan.datasets import load_series, make_forecast_data
 from qkan.forecasting.comparison.comparison import write_comparison
 from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
-from qkan.forecasting.comparison.tables import main_table, points_table, readable
+from qkan.forecasting.comparison.tables import baseline_table, main_table, points_table, readable
 
-BASELINES = {"Naive": {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}}
+NAIVE = {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}
+
+
+def baselines(*scores, asked="naive"):
+    """What a comparison keeps of one baseline, with these scores fold by fold."""
+    row = {"model": "Naive", "parameters": 0, "seconds": 0.5, "predict_seconds": 0.1, "choices": {}, "failures": {}}
+    return [
+        {"fold": fold, "asked": asked, "rows": [{**row, "scores": own}]} for fold, own in enumerate(scores, start=1)
+    ]
+
+
 POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50, 2, 50)]
 
 
-def record(cell, hidden, lr, seed, validation, mae):
+def record(cell, hidden, lr, seed, validation, mae, fold=1):
     return {
+        "fold": fold, "predict_seconds": 0.25,
         "cell": cell, "hidden_size": hidden, "lr": lr, "seed": seed, "validation_loss": validation, "diverged": False,
         "seconds": 2.0, "test_mae": mae, "test_mse": mae**2, "test_r2": 0.9, "test_scaled_mse": mae / 10,
     }  # fmt: skip
@@ -40,6 +51,10 @@ RECORDS = [
 CONFIG = tiny_comparison(out="o", trials=2, seeds=3)
 
 
+def table_of(points, scores=NAIVE):
+    return main_table(CONFIG, points, baseline_table(CONFIG, baselines(scores)), RECORDS, 1)[0]
+
+
 @pytest.fixture
 def points() -> pd.DataFrame:
     return points_table(CONFIG, POINTS, RECORDS)
@@ -52,6 +67,19 @@ def test_point_holds_median_and_spread_of_its_chosen_rate(points):
     assert (row["mse_median"], row["parameters"], row["seconds"]) == (6.25, 43, 2.0)
 
 
+def test_with_several_folds_a_point_is_the_mean_of_their_medians():
+    two = tiny_comparison(out="o", trials=2, seeds=1, folds=2)
+    records = [record("lstm", 2, lr, 0, 4.0 + fold, mae, fold) for fold, lr, mae in ((1, 0.01, 2.0), (2, 0.03, 5.0))]
+    row = points_table(two, POINTS[:1], records).iloc[0]
+    assert (row["lr"], row["validation_loss"]) == ("0.01, 0.03", 5.5)
+    assert (row["mae_median"], row["mae_min"], row["mae_max"]) == (3.5, 2.0, 5.0)
+    table = baseline_table(two, [*baselines(NAIVE, {**NAIVE, "mae": 7.0}), *baselines(NAIVE, asked="drift")[:0]])
+    assert table[["mae_median", "mae_min", "mae_max", "seconds"]].to_numpy().tolist() == [[5.5, 4.0, 7.0, 0.5]]
+    assert len(baseline_table(two, baselines(NAIVE))) == 0  # one fold lacks it
+    text = readable(points_table(two, POINTS[:1], records))
+    assert text[["MAE", "lr"]].to_numpy().tolist() == [["3.5 (2 to 5)", "0.01, 0.03*"]]
+
+
 def test_rates_at_the_edge_are_marked():
     three = tiny_comparison(out="o", trials=3)  # 0.01, 0.03, 0.1
     records = [record("lstm", 2, lr, 0, validation, 1.0) for lr, validation in ((0.01, 3.0), (0.03, 1.0), (0.1, 2.0))]
@@ -61,7 +89,7 @@ def test_rates_at_the_edge_are_marked():
 
 
 def test_main_table_takes_each_cell_at_its_lowest_validation_error(points):
-    table = main_table(points, BASELINES)
+    table = table_of(points)
     assert table["cell"].tolist() == ["lstm", "gru", "Naive"]
     assert table["parameters"].tolist() == [100, 50, 0]
     assert table["mae_change"].tolist() == [0.0, -25.0, 100.0]
@@ -71,34 +99,37 @@ def test_main_table_takes_each_cell_at_its_lowest_validation_error(points):
 
 
 def test_without_lstm_there_is_no_relative_change(points):
-    table = main_table(points[points["cell"] == "gru"], BASELINES)
+    table = table_of(points[points["cell"] == "gru"])
     assert not [name for name in table if name.endswith("_change")]
     assert "MAE vs LSTM" not in readable(table)
 
 
 def test_readable_table_shows_spreads_changes_and_edges(points):
-    text = readable(main_table(points, BASELINES)).set_index("model")
+    text = readable(table_of(points)).set_index("model")
     assert text.loc["GRU", "MAE"] == "1.5 (1 to 2)"
     assert text.loc["GRU", "MAE vs LSTM"] == "-25.0 %"
     assert text.loc["GRU", "lr"] == "0.01*"
-    assert text.loc["Naive", ["hidden", "lr", "seconds", "MAE"]].tolist() == ["-", "-", "-", "4"]
+    assert text.loc["Naive", ["hidden", "lr", "training s", "prediction s", "MAE"]].tolist() == [
+        "-", "-", "0.5", "0.10", "4",
+    ]  # fmt: skip
 
 
 def test_undefined_metric_reads_as_a_dash(points):
-    table = main_table(points, {"Naive": {"mae": 4.0, "mse": 16.0, "r2": None, "scaled_mse": 0.4}})
+    table = table_of(points, {**NAIVE, "r2": None})
     assert readable(table)["R2"].tolist()[-1] == "-"
 
 
 def test_markdown_explains_itself_and_names_what_was_left_out(tmp_path):
     config = tiny_comparison(out=str(tmp_path), trials=2, seeds=3)
     skipped = [Skipped("qkan", 20, 38)]
-    write_comparison(config, load_series("damped-shm"), POINTS, skipped, RECORDS, BASELINES)
+    data = [make_forecast_data(load_series("damped-shm"), window=4, horizon=1)]
+    write_comparison(config, data, POINTS, skipped, RECORDS, baselines(NAIVE))
     text = (tmp_path / "comparison.md").read_text()
     assert "Test errors in original units (rad/s): median (minimum to maximum) of 3 seeds" in text
     assert "tried the same learning rates (0.01, 0.03)" in text
     assert "| GRU | 2 | 50 | 1.5 (1 to 2) |" in re.sub(" {2,}", " ", text)
     assert "- QKAN-LSTM at 20 parameters: its smallest model has 38." in text
-    write_comparison(config, load_series("damped-shm"), POINTS, [], RECORDS, BASELINES)
+    write_comparison(config, data, POINTS, [], RECORDS, baselines(NAIVE))
     assert "Left out" not in (tmp_path / "comparison.md").read_text()
 
 

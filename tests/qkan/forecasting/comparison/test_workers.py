@@ -9,6 +9,7 @@ import torch
 from tiny_runs import tiny_comparison, tiny_config
 
 from qkan.forecasting.comparison import workers
+from qkan.forecasting.comparison.plan import FoldRun
 from qkan.forecasting.data.load import load_windows
 from qkan.forecasting.training import worker_processes
 from qkan.forecasting.training.process_state import one_thread
@@ -21,24 +22,24 @@ def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatc
         threads.append((target, daemon))
         return SimpleNamespace(start=lambda: None)
 
-    monkeypatch.setattr(workers, "_data", None)
+    monkeypatch.setattr(workers, "_folds", None)
     before = torch.get_num_threads()
     try:
         with monkeypatch.context() as patched:
             patched.setattr(signal, "signal", handlers.__setitem__)
             patched.setattr(threading, "Thread", thread)
-            workers.start(load_windows(tiny_comparison(out="o")))
+            workers.start([load_windows(tiny_comparison(out="o"))])
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
     assert handlers == {signal.SIGINT: signal.SIG_IGN}
     assert threads == [(worker_processes._end_with_parent, True)]
-    assert workers.work(tiny_config())["parameters"] == 43
+    assert workers.work(FoldRun(1, tiny_config())).record["parameters"] == 43
 
 
 def test_worker_that_was_not_prepared_says_so():
     with pytest.raises(RuntimeError, match=r"call start\(\) first"):
-        workers.work(tiny_config())
+        workers.work(FoldRun(1, tiny_config()))
 
 
 def test_worker_ends_when_its_parent_has_ended(monkeypatch):

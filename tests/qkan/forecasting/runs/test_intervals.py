@@ -1,6 +1,7 @@
 """Intervals: what ``predict`` returns is what the report of the run measures, for any loss."""
 
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from tiny_runs import tiny_config
 
+from qkan.datasets import DataNotice
 from qkan.forecasting import Forecaster, RunError, load_run, predict, train
 from qkan.forecasting.evaluation.conformal import conformal_rank
 from qkan.forecasting.report import report_run
@@ -34,9 +36,16 @@ def test_conformal_radii_by_hand(finished_run):
 
 
 def test_steps_beyond_the_horizon_have_no_conformal_interval(finished_run):
-    table = predict(finished_run, level=[80], horizon=3)
+    with pytest.warns(
+        DataNotice, match=r"^intervals end with step 1 of 3: later steps go on from forecasts .*horizon=3"
+    ):
+        table = predict(finished_run, level=[80], horizon=3)
     assert table["LSTM-lo-80"].isna().tolist() == [False, True, True]
     assert table["LSTM"].notna().all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predict(finished_run, level=[80])
+        predict(finished_run, horizon=3)  # nobody asked for intervals
 
 
 def test_the_report_measures_the_intervals_that_predict_returns(quantile_run, tmp_path):

@@ -98,9 +98,12 @@ def test_best_validation_weights_are_kept():
     assert loss == pytest.approx(result.best_loss, rel=1e-6)
 
 
-def test_training_stops_when_validation_no_longer_improves():
+def test_training_stops_when_validation_no_longer_improves_if_asked_to():
     _, result = run(tiny_config(epochs=60, batch_size=8, lr=1.0, patience=3))
     assert len(result.history) == result.best_epoch + 3 < 60
+    _, whole = run(tiny_config(epochs=60, batch_size=8, lr=1.0))
+    assert len(whole.history) == 60
+    assert whole.history[: len(result.history)] == result.history
 
 
 def test_without_validation_all_epochs_are_trained_and_the_last_weights_kept():

@@ -1,0 +1,105 @@
+"""The baselines of a comparison: fitted in every fold, scored on the targets of the cells, and kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qkan.forecasting.baselines import PLAIN, Fitting, fit_baselines
+from qkan.forecasting.baselines.tables import forecast_part
+from qkan.forecasting.comparison import workers
+from qkan.forecasting.comparison.panel_scores import panel_scores
+from qkan.forecasting.comparison.significance import origin_losses, read_losses, write_losses
+from qkan.forecasting.evaluation.metrics import score
+from qkan.forecasting.io.files import RunError, read_json, write_json
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+    from qkan.forecasting.baselines import Baseline
+    from qkan.forecasting.config import CompareConfig
+    from qkan.forecasting.training.progress import CompareProgress
+
+BASELINES, LOSSES = "baselines.json", "losses"
+"""Where a comparison keeps the scores of its baselines, and the losses of all forecasts."""
+
+
+def run_baselines(
+    out: Path, config: CompareConfig, folds: Sequence[ForecastData], progress: CompareProgress
+) -> list[dict[str, Any]]:
+    """Return one record for every fold and baseline that was asked for; those that are in the folder are not fitted.
+
+    Args:
+        out: Folder of the comparison.
+        config: What is compared.
+        folds: The data.
+        progress: Told about every fit.
+
+    Returns:
+        Dictionaries of ``fold`` and ``asked``, and of ``rows``: for each baseline that this gave, its ``model``,
+        metrics by name, ``parameters``, ``seconds``, ``predict_seconds``, ``choices`` and ``failures``.
+    """
+    names = tuple(dict.fromkeys((*PLAIN, *config.baselines)))
+    done = {(one["fold"], one["asked"]): one for one in _kept(out)}
+    fitting = Fitting(config.trials, workers.processes_of(config), progress.baseline)
+    found = []
+    for fold, data in enumerate(folds, start=1):
+        for asked in names:
+            if (fold, asked) not in done:
+                fitted = fit_baselines(data, (asked,), fitting)
+                rows = [_row(out, data, fold, own) for own in fitted]
+                done[fold, asked] = {"fold": fold, "asked": asked, "rows": rows}
+                write_json(out / BASELINES, {"baselines": list(done.values())})
+            found.append(done[fold, asked])
+    return found
+
+
+def losses_path(out: Path, fold: int, model: str) -> Path:
+    """Return where the losses of a run or a baseline are kept."""
+    return out / LOSSES / f"fold{fold}-{model}.npy"
+
+
+def losses_of(out: Path, fold: int, model: str) -> np.ndarray | None:
+    """Return the losses of a run or a baseline; ``None`` if it has none."""
+    return read_losses(losses_path(out, fold, model))
+
+
+def _kept(out: Path) -> list[dict[str, Any]]:
+    if not (out / BASELINES).exists():
+        return []
+    kept = read_json(out / BASELINES).get("baselines")
+    whole = isinstance(kept, list) and all(
+        isinstance(one, dict)
+        and {"fold", "asked", "rows"} <= set(one)
+        and all(isinstance(row, dict) and {"model", "scores", "failures"} <= set(row) for row in one["rows"])
+        for one in kept
+    )
+    if not whole:
+        raise RunError(f"{out / BASELINES} holds no baselines; delete it to fit them again")
+    return list(kept or [])
+
+
+def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline) -> dict[str, Any]:
+    whole = data.with_validation_horizon(data.horizon)
+    validation = forecast_part(baseline, whole, "validation").mean
+    begin = time.perf_counter()
+    test = forecast_part(baseline, data, "test").mean
+    seconds = time.perf_counter() - begin
+    scores: dict[str, Any] = dict(score(data, {baseline.name: test})[baseline.name])
+    if len(data.ids) > 1:
+        scores |= panel_scores(whole, {baseline.name: (validation, test)})[baseline.name]
+    losses = origin_losses(data, test)
+    if losses is not None:
+        write_losses(losses_path(out, fold, baseline.name), losses)
+    return {
+        "model": baseline.name,
+        "scores": {name: None if value is None or np.isnan(value) else float(value) for name, value in scores.items()},
+        "parameters": baseline.parameters,
+        "seconds": round(baseline.seconds, 3),
+        "predict_seconds": round(seconds, 3),
+        "choices": baseline.choices,
+        "failures": baseline.failures,
+    }

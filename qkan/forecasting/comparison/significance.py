@@ -1,0 +1,93 @@
+"""Is a cell better than the best baseline by more than chance?
+
+The test is that of Diebold and Mariano, over the origins of all folds in the order of time. The loss of a cell at an
+origin is the mean over its seeds, so it is that of a typical training and not of a lucky one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from qkan.forecasting.evaluation.metrics import mase_scale
+from qkan.forecasting.evaluation.model_tests import diebold_mariano
+from qkan.forecasting.io.files import RunError, make_folder, write_atomic
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+
+LEVEL = 0.05
+"""Below this p-value a difference counts as more than chance."""
+
+
+class Verdict(NamedTuple):
+    """How a model stands to a baseline.
+
+    Args:
+        word: ``better``, ``level`` or ``worse``.
+        p_value: Two-sided; NaN where there is no test.
+    """
+
+    word: str
+    p_value: float
+
+
+def origin_losses(data: ForecastData, forecasts: np.ndarray) -> np.ndarray | None:
+    """Return the absolute error of every moment of the test part: a mean over its steps, then over its series.
+
+    Errors of several series are in units of their mean seasonal change, as in MASE, so that large ones do not decide
+    alone; series without one are left out.
+
+    Args:
+        data: The windows.
+        forecasts: Original units, (N, horizon).
+
+    Returns:
+        float64 (moments,), in the order of time; ``None`` if a forecast is missing.
+    """
+    if np.isnan(forecasts).any():
+        return None
+    seen, series = data.target_observed("test"), data.test.series
+    errors = np.abs(forecasts - data.target_values("test")) * seen
+    mean = errors.sum(axis=1) / seen.sum(axis=1)
+    scales = mase_scale(data) if len(data.ids) > 1 else np.ones(1)
+    scales = np.ones(len(scales)) if np.isnan(scales).all() else scales
+    kept = np.isfinite(scales[series])
+    cutoffs = data.series.times[data.target_rows("test")[kept, 0] - 1]
+    moments, place = np.unique(cutoffs, return_inverse=True)
+    sums = np.bincount(place, (mean / scales[series])[kept], len(moments))
+    return sums / np.bincount(place, minlength=len(moments))
+
+
+def verdict_of(own: Sequence[np.ndarray], others: Sequence[np.ndarray], horizon: int) -> Verdict:
+    """Compare the losses of a model with those of a baseline, fold by fold."""
+    test = diebold_mariano(np.concatenate(own) - np.concatenate(others), horizon=horizon)
+    if not test.p_value < LEVEL:
+        return Verdict("level", test.p_value)
+    return Verdict("better" if test.difference < 0 else "worse", test.p_value)
+
+
+def write_losses(path: Path, losses: np.ndarray) -> None:
+    """Keep the losses of a run or a baseline."""
+    make_folder(path.parent)
+    write_atomic(path, lambda file: np.save(file, losses, allow_pickle=False))
+
+
+def read_losses(path: Path) -> np.ndarray | None:
+    """Return what :func:`write_losses` kept; ``None`` if there is no file.
+
+    Raises:
+        RunError: the file holds something else.
+    """
+    if not path.exists():
+        return None
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"cannot read {path}: {error}; delete it to compute it again") from error
+    if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype != np.float64:
+        raise RunError(f"{path} holds no losses; delete it to compute them again")
+    return found
