@@ -14,7 +14,7 @@ from torch import Tensor
 
 from qkan.forecasting.data.batches import recursive_forecast
 from qkan.forecasting.data.load import tensors
-from qkan.forecasting.model.parts import Level
+from qkan.forecasting.model.parts import Level, category_channels
 from qkan.forecasting.season.polynomial import Polynomial, sum_of
 
 if TYPE_CHECKING:
@@ -193,7 +193,9 @@ class Season:
         features, known = self.model.season, self.model.known
         if features is None or known is None or not features.channels:
             return None, torch.zeros(0, dtype=torch.float64)
-        before = self.config.futr_exog_channels - len(self.seasons) - bool(self.config.per_series)
+        sizes = self.config.category_sizes
+        others = self.config.futr_exog_channels - len(self.seasons) - bool(self.config.per_series) - len(sizes)
+        before = others + category_channels(sizes)
         weights = known.weight[known.weight.shape[0] // 2, before : before + features.channels]
         return features, weights.detach().double()
 
