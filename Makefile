@@ -45,13 +45,13 @@ test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers
 	$(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
-# and cli/ into qkan.* that an editable install sets up. So they get a freshly installed copy, and their paths are
-# mapped back.
+# and cli/ into qkan.* that an editable install sets up. So they get a copy with these in their places (times kept, for
+# the cache of mypy), and paths are mapped back.
 lint: $(STAMP) ## check style, format, types and layering
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/lib build/bdist.* $(LINT_TREE)
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target $(LINT_TREE) .
+	rm -rf $(LINT_TREE) && mkdir -p $(LINT_TREE)
+	cp -Rp qkan $(LINT_TREE) && cp -Rp kernels datasets cli $(LINT_TREE)/qkan
 	cd $(LINT_TREE) && $(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 		| sed -E 's#^qkan/(kernels|datasets|cli)/#\1/#'
 	cd $(LINT_TREE) && PYTHONPATH=. $(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
@@ -78,17 +78,18 @@ clean: ## remove the virtual environments, build outputs and caches; keep runs/
 	rm -rf $(VENV) $(ECOSYSTEM_VENV) build dist *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Build tools come from the constraints as well, so building needs no environment (and no download) of its own.
+# Build tools come from the constraints as well, so building needs no environment (and no download) of its own. What is
+# imported is compiled then, not all of what is installed.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "qkan-seq needs Python 3.10 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --upgrade pip setuptools
-	$(BIN)/python -m pip install --constraint constraints.txt --no-build-isolation --group test --group lint --editable '.[pennylane,onnx,sklearn]'
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --upgrade pip setuptools
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --no-build-isolation --group test --group lint --editable '.[pennylane,onnx,sklearn]'
 	touch $@
 
 $(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
 	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
-	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --upgrade pip setuptools
-	$(ECOSYSTEM_BIN)/python -m pip install --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast,baselines]'
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --upgrade pip setuptools
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast,baselines]'
 	touch $@

@@ -17,6 +17,7 @@ from qkan.forecasting.config.kinds import (
     NUMBER,
     PER_SERIES,
     RATE,
+    SHARE,
     Choice,
     Kind,
     Seasons,
@@ -149,4 +150,6 @@ def _type(kind: Kind, word: str) -> tuple[click.ParamType, str | None]:
         return ListType(item, kind.noun, kind.example), None
     if isinstance(kind, Seasons):
         return SeasonType(), None
-    return (click.FLOAT, "X") if kind is RATE else (GroupType(), None) if kind is GROUP else (click.STRING, word)
+    return (
+        (click.FLOAT, "X") if kind in (RATE, SHARE) else (GroupType(), None) if kind is GROUP else (click.STRING, word)
+    )

@@ -25,7 +25,7 @@ Answer = dict[str, Any]
 Ask = Callable[[Answer], Answer]
 
 _CIRCUITS: list[Answer] = [
-    {"reps": 3, "ansatz": "pz", "preact": False, "base": "silu"},  # the default of both packages
+    {"reps": 3, "ansatz": "pz", "preact": False, "base": "silu"},  # the default of layers in both packages
     {"reps": 3, "ansatz": "rpz", "preact": False, "base": "tanh"},
     {"reps": 2, "ansatz": "rpz", "preact": False, "base": "tanh"},
     {"reps": 8, "ansatz": "rpz", "preact": True, "base": "tanh"},

@@ -104,7 +104,7 @@ def qkan(box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: s
     """Two layers of circuits, with a base branch."""
     widths = [len(box), hidden, 1]
     options = {"reps": reps, "ansatz": ansatz, "preact_trainable": preact, "base_activation": base}
-    return import_module("qkan").QKAN(widths, **options)
+    return import_module("qkan").QKAN(widths, postact_weight_trainable=False, **options)
 
 
 def original(box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: str) -> nn.Module:

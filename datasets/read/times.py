@@ -31,6 +31,8 @@ _LOOKS_DATED = re.compile(
     r"|\d{4}[- ]?[qw]\d{1,2}|[qw]\d{1,2}[- /]?\d{4})",
     re.IGNORECASE,
 )
+_QUARTER = re.compile(r"(?P<year>\d{4})[- ]?[qQ](?P<quarter>[1-4])$|[qQ](?P<first>[1-4])[- /]?(?P<later>\d{4})$")
+_WEEK = re.compile(r"\d{4}-?[wW]\d\d")
 _ZONE = r"\s*(Z|[+-]\d\d:?\d\d)$"
 _DISGUISES = {"%Y%m%d": (19000101, 22001231), "%Y%m": (190001, 220012)}
 _SAMPLE = 50  # cells of a column that are looked at to see whether it holds times
@@ -84,7 +86,9 @@ def find_time_column(frame: pd.DataFrame, label: str, taken: tuple[Any, ...]) ->
 
 def holds_dates(column: pd.Series) -> bool:
     """Whether a column holds timestamps, or text or whole numbers that look like dates."""
-    if pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.PeriodDtype):
+    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        return True
+    if pd.api.types.is_datetime64_any_dtype(column):
         return True
     cells = column.dropna().iloc[:_SAMPLE]
     if pd.api.types.is_bool_dtype(column) or not len(cells):
@@ -125,6 +129,11 @@ def times_of(
         return Times(_in_range(pd.DatetimeIndex(column.dt.start_time), name), Clock(), dtype)
     if pd.api.types.is_datetime64_any_dtype(column):
         return _of_moments(pd.DatetimeIndex(column), name, dtype, clock, zone)
+    if column.dtype.kind == "m":
+        raise DataError(
+            f"time column {name!r} holds durations, not times; add them to a first time, such as "
+            f"pd.Timestamp('2024-01-01'), or {_fix()}"
+        )
     if pd.api.types.is_bool_dtype(column):
         raise DataError(f"time column {name!r} holds true and false, not times; {_fix()}")
     if pd.api.types.is_numeric_dtype(column):
@@ -208,7 +217,8 @@ def _of_offsets(moments: pd.DatetimeIndex, wall: pd.DatetimeIndex, name: str, cl
 def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str, format: str | None) -> pd.Series:
     """Different texts as times; of ISO 8601 as moments in UTC."""
     if format == "ISO8601":
-        written = different.where(different.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
+        written = _first_days(different)
+        written = written.where(written.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
         times = pd.to_datetime(written, format=format, errors="coerce", utc=True)
         example = "an ISO 8601 time such as 2024-01-31 or 2024-01-31 07:05"
         hint = "say how it is written with time_format='%d/%m/%Y' or the like"
@@ -223,6 +233,26 @@ def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str
     reason = f", not {example} in the years {_YEARS}; rewrite it, {hint}, or {_fix()}"
     refuse_cell(times.isna().to_numpy()[codes], f"time column {name!r}", texts, reason)
     return times
+
+
+def _first_days(texts: pd.Series) -> pd.Series:
+    """Texts with the first day in the place of a quarter (2024Q1, 2024-Q1, Q1 2024) or of an ISO week (2024-W05)."""
+    quarter = texts.str.extract(_QUARTER)
+    found = quarter["year"].notna() | quarter["first"].notna()
+    if found.any():
+        years = quarter["year"].fillna(quarter["later"])[found]
+        months = 3 * quarter["quarter"].fillna(quarter["first"])[found].astype(int) - 2
+        texts = texts.where(~found, (years + "-" + months.map("{:02d}-01".format)).reindex(texts.index))
+    weeks = texts.str.fullmatch(_WEEK)
+    return texts.where(~weeks, texts[weeks].map(_monday).reindex(texts.index)) if weeks.any() else texts
+
+
+def _monday(week: str) -> str:
+    year, number = re.split(r"-?[wW]", week)
+    try:
+        return dt.date.fromisocalendar(int(year), int(number), 1).isoformat()
+    except ValueError:
+        return week  # no such week, which is said of any text that is no time
 
 
 def _of_moments(times: pd.DatetimeIndex, name: str, dtype: Any, clock: Clock | None, zone: AssumedZone | None) -> Times:

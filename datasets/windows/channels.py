@@ -42,7 +42,7 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
     for name in series.static:  # one value a series: scaled by those of all series together
         pooled = Scaler.fit([series.frame[name].to_numpy()[first]], ("",), kind)
         covariates[name] = pooled.pick([0] * len(series.ids), series.ids)
-    fitted = Scaler.fit(values, series.ids, kind)
+    fitted = Scaler.fit(values, series.ids, kind, series.season[0] if series.season else 1)
     if kind in ("minmax", "standard"):
         _say_spikes(series, values, kind)
     categories = {name: tuple(map(str, np.unique(series.frame[name].to_numpy(str)))) for name in series.categories}

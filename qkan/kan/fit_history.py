@@ -17,7 +17,7 @@ class FitRow(TypedDict):
     """One row of a history: the weights after ``step`` steps."""
 
     step: int  #: 0 is the start
-    optimizer: str  #: what made the step: "start", "adam" or "lbfgs"
+    optimizer: str  #: what made the step: "start" (also of another attempt), "adam" or "lbfgs"
     train_loss: float  #: of all samples; with mini-batches that of the next batch, at the end again of all samples
     validation_loss: float  #: NaN without validation samples, and between the epochs of mini-batches
     regularization: float  #: what was added to train_loss

@@ -19,7 +19,6 @@ Pair = tuple[Tensor, Tensor]
 
 OPTIMIZERS = ("adam+lbfgs", "adam", "lbfgs")
 STEPS = 400
-FADED = 0.1  # share of the entropy that is left in the second third of a sparse fit
 
 
 def samples(name: str, values: Any, least: int = 1) -> Tensor:
@@ -151,14 +150,11 @@ class FitPlan:
         total = positive_int("steps", self.steps)
         return {"adam": -(-total // 4), "lbfgs": total - -(-total // 4)}
 
-    def phases(self, sparse: bool) -> list[tuple[str, int, float]]:
-        """What is done in turn: the optimizer, its steps, and the share of the regularisation that counts in them.
-
-        ``sparse``: the regularisation is the fit's own, which fades over the last optimizer's steps.
-        """
-        phases = [(name, count, 1.0) for name, count in self.budget().items() if count]
-        if sparse:
-            name, count, _ = phases.pop()
-            third = -(-count // 3)
-            phases += [(name, third, 1.0), (name, min(third, count - third), FADED), (name, count - 2 * third, 0.0)]
-        return [phase for phase in phases if phase[1] > 0]
+    def phases(self, sparse: bool) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Optimizers and their steps: those of every attempt at few edges, and those after it, or all of them."""
+        phases = [(name, count) for name, count in self.budget().items() if count]
+        if not sparse:
+            return [], phases
+        name, count = phases.pop()
+        third = -(-count // 3)
+        return [*phases, (name, third)], [(name, count - third)] if count > third else []

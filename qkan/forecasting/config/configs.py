@@ -22,7 +22,8 @@ _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
 
 
 _OF_PROTOCOLS = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "freq", "missing", "split"),
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
 )
 """Options that the protocol of a benchmark leaves no choice of."""
 
@@ -95,6 +96,7 @@ class DataAndTrainingOptions:
     order: str = "auto"
     segment: int | None = None
     gate: bool = True
+    dropout: float = 0.0
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"
@@ -140,8 +142,8 @@ class DataAndTrainingOptions:
                     f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
                     "columns, times and parts; leave one of them out"
                 )
-        if self.protocol == "ltsf" and self.scaler == DataAndTrainingOptions.scaler:
-            object.__setattr__(self, "scaler", "standard")
+        if self.scaler == DataAndTrainingOptions.scaler:  # errors weigh in the training as they do in the judgement
+            object.__setattr__(self, "scaler", {"ltsf": "standard", "m4": "change"}[self.protocol])
 
     @property
     def interval_levels(self) -> tuple[float, ...]:

@@ -47,6 +47,7 @@ class Surroundings(NamedTuple):
         order: ``steps``, ``segments`` or ``periods``; see :class:`Order`.
         stride: Length of a segment or of a period.
         gate: Whether the forecast can be turned off for the last value; see :mod:`qkan.forecasting.training.gate`.
+        dropout: Share of the window's values that training hides from the linear skip at random.
         cycle: Whether a trained table of the longest season is taken from the values, too, and put back (CycleNet).
     """
 
@@ -65,6 +66,7 @@ class Surroundings(NamedTuple):
     stride: int = 1
     cycle: bool = False
     gate: bool = False
+    dropout: float = 0.0
 
     @property
     def context(self) -> int:
@@ -143,6 +145,7 @@ class RecurrentForecaster(nn.Module):
             self.smoothing, self.skip = Smoothing(around.stride), PeriodSkip(self.order)
         elif around.skip:
             self.skip = Skip(around.window, horizon, around.skip, last_is_zero=around.level == "last")
+        self.dropout = nn.Dropout(around.dropout)
         self.cycle = nn.Parameter(torch.zeros(around.seasons[-1])) if around.cycle else None
         self.positions: nn.Parameter | None = None
         if self.head is not None and self.decodes_steps and around.order == "segments":
@@ -196,7 +199,7 @@ class RecurrentForecaster(nn.Module):
             read = torch.cat([values[:, -window:, None], others], dim=2)
             predicted = self._said_by_cell(read, self._known_of_window(values, ahead, futr_exog), known)
         if self.skip is not None:
-            predicted = predicted + self.skip(values[:, -window:]).unsqueeze(2)
+            predicted = predicted + self.skip(self.dropout(values[:, -window:])).unsqueeze(2)
         if self.known is not None:
             predicted = predicted + self.known(known)
         if own is not None:

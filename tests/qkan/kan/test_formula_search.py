@@ -44,9 +44,12 @@ def test_the_entropy_of_a_fit_follows_the_scale_of_the_targets(factor: float) ->
     start = net.regularization(x, entropy=0.03 * float(y.var(correction=0))).item()
     first = net.fit(x, y, optimizer="adam", steps=6).rows
     assert first[0]["regularization"] == pytest.approx(start, rel=1e-12)
-    # Of six steps two have all of it, two a tenth, two nothing; the last row belongs to no step.
-    assert [row["regularization"] > 0 for row in first] == [True, True, True, True, False, False, False]
-    assert first[2]["regularization"] / first[1]["regularization"] == pytest.approx(0.1, rel=0.1)
+    # A third of the steps with all of it, anew with a tenth and then with none, and the rest.
+    assert [row["optimizer"] for row in first] == [*(["start", "adam", "adam"] * 3), *(["adam"] * 4)]
+    assert [row["step"] for row in first] == list(range(13))
+    assert [row["regularization"] > 0 for row in first] == [True] * 6 + [False] * 7
+    assert first[3]["regularization"] == pytest.approx(0.1 * start, rel=1e-12)
+    assert first[6]["train_loss"] == first[0]["train_loss"]
     assert all(row["regularization"] == 0 for row in tiny().fit(x, y, optimizer="adam", steps=3, entropy=0).rows)
 
 

@@ -255,7 +255,7 @@ def test_compiled_layers_see_a_later_prune() -> None:
     layer = layer_of("fixed")
     compiled = torch.compile(layer, backend="eager", fullgraph=True)
     compiled(inputs())
-    for edge in PRUNED:
+    for edge in PRUNED[:2]:  # the first brings a mask, the second changes it
         layer.prune([edge])
         torch.testing.assert_close(compiled(inputs()), layer(inputs()), rtol=0, atol=1e-12)
 

@@ -47,7 +47,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(case=cases(), seed=st.integers(0, 2**31))
 def test_every_backend_agrees_with_pennylane_on_random_layers(case: Case, seed: int) -> None:
     differences = compare(case, BACKENDS, PennyLane(), seed)
