@@ -106,7 +106,7 @@ def test_parts_of_their_own_cost_the_same_for_every_series(file):
         return check_size(as_cut(config, load_windows(config)))
 
     shared, own, two = parameters(per_series=False), parameters(), parameters(series=("a", "b"))
-    day = 2 * 5  # angle and weight of five harmonics
+    day = 2 * 6  # angle and weight of six harmonics
     assert own - shared == 3 * (2 + day)  # and memory and amplitude
     assert own - two == 2 + day
 
