@@ -116,21 +116,28 @@ def report_run(
     found = write_report(
         out,
         test,
-        title=f"{frames.model} on {frames.name}",
-        season=frames.mase_season,
-        training=frames.training,
-        facts={"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        **_of_data(run, frames),
         settings=_settings(run, fitted),
-        reference=frames.model,
         levels=wanted,
         failures=failures,
         notes=notes,
         commands=_commands(run, _options(chosen, wanted, origins, intervals), out, data),
-        unit=frames.unit,
         learned=season_profile(run, data) if run.config.seasons else None,
         overwrite=overwrite,
     )
     return ReportResult(out, found, tuple(notes))
+
+
+def _of_data(run: Run, frames: RunFrames) -> dict[str, Any]:
+    """Return what a page says of the data."""
+    return {
+        "title": f"{frames.model} on {frames.name}",
+        "season": frames.mase_season,
+        "training": frames.training,
+        "facts": {"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        "reference": frames.model,
+        "unit": frames.unit,
+    }
 
 
 def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:
