@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.interface import ALL_SERIES, Baseline, Fitting
 from qkan.forecasting.baselines.registry import PLAIN, STATISTICAL, check_baselines, fit_baselines
