@@ -16,6 +16,7 @@ from qkan.forecasting.config.kinds import (
     GROUP,
     LEVEL,
     NAMES,
+    PER_SERIES,
     RATE,
     SHARE,
     TEXT,
@@ -287,6 +288,11 @@ OPTIONS: dict[str, Option] = {
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "per_series": Option(
+        "Give every series of a panel circuits of the season, a level and an amplitude of its own beside the shared "
+        "cell.",
+        PER_SERIES,
+    ),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
