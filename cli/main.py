@@ -10,11 +10,13 @@ from qkan.cli.lazy_groups import RootGroup
 from qkan.cli.streams import Streams
 
 COMMANDS = {
+    "forecast": "qkan.cli.commands.forecast:forecast",
     "train": "qkan.cli.commands.train:train",
     "compare": "qkan.cli.commands.compare:compare",
     "predict": "qkan.cli.commands.predict:predict",
     "evaluate": "qkan.cli.commands.evaluate:evaluate",
     "report": "qkan.cli.commands.report:report",
+    "plot": "qkan.cli.commands.plot:plot",
     "export": "qkan.cli.commands.export:export",
     "validate": "qkan.cli.commands.validate:validate",
     "circuit": "qkan.cli.commands.circuit:circuit",

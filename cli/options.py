@@ -10,7 +10,21 @@ from typing import Any, TypeVar
 import click
 
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
-from qkan.forecasting.config.kinds import FLAG, GROUP, LEVEL, NUMBER, RATE, Choice, Kind, Seasons, Several, Split, Whole
+from qkan.forecasting.config.kinds import (
+    FLAG,
+    GROUP,
+    LEVEL,
+    NUMBER,
+    PER_SERIES,
+    RATE,
+    SHARE,
+    Choice,
+    Kind,
+    Seasons,
+    Several,
+    Split,
+    Whole,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -113,7 +127,7 @@ def config_option(name: str, default: object = None, *, as_name: str | None = No
     """
     option, flag = OPTIONS[name], "--" + name.replace("_", "-")
     settings: dict[str, Any] = {"help": option.help, "default": default, "show_default": default not in (None, ())}
-    if option.kind is FLAG:
+    if option.kind in (FLAG, PER_SERIES):
         flag = f"{flag}/--no-{flag[2:]}"
     else:
         settings["type"], settings["metavar"] = _type(option.kind, name.rpartition("_")[2].upper())
@@ -136,4 +150,6 @@ def _type(kind: Kind, word: str) -> tuple[click.ParamType, str | None]:
         return ListType(item, kind.noun, kind.example), None
     if isinstance(kind, Seasons):
         return SeasonType(), None
-    return (click.FLOAT, "X") if kind is RATE else (GroupType(), None) if kind is GROUP else (click.STRING, word)
+    return (
+        (click.FLOAT, "X") if kind in (RATE, SHARE) else (GroupType(), None) if kind is GROUP else (click.STRING, word)
+    )

@@ -30,11 +30,26 @@ class _Unbreakable(io.FileIO):
             return memoryview(data).nbytes
 
 
+def _open_closed() -> None:
+    """Take the places of standard streams that the caller has closed, or the next file to be opened would get one.
+
+    What native code prints would then be written into that file. A write of ours fails, and is said at the end.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
 class Streams:
     """Lets the command go on when nobody can read what it prints: ``qkan train ... | head -1`` trains to its end."""
 
     def __init__(self) -> None:
         self._raw: dict[str, _Unbreakable] = {}
+        _open_closed()
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             # A console of Windows and streams that a program has replaced have other ways to fail.

@@ -40,6 +40,7 @@ Examples:
     "conformal ones from the errors on the validation part.  [default: those of the training]",
 )
 @click.option("--conformal", is_flag=True, help="Conformal intervals also where the training gave others.")
+@config_option("intervals", "split")
 @config_option("new_series", "refuse")
 @out_option("CSV file for the forecast.  [default: the terminal]")
 @OVERWRITE
@@ -50,6 +51,7 @@ def predict(
     horizon: int | None,
     level: tuple[float, ...] | None,
     conformal: bool,
+    intervals: str,
     new_series: str,
     out: Path | None,
     overwrite: bool,
@@ -79,6 +81,7 @@ def predict(
         horizon=horizon,
         level=level,
         conformal=conformal,
+        intervals=intervals,
         new_series=new_series,
     )
     text = csv_text(table, with_clock=has_clock(trained.data["frequency"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qkan.cli.options import OVERWRITE, RUN, ListType, count_option, data_option, out_option
+from qkan.cli.options import OVERWRITE, RUN, ListType, config_option, count_option, data_option, out_option
 from qkan.forecasting.config import BASELINE_NAMES
 
 _ORIGINS = 1000
@@ -34,6 +34,7 @@ Examples:
 )
 @count_option("--origins", "Cover at most the last N origins of the test part of each series.", default=_ORIGINS)
 @count_option("--workers", "Processes that fit baselines.", default=1, most=1024)
+@config_option("intervals", "split")
 @OVERWRITE
 def report(
     run: Path,
@@ -43,6 +44,7 @@ def report(
     levels: tuple[float, ...] | None,
     origins: int,
     workers: int,
+    intervals: str,
     overwrite: bool,
 ) -> None:
     """Write a page about the forecaster in the folder RUN that needs no network and is readable on a phone.
@@ -63,6 +65,7 @@ def report(
         levels=levels,
         origins=origins,
         workers=workers,
+        intervals=intervals,
         overwrite=overwrite,
     )
     pooled = made.accuracy.pooled

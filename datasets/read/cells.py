@@ -36,7 +36,7 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
             round, or missing though it may not.
     """
     name = column.name
-    if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
+    if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mMc":
         raise DataError(f"{what} holds {column.dtype} values, not numbers; {fix}")
     absent, numbers, where = column.isna().to_numpy(dtype=bool), _as_floats(column), f"column {name!r}"
     bad = np.isnan(numbers) & ~absent
@@ -53,8 +53,10 @@ def numbers_of(column: pd.Series, what: str, fix: str, *, missing: bool) -> np.n
 
 def _fix_of(text: str) -> str:
     """What to do about text in the place of a number."""
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", text):
+        return "write it without commas between thousands: df['y'].str.replace(',', '')"
     if re.fullmatch(r"[+-]?[\d.]+,\d+", text):
-        return "correct it, or say that numbers have decimal commas with decimal=','"
+        return "correct it, or say that numbers have decimal commas with decimal=',' where the file is read"
     return "correct or drop it"
 
 
@@ -65,8 +67,14 @@ def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | 
         row = int(rows[0])
         value = "missing"
         if cells is not None:
-            value = f"{cells[row]:g}" if isinstance(cells, np.ndarray) else shortened(cells.iloc[row])
+            value = _number_text(cells[row]) if isinstance(cells, np.ndarray) else shortened(cells.iloc[row])
         raise DataError(f"row {row + 1} of {where} is {value}{reason}")
+
+
+def _number_text(number: float) -> str:
+    """A number in few digits, or in as many as tell it from a whole one."""
+    short = f"{number:g}"
+    return repr(float(number)) if float(short).is_integer() and float(short) != number and abs(number) < 1e15 else short
 
 
 def rounded_cells(column: pd.Series) -> np.ndarray:

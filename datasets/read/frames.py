@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from qkan.datasets.errors import DataError
+from qkan.datasets.read.times import THE_INDEX, holds_dates
 
 _HINTS = {
     "Series": "make a table of it: y.rename('y').rename_axis('ds').reset_index()",
@@ -67,3 +68,29 @@ def _foreign(table: Any, label: str) -> Any:
             f"{label} must be a data frame of pandas, polars or pyarrow, got {kind}; "
             + (hint or "make one: pd.DataFrame({'unique_id': ..., 'ds': ..., 'y': ...})")
         ) from None
+
+
+def with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The table with a named index, or one of times, as columns, if no column comes twice."""
+    index = frame.index
+    named = any(name is not None for name in index.names)
+    none = named or isinstance(index, pd.RangeIndex)
+    levels = [] if none else [index.get_level_values(place) for place in range(index.nlevels)]
+    if any(holds_dates(level.to_series()) for level in levels):
+        frame, named = frame.set_axis(_named_index(index, levels), axis=0), True
+    both = [name for name in index.names if name is not None and name in frame.columns]
+    if both:
+        raise DataError(f"{both[0]!r} is a column of {label!r} and its index too; rename or drop one of them")
+    frame = frame.reset_index(drop=not named)
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"{label!r} has more than one column {twice[0]!r}; rename or drop the others")
+    return frame
+
+
+def _named_index(index: pd.Index, levels: Sequence[pd.Index]) -> pd.Index:
+    """An index without names, with that of the times; of two levels the other one tells series apart."""
+    if index.nlevels != 2:
+        return index.rename(THE_INDEX) if index.nlevels == 1 else index
+    dated = [holds_dates(level.to_series()) for level in levels]
+    return index.rename([THE_INDEX if own else "unique_id" for own in dated]) if sum(dated) == 1 else index

@@ -12,11 +12,11 @@ import pandas as pd
 from qkan.datasets.errors import DataError, notice, refuse, shortened
 from qkan.datasets.read.categories import Names, covariate_cells, one_per_series, with_names
 from qkan.datasets.read.cells import MISSING, ids_of, numbers_of
-from qkan.datasets.read.frames import as_pandas
+from qkan.datasets.read.frames import as_pandas, with_columns_only
 from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.read.select import left_out
-from qkan.datasets.read.times import THE_INDEX, find_time_column, holds_dates, times_of
+from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
 from qkan.datasets.read.zones import AssumedZone
 from qkan.datasets.series import COLUMNS, TREATMENTS, Series
 from qkan.datasets.steps import natural_season
@@ -57,7 +57,8 @@ class Columns:
         category_cols: Sequence[str] = (),
     ) -> Columns:
         """The columns under the names of the options."""
-        past, future, static, category = map(tuple, (past_cols, future_cols, static_cols, category_cols))
+        groups = (past_cols, future_cols, static_cols, category_cols)
+        past, future, static, category = ((own,) if isinstance(own, str) else tuple(own) for own in groups)
         return cls(time_col, target_col, id_col, past, future, time_format, time_zone, static, category)
 
     @property
@@ -145,7 +146,7 @@ def table_series(
     """
     if missing not in TREATMENTS:
         raise DataError(f"missing={missing!r} is unknown; choose one of {', '.join(TREATMENTS)}")
-    frame = _with_columns_only(frame, label)
+    frame = with_columns_only(frame, label)
     if len(frame) == 0:
         raise DataError(f"{label!r} has no rows; a series needs at least {MIN_POINTS} values")
     columns = _find_columns(frame, label, columns)
@@ -206,7 +207,7 @@ def future_frame(
         DataError: a column is missing, a value is no number, or a time cannot be read.
     """
     form = series.form
-    frame = _with_columns_only(as_pandas(frame, label), label)
+    frame = with_columns_only(as_pandas(frame, label), label)
     time_col, id_col = time_col or form.time_col, id_col or form.id_col
     if time_col == "ds" and "ds" not in frame.columns and THE_INDEX in frame.columns:
         time_col = THE_INDEX
@@ -229,23 +230,6 @@ def future_frame(
         values[name], found = covariate_cells(frame[name], names=name in series.categories, static=False)
         names |= {} if found is None else {name: found}
     return with_names(pd.DataFrame(values), names).sort_values(["unique_id", "ds"], ignore_index=True)
-
-
-def _with_columns_only(frame: pd.DataFrame, label: str) -> pd.DataFrame:
-    """The table with a named index, or one of times, as columns, if no column comes twice."""
-    index = frame.index
-    named = any(name is not None for name in index.names)
-    levels = [] if named or isinstance(index, pd.RangeIndex) else map(index.get_level_values, range(index.nlevels))
-    if any(holds_dates(level.to_series()) for level in levels):
-        frame, named = frame if index.nlevels > 1 else frame.set_axis(index.rename(THE_INDEX), axis=0), True
-    both = [name for name in index.names if name is not None and name in frame.columns]
-    if both:
-        raise DataError(f"{both[0]!r} is a column of {label!r} and its index too; rename or drop one of them")
-    frame = frame.reset_index(drop=not named)
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise DataError(f"{label!r} has more than one column {twice[0]!r}; rename or drop the others")
-    return frame
 
 
 def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:

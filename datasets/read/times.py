@@ -13,7 +13,7 @@ from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import refuse_cell
 from qkan.datasets.read.frequency import ROW_ORDER
 from qkan.datasets.read.zones import AssumedZone, check_no_zone_given
-from qkan.datasets.table_form import Clock
+from qkan.datasets.table_form import UNIX, Clock
 
 THE_INDEX = "the index"
 """What a column is called that was an index of times without a name."""
@@ -31,6 +31,8 @@ _LOOKS_DATED = re.compile(
     r"|\d{4}[- ]?[qw]\d{1,2}|[qw]\d{1,2}[- /]?\d{4})",
     re.IGNORECASE,
 )
+_QUARTER = re.compile(r"(?P<year>\d{4})[- ]?[qQ](?P<quarter>[1-4])$|[qQ](?P<first>[1-4])[- /]?(?P<later>\d{4})$")
+_WEEK = re.compile(r"\d{4}-?[wW]\d\d")
 _ZONE = r"\s*(Z|[+-]\d\d:?\d\d)$"
 _DISGUISES = {"%Y%m%d": (19000101, 22001231), "%Y%m": (190001, 220012)}
 _SAMPLE = 50  # cells of a column that are looked at to see whether it holds times
@@ -84,7 +86,9 @@ def find_time_column(frame: pd.DataFrame, label: str, taken: tuple[Any, ...]) ->
 
 def holds_dates(column: pd.Series) -> bool:
     """Whether a column holds timestamps, or text or whole numbers that look like dates."""
-    if pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.PeriodDtype):
+    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        return True
+    if pd.api.types.is_datetime64_any_dtype(column):
         return True
     cells = column.dropna().iloc[:_SAMPLE]
     if pd.api.types.is_bool_dtype(column) or not len(cells):
@@ -125,6 +129,11 @@ def times_of(
         return Times(_in_range(pd.DatetimeIndex(column.dt.start_time), name), Clock(), dtype)
     if pd.api.types.is_datetime64_any_dtype(column):
         return _of_moments(pd.DatetimeIndex(column), name, dtype, clock, zone)
+    if column.dtype.kind == "m":
+        raise DataError(
+            f"time column {name!r} holds durations, not times; add them to a first time, such as "
+            f"pd.Timestamp('2024-01-01'), or {_fix()}"
+        )
     if pd.api.types.is_bool_dtype(column):
         raise DataError(f"time column {name!r} holds true and false, not times; {_fix()}")
     if pd.api.types.is_numeric_dtype(column):
@@ -143,7 +152,7 @@ def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
     refuse_cell(broken, f"time column {name!r}", numbers, reason)
     steps = numbers.astype(np.int64)
     dtype = column.dtype if pd.api.types.is_integer_dtype(column) else None
-    disguise = _disguise(steps) if format is None else format
+    disguise = _disguise(steps) or _unix_unit(steps) if format is None else format
     if disguise in (None, STEPS):
         return Times(steps, Clock(), dtype)
     if format is None:
@@ -151,6 +160,9 @@ def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
             f"the whole numbers of time column {name!r}, such as {steps[0]}, are read as dates of the format "
             f"{disguise}; keep them as numbers with time_format={STEPS!r}"
         )
+    if disguise in UNIX:
+        moments = pd.DatetimeIndex(steps.astype(f"datetime64[{UNIX[disguise]}]"))
+        return Times(_in_range(moments, name), Clock(), dtype or np.dtype("int64"), disguise)
     found = _of_texts(pd.Series(steps.astype(str)), name, dtype or np.dtype("int64"), disguise, (None, None))
     return found._replace(format=disguise)
 
@@ -162,6 +174,17 @@ def _disguise(steps: np.ndarray) -> str | None:
         if different.size > 1 and different[0] >= low and different[-1] <= high:
             dates = pd.to_datetime(pd.Series(different.astype(str)), format=format, errors="coerce")
             return format if dates.notna().all() else None
+    return None
+
+
+def _unix_unit(steps: np.ndarray) -> str | None:
+    """The format of moments since 1970 in UTC that whole numbers are, if all are whole minutes of 1990 to 2100."""
+    low, high = int(steps.min()), int(steps.max())
+    for place, format in enumerate(UNIX):
+        unit = 1000**place
+        years, minute = (631_152_000 * unit, 4_102_444_800 * unit), 60 * unit
+        if years[0] <= low < high < years[1] and not (steps % minute).any():
+            return format
     return None
 
 
@@ -208,7 +231,8 @@ def _of_offsets(moments: pd.DatetimeIndex, wall: pd.DatetimeIndex, name: str, cl
 def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str, format: str | None) -> pd.Series:
     """Different texts as times; of ISO 8601 as moments in UTC."""
     if format == "ISO8601":
-        written = different.where(different.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
+        written = _first_days(different)
+        written = written.where(written.str.match(r"[+-]?\d"))  # "now" and "today" are no times of the data
         times = pd.to_datetime(written, format=format, errors="coerce", utc=True)
         example = "an ISO 8601 time such as 2024-01-31 or 2024-01-31 07:05"
         hint = "say how it is written with time_format='%d/%m/%Y' or the like"
@@ -223,6 +247,26 @@ def _parsed(different: pd.Series, codes: np.ndarray, texts: pd.Series, name: str
     reason = f", not {example} in the years {_YEARS}; rewrite it, {hint}, or {_fix()}"
     refuse_cell(times.isna().to_numpy()[codes], f"time column {name!r}", texts, reason)
     return times
+
+
+def _first_days(texts: pd.Series) -> pd.Series:
+    """Texts with the first day in the place of a quarter (2024Q1, 2024-Q1, Q1 2024) or of an ISO week (2024-W05)."""
+    quarter = texts.str.extract(_QUARTER)
+    found = quarter["year"].notna() | quarter["first"].notna()
+    if found.any():
+        years = quarter["year"].fillna(quarter["later"])[found]
+        months = 3 * quarter["quarter"].fillna(quarter["first"])[found].astype(int) - 2
+        texts = texts.where(~found, (years + "-" + months.map("{:02d}-01".format)).reindex(texts.index))
+    weeks = texts.str.fullmatch(_WEEK)
+    return texts.where(~weeks, texts[weeks].map(_monday).reindex(texts.index)) if weeks.any() else texts
+
+
+def _monday(week: str) -> str:
+    year, number = re.split(r"-?[wW]", week)
+    try:
+        return dt.date.fromisocalendar(int(year), int(number), 1).isoformat()
+    except ValueError:
+        return week  # no such week, which is said of any text that is no time
 
 
 def _of_moments(times: pd.DatetimeIndex, name: str, dtype: Any, clock: Clock | None, zone: AssumedZone | None) -> Times:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qkan.datasets.errors import DataError
 
+_Number = TypeVar("_Number", int, float)
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
-KINDS = ("minmax", "standard", "robust", "none")
+KINDS = ("minmax", "standard", "robust", "none", "change")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Scaler:
 
     Build it with `fit`. ``minmax`` maps the range of the training part to [-1, 1], ``standard`` its mean to 0 and its
     standard deviation to 1, ``robust`` its median to 0 and the range of its middle half (of all, where that is a single
-    value) to 1, ``none`` leaves values alone. A constant training part has scale 1.
+    value) to 1, ``change`` its mean to 0 and its mean absolute change over a season to 1, the unit of MASE; ``none``
+    leaves values alone. A constant training part has scale 1.
 
     Args:
         kind: one of ``KINDS``.
@@ -30,6 +32,8 @@ class Scaler:
         scale: one positive finite number per series, in the unit of the values.
         covariates: a scaler of the same kind and series for every covariate, by its name.
         categories: the names that every column of names may hold; a code is a place among them.
+        numbers: place of every series among those that a model was trained on, -1 for one that it does not know; their
+            order, if it is left out.
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
@@ -41,8 +45,11 @@ class Scaler:
     scale: tuple[float, ...]
     covariates: Mapping[str, Scaler] = field(default_factory=dict)
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.numbers:
+            object.__setattr__(self, "numbers", tuple(range(len(self.ids))))
         if self.kind not in KINDS:
             raise DataError(f"unknown scaler {self.kind!r}; choose one of {', '.join(KINDS)}")
         if not len(self.ids) == len(self.offset) == len(self.scale):
@@ -56,13 +63,14 @@ class Scaler:
             raise DataError(f"the scaler scales {self.scale} are not all positive and finite; fit the scaler again")
 
     @classmethod
-    def fit(cls, training: Sequence[np.ndarray], ids: Sequence[str], kind: str = "minmax") -> Scaler:
+    def fit(cls, training: Sequence[np.ndarray], ids: Sequence[str], kind: str = "minmax", season: int = 1) -> Scaler:
         """A scaler for the given training parts.
 
         Args:
             training: one array of finite values per series, shape (length,), at least one value each.
             ids: names of the series, as many.
             kind: one of ``KINDS``.
+            season: steps of the change that ``change`` scales by; 1 for a series that does not hold it twice.
 
         Raises:
             DataError: unknown kind, lengths that differ, or an empty training part.
@@ -70,7 +78,7 @@ class Scaler:
         for name, values in zip(ids, training, strict=False):
             if len(values) == 0:
                 raise DataError(f"the training part of series {name!r} is empty; raise the train share of the split")
-        numbers = [_offset_and_scale(np.asarray(values, dtype=np.float64), kind) for values in training]
+        numbers = [_offset_and_scale(np.asarray(values, dtype=np.float64), kind, season) for values in training]
         offset, scale = tuple(n[0] for n in numbers), tuple(n[1] for n in numbers)
         return cls(kind, tuple(ids), offset, scale)
 
@@ -103,20 +111,28 @@ class Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
         offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
-        return Scaler(self.kind, tuple(ids), offset, scale, covariates, self.categories)
+        return Scaler(
+            self.kind, tuple(ids), offset, scale, covariates, self.categories, tuple(self.numbers[i] for i in chosen)
+        )
+
+    def of_unknown(self) -> Scaler:
+        """The same scaler of series that no model was trained on."""
+        return replace(self, numbers=(-1,) * len(self.ids))
 
     def with_numbers_of(self, known: Scaler) -> Scaler:
         """The same scaler with the numbers of ``known`` for the series that it knows."""
         place = {name: index for index, name in enumerate(known.ids)}
 
-        def merged(own: tuple[float, ...], theirs: tuple[float, ...]) -> tuple[float, ...]:
+        def merged(own: tuple[_Number, ...], theirs: tuple[_Number, ...]) -> tuple[_Number, ...]:
             return tuple(
                 theirs[place[name]] if name in place else number for name, number in zip(self.ids, own, strict=True)
             )
 
         covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
         offset, scale = merged(self.offset, known.offset), merged(self.scale, known.scale)
-        return Scaler(self.kind, self.ids, offset, scale, covariates, known.categories)
+        return Scaler(
+            self.kind, self.ids, offset, scale, covariates, known.categories, merged(self.numbers, known.numbers)
+        )
 
     def shared_with(self, known: Scaler, static: Sequence[str]) -> Scaler:
         """The same scaler with what ``known`` has for all series alike: static covariates and categories."""
@@ -168,7 +184,7 @@ class Scaler:
         return cls(kind, ids, offset, scale, covariates, categories)
 
 
-def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
+def _offset_and_scale(values: np.ndarray, kind: str, season: int = 1) -> tuple[float, float]:
     """Offset and scale of one training part, without overflow for values near the limits of float64."""
     if kind == "none":
         return 0.0, 1.0
@@ -183,7 +199,11 @@ def _offset_and_scale(values: np.ndarray, kind: str) -> tuple[float, float]:
         lower, middle, upper = np.quantile(inside, (0.25, 0.5, 0.75))
         spread = (upper - lower) * half_range
         return float(middle) * half_range + low + half_range, float(spread) or half_range
-    return float(inside.mean()) * half_range + low + half_range, float(inside.std()) * half_range
+    scale = float(inside.std())
+    if kind == "change":
+        lag = season if len(inside) >= 2 * season else 1
+        scale = float(np.abs(inside[lag:] - inside[:-lag]).mean()) or scale
+    return float(inside.mean()) * half_range + low + half_range, scale * half_range
 
 
 def spike_ratio(values: np.ndarray) -> float:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
+from qkan.forecasting.config.kinds import Whole, plain
 from qkan.forecasting.config.options import HORIZON
-from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, sized, with_season
+from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame, sized
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import Series
+    from qkan.forecasting.season.profile import SeasonProfile
 
 _WITHOUT_SEASON = 24  # steps of window and horizon
+_COUNT, _VAL_SIZE = Whole(1, 1_000_000), Whole(0, 1_000_000_000)
 _IN_MEMORY = Path("(in memory)")
 _OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split", "category_sizes")
 """Options of files and of the test part of a run, which a data frame has no use for."""
@@ -129,6 +132,7 @@ class Forecaster:
         level: Sequence[float] | float | None = None,
         *,
         h: int | None = None,
+        intervals: str = "split",
         new_series: str = "refuse",
     ) -> Any:
         """Forecast the steps that follow every series.
@@ -142,6 +146,8 @@ class Forecaster:
                 errors on the validation part; ``None`` takes what the quantile loss trained.
             h: How many; ``None`` takes the ``horizon`` of the training. More of them are reached by feeding forecasts
                 back.
+            intervals: ``"adaptive"`` makes conformal intervals of the last errors on all values behind the training
+                part, so that coverage holds when the level has moved.
             new_series: ``"scale"`` forecasts series that the model was not fitted on, and other steps, too: each scaled
                 by its own last window. They have no conformal intervals.
 
@@ -157,13 +163,34 @@ class Forecaster:
         from qkan.datasets import like
 
         run = self.run
-        if h is not None:
-            HORIZON.check("h", h)
+        h = _checked("h", h, HORIZON)
         series = self._series if df is None else self._read(df, expected=run.data["frequency"])
         if futr_df is not None:
             series = self._with_future(series, futr_df)
-        table = predict(run, data=series, horizon=h, level=level, new_series=new_series)
+        table = predict(run, data=series, horizon=h, level=level, intervals=intervals, new_series=new_series)
         return (self._like if df is None else like(df))(series_of(run, series).form.in_own_words(table))
+
+    def season_profile(self, df: Any = None, *, series: Sequence[str] = ()) -> SeasonProfile:
+        """Return what the model believes of its seasons, beside the mean seasons of the training part.
+
+        Args:
+            df: The data that it was fitted on, which a loaded forecaster does not hold; ``None`` takes that.
+            series: Names of some of the series; empty takes all, of more than 50 so many, evenly spread.
+
+        Returns:
+            Its ``table`` has a row for every step of every season and series, its ``formulas`` the closed forms of what
+            is added to a forecast; see :class:`qkan.forecasting.season.profile.SeasonProfile`. Drawn by
+            :func:`qkan.forecasting.save_season_plot`.
+
+        Raises:
+            DataError: the data cannot be used.
+            RunError: nothing was fitted, it has no season, a series is unknown, or ``df`` is needed.
+        """
+        from qkan.forecasting.season.profile import season_profile
+
+        run = self.run
+        data = self._series if df is None else self._read(df, expected=run.data["frequency"])
+        return season_profile(run, data, series=series)
 
     def cross_validate(
         self,
@@ -205,14 +232,11 @@ class Forecaster:
 
         from qkan.datasets import as_pandas, keep_series, like
 
-        if h is not None:
-            HORIZON.check("h", h)
-        for name, value in (("n_windows", n_windows), ("step_size", step_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        h = _checked("h", h, HORIZON)
+        n_windows, step_size = _checked("n_windows", n_windows, _COUNT), _checked("step_size", step_size, _COUNT)
         frame = as_pandas(df)
         whole = self._read(frame)
-        sizes = self._sized(whole, val_size)
+        sizes = self._sized(whole, _checked("val_size", val_size, _VAL_SIZE))
         horizon = sizes.horizon if h is None else h
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
@@ -275,39 +299,24 @@ class Forecaster:
 
     def _read(self, df: Any, *, expected: str | None = None) -> Series:
         """The series of a frame; with ``expected``, those to predict, whose step is checked against the run's."""
-        from qkan.datasets import series_from_frame
-
-        frequency = None if self._run is not None and expected is not None else self.freq
-        series = series_from_frame(
-            df,
-            missing=self.config.missing,
-            frequency=frequency,
-            expected=expected,
-            **self._columns(to_predict=expected is not None),
-        )
-        return with_season(series, self.config.season)
+        if self._run is None or expected is None:
+            return series_of_frame(self.config, df, self.freq, expected=expected)
+        trained = self._run.config  # the training says which of these columns hold names
+        config = replace(self.config, static_cols=trained.static_cols, category_cols=trained.category_cols)
+        return series_of_frame(config, df, expected=expected)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
         """The series of a frame up to some of its times; what was said about it is not said again."""
-        from qkan.datasets import DataNotice, series_from_frame
+        from qkan.datasets import DataNotice
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataNotice)
-            series = series_from_frame(
-                df, missing=self.config.missing, expected=frequency, until=until, **self._columns()
-            )
-            return with_season(series, self.config.season)
-
-    def _columns(self, *, to_predict: bool = False) -> dict[str, Any]:
-        names = ("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols")
-        groups = ("static_cols", "category_cols")  # the training says which of them hold names
-        trained = self.config if self._run is None or not to_predict else self._run.config
-        own = {name: getattr(self.config, name) for name in names}
-        return own | {name: getattr(trained, name) for name in groups}
+            return series_of_frame(self.config, df, expected=frequency, until=until)
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps
 
+        val_size = _checked("val_size", val_size, _VAL_SIZE)
         self.config = self._sized(series, val_size)
         split = LastSteps(val_size, at_least=self.config.trained_horizon)
         data = cut_windows(series, self.config, split=split)
@@ -330,6 +339,14 @@ class Forecaster:
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)
+
+
+def _checked(name: str, value: Any, kind: Whole) -> Any:
+    """A whole number, of Python or numpy, or ``None`` but for counts; raises as :meth:`Whole.check`."""
+    value = plain(value)
+    if value is not None or kind is _COUNT:
+        kind.check(name, value)
+    return value
 
 
 def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import errno
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -155,3 +156,15 @@ def test_output_that_no_disk_takes_is_one_line(unbuffered: str) -> None:
         done = subprocess.run(command, stdout=full, stderr=PIPE, env=environment, check=False)
     assert done.returncode == 2
     assert done.stderr == b"Error: cannot write to the standard output: No space left on device\n"
+
+
+def test_a_standard_output_that_is_closed_is_nobody_elses_file(tmp_path: Path) -> None:
+    """The next file to be opened would get its number, and what native code prints would go there."""
+    command = shlex.join([sys.executable, "-m", "qkan.cli", "data", "list"])
+    done = subprocess.run(["sh", "-c", f"exec {command} >&-"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 2
+    assert done.stderr == "Error: cannot write to the standard output: Bad file descriptor\n"
+    code = "import os; from qkan.cli.streams import Streams; Streams(); print(open(os.devnull).fileno() > 2)"
+    script = shlex.join([sys.executable, "-c", code])
+    done = subprocess.run(["sh", "-c", f"exec {script} <&- 2>&-"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.stdout == "True\n"

@@ -30,6 +30,8 @@ MOST_PAIRS = 200_000
 MOST_ROUNDS, PATIENCE, ROUNDS_UNSEEN = 2000, 50, 100
 """Trees at most, trees without a smaller validation error that stop it, and trees where there is no validation part."""
 _USUAL: dict[str, Any] = {"objective": "regression", "metric": "l1", "verbosity": -1, "seed": 0, "deterministic": True}
+# Two threads on two cores that are busy otherwise take many times as long as one, which waits for nobody.
+_USUAL["num_threads"] = 1
 TRIALS: tuple[dict[str, float], ...] = (
     {"lags": 0},  # those of the window; LightGBM's defaults
     {"lags": 60, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 50, "feature_fraction": 0.8},
@@ -49,10 +51,9 @@ class LightGBM(Baseline):
     Args:
         features: Of the data, whose training part it learns from.
         settings: ``lags`` and parameters of LightGBM; ``rounds``, if given, is the number of trees.
-        threads: It may use.
     """
 
-    def __init__(self, features: LagFeatures, settings: dict[str, Any], threads: int = 1) -> None:
+    def __init__(self, features: LagFeatures, settings: dict[str, Any]) -> None:
         import lightgbm
 
         super().__init__(model_name("lightgbm"), None)
@@ -65,7 +66,7 @@ class LightGBM(Baseline):
             stop = lightgbm.early_stopping(PATIENCE, verbose=False)
             options = {"num_boost_round": MOST_ROUNDS, "callbacks": [stop]}
             options["valid_sets"] = [lightgbm.Dataset(*held, reference=train)]
-        self.model: lightgbm.Booster = lightgbm.train({**_USUAL, **tuned, "num_threads": threads}, train, **options)
+        self.model: lightgbm.Booster = lightgbm.train({**_USUAL, **tuned}, train, **options)
         self.error = self.model.best_score["valid_0"]["l1"] if held is not None else 0.0
         rounds = self.model.best_iteration if held is not None else options["num_boost_round"]
         self.settings = {**settings, "rounds": rounds}
@@ -111,14 +112,14 @@ def fit_lightgbm(data: ForecastData, fitting: Fitting) -> list[Baseline]:
     features, name = LagFeatures(data), model_name("lightgbm")
     given = fitting.settings.get("lightgbm")
     if given is not None:
-        return [LightGBM(features, dict(given), fitting.workers)]
+        return [LightGBM(features, dict(given))]
     tried = [{**trial, "lags": int(trial["lags"]) or min(60, data.window)} for trial in TRIALS[: fitting.trials]]
     if not len(data.validation):
         tried = tried[:1]
     best: LightGBM | None = None
     for done, settings in enumerate(tried):
         fitting.told(name, done, len(tried))
-        own = LightGBM(features, settings, fitting.workers)
+        own = LightGBM(features, settings)
         best = own if best is None or own.error < best.error else best
     fitting.told(name, len(tried), len(tried))
     return [] if best is None else [best]

@@ -15,6 +15,7 @@ from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.panel_scores import panel_scores
 from qkan.forecasting.comparison.significance import origin_losses, read_losses, write_losses
 from qkan.forecasting.evaluation.metrics import score
+from qkan.forecasting.evaluation.protocols import official_scores
 from qkan.forecasting.io.files import RunError, read_json, write_json
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def run_baselines(
         for asked in names:
             if (fold, asked) not in done:
                 fitted = fit_baselines(data, (asked,), fitting)
-                rows = [_row(out, data, fold, own) for own in fitted]
+                rows = [_row(out, data, fold, own, config.protocol) for own in fitted]
                 done[fold, asked] = {"fold": fold, "asked": asked, "rows": rows}
                 write_json(out / BASELINES, {"baselines": list(done.values())})
             found.append(done[fold, asked])
@@ -82,13 +83,14 @@ def _kept(out: Path) -> list[dict[str, Any]]:
     return list(kept or [])
 
 
-def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline) -> dict[str, Any]:
+def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline, protocol: str | None = None) -> dict[str, Any]:
     whole = data.with_validation_horizon(data.horizon)
     validation = forecast_part(baseline, whole, "validation").mean
     begin = time.perf_counter()
     test = forecast_part(baseline, data, "test").mean
     seconds = time.perf_counter() - begin
     scores: dict[str, Any] = dict(score(data, {baseline.name: test})[baseline.name])
+    scores |= official_scores(protocol, data, {baseline.name: test}).get(baseline.name, {})
     if len(data.ids) > 1:
         scores |= panel_scores(whole, {baseline.name: (validation, test)})[baseline.name]
     losses = origin_losses(data, test)

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 
 REFERENCE = "lstm"
-_PANEL_TITLES = {"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"}
-_SPREAD_METRICS = ("mae", "mse", "r2", "mase", "scaled_mse", "median_mae", "coverage", "width")
+_OTHER_TITLES = {
+    **{"ltsf_mse": "MSE of ltsf", "ltsf_mae": "MAE of ltsf", "m4_mase": "MASE of M4", "m4_smape": "sMAPE % of M4"},
+    **{"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"},
+}
+"""Columns of the protocol of a benchmark, and of several series."""
+_SPREAD_METRICS = ("mae", "mse", "r2", "mase", "scaled_mse", *_OTHER_TITLES)
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -62,7 +66,7 @@ def _point_row(config: CompareConfig, point: Point, records: list[Record]) -> di
         "predict_seconds": float(np.median([r["predict_seconds"] for r in own])),
     }
     for metric in _SPREAD_METRICS:
-        if f"test_{metric}" not in own[0]:  # of several series only
+        if f"test_{metric}" not in own[0]:  # of a protocol or of several series only
             continue
         values = [np.array([r[f"test_{metric}"] for r in fold], dtype=float) for fold in folds]
         if len(folds) == 1:
@@ -217,7 +221,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "R2": spread(row, "r2"),
             "MASE": spread(row, "mase"),
             "scaled MSE": spread(row, "scaled_mse"),
-            **{title: spread(row, metric) for metric, title in _PANEL_TITLES.items() if f"{metric}_median" in table},
+            **{title: spread(row, metric) for metric, title in _OTHER_TITLES.items() if f"{metric}_median" in table},
             "lr": _rate(row),
             "training s": optional(row, "seconds", ".1f"),
             "prediction s": optional(row, "predict_seconds", ".2f"),

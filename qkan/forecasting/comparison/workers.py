@@ -45,6 +45,7 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
     """
     from qkan.forecasting.comparison.panel_scores import METRICS, panel_scores
     from qkan.forecasting.evaluation.metrics import forecast_metrics
+    from qkan.forecasting.evaluation.protocols import official_metrics, official_scores
     from qkan.forecasting.runs.inference import forecast_windows
     from qkan.forecasting.training.fitting import fit_forecaster
 
@@ -62,9 +63,9 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
         "diverged": result.diverged,
         "seconds": round(result.seconds, 3),
     }
-    panel = METRICS if len(data.ids) > 1 else ()
+    panel, official = METRICS if len(data.ids) > 1 else (), official_metrics(config.protocol)
     if result.diverged:
-        errors = dict.fromkeys((*_TEST_METRICS, *panel), math.inf) | {
+        errors = dict.fromkeys((*_TEST_METRICS, *official, *panel), math.inf) | {
             "r2": -math.inf,
             **dict.fromkeys(panel[1:], math.nan),
         }
@@ -75,6 +76,7 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
     record["predict_seconds"] = round(time.perf_counter() - begin, 3)
     found = forecast_metrics(data, forecasts)
     scores: dict[str, Any] = {name: found[name] for name in _TEST_METRICS}
+    scores |= official_scores(config.protocol, data, {"model": forecasts}).get("model", {})
     if panel:
         scores |= panel_scores(data, {"model": (forecast_windows(model, data, "validation"), forecasts)})["model"]
     record |= {"validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}

@@ -22,7 +22,8 @@ _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
 
 
 _OF_PROTOCOLS = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "freq", "missing", "split"),
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
 )
 """Options that the protocol of a benchmark leaves no choice of."""
 
@@ -90,10 +91,12 @@ class DataAndTrainingOptions:
     season_encoding: str = "circuit"
     season_terms: int = 6
     seasonal_lags: bool = False
+    per_series: bool | int = False
     decoder: str = "steps"
     order: str = "auto"
     segment: int | None = None
     gate: bool = True
+    dropout: float = 0.0
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     scaler: str = "minmax"
@@ -139,8 +142,8 @@ class DataAndTrainingOptions:
                     f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
                     "columns, times and parts; leave one of them out"
                 )
-        if self.protocol == "ltsf" and self.scaler == DataAndTrainingOptions.scaler:
-            object.__setattr__(self, "scaler", "standard")
+        if self.scaler == DataAndTrainingOptions.scaler:  # errors weigh in the training as they do in the judgement
+            object.__setattr__(self, "scaler", {"ltsf": "standard", "m4": "change"}[self.protocol])
 
     @property
     def interval_levels(self) -> tuple[float, ...]:
@@ -171,9 +174,11 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: covariates, calendar features, categories, one phase a season."""
+        """Input channels that are known in advance: covariates, calendar features, categories, with ``per_series`` the
+        number of the series, one phase a season."""
         covariates = len(self.future_cols) + len(self.static_cols) + len(self.category_cols)
-        return covariates + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
+        calendar = sum(CALENDAR[name] for name in self.calendar)
+        return covariates + calendar + bool(self.per_series) + len(self.seasons)
 
     @property
     def channels(self) -> int:

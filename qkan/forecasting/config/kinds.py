@@ -101,6 +101,11 @@ class AllOf(Kind):
             kind.check(name, value)
 
 
+def plain(value: Any) -> Any:
+    """A number of numpy as one of Python; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
 def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
@@ -123,13 +128,20 @@ def _is_split(parts: tuple[float, float, float]) -> bool:
 
 
 FLAG = Kind(lambda value: isinstance(value, bool), "be True or False")
+PER_SERIES = Kind(
+    lambda value: isinstance(value, bool) or (_is(int, value) and 0 <= value <= 10_000_000), "be True or False"
+)
+"""On or off; of data that were cut, how many series there are."""
 TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-empty string")
 CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )
 NUMBER = Kind(lambda value: _is_number(value), "be a finite number that float64 holds")
+SHARE = AllOf(NUMBER, Kind(lambda value: 0 <= value < 1, "be at least 0 and below 1"))
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
-LEVEL = AllOf(NUMBER, Kind(lambda value: 0 < value < 100, "lie between 0 and 100 %, both excluded (90 is 5 % to 95 %)"))
+LEVEL = AllOf(
+    NUMBER, Kind(lambda value: 1 <= value < 100, "lie between 1 and 100 %, the latter excluded (90 is 5 % to 95 %)")
+)
 DEVICE = AllOf(TEXT, Kind(_DEVICE.fullmatch, "be 'auto', 'cpu', 'cuda' or 'cuda:N'"))
 GROUP = Kind(
     lambda value: value in ("edge", "input") or (_is(int, value) and value >= 1),

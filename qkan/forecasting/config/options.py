@@ -16,7 +16,9 @@ from qkan.forecasting.config.kinds import (
     GROUP,
     LEVEL,
     NAMES,
+    PER_SERIES,
     RATE,
+    SHARE,
     TEXT,
     Choice,
     Kind,
@@ -24,6 +26,7 @@ from qkan.forecasting.config.kinds import (
     Several,
     Split,
     Whole,
+    plain,
 )
 from qkan.forecasting.config.names import BASELINE_NAMES
 
@@ -38,7 +41,7 @@ season (CycleNet), and one of the periods of the season (SparseTSF)."""
 COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
 """What ``compare`` compares unless asked for other cells."""
 
-SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none")
+SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
@@ -51,6 +54,9 @@ CALENDAR: dict[str, int] = {"minute": 2, "hour": 2, "weekday": 2, "monthday": 2,
 
 FRAME = "<data frame>"
 """The ``data`` of a model that was trained on a data frame in memory."""
+
+INTERVALS: tuple[str, ...] = ("split", "adaptive")
+"""How conformal intervals are made: from the errors on the validation part, or from all that are known by then."""
 
 NEW_SERIES: tuple[str, ...] = ("refuse", "scale")
 """What can be done about series that a forecaster was not trained on."""
@@ -131,7 +137,7 @@ class Option:
     def taken(self, value: object) -> object:
         """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
         if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
-            return value
+            return plain(value)
         value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value,)
@@ -176,8 +182,8 @@ OPTIONS: dict[str, Option] = {
         True,
     ),
     "time_format": Option(
-        "How the times are written, such as %d/%m/%Y, or steps for whole numbers that look like dates.  [default: ISO "
-        "8601; whole numbers such as 20240131 are dates]",
+        "How the times are written, such as %d/%m/%Y; 'unix s' (ms, us); or steps for whole numbers that look like "
+        "dates.  [default: ISO 8601; whole numbers such as 20240131 are dates]",
         TEXT,
         True,
     ),
@@ -200,6 +206,11 @@ OPTIONS: dict[str, Option] = {
         "Series that the forecaster was not trained on, and other steps of time: refuse them, or scale each new series "
         "by its own last window.",
         Choice(NEW_SERIES),
+    ),
+    "intervals": Option(
+        "Conformal intervals: split (from the errors on the validation part), or adaptive (from the last errors that "
+        "are known at each moment, so that coverage holds when the level moves).",
+        Choice(INTERVALS),
     ),
     "freq": Option(
         "Step between two times of the file: an alias of pandas such as h, 5min or MS.  [default: found in the times]",
@@ -277,6 +288,12 @@ OPTIONS: dict[str, Option] = {
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "per_series": Option(
+        "Give every series of a panel circuits of the season, a level and an amplitude of its own beside the shared "
+        "cell.",
+        PER_SERIES,
+    ),
+    "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
     ),
@@ -300,7 +317,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
     "scaler": Option(
-        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes.",
+        "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes, change by "
+        "the mean change over a season, the unit of MASE.",
         Choice(SCALERS),
     ),
     "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),

@@ -65,6 +65,28 @@ def load_series_of(
     return with_season(series, config.season)
 
 
+def series_of_frame(config: DataAndTrainingOptions, df: Any, freq: Any = None, **how: Any) -> Series:
+    """Return the series of a data frame of pandas, polars or pyarrow, with the columns that a configuration names.
+
+    Args:
+        config: Names columns, and what is done about missing values.
+        df: The data.
+        freq: Step between two times; ``None`` finds it.
+        how: Further arguments of :func:`qkan.datasets.series_from_frame`: ``expected``, ``until``.
+
+    Raises:
+        DataError: the data cannot be used.
+        TypeError: ``df`` is no data frame.
+    """
+    from qkan.datasets import series_from_frame
+
+    names = ("time_col", "time_format", "time_zone", "target_col", "id_col")
+    covariates = ("past_cols", "future_cols", "static_cols", "category_cols")
+    columns: dict[str, Any] = {name: getattr(config, name) for name in (*names, *covariates)}
+    series = series_from_frame(df, missing=config.missing, frequency=freq, **columns, **how)
+    return with_season(series, config.season)
+
+
 def with_season(series: Series, season: str | Sequence[int]) -> Series:
     """Return a series with the seasons that were asked for.
 
@@ -186,6 +208,7 @@ def cut_windows(
         scaler=config.scaler if scaler is None else scaler,
         calendar=config.calendar,
         seasons=config.seasons,
+        numbered=bool(config.per_series),
         **sizes,
     )
 
@@ -209,7 +232,8 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with the seasons and the categories that ``data``, cut by them, turned out to have."""
+    """Return the options with the seasons, the categories and (``per_series``) the number of series that ``data``, cut
+    by them, turned out to have."""
     series, sizes = data.series, tuple(len(names) for names in data.scaler.categories.values())
     config = replace(
         config,
@@ -217,6 +241,7 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         static_cols=series.static,  # those of names are categories
         category_cols=series.categories,
         category_sizes=sizes,
+        per_series=len(data.ids) if config.per_series else False,
     )
     return config.decided() if isinstance(config, TrainConfig) else config
 

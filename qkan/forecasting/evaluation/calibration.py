@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.evaluation.adaptive import WINDOW, adaptive_conformal
 from qkan.forecasting.evaluation.conformal import Conformal, fewest_scores, fit_conformal
+from qkan.forecasting.evaluation.frames import bounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +105,54 @@ def add_intervals(frame: pd.DataFrame, made: Sequence[Conformal], models: Sequen
         added = [name for name in given if name not in frame]
         frame = pd.concat([frame, given[added].reindex(frame.index)], axis=1)
     return frame
+
+
+def adapt(
+    calibration: pd.DataFrame,
+    frame: pd.DataFrame,
+    models: Sequence[str],
+    levels: Sequence[float],
+    *,
+    whole: bool = True,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Give adaptive intervals to forecasts; see :func:`qkan.forecasting.evaluation.adaptive.adaptive_conformal`.
+
+    Args:
+        calibration: A cross-validation frame of all earlier origins that the models were not trained on; it may be
+            empty.
+        frame: The forecasts; their values become known one by one.
+        models: Columns of both.
+        levels: In percent.
+        whole: Whether a series has intervals everywhere or nowhere, as tables want it.
+
+    Returns:
+        The frame with intervals, NaN where too few errors are known yet, and a sentence about them.
+    """
+    names = ", ".join(models)
+    if not len(calibration):
+        return frame, [f"{names}: no adaptive intervals, because no errors come before the forecasts."]
+    given = adaptive_conformal(calibration, frame, models=models, levels=levels)
+    without = sorted(
+        {
+            str(name)
+            for name in models
+            for level in levels
+            if given.loc[given[name].notna(), bounds(name, level)[0]].isna().any()
+        }
+    )
+    for name in models if whole else ():
+        for level in levels:
+            ends = list(bounds(name, level))
+            lacking = given[ends[0]].isna().groupby(given["unique_id"]).transform("any")
+            given.loc[lacking, ends] = np.nan
+    listed = " and ".join(f"{level:g} %" for level in levels)
+    words = [
+        f"Intervals of {names} ({listed}) are adaptive: from the last {WINDOW:,} errors of each series and step that "
+        "were known when each forecast was made, with a level that follows how many values were inside."
+    ]
+    if without:
+        words.append(f"{', '.join(without)}: no adaptive intervals where a series has too few errors before.")
+    return given, words
 
 
 def units_of(validation: pd.DataFrame) -> dict[str, float]:

@@ -52,15 +52,13 @@ def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
     """Return levels in percent, ascending and each once.
 
     Raises:
-        ValueError: a level is not a number between 0 and 100 (both excluded).
+        ValueError: a level is not a number of percent from 1 to below 100; 0.9 is hardly meant as such.
     """
     found = set()
     for level in levels:
         number = isinstance(level, int | float | np.number) and not isinstance(level, bool)
-        if not number or not 0 < level < 100:
-            raise ValueError(
-                f"level {level!r} is out of range; give percent between 0 and 100 (both excluded), such as 90"
-            )
+        if not number or not 1 <= level < 100:
+            raise ValueError(f"level {level!r} is out of range; give percent from 1 to below 100, such as 90")
         found.add(float(level))
     return tuple(sorted(found))
 

@@ -33,6 +33,20 @@ def protocol_scores(protocol: str, data: ForecastData, forecasts: Mapping[str, n
     return {name: find(data, values) for name, values in forecasts.items()}
 
 
+def official_metrics(protocol: str | None) -> tuple[str, ...]:
+    """Return what the errors of a protocol are called beside others, ``ltsf_mse`` and so on; none without one."""
+    return () if protocol is None else tuple(f"{protocol}_{name}" for name in PROTOCOL_METRICS[protocol])
+
+
+def official_scores(protocol: str | None, data: ForecastData, forecasts: Mapping[str, np.ndarray]) -> Scores:
+    """Return :func:`protocol_scores` under the names of :func:`official_metrics`; nothing without a protocol."""
+    if protocol is None:
+        return {}
+    names = dict(zip(PROTOCOL_METRICS[protocol], official_metrics(protocol), strict=True))
+    found = protocol_scores(protocol, data, forecasts)
+    return {model: {names[name]: value for name, value in errors.items()} for model, errors in found.items()}
+
+
 def _standardised(data: ForecastData, forecasts: np.ndarray) -> dict[str, float | None]:
     ends = data.boundaries[:, 0]
     deviations = np.array([data.series.values_of(place)[:end].std() for place, end in enumerate(ends)])

@@ -6,19 +6,20 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.interface import ALL_SERIES, Baseline, Fitting
 from qkan.forecasting.baselines.registry import PLAIN, STATISTICAL, check_baselines, fit_baselines
 from qkan.forecasting.baselines.tables import choice_table, failure_table, forecast_frame
-from qkan.forecasting.config import FRAME
+from qkan.forecasting.config import FRAME, OPTIONS
 from qkan.forecasting.config.options import DEFAULT_LEVELS
-from qkan.forecasting.evaluation.calibration import add_intervals, beside_name, calibrate
+from qkan.forecasting.evaluation.calibration import adapt, add_intervals, beside_name, calibrate
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.io.files import check_new_file
 from qkan.forecasting.report.page import write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
+from qkan.forecasting.season.profile import season_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,7 @@ def report_run(
     levels: Iterable[float] | None = None,
     origins: int = MAX_ORIGINS,
     workers: int = 1,
+    intervals: str = "split",
     overwrite: bool = False,
 ) -> ReportResult:
     """Write the report of a finished run.
@@ -75,6 +77,7 @@ def report_run(
             and 90.
         origins: At most this many origins per series, the last ones of the test part.
         workers: Processes for fitting baselines.
+        intervals: How conformal intervals are made, one of :data:`qkan.forecasting.config.options.INTERVALS`.
         overwrite: Replace an existing file.
 
     Raises:
@@ -82,9 +85,12 @@ def report_run(
         RunError: the run's data has changed since, the file exists and ``overwrite`` is false, or it cannot be written.
         ValueError: an argument is out of range.
     """
+    import pandas as pd
+
     out = run.path / "report.html" if out is None else Path(out)
     check_new_file(out, overwrite)
     wanted = _check_options(run.config.interval_levels or DEFAULT_LEVELS if levels is None else levels, origins)
+    OPTIONS["intervals"].check("intervals", intervals)
     frames = frames_of(run, data)
     chosen, notes = _choose(baselines, frames.test["unique_id"].nunique())
     if data is not None:
@@ -92,36 +98,46 @@ def report_run(
             f"These are forecasts of {frames.name}, named for this report: where the forecaster was trained on some of "
             "its values, the errors say nothing about new ones."
         )
-    test = _last_origins(frames.test, origins)
-    if len(test) < len(frames.test):
-        notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
-    validation, fitted = frames.validation, list[Baseline]()
+    test, validation = frames.test, frames.validation
+    fitted: list[Baseline] = []
     if chosen:
         fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers))
         test = join_forecasts(test, forecast_frame(frames.windows, "test", fitted, wanted))
         if len(validation):
             validation = join_forecasts(validation, forecast_frame(frames.windows, "validation", fitted, wanted))
+    last = _last_origins(test, origins)
+    if last.sum() < len(test):
+        notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
     failures = failure_table(fitted)
     notes += _unfitted(failures)
-    test, more = _with_intervals(test, validation, frames, wanted)
+    before = validation if intervals == "split" else pd.concat([validation, test[~last]], ignore_index=True)
+    test, more = _with_intervals(test[last].reset_index(drop=True), before, frames, wanted, intervals)
     notes += more
     found = write_report(
         out,
         test,
-        title=f"{frames.model} on {frames.name}",
-        season=frames.mase_season,
-        training=frames.training,
-        facts={"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        **_of_data(run, frames),
         settings=_settings(run, fitted),
-        reference=frames.model,
         levels=wanted,
         failures=failures,
         notes=notes,
-        commands=_commands(run, _options(chosen, wanted, origins), out, data),
-        unit=frames.unit,
+        commands=_commands(run, _options(chosen, wanted, origins, intervals), out, data),
+        learned=season_profile(run, data) if run.config.seasons else None,
         overwrite=overwrite,
     )
     return ReportResult(out, found, tuple(notes))
+
+
+def _of_data(run: Run, frames: RunFrames) -> dict[str, Any]:
+    """Return what a page says of the data."""
+    return {
+        "title": f"{frames.model} on {frames.name}",
+        "season": frames.mase_season,
+        "training": frames.training,
+        "facts": {"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        "reference": frames.model,
+        "unit": frames.unit,
+    }
 
 
 def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:
@@ -143,16 +159,15 @@ def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ..
     return tuple(name for name in usual if name != "sarima"), [note]
 
 
-def _last_origins(frame: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the rows of the last origins of every series."""
-    place = frame.groupby("unique_id")["cutoff"].rank(method="dense", ascending=False)
-    return frame[place <= count].reset_index(drop=True)
+def _last_origins(frame: pd.DataFrame, count: int) -> pd.Series:
+    """Tell which rows are those of the last origins of every series."""
+    return frame.groupby("unique_id")["cutoff"].rank(method="dense", ascending=False) <= count
 
 
 def _with_intervals(
-    test: pd.DataFrame, validation: pd.DataFrame, frames: RunFrames, levels: Sequence[float]
+    test: pd.DataFrame, validation: pd.DataFrame, frames: RunFrames, levels: Sequence[float], intervals: str
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Give split-conformal intervals to the models that have none, and beside the intervals of a model that has some.
+    """Give conformal intervals to the models that have none, and beside the intervals of a model that has some.
 
     They are those of ``qkan predict --level``.
     """
@@ -165,6 +180,9 @@ def _with_intervals(
         )
         needing.insert(0, beside)
         own = [f"Intervals of {frames.model} are its own, which the quantile loss trained."]
+    if intervals == "adaptive":
+        found, words = adapt(validation, test, needing, levels)
+        return found, own + words
     made, words = calibrate(validation, needing, levels, mase_scales(frames.training, frames.mase_season))
     return add_intervals(test, made, needing), own + words
 
@@ -199,6 +217,7 @@ def _commands(run: Run, options: Sequence[str], out: Path, data: object) -> list
     return [*trained, shlex.join(words)]
 
 
-def _options(chosen: Sequence[str], levels: Sequence[float], origins: int) -> list[str]:
+def _options(chosen: Sequence[str], levels: Sequence[float], origins: int, intervals: str) -> list[str]:
     options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
+    options += ["--intervals", intervals] if intervals != "split" else []
     return [*options, "--origins", str(origins)] if origins != MAX_ORIGINS else options

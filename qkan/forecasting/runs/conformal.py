@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.evaluation.calibration import add_intervals, calibrate, units_of
+from qkan.forecasting.evaluation.calibration import adapt, add_intervals, calibrate, units_of
 from qkan.forecasting.evaluation.frames import bounds, check_levels, interval_levels
-from qkan.forecasting.evaluation.intervals import as_levels
+from qkan.forecasting.evaluation.intervals import as_levels, median
+from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from qkan.datasets import ForecastData
+    from qkan.forecasting.runs.run_data import Trained
 
 
 def chosen_levels(
@@ -74,3 +78,43 @@ def with_conformal(
     found = add_intervals(keys, made, (model,)).assign(unique_id=table["unique_id"])
     ends = [end for one in sorted(interval_levels(found, model)) for end in bounds(model, one)]
     return found[["unique_id", "ds", model, *ends]]
+
+
+def with_adaptive(run: Trained, data: ForecastData, table: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
+    """Return forecasts of what follows the data with adaptive intervals, from errors on all behind its training part.
+
+    Args:
+        run: What forecasts.
+        data: The windows of what was gone on from.
+        table: Columns unique_id, ds and the model's forecasts, sorted by series and time.
+        levels: In percent.
+
+    Raises:
+        RunError: the model is an exported program, or no series has enough errors for a level.
+    """
+    import pandas as pd
+
+    from qkan.forecasting.data.batches import predict_windows
+    from qkan.forecasting.data.load import tensors
+
+    if not hasattr(run.model, "parameters"):
+        raise RunError(f"{run.path} is an exported program; ask the run that it comes from for adaptive intervals")
+    model, whole = str(table.columns[2]), data.with_validation_horizon(data.horizon)
+    parts = []
+    for part in ("validation", "test"):
+        windows = whole.part(part)
+        if len(windows):
+            scaled = median(predict_windows(run.model, tensors(windows)).numpy())
+            parts.append(window_frame(whole, part, {model: whole.inverse(scaled, windows.series)}))
+    steps = table.groupby("unique_id", sort=False).cumcount() + 1
+    last = {name: data.series.times_of(index)[-1] for index, name in enumerate(data.ids)}
+    rows = table[["unique_id", "ds", model]].assign(cutoff=table["unique_id"].map(last), step=steps, y=0.0)
+    known = rows[rows["unique_id"].isin(data.ids)]  # the value of a row is not looked at before its time
+    given, _ = adapt(pd.concat(parts, ignore_index=True) if parts else rows[:0], known, (model,), levels, whole=False)
+    ends = [end for one in sorted(levels) for end in bounds(model, one)]
+    if not set(ends) <= set(given) or given[ends].isna().all(axis=None):
+        raise RunError(
+            f"the data that {run.path} goes on from has too few values behind its training part for adaptive intervals "
+            f"of {max(levels):g} %; give more, ask for lower levels, or take intervals='split'"
+        )
+    return table.merge(given[["unique_id", "ds", *ends]], on=["unique_id", "ds"], how="left")

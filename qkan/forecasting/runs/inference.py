@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.baselines.registry import plain_forecasts
-from qkan.forecasting.config.options import HORIZON
+from qkan.forecasting.config.options import HORIZON, OPTIONS
 from qkan.forecasting.data.load import cut_windows, long_enough, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import (
@@ -26,7 +26,7 @@ from qkan.forecasting.evaluation.metrics import (
 from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.forecasting.runs.conformal import chosen_levels, with_conformal
+from qkan.forecasting.runs.conformal import chosen_levels, with_adaptive, with_conformal
 from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ def predict(
     future: str | Path | None = None,
     level: Sequence[float] | float | None = None,
     conformal: bool = False,
+    intervals: str = "split",
     new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Forecast what follows the last value of every series.
@@ -247,6 +248,9 @@ def predict(
             otherwise they are split-conformal, from its errors on the validation part of its data. ``None`` takes the
             model's own.
         conformal: Whether all intervals are split-conformal, also those that the model was trained for.
+        intervals: ``"split"``: conformal intervals are made of the errors on the validation part of the training.
+            ``"adaptive"``: of the errors on all that ``data`` holds behind its training part, so that coverage holds
+            when the level has moved; only a run can do that. All intervals are conformal then.
         new_series: ``"refuse"`` series that the run was not trained on, and steps of another size than it was; or
             ``"scale"`` each such series by its own last window. They have no conformal intervals.
 
@@ -266,12 +270,15 @@ def predict(
 
     config = run.config
     HORIZON.check("horizon", config.horizon if horizon is None else horizon)
-    chosen_levels(config, level, conformal)
+    OPTIONS["intervals"].check("intervals", intervals)
+    chosen_levels(config, level, conformal or intervals == "adaptive")
     series = series_of(run, data, grown=True)
     if future is not None:
         given = {name: getattr(config, name) for name in _OF_FUTURE}
         series = series.with_futr_exog(read_future(future, series, **given))
-    table = forecast(run, series, horizon=horizon, level=level, conformal=conformal, new_series=new_series)
+    table = forecast(
+        run, series, horizon=horizon, level=level, conformal=conformal, intervals=intervals, new_series=new_series
+    )
     return series.give_back(table)
 
 
@@ -282,6 +289,7 @@ def forecast(
     horizon: int | None = None,
     level: Sequence[float] | float | None = None,
     conformal: bool = False,
+    intervals: str = "split",
     new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Return what :func:`predict` does, ids as text and times as inside, sorted by series and time."""
@@ -292,14 +300,20 @@ def forecast(
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
-    own, others = chosen_levels(config, level, conformal)
+    own, others = chosen_levels(config, level, conformal or intervals == "adaptive")
     columns = interval_columns(config, own)
     _say_where_intervals_end(steps, config.trained_horizon if own else config.horizon if others else steps)
     why = f"shorter than the {config.context} steps that the model reads"
     series, _ = long_enough(series, series.lengths < config.context, why)
     scaler = scaler_for(run, series, new_series, last=config.context)
     values, futr_exog = last_windows(
-        series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
+        series,
+        window=config.context,
+        steps=steps,
+        scaler=scaler,
+        calendar=config.calendar,
+        seasons=config.seasons,
+        numbered=bool(config.per_series),
     )
     _say_far(run, series, values[:, :, 0])
     with torch.inference_mode():
@@ -319,6 +333,8 @@ def forecast(
     )
     if not others:
         return table
+    if intervals == "adaptive":
+        return with_adaptive(run, cut_windows(series, config, scaler), table, others)
     known = np.repeat(np.array(known_ids(run, series), dtype=object), steps)
     return with_conformal(run.path, run.validation, table, others, known)
 

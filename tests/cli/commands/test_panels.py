@@ -128,7 +128,7 @@ def test_predict_takes_the_future_from_a_file_or_from_the_data(qkan, run, panel,
         (["--calendar", "hours"], "unknown calendar feature 'hours'; choose from minute, hour"),
         (["--levels", "80"], "--levels 80.0 need the loss that trains quantiles: --loss quantile, not --loss mse"),
         (["--levels", "most"], "'most' is not a list of percentages separated by commas, such as 80,90"),
-        (["--loss", "quantile", "--levels", "120"], "levels must lie between 0 and 100 %"),
+        (["--loss", "quantile", "--levels", "120"], "levels must lie between 1 and 100 %"),
         (["--strategy", "guess"], "'guess' is not one of 'direct', 'recursive'"),
         (
             ["--loss", "quantile", "--strategy", "recursive", "--horizon", "2"],

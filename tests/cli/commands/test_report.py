@@ -146,7 +146,7 @@ def test_a_file_is_replaced_only_when_asked(trained: Path, tmp_path: Path, qkan)
     [
         (["no-such-run"], "there is no run folder no-such-run"),
         (["{trained}", "--baselines", "arima"], "unknown baseline 'arima'; choose from naive, drift, seasonal-naive"),
-        (["{trained}", "--levels", "0"], "level 0.0 is out of range; give percent between 0 and 100"),
+        (["{trained}", "--levels", "0"], "level 0.0 is out of range; give percent from 1 to below 100"),
         (
             ["{trained}", "--levels", "ninety"],
             "'ninety' is not a list of percentages separated by commas, such as 80,90",

@@ -326,3 +326,75 @@ def test_a_number_and_its_text_are_not_taken_for_one_series():
     frame = pd.concat([table(DAYS, unique_id=1), table(DAYS, unique_id="1")]).astype({"unique_id": object})
     with pytest.raises(DataError, match="id column 'unique_id' holds 1 as a number and as text"):
         series_from_frame(frame)
+
+
+# --- what else tables hold --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "alias", "first"),
+    [
+        ([f"{2010 + i // 4}Q{i % 4 + 1}" for i in range(12)], "QS-JAN", "2010-01-01"),
+        ([f"Q{i % 4 + 1} {2010 + i // 4}" for i in range(12)], "QS-JAN", "2010-01-01"),
+        ([f"{2010 + i // 4}-q{i % 4 + 1}" for i in range(12)], "QS-JAN", "2010-01-01"),
+        ([f"2024-W{i:02d}" for i in range(1, 13)], "7D", "2024-01-01"),
+        ([f"2026W{i:02d}" for i in range(1, 13)], "7D", "2025-12-29"),
+    ],
+)
+def test_quarters_and_weeks_in_text_are_their_first_days(texts, alias, first):
+    series = series_from_frame(table(texts))
+    assert series.frequency in (alias, "QS-OCT")
+    assert pd.Timestamp(series.times[0]) == pd.Timestamp(first)
+    with pytest.raises(DataError, match=r"row 2 of time column 'ds' is '2024-W60', not an ISO 8601 time"):
+        series_from_frame(table(["2024-W01", "2024-W60", "2024-W03"]))
+
+
+def test_an_index_of_two_levels_without_names_tells_series_apart():
+    frame = (
+        table(DAYS).assign(unique_id=["b"] * 10 + ["a"] * 10).set_index(["unique_id", "ds"]).rename_axis([None, None])
+    )
+    with pytest.warns(DataNotice, match="the index of 'the data frame' is taken for the times"):
+        series = series_from_frame(frame)
+    assert series.ids == ("a", "b")
+    assert series.lengths.tolist() == [10, 10]
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_durations_are_no_times(index):
+    durations = pd.timedelta_range("0h", periods=20, freq="h")
+    frame = pd.DataFrame({"y": np.arange(20.0)}, index=durations) if index else table(durations)
+    with pytest.raises(DataError, match=r"holds durations, not times; add them to a first time, such as pd\.Timestamp"):
+        series_from_frame(frame)
+    moved = (
+        frame.set_axis(pd.Timestamp("2024-01-01") + durations, axis=0)
+        if index
+        else table(pd.Timestamp("2024") + durations)
+    )
+    assert series_from_frame(moved).frequency == "h"
+
+
+def test_complex_numbers_and_groups_of_thousands_are_refused():
+    with pytest.raises(DataError, match="target column 'y' holds complex128 values, not numbers"):
+        series_from_frame(table(DAYS).assign(y=1j))
+    frame = table(DAYS).assign(y=[f"{1000 + i:,}" for i in range(20)])
+    with pytest.raises(DataError, match=r"row 1 of column 'y' is '1,000', not a number; write it without commas"):
+        series_from_frame(frame)
+    assert series_from_frame(frame.assign(y=frame["y"].str.replace(",", ""))).values[0] == 1000
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("freq", ["h", "MS"])
+def test_seconds_since_1970_are_times_and_come_back_as_such(unit, freq):
+    times = pd.date_range("2024-01-01", periods=12, freq=freq)
+    numbers = times.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64)
+    with pytest.warns(DataNotice, match=rf"such as {numbers[0]}, are read as dates of the format unix {unit}; keep"):
+        series = series_from_frame(table(numbers))
+    assert series.frequency == freq
+    assert (series.times == times.as_unit("ns").to_numpy()).all()
+    back = series.give_back(series.frame)["ds"]
+    assert back.dtype == np.int64
+    assert back.tolist() == numbers.tolist()
+    assert series_from_frame(table(numbers), time_format=f"unix {unit}").frequency == freq
+    if freq == "h":
+        assert series_from_frame(table(numbers), time_format="steps").frequency is None
+    assert series_from_frame(table(range(10**9, 10**9 + 20))).frequency is None

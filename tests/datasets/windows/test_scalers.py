@@ -79,7 +79,7 @@ def test_json_keeps_a_scaler_without_loss(training, kind):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "maxmin"}, "unknown scaler 'maxmin'; choose one of minmax, standard, robust, none"),
+        ({"kind": "maxmin"}, "unknown scaler 'maxmin'; choose one of minmax, standard, robust, none, change"),
         ({"scale": [0.0]}, r"scales \(0.0,\) are not all positive"),
         ({"scale": [float("inf")]}, r"scales \(inf,\) are not all positive and finite"),
         ({"offset": [float("nan")]}, r"offsets \(nan,\) are not all finite"),
@@ -101,7 +101,9 @@ def test_an_incomplete_scaler_is_refused():
 
 
 def test_an_unknown_kind_is_refused_when_fitting():
-    with pytest.raises(DataError, match="unknown scaler 'maxmin'; choose one of minmax, standard, robust, none"):
+    with pytest.raises(
+        DataError, match="unknown scaler 'maxmin'; choose one of minmax, standard, robust, none, change"
+    ):
         Scaler.fit([np.array([1.0, 2.0])], ["a"], "maxmin")
 
 
@@ -127,6 +129,13 @@ def test_scalers_of_covariates_survive_as_json_and_by_choice():
     broken = {**scaler.to_dict(), "covariates": {"price": {"offset": [0.0, 0.0]}}}
     with pytest.raises(DataError, match="the numbers of the scaler cannot be read"):
         Scaler.from_dict(broken)
+
+
+def test_change_scaler_has_the_unit_of_mase():
+    values = np.array([1.0, 5.0, 2.0, 8.0, 4.0, 6.0])
+    scaler = Scaler.fit([values, values[:3], np.full(4, 7.0)], ["a", "b", "c"], "change", season=2)
+    assert scaler.scale == pytest.approx((np.abs(values[2:] - values[:-2]).mean(), 3.5, 1.0))
+    assert scaler.offset == pytest.approx((values.mean(), 8 / 3, 7.0))
 
 
 def test_robust_scaler_goes_by_the_middle_half():

@@ -195,9 +195,9 @@ def test_steps_and_a_single_series_without_an_id_work():
         (
             {"loss": "quantile", "levels": (100,)},
             ValueError,
-            "levels must lie between 0 and 100 %, both excl.* got 100",
+            "levels must lie between 1 and 100 %, the latter excl.* got 100",
         ),
-        ({"loss": "quantile", "levels": (0.0,)}, ValueError, "levels must lie between 0 and 100 %"),
+        ({"loss": "quantile", "levels": (0.0,)}, ValueError, "levels must lie between 1 and 100 %"),
         ({"loss": "quantile", "levels": (80, 80)}, ValueError, "each of them once"),
         ({"loss": "rmse"}, ValueError, "unknown loss 'rmse'; choose one of mse, mae, huber, quantile"),
         ({"strategy": "both"}, ValueError, "unknown strategy 'both'; choose one of direct, recursive"),
@@ -218,7 +218,7 @@ def test_what_a_model_cannot_do_is_said(fitted):
         fitted.predict(futr_df=following(frame, steps=2))
     with pytest.raises(RunError, match="was not trained on series 'c'"):
         fitted.predict(panel((60, 60, 60)), following(panel((60, 60, 60))))
-    with pytest.raises(ValueError, match="level 100 is out of range; give percent between 0 and 100"):
+    with pytest.raises(ValueError, match="level 100 is out of range; give percent from 1 to below 100"):
         fitted.predict(futr_df=following(frame), level=[100])
     plain = Forecaster("lstm", **TINY).fit(frame)
     with pytest.raises(RunError, match=r"No intervals of 99\.99 %, because the validation part has too few errors"):
@@ -228,7 +228,7 @@ def test_what_a_model_cannot_do_is_said(fitted):
     with pytest.raises(DataError, match=r"series 'a' has 60 values, too few for n_windows=80 with step_size=1"):
         plain.cross_validate(frame, n_windows=80)
     for name in ("n_windows", "step_size"):
-        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got 0"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer between 1 and 1000000, got 0"):
             plain.cross_validate(frame, **{name: 0})
 
 

@@ -195,3 +195,16 @@ def test_what_was_decided_is_said_once():
         Forecaster("lstm", **TINY).cross_validate(frame, n_windows=3)
     notes = [str(one.message)[:40] for one in said if one.category is DataNotice]
     assert notes == ["column 'Date' of 'the data frame' is tak", "the rows are not in the order of time co"]
+
+
+def test_numbers_of_numpy_are_numbers_and_shares_are_no_percent(fitted):
+    forecaster = Forecaster("lstm", **(TINY | {"window": np.int64(4), "lr": np.float64(0.01)}))
+    assert (type(forecaster.config.window), type(forecaster.config.lr)) == (int, float)
+    for call in (fitted.predict, lambda **own: fitted.cross_validate(sales(), **own)):
+        with pytest.raises(ValueError, match=r"level 0\.9 is out of range; give percent from 1 to below"):
+            call(level=0.9)
+    assert len(fitted.predict(h=np.int64(2))) == 2 * len(fitted.run.scaler.ids)
+    assert len(fitted.cross_validate(sales(), n_windows=np.int64(1), h=np.int32(2))) == 2 * len(fitted.run.scaler.ids)
+    for wrong in (2.5, "x", True, -1):
+        with pytest.raises(ValueError, match=r"^val_size must be an integer between 0 and"):
+            forecaster.fit(sales(), val_size=wrong)

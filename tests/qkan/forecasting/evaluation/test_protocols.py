@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError
-from qkan.forecasting import TrainConfig, load_run, train
+from qkan.forecasting import CompareConfig, TrainConfig, compare, load_run, train
 
 _TINY = {"cell": "linear", "window": 6, "epochs": 1, "season": "none", "device": "cpu"}
 
@@ -56,6 +56,22 @@ def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tm
     assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(DataError, match="judges the 6 test values of every series, so horizon must be 6, got 5"):
         train(TrainConfig(data=config.data, protocol="m4", horizon=5, **_TINY), tmp_path / "other")
+
+
+def test_a_comparison_has_the_errors_of_the_protocol_and_linear_forecasters(wide, tmp_path):
+    options = {"cells": ("linear", "gru"), "seeds": 1, "trials": 1, "budget_params": (60,), "workers": 1}
+    shared = {name: value for name, value in _TINY.items() if name != "cell"}
+    config = CompareConfig(
+        data=str(wide), protocol="ltsf", horizon=4, out=str(tmp_path / "compared"), **options, **shared
+    )
+    table = compare(config).table.set_index("cell")
+    run = train(TrainConfig(data=str(wide), protocol="ltsf", horizon=4, lr=1e-2, **_TINY), tmp_path / "run")
+    assert table.loc["linear", "ltsf_mse_median"] == pytest.approx(run.metrics["protocol"]["Linear"]["mse"], rel=1e-5)
+    assert table.loc["linear", "parameters"] == 6 * 4
+    assert table.loc["Naive", "ltsf_mae_median"] == pytest.approx(run.metrics["protocol"]["Naive"]["mae"])
+    page = (tmp_path / "compared" / "comparison.md").read_text()
+    assert "| MSE of ltsf" in page
+    assert "| Linear " in page
 
 
 @pytest.mark.parametrize("option", [{"time_col": "date"}, {"split": (0.6, 0.2, 0.2)}, {"future_cols": ("a",)}])

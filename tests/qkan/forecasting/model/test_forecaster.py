@@ -186,3 +186,14 @@ def test_surroundings_need_the_seasons_before_a_model():
 def test_context_holds_the_longest_lag():
     assert Surroundings(12, 2, seasons=(5, 24), seasonal_lags=True).context == 12 + 23
     assert Surroundings(12, 2, seasons=(5, 24)).context == 12
+
+
+@pytest.mark.parametrize("cell", ["gru", "sparse", "linear"])
+def test_dropout_hides_values_from_the_skip_while_training(cell):
+    model = model_of(cell=cell, window=6, horizon=3, season=(3,), dropout=0.5, level="none")
+    for parameter in model.skip.parameters():
+        nn.init.normal_(parameter)
+    arguments = arguments_of(model)
+    assert torch.equal(model.eval()(*arguments), model(*arguments))
+    assert not torch.equal(model.train()(*arguments), model(*arguments))
+    assert not [name for name in model.state_dict() if "dropout" in name]

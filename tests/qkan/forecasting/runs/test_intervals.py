@@ -109,3 +109,24 @@ def test_a_forecaster_gives_conformal_intervals_before_and_after_saving(tmp_path
     assert list(table.columns) == ["unique_id", "ds", "LSTM", "LSTM-lo-80", "LSTM-hi-80"]
     fitted.save(tmp_path / "saved")
     assert Forecaster.load(tmp_path / "saved").predict(frame, level=[80]).equals(table)
+
+
+def test_adaptive_intervals_go_on_from_all_errors_that_are_known(finished_run, tmp_path):
+    table = predict(finished_run, level=(80, 90), intervals="adaptive", horizon=2)
+    assert table["LSTM-hi-90"].isna().tolist() == [False, True]  # no errors of two steps were seen
+    width = (table["LSTM-hi-90"] - table["LSTM"]).iloc[0]
+    frames = frames_of(finished_run)
+    errors = pd.concat([(frame["y"] - frame["LSTM"]).abs() for frame in (frames.validation, frames.test)])
+    assert np.isclose(errors, width, rtol=1e-9).any()
+    assert table["LSTM-lo-80"].iloc[0] >= table["LSTM-lo-90"].iloc[0]
+    made = report_run(finished_run, tmp_path / "r.html", baselines=("naive",), levels=(90,), intervals="adaptive")
+    assert made.notes[0].startswith("Intervals of LSTM, Naive (90 %) are adaptive: from the last 500 errors of each")
+    assert 80 <= made.accuracy.pooled.set_index("model").loc["LSTM", "coverage-90"] <= 100
+    assert "--intervals adaptive" in (tmp_path / "r.html").read_text()
+
+
+def test_adaptive_intervals_without_enough_errors_are_refused(finished_run):
+    with pytest.raises(RunError, match=r"too few values behind its training part for adaptive intervals of 99.9 %; "):
+        predict(finished_run, level=(99.9,), intervals="adaptive")
+    with pytest.raises(ValueError, match="unknown intervals 'rolling'; choose one of split, adaptive"):
+        predict(finished_run, level=(90,), intervals="rolling")
