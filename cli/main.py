@@ -10,6 +10,7 @@ from qkan.cli.lazy_groups import RootGroup
 from qkan.cli.streams import Streams
 
 COMMANDS = {
+    "forecast": "qkan.cli.commands.forecast:forecast",
     "train": "qkan.cli.commands.train:train",
     "compare": "qkan.cli.commands.compare:compare",
     "predict": "qkan.cli.commands.predict:predict",

@@ -137,6 +137,37 @@ class ComparisonDisplay(_Display):
             self.bar.stop()
 
 
+class SearchDisplay(_Display):
+    """Shows a search; a context manager that implements :class:`qkan.forecasting.automatic.trials.SearchProgress`."""
+
+    def start(self, candidates: int, seconds: float | None) -> None:
+        """Show the empty bar."""
+        self.candidates, self.done = candidates, 0
+        self.open("{task.fields[trying]}")
+        if self.bar is not None:
+            self.task = self.bar.add_task("trying", total=candidates + 1, trying="")
+
+    def trying(self, name: str) -> None:
+        """Name what is tried."""
+        if self.bar is not None:
+            self.bar.update(self.task, trying=name)
+
+    def tried(self, name: str, error: float | None, note: str = "") -> None:
+        """Print a line for every candidate, and move the bar."""
+        self.done += 1
+        line = f"{name:<20} left out: {note}" if error is None else f"{name:<20} mean absolute error {error:.4g}"
+        if self.bar is None:
+            click.echo(line)
+            return
+        self.bar.console.print(line, markup=False, highlight=False)
+        self.bar.update(self.task, completed=min(self.done, self.candidates))
+
+    def finish(self) -> None:
+        """Take the bar down."""
+        if self.bar is not None:
+            self.bar.stop()
+
+
 class ImportDisplay(_Display):
     """Shows an import; a context manager that implements :class:`qkan.datasets.milan.importer.ImportProgress`."""
 

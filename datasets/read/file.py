@@ -23,6 +23,7 @@ from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
 from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
 from qkan.datasets.read.sheets import check_workbook
 from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
+from qkan.datasets.read.times import holds_dates
 from qkan.datasets.series import Series
 
 _LONGEST_REASON = 160  # characters of what another package says
@@ -200,8 +201,9 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
             raise ValueError("its rows have more fields than its first line has names") from warning
     _keep_whole_numbers(path, frame, others, form)
     names = pd.Series(list(map(str, frame.columns)))
-    if len(frame) and pd.to_numeric(names, errors="coerce").notna().all():
-        raise ValueError(f"its first line {', '.join(names)!r} holds numbers, but must name the columns")
+    words = names[pd.to_numeric(names, errors="coerce").isna()]
+    if len(frame) and (not len(words) or (len(words) < len(names) and holds_dates(words))):
+        raise ValueError(f"its first line {', '.join(names)!r} holds values, but must name the columns")
     if written_as.decimal == ",":
         others = [column for column in frame.columns if column != ids]
         frame = frame.assign(**{column: without_groups(frame[column]) for column in others})

@@ -133,11 +133,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class LastSteps:
-    """The newest values of every series validate, all others train, none test: how a forecaster is fitted for use.
+    """The newest values of every series test, those before them validate, all others train.
+
+    By default none test: how a forecaster is fitted for use.
 
     Args:
-        validation: number of the newest values, at least 0; None takes a tenth of every series.
+        validation: number of values that validate, at least 0; None takes a tenth of those that do not test.
         at_least: the fewest values that a tenth may be.
+        test: number of the newest values, which test; at least 0.
 
     Raises:
         DataError: a negative number.
@@ -145,11 +148,18 @@ class LastSteps:
 
     validation: int | None = None
     at_least: int = 0
-    has_test = False
+    test: int = 0
 
     def __post_init__(self) -> None:
         if self.validation is not None and self.validation < 0:
             raise DataError(f"val_size is {self.validation}; it must be at least 0")
+        if self.test < 0:
+            raise DataError(f"the test part has {self.test} values; it must have at least 0")
+
+    @property
+    def has_test(self) -> bool:
+        """Whether series have a test part."""
+        return self.test > 0
 
     @property
     def has_validation(self) -> bool:
@@ -157,6 +167,7 @@ class LastSteps:
         return self.validation != 0
 
     def boundaries(self, length: int) -> tuple[int, int]:
-        """End of the training part and of the validation part, which is the end of the series."""
-        size = max(round(length / 10), self.at_least) if self.validation is None else self.validation
-        return max(length - size, 0), length
+        """End of the training part and of the validation part of a series of ``length`` values; the rest tests."""
+        known = max(length - self.test, 0)
+        size = max(round(known / 10), self.at_least) if self.validation is None else self.validation
+        return max(known - size, 0), known

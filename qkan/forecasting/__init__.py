@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qkan._util.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from qkan.forecasting.automatic.forecaster import AutoForecaster as AutoForecaster
     from qkan.forecasting.comparison.comparison import Comparison as Comparison
     from qkan.forecasting.comparison.comparison import compare as compare
     from qkan.forecasting.config import CELLS as CELLS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "automatic.forecaster": ("AutoForecaster",),
         "comparison.comparison": (
             "Comparison",
             "compare",

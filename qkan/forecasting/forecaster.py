@@ -14,7 +14,7 @@ import torch
 from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.config.kinds import Whole, plain
 from qkan.forecasting.config.options import HORIZON
-from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, sized, with_season
+from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame, sized
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -276,35 +276,19 @@ class Forecaster:
 
     def _read(self, df: Any, *, expected: str | None = None) -> Series:
         """The series of a frame; with ``expected``, those to predict, whose step is checked against the run's."""
-        from qkan.datasets import series_from_frame
-
-        frequency = None if self._run is not None and expected is not None else self.freq
-        series = series_from_frame(
-            df,
-            missing=self.config.missing,
-            frequency=frequency,
-            expected=expected,
-            **self._columns(to_predict=expected is not None),
-        )
-        return with_season(series, self.config.season)
+        if self._run is None or expected is None:
+            return series_of_frame(self.config, df, self.freq, expected=expected)
+        trained = self._run.config  # the training says which of these columns hold names
+        config = replace(self.config, static_cols=trained.static_cols, category_cols=trained.category_cols)
+        return series_of_frame(config, df, expected=expected)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
         """The series of a frame up to some of its times; what was said about it is not said again."""
-        from qkan.datasets import DataNotice, series_from_frame
+        from qkan.datasets import DataNotice
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataNotice)
-            series = series_from_frame(
-                df, missing=self.config.missing, expected=frequency, until=until, **self._columns()
-            )
-            return with_season(series, self.config.season)
-
-    def _columns(self, *, to_predict: bool = False) -> dict[str, Any]:
-        names = ("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols")
-        groups = ("static_cols", "category_cols")  # the training says which of them hold names
-        trained = self.config if self._run is None or not to_predict else self._run.config
-        own = {name: getattr(self.config, name) for name in names}
-        return own | {name: getattr(trained, name) for name in groups}
+            return series_of_frame(self.config, df, expected=frequency, until=until)
 
     def _fit(self, series: Series, val_size: int | None, progress: Progress | None) -> None:
         from qkan.datasets import LastSteps

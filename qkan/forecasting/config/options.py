@@ -181,8 +181,8 @@ OPTIONS: dict[str, Option] = {
         True,
     ),
     "time_format": Option(
-        "How the times are written, such as %d/%m/%Y, or steps for whole numbers that look like dates.  [default: ISO "
-        "8601; whole numbers such as 20240131 are dates]",
+        "How the times are written, such as %d/%m/%Y; 'unix s' (ms, us); or steps for whole numbers that look like "
+        "dates.  [default: ISO 8601; whole numbers such as 20240131 are dates]",
         TEXT,
         True,
     ),

@@ -65,6 +65,28 @@ def load_series_of(
     return with_season(series, config.season)
 
 
+def series_of_frame(config: DataAndTrainingOptions, df: Any, freq: Any = None, **how: Any) -> Series:
+    """Return the series of a data frame of pandas, polars or pyarrow, with the columns that a configuration names.
+
+    Args:
+        config: Names columns, and what is done about missing values.
+        df: The data.
+        freq: Step between two times; ``None`` finds it.
+        how: Further arguments of :func:`qkan.datasets.series_from_frame`: ``expected``, ``until``.
+
+    Raises:
+        DataError: the data cannot be used.
+        TypeError: ``df`` is no data frame.
+    """
+    from qkan.datasets import series_from_frame
+
+    names = ("time_col", "time_format", "time_zone", "target_col", "id_col")
+    covariates = ("past_cols", "future_cols", "static_cols", "category_cols")
+    columns: dict[str, Any] = {name: getattr(config, name) for name in (*names, *covariates)}
+    series = series_from_frame(df, missing=config.missing, frequency=freq, **columns, **how)
+    return with_season(series, config.season)
+
+
 def with_season(series: Series, season: str | Sequence[int]) -> Series:
     """Return a series with the seasons that were asked for.
 

@@ -226,7 +226,9 @@ def test_truncated_parquet(write):
 
 
 def test_no_header_line(write):
-    assert "its first line '1, 2' holds numbers, but must name the columns" in complaint(write("1,2\n3,4\n5,6\n"))
+    assert "its first line '1, 2' holds values, but must name the columns" in complaint(write("1,2\n3,4\n5,6\n"))
+    rows = "".join(f"2024-01-0{day},{day}\n" for day in range(1, 6))  # the first would be lost without a word
+    assert "its first line '2024-01-01, 1' holds values, but must name the columns" in complaint(write(rows))
 
 
 def test_rows_longer_than_the_header(write):

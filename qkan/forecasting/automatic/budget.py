@@ -1,0 +1,87 @@
+"""How much time a search may take, and whether what it is about to do fits into the rest."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+"""Seconds since some moment."""
+
+MEASURED = 0.5
+"""Seconds, at least, that a part of some work must have taken before the rest is judged by it."""
+
+
+class OutOfTime(Exception):  # noqa: N818  (an answer to report, not a fault)
+    """A candidate would not fit into the time left; the message says how long it would take."""
+
+
+class Budget:
+    """Seconds that a search may take.
+
+    Args:
+        seconds: All of them; ``None`` for no limit.
+        clock: Tells the time.
+    """
+
+    def __init__(self, seconds: float | None, clock: Clock = time.perf_counter) -> None:
+        self.seconds = math.inf if seconds is None else seconds
+        self.clock, self.begun = clock, clock()
+        self.reserved = 0.0
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the search began."""
+        return self.clock() - self.begun
+
+    @property
+    def left(self) -> float:
+        """Seconds for further candidates; those that fitting the chosen ones again will take are kept back."""
+        return self.seconds - self.spent - self.reserved
+
+    def check(self, expected: float) -> None:
+        """Refuse work of some seconds that would not fit.
+
+        Raises:
+            OutOfTime: it would not.
+        """
+        if expected > self.left:
+            raise OutOfTime(f"it would take about {in_words(expected)}, and {in_words(max(self.left, 0))} are left")
+
+
+class Stage:
+    """One candidate under way: it is fitted once to be judged and once more to forecast, so it takes twice its time.
+
+    Args:
+        budget: Of the search.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget, self.begun = budget, budget.clock()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it began."""
+        return self.budget.clock() - self.begun
+
+    def at(self, share: float) -> None:
+        """Look whether the rest of it fits, where a share of it, 0 to 1, is done.
+
+        Raises:
+            OutOfTime: it does not.
+        """
+        took = self.seconds
+        if share <= 0 or took < MEASURED:
+            self.budget.check(0.0)
+            return
+        whole = took / share
+        if 2 * whole - took > self.budget.left:
+            raise OutOfTime(
+                f"it would take about {in_words(2 * whole)}, and {in_words(max(self.budget.left + took, 0))} were left"
+            )
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration for people: ``8 s``, ``3 min``."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,230 @@
+"""The search: everything that fits into the time is judged from the same origins, and the choice is fitted again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from qkan.forecasting.automatic.budget import Budget, OutOfTime
+from qkan.forecasting.automatic.candidates import Candidate, fit_candidate
+from qkan.forecasting.automatic.choice import Choice, Contest, blocks_of, choose
+from qkan.forecasting.automatic.options import NETWORKS, AutoConfig, shown_name
+from qkan.forecasting.automatic.parts import Parts, make_parts
+from qkan.forecasting.config import model_name
+from qkan.forecasting.data.load import sized
+from qkan.forecasting.io.files import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qkan.datasets import Series
+
+
+class SearchProgress(Protocol):
+    """Watches a search, whose unit is one candidate."""
+
+    def start(self, candidates: int, seconds: float | None) -> None:
+        """The search begins: so many candidates, and the seconds that it may take."""
+
+    def trying(self, name: str) -> None:
+        """A candidate is tried, or the chosen ones are fitted again."""
+
+    def tried(self, name: str, error: float | None, note: str = "") -> None:
+        """It was tried: its mean absolute error, or ``None`` and why there is none."""
+
+    def finish(self) -> None:
+        """The forecast is there."""
+
+
+class SilentSearch:
+    """Reports nothing."""
+
+    def start(self, candidates: int, seconds: float | None) -> None:
+        """Do nothing."""
+
+    def trying(self, name: str) -> None:
+        """Do nothing."""
+
+    def tried(self, name: str, error: float | None, note: str = "") -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(eq=False)
+class Search:
+    """What was tried, and what came of it.
+
+    Attributes:
+        config: What was asked for; window and horizon are those that were found.
+        series: All of the data.
+        parts: What was judged; ``None`` where the data are too short to judge anything.
+        candidates: What was judged, the cheap ones first.
+        errors: Their mean absolute errors in the unit of the series, over all observed targets of all origins.
+        skipped: Why others were not, by name.
+        choice: Which of them make the forecast.
+        future: What follows every judged series, original units, (series, horizon).
+        notes: Sentences about what a user would not expect.
+        seconds: What the search took, fitting again included.
+    """
+
+    config: AutoConfig
+    series: Series
+    parts: Parts | None
+    candidates: list[Candidate] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    choice: Choice = field(default_factory=lambda: Choice((), float("nan")))
+    future: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def members(self) -> list[Candidate]:
+        """What makes the forecast."""
+        return [self.candidates[place] for place in self.choice.members]
+
+    @property
+    def name(self) -> str:
+        """What the forecast is called: its method, or methods with a plus between them."""
+        return "+".join(own.name for own in self.members) or model_name("naive")
+
+    @property
+    def judged(self) -> np.ndarray:
+        """The forecasts of the choice from the origins, (N, horizon)."""
+        return np.mean([own.judged for own in self.members], axis=0)
+
+    @property
+    def error(self) -> float | None:
+        """The mean absolute error of the choice; ``None`` where nothing was judged."""
+        if self.parts is None or not self.members:
+            return None
+        return mean_error(self.parts, self.judged)
+
+    def frame(self) -> pd.DataFrame:
+        """The cross-validation frame of all candidates and, last, of an average that was chosen.
+
+        Raises:
+            RunError: nothing was judged.
+        """
+        from qkan.forecasting.evaluation.window_frame import window_frame
+
+        if self.parts is None:
+            raise RunError("the data are too short to judge anything, so there are no origins")
+        columns = {own.name: own.judged for own in self.candidates}
+        return window_frame(self.parts.judged, "test", {**columns, self.name: self.judged})
+
+
+def search(
+    series: Series, config: AutoConfig, *, progress: SearchProgress | None = None, budget: Budget | None = None
+) -> Search:
+    """Try candidates over rolling origins, take the best, and fit it on everything.
+
+    Args:
+        series: The data.
+        config: What to try; window and horizon as of :func:`with_sizes`.
+        progress: Told about every candidate.
+        budget: With a clock of its own; ``None`` makes that of ``config``.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    budget, progress = budget or Budget(config.budget), progress or SilentSearch()
+    parts = make_parts(series, config.train)
+    found = Search(config, series, parts)
+    progress.start(len(config.tried), config.budget)
+    if parts is None:
+        length = int(np.median(series.lengths))
+        found.notes.append(
+            f"{length} values are too few to judge anything over a horizon of {config.train.horizon}, so the forecast "
+            f"repeats the last value; give at least {2 * config.train.horizon + 2} values, or a shorter horizon."
+        )
+    else:
+        _try_all(found, parts, budget, progress)
+        _fit_again(found, parts, progress)
+    found.seconds = budget.spent
+    progress.finish()
+    return found
+
+
+def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgress) -> None:
+    for asked in found.config.tried:
+        name, reason, own = shown_name(asked), "", list[Candidate]()
+        progress.trying(name)
+        if asked in ("ridge", *NETWORKS) and not parts.learning:
+            reason = "the values before the origins are too few to learn from"
+        else:
+            try:
+                own = fit_candidate(asked, parts, found.config, budget)
+                reason = "" if own else "the data do not allow it"
+            except (OutOfTime, RunError) as error:
+                reason = str(error)
+        for one in own:
+            if lacking := _fill(one, parts, found.candidates):
+                reason = lacking
+                continue
+            found.candidates.append(one)
+            found.errors.append(mean_error(parts, one.judged))
+            progress.tried(one.name, found.errors[-1])
+        if reason:
+            found.skipped[name] = reason
+            progress.tried(name, None, reason)
+        found.choice = choose(contest_of(found.candidates, parts))
+        budget.reserved = sum(one.seconds for one in found.members)
+
+
+def _fill(one: Candidate, parts: Parts, before: Sequence[Candidate]) -> str:
+    """Let a candidate forecast as the naive rule the series that it does not have; say why if it has none."""
+    lacking = np.isin(parts.origins.series, np.unique(parts.origins.series[np.isnan(one.judged).any(axis=1)]))
+    if lacking.all() or (lacking.any() and not before):
+        failures = one.options.get("failures") or {}
+        return next(iter(failures.values()), "it has no forecast")
+    if lacking.any():
+        one.judged = np.where(lacking[:, None], before[0].judged, one.judged)
+    return ""
+
+
+def _fit_again(found: Search, parts: Parts, progress: SearchProgress) -> None:
+    """Fit the chosen ones on everything; one that fails now leaves the forecast to the others, or to the naive rule."""
+    naive, futures, failed = found.candidates[0].future(parts), [], []
+    for one in found.members:
+        progress.trying(f"{one.name}, on everything")
+        try:
+            own = one.future(parts)
+        except RunError as error:
+            failed.append(f"{one.name}: {error}")
+            continue
+        futures.append(np.where(np.isnan(own).any(axis=1)[:, None], naive, own))
+    found.notes += [f"{text}; it has no part in the forecast." for text in failed]
+    found.future = np.mean(futures or [naive], axis=0)
+
+
+def contest_of(candidates: Sequence[Candidate], parts: Parts) -> Contest:
+    """Return the errors that decide."""
+    data, origins = parts.judged, parts.origins
+    observed, units = data.target_observed("test"), parts.units[origins.series]
+    return Contest(
+        forecasts=np.stack([one.judged for one in candidates]),
+        kinds=tuple(one.kind for one in candidates),
+        targets=data.target_values("test"),
+        weights=np.where(observed, 1 / units[:, None], 0.0),
+        blocks=blocks_of(origins.series, origins.known, data.series.lengths, data.horizon),
+    )
+
+
+def mean_error(parts: Parts, forecasts: np.ndarray) -> float:
+    """Mean absolute error over all observed targets of the origins, in the unit of the series."""
+    observed = parts.judged.target_observed("test")
+    errors = np.abs(forecasts - parts.judged.target_values("test"))
+    return float(errors[observed].mean())
+
+
+def with_sizes(config: AutoConfig, series: Series, horizon: int | None) -> AutoConfig:
+    """Return the options with the horizon that was asked for, or the season's, and the window that goes with it."""
+    from qkan.datasets import LastSteps
+
+    return replace(config, train=sized(config.train, series, {"horizon": horizon}, LastSteps()))

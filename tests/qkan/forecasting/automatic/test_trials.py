@@ -1,0 +1,188 @@
+"""The search on small series: what it may know, what it takes, what it does with data it cannot judge."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qkan.datasets import Series
+from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
+from qkan.forecasting.automatic.budget import Budget
+from qkan.forecasting.automatic.parts import make_parts
+from qkan.forecasting.automatic.trials import Search, with_sizes
+from qkan.forecasting.config import FRAME, TrainConfig
+from qkan.forecasting.io.files import RunError
+
+FAST = ("naive", "drift", "seasonal-naive", "ridge", "theta")
+
+
+def made(*values: np.ndarray, season: tuple[int, ...] = ()) -> Series:
+    """Series a, b, ... at steps 0, 1, ..."""
+    frames = [
+        pd.DataFrame({"unique_id": name, "ds": np.arange(len(own)), "y": own.astype(float)})
+        for name, own in zip("abcdef", values, strict=False)
+    ]
+    return Series("made", pd.concat(frames, ignore_index=True), season=season)
+
+
+def wave(count: int, seed: int = 0) -> np.ndarray:
+    """A season of 7 steps with a little noise."""
+    rng = np.random.default_rng(seed)
+    return 10 + np.sin(2 * np.pi * np.arange(count) / 7) * 3 + rng.normal(size=count) * 0.1
+
+
+def tried(series: Series, horizon: int = 7, candidates: tuple[str, ...] = FAST, **options: Any) -> Search:
+    """A search for a horizon, without a limit of time."""
+    train = TrainConfig(data=FRAME, loss="mae", **options)
+    config = AutoConfig(train=train, budget=None, candidates=candidates)
+    return search(series, with_sizes(config, series, horizon))
+
+
+def test_the_season_beats_the_last_value() -> None:
+    found = tried(made(wave(200)))
+    assert "Naive" not in [own.name for own in found.members]
+    assert found.error is not None
+    assert found.error < 0.2
+    future = 10 + np.sin(2 * np.pi * np.arange(200, 207) / 7) * 3
+    assert np.abs(found.future[0] - future).max() < 0.5
+
+
+def test_a_random_walk_stays_with_a_rule() -> None:
+    walk = np.cumsum(np.random.default_rng(1).normal(size=300))
+    found = tried(made(walk), horizon=5)
+    assert [own.kind for own in found.members] == [0]
+
+
+def test_nothing_is_fitted_to_what_it_is_judged_by() -> None:
+    values = wave(200)
+    parts = make_parts(made(values), with_sizes(_config(), made(values), 7).train)
+    assert parts is not None
+    begin = int(parts.judged.boundaries[0, 1])
+    other = values.copy()
+    other[begin:] = 500.0
+    before, after = tried(made(values)), tried(made(other))
+    for one, two in zip(before.candidates, after.candidates, strict=True):
+        np.testing.assert_array_equal(one.judged[0], two.judged[0], err_msg=one.name)
+
+
+def _config() -> AutoConfig:
+    return AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), budget=None, candidates=FAST)
+
+
+def test_the_newest_origin_leaves_one_horizon() -> None:
+    series = made(wave(200))
+    parts = make_parts(series, with_sizes(_config(), series, 7).train)
+    assert parts is not None
+    assert parts.origins.known[-1] == 193
+    assert len(parts.judged.test) == 44  # the newest quarter holds so many
+    assert (parts.final.boundaries[0] == 200).all()
+
+
+def test_too_short_a_series_repeats_its_last_value() -> None:
+    found = tried(made(np.arange(9.0)), horizon=6)
+    assert found.parts is None
+    table, notes = forecast_table(found, (80,))
+    assert table["Naive"].tolist() == [8.0] * 6
+    assert table["Naive-lo-80"].isna().all()
+    assert verdict(found, "") == [
+        "9 values are too few to judge anything over a horizon of 6, so the forecast repeats the last value; give at "
+        "least 14 values, or a shorter horizon."
+    ]
+    assert notes == ["There are too few origins for intervals of 80 %; they are left empty."]
+
+
+def test_a_short_series_of_a_panel_repeats_its_last_value() -> None:
+    series = made(wave(200), wave(200, 1), wave(10))
+    with pytest.warns(UserWarning, match="left out"):
+        found = tried(series)
+    table, notes = forecast_table(found, (80,))
+    own = table[table["unique_id"] == "c"]
+    assert own[found.name].tolist() == [wave(10)[-1]] * 7
+    assert table[table["unique_id"] == "a"][f"{found.name}-lo-80"].notna().all()
+    assert notes == ["1 of 3 series are too short to be judged and repeat their last value."]
+
+
+def test_few_values_leave_out_what_learns() -> None:
+    found = tried(made(wave(20)), horizon=7)
+    assert found.skipped["Ridge"] == "the values before the origins are too few to learn from"
+    assert found.members
+
+
+def test_constant_values_are_forecast_without_error() -> None:
+    found = tried(made(np.full(100, 4.0)), horizon=3)
+    assert found.name == "Naive"
+    assert found.future.tolist() == [[4.0, 4.0, 4.0]]
+
+
+def test_what_does_not_fit_into_the_time_is_left_out_and_said() -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    series = made(wave(200))
+    config = AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), budget=3.0, candidates=FAST)
+    found = search(series, with_sizes(config, series, 7), budget=Budget(3.0, clock))
+    assert "Theta" in found.skipped
+    assert "left" in found.skipped["Theta"]
+    assert found.members
+
+
+def test_a_network_is_judged_and_trained_again() -> None:
+    found = tried(made(wave(120)), horizon=2, candidates=("lstm",), epochs=1)
+    assert [own.name for own in found.candidates] == ["Naive", "LSTM"]
+    assert found.future.shape == (1, 2)
+
+
+def test_three_lines_say_what_won() -> None:
+    lines = verdict(tried(made(wave(200))), "calls")
+    assert len(lines) == 3
+    assert "mean absolute error" in lines[0]
+    assert "calls over 44 rolling origins." in lines[0]
+    assert "% below Naive" in lines[1]
+    assert "Ridge" in lines[1]
+    assert lines[2].startswith("It took ")
+
+
+def frame(count: int = 120) -> pd.DataFrame:
+    """An hourly frame."""
+    times = pd.date_range("2026-01-01", periods=count, freq="h")
+    return pd.DataFrame({"unique_id": "shop", "ds": times, "y": wave(count)})
+
+
+def test_the_forecaster_of_a_data_frame() -> None:
+    forecaster = AutoForecaster(7, candidates=FAST, budget=None, season=(7,)).fit(frame())
+    table = forecaster.predict(level=80)
+    assert list(table) == ["unique_id", "ds", forecaster.name, f"{forecaster.name}-lo-80", f"{forecaster.name}-hi-80"]
+    assert table["ds"].iloc[0] == pd.Timestamp("2026-01-06 00:00")
+    assert (table[f"{forecaster.name}-lo-80"] <= table[f"{forecaster.name}-hi-80"]).all()
+    assert len(forecaster.verdict) == 3
+
+
+def test_missing_values_do_not_count() -> None:
+    gaps = frame()
+    gaps.loc[[50, 100], "y"] = np.nan
+    forecaster = AutoForecaster(7, candidates=FAST, budget=None, season=(7,), missing="mask").fit(gaps)
+    assert np.isfinite(forecaster.predict()[forecaster.name]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"window": 3}, TypeError, "AutoForecaster has no option 'window'"),
+        ({"budget": 0}, ValueError, "budget must be above 0 seconds, got 0"),
+        ({"candidates": ("ridge", "oracle")}, ValueError, "unknown candidate 'oracle'"),
+        ({"candidates": ()}, ValueError, "candidates must be a list"),
+        ({"horizon": 0}, ValueError, "horizon must be an integer between 1 and"),
+    ],
+)
+def test_options_that_are_refused(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        AutoForecaster(**options)
+
+
+def test_predict_needs_a_fit() -> None:
+    with pytest.raises(RunError, match=r"call fit\(df\) first"):
+        AutoForecaster().predict()
