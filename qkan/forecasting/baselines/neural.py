@@ -53,7 +53,7 @@ class Neural(Baseline):
         self.error = 0.0
         if held is not None:
             errors = np.abs(self.forecast(held[0]).mean - held[1]) * held[2]
-            self.error = float((errors / data.scaler.scale[held[0].series][:, None]).sum() / held[2].sum())
+            self.error = float((errors / np.asarray(data.scaler.scale)[held[0].series][:, None]).sum() / held[2].sum())
 
     def _trained(self, kind: str, lr: float) -> Any:
         from neuralforecast import NeuralForecast, models
