@@ -24,6 +24,7 @@ from qkan.forecasting.baselines.interface import (
     validation_origins,
 )
 from qkan.forecasting.config import model_name
+from qkan.forecasting.training.process_state import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ class Neural(Baseline):
             early_stop_patience_steps=4 if stop else -1, logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
-        with _quietly():
+        with _quietly(), one_thread():
             network = NeuralForecast(models=[model], freq=1)
             network.fit(self._table(), val_size=validation if stop else 0)
         return network.models[0].eval()
