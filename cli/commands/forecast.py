@@ -18,7 +18,7 @@ _OF_DATA = (
     *("time_col", "time_format", "time_zone", "sep", "decimal", "encoding", "target_col", "id_col", "series"),
     *("past_cols", "future_cols", "static_cols", "category_cols", "calendar", "missing", "freq", "season"),
 )
-_MORE = ("seed", "device")
+_MORE = ("epochs", "seed", "device")
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
 
 

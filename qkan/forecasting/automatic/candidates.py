@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.automatic.budget import Budget, Stage
+from qkan.forecasting.automatic.budget import Budget, OutOfTime, Stage
 from qkan.forecasting.automatic.options import NETWORKS, RULES, STATISTICAL, AutoConfig
 from qkan.forecasting.automatic.parts import Parts
 from qkan.forecasting.baselines import Baseline, Fitting, Origins, fit_baselines
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LEAST_EPOCHS = 5
 """Of the last fit of a network, which trains for as many epochs as the best one of the judged fit."""
+FEWEST_EPOCHS = 8
+"""A network that does not fit into the time with all its epochs trains for as many as do, but not for fewer."""
+_MARGIN = 0.9  # of the epochs that would just fit
 _SARIMA, _ETS = 4e-6, 1.2e-3
 """Seconds per value and squared season, and per value: what one core takes about, so that an estimate is there before
 the first series is done."""
@@ -42,6 +45,7 @@ class Candidate(ABC):
         seconds: What fitting and judging it took.
         parameters: Numbers that were estimated; ``None`` where nobody counts them.
         options: What it was made with, JSON-able.
+        note: What a user would not expect of it; else empty.
     """
 
     asked: str
@@ -51,6 +55,7 @@ class Candidate(ABC):
     seconds: float
     parameters: int | None
     options: Mapping[str, Any]
+    note: str = ""
 
     @abstractmethod
     def future(self, parts: Parts) -> np.ndarray:
@@ -131,9 +136,18 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
 
 def _network(cell: str, parts: Parts, config: AutoConfig, stage: Stage) -> Candidate:
     own: TrainConfig = as_cut(config.network(cell, parts.config), parts.judged)
-    fitted = fit_forecaster(own, parts.judged, progress=_Watched(stage))
+    try:
+        fitted = fit_forecaster(own, parts.judged, progress=_Watched(stage))
+    except OutOfTime as error:
+        epochs = int(own.epochs * error.share * _MARGIN)
+        if epochs < FEWEST_EPOCHS:
+            raise
+        fitted = fit_forecaster(replace(own, epochs=epochs), parts.judged, progress=_Watched(stage))
     fitted.check_converged()
-    return FittedNetwork(cell, fitted, stage)
+    found = FittedNetwork(cell, fitted, stage)
+    if fitted.config.epochs < own.epochs:
+        found.note = f"{fitted.config.epochs} of {own.epochs} epochs, as many as the time allowed"
+    return found
 
 
 class _Watched(Silent):

@@ -33,7 +33,7 @@ class SearchProgress(Protocol):
         """A candidate is tried, or the chosen ones are fitted again."""
 
     def tried(self, name: str, error: float | None, note: str = "") -> None:
-        """It was tried: its mean absolute error, or ``None`` and why there is none."""
+        """It was tried: its mean absolute error, or ``None`` and in ``note`` why there is none."""
 
     def finish(self) -> None:
         """The forecast is there."""
@@ -169,7 +169,7 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
                 continue
             found.candidates.append(one)
             found.errors.append(mean_error(parts, one.judged))
-            progress.tried(one.name, found.errors[-1])
+            progress.tried(one.name, found.errors[-1], one.note)
         if reason:
             found.skipped[name] = reason
             progress.tried(name, None, reason)
