@@ -1,4 +1,4 @@
-"""How far the forecast that `qkan forecast` chooses is from the best single method, chosen afterwards, series by series.
+"""How far the choice of `qkan forecast` is from the best single method, chosen afterwards, series by series.
 
     python -m benchmarks.automatic telecom --horizon 1
     python -m benchmarks.automatic milan-24 --horizon 24 --series 6
@@ -114,8 +114,8 @@ def main(
         )
     near = sum(row["to_best_error"] <= 1 for row in rows)
     print(
-        f"\n{near} of {len(rows)} series within 1 % of the best single method; median {_median(rows, 'to_best_error')} %; "
-        f"worst against naive {max(row['to_naive'] for row in rows):+.1f} %, median {_median(rows, 'to_naive')} %."
+        f"\n{near} of {len(rows)} series within 1 % of the best single method, median {_median(rows, 'to_best_error')} "
+        f"%; worst against naive {max(row['to_naive'] for row in rows):+.1f} %, median {_median(rows, 'to_naive')} %."
     )
 
 
