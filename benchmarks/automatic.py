@@ -97,10 +97,8 @@ def main(
     places = np.unique(np.linspace(0, len(whole.ids) - 1, min(count or len(whole.ids), len(whole.ids))).round())
     train = TrainConfig(data=data, loss="mae")
     config = AutoConfig(train=train, budget=parse_budget(budget), candidates=tuple(candidates.split(",")))
-    print(
-        "| series | chosen | MAE | best afterwards | MAE | above it % | against naive % | against ridge % | s | left out |"
-    )
-    print("|---" * 10 + "|")
+    head = ("series", "chosen", "MAE", "best afterwards", "MAE", "above it %", "against naive %", "against ridge %")
+    print("|", " | ".join((*head, "seconds", "left out")), "|\n" + "|---" * 10 + "|")
     rows = []
     for place in places.astype(int):
         row = score(one_of(whole, whole.ids[place], last), config, horizon)
