@@ -46,6 +46,7 @@ class Candidate(ABC):
         parameters: Numbers that were estimated; ``None`` where nobody counts them.
         options: What it was made with, JSON-able.
         note: What a user would not expect of it; else empty.
+        closed: Whether it only repeats the last value, as its validation part shows no gain over that.
     """
 
     asked: str
@@ -56,6 +57,7 @@ class Candidate(ABC):
     parameters: int | None
     options: Mapping[str, Any]
     note: str = ""
+    closed: bool = False
 
     @abstractmethod
     def future(self, parts: Parts) -> np.ndarray:
