@@ -67,7 +67,9 @@ def choose(contest: Contest, factor: float = 1.0) -> Choice:
         contest: The errors.
         factor: By how many standard errors a kind must lead.
     """
-    single = {(place,): contest.losses((place,)) for place in range(len(contest.kinds))}
+    single: dict[tuple[int, ...], np.ndarray] = {
+        (place,): contest.losses((place,)) for place in range(len(contest.kinds))
+    }
     order = sorted(single, key=lambda own: single[own].mean())
     distinct = _distinct(contest, [own[0] for own in order])
     averages = [tuple(sorted(distinct[:size])) for size in range(2, min(MOST_MEMBERS, len(distinct)) + 1)]
