@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.automatic.budget import Budget, OutOfTime, Stage
-from qkan.forecasting.automatic.options import NETWORKS, RULES, STATISTICAL, AutoConfig
+from qkan.forecasting.automatic.options import NETWORKS, RULES, AutoConfig
 from qkan.forecasting.automatic.parts import Parts
 from qkan.forecasting.baselines import Baseline, Fitting, Origins, fit_baselines
 from qkan.forecasting.config import TrainConfig
@@ -40,7 +40,7 @@ class Candidate(ABC):
     Attributes:
         asked: The word that asks for it.
         name: What its column is called.
-        kind: How simple it is: 0 for rules, 1 for ridge, 2 for statistical models, 3 for networks.
+        kind: How simple it is: 0 for rules, 1 for ridge, 2 for means of a season and statistical models, 3 for networks.
         judged: Its forecasts from the origins, original units, (N, horizon); NaN for series that it does not have.
         seconds: What fitting and judging it took.
         parameters: Numbers that were estimated; ``None`` where nobody counts them.
@@ -69,7 +69,7 @@ class FittedBaseline(Candidate):
 
     def __init__(self, asked: str, fitted: Baseline, parts: Parts, stage: Stage) -> None:
         self.asked, self.name, self.fitted = asked, fitted.name, fitted
-        self.kind = 0 if asked in RULES else 2 if asked in STATISTICAL else 1
+        self.kind = 0 if asked in RULES else 1 if asked == "ridge" else 2
         self.judged = fitted.forecast(parts.origins).mean
         self.seconds, self.parameters = stage.seconds, fitted.parameters
         self.options = {"settings": fitted.settings, "choices": fitted.choices, "failures": fitted.failures}

@@ -1,8 +1,9 @@
 """Which forecast to trust: the best candidate or the average of a few, but nothing elaborate for the sake of noise.
 
-Errors are compared from the same origins. Candidates come in kinds, from rules to networks to averages; a kind takes
-the lead from a simpler one only by more than the standard error of the difference (the one-standard-error rule of
-Breiman et al. (1984), section 3.4.3, on paired differences). Neighbouring origins share targets, so the standard error
+Errors are compared from the same origins. Candidates come in kinds, from rules to networks; a kind takes the lead from
+a simpler one only by more than the standard error of the difference (the one-standard-error rule of Breiman et al.
+(1984), section 3.4.3, on paired differences). The average of the best few, which hedges, needs a smaller error than
+what leads then, and that lead only over the rules. Neighbouring origins share targets, so the standard error
 is that of blocks of a horizon.
 """
 
@@ -79,10 +80,12 @@ def choose(contest: Contest, factor: float = 1.0) -> Choice:
         min((own for own in losses if kinds[own] == kind), key=lambda own: losses[own].mean())
         for kind in sorted(set(kinds.values()))
     ]
-    chosen = firsts[0]
-    for own in firsts[1:]:
+    chosen, average = firsts[0], firsts[-1] if averages else None
+    for own in firsts[1 : -1 if averages else None]:
         if leads(losses[own], losses[chosen], factor):
             chosen = own
+    if average is not None and losses[average].mean() < losses[chosen].mean():
+        chosen = average if leads(losses[average], losses[firsts[0]], factor) else chosen
     return Choice(chosen, float(losses[chosen].mean()))
 
 
