@@ -40,7 +40,7 @@ class Candidate(ABC):
     Attributes:
         asked: The word that asks for it.
         name: What its column is called.
-        kind: How simple it is: 0 for rules, 1 for ridge, 2 for means of a season and statistical models, 3 for networks.
+        kind: How simple it is: 0 for rules, 1 for ridge, 2 for the mean season and statistical models, 3 for networks.
         judged: Its forecasts from the origins, original units, (N, horizon); NaN for series that it does not have.
         seconds: What fitting and judging it took.
         parameters: Numbers that were estimated; ``None`` where nobody counts them.
