@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+UNIX = {"unix s": "s", "unix ms": "ms", "unix us": "us"}
+"""Formats of whole numbers that count from 1970 in UTC, and NumPy's names of their units."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -149,6 +152,8 @@ class TableForm:
             return given.dt.to_period(self.times.freq)
         if self.times is dt.date:
             return given.dt.date
+        if self.format in UNIX:
+            return given.astype(f"datetime64[{UNIX[self.format]}]").astype("int64").astype(self.times)
         if self.format is not None:
             return given.dt.strftime(self.format).astype(self.times)
         return given if self.times in (None, np.dtype(object)) else given.astype(self.times)

@@ -13,7 +13,7 @@ from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import refuse_cell
 from qkan.datasets.read.frequency import ROW_ORDER
 from qkan.datasets.read.zones import AssumedZone, check_no_zone_given
-from qkan.datasets.table_form import Clock
+from qkan.datasets.table_form import UNIX, Clock
 
 THE_INDEX = "the index"
 """What a column is called that was an index of times without a name."""
@@ -152,7 +152,7 @@ def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
     refuse_cell(broken, f"time column {name!r}", numbers, reason)
     steps = numbers.astype(np.int64)
     dtype = column.dtype if pd.api.types.is_integer_dtype(column) else None
-    disguise = _disguise(steps) if format is None else format
+    disguise = _disguise(steps) or _unix_unit(steps) if format is None else format
     if disguise in (None, STEPS):
         return Times(steps, Clock(), dtype)
     if format is None:
@@ -160,6 +160,9 @@ def _of_numbers(column: pd.Series, name: str, format: str | None) -> Times:
             f"the whole numbers of time column {name!r}, such as {steps[0]}, are read as dates of the format "
             f"{disguise}; keep them as numbers with time_format={STEPS!r}"
         )
+    if disguise in UNIX:
+        moments = pd.DatetimeIndex(steps.astype(f"datetime64[{UNIX[disguise]}]"))
+        return Times(_in_range(moments, name), Clock(), dtype or np.dtype("int64"), disguise)
     found = _of_texts(pd.Series(steps.astype(str)), name, dtype or np.dtype("int64"), disguise, (None, None))
     return found._replace(format=disguise)
 
@@ -171,6 +174,17 @@ def _disguise(steps: np.ndarray) -> str | None:
         if different.size > 1 and different[0] >= low and different[-1] <= high:
             dates = pd.to_datetime(pd.Series(different.astype(str)), format=format, errors="coerce")
             return format if dates.notna().all() else None
+    return None
+
+
+def _unix_unit(steps: np.ndarray) -> str | None:
+    """The format of moments since 1970 in UTC that whole numbers are, if all are whole minutes of 1990 to 2100."""
+    low, high = int(steps.min()), int(steps.max())
+    for place, format in enumerate(UNIX):
+        unit = 1000**place
+        years, minute = (631_152_000 * unit, 4_102_444_800 * unit), 60 * unit
+        if years[0] <= low < high < years[1] and not (steps % minute).any():
+            return format
     return None
 
 

@@ -380,3 +380,21 @@ def test_complex_numbers_and_groups_of_thousands_are_refused():
     with pytest.raises(DataError, match=r"row 1 of column 'y' is '1,000', not a number; write it without commas"):
         series_from_frame(frame)
     assert series_from_frame(frame.assign(y=frame["y"].str.replace(",", ""))).values[0] == 1000
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("freq", ["h", "MS"])
+def test_seconds_since_1970_are_times_and_come_back_as_such(unit, freq):
+    times = pd.date_range("2024-01-01", periods=12, freq=freq)
+    numbers = times.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64)
+    with pytest.warns(DataNotice, match=rf"such as {numbers[0]}, are read as dates of the format unix {unit}; keep"):
+        series = series_from_frame(table(numbers))
+    assert series.frequency == freq
+    assert (series.times == times.as_unit("ns").to_numpy()).all()
+    back = series.give_back(series.frame)["ds"]
+    assert back.dtype == np.int64
+    assert back.tolist() == numbers.tolist()
+    assert series_from_frame(table(numbers), time_format=f"unix {unit}").frequency == freq
+    if freq == "h":
+        assert series_from_frame(table(numbers), time_format="steps").frequency is None
+    assert series_from_frame(table(range(10**9, 10**9 + 20))).frequency is None
