@@ -23,6 +23,7 @@ demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom serie
 	$(BIN)/qkan train lstm --data telecom --cell lstm --hidden-size 3 --out runs/demo-lstm --overwrite
 	$(BIN)/qkan train lstm --data telecom --hidden-size 2 --out runs/demo --overwrite
 	$(BIN)/qkan evaluate runs/demo runs/demo-lstm
+	$(BIN)/qkan plot season runs/demo --overwrite
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
 test: $(STAMP) ## run all tests

@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "qkan.cli.commands.predict:predict",
     "evaluate": "qkan.cli.commands.evaluate:evaluate",
     "report": "qkan.cli.commands.report:report",
+    "plot": "qkan.cli.commands.plot:plot",
     "export": "qkan.cli.commands.export:export",
     "validate": "qkan.cli.commands.validate:validate",
     "circuit": "qkan.cli.commands.circuit:circuit",

@@ -15,6 +15,7 @@ from qkan.forecasting.config.kinds import (
     GROUP,
     LEVEL,
     NUMBER,
+    PER_SERIES,
     RATE,
     SHARE,
     Choice,
@@ -126,7 +127,7 @@ def config_option(name: str, default: object = None, *, as_name: str | None = No
     """
     option, flag = OPTIONS[name], "--" + name.replace("_", "-")
     settings: dict[str, Any] = {"help": option.help, "default": default, "show_default": default not in (None, ())}
-    if option.kind is FLAG:
+    if option.kind in (FLAG, PER_SERIES):
         flag = f"{flag}/--no-{flag[2:]}"
     else:
         settings["type"], settings["metavar"] = _type(option.kind, name.rpartition("_")[2].upper())

@@ -82,10 +82,12 @@ def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
 
 
 def futr_exog_channels(
-    series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = ()
+    series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = (), *, numbered: bool = False
 ) -> np.ndarray:
     """Channels that are known in advance, at their own times: future and static covariates, calendar features, codes of
     categories, season phases.
+
+    With ``numbered``, the number of the series, as of `Scaler`, stands before the phases.
 
     Returns:
         float32, shape (rows, channels), in the order of ``series.frame``.
@@ -100,7 +102,8 @@ def futr_exog_channels(
         _codes(series, scaler, name, series.frame[name].to_numpy(), owner, series.times)[:, None]
         for name in series.categories
     ]
-    return np.concatenate([*covariates, features, *codes, phases], axis=1)
+    numbers = [_numbers(scaler, owner)] if numbered else []
+    return np.concatenate([*covariates, features, *codes, *numbers, phases], axis=1)
 
 
 def _codes(
@@ -124,13 +127,24 @@ def _codes(
     return codes.astype(np.float32)
 
 
+def _numbers(scaler: Scaler, owner: np.ndarray) -> np.ndarray:
+    """The numbers of the series of some rows, float32 (rows, 1)."""
+    return np.asarray(scaler.numbers, dtype=np.float32)[owner][:, None]
+
+
 def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
     """What follows from the times (N,) alone: calendar features and phases, float32 (N, channels) each."""
     return [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
 
 
 def futr_exog_after(
-    series: Series, scaler: Scaler, calendar: Sequence[str], steps: int, seasons: Sequence[int] = ()
+    series: Series,
+    scaler: Scaler,
+    calendar: Sequence[str],
+    steps: int,
+    seasons: Sequence[int] = (),
+    *,
+    numbered: bool = False,
 ) -> np.ndarray:
     """The channels of `futr_exog_channels` at the ``steps`` times after the end of every series.
 
@@ -141,12 +155,20 @@ def futr_exog_after(
         DataError: future rows of a series are missing, or the times have no calendar.
     """
     count = len(series.ids)
-    if not series.future and not series.static and not series.categories and not calendar and not seasons:
+    if (
+        not series.future
+        and not series.static
+        and not series.categories
+        and not calendar
+        and not seasons
+        and not numbered
+    ):
         return np.zeros((count, steps, 0), dtype=np.float32)
     times = series.all_future_times(steps)
     features, phases = _of_time(series, times.ravel(), calendar, seasons)
     last = series.starts[1:] - 1
-    parts = [features, *_future_codes(series, scaler, times), phases]
+    numbers = [_numbers(scaler, np.repeat(np.arange(count), steps))] if numbered else []
+    parts = [features, *_future_codes(series, scaler, times), *numbers, phases]
     if series.static:
         static = [
             scaler.covariates[name].transform(series.frame[name].to_numpy()[last], np.arange(count))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qkan.datasets.errors import DataError
 
+_Number = TypeVar("_Number", int, float)
 _SMALLEST_RANGE = 1e-150  # below it a series counts as constant: other values, divided by it, could overflow
 KINDS = ("minmax", "standard", "robust", "none", "change")
 
@@ -31,6 +32,8 @@ class Scaler:
         scale: one positive finite number per series, in the unit of the values.
         covariates: a scaler of the same kind and series for every covariate, by its name.
         categories: the names that every column of names may hold; a code is a place among them.
+        numbers: place of every series among those that a model was trained on, -1 for one that it does not know; their
+            order, if it is left out.
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
@@ -42,8 +45,11 @@ class Scaler:
     scale: tuple[float, ...]
     covariates: Mapping[str, Scaler] = field(default_factory=dict)
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.numbers:
+            object.__setattr__(self, "numbers", tuple(range(len(self.ids))))
         if self.kind not in KINDS:
             raise DataError(f"unknown scaler {self.kind!r}; choose one of {', '.join(KINDS)}")
         if not len(self.ids) == len(self.offset) == len(self.scale):
@@ -105,20 +111,28 @@ class Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""
         offset, scale = (tuple(numbers[i] for i in chosen) for numbers in (self.offset, self.scale))
         covariates = {name: own.pick(chosen, ids) for name, own in self.covariates.items()}
-        return Scaler(self.kind, tuple(ids), offset, scale, covariates, self.categories)
+        return Scaler(
+            self.kind, tuple(ids), offset, scale, covariates, self.categories, tuple(self.numbers[i] for i in chosen)
+        )
+
+    def of_unknown(self) -> Scaler:
+        """The same scaler of series that no model was trained on."""
+        return replace(self, numbers=(-1,) * len(self.ids))
 
     def with_numbers_of(self, known: Scaler) -> Scaler:
         """The same scaler with the numbers of ``known`` for the series that it knows."""
         place = {name: index for index, name in enumerate(known.ids)}
 
-        def merged(own: tuple[float, ...], theirs: tuple[float, ...]) -> tuple[float, ...]:
+        def merged(own: tuple[_Number, ...], theirs: tuple[_Number, ...]) -> tuple[_Number, ...]:
             return tuple(
                 theirs[place[name]] if name in place else number for name, number in zip(self.ids, own, strict=True)
             )
 
         covariates = {name: own.with_numbers_of(known.covariates[name]) for name, own in self.covariates.items()}
         offset, scale = merged(self.offset, known.offset), merged(self.scale, known.scale)
-        return Scaler(self.kind, self.ids, offset, scale, covariates, known.categories)
+        return Scaler(
+            self.kind, self.ids, offset, scale, covariates, known.categories, merged(self.numbers, known.numbers)
+        )
 
     def shared_with(self, known: Scaler, static: Sequence[str]) -> Scaler:
         """The same scaler with what ``known`` has for all series alike: static covariates and categories."""

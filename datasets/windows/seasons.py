@@ -51,7 +51,8 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     """Find up to two seasons by the autocorrelation of values without their trend, averaged over series.
 
     One is the shortest peak that is nearly as high as the highest, and positive enough to be of use. Beside it stands
-    the highest peak at a part of it, if that is more than half as high (the day in a week); or else its best multiple
+    the highest peak at a part of it, if that is more than half as high (the day in a week), and the longer
+    one if it shows in what the part leaves over; or else its best multiple
     in what it leaves over (the week of a day).
 
     Args:
@@ -69,7 +70,9 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     first = int(peaks[correlation[peaks] >= _NEARLY * strongest][0])
     parts = peaks[(first % peaks == 0) & (peaks < first) & (correlation[peaks] >= _PART * strongest)]
     if parts.size:
-        return int(parts[np.argmax(correlation[parts])]), first
+        part = int(parts[np.argmax(correlation[parts])])
+        left = _correlations([own - _profile(own, part) for own in rests])
+        return (part, first) if left[first] >= _LEAST_CORRELATION else (part,)
     left = [own - _profile(own, first) for own in rests]
     left = [own for own in left if np.abs(own).max() > 1e-9]
     if not left:

@@ -113,6 +113,7 @@ class ForecastData:
         boundaries: end of the training and of the validation part of every series, int64, shape (series, 2).
         seasons: lengths of the seasons whose phases the inputs hold, in steps.
         calendar: features of the time that the inputs hold.
+        numbered: whether the inputs hold the number of the series, before the phases.
     """
 
     series: Series
@@ -126,6 +127,7 @@ class ForecastData:
     boundaries: np.ndarray
     seasons: tuple[int, ...] = ()
     calendar: tuple[str, ...] = ()
+    numbered: bool = False
 
     def part(self, name: Part) -> Windows:
         """The windows of the part called ``train``, ``validation`` or ``test``.
@@ -177,6 +179,7 @@ def make_forecast_data(
     scaler: str | Scaler = "minmax",
     calendar: Sequence[str] = (),
     seasons: Sequence[int] = (),
+    numbered: bool = False,
     trained_horizon: int | None = None,
 ) -> ForecastData:
     """Split every series by time, scale it by its training part and cut it into windows.
@@ -195,6 +198,7 @@ def make_forecast_data(
         calendar: features of the time that the inputs hold; see `qkan.datasets.windows.calendar`.
         seasons: lengths in steps of the seasons whose phase angles the inputs hold, behind all other channels; see
             `qkan.datasets.windows.phases`.
+        numbered: whether the inputs hold the number of the series, before the phases.
         trained_horizon: target steps of the windows for training and validation; None takes ``horizon``.
 
     Raises:
@@ -212,7 +216,8 @@ def make_forecast_data(
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
     _check_scaler(series, fitted)
-    values, futr_exog = observed_channels(series, fitted), futr_exog_channels(series, fitted, calendar, seasons)
+    values = observed_channels(series, fitted)
+    futr_exog = futr_exog_channels(series, fitted, calendar, seasons, numbered=numbered)
     edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
     none = np.zeros(0, dtype=np.int64)
     empty = Windows(values, futr_exog, series.observed, none, none, none, window, horizon, series.missing == "mask")
@@ -242,6 +247,7 @@ def make_forecast_data(
         boundaries,
         tuple(seasons),
         tuple(calendar),
+        numbered,
     )
 
 
@@ -253,6 +259,7 @@ def last_windows(
     scaler: Scaler,
     calendar: Sequence[str] = (),
     seasons: Sequence[int] = (),
+    numbered: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is known at the end of every series, to forecast what follows.
 
@@ -261,7 +268,7 @@ def last_windows(
         window: input steps.
         steps: future steps.
         scaler: of the same series.
-        calendar, seasons: as of `make_forecast_data`.
+        calendar, seasons, numbered: as of `make_forecast_data`.
 
     Returns:
         float32 arrays: channels known up to now, shape (series, window, channels), and channels known in advance, at
@@ -275,8 +282,8 @@ def last_windows(
             raise DataError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
     _check_scaler(series, scaler)
     rows = series.starts[1:, None] - window + np.arange(window)
-    futr_exog = futr_exog_channels(series, scaler, calendar, seasons)[rows]
-    after = futr_exog_after(series, scaler, calendar, steps, seasons)
+    futr_exog = futr_exog_channels(series, scaler, calendar, seasons, numbered=numbered)[rows]
+    after = futr_exog_after(series, scaler, calendar, steps, seasons, numbered=numbered)
     return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
 
 

@@ -40,6 +40,10 @@ def sources(kernels: Path) -> list[Path]:
     return [*sorted(kernels.rglob("*numba*.py")), *(kernels / name for name in CONSTANTS)]
 
 
+#: Characters of the reasons why there is no folder, which name its path.
+_LONGEST = 240
+
+
 def sources_digest(kernels: Path) -> str:
     """Sixteen hexadecimal digits that change with every one of the :func:`sources`."""
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources(kernels))).hexdigest()[:16]
@@ -72,8 +76,8 @@ def _folder(given: str) -> str | None:
             return str(folder)
         reasons.append(reason)
     warnings.warn(
-        f"machine code cannot be kept ({'; '.join(reasons) or 'there is no home folder'}), {_SLOW}; set XDG_CACHE_HOME "
-        "to a folder that is yours alone",
+        f"machine code cannot be kept ({'; '.join(reasons)[:_LONGEST] or 'there is no home folder'}), {_SLOW}; set "
+        f"{'NUMBA_CACHE_DIR' if given else 'XDG_CACHE_HOME'} to a folder that is yours alone",
         stacklevel=2,
     )
     return None

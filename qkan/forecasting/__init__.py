@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from qkan.forecasting.runs.run import load_run as load_run
     from qkan.forecasting.runs.run import read_config as read_config
     from qkan.forecasting.runs.run import train as train
+    from qkan.forecasting.season.plot import save_season_plot as save_season_plot
+    from qkan.forecasting.season.profile import SeasonProfile as SeasonProfile
+    from qkan.forecasting.season.profile import season_profile as season_profile
     from qkan.forecasting.training.progress import CompareProgress as CompareProgress
     from qkan.forecasting.training.progress import Progress as Progress
 
@@ -69,6 +72,11 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "load_run",
             "read_config",
             "train",
+        ),
+        "season.plot": ("save_season_plot",),
+        "season.profile": (
+            "SeasonProfile",
+            "season_profile",
         ),
         "training.progress": (
             "CompareProgress",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import Series
+    from qkan.forecasting.season.profile import SeasonProfile
 
 _WITHOUT_SEASON = 24  # steps of window and horizon
 _COUNT, _VAL_SIZE = Whole(1, 1_000_000), Whole(0, 1_000_000_000)
@@ -168,6 +169,28 @@ class Forecaster:
             series = self._with_future(series, futr_df)
         table = predict(run, data=series, horizon=h, level=level, intervals=intervals, new_series=new_series)
         return (self._like if df is None else like(df))(series_of(run, series).form.in_own_words(table))
+
+    def season_profile(self, df: Any = None, *, series: Sequence[str] = ()) -> SeasonProfile:
+        """Return what the model believes of its seasons, beside the mean seasons of the training part.
+
+        Args:
+            df: The data that it was fitted on, which a loaded forecaster does not hold; ``None`` takes that.
+            series: Names of some of the series; empty takes all, of more than 50 so many, evenly spread.
+
+        Returns:
+            Its ``table`` has a row for every step of every season and series, its ``formulas`` the closed forms of what
+            is added to a forecast; see :class:`qkan.forecasting.season.profile.SeasonProfile`. Drawn by
+            :func:`qkan.forecasting.save_season_plot`.
+
+        Raises:
+            DataError: the data cannot be used.
+            RunError: nothing was fitted, it has no season, a series is unknown, or ``df`` is needed.
+        """
+        from qkan.forecasting.season.profile import season_profile
+
+        run = self.run
+        data = self._series if df is None else self._read(df, expected=run.data["frequency"])
+        return season_profile(run, data, series=series)
 
     def cross_validate(
         self,

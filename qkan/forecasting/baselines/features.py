@@ -40,7 +40,7 @@ class LagFeatures:
         longest = int(data.boundaries[:, 0].max())
         self.seasons = tuple(season for season in data.series.season if 2 * season <= longest)
         self.values = data.train.values[:, 0].astype(np.float64)
-        covariates = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons)]
+        covariates = data.train.futr_exog[:, : data.train.futr_exog.shape[1] - len(data.seasons) - data.numbered]
         covariates = _names_apart(covariates, data.scaler.categories)
         self.known = np.column_stack([covariates, self._waves(data.series.times)]).astype(np.float64)
         self.after: np.ndarray | None = None

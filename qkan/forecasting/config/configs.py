@@ -91,6 +91,7 @@ class DataAndTrainingOptions:
     season_encoding: str = "circuit"
     season_terms: int = 6
     seasonal_lags: bool = False
+    per_series: bool | int = False
     decoder: str = "steps"
     order: str = "auto"
     segment: int | None = None
@@ -173,9 +174,11 @@ class DataAndTrainingOptions:
 
     @property
     def futr_exog_channels(self) -> int:
-        """Input channels that are known in advance: covariates, calendar features, categories, one phase a season."""
+        """Input channels that are known in advance: covariates, calendar features, categories, with ``per_series`` the
+        number of the series, one phase a season."""
         covariates = len(self.future_cols) + len(self.static_cols) + len(self.category_cols)
-        return covariates + sum(CALENDAR[name] for name in self.calendar) + len(self.seasons)
+        calendar = sum(CALENDAR[name] for name in self.calendar)
+        return covariates + calendar + bool(self.per_series) + len(self.seasons)
 
     @property
     def channels(self) -> int:

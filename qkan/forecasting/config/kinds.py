@@ -128,6 +128,10 @@ def _is_split(parts: tuple[float, float, float]) -> bool:
 
 
 FLAG = Kind(lambda value: isinstance(value, bool), "be True or False")
+PER_SERIES = Kind(
+    lambda value: isinstance(value, bool) or (_is(int, value) and 0 <= value <= 10_000_000), "be True or False"
+)
+"""On or off; of data that were cut, how many series there are."""
 TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-empty string")
 CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"

@@ -16,6 +16,7 @@ from qkan.forecasting.config.kinds import (
     GROUP,
     LEVEL,
     NAMES,
+    PER_SERIES,
     RATE,
     SHARE,
     TEXT,
@@ -102,7 +103,7 @@ cell."""
 RECURRENT_OPTIONS: frozenset[str] = frozenset(
     {
         *("num_layers", "bias", "decoder", "order", "skip"),
-        *("seasonal_lags", "season_encoding", "season_terms"),
+        *("seasonal_lags", "season_encoding", "season_terms", "per_series"),
     }
 )
 """The options that have no effect on :data:`LINEAR_CELLS`, which are what they are called and nothing more."""
@@ -287,6 +288,11 @@ OPTIONS: dict[str, Option] = {
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
     "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
+    "per_series": Option(
+        "Give every series of a panel circuits of the season, a level and an amplitude of its own beside the shared "
+        "cell.",
+        PER_SERIES,
+    ),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option(
         "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG

@@ -208,6 +208,7 @@ def cut_windows(
         scaler=config.scaler if scaler is None else scaler,
         calendar=config.calendar,
         seasons=config.seasons,
+        numbered=bool(config.per_series),
         **sizes,
     )
 
@@ -231,7 +232,8 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with the seasons and the categories that ``data``, cut by them, turned out to have."""
+    """Return the options with the seasons, the categories and (``per_series``) the number of series that ``data``, cut
+    by them, turned out to have."""
     series, sizes = data.series, tuple(len(names) for names in data.scaler.categories.values())
     config = replace(
         config,
@@ -239,6 +241,7 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         static_cols=series.static,  # those of names are categories
         category_cols=series.categories,
         category_sizes=sizes,
+        per_series=len(data.ids) if config.per_series else False,
     )
     return config.decided() if isinstance(config, TrainConfig) else config
 

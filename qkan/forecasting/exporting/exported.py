@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -125,6 +126,10 @@ def load_exported(path: str | Path) -> Exported:
     except Exception as error:  # whatever a reader of another project raises for a damaged file
         raise RunError(f"the program in {path} cannot be used: {first_line(error)}; {_AGAIN}") from error
     check_record(path, facts["run"], _AGAIN)
+    from qkan.datasets import names_file
+
+    if names_file(config.data):
+        config = replace(config, data=os.path.normpath(os.path.abspath(path.parent / config.data)))
     return Exported(path, config, model, scaler, facts["run"]["data"], facts["margin"])
 
 
@@ -140,14 +145,26 @@ def _check_name(path: Path) -> None:
         raise RunError(f"{path} is not named like an exported run, whose name ends in {EXPORT_FORMATS['onnx']}")
 
 
-def describe(run: Run, format: str, margin: float | None) -> str:
-    """Return the text that goes into the file of a run; arguments as the attributes of :class:`Exported`."""
+def describe(run: Run, format: str, margin: float | None, place: Path) -> str:
+    """Return the text that goes into the file of a run; arguments as the attributes of :class:`Exported`.
+
+    The file of the data is named as seen from ``place``, the folder that the text will be in: a file that is handed on
+    tells nothing of folders around it.
+    """
+    from qkan.datasets import names_file
+
+    config = run.config
+    if names_file(config.data):
+        try:
+            config = replace(config, data=Path(os.path.relpath(config.data, place)).as_posix())
+        except ValueError:  # on another drive
+            config = replace(config, data=Path(config.data).name)
     facts = {
         "format_version": FORMAT_VERSION,
         "format": format,
         "qkan": __version__,
         "margin": margin,
-        "run": run_record(run.config, run.data, run.scaler),
+        "run": run_record(config, run.data, run.scaler),
     }
     return json.dumps(facts, allow_nan=False)
 

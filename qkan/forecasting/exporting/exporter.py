@@ -99,7 +99,7 @@ def export(
     compiled = compile(run.model, windows if run.config.preact_trainable else None, margin=margin).eval()
     bounded = any(isinstance(module, Features) and module.domain is not None for module in compiled.modules())
     kept_margin = float(margin) if bounded else None
-    content = _write(run, compiled, windows, format, describe(run, format, kept_margin))
+    content = _write(run, compiled, windows, format, describe(run, format, kept_margin, path.parent))
     with quiet():
         program = ProgramModel(FORMATS[format].load(content), run.config.trained_horizon)
     difference = _difference(program, windows, truth)

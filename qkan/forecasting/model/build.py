@@ -142,6 +142,7 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
         seasonal_lags=config.seasonal_lags,
+        series=int(config.per_series),
         decoder=config.decoder,
         order="steps" if config.segment is None else config.order,
         stride=config.segment or 1,

@@ -21,6 +21,7 @@ from qkan.forecasting.model.parts import (
     entry,
     season_channels,
 )
+from qkan.forecasting.model.per_series import OwnParts, PerSeries
 
 MOST_PERIODS = 10
 """The newest periods that a cell reads of a window; the linear skip reads all of them."""
@@ -32,14 +33,15 @@ class Surroundings(NamedTuple):
 
     Attributes:
         window: Steps that the cell and the skip read; the inputs may begin earlier, for seasonal lags.
-        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, one code a category
-            and one phase a season.
+        futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, one code a category,
+            the number of the series (if they have parts of their own) and one phase a season.
         category_sizes: How many names every category has.
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none. In order of periods, any rank is the whole map.
         seasons: Lengths of the seasons, in steps.
         season_encoding, season_terms: As of :class:`SeasonFeatures`.
         seasonal_lags: Whether values one season back are inputs, known in advance.
+        series: How many series have seasonal circuits, level and amplitude of their own; 0 for none.
         decoder: ``last`` maps the cell's last output to all target steps; ``steps`` lets the cell read the last step of
             its sequence once for every target step of it, with what is known of that one and its position among them.
         order: ``steps``, ``segments`` or ``periods``; see :class:`Order`.
@@ -58,6 +60,7 @@ class Surroundings(NamedTuple):
     season_encoding: str = "circuit"
     season_terms: int = 6
     seasonal_lags: bool = False
+    series: int = 0
     decoder: str = "last"
     order: str = "steps"
     stride: int = 1
@@ -83,7 +86,7 @@ class Surroundings(NamedTuple):
         features = season_channels(self.seasons, self.season_encoding, self.season_terms)
         lags = len(self.seasons) if self.seasonal_lags else 0
         position = self.decodes_steps(horizon) and self.order != "segments"
-        others = self.futr_exog_channels - len(self.seasons) - len(self.category_sizes)
+        others = self.futr_exog_channels - len(self.seasons) - len(self.category_sizes) - bool(self.series)
         names = category_channels(self.category_sizes)
         return others + names + features + lags + position
 
@@ -116,6 +119,7 @@ class RecurrentForecaster(nn.Module):
     """
 
     gate: Tensor | None
+    one_step: Tensor
 
     def __init__(
         self,
@@ -131,6 +135,9 @@ class RecurrentForecaster(nn.Module):
         self.order, self.decodes_steps = around.sequences(horizon), around.decodes_steps(horizon)
         self.head = None if cell is None else self._new_head(hidden_size)
         self.season = around.features() if around.seasons else None
+        self.own = PerSeries(around.series, around.seasons, around.season_terms) if around.series else None
+        one_step = torch.tensor([2 * math.pi / season for season in around.seasons])
+        self.register_buffer("one_step", one_step, persistent=False)
         self.categories = CategoryFeatures(around.category_sizes) if around.category_sizes else None
         self.smoothing: Smoothing | None = None
         self.skip: Skip | PeriodSkip | None = None
@@ -177,7 +184,10 @@ class RecurrentForecaster(nn.Module):
         """
         window, past = self.around.window, self.channels - self.around.futr_exog_channels
         values, others, ahead = inputs[..., 0], inputs[:, -window:, 1:past], inputs[:, -window:, past:]
-        level = Level.of(values[:, -window:], self.around.level)
+        own = None if futr_exog is None else self._own(futr_exog)
+        if own is not None:
+            values = values - own.season(self._phases(inputs) - self.one_step)
+        level = self._level(values[:, -window:], own)
         values = values if level is None else level.remove(values)
         if self.cycle is not None and futr_exog is not None:
             values = values - self._cycle_of_window(ahead)
@@ -192,9 +202,13 @@ class RecurrentForecaster(nn.Module):
             predicted = predicted + self.skip(self.dropout(values[:, -window:])).unsqueeze(2)
         if self.known is not None:
             predicted = predicted + self.known(known)
+        if own is not None:
+            predicted = predicted * own.factor.unsqueeze(2)
         if self.cycle is not None and futr_exog is not None:
             predicted = predicted + entry(self.cycle, len(self.cycle), futr_exog[..., -1:])
         predicted = predicted if level is None else level.restore(predicted)
+        if own is not None and futr_exog is not None:
+            predicted = predicted + own.season(self._phases(futr_exog)).unsqueeze(2)
         if self.gate is not None:  # the last value takes the place of the middle quantile
             middle = predicted[..., self.quantiles // 2 :][..., :1]
             predicted = predicted + (1 - self.gate) * (inputs[:, -1:, :1] - middle)
@@ -256,16 +270,34 @@ class RecurrentForecaster(nn.Module):
         """Whether a number tells the position of a target step; of segments, trained ones do."""
         return self.decodes_steps and self.order.kind != "segments"
 
+    def _own(self, futr_exog: Tensor) -> OwnParts | None:
+        """What the series of the windows have of their own; their numbers stand before the phases."""
+        if self.own is None:
+            return None
+        return self.own.of(futr_exog[:, 0, futr_exog.shape[2] - len(self.around.seasons) - 1])
+
+    def _phases(self, channels: Tensor) -> Tensor:
+        """The phases at the end of channels (B, steps, n)."""
+        return channels[..., channels.shape[2] - len(self.around.seasons) :]
+
+    def _level(self, values: Tensor, own: OwnParts | None) -> Level | None:
+        """Level of windows (B, window); a series that has its own smooths its last values."""
+        if own is not None and self.around.level == "last":
+            return own.level(values)
+        return Level.of(values, self.around.level)
+
     def _encoded(self, channels: Tensor) -> Tensor:
-        """Channels (B, steps, n) with features in place of the codes of categories and the phases, which come last."""
+        """Channels (B, steps, n) with features in place of the codes of categories and the phases, which come last, and
+        without the number of the series between them."""
         end, encoded = channels.shape[-1] - len(self.around.seasons), []
         if self.season is not None:
             encoded.append(self.season(channels[..., end:]))
+        end -= bool(self.around.series)
         if self.categories is not None:
             begin = end - len(self.around.category_sizes)
             encoded.insert(0, self.categories(channels[..., begin:end]))
             end = begin
-        return torch.cat([channels[..., :end], *encoded], dim=2) if encoded else channels
+        return torch.cat([channels[..., :end], *encoded], dim=2)
 
     def _cycle_of_window(self, ahead: Tensor) -> Tensor:
         """The table of the cycle at every step of the window: (B, window)."""

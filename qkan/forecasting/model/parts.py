@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -182,6 +183,27 @@ class SeasonFeatures(nn.Module):
         if self.angles is not None:
             return (angles + self.angles).cos()
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def closed_forms(self, weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """Return what a weighted sum of the features is, but for a constant, as a sum of waves; ``None`` for a table.
+
+        Exact: every circuit is one wave, w cos(k phase + phi) = w cos(phi) cos(k phase) - w sin(phi) sin(k phase).
+
+        Args:
+            weights: (channels,).
+
+        Returns:
+            For every season the coefficients of the cosines and the sines of 1, 2, ... times its phase, float64.
+        """
+        numbers = weights.detach().cpu().double().numpy()
+        if self.encoding == "table":
+            return None
+        if self.angles is not None:
+            angles = self.angles.detach().cpu().double().numpy()
+            cosines, sines = numbers * np.cos(angles), -numbers * np.sin(angles)
+        else:
+            sines, cosines = np.split(numbers, 2)  # as forward puts them together
+        return [(cosines[row > 0], sines[row > 0]) for row in self.frequencies.cpu().numpy()]
 
 
 def entry(table: Tensor, season: int, phases: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ from qkan.forecasting.report.page_tables import number
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qkan.forecasting.season.profile import SeasonProfile
+
 _SHOWN_SERIES = 3
 _DEEPEST_LAG = 60
 
@@ -47,6 +49,7 @@ def write_report(
     notes: Sequence[str] = (),
     commands: Sequence[str] = (),
     unit: str = "",
+    learned: SeasonProfile | None = None,
     overwrite: bool = False,
 ) -> Accuracy:
     """Write a page with tables, tests and plots of the forecasts of a cross-validation frame.
@@ -68,6 +71,7 @@ def write_report(
         notes: Sentences to show at the top, such as limits of the computation.
         commands: Lines of a shell or of Python that make the report again.
         unit: Unit of y.
+        learned: What the model believes of its seasons.
         overwrite: Replace an existing file.
 
     Returns:
@@ -94,6 +98,7 @@ def write_report(
         **_results(checked, found, reference, scales, unit),
         **_residuals(checked, without_beside(model_columns(checked)), season),
         **_plots(checked, found, reference, wanted, unit),
+        "seasons": _seasons(learned),
     }
     make_folder(path.parent)
     content = _render(page).encode()
@@ -221,6 +226,11 @@ def _plots(frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequenc
         "steps": _drawn(plots.draw_step_errors, frame, shown, unit) if frame["step"].max() > 1 else None,
         "coverage": _drawn(plots.draw_coverage, found.pooled, levels) if covered else None,
     }
+
+
+def _seasons(learned: SeasonProfile | None) -> list[plots.Plot]:
+    drawn = [_drawn(plots.draw_learned_season, learned, season) for season in (learned.seasons if learned else ())]
+    return [plot for plot in drawn if plot is not None]
 
 
 def _drawn(draw: Callable[..., plots.Plot], *arguments: object) -> plots.Plot | None:

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.evaluation.frames import bounds, interval_levels
+from qkan.forecasting.season.plot import draw_season
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from qkan.forecasting.season.profile import SeasonProfile
+
 _INK = "#123456"  # stands for the colour of text, which the style below sets
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999999")
+_SHOWABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE = "<style>:root{--ink:#222}@media(prefers-color-scheme:dark){:root{--ink:#ddd}}</style>"
 _SHOWN_STEPS = 120  # of the end of a series
 _MOST_MODELS = len(_COLOURS)
@@ -128,9 +132,26 @@ def draw_residual_acf(acf: pd.DataFrame) -> Plot:
     )
 
 
+def draw_learned_season(profile: SeasonProfile, season: int) -> Plot:
+    """Draw what a model believes of a season over what the training part shows, and what the clock alone changes."""
+    with _axes("", height=5.2, rows=2, share_y=False) as (panels, finish):
+        draw_season(panels, profile, season, ink=_INK)
+    what = f"The season of {season} steps that {clean(profile.model)} has learned, over the mean of the training part"
+    caption = (
+        f"{what}: what it repeats when it runs on by itself, its drift taken out. Below: how a forecast changes with "
+        f"the clock alone. {' '.join(map(clean_line, profile.sentences(season)))}"
+    )
+    return finish(what, caption)
+
+
+def clean_line(text: str) -> str:
+    """Return a sentence without control characters."""
+    return _SHOWABLE.sub("?", text)
+
+
 def clean(text: object) -> str:
     """Return a name as a plot can show it: no control characters, which no XML may hold, and not too long."""
-    shown = re.sub(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", str(text))
+    shown = clean_line(str(text))
     return shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 1] + "…"
 
 
@@ -150,7 +171,7 @@ def _without_overlap(own: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0) -> Iterator[Any]:
+def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0, share_y: bool = True) -> Iterator[Any]:
     """Give axes (a list of them for ``rows``) and a function (alt, caption) that makes the plot of them."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -168,7 +189,7 @@ def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0) -> Iterator[Any]:
         figure = Figure(figsize=(5.8, height), layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_alpha(0)
-        panels = list(figure.subplots(max(rows, 1), 1, sharex=True, sharey=True, squeeze=False)[:, 0])
+        panels = list(figure.subplots(max(rows, 1), 1, sharex=True, sharey=share_y, squeeze=False)[:, 0])
         for axes in panels:
             axes.patch.set_alpha(0)
             axes.grid(alpha=0.3)

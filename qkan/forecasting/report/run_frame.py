@@ -120,9 +120,8 @@ def training_command(run: Run) -> str:
         flag = option.name.replace("_", "-")
         if value == option.default or OPTIONS[option.name].computed:
             continue
-        words += (
-            [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", _as_word(value)]
-        )
+        on_or_off = isinstance(value, bool) or option.name == "per_series"  # how many series is what the data say
+        words += [f"--{flag}" if value else f"--no-{flag}"] if on_or_off else [f"--{flag}", _as_word(value)]
     return shlex.join([*words, "--out", run.path.name])
 
 

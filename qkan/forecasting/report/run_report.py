@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.baselines.interface import ALL_SERIES, Baseline, Fitting
 from qkan.forecasting.baselines.registry import PLAIN, STATISTICAL, check_baselines, fit_baselines
@@ -19,6 +19,7 @@ from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.io.files import check_new_file
 from qkan.forecasting.report.page import write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
+from qkan.forecasting.season.profile import season_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,20 +111,28 @@ def report_run(
     found = write_report(
         out,
         test,
-        title=f"{frames.model} on {frames.name}",
-        season=frames.mase_season,
-        training=frames.training,
-        facts={"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        **_of_data(run, frames),
         settings=_settings(run, fitted),
-        reference=frames.model,
         levels=wanted,
         failures=failures,
         notes=notes,
         commands=_commands(run, _options(chosen, wanted, origins, intervals), out, data),
-        unit=frames.unit,
+        learned=season_profile(run, data) if run.config.seasons else None,
         overwrite=overwrite,
     )
     return ReportResult(out, found, tuple(notes))
+
+
+def _of_data(run: Run, frames: RunFrames) -> dict[str, Any]:
+    """Return what a page says of the data."""
+    return {
+        "title": f"{frames.model} on {frames.name}",
+        "season": frames.mase_season,
+        "training": frames.training,
+        "facts": {"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
+        "reference": frames.model,
+        "unit": frames.unit,
+    }
 
 
 def _check_options(levels: Iterable[float], origins: int) -> tuple[float, ...]:

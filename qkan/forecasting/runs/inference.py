@@ -307,7 +307,13 @@ def forecast(
     series, _ = long_enough(series, series.lengths < config.context, why)
     scaler = scaler_for(run, series, new_series, last=config.context)
     values, futr_exog = last_windows(
-        series, window=config.context, steps=steps, scaler=scaler, calendar=config.calendar, seasons=config.seasons
+        series,
+        window=config.context,
+        steps=steps,
+        scaler=scaler,
+        calendar=config.calendar,
+        seasons=config.seasons,
+        numbered=bool(config.per_series),
     )
     _say_far(run, series, values[:, :, 0])
     with torch.inference_mode():

@@ -152,7 +152,7 @@ def scaler_for(run: Trained, series: Series, new_series: str = "refuse", *, last
         ends, begins = np.array([split.boundaries(int(length))[0] for length in lengths]), np.zeros_like(lengths)
     else:
         ends, begins = lengths, np.maximum(lengths - last, 0)
-    scaler = fit_scaler(series, ends, known.kind, begins)
+    scaler = fit_scaler(series, ends, known.kind, begins).of_unknown()
     scaler = scaler.with_numbers_of(known) if _has_step_of(run, series) else scaler
     return scaler.shared_with(known, series.static)
 

@@ -80,7 +80,7 @@ def test_a_folder_that_others_can_write_is_not_used_and_said_once(base, tmp_path
         f"machine code cannot be kept (others can write in '{folder if which == 'folder' else base}'"
     )
     assert told.endswith(
-        "compiled in every process, which takes up to a minute; set XDG_CACHE_HOME to a folder that is yours alone"
+        "compiled in every process, which takes up to a minute; set NUMBA_CACHE_DIR to a folder that is yours alone"
     )
     assert said_about(lambda: compute(tmp_path)) == []
     assert not (tmp_path / "ran").exists()

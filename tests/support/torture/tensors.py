@@ -59,10 +59,17 @@ def _unaligned(x: Tensor) -> Tensor:
     return raw[1:].view(x.shape)
 
 
-def _without_memory(x: Tensor) -> Tensor:
+def _without_memory(x: Tensor, left: int = 0) -> Tensor:
     odd = x.clone()
-    odd.untyped_storage().resize_(0)
+    odd.untyped_storage().resize_(left)
     return odd
+
+
+def _view_without_memory(x: Tensor) -> Tensor:
+    both = torch.cat((x, x))
+    part = both[len(x) :]
+    both.untyped_storage().resize_(0)
+    return part
 
 
 #: Same values in other clothes, or values at the ends of their range: the result is that of a plain copy.
@@ -112,6 +119,8 @@ STRANGE: dict[str, Callable[[Tensor], Any]] = {
     "quantized": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
     "nested": lambda x: torch.nested.nested_tensor([x.reshape(-1, 3), x.reshape(-1, 3)[:1]]),
     "without memory": _without_memory,
+    "with some of its memory": lambda x: _without_memory(x, 8),
+    "a view without memory": _view_without_memory,
     "of Python": Tensor.tolist,
     "of NumPy": Tensor.numpy,
     "nothing": lambda x: None,

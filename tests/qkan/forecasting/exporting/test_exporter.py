@@ -1,5 +1,6 @@
 """Exported runs forecast what the run does."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -131,8 +132,22 @@ def test_what_prediction_needs_is_in_the_file(exported, format):
     if format == "torch-export":
         text = {"qkan.json": ""}
         torch.export.load(made.path, extra_files=text)
-        assert text["qkan.json"] == describe(run, format, 2.0)
+        assert text["qkan.json"] == describe(run, format, 2.0, made.path.parent)
     assert str(Path(exporting.__file__).parent) not in made.path.read_bytes().decode("latin-1")
+    assert str(Path(run.config.data).parent) not in made.path.read_bytes().decode("latin-1")
+
+
+def test_a_program_and_its_data_move_together(panel, tmp_path):
+    """The file of the data is named as seen from that of the program, and no folder of the user is told."""
+    (tmp_path / "here").mkdir()
+    shutil.copy(panel / "whole.csv", tmp_path / "here" / "calls.csv")
+    run = untrained_run(tiny_config(data=str(tmp_path / "here" / "calls.csv"), window=2))
+    made = export(run, tmp_path / "here" / "program.onnx", "onnx")
+    assert str(tmp_path).encode() not in made.path.read_bytes()
+    (tmp_path / "here").rename(tmp_path / "there")
+    loaded = load_exported(tmp_path / "there" / "program.onnx")
+    assert loaded.config.data == str(tmp_path / "there" / "calls.csv")
+    assert len(loaded.predict()) > 0
 
 
 def test_margin_is_told_only_where_there_is_a_domain(exported):
