@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     *("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols", "static_cols"),
-    *("category_cols", "calendar", "missing", "season", "seed", "device"),
+    *("category_cols", "calendar", "missing", "season", "epochs", "seed", "device"),
 )
 
 
@@ -37,7 +37,7 @@ class AutoForecaster:
         candidates: What is tried; see :data:`qkan.forecasting.automatic.options.CANDIDATES`.
         freq: As of :class:`qkan.forecasting.Forecaster`.
         options: Those of :class:`qkan.forecasting.TrainConfig` that name columns, and ``calendar``, ``missing``,
-            ``season``, ``seed`` and ``device``.
+            ``season``, ``epochs``, ``seed`` and ``device``.
 
     Raises:
         TypeError: an option is unknown.

@@ -9,11 +9,13 @@ from typing import Any
 
 from qkan.forecasting.config import BASELINE_NAMES, CELL_NAMES, TrainConfig
 
-RULES = ("naive", "drift", "seasonal-naive", "seasonal-mean")
+RULES = ("naive", "drift", "seasonal-naive")
+"""What estimates nothing."""
 STATISTICAL = ("theta", "ets", "sarima")
+"""What is fitted to every series by itself."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"hqkan": {"reps": 2}, "lstm": {}, "qkan": {}}
 """Cells that are tried, with what makes each of them what it is."""
-CANDIDATES = (*RULES, "ridge", *STATISTICAL, *NETWORKS)
+CANDIDATES = (*RULES, "seasonal-mean", "ridge", *STATISTICAL, *NETWORKS)
 """All of them, in the order in which they are tried: the cheap ones first."""
 
 DEFAULT_BUDGET = 120.0
