@@ -23,7 +23,7 @@ from qkan.datasets import DataNotice, LastSteps, Series, keep_series
 from qkan.forecasting import TrainConfig
 from qkan.forecasting.automatic.budget import Budget
 from qkan.forecasting.automatic.candidates import fit_candidate
-from qkan.forecasting.automatic.options import CANDIDATES, AutoConfig, parse_budget
+from qkan.forecasting.automatic.options import DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.automatic.parts import Parts
 from qkan.forecasting.automatic.trials import mean_error, search, with_sizes
 from qkan.forecasting.data.load import cut_windows, load_series_of
@@ -81,7 +81,7 @@ def score(series: Series, config: AutoConfig, horizon: int) -> dict[str, Any]:
 @click.option("--series", "count", type=int, help="At most so many series, evenly spread.")
 @click.option("--last", type=int, help="At most so many values of each, the newest.")
 @click.option("--budget", default="30s", show_default=True)
-@click.option("--candidates", default=",".join(CANDIDATES), show_default=True)
+@click.option("--candidates", default=",".join(DEFAULT_CANDIDATES), show_default=True)
 def main(
     data: str,
     horizon: int,

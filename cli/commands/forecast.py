@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qkan.cli.options import ListType, config_option, data_stem
-from qkan.forecasting.automatic.options import CANDIDATES, AutoConfig, parse_budget
+from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.config import TrainConfig
 
 _OF_DATA = (
@@ -71,8 +71,8 @@ Examples:
 @click.option(
     "--candidates",
     type=ListType(str, "candidate", "ridge,hqkan"),
-    default=",".join(CANDIDATES),
-    help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all]",
+    default=",".join(DEFAULT_CANDIDATES),
+    help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all but seasonal-mean]",
 )
 @_shared
 @click.option(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.automatic.forecast import forecast_table
-from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_BUDGET, AutoConfig
+from qkan.forecasting.automatic.options import DEFAULT_BUDGET, DEFAULT_CANDIDATES, AutoConfig
 from qkan.forecasting.automatic.record import write_search
 from qkan.forecasting.automatic.summary import verdict
 from qkan.forecasting.automatic.trials import Search, SearchProgress, search, with_sizes
@@ -49,7 +49,7 @@ class AutoForecaster:
         horizon: int | None = None,
         *,
         budget: float | None = DEFAULT_BUDGET,
-        candidates: Sequence[str] = CANDIDATES,
+        candidates: Sequence[str] = DEFAULT_CANDIDATES,
         freq: Any = None,
         **options: Any,
     ) -> None:
