@@ -155,7 +155,9 @@ class SearchDisplay(_Display):
     def tried(self, name: str, error: float | None, note: str = "") -> None:
         """Print a line for every candidate, and move the bar."""
         self.done += 1
-        line = f"{name:<20} left out: {note}" if error is None else f"{name:<20} mean absolute error {error:.4g}"
+        line = f"{name:<20} left out: {note}"
+        if error is not None:
+            line = f"{name:<20} mean absolute error {error:.4g}{f'  ({note})' if note else ''}"
         if self.bar is None:
             click.echo(line)
             return

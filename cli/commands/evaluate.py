@@ -30,10 +30,13 @@ def evaluate(runs: tuple[Path, ...], data: str | None, new_series: str) -> None:
     """
     from qkan import forecasting
     from qkan.cli.tables import print_protocol, print_scores
+    from qkan.forecasting.comparison.significance import simple_verdicts
     from qkan.forecasting.runs.inference import names_of, scores_of_all
 
     loaded = [forecasting.load_run(run) for run in dict.fromkeys(runs)]
     scores, medians, without_mase = scores_of_all(loaded, data, new_series)
     print_scores(scores, loaded[0], medians, without_mase, models=names_of(loaded))
+    for line in simple_verdicts(loaded, names_of(loaded), data, new_series):
+        click.echo(line)
     for run in loaded if data is None else []:
         print_protocol(run)

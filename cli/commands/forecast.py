@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from qkan.cli.options import ListType, config_option, data_stem
-from qkan.forecasting.automatic.options import CANDIDATES, AutoConfig, parse_budget
+from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.config import TrainConfig
 
 _OF_DATA = (
     *("time_col", "time_format", "time_zone", "sep", "decimal", "encoding", "target_col", "id_col", "series"),
     *("past_cols", "future_cols", "static_cols", "category_cols", "calendar", "missing", "freq", "season"),
 )
-_MORE = ("seed", "device")
+_MORE = ("epochs", "seed", "device")
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
 
 
@@ -71,8 +71,8 @@ Examples:
 @click.option(
     "--candidates",
     type=ListType(str, "candidate", "ridge,hqkan"),
-    default=",".join(CANDIDATES),
-    help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all]",
+    default=",".join(DEFAULT_CANDIDATES),
+    help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all but seasonal-mean]",
 )
 @_shared
 @click.option(
@@ -103,11 +103,9 @@ def forecast(
     The forecast (forecast.csv: unique_id, ds, the name of the method and the ends of its intervals), all errors and
     options, and a report go to a folder.
     """
-    config = AutoConfig(
-        train=TrainConfig(data=data, loss="mae", **options, **({} if horizon is None else {"horizon": horizon})),
-        budget=budget,
-        candidates=candidates,
-    )
+    sizes: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
+    train = TrainConfig(data=data, loss="mae", **options, **sizes)
+    config = AutoConfig(train=train, budget=budget, candidates=candidates)
     folder = out or Path("runs") / f"forecast-{data_stem(data)}"
 
     from qkan.cli.progress import SearchDisplay

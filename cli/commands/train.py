@@ -166,7 +166,7 @@ def print_result(run: Any) -> None:
     )
     if metrics.get("gate") == "closed":
         click.echo(
-            f"The validation part shows no gain of the {run.config.model_name} over the last value, so the forecasts "
+            f"The validation part shows no gain of {run.config.model_name} over the last value, so the forecasts "
             "repeat that value; --no-gate forecasts with the model all the same.\n"
         )
     print_scores(metrics["test"], run, metrics.get("test_median"), metrics["without_mase"])

@@ -14,7 +14,16 @@ MEASURED = 0.5
 
 
 class OutOfTime(Exception):  # noqa: N818  (an answer to report, not a fault)
-    """A candidate would not fit into the time left; the message says how long it would take."""
+    """A candidate would not fit into the time left; the message says how long it would take.
+
+    Args:
+        message: The sentence.
+        share: How much of it would have fitted, 0 to 1.
+    """
+
+    def __init__(self, message: str, share: float = 0.0) -> None:
+        super().__init__(message)
+        self.share = share
 
 
 class Budget:
@@ -75,11 +84,10 @@ class Stage:
         if share <= 0 or took < MEASURED:
             self.budget.check(0.0)
             return
-        whole = took / share
-        if 2 * whole - took > self.budget.left:
-            raise OutOfTime(
-                f"it would take about {in_words(2 * whole)}, and {in_words(max(self.budget.left + took, 0))} were left"
-            )
+        whole, left = took / share, max(self.budget.left, 0.0)
+        if 2 * whole - took > left:
+            message = f"it would take about {in_words(2 * whole)}, and {in_words(left + took)} were left"
+            raise OutOfTime(message, left / (2 * whole))
 
 
 def in_words(seconds: float) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.automatic.budget import Budget, Stage
-from qkan.forecasting.automatic.options import NETWORKS, RULES, STATISTICAL, AutoConfig
+from qkan.forecasting.automatic.budget import Budget, OutOfTime, Stage
+from qkan.forecasting.automatic.options import NETWORKS, RULES, AutoConfig
 from qkan.forecasting.automatic.parts import Parts
 from qkan.forecasting.baselines import Baseline, Fitting, Origins, fit_baselines
 from qkan.forecasting.config import TrainConfig
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LEAST_EPOCHS = 5
 """Of the last fit of a network, which trains for as many epochs as the best one of the judged fit."""
+FEWEST_EPOCHS = 8
+"""A network that does not fit into the time with all its epochs trains for as many as do, but not for fewer."""
+_MARGIN = 0.9  # of the epochs that would just fit
 _SARIMA, _ETS = 4e-6, 1.2e-3
 """Seconds per value and squared season, and per value: what one core takes about, so that an estimate is there before
 the first series is done."""
@@ -37,11 +40,13 @@ class Candidate(ABC):
     Attributes:
         asked: The word that asks for it.
         name: What its column is called.
-        kind: How simple it is: 0 for rules, 1 for ridge, 2 for statistical models, 3 for networks.
+        kind: How simple it is: 0 for rules, 1 for ridge, 2 for the mean season and statistical models, 3 for networks.
         judged: Its forecasts from the origins, original units, (N, horizon); NaN for series that it does not have.
         seconds: What fitting and judging it took.
         parameters: Numbers that were estimated; ``None`` where nobody counts them.
         options: What it was made with, JSON-able.
+        note: What a user would not expect of it; else empty.
+        closed: Whether it only repeats the last value, as its validation part shows no gain over that.
     """
 
     asked: str
@@ -51,6 +56,8 @@ class Candidate(ABC):
     seconds: float
     parameters: int | None
     options: Mapping[str, Any]
+    note: str = ""
+    closed: bool = False
 
     @abstractmethod
     def future(self, parts: Parts) -> np.ndarray:
@@ -62,7 +69,7 @@ class FittedBaseline(Candidate):
 
     def __init__(self, asked: str, fitted: Baseline, parts: Parts, stage: Stage) -> None:
         self.asked, self.name, self.fitted = asked, fitted.name, fitted
-        self.kind = 0 if asked in RULES else 2 if asked in STATISTICAL else 1
+        self.kind = 0 if asked in RULES else 1 if asked == "ridge" else 2
         self.judged = fitted.forecast(parts.origins).mean
         self.seconds, self.parameters = stage.seconds, fitted.parameters
         self.options = {"settings": fitted.settings, "choices": fitted.choices, "failures": fitted.failures}
@@ -131,9 +138,18 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
 
 def _network(cell: str, parts: Parts, config: AutoConfig, stage: Stage) -> Candidate:
     own: TrainConfig = as_cut(config.network(cell, parts.config), parts.judged)
-    fitted = fit_forecaster(own, parts.judged, progress=_Watched(stage))
+    try:
+        fitted = fit_forecaster(own, parts.judged, progress=_Watched(stage))
+    except OutOfTime as error:
+        epochs = int(own.epochs * error.share * _MARGIN)
+        if epochs < FEWEST_EPOCHS:
+            raise
+        fitted = fit_forecaster(replace(own, epochs=epochs), parts.judged, progress=_Watched(stage))
     fitted.check_converged()
-    return FittedNetwork(cell, fitted, stage)
+    found = FittedNetwork(cell, fitted, stage)
+    if fitted.config.epochs < own.epochs:
+        found.note = f"{fitted.config.epochs} of {own.epochs} epochs, as many as the time allowed"
+    return found
 
 
 class _Watched(Silent):

@@ -1,8 +1,9 @@
 """Which forecast to trust: the best candidate or the average of a few, but nothing elaborate for the sake of noise.
 
-Errors are compared from the same origins. Candidates come in kinds, from rules to networks to averages; a kind takes
-the lead from a simpler one only by more than the standard error of the difference (the one-standard-error rule of
-Breiman et al. (1984), section 3.4.3, on paired differences). Neighbouring origins share targets, so the standard error
+Errors are compared from the same origins. Candidates come in kinds, from rules to networks; a kind takes the lead from
+a simpler one only by more than the standard error of the difference (the one-standard-error rule of Breiman et al.
+(1984), section 3.4.3, on paired differences). The average of the best few, which hedges, needs a smaller error than
+what leads then, and that lead only over the rules. Neighbouring origins share targets, so the standard error
 is that of blocks of a horizon.
 """
 
@@ -67,7 +68,9 @@ def choose(contest: Contest, factor: float = 1.0) -> Choice:
         contest: The errors.
         factor: By how many standard errors a kind must lead.
     """
-    single = {(place,): contest.losses((place,)) for place in range(len(contest.kinds))}
+    single: dict[tuple[int, ...], np.ndarray] = {
+        (place,): contest.losses((place,)) for place in range(len(contest.kinds))
+    }
     order = sorted(single, key=lambda own: single[own].mean())
     distinct = _distinct(contest, [own[0] for own in order])
     averages = [tuple(sorted(distinct[:size])) for size in range(2, min(MOST_MEMBERS, len(distinct)) + 1)]
@@ -77,10 +80,12 @@ def choose(contest: Contest, factor: float = 1.0) -> Choice:
         min((own for own in losses if kinds[own] == kind), key=lambda own: losses[own].mean())
         for kind in sorted(set(kinds.values()))
     ]
-    chosen = firsts[0]
-    for own in firsts[1:]:
+    chosen, average = firsts[0], firsts[-1] if averages else None
+    for own in firsts[1 : -1 if averages else None]:
         if leads(losses[own], losses[chosen], factor):
             chosen = own
+    if average is not None and losses[average].mean() < losses[chosen].mean():
+        chosen = average if leads(losses[average], losses[firsts[0]], factor) else chosen
     return Choice(chosen, float(losses[chosen].mean()))
 
 
@@ -111,6 +116,6 @@ def _distinct(contest: Contest, order: Sequence[int]) -> list[int]:
     """The candidates without those that forecast the same as a better one."""
     kept: list[int] = []
     for place in order:
-        if not any(np.array_equal(contest.forecasts[place], contest.forecasts[other]) for other in kept):
+        if not any(np.allclose(contest.forecasts[place], contest.forecasts[other], rtol=1e-6) for other in kept):
             kept.append(place)
     return kept

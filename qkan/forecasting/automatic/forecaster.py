@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.automatic.forecast import forecast_table
-from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_BUDGET, AutoConfig
+from qkan.forecasting.automatic.options import DEFAULT_BUDGET, DEFAULT_CANDIDATES, AutoConfig
 from qkan.forecasting.automatic.record import write_search
 from qkan.forecasting.automatic.summary import verdict
 from qkan.forecasting.automatic.trials import Search, SearchProgress, search, with_sizes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     *("time_col", "time_format", "time_zone", "target_col", "id_col", "past_cols", "future_cols", "static_cols"),
-    *("category_cols", "calendar", "missing", "season", "seed", "device"),
+    *("category_cols", "calendar", "missing", "season", "epochs", "seed", "device"),
 )
 
 
@@ -37,7 +37,7 @@ class AutoForecaster:
         candidates: What is tried; see :data:`qkan.forecasting.automatic.options.CANDIDATES`.
         freq: As of :class:`qkan.forecasting.Forecaster`.
         options: Those of :class:`qkan.forecasting.TrainConfig` that name columns, and ``calendar``, ``missing``,
-            ``season``, ``seed`` and ``device``.
+            ``season``, ``epochs``, ``seed`` and ``device``.
 
     Raises:
         TypeError: an option is unknown.
@@ -49,7 +49,7 @@ class AutoForecaster:
         horizon: int | None = None,
         *,
         budget: float | None = DEFAULT_BUDGET,
-        candidates: Sequence[str] = CANDIDATES,
+        candidates: Sequence[str] = DEFAULT_CANDIDATES,
         freq: Any = None,
         **options: Any,
     ) -> None:

@@ -9,12 +9,16 @@ from typing import Any
 
 from qkan.forecasting.config import BASELINE_NAMES, CELL_NAMES, TrainConfig
 
-RULES = ("naive", "drift", "seasonal-naive", "seasonal-mean")
+RULES = ("naive", "drift", "seasonal-naive")
+"""What estimates nothing."""
 STATISTICAL = ("theta", "ets", "sarima")
+"""What is fitted to every series by itself."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"hqkan": {"reps": 2}, "lstm": {}, "qkan": {}}
 """Cells that are tried, with what makes each of them what it is."""
-CANDIDATES = (*RULES, "ridge", *STATISTICAL, *NETWORKS)
+CANDIDATES = (*RULES, "seasonal-mean", "ridge", *STATISTICAL, *NETWORKS)
 """All of them, in the order in which they are tried: the cheap ones first."""
+DEFAULT_CANDIDATES = tuple(name for name in CANDIDATES if name != "seasonal-mean")
+"""What is tried unless others are asked for; a mean season does not follow a level that moves after the origins."""
 
 DEFAULT_BUDGET = 120.0
 _UNITS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -52,7 +56,7 @@ class AutoConfig:
 
     train: TrainConfig
     budget: float | None = DEFAULT_BUDGET
-    candidates: tuple[str, ...] = CANDIDATES
+    candidates: tuple[str, ...] = DEFAULT_CANDIDATES
 
     def __post_init__(self) -> None:
         if self.budget is not None and (isinstance(self.budget, bool) or not self.budget > 0):

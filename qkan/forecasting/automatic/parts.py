@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkan.forecasting.baselines import Origins
+from qkan.forecasting.config.reading import MANY_PERIODS
 from qkan.forecasting.data.load import cut_windows
 from qkan.forecasting.evaluation.metrics import mase_scale
 
@@ -20,7 +21,7 @@ HELD_HORIZONS, HELD_VALUES, HELD_SHARE = 20, 1000, 0.25
 """The newest values that judge: 20 horizons or 1,000 values, whichever is more, but at most a quarter of the series."""
 MOST_ORIGINS = 5000
 """Of all series together, evenly spread."""
-_LONG = 30  # seasons in the window, where the horizon is longer than one
+_PERIODS, _STEPS = 30, 1000  # at most so many seasons and steps in the window, where the horizon is longer than one
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +90,13 @@ def make_parts(series: Series, config: TrainConfig) -> Parts | None:
 
 
 def _with_window(config: TrainConfig, data: ForecastData) -> TrainConfig:
-    """Return the options with the seasons of the data, and a window of many seasons where the horizon is beyond one."""
+    """Return the options with the seasons of the data; where the horizon holds one, the window has many if they fit."""
     config = replace(config, season=data.seasons or "none")
     if not data.seasons or config.horizon < data.seasons[0] or data.window < 2:
         return config
     season, known = data.seasons[0], int(np.median(data.boundaries[:, 0]))
-    periods = min(_LONG, (known - config.horizon) // (2 * season))
-    return replace(config, window=max(data.window, periods * season))
+    periods = min(_PERIODS, _STEPS // season, (known - config.horizon) // (2 * season))
+    return replace(config, window=periods * season) if periods >= MANY_PERIODS else config
 
 
 def _thinned(data: ForecastData) -> ForecastData:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qkan._util.csv_cells import csv_text
-from qkan.forecasting.automatic.candidates import FittedNetwork
+from qkan.forecasting.automatic.candidates import Candidate, FittedNetwork
 from qkan.forecasting.automatic.forecast import forecast_table
 from qkan.forecasting.automatic.summary import verdict
 from qkan.forecasting.config import FRAME, TrainConfig
@@ -93,7 +93,7 @@ def candidates_table(found: Search) -> pd.DataFrame:
             "seconds": round(one.seconds, 3),
             "parameters": one.parameters,
             "chosen": one in found.members,
-            "note": "",
+            "note": one.note,
         }
         for one, error in zip(found.candidates, found.errors, strict=True)
     ]
@@ -101,9 +101,15 @@ def candidates_table(found: Search) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "mae", "seconds", "parameters", "chosen", "note"])
 
 
-def command_of(found: Search, levels: Sequence[float], candidates: Sequence[str] = (), out: str = "") -> str:
+def command_of(
+    found: Search,
+    levels: Sequence[float],
+    candidates: Sequence[str] = (),
+    out: str = "",
+    epochs: int | None = None,
+) -> str:
     """Return the command that makes a forecast again; ``candidates`` tries some of them alone, without a limit."""
-    train = replace(found.config.train, cell="qkan")
+    train = replace(found.config.train, epochs=epochs or found.config.train.epochs)
     words = ["qkan", "forecast", train.data]
     for option in fields(TrainConfig):
         value = getattr(train, option.name)
@@ -123,7 +129,7 @@ def _record(found: Search, levels: Sequence[float], lines: Sequence[str]) -> dic
         {
             "model": one.name,
             "options": one.options,
-            "command": _command(found, levels, one.asked),
+            "command": _command(found, levels, one),
         }
         for one in found.candidates
     ]
@@ -159,8 +165,13 @@ def _windows(found: Search) -> dict[str, Any]:
     }
 
 
-def _command(found: Search, levels: Sequence[float], asked: str) -> str | None:
-    return None if found.config.train.data == FRAME else command_of(found, levels, (asked,), f"runs/only-{asked}")
+def _command(found: Search, levels: Sequence[float], one: Candidate) -> str | None:
+    """The command that tries a candidate alone, a network with as many epochs as it had."""
+    train = found.config.train
+    if train.data == FRAME:
+        return None
+    epochs = one.options.get("train", {}).get("epochs", train.epochs)
+    return command_of(found, levels, (one.asked,), f"runs/only-{one.asked}", epochs)
 
 
 def _write_report(out: Path, found: Search, lines: Sequence[str], notes: Sequence[str]) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 
+_CLOSED = "its validation part shows no gain over the last value"
+
+
 class SearchProgress(Protocol):
     """Watches a search, whose unit is one candidate."""
 
@@ -33,7 +36,7 @@ class SearchProgress(Protocol):
         """A candidate is tried, or the chosen ones are fitted again."""
 
     def tried(self, name: str, error: float | None, note: str = "") -> None:
-        """It was tried: its mean absolute error, or ``None`` and why there is none."""
+        """It was tried: its mean absolute error, or ``None`` and in ``note`` why there is none."""
 
     def finish(self) -> None:
         """The forecast is there."""
@@ -144,11 +147,24 @@ def search(
             f"repeats the last value; give at least {2 * config.train.horizon + 2} values, or a shorter horizon."
         )
     else:
+        _check_future(parts)
         _try_all(found, parts, budget, progress)
         _fit_again(found, parts, progress)
     found.seconds = budget.spent
     progress.finish()
     return found
+
+
+def _check_future(parts: Parts) -> None:
+    """Refuse data that lack future covariates before anything is tried.
+
+    Raises:
+        DataError: they do.
+    """
+    from qkan.datasets.windows import futr_exog_after
+
+    data = parts.final
+    futr_exog_after(data.series, data.scaler, data.calendar, data.horizon)
 
 
 def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgress) -> None:
@@ -164,12 +180,12 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
             except (OutOfTime, RunError) as error:
                 reason = str(error)
         for one in own:
-            if lacking := _fill(one, parts, found.candidates):
-                reason = lacking
+            reason = _CLOSED if one.closed else _fill(one, parts, found.candidates)
+            if reason:
                 continue
             found.candidates.append(one)
             found.errors.append(mean_error(parts, one.judged))
-            progress.tried(one.name, found.errors[-1])
+            progress.tried(one.name, found.errors[-1], one.note)
         if reason:
             found.skipped[name] = reason
             progress.tried(name, None, reason)

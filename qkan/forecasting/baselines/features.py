@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from qkan.datasets import ForecastData
 
-MOST_HARMONICS, MOST_ROWS = 6, 50_000
-"""At most so many harmonics of every season, and so many training origins, evenly spread."""
+MOST_HARMONICS = 6
+"""At most so many harmonics of every season."""
+MOST_ROWS, MOST_TARGETS, FEWEST_ROWS = 50_000, 1_000_000, 5_000
+"""At most so many training origins, evenly spread, and so many targets of them; but not fewer origins than the last."""
 
 
 class LagFeatures:
@@ -84,8 +86,9 @@ class LagFeatures:
             owner, known = owner[useful], known[useful]
         if not len(owner):
             raise CannotFit("no training part holds a window and its targets")
-        if len(owner) > MOST_ROWS:
-            kept = np.linspace(0, len(owner) - 1, MOST_ROWS).astype(np.int64)
+        most = max(FEWEST_ROWS, min(MOST_ROWS, MOST_TARGETS // self.horizon))
+        if len(owner) > most:
+            kept = np.linspace(0, len(owner) - 1, most).astype(np.int64)
             owner, known = owner[kept], known[kept]
         return Origins(owner, known)
 

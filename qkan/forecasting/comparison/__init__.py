@@ -1,4 +1,4 @@
 """Cells compared with equal tuning."""
 
 #: The modules that other folders import.
-__all__ = ["comparison", "tables"]
+__all__ = ["comparison", "folds", "significance", "tables"]

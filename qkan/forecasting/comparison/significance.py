@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from qkan.forecasting.io.files import RunError, make_folder, write_atomic
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
+    from qkan.forecasting.runs.run import Run
 
 LEVEL = 0.05
 """Below this p-value a difference counts as more than chance."""
@@ -91,3 +92,43 @@ def read_losses(path: Path) -> np.ndarray | None:
     if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype != np.float64:
         raise RunError(f"{path} holds no losses; delete it to compute them again")
     return found
+
+
+def simple_verdicts(
+    runs: Sequence[Run], names: Sequence[str], data: Any = None, new_series: str = "refuse"
+) -> list[str]:
+    """Say, for each of some runs on the same test part, which simple method would have done as well.
+
+    Args:
+        runs: Loaded runs.
+        names: What they are called.
+        data, new_series: As of :func:`qkan.forecasting.evaluate`.
+    """
+    from qkan.forecasting.baselines.registry import PLAIN, fit_baselines
+    from qkan.forecasting.baselines.tables import forecast_part
+    from qkan.forecasting.runs.inference import forecast_windows, windows_for
+
+    windows = windows_for(runs[0], data, new_series=new_series)
+    losses = {
+        own.name: origin_losses(windows, forecast_part(own, windows).mean) for own in fit_baselines(windows, PLAIN)
+    }
+    whole = {name: found for name, found in losses.items() if found is not None}
+    if not whole:
+        return []
+    best = min(whole, key=lambda name: float(whole[name].mean()))
+    lines = []
+    for run, name in zip(runs, names, strict=True):
+        own = origin_losses(windows, forecast_windows(run.model, windows_for(run, data, new_series=new_series)))
+        if own is not None:
+            lines.append(in_words(verdict_of([own], [whole[best]], windows.horizon), name, best))
+    return lines
+
+
+def in_words(verdict: Verdict, name: str, simple: str) -> str:
+    """Say whether a simple method would have done as well as a model."""
+    test = "" if np.isnan(verdict.p_value) else f" (Diebold-Mariano, p = {verdict.p_value:.2g})"
+    if verdict.word == "better":
+        return f"No simple method would have done as well as {name}; {simple} comes closest{test}."
+    if verdict.word == "worse":
+        return f"{simple} would have done better than {name}{test}."
+    return f"{simple} would have done as well as {name}: the difference is no more than chance{test}."

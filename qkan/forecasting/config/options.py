@@ -103,7 +103,7 @@ cell."""
 RECURRENT_OPTIONS: frozenset[str] = frozenset(
     {
         *("num_layers", "bias", "decoder", "order", "skip"),
-        *("seasonal_lags", "season_encoding", "season_terms"),
+        *("seasonal_lags", "season_encoding", "season_terms", "per_series"),
     }
 )
 """The options that have no effect on :data:`LINEAR_CELLS`, which are what they are called and nothing more."""

@@ -190,7 +190,7 @@ class RecurrentForecaster(nn.Module):
         level = self._level(values[:, -window:], own)
         values = values if level is None else level.remove(values)
         if self.cycle is not None and futr_exog is not None:
-            values = values - self._cycle_of_window(ahead)
+            values = values - _cycle_of_window(self.cycle, ahead)
         if self.smoothing is not None:
             values = self.smoothing(values)
         known = self._known_of_targets(values, futr_exog)
@@ -299,13 +299,6 @@ class RecurrentForecaster(nn.Module):
             end = begin
         return torch.cat([channels[..., :end], *encoded], dim=2)
 
-    def _cycle_of_window(self, ahead: Tensor) -> Tensor:
-        """The table of the cycle at every step of the window: (B, window)."""
-        own = len(self.cycle)
-        following = ahead[..., -1]  # phases of the steps after those of the window
-        first = following[:, :1] + 2 * math.pi * (1 - 1 / own)
-        return entry(self.cycle, own, torch.cat([first, following[:, :-1]], dim=1))
-
     def _lags_of_window(self, values: Tensor) -> list[Tensor]:
         """The latest known values whole seasons before the step one stride behind every step of the window.
 
@@ -330,3 +323,10 @@ def _courses(count: int) -> Tensor:
     """Where the trained positions of ``count`` target segments start: cosines over them, (count, numbers)."""
     places = (torch.arange(count, dtype=torch.float32) + 0.5) / count
     return torch.cos(math.pi * torch.outer(places, torch.arange(1.0, _POSITIONS + 1)))
+
+
+def _cycle_of_window(cycle: Tensor, ahead: Tensor) -> Tensor:
+    """The table of the cycle at every step of the window, (B, window), from the phases of the steps after, last."""
+    own, following = cycle.shape[0], ahead[..., -1]
+    first = following[:, :1] + 2 * math.pi * (1 - 1 / own)
+    return entry(cycle, own, torch.cat([first, following[:, :-1]], dim=1))

@@ -114,7 +114,9 @@ def _results(
     shown = without_beside(found.pooled["model"])
     table = found.pooled[found.pooled["model"].isin(shown)]
     return {
-        "verdict": _verdict(table, reference),
+        "verdict": " ".join(
+            [_verdict(table, reference), *_as_well(frame, table, reference, scales if several else None)]
+        ),
         "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
         "mase_words": _mase_words(frame, scales),
         "reference": reference,
@@ -159,6 +161,26 @@ def _verdict(pooled: pd.DataFrame, reference: str) -> str:
     own = float(whole.set_index("model").loc[reference, "mae"])
     more = "" if best["mae"] == 0 else f", {100 * (own / best['mae'] - 1):.1f} % more"
     return f"{first}; that of {reference} is {number(own)}{more}."
+
+
+def _as_well(
+    frame: pd.DataFrame, pooled: pd.DataFrame, reference: str, scales: Mapping[str, float] | None
+) -> list[str]:
+    """Say whether the best of the other models would have done as well, by the test of Diebold and Mariano."""
+    others = pooled[(pooled["series"] == pooled["series"].max()) & (pooled["model"] != reference)]
+    if not len(others) or reference not in set(pooled["model"]):
+        return []
+    best = str(others.loc[others["mae"].idxmin(), "model"])
+    usable = scales if scales is not None and any(np.isfinite(value) for value in scales.values()) else None
+    test = compare_models(frame, reference, models=(best,), scales=usable).iloc[0]
+    if not np.isfinite(test["p_value"]):
+        return []
+    shown = f"(Diebold-Mariano, p = {test['p_value']:.2g})"
+    if test["p_value"] >= 0.05:
+        return [f"{best} does as well as {reference}: the difference is no more than chance {shown}."]
+    if test["difference"] > 0:
+        return [f"{best} does better than {reference}, by more than chance {shown}."]
+    return [f"No other method does as well as {reference}; {best} comes closest {shown}."]
 
 
 def _facts(frame: pd.DataFrame) -> list[tuple[str, str]]:

@@ -98,13 +98,8 @@ def report_run(
             f"These are forecasts of {frames.name}, named for this report: where the forecaster was trained on some of "
             "its values, the errors say nothing about new ones."
         )
-    test, validation = frames.test, frames.validation
-    fitted: list[Baseline] = []
-    if chosen:
-        fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers))
-        test = join_forecasts(test, forecast_frame(frames.windows, "test", fitted, wanted))
-        if len(validation):
-            validation = join_forecasts(validation, forecast_frame(frames.windows, "validation", fitted, wanted))
+    fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers))
+    test, validation = _beside(frames, fitted, wanted)
     last = _last_origins(test, origins)
     if last.sum() < len(test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
@@ -162,6 +157,18 @@ def _choose(baselines: Sequence[str] | None, series: int) -> tuple[tuple[str, ..
 def _last_origins(frame: pd.DataFrame, count: int) -> pd.Series:
     """Tell which rows are those of the last origins of every series."""
     return frame.groupby("unique_id")["cutoff"].rank(method="dense", ascending=False) <= count
+
+
+def _beside(
+    frames: RunFrames, fitted: Sequence[Baseline], levels: Sequence[float]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the forecasts of the test and of the validation part with those of the baselines beside them."""
+    if not fitted:
+        return frames.test, frames.validation
+    test = join_forecasts(frames.test, forecast_frame(frames.windows, "test", fitted, levels))
+    if not len(frames.validation):
+        return test, frames.validation
+    return test, join_forecasts(frames.validation, forecast_frame(frames.windows, "validation", fitted, levels))
 
 
 def _with_intervals(
