@@ -328,7 +328,7 @@ class Forecaster:
         """The options with the sizes that were given or that the season suggests."""
         from qkan.datasets import LastSteps
 
-        sizes = {name: _WITHOUT_SEASON if size is None else size for name, size in self._given.items()}
+        sizes: dict[str, Any] = {name: _WITHOUT_SEASON if size is None else size for name, size in self._given.items()}
         return sized(replace(self.config, **sizes), series, self._given, LastSteps(val_size))
 
     def _with_future(self, series: Series | None, futr_df: Any) -> Series:

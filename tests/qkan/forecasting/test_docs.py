@@ -29,7 +29,6 @@ def test_every_block_runs(tmp_path, monkeypatch):
         exec(text, session)
     assert session["again"].equals(session["table"])
     assert session["past"].groupby("unique_id").size().tolist() == [18, 18, 18]
-    exec(python[3], session)
     assert list(session["chosen"]["ds"]) == list(session["table"]["ds"])
     (line,) = re.findall(r"`(qkan predict runs/sales-forecaster [^`]*)`", PAGE)
     done = CliRunner().invoke(cli, line.split()[1:], catch_exceptions=False)
