@@ -39,7 +39,9 @@ class Unexpected(click.ClickException):
 class Interrupted(click.ClickException):
     """Ctrl-C: one line, and the exit code that shells expect (128 + the number of the signal)."""
 
-    exit_code = 130
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares one number for a class
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line without calling it an error, below whatever the interrupted command was printing."""
@@ -48,10 +50,7 @@ class Interrupted(click.ClickException):
 
 def interruption(message: str, cause: KeyboardInterrupt) -> Interrupted:
     """Return how a command ends that ``cause`` has stopped: with the line ``message``, and 128 + the signal."""
-    done = Interrupted(message)
-    if isinstance(cause, Terminated):
-        done.exit_code = 128 + cause.number
-    return done
+    return Interrupted(message, 128 + cause.number) if isinstance(cause, Terminated) else Interrupted(message)
 
 
 @contextlib.contextmanager

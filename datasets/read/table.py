@@ -248,13 +248,13 @@ def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
             value = given.target or ("y" if "y" in frame.columns else None)
             time = find_time_column(frame, label, (value, id_col, *names))
     target = _target(frame, label, given.target, taken=(time, id_col, *names))
-    roles = {"time": time, "id": id_col, "target": target}
-    for role, column in roles.items():
-        other = next(first for first, found in roles.items() if found == column)
+    columns = {"time": time, "id": id_col, "target": target}
+    for role, column in columns.items():
+        other = next(first for first, found in columns.items() if found == column)
         if column is not None and other != role:
             raise DataError(f"column {column!r} cannot be both the {other} and the {role}; choose another --{role}-col")
     for place, name in enumerate(names):
-        if name in roles.values():
+        if name in columns.values():
             raise DataError(f"covariate {name!r} is the time, target or id column already; name another column")
         if name in COLUMNS:
             raise DataError(f"a covariate cannot be called {name!r} here; rename the column")

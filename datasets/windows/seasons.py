@@ -71,8 +71,8 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     parts = peaks[(first % peaks == 0) & (peaks < first) & (correlation[peaks] >= _PART * strongest)]
     if parts.size:
         part = int(parts[np.argmax(correlation[parts])])
-        left = _correlations([own - _profile(own, part) for own in rests])
-        return (part, first) if left[first] >= _LEAST_CORRELATION else (part,)
+        over = _correlations([own - _profile(own, part) for own in rests])
+        return (part, first) if over[first] >= _LEAST_CORRELATION else (part,)
     left = [own - _profile(own, first) for own in rests]
     left = [own for own in left if np.abs(own).max() > 1e-9]
     if not left:

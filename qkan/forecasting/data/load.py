@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -243,7 +243,7 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         category_sizes=sizes,
         per_series=len(data.ids) if config.per_series else False,
     )
-    return config.decided() if isinstance(config, TrainConfig) else config
+    return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
 
 
 def tensors(windows: Windows) -> WindowTensors:

@@ -93,11 +93,12 @@ def with_adaptive(run: Trained, data: ForecastData, table: pd.DataFrame, levels:
         RunError: the model is an exported program, or no series has enough errors for a level.
     """
     import pandas as pd
+    from torch import nn
 
     from qkan.forecasting.data.batches import predict_windows
     from qkan.forecasting.data.load import tensors
 
-    if not hasattr(run.model, "parameters"):
+    if not isinstance(run.model, nn.Module):
         raise RunError(f"{run.path} is an exported program; ask the run that it comes from for adaptive intervals")
     model, whole = str(table.columns[2]), data.with_validation_horizon(data.horizon)
     parts = []

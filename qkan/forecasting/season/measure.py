@@ -167,8 +167,8 @@ class Season:
             own = self._own(index)
             if own is not None:
                 term = term * own.factor[0] + own.season(phases.unsqueeze(0))[0]
-        term = term.numpy() * self.data.scaler.scale[index] * self._gate
-        return np.asarray(term - term.mean())
+        course = term.numpy() * self.data.scaler.scale[index] * self._gate
+        return np.asarray(course - course.mean())
 
     def formulas(self, index: int) -> dict[int, Polynomial]:
         """The closed forms of :meth:`term` by season, but for the constant; none for a table."""

@@ -18,7 +18,7 @@ def compile_kernels(config: TrainConfig, model: RecurrentForecaster) -> None:
 
     The model runs forward and backward on two windows of zeros and keeps no gradient of it.
     """
-    if config.cell not in COMPILED or model.head.weight.device.type != "cpu":
+    if config.cell not in COMPILED or next(model.parameters()).device.type != "cpu":
         return
     from qkan.kernels.recurrence.numba_kernels import BACKWARD
 
