@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,7 +106,7 @@ def forecast(
     """
     sizes: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
     train = TrainConfig(data=data, loss="mae", **options, **sizes)
-    config = AutoConfig(train=train, budget=budget, candidates=candidates)
+    config = AutoConfig(train=train, budget=budget, candidates=candidates, future=future and os.path.abspath(future))
     folder = out or Path("runs") / f"forecast-{data_stem(data)}"
 
     from qkan.cli.progress import SearchDisplay

@@ -97,7 +97,8 @@ def _ltsf(path: Path, form: CsvForm) -> Series:
         )
     for column in channels:
         if not pd.api.types.is_numeric_dtype(frame[column]):
-            first = frame[column][pd.to_numeric(frame[column], errors="coerce").isna()].iloc[0]
+            strange = frame[column][pd.to_numeric(frame[column], errors="coerce").isna()]
+            first = (strange if len(strange) else frame[column]).iloc[0]
             raise DataError(
                 f"column {str(column)!r} of {path.name} holds {shortened(first)}, which is no number; with protocol "
                 "'ltsf' every column but date is a channel, so drop the others"

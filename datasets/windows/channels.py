@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,15 +35,22 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
     values = [series.values[head] for head in heads]
     if series.observed is not None:
         values = [own[series.observed[head]] for own, head in zip(values, heads, strict=True)]
+    own_kind = "standard" if kind == "change" else kind  # a flag hardly ever changes
     covariates = {
-        name: Scaler.fit([column[head] for head in heads], series.ids, kind)
+        name: replace(Scaler.fit([column[head] for head in heads], series.ids, own_kind), kind=kind)
         for name in (*series.past, *series.future)
         for column in (series.frame[name].to_numpy(),)
     }
     for name in series.static:  # one value a series: scaled by those of all series together
-        pooled = Scaler.fit([series.frame[name].to_numpy()[first]], ("",), kind)
+        pooled = replace(Scaler.fit([series.frame[name].to_numpy()[first]], ("",), own_kind), kind=kind)
         covariates[name] = pooled.pick([0] * len(series.ids), series.ids)
-    fitted = Scaler.fit(values, series.ids, kind, series.season[0] if series.season else 1)
+    whole = values
+    if kind == "change" and series.observed is not None:  # pairs a season apart stay so across a gap
+        whole = [
+            np.where(series.observed[head], series.values[head], np.nan) if own.size else own
+            for own, head in zip(values, heads, strict=True)
+        ]
+    fitted = Scaler.fit(whole, series.ids, kind, series.season[0] if series.season else 1)
     if kind in ("minmax", "standard"):
         _say_spikes(series, values, kind)
     categories = {name: tuple(map(str, np.unique(series.frame[name].to_numpy(str)))) for name in series.categories}

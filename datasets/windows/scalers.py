@@ -188,6 +188,7 @@ def _offset_and_scale(values: np.ndarray, kind: str, season: int = 1) -> tuple[f
     """Offset and scale of one training part, without overflow for values near the limits of float64."""
     if kind == "none":
         return 0.0, 1.0
+    whole, values = values, values[~np.isnan(values)]
     low, high = float(values.min()), float(values.max())
     half_range = high / 2 - low / 2
     if half_range < _SMALLEST_RANGE:
@@ -201,8 +202,10 @@ def _offset_and_scale(values: np.ndarray, kind: str, season: int = 1) -> tuple[f
         return float(middle) * half_range + low + half_range, float(spread) or half_range
     scale = float(inside.std())
     if kind == "change":
-        lag = season if len(inside) >= 2 * season else 1
-        scale = float(np.abs(inside[lag:] - inside[:-lag]).mean()) or scale
+        lag, spread = season if len(whole) >= 2 * season else 1, (whole - (low + half_range)) / half_range
+        changes = np.abs(spread[lag:] - spread[:-lag])
+        changes = changes[~np.isnan(changes)]
+        scale = (float(changes.mean()) if changes.size else 0.0) or scale
     return float(inside.mean()) * half_range + low + half_range, scale * half_range
 
 

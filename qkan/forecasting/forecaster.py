@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _WITHOUT_SEASON = 24  # steps of window and horizon
 _COUNT, _VAL_SIZE = Whole(1, 1_000_000), Whole(0, 1_000_000_000)
 _IN_MEMORY = Path("(in memory)")
-_OF_FILES = ("data", "sep", "decimal", "encoding", "series", "split", "category_sizes")
+_OF_FILES = ("data", "protocol", "sep", "decimal", "encoding", "series", "split", "category_sizes")
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 
@@ -230,14 +230,17 @@ class Forecaster:
         """
         import pandas as pd
 
-        from qkan.datasets import as_pandas, keep_series, like
+        from qkan.datasets import as_pandas, first_values, keep_series, like
 
         h = _checked("h", h, HORIZON)
         n_windows, step_size = _checked("n_windows", n_windows, _COUNT), _checked("step_size", step_size, _COUNT)
         frame = as_pandas(df)
         whole = self._read(frame)
-        sizes = self._sized(whole, _checked("val_size", val_size, _VAL_SIZE))
-        horizon = sizes.horizon if h is None else h
+        val_size, horizon = _checked("val_size", val_size, _VAL_SIZE), h or self._given["horizon"] or 1
+        for _ in range(2):  # what comes after the first moment has no say in the sizes, which the moment depends on
+            ahead = horizon + step_size * (n_windows - 1)
+            sizes = self._sized(first_values(whole, np.clip(whole.lengths - ahead, 1, None).tolist()), val_size)
+            horizon = h or sizes.horizon
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
         copy._given = {"window": sizes.window, "horizon": sizes.horizon}
@@ -302,7 +305,9 @@ class Forecaster:
         if self._run is None or expected is None:
             return series_of_frame(self.config, df, self.freq, expected=expected)
         trained = self._run.config  # the training says which of these columns hold names
-        config = replace(self.config, static_cols=trained.static_cols, category_cols=trained.category_cols)
+        config = replace(
+            self.config, season=trained.season, static_cols=trained.static_cols, category_cols=trained.category_cols
+        )
         return series_of_frame(config, df, expected=expected)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:

@@ -55,6 +55,8 @@ class Budget:
         Raises:
             OutOfTime: it would not.
         """
+        if self.left < 0:
+            raise OutOfTime("no time is left")
         if expected > self.left:
             raise OutOfTime(f"it would take about {in_words(expected)}, and {in_words(max(self.left, 0))} are left")
 

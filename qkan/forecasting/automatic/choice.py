@@ -116,6 +116,8 @@ def _distinct(contest: Contest, order: Sequence[int]) -> list[int]:
     """The candidates without those that forecast the same as a better one."""
     kept: list[int] = []
     for place in order:
-        if not any(np.allclose(contest.forecasts[place], contest.forecasts[other], rtol=1e-6) for other in kept):
+        if not any(
+            np.allclose(contest.forecasts[place], contest.forecasts[other], rtol=1e-6, atol=0.0) for other in kept
+        ):
             kept.append(place)
     return kept

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from qkan.forecasting.automatic.forecast import forecast_table
 from qkan.forecasting.automatic.options import DEFAULT_BUDGET, DEFAULT_CANDIDATES, AutoConfig
 from qkan.forecasting.automatic.record import write_search
@@ -118,7 +120,9 @@ class AutoForecaster:
             RunError: nothing was fitted.
             ValueError: a level is out of range.
         """
-        levels = () if level is None else (float(level),) if isinstance(level, int | float) else tuple(level)
+        levels = (
+            () if level is None else (float(level),) if isinstance(level, int | float | np.number) else tuple(level)
+        )
         table, _ = forecast_table(self.found, levels)
         series = self.found.series
         return self._like(series.form.in_own_words(series.give_back(table)))

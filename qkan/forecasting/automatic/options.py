@@ -49,6 +49,7 @@ class AutoConfig:
         train: How the data are read, and the options of networks; its cell does not count.
         budget: Seconds that the search should take, above 0; ``None`` for no limit.
         candidates: Some of :data:`CANDIDATES`; the naive rule is always tried.
+        future: File that the covariates known in advance came from, for the record.
 
     Raises:
         ValueError: a value is out of its range.
@@ -57,9 +58,10 @@ class AutoConfig:
     train: TrainConfig
     budget: float | None = DEFAULT_BUDGET
     candidates: tuple[str, ...] = DEFAULT_CANDIDATES
+    future: str | None = None
 
     def __post_init__(self) -> None:
-        if self.budget is not None and (isinstance(self.budget, bool) or not self.budget > 0):
+        if self.budget is not None and (isinstance(self.budget, bool) or not 0 < self.budget < float("inf")):
             raise ValueError(f"budget must be above 0 seconds, got {self.budget!r}; 120 is two minutes, None no limit")
         if isinstance(self.candidates, str) or not self.candidates:
             raise ValueError(f"candidates must be a list, got {self.candidates!r}; choose from {', '.join(CANDIDATES)}")
@@ -83,6 +85,7 @@ class AutoConfig:
             "train": self.train.to_dict(),
             "budget": self.budget,
             "candidates": list(self.candidates),
+            "future": self.future,
         }
 
 

@@ -8,21 +8,30 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from qkan._util.csv_cells import csv_text
 from qkan.forecasting.automatic.candidates import Candidate, FittedNetwork
 from qkan.forecasting.automatic.forecast import forecast_table
+from qkan.forecasting.automatic.options import DEFAULT_CANDIDATES
 from qkan.forecasting.automatic.summary import verdict
 from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.io.files import RunError, holds_nothing, only_writer, read_json, write_json, write_text
+from qkan.forecasting.io.files import (
+    RunError,
+    holds_nothing,
+    only_writer,
+    read_json,
+    refuse_link,
+    write_json,
+    write_text,
+)
 from qkan.forecasting.runs.environment import describe_environment
 from qkan.forecasting.runs.write import claim_folder, write_run
+from qkan.forecasting.training.distributed import training_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +74,12 @@ def write_search(out: Path, found: Search, levels: Sequence[float], *, overwrite
     lines = verdict(found, found.series.unit)
     with only_writer(out):
         check_folder(out, overwrite)
+        for name in (FORECAST, CANDIDATES, ORIGINS, REPORT):
+            (out / name).unlink(missing_ok=True)
+        refuse_link(out / "models")
+        shutil.rmtree(out / "models", ignore_errors=True)
         write_json(out / CONFIG, _record(found, levels, lines))
-        write_json(out / "environment.json", describe_environment(torch.device("cpu")))
+        write_json(out / "environment.json", describe_environment(training_device(found.config.train)))
         clock = has_clock(found.series.frequency)
         write_text(out / FORECAST, csv_text(found.series.give_back(table), with_clock=clock))
         if found.parts is not None:
@@ -118,7 +131,9 @@ def command_of(
         flag = option.name.replace("_", "-")
         words += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     words += ["--level", ",".join(f"{level:g}" for level in levels)] if levels else []
-    words += ["--candidates", ",".join(candidates)] if candidates else []
+    asked = tuple(candidates) or found.config.candidates
+    words += ["--candidates", ",".join(asked)] if asked != DEFAULT_CANDIDATES else []
+    words += ["--future", found.config.future] if found.config.future else []
     budget = found.config.budget
     words += ["--budget", "none" if candidates or budget is None else f"{budget:g}s"]
     return shlex.join([*words, *(["--out", out] if out else [])])

@@ -206,12 +206,14 @@ def _fill(one: Candidate, parts: Parts, before: Sequence[Candidate]) -> str:
 
 def _fit_again(found: Search, parts: Parts, progress: SearchProgress) -> None:
     """Fit the chosen ones on everything; one that fails now leaves the forecast to the others, or to the naive rule."""
+    from qkan.datasets import DataError
+
     naive, futures, failed = found.candidates[0].future(parts), [], []
     for one in found.members:
         progress.trying(f"{one.name}, on everything")
         try:
             own = one.future(parts)
-        except RunError as error:
+        except (RunError, DataError) as error:
             failed.append(f"{one.name}: {error}")
             continue
         futures.append(np.where(np.isnan(own).any(axis=1)[:, None], naive, own))

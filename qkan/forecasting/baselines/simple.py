@@ -70,6 +70,7 @@ class SeasonalMean(Baseline):
 
     def __init__(self, data: ForecastData, season: int) -> None:
         super().__init__(model_name("seasonal-mean", season), season * len(data.ids))
+        self.settings = {"season": season}
         self.series, self.horizon, self.season = data.series, data.horizon, season
         self.place = self._places(data.series.times)
         self.means = np.full((len(data.ids), season), np.nan)
@@ -133,7 +134,10 @@ def fit_seasonal_naive(data: ForecastData, fitting: Fitting) -> list[Baseline]:
 
 
 def fit_seasonal_mean(data: ForecastData, fitting: Fitting) -> list[Baseline]:
-    """The mean of the longest season that every training part holds twice."""
+    """The mean of the season of the settings, else of the longest one that every training part holds twice."""
+    given = fitting.settings.get("seasonal-mean")
+    if given is not None:
+        return [SeasonalMean(data, int(given["season"]))]
     shortest = int(data.boundaries[:, 0].min())
     whole = [season for season in data.series.season if season > 1 and 2 * season <= shortest]
     return [SeasonalMean(data, whole[-1])] if whole else []

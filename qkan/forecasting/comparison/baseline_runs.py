@@ -93,9 +93,7 @@ def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline, protocol:
     scores |= official_scores(protocol, data, {baseline.name: test}).get(baseline.name, {})
     if len(data.ids) > 1:
         scores |= panel_scores(whole, {baseline.name: (validation, test)})[baseline.name]
-    losses = origin_losses(data, test)
-    if losses is not None:
-        write_losses(losses_path(out, fold, baseline.name), losses)
+    write_losses(losses_path(out, fold, baseline.name), origin_losses(data, test))
     return {
         "model": baseline.name,
         "scores": {name: None if value is None or np.isnan(value) else float(value) for name, value in scores.items()},

@@ -129,8 +129,7 @@ def _train_missing(
         for find in (lambda: tuning, lambda: remaining_runs(config, points, records)):
             done = {key_of(record) for record in records}
             for record, losses in train_all([run for run in find() if key_of(run) not in done]):
-                if losses is not None:
-                    write_losses(losses_path(out, record["fold"], run_name(record)), losses)
+                write_losses(losses_path(out, record["fold"], run_name(record)), losses)
                 records.append(record)
                 _write_runs(out, records)
                 progress.run(record)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.comparison.plan import Skipped
 from qkan.forecasting.comparison.tables import readable
-from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import BASELINE_NAMES, CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
 from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
 
 if TYPE_CHECKING:
@@ -81,11 +81,13 @@ def comparison_page(
         for row in one["rows"]
         for name, reason in row["failures"].items()
     ]
-    if skipped or failures:
+    absent = [one for one in baselines if not one["rows"]]
+    if skipped or failures or absent:
         lines.append("## Left out\n")
         lines += [
             f"- {CELL_NAMES[skip.cell]} at {skip.budget} parameters: its smallest model has {skip.smallest}."
             for skip in skipped
         ]
     lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
+    lines += [f"- {BASELINE_NAMES[one['asked']]} in fold {one['fold']}: the data do not allow it." for one in absent]
     return "\n".join(lines).rstrip() + "\n"

@@ -63,16 +63,22 @@ def origin_losses(data: ForecastData, forecasts: np.ndarray) -> np.ndarray | Non
     return sums / np.bincount(place, minlength=len(moments))
 
 
-def verdict_of(own: Sequence[np.ndarray], others: Sequence[np.ndarray], horizon: int) -> Verdict:
-    """Compare the losses of a model with those of a baseline, fold by fold."""
-    test = diebold_mariano(np.concatenate(own) - np.concatenate(others), horizon=horizon)
+def verdict_of(own: Sequence[np.ndarray], others: Sequence[np.ndarray], horizon: int) -> Verdict | None:
+    """Compare the losses of a model with those of a baseline, fold by fold; ``None`` where too few origins tell."""
+    differences = np.concatenate(own) - np.concatenate(others)
+    test = diebold_mariano(differences, horizon=horizon)
+    if np.isnan(test.p_value) and differences.any():
+        return None
     if not test.p_value < LEVEL:
         return Verdict("level", test.p_value)
     return Verdict("better" if test.difference < 0 else "worse", test.p_value)
 
 
-def write_losses(path: Path, losses: np.ndarray) -> None:
-    """Keep the losses of a run or a baseline."""
+def write_losses(path: Path, losses: np.ndarray | None) -> None:
+    """Keep the losses of a run or a baseline; without any, those of an earlier comparison go."""
+    if losses is None:
+        path.unlink(missing_ok=True)
+        return
     make_folder(path.parent)
     write_atomic(path, lambda file: np.save(file, losses, allow_pickle=False))
 
@@ -120,7 +126,12 @@ def simple_verdicts(
     for run, name in zip(runs, names, strict=True):
         own = origin_losses(windows, forecast_windows(run.model, windows_for(run, data, new_series=new_series)))
         if own is not None:
-            lines.append(in_words(verdict_of([own], [whole[best]], windows.horizon), name, best))
+            verdict = verdict_of([own], [whole[best]], windows.horizon)
+            lines.append(
+                in_words(verdict, name, best)
+                if verdict is not None
+                else f"{name} could not be tested against {best}, the best simple method: too few origins."
+            )
     return lines
 
 

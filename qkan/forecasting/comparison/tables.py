@@ -193,7 +193,8 @@ def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str) -> str:
         return f"No simple method would have done as well: {stands}, the best baseline ({test})."
     if best["verdict"] == "worse":
         return f"{rival} would have done better: {stands} ({test})."
-    return f"{rival} would have done as well: {stands}, no more than chance ({test})."
+    chance = "the same errors" if np.isnan(best["p_value"]) else f"no more than chance ({test})"
+    return f"{rival} would have done as well: {stands}, {chance}."
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -304,6 +304,13 @@ class CompareConfig(DataAndTrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        linear = [cell for cell in self.cells if cell in LINEAR_CELLS]
+        for name in ("per_series", "seasonal_lags"):
+            if linear and getattr(self, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} changes what all cells read, and cell {linear[0]!r} cannot read "
+                    "it; leave out one of them"
+                )
         if self.tuning_seeds > self.seeds:
             raise ValueError(f"tuning_seeds must be at most seeds={self.seeds}, got {self.tuning_seeds}")
         if self.folds > 1 and self.protocol is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.evaluation.calibration import adapt, add_intervals, calibrate, units_of
 from qkan.forecasting.evaluation.frames import bounds, check_levels, interval_levels
 from qkan.forecasting.evaluation.intervals import as_levels, median
@@ -97,6 +97,7 @@ def with_adaptive(run: Trained, data: ForecastData, table: pd.DataFrame, levels:
 
     from qkan.forecasting.data.batches import predict_windows
     from qkan.forecasting.data.load import tensors
+    from qkan.forecasting.runs.run_data import known_ids
 
     if not isinstance(run.model, nn.Module):
         raise RunError(f"{run.path} is an exported program; ask the run that it comes from for adaptive intervals")
@@ -111,7 +112,16 @@ def with_adaptive(run: Trained, data: ForecastData, table: pd.DataFrame, levels:
     last = {name: data.series.times_of(index)[-1] for index, name in enumerate(data.ids)}
     rows = table[["unique_id", "ds", model]].assign(cutoff=table["unique_id"].map(last), step=steps, y=0.0)
     known = rows[rows["unique_id"].isin(data.ids)]  # the value of a row is not looked at before its time
-    given, _ = adapt(pd.concat(parts, ignore_index=True) if parts else rows[:0], known, (model,), levels, whole=False)
+    errors = pd.concat(parts, ignore_index=True) if parts else rows[:0]
+    if run.config.data == FRAME and len(errors):  # without a split: the training ends where the validation part begins
+        if run.validation is None:
+            raise RunError(
+                f"{run.path} was trained on all of its data, so no errors are left; fit it with val_size above 0"
+            )
+        own = errors["unique_id"].map(dict(zip(data.ids, known_ids(run, data.series), strict=True)))
+        begins = own.map(run.validation.groupby("unique_id")["ds"].min())
+        errors = errors[own.isna() | (errors["ds"] >= begins)]
+    given, _ = adapt(errors, known, (model,), levels, whole=False)
     ends = [end for one in sorted(levels) for end in bounds(model, one)]
     if not set(ends) <= set(given) or given[ends].isna().all(axis=None):
         raise RunError(

@@ -70,7 +70,7 @@ class Season:
         series, rows = self.data.series, self.training_rows(index)
         if series.observed is not None:
             rows = rows[series.observed[rows]]
-        values, at = series.values[rows], np.arange(len(rows)) - (len(rows) - 1) / 2
+        values, at = series.values[rows], rows - rows.mean()
         slope = at @ (values - values.mean()) / max(at @ at, 1.0)
         return _by_step(values - slope * at, self.steps[rows, place], self.seasons[place])
 
@@ -121,6 +121,7 @@ class Season:
         rows = self.first.numpy()[:, None] + done + np.arange(steps)
         over = rows - (series.starts[self.owner + 1][:, None] - 1)
         rows = rows - np.where(over > 0, -(-over // longest) * longest, 0)
+        rows = np.maximum(rows, series.starts[self.owner][:, None])  # of a series shorter than the season
         known = self.part.futr_exog[torch.from_numpy(rows)].clone()
         first = self.steps[self.first.numpy()]
         for place, season in enumerate(self.seasons):
@@ -175,7 +176,7 @@ class Season:
         features, weights = self._shared()
         nothing = [(np.zeros(0), np.zeros(0))] * len(self.seasons)
         closed = nothing if features is None else features.closed_forms(weights)
-        if closed is None or self.model.cycle is not None:
+        if closed is None:
             return {}
         own, found = self._own(index), {}
         factor = self._scale(index) * (1.0 if own is None else float(own.factor))
@@ -185,6 +186,8 @@ class Season:
                 waves = own.turns[place] > 0
                 parts.append(Polynomial(season, own.cosines[0, waves].numpy(), own.sines[0, waves].numpy()))
             found[season] = sum_of(parts).times(self.data.scaler.scale[index] * self._gate)
+        if self.model.cycle is not None:
+            del found[self.seasons[-1]]  # it is a table
         return found
 
     def _shared(self) -> tuple[SeasonFeatures | None, Tensor]:
@@ -218,7 +221,11 @@ class Season:
             return 1.0
         rows = torch.from_numpy(np.flatnonzero(self.data.train.series == index))
         first = self.part.first[rows] + self.config.context - self.config.window
-        level = Level.of(self.part.values[first[:, None] + torch.arange(self.config.window), 0], "window")
+        steps, own = first[:, None] + torch.arange(self.config.window), self._own(index)
+        values = self.part.values[steps, 0].double()
+        if own is not None:  # the model takes the season of the series away before it measures the window
+            values = values - own.season(self.part.futr_exog[steps][..., -len(self.seasons) :].double())
+        level = Level.of(values, "window")
         return 1.0 if level is None or level.scale is None else float(level.scale.mean())
 
 

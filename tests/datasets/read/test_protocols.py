@@ -112,3 +112,10 @@ def test_m4_files_of_another_shape_are_refused(tmp_path, train, test, names, mes
     path = m4_files(tmp_path, train, test, *([names] if names else []))
     with pytest.raises(DataError, match=re.escape(message)):
         protocol_series("m4", path)
+
+
+def test_a_channel_of_texts_that_are_numbers_is_refused_in_one_sentence(tmp_path):
+    frame = pd.DataFrame({"date": pd.date_range("2026-01-01", periods=50, freq="h").astype(str), "a": ["1.5"] * 50})
+    frame.to_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(DataError, match=r"column 'a' .* holds '?1.5'?, which is no number"):
+        protocol_series("ltsf", tmp_path / "texts.parquet")

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from qkan.datasets import DataError, DataNotice, Scaler, Series, make_forecast_data
 from qkan.datasets.steps import step_frame
+from qkan.datasets.windows.channels import fit_scaler
 from qkan.datasets.windows.scalers import KINDS
+from qkan.forecasting.evaluation.metrics import seasonal_change
 
 values = st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=20).map(np.array)
 
@@ -136,6 +138,23 @@ def test_change_scaler_has_the_unit_of_mase():
     scaler = Scaler.fit([values, values[:3], np.full(4, 7.0)], ["a", "b", "c"], "change", season=2)
     assert scaler.scale == pytest.approx((np.abs(values[2:] - values[:-2]).mean(), 3.5, 1.0))
     assert scaler.offset == pytest.approx((values.mean(), 8 / 3, 7.0))
+
+
+def test_change_scaler_keeps_pairs_a_season_apart_across_gaps():
+    values = np.sin(2 * np.pi * np.arange(400) / 24) + 0.01 * np.random.default_rng(0).normal(size=400)
+    gap = np.arange(400) % 100 == 50
+    frame = step_frame(np.where(gap, 9.0, values), "gaps")
+    series = Series("gaps", frame, season=(24,), observed=~gap)
+    scaler = fit_scaler(series, np.array([400]), "change", np.array([0]))
+    assert scaler.scale[0] == pytest.approx(seasonal_change(values, 24, ~gap), rel=1e-9)
+
+
+def test_change_scaler_leaves_flags_their_size():
+    frame = step_frame(np.arange(1000.0), "flag").assign(open=(np.arange(1000) // 100 == 4).astype(float))
+    series = Series("flag", frame, future=("open",))
+    scaler = fit_scaler(series, np.array([1000]), "change", np.array([0]))
+    assert scaler.covariates["open"].scale[0] == pytest.approx(0.3)  # its standard deviation
+    assert Scaler.from_dict(scaler.to_dict()) == scaler
 
 
 def test_robust_scaler_goes_by_the_middle_half():

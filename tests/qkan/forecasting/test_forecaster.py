@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qkan.datasets import DataError, DataNotice
-from qkan.forecasting import Forecaster, RunError, load_run, predict
+from qkan.forecasting import CompareConfig, Forecaster, RunError, load_run, predict
 
 TINY = {"window": 6, "horizon": 3, "hidden_size": 2, "epochs": 2, "batch_size": 64, "device": "cpu"}
 EXTRAS = {"past_cols": ("price",), "future_cols": ("holiday",), "calendar": ("hour",)}
@@ -285,3 +285,22 @@ def test_a_second_fit_takes_its_sizes_from_its_own_data():
     assert (forecaster.config.window, forecaster.config.horizon) == (24, 24)
     given = Forecaster("lstm", window=5, hidden_size=1, epochs=1)
     assert [given.fit(own).config.window for own in (wave(7, "D"), wave(12, "MS"))] == [5, 5]
+
+
+def test_sizes_of_a_cross_validation_are_found_in_what_was_known_at_its_first_moment():
+    values = np.random.default_rng(0).normal(size=300)
+    values[200:] = 9 * np.sin(2 * np.pi * np.arange(100) / 10)  # a season that nobody could know
+    frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(300), "y": values})
+    table = Forecaster("lstm", hidden_size=1, epochs=1, gate=False).cross_validate(frame, n_windows=100)
+    assert len(table) == 100 * 18  # a tenth of what was known, as without a season
+
+
+def test_a_protocol_is_for_files():
+    with pytest.raises(TypeError, match="Forecaster has no option 'protocol'"):
+        Forecaster("lstm", protocol="m4")
+
+
+def test_linear_cells_are_not_compared_on_windows_that_they_cannot_read(tmp_path):
+    for name in ("per_series", "seasonal_lags"):
+        with pytest.raises(ValueError, match=f"{name}=True changes what all cells read, and cell 'cycle'"):
+            CompareConfig(data="milan-24", out=str(tmp_path), cells=("lstm", "cycle"), **{name: True})

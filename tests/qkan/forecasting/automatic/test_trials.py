@@ -186,3 +186,32 @@ def test_options_that_are_refused(options: dict[str, Any], error: type[Exception
 def test_predict_needs_a_fit() -> None:
     with pytest.raises(RunError, match=r"call fit\(df\) first"):
         AutoForecaster().predict()
+
+
+def test_the_mean_season_that_was_judged_is_the_one_that_forecasts() -> None:
+    long, short = np.arange(2000), np.arange(400)
+    day = lambda steps: 50 * np.sin(2 * np.pi * steps / 24)  # noqa: E731
+    found = tried(made(day(short), day(short), day(long), season=(24, 168)), candidates=("seasonal-mean",))
+    assert found.name == "SeasonalMean(24)"
+    wanted = [day(np.arange(end, end + 7)) for end in (400, 400, 2000)]
+    np.testing.assert_allclose(found.future, wanted, atol=1e-6)
+
+
+def test_the_naive_rule_needs_no_time() -> None:
+    config = AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), budget=1e-6, candidates=FAST)
+    values = made(wave(200))
+    found = search(values, with_sizes(config, values, 7))
+    assert found.name == "Naive"
+    assert set(found.skipped.values()) == {"no time is left"}
+
+
+def test_series_of_tiny_values_are_told_apart() -> None:
+    found = tried(made(wave(200) * 1e-9))
+    assert len(found.members) >= 1
+    assert "Naive" not in [own.name for own in found.members]
+
+
+@pytest.mark.parametrize("budget", [float("inf"), float("nan"), 0, -1.0, True])
+def test_a_budget_is_a_finite_time(budget: float) -> None:
+    with pytest.raises(ValueError, match="budget must be above 0 seconds"):
+        AutoConfig(train=TrainConfig(data=FRAME), budget=budget)

@@ -12,6 +12,7 @@ from qkan.datasets import load_series, make_forecast_data
 from qkan.forecasting.comparison.comparison import write_comparison
 from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
+from qkan.forecasting.comparison.significance import read_losses, verdict_of, write_losses
 from qkan.forecasting.comparison.tables import baseline_table, main_table, points_table, readable
 
 NAIVE = {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}
@@ -151,3 +152,12 @@ def test_front_is_what_nothing_beats_and_beats_all_the_rest(pairs):
     assert not any(beaten(i, j) for i in front for j in range(len(pairs)))
     for i in set(range(len(pairs))) - set(front.tolist()):
         assert any(beaten(i, j) or (parameters[i], errors[i]) == (parameters[j], errors[j]) for j in front)
+
+
+def test_too_few_origins_are_no_verdict(tmp_path):
+    assert verdict_of([np.array([0.3])], [np.array([9.0])], 6) is None
+    assert verdict_of([np.ones(50)], [np.ones(50)], 1).word == "level"
+    path = tmp_path / "losses" / "one.npy"
+    write_losses(path, np.ones(3))
+    write_losses(path, None)  # of a run that diverged, over those of an earlier comparison
+    assert read_losses(path) is None
