@@ -11,9 +11,11 @@ from tiny_runs import tiny_config
 
 from qkan.datasets import DataNotice
 from qkan.forecasting import Forecaster, RunError, load_run, predict, train
+from qkan.forecasting.evaluation import calibration
 from qkan.forecasting.evaluation.conformal import conformal_rank
 from qkan.forecasting.report import report_run
 from qkan.forecasting.report.run_frame import frames_of
+from qkan.forecasting.runs import conformal
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +132,21 @@ def test_adaptive_intervals_without_enough_errors_are_refused(finished_run):
         predict(finished_run, level=(99.9,), intervals="adaptive")
     with pytest.raises(ValueError, match="unknown intervals 'rolling'; choose one of split, adaptive"):
         predict(finished_run, level=(90,), intervals="rolling")
+
+
+def test_adaptive_intervals_of_a_forecaster_know_only_errors_that_it_was_not_trained_on(monkeypatch):
+    values = np.sin(np.arange(400) / 3) + np.random.default_rng(0).normal(size=400) / 5
+    frame = pd.DataFrame({"unique_id": "a", "ds": np.arange(400), "y": values})
+    taken = []
+
+    def adapt(errors, *arguments, **options):
+        taken.append(errors)
+        return calibration.adapt(errors, *arguments, **options)
+
+    monkeypatch.setattr(conformal, "adapt", adapt)
+    fitted = Forecaster("lstm", hidden_size=1, window=6, horizon=1, epochs=1).fit(frame)
+    fitted.predict(level=80, intervals="adaptive")
+    assert taken[0]["ds"].min() == 360  # the newest tenth chose the epoch; all before was trained on
+    everything = Forecaster("lstm", hidden_size=1, window=6, horizon=1, epochs=1).fit(frame, val_size=0)
+    with pytest.raises(RunError, match="trained on all of its data, so no errors are left; fit it with val_size above"):
+        everything.predict(level=80, intervals="adaptive")
