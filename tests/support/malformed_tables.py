@@ -193,7 +193,7 @@ def frames() -> dict[str, tuple[pd.DataFrame, str]]:
         "true and false": (of([n % 2 == 0 for n in range(30)]), "holds bool"),
         "dates as values": (of(ds), "holds datetime64"),
         "durations": (of(pd.to_timedelta(range(30), unit="h")), "'y'"),
-        "bytes": (of([b"5"] * 30), "'y'"),
+        "bytes": (of([b"\xff5"] * 30), "'y'"),
         "clock times": (of([dt.time(n % 24) for n in range(30)]), "'y'"),
         "categories of words": (of(pd.Categorical(["low", "high"] * 15)), "row 1 .*'low'"),
         "no value at all": (of([None] * 30), "missing"),
@@ -260,7 +260,7 @@ def table_cases() -> list[Case]:
             "no observed|0 points|missing",
             "--missing mask",
         ),
-        ("too short for a window", with_times(*hours(6)), "too short|window", "--calendar hour"),
+        ("too short for a window", with_times(*hours(6)), "too short|window", "--calendar hour --window 12"),
     ]
     cases = [
         data_case(place, name, "x.csv", _writer(content), says, options)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from qkan.datasets import ForecastData
 
-MODELS = {"dlinear": "DLinear", "nhits": "NHITS", "patchtst": "PatchTST"}
-"""Classes of ``neuralforecast.models``, by what asks for them."""
 LEARNING_RATES = (1e-3, 1e-2, 3e-3, 3e-4, 1e-4, 3e-2, 3e-5, 1e-1)
 """What is tried; the first is the package's usual one."""
 MOST_STEPS, BATCH = 500, 1024
@@ -46,7 +44,7 @@ class Neural(Baseline):
         super().__init__(model_name(asked))
         self.data, self.size = data, max(data.window, 2 * data.horizon)
         self.values = data.train.values[:, 0].astype(np.float32)
-        self.model = self._trained(MODELS[asked], lr)
+        self.model = self._trained(model_name(asked), lr)  # called like the classes of neuralforecast.models
         self.parameters = sum(one.numel() for one in self.model.parameters() if one.requires_grad)
         self.settings = {"lr": lr}
         self.choices = {ALL_SERIES: f"learning rate {lr:g}, window {self.size}"}

@@ -111,10 +111,15 @@ def _is(kind: type, value: object) -> bool:
 
 
 def _is_number(value: Any) -> bool:
+    return _is(int, value) or (_is(float, value) and math.isfinite(value))
+
+
+def _is_held(value: Any) -> bool:
     try:
-        return (_is(int, value) or _is(float, value)) and math.isfinite(value)
+        float(value)
     except OverflowError:  # a whole number of hundreds of digits
         return False
+    return True
 
 
 def _has_twins(values: tuple[object, ...]) -> bool:
@@ -136,7 +141,10 @@ TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-em
 CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )
-NUMBER = Kind(lambda value: _is_number(value), "be a finite number that float64 holds")
+NUMBER = AllOf(
+    Kind(lambda value: _is_number(value), "be a finite number"),
+    Kind(lambda value: _is_held(value), "be a number that float64 holds"),
+)
 SHARE = AllOf(NUMBER, Kind(lambda value: 0 <= value < 1, "be at least 0 and below 1"))
 RATE = AllOf(NUMBER, Kind(lambda value: 0 < value <= 10, "be above 0 and at most 10"))
 LEVEL = AllOf(

@@ -120,7 +120,7 @@ def test_mase_is_the_same_number_wherever_it_is_shown(uneven, tmp_path):
         [shown, run.metrics["test"]["Naive"]["mase"]]
     )
     assert "1 of 3 series have none, because their training part repeats itself" in report.path.read_text()
-    record = train_and_score(uneven, load_windows(uneven))
+    record, _ = train_and_score(uneven, load_windows(uneven))
     assert record["test_mase"] == pytest.approx(shown)
 
 
