@@ -297,7 +297,7 @@ class CompareConfig(DataAndTrainingOptions):
     seeds: int = 5
     tuning_seeds: int = 1
     trials: int = 3
-    budget_params: tuple[int, ...] = (100, 200, 400)
+    budget_params: tuple[int, ...] = (160, 250, 400)
     folds: int = 1
     baselines: tuple[str, ...] = ()
     workers: int | None = None
