@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
+from outputs import first
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
@@ -34,10 +34,6 @@ MAKERS: dict[str, Callable[[int, int], nn.Module]] = {
     "qlstm": lambda i, h: QLSTM(i, h, qubits=1),
     "cell": lambda i, h: QKANLSTMCell(i, h),
 }
-
-
-def first(y: Any) -> Tensor:
-    return y if isinstance(y, Tensor) else first(y[0])
 
 
 def made(name: str, inputs: int = 2, hidden: int = 3) -> tuple[nn.Module, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from outputs import first
 from torch import Tensor, nn
 
 from qkan import (
@@ -62,10 +63,6 @@ REFUSED = r"of shape .* has no memory|out of bounds for storage|its data is not 
 def module(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return MAKERS[request.param]()
-
-
-def first(y: Tensor | tuple) -> Tensor:
-    return y if isinstance(y, Tensor) else first(y[0])
 
 
 def inputs() -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from outputs import first
 from torch import Tensor, nn
 
 import qkan
@@ -39,10 +40,6 @@ ODD: dict[str, Callable[[Tensor], Tensor]] = {
 def module(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return MAKERS[request.param]()
-
-
-def first(y: Tensor | tuple) -> Tensor:
-    return y if isinstance(y, Tensor) else first(y[0])
 
 
 def inputs() -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
+from outputs import first
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils.rnn import pack_sequence
@@ -41,10 +42,6 @@ FIXED = "takes sequences of a fixed number of time steps"
 pytestmark = pytest.mark.filterwarnings(
     "ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", f"ignore:.*{FIXED}:UserWarning"
 )
-
-
-def first(y: Any) -> Tensor:
-    return y if isinstance(y, Tensor) else first(y[0])
 
 
 def traced(module: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:

@@ -16,6 +16,8 @@ from qkan.forecasting.baselines.interface import (
     Fitting,
     Forecasts,
     Origins,
+    Tuned,
+    best_of_trials,
     validation_origins,
 )
 from qkan.forecasting.config import model_name
@@ -45,7 +47,7 @@ TRIALS: tuple[dict[str, float], ...] = (
 """What is tried: number of lags, learning rate, leaves, samples in a leaf, share of features, penalty."""
 
 
-class LightGBM(Baseline):
+class LightGBM(Tuned):
     """A fitted ensemble of trees.
 
     Args:
@@ -113,13 +115,5 @@ def fit_lightgbm(data: ForecastData, fitting: Fitting) -> list[Baseline]:
     given = fitting.settings.get("lightgbm")
     if given is not None:
         return [LightGBM(features, dict(given))]
-    tried = [{**trial, "lags": int(trial["lags"]) or min(60, data.window)} for trial in TRIALS[: fitting.trials]]
-    if not len(data.validation):
-        tried = tried[:1]
-    best: LightGBM | None = None
-    for done, settings in enumerate(tried):
-        fitting.told(name, done, len(tried))
-        own = LightGBM(features, settings)
-        best = own if best is None or own.error < best.error else best
-    fitting.told(name, len(tried), len(tried))
-    return [] if best is None else [best]
+    tried = [{**trial, "lags": int(trial["lags"]) or min(60, data.window)} for trial in TRIALS]
+    return best_of_trials(name, tried, lambda settings: LightGBM(features, settings), data, fitting)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Series
     from qkan.datasets.windows import Part
 
+_Settings = TypeVar("_Settings")
 
 ALL_SERIES = "(all series)"
 """Whose a choice is that is made once for all series."""
@@ -112,6 +113,31 @@ class Fitting:
     workers: int = 1
     told: Callable[[str, int, int], None] = _say_nothing
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Tuned(Baseline):
+    """A baseline whose settings are chosen on the validation part.
+
+    Attributes:
+        error: On the validation part; comparable between settings only, 0 without such a part.
+    """
+
+    error: float = 0.0
+
+
+def best_of_trials(
+    name: str, tried: Sequence[_Settings], fit: Callable[[_Settings], Tuned], data: ForecastData, fitting: Fitting
+) -> list[Baseline]:
+    """Fit with as many settings as there are trials, one where nothing can choose, and keep the smallest error."""
+    tried = tried[: fitting.trials if len(data.validation) else 1]
+
+    def trials() -> Iterator[Tuned]:
+        for done, settings in enumerate(tried):
+            fitting.told(name, done, len(tried))
+            yield fit(settings)
+        fitting.told(name, len(tried), len(tried))
+
+    return [min(trials(), key=lambda own: own.error)]
 
 
 def validation_origins(data: ForecastData) -> tuple[Origins, np.ndarray, np.ndarray] | None:

@@ -21,6 +21,8 @@ from qkan.forecasting.baselines.interface import (
     Fitting,
     Forecasts,
     Origins,
+    Tuned,
+    best_of_trials,
     validation_origins,
 )
 from qkan.forecasting.config import model_name
@@ -37,7 +39,7 @@ MOST_STEPS, BATCH = 500, 1024
 """Training steps at most, and windows that are forecast at a time."""
 
 
-class Neural(Baseline):
+class Neural(Tuned):
     """A trained network of neuralforecast; it takes one window length for all, that of the data or two horizons."""
 
     def __init__(self, asked: str, data: ForecastData, lr: float) -> None:
@@ -126,11 +128,4 @@ def fit_neural(asked: str, data: ForecastData, fitting: Fitting) -> list[Baselin
         raise CannotFit("a training part is shorter than the horizon")
     if given is not None:
         return [Neural(asked, data, float(given["lr"]))]
-    tried = LEARNING_RATES[: fitting.trials if len(data.validation) else 1]
-    best: Neural | None = None
-    for done, lr in enumerate(tried):
-        fitting.told(name, done, len(tried))
-        own = Neural(asked, data, lr)
-        best = own if best is None or own.error < best.error else best
-    fitting.told(name, len(tried), len(tried))
-    return [] if best is None else [best]
+    return best_of_trials(name, LEARNING_RATES, lambda lr: Neural(asked, data, lr), data, fitting)

@@ -17,6 +17,8 @@ from qkan.forecasting.baselines.interface import (
     Fitting,
     Forecasts,
     Origins,
+    Tuned,
+    best_of_trials,
     validation_origins,
 )
 from qkan.forecasting.config import model_name
@@ -33,7 +35,7 @@ LAGS = (60, 24, 120, 12, 200, 6, 30)
 MOST_LAGS = 60
 
 
-class Ridge(Baseline):
+class Ridge(Tuned):
     """Ridge regressions of one data set.
 
     Args:
@@ -103,13 +105,5 @@ def fit_ridge(data: ForecastData, fitting: Fitting) -> list[Baseline]:
     given = fitting.settings.get("ridge")
     if given is not None:
         return [Ridge(features, int(given["lags"]), list(given["penalties"]))]
-    tried = tuple(dict.fromkeys((min(MOST_LAGS, data.window), *LAGS)))[: fitting.trials]
-    if not len(data.validation):
-        tried = tried[:1]
-    best: Ridge | None = None
-    for done, lags in enumerate(tried):
-        fitting.told(name, done, len(tried))
-        own = Ridge(features, lags)
-        best = own if best is None or own.error < best.error else best
-    fitting.told(name, len(tried), len(tried))
-    return [] if best is None else [best]
+    tried = tuple(dict.fromkeys((min(MOST_LAGS, data.window), *LAGS)))
+    return best_of_trials(name, tried, lambda lags: Ridge(features, lags), data, fitting)

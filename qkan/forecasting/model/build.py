@@ -130,40 +130,41 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
 
 
 def _around_cell(config: TrainConfig) -> Surroundings:
-    return Surroundings(
-        config.window,
-        config.futr_exog_channels,
-        level=config.level,
-        gate=config.gate and config.level != "none",
-        dropout=config.dropout,
+    return _around(
+        config,
         skip=config.skip,
-        category_sizes=config.category_sizes,
-        seasons=config.seasons,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
         seasonal_lags=config.seasonal_lags,
         series=int(config.per_series),
         decoder=config.decoder,
         order="steps" if config.segment is None else config.order,
-        stride=config.segment or 1,
     )
 
 
 def _around_nothing(config: TrainConfig) -> Surroundings:
     """What a linear forecaster is made of: a whole map of the window, or of the periods in it."""
+    return _around(
+        config,
+        skip=min(config.window, config.trained_horizon),
+        season_encoding="none",
+        order="periods" if config.cell == "sparse" else "steps",
+        cycle=config.cell == "cycle",
+    )
+
+
+def _around(config: TrainConfig, **own: Any) -> Surroundings:
+    """The parts that every forecaster has, and its own."""
     return Surroundings(
         config.window,
         config.futr_exog_channels,
         level=config.level,
         gate=config.gate and config.level != "none",
         dropout=config.dropout,
-        skip=min(config.window, config.trained_horizon),
-        seasons=config.seasons,
-        season_encoding="none",
         category_sizes=config.category_sizes,
-        order="periods" if config.cell == "sparse" else "steps",
+        seasons=config.seasons,
         stride=config.segment or 1,
-        cycle=config.cell == "cycle",
+        **own,
     )
 
 
