@@ -109,10 +109,12 @@ def _fold_words(folds: Sequence[ForecastData]) -> str:
 def print_comparison(comparison: Comparison) -> None:
     """Print each cell at its best size beside the forecasts that need no training, and where the rest is."""
     from qkan.cli.tables import print_rows
-    from qkan.forecasting.comparison.tables import readable
+    from qkan.forecasting.comparison.tables import TITLES, readable
 
-    table = readable(comparison.table)
-    shown = [name for name in _SHOWN if name in table]
+    metric = comparison.config.judged_by
+    table = readable(comparison.table, metric)
+    own = TITLES[metric]
+    shown = [name for name in dict.fromkeys((*_SHOWN[:2], own, *_SHOWN[2:], f"{own} vs LSTM")) if name in table]
     click.echo()
     over = "median (minimum to maximum) over the seeds"
     if comparison.config.folds > 1:
