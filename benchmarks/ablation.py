@@ -96,7 +96,13 @@ def main(data: str, cells: str, parts: str, seeds: int, changes: tuple[str, ...]
         for name, config in rows_of(data, cell, given, parts.split(",")).items():
             row = median_score(config, seeds)
             test = f"{row['test']:.4g} ({row['low']:.4g} to {row['high']:.4g})"
-            shown = (f"{row['parameters']:,.0f}", f"{row['validation']:.4g}", test, row["gate"], f"{row['seconds']:.0f}")
+            shown = (
+                f"{row['parameters']:,.0f}",
+                f"{row['validation']:.4g}",
+                test,
+                row["gate"],
+                f"{row['seconds']:.0f}",
+            )
             print(f"| {model_name(cell)} | {name} |", " | ".join(shown), "|", flush=True)
 
 

@@ -12,7 +12,9 @@ def test_a_part_of_the_season_has_no_row_where_there_is_no_season():
 
 
 def test_errors_are_in_the_unit_of_the_data_and_medians_over_seeds():
-    config = rows_of("damped-shm", "lstm", {"window": 4, "season": "none", "epochs": 1, "hidden_size": 1, "lr": 1e-9}, ["no gate"])
+    config = rows_of(
+        "damped-shm", "lstm", {"window": 4, "season": "none", "epochs": 1, "hidden_size": 1, "lr": 1e-9}, ["no gate"]
+    )
     found = median_score(config["no gate"], 2)
     assert found["gate"] == "-" or found["gate"] == "open"
     assert found["low"] <= found["test"] <= found["high"]
