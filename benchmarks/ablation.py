@@ -50,7 +50,8 @@ def score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     begun = time.perf_counter()
     fitted = fit_forecaster(config, data)
     seconds = time.perf_counter() - begun
-    row = {"parameters": fitted.metrics()["parameters"], "gate": fitted.metrics().get("gate", "-"), "seconds": seconds}
+    metrics = fitted.metrics()
+    row = {"parameters": metrics["parameters"], "gate": metrics.get("gate", "none"), "seconds": seconds}
     for part in ("validation", "test"):
         errors = np.abs(forecast_windows(fitted.model, data, part) - data.target_values(part))
         row[part] = float(errors[data.target_observed(part)].mean())
@@ -96,14 +97,9 @@ def main(data: str, cells: str, parts: str, seeds: int, changes: tuple[str, ...]
         for name, config in rows_of(data, cell, given, parts.split(",")).items():
             row = median_score(config, seeds)
             test = f"{row['test']:.4g} ({row['low']:.4g} to {row['high']:.4g})"
-            shown = (
-                f"{row['parameters']:,.0f}",
-                f"{row['validation']:.4g}",
-                test,
-                row["gate"],
-                f"{row['seconds']:.0f}",
-            )
-            print(f"| {model_name(cell)} | {name} |", " | ".join(shown), "|", flush=True)
+            size, validation = f"{row['parameters']:,.0f}", f"{row['validation']:.4g}"
+            shown = (model_name(cell), name, size, validation, test, row["gate"], f"{row['seconds']:.0f}")
+            print("|", " | ".join(shown), "|", flush=True)
 
 
 if __name__ == "__main__":

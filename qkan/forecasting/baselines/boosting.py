@@ -1,7 +1,7 @@
 """Boosted trees of LightGBM on the features of the ridge regression, one model for all series and steps ahead.
 
-Those are less the last value, which is a feature of its own here, so that trees know the level. The step to forecast is a
-feature, too, so a horizon of a hundred steps needs no hundred models.
+Those are less the last value, which is a feature of its own here, so that trees know the level. The step to forecast is
+a feature, too, so a horizon of a hundred steps needs no hundred models.
 """
 
 from __future__ import annotations
