@@ -29,7 +29,7 @@ from qkan.forecasting.config.kinds import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-FROM_THE_DATA = {"window": "", "horizon": "", "epochs": "  [default: 30; fewer from 16,000 windows on, at least 3]"}
+FROM_THE_DATA = {"window": "", "horizon": "", "epochs": "  [default: 30; fewer from 20,000 windows on, at least 3]"}
 """Options whose default is found in the data, with what the help says of it beside :data:`OPTIONS`."""
 
 

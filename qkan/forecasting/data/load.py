@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
-_WINDOWS_TRAINED, _FEWEST_EPOCHS = 500_000, 3  # all epochs together, unless so many epochs are asked for
+_WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
 
 
 def load_series_of(
