@@ -334,7 +334,7 @@ OPTIONS: dict[str, Option] = {
     "metric": Option(
         "The error that forecasts are judged by: it chooses the loss (mae and mase the absolute one, mse and rmse the "
         "squared one) and with mase the scaler, so it chooses the epoch and what a comparison tunes by; tables show it "
-        "first.  [default: mase with protocol m4, else what --loss says; tables show mae first]",
+        "first.  [default: none: the loss decides, and tables show mae first]",
         Choice(tuple(METRIC_LOSSES)),
         True,
     ),
