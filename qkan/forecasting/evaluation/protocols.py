@@ -56,7 +56,6 @@ def _standardised(data: ForecastData, forecasts: np.ndarray) -> dict[str, float 
 
 
 def _m4(data: ForecastData, forecasts: np.ndarray) -> dict[str, float | None]:
-
     season, ends = data.series.mase_season or 1, data.boundaries[:, 1]
     units = np.array([seasonal_change(data.series.values_of(place)[:end], season) for place, end in enumerate(ends)])
     losses = point_losses(data.target_values("test"), forecasts, units[data.test.series][:, None])
