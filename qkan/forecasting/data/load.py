@@ -136,7 +136,22 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
         window, horizon = _sizes_of_protocol(series, window)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
+    if given.get("window") is None:
+        window = _of_whole_segments(window, config, series, split)
     return replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
+
+
+def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Series, split: Split) -> int:
+    """A window that nobody asked for, of as many whole segments or periods as it holds, but one at least."""
+    from qkan.datasets import seasons_of
+
+    length = config.segment
+    cells = (getattr(config, "cell", ""), *getattr(config, "cells", ()))
+    by_season = config.order in ("segments", "periods") or "sparse" in cells
+    if length is None and by_season:
+        seasons = seasons_of(series, split, config.season)
+        length = seasons[0] if seasons else None
+    return window if length is None else max(1, window // length) * length
 
 
 def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
