@@ -170,7 +170,8 @@ def resolve_series(
     given = [f"{name}={value!r}" for name, value in asked if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(
-            f"{given[0]} was given, but {text!r} is a built-in series; how a table is read can be chosen of files only"
+            f"{given[0]} was given, but {text!r} is a built-in series; columns, steps and the form of a table can "
+            "be chosen in files only"
         )
     if names_milan(text):
         return read_import(find_milan(text), series, missing=missing)
