@@ -127,8 +127,8 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
         return [_network(asked, parts, config, stage)]
     data = parts.judged if asked == "ridge" else parts.fixed
     reasons: dict[str, str] = {}
-    told = {"told": lambda name, done, total: stage.at(done / total), "left_out": reasons.__setitem__}
-    found = fit_baselines(data, [asked], Fitting(**told))
+    fitting = Fitting(told=lambda name, done, total: stage.at(done / total), left_out=reasons.__setitem__)
+    found = fit_baselines(data, [asked], fitting)
     if not found:
         raise CannotFit(reasons[asked])
     if asked == "ridge":  # chosen by the validation part, then fitted on it, too
