@@ -1,9 +1,11 @@
 """Initial values of circuit parameters.
 
-Two schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so that a
+Three schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so that a
 fresh layer of one repetition behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor saturate; it
-needs an ansatz that has such a point. ``"normal"`` draws all angles from a normal distribution. ``"auto"`` takes the
-first for one repetition, where it exists, and the second otherwise. Why: docs/decisions.md.
+needs an ansatz that has such a point. ``"normal"`` draws all angles from a narrow normal distribution, ``"wide"`` from
+one that nearly covers the circle, so that all frequencies have amplitudes from the start. ``"auto"`` takes the first for
+one repetition, where it exists, else the third where frequencies differ (``preact_init``), and the second otherwise.
+Why: docs/initialisation.md.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 
-INITS = ("auto", "near_linear", "normal")
+INITS = ("auto", "near_linear", "normal", "wide")
 #: Standard deviation of the angles under ``"normal"``, radians.
 NORMAL_STD = 0.3
+#: The same under ``"wide"``.
+WIDE_STD = 1.0
 #: Standard deviation of the angles around the near-linear point, radians: enough to break symmetries.
 NEAR_LINEAR_STD = 0.05
 
@@ -48,6 +52,8 @@ def circuit_angles_(
     scheme: str,
     slopes: tuple[float, float],
     generator: torch.Generator | None,
+    *,
+    wide: bool = False,
 ) -> None:
     """Fill ``theta`` (..., rows, angles), radians.
 
@@ -57,6 +63,7 @@ def circuit_angles_(
         scheme: one of :data:`INITS`.
         slopes: near-linear edges draw the angle ``a`` of their slope between these two.
         generator: source of randomness, or None for torch's own.
+        wide: whether ``"auto"`` takes ``"wide"`` where it takes no near-linear start.
 
     Raises:
         ValueError: unknown scheme, or ``"near_linear"`` for an ansatz without such a point.
@@ -65,8 +72,10 @@ def circuit_angles_(
         raise ValueError(f"unknown init {scheme!r}; use one of {', '.join(INITS)}")
     if scheme == "near_linear" and ansatz.near_linear is None:
         raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
-    if scheme == "normal" or ansatz.near_linear is None or (scheme == "auto" and reps > 1):
-        normal_(theta, NORMAL_STD, generator)
+    if scheme == "auto" and (reps > 1 or ansatz.near_linear is None):
+        scheme = "wide" if wide else "normal"
+    if scheme in ("normal", "wide"):
+        normal_(theta, WIDE_STD if scheme == "wide" else NORMAL_STD, generator)
         return
     normal_(theta, NEAR_LINEAR_STD, generator)
     low, high = slopes
