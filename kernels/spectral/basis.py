@@ -5,6 +5,8 @@ of its derivative, which is a sum of the same features:
 
 * ``fourier``, size R: cos x .. cos R x, sin x .. sin R x; size 0: nothing but a base activation, if there is one.
 * ``chebyshev``, size K, radius A: T_1(x / A) .. T_(K-1)(x / A).
+* those of :mod:`qkan.kernels.spectral.function_bases`, which no fused kernel makes; their derivatives are functions of
+  their own.
 
 The constant term is left to the caller: summed over inputs it is a bias. One more term can hold the base activation of
 a layer, so that its branch is part of the same matrix product.
@@ -15,13 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from qkan.kernels.common.constant_cache import constants, counted
+from qkan.kernels.spectral.function_bases import FUNCTIONS
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -52,26 +54,37 @@ class Basis:
     """Basis functions; see the head of this module.
 
     Attributes:
-        kind, size: which functions, and R or K.
-        radius: A, half the width of the domain [-A, A] of Chebyshev polynomials.
+        kind, size: which functions, and R or K, or what their row of ``FUNCTIONS`` says.
+        radius: A, half the width of the domain [-A, A] of Chebyshev polynomials, or what that row says.
         base: a name of :data:`BASES` for one more term, or None.
     """
 
-    kind: Literal["fourier", "chebyshev"]
+    kind: str
     size: int
     radius: float = 1.0
     base: str | None = None
 
     @property
+    def fused(self) -> bool:
+        """Whether kernels make these functions."""
+        return self.kind not in FUNCTIONS
+
+    @property
     def terms(self) -> int:
         """Features: basis functions without the constant, and the base activation if there is one."""
-        count = 2 * self.size if self.kind == "fourier" else self.size - 1
+        if not self.fused:
+            count = FUNCTIONS[self.kind].terms(self.size)
+        else:
+            count = 2 * self.size if self.kind == "fourier" else self.size - 1
         return count + (self.base is not None)
 
     def functions(self, x: Tensor, *, into: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Every feature of ``x``, each in the shape of ``x``, written to the tensors of ``into`` if they are given."""
         slots: Sequence[Tensor | None] = [None] * self.terms if into is None else into
-        if self.kind == "fourier":
+        if not self.fused:
+            values = FUNCTIONS[self.kind].values(x, self.size, self.radius).unbind()
+            functions = [v if slot is None else slot.copy_(v) for v, slot in zip(values, slots, strict=False)]
+        elif self.kind == "fourier":
             functions = _fourier_functions(x, self.size, slots)
         else:
             functions = _chebyshev_functions(x, self.radius, self.size, slots)
@@ -85,8 +98,10 @@ class Basis:
 
         The derivative of a base activation takes the place of the last of them, in memory of its own.
         """
-        count = self.terms - (self.base is not None) - (self.kind == "chebyshev")
-        return [*functions[:count], *([] if self.base is None else [BASES[self.base][1](x)])]
+        own = functions[: self.terms - (self.base is not None) - (self.kind == "chebyshev")]
+        if not self.fused:
+            own = FUNCTIONS[self.kind].slopes(x, self.size, self.radius).unbind()
+        return [*own, *([] if self.base is None else [BASES[self.base][1](x)])]
 
     def differentiate(self, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weights of the derivative of a sum of features.
@@ -97,6 +112,8 @@ class Basis:
         Returns:
             weights of the functions of :meth:`slope_functions`, and the weight of the constant function, None for zero.
         """
+        if not self.fused:
+            return weights, None
         own = weights[:-1] if self.base is not None else weights
         constant = None
         if self.kind == "fourier":

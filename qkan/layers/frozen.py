@@ -2,7 +2,8 @@
 
 Four forms, of which a layer takes the first that it can:
 
-* *Fourier*, at whole pre-activation weights that are not trained: cos k x, sin k x and one matrix product; exact for every x.
+* *Fourier*, at whole pre-activation weights that are not trained: cos k x, sin k x and one matrix product; exact for
+  every x.
 * *Sums*, at pre-activations per input: cos and sin of their sums and one matrix product; exact for every x.
 * *Chebyshev*, at trained pre-activations: T_k(x / A) and one matrix product, within a few roundings of the circuit for
   |x| <= A, the domain. Beyond it the result is NaN: polynomials would go astray there, and a clamped input would give

@@ -22,13 +22,14 @@ from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.init import uniform_
+from qkan.layers.kan_layer import KANLayer
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.inner_hooks import is_linear
 
 Cell = Literal["lstm", "gru"]
 #: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for trained
-#: pre-activation weights whose |w_l| sum up to so much more per repetition than at the start. Beyond, the output is NaN.
+#: pre-activation weights whose |w_l| sum up to so much more per repetition than at the start. Beyond, outputs are NaN.
 UNREAD_GROWTH = 2.0
 Bound = Callable[[], float]
 
@@ -310,7 +311,7 @@ class HybridGates(Gates):
         compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
         weight = self.decoder.weight.to(compute)
         bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)
-        if isinstance(self.latent, QKAN):
+        if isinstance(self.latent, QKAN | KANLayer):
             latent = self.latent.operands(self._latent_bound(steps, bound))
             return latent if isinstance(latent, str) else latent.then(weight, bias)
         base = {nn.Identity: "identity", nn.Tanh: "tanh"}.get(type(self.latent))
