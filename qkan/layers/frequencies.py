@@ -108,6 +108,11 @@ class HasFrequencies(nn.Module):
         if self.preact_weight is not None:
             self._write(torch.tensor(start_weights(self.preact_init, self.reps), dtype=torch.float64))
 
+    @property
+    def awaits_data(self) -> bool:
+        """Whether its frequencies are to be found in data that it has not seen yet."""
+        return self.preact_init == "auto" and self._sum_of_data is None
+
     def set_frequencies(self, weight: Tensor) -> None:
         """Write frequencies that were found in data.
 

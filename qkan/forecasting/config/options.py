@@ -251,8 +251,8 @@ OPTIONS: dict[str, Option] = {
     "series": Option("Series to keep of many, by their names, separated by commas.", NAMES, flags=("--square",)),
     "cell": Option(
         "Recurrent cell. lowrank is hqkan without its circuits; gr-kan has rational functions in their place, fourier, "
-        "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP. qlstm is the published "
-        "quantum LSTM; linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP; qlstm is the "
+        "published quantum LSTM. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
         Choice(tuple(CELL_OPTIONS)),
     ),
     "cells": Option("Cells to compare, separated by commas.", _CELLS),

@@ -29,7 +29,7 @@ def start_frequencies(model: RecurrentForecaster, train: WindowTensors) -> None:
     Raises:
         ValueError: targets that are constant, or fewer windows than the frequencies need.
     """
-    layers = [m for m in model.modules() if isinstance(m, HasFrequencies) and m.preact_init == "auto"]
+    layers = [m for m in model.modules() if isinstance(m, HasFrequencies) and m.awaits_data]
     if model.cell is None or not layers:
         return
     read: list[Tensor] = []

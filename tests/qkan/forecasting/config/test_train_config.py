@@ -130,7 +130,7 @@ def test_comparison_gives_circuit_options_only_to_cells_that_have_them():
 
 
 def test_some_cells_are_compared_only_when_asked_for():
-    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm", "gr-kan"}
+    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm", "gr-kan", *CONTROL_CELLS}
 
 
 def test_comparison_configuration_survives_json():
