@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from qkan.kernels.backend_choice import Radius
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
-from qkan.kernels.spectral.basis import BASES, Basis
-from qkan.kernels.spectral.function_bases import SPLINE_ORDER
+from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.init import check_base_init, fill_base_, normal_, uniform_
