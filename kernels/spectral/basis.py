@@ -54,7 +54,7 @@ SPLINE_ORDER = 3
 
 
 class Functions(NamedTuple):
-    """A basis in plain operations: its number of terms from its size; functions and derivatives of (x, size, radius)."""
+    """A basis in plain operations: terms by its size; functions and derivatives of (x, size, radius)."""
 
     terms: Callable[[int], int]
     values: Callable[[Tensor, int, float], Tensor]

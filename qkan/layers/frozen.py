@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ from qkan.kernels.spectral.operands import Operands
 from qkan.kernels.spectral.sum_frequencies import SumExpansion
 from qkan.layers.options import BaseActivation, base_function, check_input
 
-Expanded = spectral.Expansion | SumExpansion
+Expanded: TypeAlias = spectral.Expansion | SumExpansion
 
 
 class Features(nn.Module):

@@ -133,7 +133,7 @@ class KANLayer(nn.Module):
             slopes = torch.empty_like(self.coefficients[0])
             uniform_(slopes, bound, generator)
             with torch.no_grad():
-                self.coefficients += self._line().to(slopes).view(-1, 1, 1) * slopes
+                self.coefficients.add_(self._line().to(slopes).view(-1, 1, 1) * slopes)
         if self.bias is not None:
             with torch.no_grad():
                 self.bias.zero_()

@@ -163,8 +163,9 @@ class QKANGates(Gates):
                 )
         kind, points, basis = "fourier", 2 * reps + 1, None
         whole = None
-        if p.weight_x is not None and None not in (harmonics := (first.harmonics, second.harmonics)):
-            whole = fourier_plan(max(harmonics))  # type: ignore[type-var]
+        if p.weight_x is not None:
+            of_x, of_h = first.harmonics, second.harmonics
+            whole = None if of_x is None or of_h is None else fourier_plan(max(of_x, of_h))
         if whole is not None:
             points = whole.points
         elif p.weight_x is not None and p.weight_h is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan.forecasting.data.batches import WindowTensors
-from qkan.forecasting.model.forecaster import RecurrentForecaster
+from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.layers.frequencies import HasFrequencies
 from qkan.layers.periodogram import MOST_SAMPLES, wanted_frequencies
 
