@@ -55,6 +55,7 @@ class DARUAN(HasFrequencies):
         self.reps = reps
         self.readout = check_readout(readout)
         self.init = init
+        self.preact_trainable = preact_trainable
         self.preact_init = check_preact_init(preact_init, reps, self.ansatz)
         self.backend = check_backend(backend, self.ansatz, readout, sums=False)
         check_dtype(dtype)

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common.host_sync import tracing
@@ -96,6 +97,7 @@ class HasFrequencies(nn.Module):
 
     reps: int
     preact_init: str | tuple[float, ...]
+    preact_trainable: bool | Literal["input"]
     preact_weight: nn.Parameter | None
     #: Of :attr:`harmonics`: what was read, and of which version of which tensor.
     _whole: tuple[int | None, Any] = (None, None)
@@ -136,7 +138,8 @@ class HasFrequencies(nn.Module):
         own = self.preact_weight
         if own is None:
             return self.reps
-        if own.requires_grad:
+        # Whole or not, an expansion at whole w has no derivative in w.
+        if self.preact_trainable or own.requires_grad or forward_ad._current_level >= 0:
             return None
         if not (torch.compiler.is_compiling() or tracing()):  # these read no values, and take what was read last
             # On a CPU it is read every time, since not all that writes to a tensor counts its versions.
