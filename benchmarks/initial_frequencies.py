@@ -37,7 +37,7 @@ def r2(wave: str, preact_init: str, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     network = QKAN([1, 1], reps=3, preact_init=preact_init, postact_bias_trainable=True, generator=generator)
     network.fit(x, y, optimizer="adam", steps=400, lr=5e-2, entropy=0.0)
-    return 1 - float((network(x) - y).square().mean() / y.var(correction=0))
+    return 1 - float((network(x).detach() - y).square().mean() / y.var(correction=0))
 
 
 def waves(seeds: int) -> None:

@@ -361,7 +361,8 @@ def weighted_sum(
     kind = Sum(basis, diagonal, matmul_dtype, fused and not diagonal)
     if basis.fused and not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
-    small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
-    if small or torch.compiler.is_compiling() or plain_needed():
+    # Sizes are looked at last: an exported program has to hold for all.
+    plain = torch.compiler.is_compiling() or plain_needed()
+    if plain or (x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused):
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)
