@@ -125,5 +125,7 @@ def print_comparison(comparison: Comparison) -> None:
         click.echo(
             f"left out: {CELL_NAMES[skip.cell]} at {skip.budget} parameters, as its smallest model has {skip.smallest}"
         )
+    for sentence in comparison.left_out:
+        click.echo(f"left out: {sentence}")
     click.echo(f"plot: {comparison.path / 'comparison.png'}")
     click.echo(f"all sizes: {comparison.path / 'comparison.md'}, points.csv; all runs: runs.csv")

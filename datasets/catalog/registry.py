@@ -166,10 +166,12 @@ def resolve_series(
             return read_import(Path(name_or_path), series, missing=missing)
         steps = (frequency, expected)
         return keep_series(file_series(Path(name_or_path), chosen, missing, steps=steps, form=form), series)
-    given = [f"{name}={value!r}" for name, value in (*columns.items(), ("freq", frequency)) if value]
+    asked = (*columns.items(), ("freq", frequency), *vars(form).items())
+    given = [f"{name}={value!r}" for name, value in asked if value]
     if given and (text in SPECS or names_milan(text)):
         raise DataError(
-            f"{given[0]} was given, but {text!r} is a built-in series; columns and steps can be chosen in files only"
+            f"{given[0]} was given, but {text!r} is a built-in series; columns, steps and the form of a table can "
+            "be chosen in files only"
         )
     if names_milan(text):
         return read_import(find_milan(text), series, missing=missing)

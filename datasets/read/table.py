@@ -356,8 +356,9 @@ def _target(frame: pd.DataFrame, label: str, given: str | None, *, taken: tuple[
         return numeric[0]
     if numeric:
         raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with target_col")
+    none = f"numeric column among {_listed(others)}" if others else f"column beside {_listed(frame.columns)}"
     raise DataError(
-        f"{label!r} has no numeric column among {_listed(others)}; name the one to forecast with target_col, and "
+        f"{label!r} has no {none}; name the one to forecast with target_col, and "
         "check what stands between columns (sep=...) and the decimal mark (decimal=...)"
     )
 

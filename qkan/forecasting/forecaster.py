@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
+from qkan.forecasting.config.idle import SEASONAL_OPTIONS
 from qkan.forecasting.config.kinds import Whole, plain
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame, sized
@@ -305,9 +306,8 @@ class Forecaster:
         if self._run is None or expected is None:
             return series_of_frame(self.config, df, self.freq, expected=expected)
         trained = self._run.config  # the training says which of these columns hold names
-        config = replace(
-            self.config, season=trained.season, static_cols=trained.static_cols, category_cols=trained.category_cols
-        )
+        own = {name: getattr(trained, name) for name in ("season", *SEASONAL_OPTIONS, "static_cols", "category_cols")}
+        config = replace(self.config, **own)
         return series_of_frame(config, df, expected=expected)
 
     def _read_past(self, df: pd.DataFrame, frequency: str | None, until: dict[str, Any]) -> Series:
@@ -322,6 +322,11 @@ class Forecaster:
         from qkan.datasets import LastSteps
 
         val_size = _checked("val_size", val_size, _VAL_SIZE)
+        if val_size == 0 and self.config.patience is not None:
+            raise ValueError(
+                f"patience={self.config.patience} has no effect: val_size=0 leaves no validation part to stop by; "
+                "leave one of them out"
+            )
         self.config = self._sized(series, val_size)
         split = LastSteps(val_size, at_least=self.config.trained_horizon)
         data = cut_windows(series, self.config, split=split)

@@ -29,6 +29,14 @@ __all__ = ["HQKANLSTM", "QKANGRU", "QKANLSTM"]
 #: Sizes that neuralforecast hands on unchecked, or refuses with a sentence that does not name them.
 SIZES = ("h", "h_train", "encoder_n_layers", "encoder_hidden_size", "decoder_layers", "decoder_hidden_size")
 
+#: Parts around a cell, which our own forecaster has and the models of neuralforecast have not.
+_AROUND = frozenset(
+    {
+        *("level", "skip", "season", "season_encoding", "season_terms", "seasonal_lags", "per_series"),
+        *("decoder", "order", "segment", "gate"),
+    }
+)
+
 
 class _Model:
     """What the models share; the class of neuralforecast comes behind this one.
@@ -173,6 +181,11 @@ def _check_names(model: type, arguments: dict[str, Any]) -> None:
     initialisers = [kind.__init__ for kind in model.__mro__ if "__init__" in vars(kind)]  # type: ignore[misc]
     known = {p.name for init in [*initialisers, pytorch_lightning.Trainer.__init__] for p in _parameters(init)}
     for name in arguments:
+        if name in _AROUND:
+            raise TypeError(
+                f"{name!r} is a part of qkan.forecasting.Forecaster around its cell, and {model.__name__} is "
+                "neuralforecast's own model with another encoder; leave it out, or use that forecaster"
+            )
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -373,6 +373,8 @@ def test_a_search_over_our_options_runs_on_optuna() -> None:
             "nor Lightning's Trainer has an argument 'preact_trainabel'; did you mean preact_trainable?",
         ),
         (QKANGRU, {"latent": "qkan"}, TypeError, "neither QKANGRU nor Lightning's Trainer has an argument 'latent'"),
+        (QKANLSTM, {"segment": 4}, TypeError, "'segment' is a part of qkan.forecasting.Forecaster around its cell"),
+        (QKANGRU, {"order": "periods"}, TypeError, "QKANGRU is neuralforecast's own model with another encoder; leave"),
         (QKANLSTM, {"h": 0}, ValueError, "h 0 is outside [1, 1048576]"),
         (QKANLSTM, {"encoder_hidden_size": 2.0}, TypeError, "encoder_hidden_size must be an int, got float"),
         (QKANLSTM, {"reps": 0}, ValueError, "reps 0 is outside [1, 1024]"),

@@ -13,7 +13,7 @@ import numpy as np
 from qkan.forecasting.automatic.budget import Budget, OutOfTime, Stage
 from qkan.forecasting.automatic.options import NETWORKS, RULES, AutoConfig
 from qkan.forecasting.automatic.parts import Parts
-from qkan.forecasting.baselines import Baseline, Fitting, Origins, fit_baselines
+from qkan.forecasting.baselines import Baseline, CannotFit, Fitting, Origins, fit_baselines
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.load import as_cut
 from qkan.forecasting.io.files import RunError
@@ -115,10 +115,8 @@ class FittedNetwork(Candidate):
 def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) -> list[Candidate]:
     """Fit a candidate before the origins; some words ask for one a season.
 
-    Returns:
-        What was fitted; empty where the data do not allow it.
-
     Raises:
+        CannotFit: the data do not allow it.
         OutOfTime: it would not fit into the time left.
         RunError: the training diverged.
     """
@@ -128,9 +126,12 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
     if asked in NETWORKS:
         return [_network(asked, parts, config, stage)]
     data = parts.judged if asked == "ridge" else parts.fixed
-    fitting = Fitting(told=lambda name, done, total: stage.at(done / total))
+    reasons: dict[str, str] = {}
+    fitting = Fitting(told=lambda name, done, total: stage.at(done / total), left_out=reasons.__setitem__)
     found = fit_baselines(data, [asked], fitting)
-    if asked == "ridge" and found:  # chosen by the validation part, then fitted on it, too
+    if not found:
+        raise CannotFit(reasons[asked])
+    if asked == "ridge":  # chosen by the validation part, then fitted on it, too
         found = fit_baselines(parts.fixed, [asked], Fitting(settings={asked: found[0].settings})) or found
     return [FittedBaseline(asked, own, parts, stage) for own in found]
 

@@ -20,6 +20,8 @@ CANDIDATES = (*RULES, "seasonal-mean", "ridge", *STATISTICAL, *NETWORKS)
 DEFAULT_CANDIDATES = tuple(name for name in CANDIDATES if name != "seasonal-mean")
 """What is tried unless others are asked for; a mean season does not follow a level that moves after the origins."""
 
+_OF_NETWORKS = ("past_cols", "epochs", "seed", "device")
+"""Options that only networks have a use for."""
 DEFAULT_BUDGET = 120.0
 _UNITS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)")
@@ -69,6 +71,12 @@ class AutoConfig:
             if name not in CANDIDATES:
                 raise ValueError(f"unknown candidate {name!r}; choose from {', '.join(CANDIDATES)}")
         object.__setattr__(self, "candidates", tuple(dict.fromkeys(self.candidates)))
+        for name in () if set(NETWORKS) & set(self.candidates) else _OF_NETWORKS:
+            if getattr(self.train, name) != getattr(TrainConfig, name):
+                raise ValueError(
+                    f"{name}={getattr(self.train, name)!r} has no effect: of the candidates "
+                    f"{', '.join(self.candidates)} none reads it; leave it out, or add one of {', '.join(NETWORKS)}"
+                )
 
     @property
     def tried(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from qkan.forecasting.baselines import Origins
 from qkan.forecasting.config.reading import MANY_PERIODS
-from qkan.forecasting.data.load import cut_windows
+from qkan.forecasting.data.load import cut_windows, with_found_seasons
 from qkan.forecasting.evaluation.metrics import mase_scale
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def make_parts(series: Series, config: TrainConfig) -> Parts | None:
 
 def _with_window(config: TrainConfig, data: ForecastData) -> TrainConfig:
     """Return the options with the seasons of the data; where the horizon holds one, the window has many if they fit."""
-    config = replace(config, season=data.seasons or "none")
+    config = with_found_seasons(config, data.seasons)
     if not data.seasons or config.horizon < data.seasons[0] or data.window < 2:
         return config
     season, known = data.seasons[0], int(np.median(data.boundaries[:, 0]))

@@ -13,6 +13,7 @@ from qkan.forecasting.automatic.candidates import Candidate, fit_candidate
 from qkan.forecasting.automatic.choice import Choice, Contest, blocks_of, choose
 from qkan.forecasting.automatic.options import NETWORKS, AutoConfig, shown_name
 from qkan.forecasting.automatic.parts import Parts, make_parts
+from qkan.forecasting.baselines import CannotFit
 from qkan.forecasting.config import model_name
 from qkan.forecasting.data.load import sized
 from qkan.forecasting.io.files import RunError
@@ -176,8 +177,7 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
         else:
             try:
                 own = fit_candidate(asked, parts, found.config, budget)
-                reason = "" if own else "the data do not allow it"
-            except (OutOfTime, RunError) as error:
+            except (CannotFit, OutOfTime, RunError) as error:
                 reason = str(error)
         for one in own:
             reason = _CLOSED if one.closed else _fill(one, parts, found.candidates)

@@ -9,6 +9,7 @@ from qkan._util.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from qkan.forecasting.baselines.interface import Baseline as Baseline
+    from qkan.forecasting.baselines.interface import CannotFit as CannotFit
     from qkan.forecasting.baselines.interface import Fitting as Fitting
     from qkan.forecasting.baselines.interface import Forecasts as Forecasts
     from qkan.forecasting.baselines.interface import NotInstalled as NotInstalled
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "interface": ("Baseline", "Fitting", "Forecasts", "NotInstalled", "Origins"),
+        "interface": ("Baseline", "CannotFit", "Fitting", "Forecasts", "NotInstalled", "Origins"),
         "registry": ("PLAIN", "check_baselines", "fit_baselines"),
         "rolling": (
             "BASELINES",

@@ -93,7 +93,7 @@ class Baseline(ABC):
         """Forecast the ``horizon`` values of the data from every origin."""
 
 
-def _say_nothing(name: str, done: int, total: int) -> None:
+def _say_nothing(*told: object) -> None:
     """Tell nobody."""
 
 
@@ -106,12 +106,14 @@ class Fitting:
             Statistical models choose by AIC on the training part instead.
         workers: Processes that fit series at the same time.
         told: Called with the name of a baseline, the steps done (series or trials) and all of them.
+        left_out: Called with the word for a baseline that the data do not allow at all, and the reason in a few words.
         settings: By baseline, what an earlier fit chose: it is taken as it is, and nothing is tried.
     """
 
     trials: int = 3
     workers: int = 1
     told: Callable[[str, int, int], None] = _say_nothing
+    left_out: Callable[[str, str], None] = _say_nothing
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

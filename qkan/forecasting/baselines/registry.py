@@ -66,8 +66,8 @@ def check_installed(names: Sequence[str]) -> None:
 def fit_baselines(data: ForecastData, names: Sequence[str] = PLAIN, fitting: Fitting | None = None) -> list[Baseline]:
     """Fit baselines on the training part of some windows.
 
-    A baseline that the data do not allow at all is left out: a season that no training part holds, a regression without
-    a window to learn from. One that some series do not allow says so in its ``failures``.
+    A baseline that the data do not allow at all is left out, and ``fitting`` tells why: a season that no training part
+    holds, a regression without a window to learn from. One that some series do not allow says so in its ``failures``.
 
     Args:
         data: The windows, whose validation part, if they have one, chooses settings.
@@ -84,7 +84,8 @@ def fit_baselines(data: ForecastData, names: Sequence[str] = PLAIN, fitting: Fit
         begin = time.perf_counter()
         try:
             own = builder(name)(data, fitting)
-        except CannotFit:
+        except CannotFit as error:
+            fitting.left_out(name, str(error))
             continue
         for baseline in own:
             baseline.seconds = (time.perf_counter() - begin) / len(own)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.baselines.interface import Baseline, Fitting, Forecasts, Origins
+from qkan.forecasting.baselines.interface import Baseline, CannotFit, Fitting, Forecasts, Origins
 from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
@@ -128,16 +128,41 @@ def fit_drift(data: ForecastData, fitting: Fitting) -> list[Baseline]:
 
 
 def fit_seasonal_naive(data: ForecastData, fitting: Fitting) -> list[Baseline]:
-    """One forecast for each season that is known before the first origin of the test part."""
+    """One forecast for each season that is known before the first origin of the test part.
+
+    Raises:
+        CannotFit: there is none.
+    """
     known = int(data.boundaries[:, 1].min())
-    return [SeasonalNaive(data, season) for season in data.series.season if 1 < season <= known]
+    whole = [season for season in _seasons(data) if season <= known]
+    if not whole:
+        raise CannotFit("the values before the first forecast of a series hold no whole season")
+    return [SeasonalNaive(data, season) for season in whole]
 
 
 def fit_seasonal_mean(data: ForecastData, fitting: Fitting) -> list[Baseline]:
-    """The mean of the season of the settings, else of the longest one that every training part holds twice."""
+    """The mean of the season of the settings, else of the longest one that every training part holds twice.
+
+    Raises:
+        CannotFit: there is none.
+    """
     given = fitting.settings.get("seasonal-mean")
     if given is not None:
         return [SeasonalMean(data, int(given["season"]))]
     shortest = int(data.boundaries[:, 0].min())
-    whole = [season for season in data.series.season if season > 1 and 2 * season <= shortest]
-    return [SeasonalMean(data, whole[-1])] if whole else []
+    whole = [season for season in _seasons(data) if 2 * season <= shortest]
+    if not whole:
+        raise CannotFit("the training part of a series does not hold a season twice")
+    return [SeasonalMean(data, whole[-1])]
+
+
+def _seasons(data: ForecastData) -> list[int]:
+    """The seasons of the data, in steps.
+
+    Raises:
+        CannotFit: there is none.
+    """
+    found = [season for season in data.series.season if season > 1]
+    if not found:
+        raise CannotFit("the data have no season")
+    return found

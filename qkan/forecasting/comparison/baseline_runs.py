@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from qkan.forecasting.baselines.tables import forecast_part
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.panel_scores import panel_scores
 from qkan.forecasting.comparison.significance import origin_losses, read_losses, write_losses
+from qkan.forecasting.config import BASELINE_NAMES
 from qkan.forecasting.evaluation.metrics import score
 from qkan.forecasting.evaluation.protocols import official_scores
 from qkan.forecasting.io.files import RunError, read_json, write_json
@@ -41,21 +42,34 @@ def run_baselines(
 
     Returns:
         Dictionaries of ``fold`` and ``asked``, and of ``rows``: for each baseline that this gave, its ``model``,
-        metrics by name, ``parameters``, ``seconds``, ``predict_seconds``, ``choices`` and ``failures``.
+        metrics by name, ``parameters``, ``seconds``, ``predict_seconds``, ``choices`` and ``failures``; ``reason`` says
+        why there are none, and is empty where there are.
     """
     names = tuple(dict.fromkeys((*PLAIN, *config.baselines)))
     done = {(one["fold"], one["asked"]): one for one in _kept(out)}
-    fitting = Fitting(config.trials, workers.processes_of(config), progress.baseline)
+    reasons: dict[str, str] = {}
+    fitting = Fitting(config.trials, workers.processes_of(config), progress.baseline, left_out=reasons.__setitem__)
     found = []
     for fold, data in enumerate(folds, start=1):
         for asked in names:
             if (fold, asked) not in done:
+                reasons.clear()
                 fitted = fit_baselines(data, (asked,), fitting)
                 rows = [_row(out, data, fold, own, config.protocol) for own in fitted]
-                done[fold, asked] = {"fold": fold, "asked": asked, "rows": rows}
+                done[fold, asked] = {"fold": fold, "asked": asked, "rows": rows, "reason": reasons.get(asked, "")}
                 write_json(out / BASELINES, {"baselines": list(done.values())})
             found.append(done[fold, asked])
     return found
+
+
+def left_out(baselines: Sequence[Mapping[str, Any]], folds: int) -> list[str]:
+    """Say which baselines are missing, in which folds, and why; see :func:`run_baselines`."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for one in baselines:
+        if not one["rows"]:
+            found.setdefault((BASELINE_NAMES[one["asked"]], one["reason"]), []).append(one["fold"])
+    where = [f" in fold {', '.join(map(str, own))}" if len(own) < folds else "" for own in found.values()]
+    return [f"{name}{place}: {reason}" for (name, reason), place in zip(found, where, strict=True)]
 
 
 def losses_path(out: Path, fold: int, model: str) -> Path:
@@ -74,7 +88,7 @@ def _kept(out: Path) -> list[dict[str, Any]]:
     kept = read_json(out / BASELINES).get("baselines")
     whole = isinstance(kept, list) and all(
         isinstance(one, dict)
-        and {"fold", "asked", "rows"} <= set(one)
+        and {"fold", "asked", "rows", "reason"} <= set(one)
         and all(isinstance(row, dict) and {"model", "scores", "failures"} <= set(row) for row in one["rows"])
         for one in kept
     )

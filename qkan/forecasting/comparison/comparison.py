@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qkan._util.csv_cells import csv_text
 from qkan.forecasting.baselines import check_baselines
 from qkan.forecasting.comparison import workers
-from qkan.forecasting.comparison.baseline_runs import BASELINES, losses_path, run_baselines
+from qkan.forecasting.comparison.baseline_runs import BASELINES, left_out, losses_path, run_baselines
 from qkan.forecasting.comparison.plan import (
     Point,
     Record,
@@ -55,6 +55,7 @@ class Comparison:
         baselines: One row per baseline.
         skipped: Cells and budgets that do not fit.
         conclusion: Which simple method would have done as well, in words.
+        left_out: Which baselines are missing, and why, in words.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Comparison:
     baselines: pd.DataFrame = field(repr=False)
     skipped: tuple[Skipped, ...]
     conclusion: str
+    left_out: tuple[str, ...] = ()
 
 
 def compare(
@@ -222,4 +224,7 @@ def write_comparison(
     write_text(out / "comparison.md", page)
     plot = out / "comparison.png"
     draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, simple, title=series.name, unit=series.unit))
-    return Comparison(out, config, table, all_points, pd.DataFrame(records), simple, tuple(skipped), conclusion)
+    return Comparison(
+        out, config, table, all_points, pd.DataFrame(records), simple, tuple(skipped), conclusion,
+        tuple(left_out(baselines, config.folds)),
+    )  # fmt: skip

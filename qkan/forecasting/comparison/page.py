@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qkan.forecasting.comparison.baseline_runs import left_out
 from qkan.forecasting.comparison.plan import Skipped
 from qkan.forecasting.comparison.tables import readable
-from qkan.forecasting.config import BASELINE_NAMES, CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
 from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def comparison_page(
         for row in one["rows"]
         for name, reason in row["failures"].items()
     ]
-    absent = [one for one in baselines if not one["rows"]]
+    absent = left_out(baselines, config.folds)
     if skipped or failures or absent:
         lines.append("## Left out\n")
         lines += [
@@ -89,5 +90,5 @@ def comparison_page(
             for skip in skipped
         ]
     lines += [f"- {row['model']} of series {row['unique_id']}: {row['reason']}" for row in failures]
-    lines += [f"- {BASELINE_NAMES[one['asked']]} in fold {one['fold']}: the data do not allow it." for one in absent]
+    lines += [f"- {one}." for one in absent]
     return "\n".join(lines).rstrip() + "\n"

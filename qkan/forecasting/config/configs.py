@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
+from qkan.forecasting.config.idle import refuse_idle
 from qkan.forecasting.config.names import model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
@@ -115,6 +116,7 @@ class DataAndTrainingOptions:
             object.__setattr__(self, field.name, option.taken(getattr(self, field.name)))
             option.check(field.name, getattr(self, field.name))
         self._follow_protocol()
+        refuse_idle(self)
         if self.ansatz == "px":
             raise ValueError(
                 "ansatz 'px' encodes acos(x), which has no value beyond the training range and no slope at its ends; "
@@ -244,10 +246,9 @@ class TrainConfig(DataAndTrainingOptions):
             )
         for name in sorted(without_effect(self.cell)):
             if getattr(self, name) != getattr(type(self), name):
-                takers = ", ".join(cell for cell in CELL_OPTIONS if name not in without_effect(cell))
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect on cell {self.cell!r}; "
-                    f"leave it out or choose one of the cells {takers}"
+                    f"{name}={getattr(self, name)!r} has no effect on {_cells_in_words((self.cell,))}; "
+                    f"leave it out or choose one of the cells {', '.join(_takers(name))}"
                 )
 
     def decided(self) -> TrainConfig:
@@ -306,6 +307,12 @@ class CompareConfig(DataAndTrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in sorted(frozenset.intersection(*map(without_effect, self.cells))):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect on {_cells_in_words(self.cells)}; leave it out or "
+                    f"compare one of the cells {', '.join(_takers(name))}"
+                )
         linear = [cell for cell in self.cells if cell in LINEAR_CELLS]
         for name in ("per_series", "seasonal_lags"):
             if linear and getattr(self, name):
@@ -334,6 +341,15 @@ class CompareConfig(DataAndTrainingOptions):
         own = {field.name for field in fields(DataAndTrainingOptions)}
         shared = {name: getattr(self, name) for name in own - without_effect(cell)}
         return TrainConfig(**shared, cell=cell, hidden_size=hidden_size, lr=lr, seed=seed)
+
+
+def _cells_in_words(cells: Sequence[str]) -> str:
+    return f"cell {cells[0]!r}" if len(cells) == 1 else f"the cells {', '.join(cells)}"
+
+
+def _takers(name: str) -> list[str]:
+    """The cells that an option has an effect on."""
+    return [cell for cell in CELL_OPTIONS if name not in without_effect(cell)]
 
 
 def without_effect(cell: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config.idle import SEASONAL_OPTIONS
 from qkan.forecasting.data.batches import WindowTensors
 
 if TYPE_CHECKING:
@@ -135,7 +136,22 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
         window, horizon = _sizes_of_protocol(series, window)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
+    if given.get("window") is None:
+        window = _of_whole_segments(window, config, series, split)
     return replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
+
+
+def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Series, split: Split) -> int:
+    """A window that nobody asked for, of as many whole segments or periods as it holds, but one at least."""
+    from qkan.datasets import seasons_of
+
+    length = config.segment
+    cells = (getattr(config, "cell", ""), *getattr(config, "cells", ()))
+    by_season = config.order in ("segments", "periods") or "sparse" in cells
+    if length is None and by_season:
+        seasons = seasons_of(series, split, config.season)
+        length = seasons[0] if seasons else None
+    return window if length is None else max(1, window // length) * length
 
 
 def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
@@ -190,7 +206,9 @@ def cut_windows(
         )
     if scaler is None or config.season == "auto":
         found = seasons_of(series, split, config.season)
-        series, config = with_season(series, found or config.season), replace(config, season=found or "none")
+        if not found:
+            _say_idle(config)
+        series, config = with_season(series, found or config.season), with_found_seasons(config, found)
     sizes: dict[str, Any] = {
         "window": config.context,
         "horizon": config.horizon,
@@ -211,6 +229,24 @@ def cut_windows(
         numbered=bool(config.per_series),
         **sizes,
     )
+
+
+def with_found_seasons(config: _Config, found: tuple[int, ...]) -> _Config:
+    """Return the options with the seasons of the data; without any, what is about seasons has its default."""
+    idle = {} if found else {name: getattr(type(config), name) for name in SEASONAL_OPTIONS}
+    return replace(config, season=found or "none", **idle)
+
+
+def _say_idle(config: DataAndTrainingOptions) -> None:
+    """Say which options about seasons have no effect, as there is none."""
+    from qkan.datasets import notice
+
+    for name in SEASONAL_OPTIONS:
+        if getattr(config, name) != getattr(type(config), name):
+            notice(
+                f"{name}={getattr(config, name)!r} has no effect: the training part shows no season; name one, such as "
+                "season=24, or leave it out"
+            )
 
 
 def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, list[int]]:
@@ -236,8 +272,7 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
     by them, turned out to have."""
     series, sizes = data.series, tuple(len(names) for names in data.scaler.categories.values())
     config = replace(
-        config,
-        season=data.seasons or "none",
+        with_found_seasons(config, data.seasons),
         static_cols=series.static,  # those of names are categories
         category_cols=series.categories,
         category_sizes=sizes,

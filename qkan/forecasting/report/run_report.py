@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qkan.forecasting.baselines.interface import ALL_SERIES, Baseline, Fitting
 from qkan.forecasting.baselines.registry import PLAIN, STATISTICAL, check_baselines, fit_baselines
 from qkan.forecasting.baselines.tables import choice_table, failure_table, forecast_frame
-from qkan.forecasting.config import FRAME, OPTIONS
+from qkan.forecasting.config import BASELINE_NAMES, FRAME, OPTIONS
 from qkan.forecasting.config.options import DEFAULT_LEVELS
 from qkan.forecasting.evaluation.calibration import adapt, add_intervals, beside_name, calibrate
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
@@ -98,13 +98,14 @@ def report_run(
             f"These are forecasts of {frames.name}, named for this report: where the forecaster was trained on some of "
             "its values, the errors say nothing about new ones."
         )
-    fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers))
+    missing: dict[str, str] = {}
+    fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers, left_out=missing.__setitem__))
     test, validation = _beside(frames, fitted, wanted)
     last = _last_origins(test, origins)
     if last.sum() < len(test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
     failures = failure_table(fitted)
-    notes += _unfitted(failures)
+    notes += [f"{BASELINE_NAMES[name]} was left out: {why}." for name, why in missing.items()] + _unfitted(failures)
     before = validation if intervals == "split" else pd.concat([validation, test[~last]], ignore_index=True)
     test, more = _with_intervals(test[last].reset_index(drop=True), before, frames, wanted, intervals)
     notes += more

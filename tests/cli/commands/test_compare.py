@@ -34,6 +34,12 @@ def test_plan_names_the_budget(output: str) -> None:
     assert "each           learning rates 0.01 with seed 0, then 1 more seed with the best" in output
 
 
+def test_baselines_that_the_data_do_not_allow_are_named_with_the_reason(output: str, folder: Path) -> None:
+    for name in ("SeasonalNaive", "SeasonalMean"):
+        assert f"left out: {name}: the data have no season\n" in output
+        assert f"- {name}: the data have no season." in (folder / "comparison.md").read_text()
+
+
 def test_every_run_is_counted(output: str) -> None:
     runs = [line for line in output.splitlines() if line.startswith("run ")]
     assert len(runs) > 1

@@ -261,6 +261,8 @@ def test_several_numeric_columns(write):
 
 def test_no_numeric_column(write):
     assert "has no numeric column among 'a:b'; name the one" in complaint(write("a:b\n1:2\n3:4\n5:6\n"))
+    dates = "ds\n2024-01-01\n2024-01-02\n2024-01-03\n"
+    assert "has no column beside 'ds'; name the one" in complaint(write(dates))
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

@@ -109,6 +109,12 @@ def test_few_values_leave_out_what_learns() -> None:
     assert found.members
 
 
+def test_rules_that_the_data_do_not_allow_are_left_out_with_the_reason() -> None:
+    walk = np.cumsum(np.random.default_rng(1).normal(size=100))
+    found = tried(made(walk), horizon=5, candidates=("naive", "seasonal-naive", "seasonal-mean"), season="none")
+    assert found.skipped == dict.fromkeys(("SeasonalNaive", "SeasonalMean"), "the data have no season")
+
+
 def test_constant_values_are_forecast_without_error() -> None:
     found = tried(made(np.full(100, 4.0)), horizon=3)
     assert found.name == "Naive"

@@ -60,7 +60,24 @@ def test_a_constant_series_fails_by_name_and_the_others_go_on(make_data):
 
 def test_a_baseline_that_no_series_allows_is_left_out(make_data):
     data = make_data({"a": np.arange(20.0)}, window=2, horizon=9, split=(0.5, 0.0, 0.5), trained_horizon=1)
-    assert [own.name for own in fit_baselines(data, ("ridge", "naive", "seasonal-naive"))] == ["Naive"]
+    reasons: dict[str, str] = {}
+    asked = ("ridge", "naive", "seasonal-naive", "seasonal-mean")
+    assert [own.name for own in fit_baselines(data, asked, Fitting(left_out=reasons.__setitem__))] == ["Naive"]
+    assert reasons == {
+        "ridge": "no training part holds a window and its targets",
+        "seasonal-naive": "the data have no season",
+        "seasonal-mean": "the data have no season",
+    }
+
+
+def test_a_season_that_is_not_known_twice_is_the_reason_that_its_rules_are_missing(make_data):
+    data = make_data({"a": np.arange(20.0)}, window=2, split=(0.5, 0.2, 0.3), season=(15,))
+    reasons: dict[str, str] = {}
+    assert fit_baselines(data, ("seasonal-naive", "seasonal-mean"), Fitting(left_out=reasons.__setitem__)) == []
+    assert reasons == {
+        "seasonal-naive": "the values before the first forecast of a series hold no whole season",
+        "seasonal-mean": "the training part of a series does not hold a season twice",
+    }
 
 
 @pytest.mark.parametrize(("name", "package"), [("lightgbm", "lightgbm"), ("mstl", "statsforecast")])

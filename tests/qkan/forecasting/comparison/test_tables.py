@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tiny_runs import tiny_comparison
 
 from qkan.datasets import load_series, make_forecast_data
+from qkan.forecasting.comparison.baseline_runs import left_out
 from qkan.forecasting.comparison.comparison import write_comparison
 from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
@@ -22,8 +23,14 @@ def baselines(*scores, asked="naive"):
     """What a comparison keeps of one baseline, with these scores fold by fold."""
     row = {"model": "Naive", "parameters": 0, "seconds": 0.5, "predict_seconds": 0.1, "choices": {}, "failures": {}}
     return [
-        {"fold": fold, "asked": asked, "rows": [{**row, "scores": own}]} for fold, own in enumerate(scores, start=1)
+        {"fold": fold, "asked": asked, "rows": [{**row, "scores": own}], "reason": ""}
+        for fold, own in enumerate(scores, start=1)
     ]
+
+
+def absent(fold, asked, reason):
+    """What a comparison keeps of a baseline that the data of a fold do not allow."""
+    return {"fold": fold, "asked": asked, "rows": [], "reason": reason}
 
 
 POINTS = [Point("lstm", 50, 2, 43), Point("lstm", 125, 4, 100), Point("gru", 50, 2, 50)]
@@ -132,6 +139,17 @@ def test_markdown_explains_itself_and_names_what_was_left_out(tmp_path):
     assert "- QKAN-LSTM at 20 parameters: its smallest model has 38." in text
     write_comparison(config, data, POINTS, [], RECORDS, baselines(NAIVE))
     assert "Left out" not in (tmp_path / "comparison.md").read_text()
+    none = [*baselines(NAIVE), absent(1, "ridge", "no training part holds a window and its targets")]
+    found = write_comparison(config, data, POINTS, [], RECORDS, none)
+    assert found.left_out == ("Ridge: no training part holds a window and its targets",)
+    assert "## Left out\n\n- Ridge: no training" in (tmp_path / "comparison.md").read_text()
+
+
+def test_a_baseline_is_missing_for_a_reason_in_every_fold_or_in_some():
+    kept = [*baselines(NAIVE, NAIVE), *(absent(fold, "seasonal-naive", "the data have no season") for fold in (1, 2))]
+    assert left_out([*kept, absent(1, "ridge", "too short")], 2) == [
+        "SeasonalNaive: the data have no season", "Ridge in fold 1: too short",
+    ]  # fmt: skip
 
 
 def test_front_by_hand():

@@ -122,7 +122,9 @@ def test_bad_comparison_is_refused(options, message):
 
 
 def test_comparison_gives_circuit_options_only_to_cells_that_have_them():
-    config = CompareConfig(data="x", out="o", reps=3, latent_features=5, qubits=2, circuit_layers=3, window=7)
+    config = CompareConfig(
+        data="x", out="o", cells=CELLS, reps=3, latent_features=5, qubits=2, circuit_layers=3, window=7
+    )
     runs = {cell: config.train_config(cell=cell, hidden_size=2, lr=0.1, seed=4) for cell in CELLS}
     assert {cell for cell, run in runs.items() if run.reps == 3} == {"qkan", "hqkan"}
     assert {cell for cell, run in runs.items() if (run.qubits, run.circuit_layers) == (2, 3)} == {"qlstm"}

@@ -1,0 +1,44 @@
+"""Options that other options turn off.
+
+One rule for all: a value that was asked for and that another option leaves without effect is refused; one that only the
+data leave without effect is said in a notice, and the run goes on without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qkan.forecasting.config.configs import DataAndTrainingOptions
+
+SEASONAL_OPTIONS: tuple[str, ...] = ("season_encoding", "season_terms", "seasonal_lags")
+"""What a model without a season has no use for."""
+
+_NO_TEXT = (".parquet", ".xlsx")
+
+
+def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
+    """Return, by name, which options have no effect beside the others, whatever their value, and why."""
+    found = {}
+    if not config.skip:
+        found["dropout"] = "it hides values from the linear skip, and skip=0 leaves none"
+    if config.season == "none":
+        found |= dict.fromkeys(SEASONAL_OPTIONS, "season='none' leaves no season")
+    elif config.season_encoding not in ("circuit", "sincos") and not config.per_series:
+        found["season_terms"] = f"season_encoding={config.season_encoding!r} has no harmonics"
+    if config.data.lower().endswith(_NO_TEXT):
+        found |= dict.fromkeys(("sep", "decimal", "encoding"), "it is about CSV files, and data names another kind")
+    if not config.split[1]:
+        found["patience"] = f"split={config.split} leaves no validation part to stop by"
+    return found
+
+
+def refuse_idle(config: DataAndTrainingOptions) -> None:
+    """Refuse values that were asked for and have no effect.
+
+    Raises:
+        ValueError: there is one; the sentence names it, its value and the reason.
+    """
+    for name, why in idle_options(config).items():
+        if getattr(config, name) != getattr(type(config), name):
+            raise ValueError(f"{name}={getattr(config, name)!r} has no effect: {why}; leave one of them out")
