@@ -29,8 +29,8 @@ from qkan.forecasting.config.kinds import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-FROM_THE_SEASON = ("window", "horizon")
-"""Options whose default is found in the data."""
+FROM_THE_DATA = {"window": "", "horizon": "", "epochs": "  [default: 30; fewer from 20,000 windows on, at least 3]"}
+"""Options whose default is found in the data, with what the help says of it beside :data:`OPTIONS`."""
 
 
 class ListType(click.ParamType):
@@ -81,9 +81,9 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
     def decorate(command: Command) -> Command:
         for name in reversed(OPTIONS):
             if name in defaults and not OPTIONS[name].computed:
-                found_later = defaults[name] is MISSING or name in FROM_THE_SEASON
+                found_later = defaults[name] is MISSING or name in FROM_THE_DATA
                 default = None if found_later else defaults[name]
-                command = config_option(name, default)(command)
+                command = config_option(name, default, more=FROM_THE_DATA.get(name, ""))(command)
         return command
 
     return decorate
@@ -117,16 +117,23 @@ def count_option(
     return click.option(flag, type=limits, default=default, show_default=shown, metavar="N", help=help)
 
 
-def config_option(name: str, default: object = None, *, as_name: str | None = None) -> Callable[[Command], Command]:
+def config_option(
+    name: str, default: object = None, *, as_name: str | None = None, more: str = ""
+) -> Callable[[Command], Command]:
     """Give a command one of :data:`OPTIONS`.
 
     Args:
         name: The option.
         default: Its value where none is given; shown unless it is empty.
         as_name: The argument of the command that takes the value; ``None`` is the option's name.
+        more: What its help says beside :data:`OPTIONS`.
     """
     option, flag = OPTIONS[name], "--" + name.replace("_", "-")
-    settings: dict[str, Any] = {"help": option.help, "default": default, "show_default": default not in (None, ())}
+    settings: dict[str, Any] = {
+        "help": option.help + more,
+        "default": default,
+        "show_default": default not in (None, ()),
+    }
     if option.kind in (FLAG, PER_SERIES):
         flag = f"{flag}/--no-{flag[2:]}"
     else:

@@ -78,13 +78,13 @@ def print_scores(
     """
     unit = run.data.get("unit") or "the unit of the series"
     together = "" if medians is None else ", all series together"
-    _score_table(scores, run, f"Test part{together}, errors in {unit}")
+    _score_table(scores, run.config.judged_by, f"Test part{together}, errors in {unit}")
     if medians is not None:
-        _score_table(medians, run, f"Test part, median over the series, errors in {unit}")
+        _score_table(medians, run.config.judged_by, f"Test part, median over the series, errors in {unit}")
     if without_mase and medians is not None:
         total = len(run.scaler.ids)
         click.echo(f"MASE is that of {total - without_mase:,} series; the training part of the others repeats itself.")
-    for line in _verdicts(scores, [run.config.model_name] if models is None else models):
+    for line in _verdicts(scores, [run.config.model_name] if models is None else models, run.config.judged_by):
         click.echo(line)
 
 
@@ -104,23 +104,29 @@ def print_protocol(run: Run) -> None:
     print_rows(["forecast", *head.values()], rows, title=f"Test part, protocol {protocol}: errors {how}")
 
 
-def _score_table(scores: Scores, run: Run, title: str) -> None:
-    head = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
+_HEAD = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
+
+
+def _score_table(scores: Scores, metric: str, title: str) -> None:
+    head = {metric: _HEAD[metric], **_HEAD}
     rows = [[name, *(number(values[metric]) for metric in head)] for name, values in scores.items()]
     print_rows(["forecast", *head.values()], rows, title=title)
 
 
-def _verdicts(scores: Scores, models: Sequence[str]) -> list[str]:
+def _verdicts(scores: Scores, models: Sequence[str], metric: str) -> list[str]:
     """Say how far every trained cell is from the best simple method."""
-    mae = {name: values["mae"] for name, values in scores.items() if values["mae"] is not None}
-    best = min((name for name in mae if name not in models), key=lambda name: mae[name])
-    if mae[best] == 0:
+    own = {name: values[metric] for name, values in scores.items()}
+    errors = {name: value for name, value in own.items() if value is not None}
+    if not set(models) < set(errors):
+        return []
+    best = min((name for name in errors if name not in models), key=lambda name: errors[name])
+    if errors[best] == 0:
         return [f"The forecast {best} makes no error at all."]
     lines = []
     for model in models:
-        change = 100 * (mae[model] / mae[best] - 1)
+        change = 100 * (errors[model] / errors[best] - 1)
         place = "below" if change < 0 else "above"
-        lines.append(f"MAE of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method.")
+        lines.append(f"{_HEAD[metric]} of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method.")
     return lines
 
 

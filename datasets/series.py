@@ -94,6 +94,7 @@ class Series:
             series may have different numbers of rows or none.
         form: how the user's table writes ids and times.
         borders: as of `FixedBorders`, if the protocol of a benchmark prescribes the parts.
+        mase_season: steps of the change that MASE divides by, if a protocol prescribes it; None is the shortest season.
 
     Raises:
         DataError: the frame breaks one of the rules above.
@@ -117,6 +118,7 @@ class Series:
     futr_exog: pd.DataFrame | None = None
     form: TableForm = field(default_factory=TableForm)
     borders: tuple[int, int] | None = None
+    mase_season: int | None = None
 
     def __post_init__(self) -> None:
         self._check_columns()

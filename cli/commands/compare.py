@@ -9,7 +9,7 @@ import click
 
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
+from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
 from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig, model_name
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     if options["data"] is None:
         raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.")
     folder = out or Path("runs") / f"compare-{data_stem(options['data'])}"
-    sizes = {name: options.pop(name) for name in FROM_THE_SEASON}
+    sizes = {name: options.pop(name) for name in FROM_THE_DATA}
     config = CompareConfig(
         **options, **{name: size for name, size in sizes.items() if size is not None}, out=str(folder)
     )
@@ -109,10 +109,12 @@ def _fold_words(folds: Sequence[ForecastData]) -> str:
 def print_comparison(comparison: Comparison) -> None:
     """Print each cell at its best size beside the forecasts that need no training, and where the rest is."""
     from qkan.cli.tables import print_rows
-    from qkan.forecasting.comparison.tables import readable
+    from qkan.forecasting.comparison.tables import TITLES, readable
 
-    table = readable(comparison.table)
-    shown = [name for name in _SHOWN if name in table]
+    metric = comparison.config.judged_by
+    table = readable(comparison.table, metric)
+    own = TITLES[metric]
+    shown = [name for name in dict.fromkeys((*_SHOWN[:2], own, *_SHOWN[2:], f"{own} vs LSTM")) if name in table]
     click.echo()
     over = "median (minimum to maximum) over the seeds"
     if comparison.config.folds > 1:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import FROM_THE_SEASON, config_options, data_stem
+from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
 from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, TrainConfig
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def _config_and_folder(
 
         given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
         config = replace(read_config(out), **{name: options[name] for name in given})
-        return config, out, {name: getattr(config, name) for name in FROM_THE_SEASON}
-    sizes = {name: options.pop(name) for name in FROM_THE_SEASON}
+        return config, out, {name: getattr(config, name) for name in FROM_THE_DATA}
+    sizes = {name: options.pop(name) for name in FROM_THE_DATA}
     config = TrainConfig(**options, **{name: size for name, size in sizes.items() if size is not None})
     out = out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
     return config, out, sizes

@@ -4,7 +4,7 @@ from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
 from qkan.datasets.read.limits import TooLargeError, check_parquet
-from qkan.datasets.read.protocols import PROTOCOLS, m4_season, protocol_series
+from qkan.datasets.read.protocols import PROTOCOLS, protocol_series
 from qkan.datasets.read.select import check_names, first_values, keep_series, left_out
 from qkan.datasets.read.table import Columns, future_frame, series_from_frame
 
@@ -23,7 +23,6 @@ __all__ = [
     "keep_series",
     "left_out",
     "like",
-    "m4_season",
     "protocol_series",
     "read_future",
     "read_series",

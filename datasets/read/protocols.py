@@ -79,11 +79,6 @@ def protocol_series(
     return keep_series(read(Path(path), form), series)
 
 
-def m4_season(name: str) -> int:
-    """The season of MASE of the M4 group that a series read by :func:`protocol_series` is called by."""
-    return _GROUPS[_group_in(name) or "yearly"].mase_season
-
-
 def _ltsf(path: Path, form: CsvForm) -> Series:
     frame = read_table(path, form=form)
     name = path.name.partition(".")[0]
@@ -159,7 +154,8 @@ def _m4(path: Path, form: CsvForm) -> Series:
         for name, values in both.items()
     ]
     found = _table(pd.concat(parts, ignore_index=True), path, f"m4-{group}", f"{len(train):,} series of {path.name}")
-    return replace(found, season=own.seasons, borders=(-2 * own.horizon, -own.horizon))
+    borders = (-2 * own.horizon, -own.horizon)
+    return replace(found, season=own.seasons, mase_season=own.mase_season, borders=borders)
 
 
 def _table(frame: pd.DataFrame, path: Path, name: str, summary: str) -> Series:

@@ -50,7 +50,8 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
             np.where(series.observed[head], series.values[head], np.nan) if own.size else own
             for own, head in zip(values, heads, strict=True)
         ]
-    fitted = Scaler.fit(whole, series.ids, kind, series.season[0] if series.season else 1)
+    season = series.mase_season or (series.season[0] if series.season else 1)
+    fitted = Scaler.fit(whole, series.ids, kind, season)
     if kind in ("minmax", "standard"):
         _say_spikes(series, values, kind)
     categories = {name: tuple(map(str, np.unique(series.frame[name].to_numpy(str)))) for name in series.categories}

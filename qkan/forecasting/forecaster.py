@@ -80,7 +80,7 @@ class Forecaster:
             raise TypeError(f"Forecaster has no option {strange[0]!r}; its options are {', '.join(sorted(known))}")
         sizes = [_WITHOUT_SEASON if size is None else size for size in (window, horizon)]
         self.config = TrainConfig(data=FRAME, cell=cell, window=sizes[0], horizon=sizes[1], **options)
-        self._given = {"window": window, "horizon": horizon}
+        self._given = {"window": window, "horizon": horizon, "epochs": options.get("epochs")}
         self.freq = freq
         self._run: Run | None = None
         self._series: Series | None = None
@@ -244,7 +244,7 @@ class Forecaster:
             horizon = h or sizes.horizon
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
-        copy._given = {"window": sizes.window, "horizon": sizes.horizon}
+        copy._given = {name: getattr(sizes, name) for name in self._given}
         ends, tables = dict(zip(whole.ids, whole.times[whole.starts[1:] - 1], strict=True)), []
         whole = _known_at_first(whole, sizes, horizon, n_windows, step_size)
         for moment in range(n_windows):
@@ -297,7 +297,7 @@ class Forecaster:
         loaded = cls.__new__(cls)
         loaded.config = replace(run.config, data=FRAME, series=())
         loaded.freq = run.data["frequency"]
-        loaded._given = {"window": run.config.window, "horizon": run.config.horizon}
+        loaded._given = {name: getattr(run.config, name) for name in ("window", "horizon", "epochs")}
         loaded._run, loaded._series, loaded._history, loaded._like = run, None, [], _as_it_is
         return loaded
 
@@ -338,7 +338,8 @@ class Forecaster:
         """The options with the sizes that were given or that the season suggests."""
         from qkan.datasets import LastSteps
 
-        sizes: dict[str, Any] = {name: _WITHOUT_SEASON if size is None else size for name, size in self._given.items()}
+        given = {name: self._given[name] for name in ("window", "horizon")}
+        sizes: dict[str, Any] = {name: _WITHOUT_SEASON if size is None else size for name, size in given.items()}
         return sized(replace(self.config, **sizes), series, self._given, LastSteps(val_size))
 
     def _with_future(self, series: Series | None, futr_df: Any) -> Series:

@@ -7,7 +7,7 @@ import pytest
 
 from qkan.cli.commands.compare import lstm as compare_lstm
 from qkan.cli.commands.train import lstm as train_lstm
-from qkan.cli.options import FROM_THE_SEASON, GroupType, ListType, data_stem
+from qkan.cli.options import FROM_THE_DATA, GroupType, ListType, data_stem
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
 from qkan.forecasting.config.kinds import Whole
 
@@ -26,7 +26,7 @@ def test_every_field_is_an_option_with_its_default(command: click.Command, confi
         assert field.name in found
         if field.name == "out":  # has a default that depends on the data
             continue
-        if field.name in FROM_THE_SEASON:
+        if field.name in FROM_THE_DATA:
             assert found[field.name].default is None
             continue
         assert found[field.name].default == (None if field.default is MISSING else field.default), field.name

@@ -43,7 +43,7 @@ CONFIG, FORECAST, ORIGINS, CANDIDATES, REPORT = (
     "config.json", "forecast.csv", "origins.csv", "candidates.csv", "report.html",
 )  # fmt: skip
 _KIND = "forecast"
-_NOT_ASKED = ("data", "window", "loss")
+_NOT_ASKED = ("data", "window", "metric", "loss", "scaler")
 """Options of a training that a search chooses."""
 
 

@@ -13,7 +13,7 @@ from qkan.forecasting.baselines import PLAIN, Fitting, fit_baselines
 from qkan.forecasting.baselines.tables import forecast_part
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.panel_scores import panel_scores
-from qkan.forecasting.comparison.significance import origin_losses, read_losses, write_losses
+from qkan.forecasting.comparison.significance import origin_losses, read_losses, squares, write_losses
 from qkan.forecasting.config import BASELINE_NAMES
 from qkan.forecasting.evaluation.metrics import score
 from qkan.forecasting.evaluation.protocols import official_scores
@@ -55,7 +55,7 @@ def run_baselines(
             if (fold, asked) not in done:
                 reasons.clear()
                 fitted = fit_baselines(data, (asked,), fitting)
-                rows = [_row(out, data, fold, own, config.protocol) for own in fitted]
+                rows = [_row(out, data, fold, own, config) for own in fitted]
                 done[fold, asked] = {"fold": fold, "asked": asked, "rows": rows, "reason": reasons.get(asked, "")}
                 write_json(out / BASELINES, {"baselines": list(done.values())})
             found.append(done[fold, asked])
@@ -97,17 +97,17 @@ def _kept(out: Path) -> list[dict[str, Any]]:
     return list(kept or [])
 
 
-def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline, protocol: str | None = None) -> dict[str, Any]:
+def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline, config: CompareConfig) -> dict[str, Any]:
     whole = data.with_validation_horizon(data.horizon)
     validation = forecast_part(baseline, whole, "validation").mean
     begin = time.perf_counter()
     test = forecast_part(baseline, data, "test").mean
     seconds = time.perf_counter() - begin
     scores: dict[str, Any] = dict(score(data, {baseline.name: test})[baseline.name])
-    scores |= official_scores(protocol, data, {baseline.name: test}).get(baseline.name, {})
+    scores |= official_scores(config.protocol, data, {baseline.name: test}).get(baseline.name, {})
     if len(data.ids) > 1:
         scores |= panel_scores(whole, {baseline.name: (validation, test)})[baseline.name]
-    write_losses(losses_path(out, fold, baseline.name), origin_losses(data, test))
+    write_losses(losses_path(out, fold, baseline.name), origin_losses(data, test, squared=squares(config)))
     return {
         "model": baseline.name,
         "scores": {name: None if value is None or np.isnan(value) else float(value) for name, value in scores.items()},

@@ -223,7 +223,12 @@ def write_comparison(
     page = comparison_page(config, folds[0], table, all_points, skipped, baselines, conclusion)
     write_text(out / "comparison.md", page)
     plot = out / "comparison.png"
-    draw_or_warn(plot, lambda: save_comparison_plot(plot, all_points, simple, title=series.name, unit=series.unit))
+    draw_or_warn(
+        plot,
+        lambda: save_comparison_plot(
+            plot, all_points, simple, title=series.name, unit=series.unit, metric=config.judged_by
+        ),
+    )
     return Comparison(
         out, config, table, all_points, pd.DataFrame(records), simple, tuple(skipped), conclusion,
         tuple(left_out(baselines, config.folds)),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qkan.forecasting.comparison.baseline_runs import left_out
 from qkan.forecasting.comparison.plan import Skipped
-from qkan.forecasting.comparison.tables import readable
+from qkan.forecasting.comparison.significance import squares
+from qkan.forecasting.comparison.tables import TITLES, readable
 from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
 from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
 
@@ -31,8 +32,8 @@ def _circuit_options(config: CompareConfig) -> str:
     return (f"Options of the cells that have them: {shown}; " if shown else "") + f"gate bias {config.bias}."
 
 
-def _table(results: pd.DataFrame) -> str:
-    return readable(results).to_markdown(index=False, disable_numparse=True) + "\n"
+def _table(results: pd.DataFrame, metric: str) -> str:
+    return readable(results, metric).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def comparison_page(
@@ -52,6 +53,7 @@ def comparison_page(
             f"mean (minimum to maximum) over {config.folds} folds of the median of {config.seeds} seeds. The training "
             "part grows from fold to fold; each is tuned on a validation part of its own and tested on what comes next"
         )
+    errors = "squared" if squares(config) else "absolute"
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     lines = [
         f"# Comparison on {series.name}\n",
@@ -63,17 +65,17 @@ def comparison_page(
         "A star marks a choice at the edge of these rates. LSTM and GRU are PyTorch's and count both of their "
         "bias vectors. Seconds are those of one training and of forecasting one test part, on a machine that other "
         "runs shared; baselines took as many trials (regressions and trees: settings by the validation error; "
-        "statistical models: forms by AIC). The column of the best baseline tests the absolute errors against "
-        "those of the baseline with the smallest test error, by Diebold and Mariano: better or worse at 5 %, "
-        "else level. The fronts of the plot describe test errors and choose nothing.\n",
+        f"statistical models: forms by AIC). The column of the best baseline tests the {errors} errors against "
+        f"those of the baseline with the smallest test {TITLES[config.judged_by]}, by Diebold and Mariano: better or "
+        "worse at 5 %, else level. The fronts of the plot describe test errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
         *([f"{none} of {len(series.ids)} series have no MASE: their training part repeats itself.\n"] if none else []),
         *([f"{conclusion}\n"] if conclusion else []),
         "## Each cell at its best size (by validation error)\n",
-        _table(table),
+        _table(table, config.judged_by),
         "## All sizes\n",
-        _table(points),
+        _table(points, config.judged_by),
     ]
     failures = [
         {"model": row["model"], "unique_id": name, "reason": reason}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.comparison.tables import TITLES
 from qkan.forecasting.config import CELL_NAMES, model_name
 from qkan.forecasting.runs.plots import BLACK, GREY, new_figure, save_figure
 
@@ -41,27 +42,31 @@ def pareto_front(parameters: np.ndarray, errors: np.ndarray) -> np.ndarray:
     return np.array(front, dtype=int)
 
 
-def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: pd.DataFrame, *, title: str, unit: str) -> None:
+def save_comparison_plot(
+    path: Path, points: pd.DataFrame, baselines: pd.DataFrame, *, title: str, unit: str, metric: str = "mae"
+) -> None:
     """Draw the test error of every cell against its parameters, with the Pareto fronts and the naive errors.
 
     Args:
         path: The file to write.
-        points: Columns cell, parameters, mae_median, mae_min, mae_max, seconds, predict_seconds; diverged points
-            (infinite errors) are left out.
+        points: Columns cell, parameters, seconds, predict_seconds, and ``median``, ``min`` and ``max`` behind the name
+            of the metric, such as mae_median; diverged points (infinite errors) are left out.
         baselines: The same columns; the errors of the naive forecast, of ridge and of the best baseline are drawn as
             lines, or named with their values where lines so far up would squeeze the cells together.
         title: Name of the data.
-        unit: Unit of the error.
+        unit: Unit of the series.
+        metric: The error that is drawn.
     """
     figure, axes = new_figure(9.0, 5.5)
-    points = points[np.isfinite(points["mae_max"])]
+    points, baselines = (_errors_of(own, metric) for own in (points, baselines))
+    points = points[np.isfinite(points["highest"])]
     for cell, own in points.groupby("cell", sort=False):
         own = own.sort_values("parameters")
-        spread = np.abs(own[["mae_min", "mae_max"]].to_numpy().T - own["mae_median"].to_numpy())
+        spread = np.abs(own[["lowest", "highest"]].to_numpy().T - own["error"].to_numpy())
         colour = _COLOURS[str(cell)]
         axes.errorbar(
             own["parameters"],
-            own["mae_median"],
+            own["error"],
             yerr=spread,
             label=f"{CELL_NAMES[str(cell)]} {_seconds(own)}",
             color=colour,
@@ -73,12 +78,12 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: pd.DataFra
     styles = {"front of all": ("o", 13, BLACK), "LSTM and GRU": ("s", 10, "#0072b2")}
     for name, cells in fronts.items():
         own = points[points["cell"].isin(cells)]
-        front = own.iloc[pareto_front(own["parameters"].to_numpy(), own["mae_median"].to_numpy())]
+        front = own.iloc[pareto_front(own["parameters"].to_numpy(), own["error"].to_numpy())]
         marker, size, colour = styles.get(name, ("D", 10, "#d55e00"))
         line = "none" if name == "front of all" else "--"
         label = name if name == "front of all" else f"front, {name}"
         axes.plot(
-            front["parameters"], front["mae_median"], ls=line, lw=3, marker=marker, ms=size, mfc="none", mec=colour,
+            front["parameters"], front["error"], ls=line, lw=3, marker=marker, ms=size, mfc="none", mec=colour,
             color=colour, alpha=0.5, label=label,
         )  # fmt: skip
     _draw_baselines(axes, points, baselines)
@@ -86,13 +91,24 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: pd.DataFra
         xscale="log",
         yscale="log",
         xlabel="trained parameters",
-        ylabel=f"test MAE{f' [{unit}]' if unit else ''}",
+        ylabel=f"test {TITLES[metric]}{_in_unit(unit, metric)}",
     )
     heading = f"{title}: test error against parameters (legend: seconds of training + of prediction)"
     axes.set_title(heading, loc="left")  # wider than the axes: only the legend leaves room
     _plain_log_ticks(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, path)
+
+
+def _errors_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A table whose columns ``error``, ``lowest`` and ``highest`` are those of a metric."""
+    names = {"median": "error", "min": "lowest", "max": "highest"}
+    return table.rename(columns={f"{metric}_{own}": name for own, name in names.items()})
+
+
+def _in_unit(unit: str, metric: str) -> str:
+    """The unit of an error, in brackets; nothing where it has none."""
+    return "" if not unit or metric == "mase" else f" [{unit}{'^2' if metric == 'mse' else ''}]"
 
 
 def _seconds(rows: pd.DataFrame) -> str:
@@ -102,11 +118,11 @@ def _seconds(rows: pd.DataFrame) -> str:
 
 def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame) -> None:
     """Draw errors of baselines as lines where they leave room for the cells; else the legend says where they are."""
-    low, high = points["mae_min"].min(), points["mae_max"].max()
+    low, high = points["lowest"].min(), points["highest"].max()
     ceiling = high * (high / low) ** 0.5 * 1.05
     for name, style in _baseline_lines(baselines).items():
         own = baselines[baselines["cell"] == name]
-        value, label = float(own["mae_median"].iloc[0]), f"{name} {_seconds(own)}"
+        value, label = float(own["error"].iloc[0]), f"{name} {_seconds(own)}"
         if value > ceiling or value < low / 1.5:
             axes.plot([], [], color=GREY, ls=style, lw=1.2, label=f"{label}: {value:.4g}, outside of the plot")
         else:
@@ -114,8 +130,8 @@ def _draw_baselines(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame) -
 
 
 def _baseline_lines(baselines: pd.DataFrame) -> dict[str, str]:
-    whole = baselines[baselines["mae_median"].notna()]
-    best = {} if not len(whole) else {str(whole.loc[whole["mae_median"].idxmin(), "cell"]): "--"}
+    whole = baselines[baselines["error"].notna()]
+    best = {} if not len(whole) else {str(whole.loc[whole["error"].idxmin(), "cell"]): "--"}
     usual = {model_name("naive"): "-", model_name("ridge"): ":"}
     return {**{name: style for name, style in usual.items() if name in set(whole["cell"])}, **best}
 

@@ -18,6 +18,7 @@ from qkan.forecasting.io.files import RunError, make_folder, write_atomic
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
+    from qkan.forecasting.config import DataAndTrainingOptions
     from qkan.forecasting.runs.run import Run
 
 LEVEL = 0.05
@@ -36,8 +37,13 @@ class Verdict(NamedTuple):
     p_value: float
 
 
-def origin_losses(data: ForecastData, forecasts: np.ndarray) -> np.ndarray | None:
-    """Return the absolute error of every moment of the test part: a mean over its steps, then over its series.
+def squares(config: DataAndTrainingOptions) -> bool:
+    """Return whether forecasts are tested by their squared errors: by the absolute ones unless asked otherwise."""
+    return config.judged_by in ("mse", "rmse")
+
+
+def origin_losses(data: ForecastData, forecasts: np.ndarray, *, squared: bool = False) -> np.ndarray | None:
+    """Return the absolute or squared error of every moment of the test part: a mean over its steps and its series.
 
     Errors of several series are in units of their mean seasonal change, as in MASE, so that large ones do not decide
     alone; series without one are left out.
@@ -45,6 +51,7 @@ def origin_losses(data: ForecastData, forecasts: np.ndarray) -> np.ndarray | Non
     Args:
         data: The windows.
         forecasts: Original units, (N, horizon).
+        squared: Whether errors are squared.
 
     Returns:
         float64 (moments,), in the order of time; ``None`` if a forecast is missing.
@@ -52,14 +59,15 @@ def origin_losses(data: ForecastData, forecasts: np.ndarray) -> np.ndarray | Non
     if np.isnan(forecasts).any():
         return None
     seen, series = data.target_observed("test"), data.test.series
-    errors = np.abs(forecasts - data.target_values("test")) * seen
-    mean = errors.sum(axis=1) / seen.sum(axis=1)
     scales = mase_scale(data) if len(data.ids) > 1 else np.ones(1)
     scales = np.ones(len(scales)) if np.isnan(scales).all() else scales
+    errors = np.abs(forecasts - data.target_values("test")) / scales[series][:, None]
+    errors = np.where(seen, np.square(errors) if squared else errors, 0.0)
+    mean = errors.sum(axis=1) / seen.sum(axis=1)
     kept = np.isfinite(scales[series])
     cutoffs = data.series.times[data.target_rows("test")[kept, 0] - 1]
     moments, place = np.unique(cutoffs, return_inverse=True)
-    sums = np.bincount(place, (mean / scales[series])[kept], len(moments))
+    sums = np.bincount(place, mean[kept], len(moments))
     return sums / np.bincount(place, minlength=len(moments))
 
 
@@ -115,8 +123,10 @@ def simple_verdicts(
     from qkan.forecasting.runs.inference import forecast_windows, windows_for
 
     windows = windows_for(runs[0], data, new_series=new_series)
+    squared = squares(runs[0].config)
     losses = {
-        own.name: origin_losses(windows, forecast_part(own, windows).mean) for own in fit_baselines(windows, PLAIN)
+        own.name: origin_losses(windows, forecast_part(own, windows).mean, squared=squared)
+        for own in fit_baselines(windows, PLAIN)
     }
     whole = {name: found for name, found in losses.items() if found is not None}
     if not whole:
@@ -124,7 +134,8 @@ def simple_verdicts(
     best = min(whole, key=lambda name: float(whole[name].mean()))
     lines = []
     for run, name in zip(runs, names, strict=True):
-        own = origin_losses(windows, forecast_windows(run.model, windows_for(run, data, new_series=new_series)))
+        forecasts = forecast_windows(run.model, windows_for(run, data, new_series=new_series))
+        own = origin_losses(windows, forecasts, squared=squared)
         if own is not None:
             verdict = verdict_of([own], [whole[best]], windows.horizon)
             lines.append(

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 
 REFERENCE = "lstm"
+TITLES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "r2": "R2", "mase": "MASE", "scaled_mse": "scaled MSE"}
+"""What metrics are called in tables and plots."""
 _OTHER_TITLES = {
     **{"ltsf_mse": "MSE of ltsf", "ltsf_mae": "MAE of ltsf", "m4_mase": "MASE of M4", "m4_smape": "sMAPE % of M4"},
     **{"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"},
 }
 """Columns of the protocol of a benchmark, and of several series."""
-_SPREAD_METRICS = ("mae", "mse", "r2", "mase", "scaled_mse", *_OTHER_TITLES)
+_SPREAD_METRICS = (*TITLES, *_OTHER_TITLES)
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -126,8 +128,9 @@ def main_table(
 ) -> tuple[pd.DataFrame, str]:
     """Return one row per cell at its best size (lowest validation error), then one per baseline, and a conclusion.
 
-    ``parameters_change``, ``mae_change`` and ``mse_change`` are percent relative to the row of ``lstm``, if there.
-    ``verdict`` and ``p_value`` are those of the test of every cell against the baseline with the smallest test error.
+    ``parameters_change``, ``mae_change``, ``mse_change`` and the change of the metric that was asked for are percent
+    relative to the row of ``lstm``, if there. ``verdict`` and ``p_value`` are those of the test of every cell against
+    the baseline with the smallest test error.
 
     Args:
         config: What was compared.
@@ -149,15 +152,23 @@ def main_table(
     table = pd.concat([best.assign(verdict=words, p_value=p_values), simple], ignore_index=True)
     reference = table[table["cell"] == REFERENCE]
     if len(reference):
-        for name, column in (("parameters", "parameters"), ("mae", "mae_median"), ("mse", "mse_median")):
+        for name, column in {"parameters": "parameters", **{own: f"{own}_median" for own in _changes(config)}}.items():
             table[f"{name}_change"] = 100 * (table[column] / reference[column].iloc[0] - 1)
         table.loc[~table["cell"].isin(best["cell"]), "parameters_change"] = np.nan
-    return table, "" if rival is None else _conclusion(table.head(len(best)), simple, rival)
+    return table, "" if rival is None else _conclusion(table.head(len(best)), simple, rival, config.judged_by)
+
+
+def _changes(config: CompareConfig) -> list[str]:
+    """The metrics whose change from cell to cell is told."""
+    return list(dict.fromkeys((config.judged_by, "mae", "mse")))
 
 
 def strongest(config: CompareConfig, simple: pd.DataFrame) -> str | None:
     """Return the baseline with the smallest test error of those that forecast every series; ``None`` without one."""
-    own = simple[simple["mae_median"].notna()].sort_values("mae_median", kind="stable")["cell"]
+    column = f"{config.judged_by}_median"
+    if column not in simple:
+        return None
+    own = simple[simple[column].notna()].sort_values(column, kind="stable")["cell"]
     whole = [
         name
         for name in own
@@ -179,16 +190,16 @@ def _tested(config: CompareConfig, folds: list[list[Record]], rival: str, horizo
     return verdict_of(own, others, horizon)
 
 
-def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str) -> str:
+def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str, metric: str) -> str:
     """Say which simple method would have done as well as the cell that validation chose."""
     best = cells.loc[cells["validation_loss"].idxmin()]
     name = model_name(best["cell"])
-    error = float(simple.set_index("cell").loc[rival, "mae_median"])
+    error, own = float(simple.set_index("cell").loc[rival, f"{metric}_median"]), float(best[f"{metric}_median"])
     if not best["verdict"]:
         return f"{name} could not be tested against {rival}, the best baseline."
-    change = f"{abs(100 * (best['mae_median'] / error - 1)):.1f} % {'below' if best['mae_median'] < error else 'above'}"
+    change = f"{abs(100 * (own / error - 1)):.1f} % {'below' if own < error else 'above'}"
     test = f"Diebold-Mariano, p = {best['p_value']:.2g}"
-    stands = f"the MAE of {name}, the cell with the smallest validation error, is {change} that of {rival}"
+    stands = f"the {TITLES[metric]} of {name}, the cell with the smallest validation error, is {change} that of {rival}"
     if best["verdict"] == "better":
         return f"No simple method would have done as well: {stands}, the best baseline ({test})."
     if best["verdict"] == "worse":
@@ -197,8 +208,8 @@ def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str) -> str:
     return f"{rival} would have done as well: {stands}, {chance}."
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of results as people read it: text cells, spreads as ``median (min-max)``."""
+def readable(table: pd.DataFrame, metric: str = "mae") -> pd.DataFrame:
+    """Return a table of results as people read it: text cells, spreads as ``median (min-max)``, a metric first."""
     import pandas as pd
 
     def spread(row: Any, metric: str) -> str:
@@ -211,17 +222,15 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         value = row.get(column, np.nan)
         return "-" if np.isnan(value) else format(value, form)
 
+    # Beside MSE, RMSE tells nothing new.
+    shown = dict.fromkeys((metric, *(own for own in TITLES if own != "rmse")))
     rows = []
     for _, row in table.iterrows():
         text = {
             "model": CELL_NAMES.get(row["cell"], row["cell"]),
             "hidden": optional(row, "hidden_size", ".0f"),
             "parameters": optional(row, "parameters", ",.0f"),
-            "MAE": spread(row, "mae"),
-            "MSE": spread(row, "mse"),
-            "R2": spread(row, "r2"),
-            "MASE": spread(row, "mase"),
-            "scaled MSE": spread(row, "scaled_mse"),
+            **{TITLES[own]: spread(row, own) for own in shown},
             **{title: spread(row, metric) for metric, title in _OTHER_TITLES.items() if f"{metric}_median" in table},
             "lr": _rate(row),
             "training s": optional(row, "seconds", ".1f"),
@@ -229,7 +238,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         }
         if "verdict" in table:
             text["vs best baseline"] = _verdict_text(row)
-        for name, title in (("parameters", "parameters"), ("mae", "MAE"), ("mse", "MSE")):
+        for name, title in {"parameters": "parameters", **TITLES}.items():
             if f"{name}_change" in table:
                 change = optional(row, f"{name}_change", "+.1f")
                 text[f"{title} vs {CELL_NAMES[REFERENCE]}"] = change if change == "-" else f"{change} %"

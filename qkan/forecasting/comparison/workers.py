@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qkan.forecasting.comparison.plan import FoldRun, Record
-from qkan.forecasting.comparison.significance import origin_losses
+from qkan.forecasting.comparison.significance import origin_losses, squares
 from qkan.forecasting.config import CompareConfig, TrainConfig
 from qkan.forecasting.training.worker_processes import start_alone
 
@@ -80,7 +80,7 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
     if panel:
         scores |= panel_scores(data, {"model": (forecast_windows(model, data, "validation"), forecasts)})["model"]
     record |= {"validation_loss": result.best_loss, **{f"test_{name}": value for name, value in scores.items()}}
-    return Outcome(record, origin_losses(data, forecasts))
+    return Outcome(record, origin_losses(data, forecasts, squared=squares(config)))
 
 
 def start(folds: list[ForecastData]) -> None:

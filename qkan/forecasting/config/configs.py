@@ -14,6 +14,7 @@ from qkan.forecasting.config.options import (
     COMPARED_CELLS,
     DEFAULT_LEVELS,
     LINEAR_CELLS,
+    METRIC_LOSSES,
     OPTIONS,
     RECURRENT_OPTIONS,
 )
@@ -45,7 +46,8 @@ def _documented(config: type[_Config]) -> type[_Config]:
 class DataAndTrainingOptions:
     """The options that one training run and a comparison share; :data:`OPTIONS` says what each means and allows.
 
-    Losses are those of scaled values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile,
+    ``loss`` and ``scaler`` of ``"auto"`` become those that metric and protocol ask for. Losses are those of scaled
+    values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile,
     the forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the
     choice of :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the
     validation loss while the rate is high, so by default (``patience`` of ``None``) training goes to the end of the
@@ -102,8 +104,9 @@ class DataAndTrainingOptions:
     dropout: float = 0.0
     strategy: str = "direct"
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    scaler: str = "minmax"
-    loss: str = "mse"
+    scaler: str = "auto"
+    metric: str | None = None
+    loss: str = "auto"
     levels: tuple[float, ...] = ()
     epochs: int = 30
     batch_size: int | None = None
@@ -116,6 +119,7 @@ class DataAndTrainingOptions:
             object.__setattr__(self, field.name, option.taken(getattr(self, field.name)))
             option.check(field.name, getattr(self, field.name))
         self._follow_protocol()
+        self._follow_metric()
         refuse_idle(self)
         if self.ansatz == "px":
             raise ValueError(
@@ -133,7 +137,7 @@ class DataAndTrainingOptions:
             )
 
     def _follow_protocol(self) -> None:
-        """Refuse what the protocol of a benchmark prescribes, and scale as it does.
+        """Refuse what the protocol of a benchmark prescribes.
 
         Raises:
             ValueError: an option is set that the protocol leaves no choice of.
@@ -146,8 +150,34 @@ class DataAndTrainingOptions:
                     f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
                     "columns, times and parts; leave one of them out"
                 )
-        if self.scaler == DataAndTrainingOptions.scaler:  # errors weigh in the training as they do in the judgement
-            object.__setattr__(self, "scaler", {"ltsf": "standard", "m4": "change"}[self.protocol])
+
+    def _follow_metric(self) -> None:
+        """Decide on loss and scaler where they are left open: errors weigh in the training as in the judgement.
+
+        Raises:
+            ValueError: a loss or a scaler was asked for that trains for another metric.
+        """
+        losses = METRIC_LOSSES[self.metric] if self.metric else ("mae" if self.protocol == "m4" else "mse",)
+        in_changes = self.metric == "mase" or (self.metric is None and self.protocol == "m4")
+        scaler = "change" if in_changes else "standard" if self.protocol == "ltsf" else "minmax"
+        for name, value in (("loss", losses[0]), ("scaler", scaler)):
+            if getattr(self, name) == "auto":
+                object.__setattr__(self, name, value)
+        if self.metric and self.loss not in losses:
+            raise ValueError(
+                f"loss={self.loss!r} does not train for metric={self.metric!r}; leave out one of them, or use "
+                f"loss={' or '.join(map(repr, losses))}"
+            )
+        if self.metric == "mase" and self.scaler != "change":
+            raise ValueError(
+                f"scaler={self.scaler!r} does not count errors in the unit of metric='mase'; leave out one of them, or "
+                "use scaler='change'"
+            )
+
+    @property
+    def judged_by(self) -> str:
+        """The metric that tables show first and that names the best method."""
+        return self.metric or "mae"
 
     @property
     def interval_levels(self) -> tuple[float, ...]:

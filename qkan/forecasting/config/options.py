@@ -66,6 +66,15 @@ NEW_SERIES: tuple[str, ...] = ("refuse", "scale")
 
 LOSSES: tuple[str, ...] = ("mse", "mae", "huber", "quantile")
 
+METRIC_LOSSES: dict[str, tuple[str, ...]] = {
+    "mae": ("mae", "huber", "quantile"),
+    "mse": ("mse", "huber"),
+    "rmse": ("mse", "huber"),
+    "mase": ("mae", "huber", "quantile"),
+}
+"""Errors that forecasts can be judged by, each with the losses that train for it; the first is taken unless another is
+asked for."""
+
 EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 """What a run can be exported to, with the ending of the file."""
 
@@ -338,10 +347,21 @@ OPTIONS: dict[str, Option] = {
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
     "scaler": Option(
         "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes, change by "
-        "the mean change over a season, the unit of MASE.",
-        Choice(SCALERS),
+        "the mean change over a season, the unit of MASE. auto: standard with protocol ltsf, change with metric mase "
+        "or protocol m4, else minmax.",
+        Choice((*SCALERS, "auto")),
     ),
-    "loss": Option("What training minimises; quantile gives prediction intervals.", Choice(LOSSES)),
+    "metric": Option(
+        "The error that forecasts are judged by: it chooses the loss (mae and mase the absolute one, mse and rmse the "
+        "squared one) and with mase the scaler, so it chooses the epoch and what a comparison tunes by; tables show it "
+        "first.  [default: none: the loss decides, and tables show mae first]",
+        Choice(tuple(METRIC_LOSSES)),
+        True,
+    ),
+    "loss": Option(
+        "What training minimises; quantile gives prediction intervals. auto follows the metric; without one it is mse.",
+        Choice((*LOSSES, "auto")),
+    ),
     "levels": Option("Intervals in percent, separated by commas, of the quantile loss.  [default: 80,90]", _LEVELS),
     "epochs": Option("Passes over the training windows, at most.", Whole(1, 100_000)),
     "batch_size": Option(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
+_WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
 
 
 def load_series_of(
@@ -128,7 +129,8 @@ def default_sizes(
 def sized(config: _Config, series: Series, given: Mapping[str, int | None], split: Split | None = None) -> _Config:
     """Return the options with the window and horizon that were given, or those of :func:`default_sizes`.
 
-    Without a season they stay as they are, as far as the series holds them.
+    Without a season they stay as they are, as far as the series holds them. Where ``given`` has ``epochs`` that are
+    ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same.
     """
     split = split_of(config, series) if split is None else split
     window, horizon = default_sizes(series, split, config.season, (config.window, config.horizon))
@@ -138,7 +140,13 @@ def sized(config: _Config, series: Series, given: Mapping[str, int | None], spli
         horizon = 1  # more steps have no intervals
     if given.get("window") is None:
         window = _of_whole_segments(window, config, series, split)
-    return replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
+    config = replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
+    if given.get("epochs", 0) is not None:
+        return config
+    lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])
+    windows = int(np.clip(lengths - config.window - config.trained_horizon + 1, 0, None).sum())
+    most = max(_FEWEST_EPOCHS, _WINDOWS_TRAINED // max(windows, 1))
+    return replace(config, epochs=min(config.epochs, most))
 
 
 def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Series, split: Split) -> int:

@@ -111,9 +111,11 @@ def pinball_loss(y: np.ndarray, forecast: np.ndarray, quantile: float) -> np.nda
 
 
 def mase_season(data: ForecastData) -> int:
-    """Return the period of the naive forecast that MASE compares with: the shortest season that fits, or 1."""
+    """Return the period of the naive forecast that MASE compares with: that of the protocol, else the shortest season
+    that fits, or 1."""
     shortest = int(data.boundaries[:, 0].min())
-    fitting = [season for season in data.series.season if season < shortest]
+    asked = data.series.mase_season
+    fitting = [season for season in ((asked,) if asked else data.series.season) if season < shortest]
     return fitting[0] if fitting else 1
 
 

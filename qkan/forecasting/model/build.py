@@ -132,15 +132,17 @@ def _assemble(config: TrainConfig) -> RecurrentForecaster:
 
 
 def _around_cell(config: TrainConfig) -> Surroundings:
+    order = "steps" if config.segment is None else config.order
     return _around(
         config,
         skip=config.skip,
+        newest=config.skip if order == "periods" else 0,
         season_encoding=config.season_encoding,
         season_terms=config.season_terms,
         seasonal_lags=config.seasonal_lags,
         series=int(config.per_series),
         decoder=config.decoder,
-        order="steps" if config.segment is None else config.order,
+        order=order,
     )
 
 

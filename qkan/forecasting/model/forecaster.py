@@ -38,6 +38,7 @@ class Surroundings(NamedTuple):
         category_sizes: How many names every category has.
         level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
         skip: Rank of the linear map of the window; 0 for none. In order of periods, any rank is the whole map.
+        newest: Rank of a linear map of the newest period to all target steps, beside that of the periods; 0 for none.
         seasons: Lengths of the seasons, in steps.
         season_encoding, season_terms: As of :class:`SeasonFeatures`.
         seasonal_lags: Whether values one season back are inputs, known in advance.
@@ -56,6 +57,7 @@ class Surroundings(NamedTuple):
     category_sizes: tuple[int, ...] = ()
     level: str = "none"
     skip: int = 0
+    newest: int = 0
     seasons: tuple[int, ...] = ()
     season_encoding: str = "circuit"
     season_terms: int = 6
@@ -141,6 +143,7 @@ class RecurrentForecaster(nn.Module):
         self.categories = CategoryFeatures(around.category_sizes) if around.category_sizes else None
         self.smoothing: Smoothing | None = None
         self.skip: Skip | PeriodSkip | None = None
+        self.newest = Skip(around.stride, horizon, around.newest, last_is_zero=True) if around.newest else None
         if around.skip and around.order == "periods":
             self.smoothing, self.skip = Smoothing(around.stride), PeriodSkip(self.order)
         elif around.skip:
@@ -191,15 +194,16 @@ class RecurrentForecaster(nn.Module):
         values = values if level is None else level.remove(values)
         if self.cycle is not None and futr_exog is not None:
             values = values - _cycle_of_window(self.cycle, ahead)
-        if self.smoothing is not None:
-            values = self.smoothing(values)
-        known = self._known_of_targets(values, futr_exog)
+        smooth = values if self.smoothing is None else self.smoothing(values)
+        known = self._known_of_targets(smooth, futr_exog)
         predicted = values.new_zeros(values.shape[0], self.horizon, self.quantiles)
         if self.cell is not None:
-            read = torch.cat([values[:, -window:, None], others], dim=2)
-            predicted = self._said_by_cell(read, self._known_of_window(values, ahead, futr_exog), known)
+            read = torch.cat([smooth[:, -window:, None], others], dim=2)
+            predicted = self._said_by_cell(read, self._known_of_window(smooth, ahead, futr_exog), known)
         if self.skip is not None:
-            predicted = predicted + self.skip(self.dropout(values[:, -window:])).unsqueeze(2)
+            predicted = predicted + self.skip(self.dropout(smooth[:, -window:])).unsqueeze(2)
+        if self.newest is not None:
+            predicted = predicted + self.newest(self.dropout(values[:, -self.around.stride :])).unsqueeze(2)
         if self.known is not None:
             predicted = predicted + self.known(known)
         if own is not None:

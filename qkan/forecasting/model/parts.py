@@ -85,19 +85,28 @@ class Skip(nn.Module):
 class Smoothing(nn.Module):
     """A trained moving sum over one season around every value, added to it; training starts from nothing added.
 
+    Values beyond the ends of the window count as zero. Season by season it is a product with a band matrix, which is
+    several times as fast as a convolution of one channel.
+
     Args:
         season: Steps of the season; the kernel has as many weights, and one more where they are even.
     """
 
     def __init__(self, season: int) -> None:
         super().__init__()
-        half = season // 2
-        self.kernel = nn.Conv1d(1, 1, 2 * half + 1, padding=half, bias=False)
-        nn.init.zeros_(self.kernel.weight)
+        self.season = season
+        self.kernel = nn.Parameter(torch.zeros(2 * (season // 2) + 1))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Smooth (B, window)."""
-        return values + self.kernel(values.unsqueeze(1)).squeeze(1)
+        """Smooth (B, steps)."""
+        season, half, steps = self.season, self.season // 2, values.shape[1]
+        padded = nn.functional.pad(values, (half, (-(-steps // season) + 1) * season - half - steps))
+        seasons = padded.unflatten(1, (-1, season))
+        two = torch.cat([seasons[:, :-1], seasons[:, 1:]], dim=2)
+        # Rows of twice the season out of copies that are longer by one: each begins with one zero more.
+        copies = nn.functional.pad(self.kernel, (0, 2 * season + 1 - len(self.kernel))).repeat(season)
+        band = copies[: 2 * season**2].view(season, 2 * season)
+        return values + nn.functional.linear(two, band).flatten(1)[:, :steps]
 
 
 class PeriodSkip(nn.Module):

@@ -115,11 +115,15 @@ def _shared(name: str, value: Any) -> Any:
 def training_command(run: Run) -> str:
     """Return the command that trains the run again: all options that are not the default, files by their names."""
     words = ["qkan", "train", "lstm"]
-    for option in fields(run.config):
-        value = _shared(option.name, getattr(run.config, option.name))
+    config = run.config
+    plain = type(config)(data=config.data, protocol=config.protocol, metric=config.metric)
+    for option in fields(config):
+        value, usual = getattr(config, option.name), getattr(plain, option.name)
         flag = option.name.replace("_", "-")
-        if value == option.default or OPTIONS[option.name].computed:
+        follows = value == usual and option.name not in ("data", "protocol", "metric")
+        if follows or value is None or OPTIONS[option.name].computed:
             continue
+        value = _shared(option.name, value)
         on_or_off = isinstance(value, bool) or option.name == "per_series"  # how many series is what the data say
         words += [f"--{flag}" if value else f"--no-{flag}"] if on_or_off else [f"--{flag}", _as_word(value)]
     return shlex.join([*words, "--out", run.path.name])

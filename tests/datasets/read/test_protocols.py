@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qkan.datasets import DataError, DataNotice, FixedBorders, protocol_series
+from qkan.datasets import DataError, DataNotice, FixedBorders, make_forecast_data, protocol_series
 
 ETT = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 
@@ -119,3 +119,13 @@ def test_a_channel_of_texts_that_are_numbers_is_refused_in_one_sentence(tmp_path
     frame.to_parquet(tmp_path / "texts.parquet")
     with pytest.raises(DataError, match=r"column 'a' .* holds '?1.5'?, which is no number"):
         protocol_series("ltsf", tmp_path / "texts.parquet")
+
+
+def test_the_scaler_counts_changes_over_the_season_that_m4_judges_by(tmp_path):
+    """Daily series have weeks, but their MASE is that of single days."""
+    values = np.random.default_rng(0).normal(size=60).cumsum() + 7 * (np.arange(60) % 7)
+    path = m4_files(tmp_path, {"D1": values[:46]}, {"D1": values[46:]}, ("Daily-train.csv", "Daily-test.csv"))
+    series = protocol_series("m4", path)
+    assert (series.season, series.mase_season) == ((7,), 1)
+    data = make_forecast_data(series, window=14, horizon=14, split=FixedBorders(*series.borders), scaler="change")
+    assert data.scaler.scale[0] == pytest.approx(np.abs(np.diff(values[:32])).mean())

@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 from tiny_runs import tiny_comparison
 
 from qkan.datasets import load_series, make_forecast_data
-from qkan.forecasting.comparison.baseline_runs import left_out
+from qkan.forecasting.comparison.baseline_runs import left_out, losses_path
 from qkan.forecasting.comparison.comparison import write_comparison
 from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
 from qkan.forecasting.comparison.significance import read_losses, verdict_of, write_losses
-from qkan.forecasting.comparison.tables import baseline_table, main_table, points_table, readable
+from qkan.forecasting.comparison.tables import baseline_table, main_table, points_table, readable, strongest
 
 NAIVE = {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}
 
@@ -179,3 +180,17 @@ def test_too_few_origins_are_no_verdict(tmp_path):
     write_losses(path, np.ones(3))
     write_losses(path, None)  # of a run that diverged, over those of an earlier comparison
     assert read_losses(path) is None
+
+
+def test_the_metric_that_was_asked_for_comes_first_and_names_the_best_baseline(tmp_path):
+    config = tiny_comparison(out=str(tmp_path), trials=2, seeds=3, metric="mse")
+    for name in ("Naive", "Drift"):
+        write_losses(losses_path(tmp_path, 1, name), np.ones(3))
+    steady = baselines({**NAIVE, "mae": 9.0, "mse": 0.5}, asked="drift")
+    steady[0]["rows"][0]["model"] = "Drift"
+    simple = baseline_table(config, [*baselines(NAIVE), *steady])
+    assert strongest(config, simple) == "Drift"
+    assert strongest(replace(config, metric=None, loss="mse"), simple) == "Naive"
+    titles = list(readable(points_table(config, POINTS, RECORDS), config.judged_by))
+    assert titles[3:5] == ["MSE", "MAE"]
+    assert list(readable(points_table(config, POINTS, RECORDS)))[3] == "MAE"

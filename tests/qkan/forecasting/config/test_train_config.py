@@ -163,3 +163,41 @@ def test_numbers_of_numpy_in_a_list_are_plain_numbers():
     config = TrainConfig(data="x", season=[np.int64(168), np.int32(24)], loss="quantile", levels=[np.float64(80)])
     assert (config.season, config.levels) == ((24, 168), (80.0,))
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "loss", "scaler"),
+    [
+        ({}, "mse", "minmax"),
+        ({"metric": "mae"}, "mae", "minmax"),
+        ({"metric": "rmse"}, "mse", "minmax"),
+        ({"metric": "mase"}, "mae", "change"),
+        ({"metric": "mae", "loss": "quantile", "scaler": "robust"}, "quantile", "robust"),
+        ({"protocol": "m4"}, "mae", "change"),
+        ({"protocol": "m4", "metric": "mse"}, "mse", "minmax"),
+        ({"protocol": "ltsf"}, "mse", "standard"),
+        ({"protocol": "ltsf", "metric": "mae"}, "mae", "standard"),
+        ({"protocol": "ltsf", "loss": "huber", "scaler": "robust"}, "huber", "robust"),
+    ],
+)
+def test_the_metric_and_the_protocol_choose_loss_and_scaler(options, loss, scaler):
+    for own in (TrainConfig(data="d", **options), CompareConfig(data="d", out="o", **options)):
+        assert (own.loss, own.scaler, own.judged_by) == (loss, scaler, options.get("metric", "mae"))
+        assert type(own).from_dict(own.to_dict()) == own
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"metric": "mae", "loss": "mse"},
+            "loss='mse' does not train for metric='mae'; leave out one of them, or use ",
+        ),
+        ({"metric": "rmse", "loss": "quantile"}, "or use loss='mse' or 'huber'"),
+        ({"metric": "mase", "scaler": "minmax"}, "or use scaler='change'"),
+        ({"metric": "smape"}, "unknown metric 'smape'; choose one of mae, mse, rmse, mase"),
+    ],
+)
+def test_a_loss_that_contradicts_the_metric_is_refused(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TrainConfig(data="d", **options)

@@ -139,12 +139,16 @@ def test_sparse_is_sparse_tsf():
     model = model_of(cell="sparse", window=720, horizon=96, season=(24,), level="mean")
     assert count_parameters(model) == 25 + 30 * 4
     nn.init.normal_(model.skip.periods.weight)
-    nn.init.normal_(model.smoothing.kernel.weight)
+    nn.init.normal_(model.smoothing.kernel)
     inputs, known = arguments_of(model)
     values = inputs[..., 0]
     mean = values.mean(dim=1, keepdim=True)
     smooth = (values - mean)[:, None]
-    smooth = (model.smoothing.kernel(smooth) + smooth).reshape(-1, 30, 24).transpose(1, 2)
+    smooth = (
+        (nn.functional.conv1d(smooth, model.smoothing.kernel.view(1, 1, -1), padding=12) + smooth)
+        .reshape(-1, 30, 24)
+        .transpose(1, 2)
+    )
     wanted = model.skip.periods(smooth).transpose(1, 2).reshape(-1, 96) + mean
     torch.testing.assert_close(model(inputs, known), wanted)
 
