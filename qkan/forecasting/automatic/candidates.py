@@ -98,9 +98,12 @@ class FittedBaseline(Candidate):
 def astray(own: Baseline, judged: FittedBaseline, parts: Parts) -> np.ndarray:
     """Tell of every series whether a fit that has seen the origins forecasts worse from them than the judged fit did.
 
-    Then its estimation went astray. bool (series,).
+    Then its estimation went astray. The newest origins tell: a model of one series is fitted to its newest values only.
+    bool (series,).
     """
-    return ~(parts.errors(own.forecast(parts.origins).mean) <= parts.errors(judged.judged))
+    seen = parts.errors(own.forecast(parts.origins).mean, MAX_FIT // 2)
+    before = parts.errors(judged.judged, MAX_FIT // 2)
+    return ~(seen <= before) & ~np.isnan(before)
 
 
 class FittedNetwork(Candidate):

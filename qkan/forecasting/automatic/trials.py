@@ -11,7 +11,7 @@ import numpy as np
 from qkan.forecasting.automatic.budget import Budget, OutOfTime
 from qkan.forecasting.automatic.candidates import Candidate, fit_candidate
 from qkan.forecasting.automatic.choice import combination_weights
-from qkan.forecasting.automatic.options import NETWORKS, AutoConfig, shown_name
+from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig, shown_name
 from qkan.forecasting.automatic.parts import Parts, make_parts
 from qkan.forecasting.config import model_name
 from qkan.forecasting.data.load import sized
@@ -175,7 +175,7 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
     for asked in found.config.tried:
         name, reason, own = shown_name(asked), "", list[Candidate]()
         progress.trying(name)
-        if asked in ("ridge", *NETWORKS) and not parts.learning:
+        if asked in (*REGRESSIONS, *NETWORKS) and not parts.learning:
             reason = "the values before the origins are too few to learn from"
         else:
             try:

@@ -19,8 +19,8 @@ def test_equal_errors_have_equal_shares() -> None:
 
 
 def test_a_small_share_is_none() -> None:
-    weights = combination_weights([1.0, 1.0, 2.0], OTHERS)
-    assert 0.5**POWER < LEAST_WEIGHT
+    weights = combination_weights([1.0, 1.0, 4.0], OTHERS)
+    assert 0.25**POWER < LEAST_WEIGHT
     np.testing.assert_allclose(weights, [0.5, 0.5, 0.0])
 
 

@@ -10,10 +10,10 @@ import pytest
 from qkan.datasets import Series
 from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
 from qkan.forecasting.automatic.budget import Budget
-from qkan.forecasting.automatic.candidates import _Watched, expected_seconds
+from qkan.forecasting.automatic.candidates import FittedBaseline, _Watched, astray, expected_seconds
 from qkan.forecasting.automatic.parts import make_parts
 from qkan.forecasting.automatic.trials import Search, SilentSearch, _fit_again, with_sizes
-from qkan.forecasting.baselines import NotInstalled, per_series, registry
+from qkan.forecasting.baselines import NotInstalled, fit_baselines, per_series, registry
 from qkan.forecasting.baselines.statistical import Theta
 from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.io.files import RunError
@@ -170,6 +170,17 @@ def test_a_last_fit_that_goes_astray_is_not_taken(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(per_series, "fit_theta", astray)
     np.testing.assert_array_equal(theta.again(found.parts), theta.kept(found.parts))
+
+
+def test_a_fit_to_the_newest_values_is_not_judged_by_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("baselines.statistical", "automatic.candidates"):
+        monkeypatch.setattr(f"qkan.forecasting.{module}.MAX_FIT", 60)
+    found = tried(made(wave(400), season=(7,)), candidates=("ets",))
+    [ets] = [one for one in found.candidates if one.name == "ETS"]
+    assert found.parts is not None
+    assert isinstance(ets, FittedBaseline)
+    [again] = fit_baselines(found.parts.final, ["ets"])
+    assert not astray(again, ets, found.parts).any()
 
 
 def test_a_network_that_does_not_fit_trains_for_fewer_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
