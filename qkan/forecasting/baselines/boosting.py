@@ -1,6 +1,7 @@
 """Boosted trees of LightGBM on the features of the ridge regression, one model for all series and steps ahead.
 
-The step to forecast is a feature, so a horizon of a hundred steps needs no hundred models.
+Those are less the last value, which is a feature of its own here, so that trees know the level. The step to forecast is
+a feature, too, so a horizon of a hundred steps needs no hundred models.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class LightGBM(Tuned):
         return Forecasts(self.features.original(np.stack(steps, axis=1), origins))
 
     def _pairs(self, window: np.ndarray, origins: Origins, step: int) -> np.ndarray:
-        number = np.full((len(window), 1), float(step))
-        return np.concatenate([window, self.features.of_step(origins, step), number], axis=1)
+        number, level = np.full((len(window), 1), float(step)), self.features.last(origins)[:, None]
+        return np.concatenate([window, self.features.of_step(origins, step), level, number], axis=1)
 
     def _training_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         return self._sampled(self.features.train, None)

@@ -82,8 +82,9 @@ def save_comparison_plot(path: Path, points: pd.DataFrame, baselines: pd.DataFra
         yscale="log",
         xlabel="trained parameters",
         ylabel=f"test MAE{f' [{unit}]' if unit else ''}",
-        title=f"{title}: test error against parameters (legend: seconds of training + of prediction)",
     )
+    heading = f"{title}: test error against parameters (legend: seconds of training + of prediction)"
+    axes.set_title(heading, loc="left")  # wider than the axes: only the legend leaves room
     _plain_log_ticks(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, path)

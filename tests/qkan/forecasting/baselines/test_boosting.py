@@ -38,3 +38,14 @@ def test_without_validation_part_the_usual_number_of_trees_is_grown(make_data):
     data = make_data({"a": np.sin(np.arange(80.0))}, window=4, split=(0.8, 0.0, 0.2))
     (found,) = fit_baselines(data, ("lightgbm",), Fitting(trials=3))
     assert found.settings == {"lags": 4, "rounds": 100}
+
+
+def test_trees_know_the_level_where_the_next_value_depends_on_it(make_data):
+    values = np.empty(600)
+    values[0] = 0.3
+    for step in range(1, 600):
+        values[step] = 3.9 * values[step - 1] * (1 - values[step - 1])
+    data = make_data({"a": values}, window=2, split=(0.7, 0.1, 0.2))
+    (found,) = fit_baselines(data, ("lightgbm",), Fitting(trials=1))
+    errors = np.abs(found.forecast(Origins.of(data)).mean - data.target_values("test"))
+    assert errors.mean() < 0.03  # without the level 0.2
