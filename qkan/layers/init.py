@@ -93,9 +93,10 @@ def circuit_angles_(
         raise ValueError(f"unknown init {scheme!r}; use one of {', '.join(INITS)}")
     if scheme == "near_linear" and ansatz.near_linear is None:
         raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
-    if scheme == "auto" and (reps > 1 or ansatz.near_linear is None):
+    near_linear = ansatz.near_linear
+    if scheme == "auto" and (reps > 1 or near_linear is None):
         scheme = "wide" if wide else "normal"
-    if scheme in ("normal", "wide"):
+    if near_linear is None or scheme in ("normal", "wide"):
         normal_(theta, WIDE_STD if scheme == "wide" else NORMAL_STD, generator)
         return
     normal_(theta, NEAR_LINEAR_STD, generator)
@@ -103,5 +104,5 @@ def circuit_angles_(
     drawn = torch.empty_like(theta[..., -1, ansatz.slope])
     uniform_(drawn, (high - low) / 2, generator)
     with torch.no_grad():
-        theta[..., -1, :] += theta.new_tensor(ansatz.near_linear)
-        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + ansatz.near_linear[ansatz.slope]
+        theta[..., -1, :] += theta.new_tensor(near_linear)
+        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + near_linear[ansatz.slope]
