@@ -1,9 +1,9 @@
-"""How far the choice of `qkan forecast` is from the best single method, chosen afterwards, series by series.
+"""How far `qkan forecast` is from the best single method, chosen afterwards, series by series.
 
     python -m benchmarks.automatic telecom --horizon 1
     python -m benchmarks.automatic milan-24 --horizon 24 --series 6
     python -m benchmarks.automatic Hourly-train.csv --horizon 48 --series 20
-    python -m benchmarks.automatic ETTh1.csv --protocol ltsf --horizon 96 --last 4000
+    python -m benchmarks.automatic ETTh1.csv --protocol ltsf --horizon 96
 
 The newest fifth of every series tests. The search knows what comes before, and chooses; then every method that it tried
 is fitted to all of that and forecasts from every origin of the test part, as does the choice. Errors are mean absolute
@@ -22,10 +22,10 @@ import torch
 from qkan.datasets import DataNotice, LastSteps, Series, keep_series
 from qkan.forecasting import TrainConfig
 from qkan.forecasting.automatic.budget import Budget
-from qkan.forecasting.automatic.candidates import fit_candidate
+from qkan.forecasting.automatic.candidates import FittedBaseline, astray, fit_candidate
 from qkan.forecasting.automatic.options import DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.automatic.parts import Parts
-from qkan.forecasting.automatic.trials import mean_error, search, with_sizes
+from qkan.forecasting.automatic.trials import Search, mean_error, search, with_sizes
 from qkan.forecasting.data.load import cut_windows, load_series_of
 
 TEST = 0.2
@@ -38,11 +38,27 @@ def one_of(series: Series, name: str, last: int | None) -> Series:
     return own if last is None else replace(own, frame=own.frame.iloc[-last:].reset_index(drop=True))
 
 
-def tested(series: Series, known: Parts, test: int) -> Parts:
-    """The parts of a series whose newest values test what was found without them."""
+def tested(series: Series, known: Parts, test: int, newest: int) -> Parts:
+    """The parts that are fitted before the ``test`` newest values of a series and forecast the ``newest`` of them."""
     begin, end = known.judged.boundaries[0]
     data = cut_windows(series, known.config, split=LastSteps(int(end - begin), test=test))
-    return replace(known, judged=data)
+    first = int(series.lengths[0]) - newest
+    return replace(known, judged=replace(data, test=data.test.pick(np.flatnonzero(data.test.target_index >= first))))
+
+
+def forecasts_of(found: Search, known: Parts, series: Series, test: int) -> dict[str, np.ndarray]:
+    """What every method that was tried forecasts in the test part, fitted again as the search fits its choice again."""
+    held = int(known.judged.series.lengths[0] - known.judged.boundaries[0, 1])
+    parts, before = tested(series, known, test, test), tested(series, known, test + held, test)
+    own: dict[str, np.ndarray] = {}
+    for asked in dict.fromkeys(one.asked for one in found.candidates):
+        judged = {one.name: one for one in found.candidates}
+        for one in fit_candidate(asked, parts, found.config, Budget(None)):
+            own[one.name] = one.judged
+            if isinstance(one, FittedBaseline) and astray(one.fitted, judged[one.name], known)[0]:
+                kept = fit_candidate(asked, before, found.config, Budget(None))
+                own |= {same.name: same.judged for same in kept if same.name == one.name}
+    return own
 
 
 def score(series: Series, config: AutoConfig, horizon: int) -> dict[str, Any]:
@@ -50,20 +66,16 @@ def score(series: Series, config: AutoConfig, horizon: int) -> dict[str, Any]:
     length = int(series.lengths[0])
     test = max(horizon, round(TEST * length))
     past = replace(series, frame=series.frame.iloc[: length - test].reset_index(drop=True))
-    config = with_sizes(config, past, horizon)
-    found = search(past, config)
+    found = search(past, with_sizes(config, past, horizon))
     if found.parts is None:
         raise click.UsageError(f"series {series.ids[0]} is too short to be judged")
-    parts = tested(series, found.parts, test)
-    own: dict[str, np.ndarray] = {}
-    for asked in dict.fromkeys(one.asked for one in found.candidates):
-        own |= {one.name: one.judged for one in fit_candidate(asked, parts, config, Budget(None))}
+    own, parts = forecasts_of(found, found.parts, series, test), tested(series, found.parts, test, test)
     errors = {name: mean_error(parts, judged) for name, judged in own.items()}
-    chosen = mean_error(parts, np.mean([own[one.name] for one in found.members], axis=0))
+    chosen = mean_error(parts, np.sum([weight * own[one.name] for one, weight in found.members], axis=0))
     best = min(errors, key=lambda name: errors[name])
     return {
         "series": series.ids[0],
-        "chosen": found.name,
+        "chosen": " + ".join(f"{weight:.2f} {one.name}" for one, weight in found.members),
         "error": chosen,
         "best": best,
         "best_error": errors[best],
@@ -80,7 +92,7 @@ def score(series: Series, config: AutoConfig, horizon: int) -> dict[str, Any]:
 @click.option("--protocol", help="Read the file as that of a benchmark: ltsf or m4.")
 @click.option("--series", "count", type=int, help="At most so many series, evenly spread.")
 @click.option("--last", type=int, help="At most so many values of each, the newest.")
-@click.option("--budget", default="30s", show_default=True)
+@click.option("--budget", default="2min", show_default=True)
 @click.option("--candidates", default=",".join(DEFAULT_CANDIDATES), show_default=True)
 def main(
     data: str,

@@ -49,22 +49,33 @@ def plan_expansion(
     radius: Radius = None,
     sums: bool = True,
     bandwidth: float | None = None,
+    harmonics: int | None = None,
 ) -> Plan | str:
     """How to expand a layer for the inputs ``x``, or for all up to ``radius``, or the reason why that is impossible.
 
     ``sums`` says whether features at sums of pre-activations are allowed. With ``bandwidth``, a limit of every sum of
-    |w_l| that the caller guards, and a number for ``radius`` no value is read.
+    |w_l| that the caller guards, and a number for ``radius`` no value is read. ``harmonics`` is as of
+    :class:`qkan.kernels.layer.CircuitLayer`.
     """
     reason = spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
     if reason is not None:
         return reason
     if weight is None:
         return Plan("fourier", 2 * reps + 1)
+    if (whole := fourier_plan(harmonics)) is not None:
+        return whole
     by_sums = Plan("sums", 3**reps) if sums and sums_apply(weight, reps) else None
     by_chebyshev = _plan_chebyshev(theta, weight, x, radius, bandwidth) if by_sums is None or reps > 1 else ""
     if isinstance(by_chebyshev, str):
         return by_sums or by_chebyshev
     return by_sums if by_sums is not None and by_sums.points <= by_chebyshev.points else by_chebyshev
+
+
+def fourier_plan(harmonics: int | None) -> Plan | None:
+    """The plan for whole pre-activation weights whose sizes sum up to ``harmonics``, if they are and few enough."""
+    if harmonics is None or 2 * harmonics + 1 > spectral.MAX_TERMS:
+        return None
+    return Plan("fourier", 2 * harmonics + 1)
 
 
 def sums_apply(weight: Tensor, reps: int) -> bool:

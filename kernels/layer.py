@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,8 @@ class CircuitLayer:
             :mod:`qkan.kernels.backend_cost` finds the cheapest.
         base: a name of :data:`qkan.kernels.spectral.basis.BASES` and weights (outputs, inputs): a base branch to add.
         offset: (outputs,) to add, or None.
+        harmonics: at least the largest sum of |w_l| where pre-activation weights are whole numbers of which no gradient
+            is asked: such a layer is a Fourier polynomial. None where they are not.
 
     Raises:
         ValueError: a backend asked for by name that cannot run; the message says why and what works.
@@ -81,10 +84,11 @@ class CircuitLayer:
         backend: Backend = "auto",
         base: tuple[str, Tensor] | None = None,
         offset: Tensor | None = None,
+        harmonics: int | None = None,
     ) -> None:
         self.dtype = theta.dtype
         self.theta, self.weight, self.bias, self.edge_weight = theta, preact_weight, preact_bias, edge_weight
-        self.base, self.offset = base, offset
+        self.base, self.offset, self.harmonics = base, offset, harmonics
         self.compute = theta.dtype
         if theta.dtype not in (torch.float32, torch.float64):
             self.compute = torch.promote_types(theta.dtype, torch.float32)
@@ -118,20 +122,10 @@ class CircuitLayer:
         """Whether one circuit per input serves several outputs."""
         return self.edge_weight is not None and self.edge_weight.shape[0] > self.theta.shape[-4]
 
-    def _plan(
-        self, x: Tensor | None, radius: Radius = None, *, sums: bool = True, bandwidth: float | None = None
-    ) -> Plan | str:
-        return plan_expansion(
-            self.theta,
-            self.weight,
-            ansatz=self.ansatz,
-            reps=self.reps,
-            readout=self.readout,
-            x=x,
-            radius=radius,
-            sums=sums,
-            bandwidth=bandwidth,
-        )
+    def _plan(self, x: Tensor | None, radius: Radius = None, **options: Any) -> Plan | str:
+        circuit: dict[str, Any] = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
+        circuit["harmonics"] = self.harmonics
+        return plan_expansion(self.theta, self.weight, x=x, radius=radius, **circuit, **options)
 
     def _triton_unsupported_reason(self, x: Tensor) -> str | None:
         return triton_unsupported_reason(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)
@@ -198,20 +192,13 @@ class CircuitLayer:
         """The layer without base branch and offset as an expansion; without the weights of one circuit per input."""
         edge_weight = None if self._one_per_input else self.edge_weight
         bias, weight = self.expand_to_outputs(self.bias), self.expand_to_outputs(self.weight)
-        if self.weight is None or weight is None:
-            return spectral.fourier(self.theta, bias, edge_weight, ansatz=self.ansatz, reps=self.reps)
+        circuit: dict[str, Any] = {"ansatz": self.ansatz, "reps": self.reps}
+        if plan.kind == "fourier" or self.weight is None or weight is None:
+            return spectral.fourier(self.theta, bias, edge_weight, weight=weight, degree=plan.points // 2, **circuit)
         if plan.kind == "sums":
-            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, ansatz=self.ansatz, reps=self.reps)
-        return spectral.chebyshev(
-            self.theta,
-            weight,
-            bias,
-            edge_weight,
-            ansatz=self.ansatz,
-            reps=self.reps,
-            radius=plan.radius,
-            terms=plan.points,
-        )
+            return spectral.shared(self.theta, self.weight, self.bias, edge_weight, **circuit)
+        circuit |= {"radius": plan.radius, "terms": plan.points}
+        return spectral.chebyshev(self.theta, weight, bias, edge_weight, **circuit)
 
     def _expanded(self, plan: Plan, matmul_dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
         """The layer by expansion: one matrix product, or activations and a linear map."""
@@ -282,6 +269,7 @@ class CircuitLayer:
                 1,
             )
         offsets = [offset for offset in (self.offset, other.offset) if offset is not None]
+        whole = None not in (self.harmonics, other.harmonics)
         return CircuitLayer(
             torch.cat((self.theta, other.theta), -3),
             both("weight", 1),
@@ -293,6 +281,7 @@ class CircuitLayer:
             backend=self.backend,
             base=self.base and other.base and (self.base[0], torch.cat((self.base[1], other.base[1]), 1)),
             offset=None if not offsets else offsets[0] if len(offsets) == 1 else offsets[0] + offsets[1],
+            harmonics=max(self.harmonics or 0, other.harmonics or 0) if whole else None,
         )
 
     def operands(self, radius: Radius = None, bandwidth: float | None = None) -> Operands | str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels import backend_cost as cost
-from qkan.kernels.backend_choice import Case, Plan, cheapest, chebyshev_plan
+from qkan.kernels.backend_choice import Case, Plan, cheapest, chebyshev_plan, fourier_plan
 from qkan.kernels.backends import ON_CPU
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.spectral.numba_coefficients import bounds
@@ -43,7 +43,7 @@ def one_node(layer: CircuitLayer, x: Tensor) -> Tensor | None:
         or layer.ansatz.encoding_map != "identity"
         or (layer.edge_weight is not None and layer.edge_weight.shape[0] != theta.shape[0])
         or (weight is not None and weight.shape[0] != theta.shape[0])
-        or (weight is not None and theta.shape[0] == 1 and layer.reps <= MAX_REPS)
+        or (weight is not None and layer.harmonics is None and theta.shape[0] == 1 and layer.reps <= MAX_REPS)
     ):
         return None
     base, base_weight = (None, None) if layer.base is None else layer.base
@@ -60,16 +60,15 @@ def one_node(layer: CircuitLayer, x: Tensor) -> Tensor | None:
     samples = flat.shape[0]
     if layer.backend == "auto" and samples < 3:
         return None
-    if weight is None:
-        plan: Plan | str = Plan("fourier", 2 * layer.reps + 1)
-    else:
+    plan: Plan | str | None = Plan("fourier", 2 * layer.reps + 1) if weight is None else fourier_plan(layer.harmonics)
+    if plan is None and weight is not None:
         sizes = bounds(flat.contiguous(), weight.contiguous())
         plan = chebyshev_plan(*sizes, torch.finfo(theta.dtype).eps)
-    if isinstance(plan, str):
+    if plan is None or isinstance(plan, str):
         return None
     work = cost.Work(samples, inputs, outputs, outputs * inputs, layer.reps, weight is not None)
     if layer.backend == "auto" and cheapest(Case(work, "cpu", plan, ON_CPU)) != "spectral":
         return None
-    radius = 1.0 if weight is None else plan.radius
+    radius = 1.0 if plan.kind == "fourier" else plan.radius
     y = whole_layer(Expanded(plan.kind, plan.points, radius, layer.ansatz, layer.reps, base), flat, tensors)
     return y if x.dim() == 2 else y.reshape(*x.shape[:-1], y.shape[-1])

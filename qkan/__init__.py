@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
     from qkan.kernels.circuits.ansatz import Ansatz as Ansatz
     from qkan.layers.daruan import DARUAN as DARUAN
+    from qkan.layers.kan_layer import KANLayer as KANLayer
     from qkan.layers.qkan_layer import QKANLayer as QKANLayer
     from qkan.layers.rational import GRKAN as GRKAN
     from qkan.layers.rational import GroupRational as GroupRational
@@ -55,6 +56,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "kan.symbolic_functions": ("SymbolicFunction",),
         "kernels.circuits.ansatz": ("Ansatz",),
         "layers.daruan": ("DARUAN",),
+        "layers.kan_layer": ("KANLayer",),
         "layers.qkan_layer": ("QKANLayer",),
         "layers.rational": ("GRKAN", "GroupRational"),
         "quantum.noise": ("Noise",),

@@ -64,7 +64,7 @@ def compile(
     def freeze(name: str, layer: CircuitLayer) -> nn.Module:
         _check_plain(name, layer)
         bound = domain
-        if layer.preact_weight is not None and example_inputs is not None:
+        if layer.harmonics is None and example_inputs is not None:
             if name not in largest:
                 raise ValueError(f"example_inputs never reach layer {name!r}; give inputs that do, or give domain")
             if not math.isfinite(largest[name]):

@@ -44,7 +44,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
-    short_help="Try methods for two minutes and forecast with the best.",
+    short_help="Try methods for two minutes and forecast with the best of them.",
     epilog="""\b
 Examples:
   qkan forecast sales.csv --horizon 12
@@ -73,7 +73,7 @@ Examples:
     "--candidates",
     type=ListType(str, "candidate", "ridge,hqkan"),
     default=",".join(DEFAULT_CANDIDATES),
-    help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all but seasonal-mean]",
+    help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all, lightgbm where it is installed]",
 )
 @_shared
 @click.option(
@@ -98,10 +98,10 @@ def forecast(
     """Forecast what follows DATA, a file or a series of `qkan data list`, with the method that turns out best.
 
     Rules, a ridge regression, statistical models, an LSTM and quantum-inspired networks are judged by how they would
-    have forecast the newest known values, from many moments and knowing only what came before. The best of them, or the
-    average of a few, is fitted on everything. Simple methods win unless others are better by more than chance.
+    have forecast the newest known values, from many moments and knowing only what came before. What is good is fitted
+    on everything, and the forecast is its mean, in which smaller errors weigh much more.
 
-    The forecast (forecast.csv: unique_id, ds, the name of the method and the ends of its intervals), all errors and
+    The forecast (forecast.csv: unique_id, ds, the method or Combination, and the ends of its intervals), all errors and
     options, and a report go to a folder.
     """
     sizes: dict[str, Any] = {} if horizon is None else {"horizon": horizon}

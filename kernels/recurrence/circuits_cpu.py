@@ -84,7 +84,7 @@ class GateCircuits:
         from qkan.kernels.spectral.numba_kernels import COLUMNS
 
         (gates, inputs, states), (weighted, phased, biased) = sizes, given
-        self.ansatz, self.reps, self.fourier = ansatz, reps, Spec("lstm", Basis("fourier", reps), inputs=inputs)
+        self.ansatz, self.reps, self.fourier = ansatz, reps, Spec("lstm", Basis("fourier", points // 2), inputs=inputs)
         rule = point_rule(kind, points, ansatz, reps, weighted, phased, dtype)
         terms, width, blocks = points - 1, inputs + states, rule.slopes[1]
         wide, high, depth = padded(gates, COLUMNS), padded(width, ROWS), terms * width
@@ -182,8 +182,8 @@ def _plain(circuits: GateCircuits, spec: Spec, layout: Layout, *tensors: Any) ->
     theta = torch.cat((p.theta_x, p.theta_h), 1)
     weight, phase = _concat(p.weight_x, p.weight_h), _concat(p.phase_x, p.phase_h)
     circuit: dict[str, Any] = {"ansatz": circuits.ansatz, "reps": circuits.reps}
-    if weight is None:
-        found = spectral.fourier(theta, phase, None, **circuit)
+    if basis.kind == "fourier" or weight is None:
+        found = spectral.fourier(theta, phase, None, weight=weight, degree=basis.size, **circuit)
     else:
         found = spectral.chebyshev(theta, weight, phase, None, radius=basis.radius, terms=basis.size, **circuit)
     bias = found.constant.sum(0) if p.bias is None else found.constant.sum(0) + p.bias

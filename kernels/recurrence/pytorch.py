@@ -201,7 +201,9 @@ class _Backward:
         """dz (rows, Z) from z and the gradient (rows, G)."""
         functions = self.forward.functions(z)
         along = functions[:, : self.count]
-        if self.basis.base is not None:
+        if not self.basis.fused:  # their derivatives are other functions
+            torch.stack(self.basis.slope_functions(z, ()), 1, out=along)
+        elif self.basis.base is not None:
             along[:, -1] = BASES[self.basis.base][1](z)
         of_z = (
             grad @ self.through

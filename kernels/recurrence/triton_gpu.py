@@ -91,6 +91,8 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
         )
     if find_spec("triton") is None:
         return "Triton is not installed; install it (pip install triton)"
+    if not spec.basis.fused:
+        return f"its kernels make no features of kind {spec.basis.kind!r}"
     if steps.dtype != torch.float32:
         return f"its kernels compute in float32, not {steps.dtype}; use float32"
     hidden, latents, outputs = _widths(spec, weights)

@@ -5,6 +5,8 @@ of its derivative, which is a sum of the same features:
 
 * ``fourier``, size R: cos x .. cos R x, sin x .. sin R x; size 0: nothing but a base activation, if there is one.
 * ``chebyshev``, size K, radius A: T_1(x / A) .. T_(K-1)(x / A).
+* those of :data:`FUNCTIONS`: a function and its derivative in plain operations, which no fused kernel makes. They run
+  wherever PyTorch does, with the same product and backward pass.
 
 The constant term is left to the caller: summed over inputs it is a bias. One more term can hold the base activation of
 a layer, so that its branch is part of the same matrix product.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,31 +49,137 @@ BASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 }
 
 
+#: Order of B-splines.
+SPLINE_ORDER = 3
+
+
+class Functions(NamedTuple):
+    """A basis in plain operations: terms by its size; functions and derivatives of (x, size, radius)."""
+
+    terms: Callable[[int], int]
+    values: Callable[[Tensor, int, float], Tensor]
+    slopes: Callable[[Tensor, int, float], Tensor]
+
+
+def _column(values: Tensor, x: Tensor) -> Tensor:
+    """(terms,) as (terms, 1, ...), to broadcast with x."""
+    return values.view(-1, *[1] * x.dim())
+
+
+def _draws(size: int) -> tuple[Tensor]:
+    """Frequencies of random Fourier features from N(0, 1): drawn once, the same in every run."""
+    return (torch.randn(size, generator=torch.Generator("cpu").manual_seed(0), dtype=torch.float64, device="cpu"),)
+
+
+def _random_angles(x: Tensor, size: int, radius: float) -> tuple[Tensor, Tensor]:
+    frequencies = _column(constants(_draws, size, x)[0], x) * (math.pi / radius)
+    return frequencies, frequencies * x
+
+
+def _random_waves(x: Tensor, size: int, radius: float) -> Tensor:
+    _, angles = _random_angles(x, size, radius)
+    return torch.cat((angles.cos(), angles.sin()))
+
+
+def _random_slopes(x: Tensor, size: int, radius: float) -> Tensor:
+    frequencies, angles = _random_angles(x, size, radius)
+    return torch.cat((-frequencies * angles.sin(), frequencies * angles.cos()))
+
+
+def _chebyshev(t: Tensor, size: int) -> Tensor:
+    """T_1 .. T_size."""
+    values = [torch.ones_like(t), t]
+    while len(values) <= size:
+        values.append(2 * t * values[-1] - values[-2])
+    return torch.stack(values[1 : size + 1])
+
+
+def _squashed(x: Tensor, size: int, radius: float) -> Tensor:
+    return _chebyshev(torch.tanh(x / radius), size)
+
+
+def _squashed_slopes(x: Tensor, size: int, radius: float) -> Tensor:
+    t = torch.tanh(x / radius)
+    second = [torch.ones_like(t), 2 * t]  # U_0, U_1, ...: T_k' = k U_(k-1)
+    while len(second) < size:
+        second.append(2 * t * second[-1] - second[-2])
+    (order,) = constants(_degrees, size, x)
+    return torch.stack(second[:size]) * _column(order, x) * (1 - t * t) / radius
+
+
+def _degrees(size: int) -> tuple[Tensor]:
+    return (counted(1, size + 1),)
+
+
+def _places(x: Tensor, size: int, radius: float) -> tuple[Tensor, float]:
+    """x in intervals from the middle of each spline, (terms, ...), and the length of an interval."""
+    length = 2 * radius / size
+    (middles,) = constants(_middles, size, x)
+    return (x + radius) / length - _column(middles, x), length
+
+
+def _middles(size: int) -> tuple[Tensor]:
+    """In intervals from the left end of the grid: the splines reach two intervals to either side."""
+    return (counted(0, size + SPLINE_ORDER) - 1,)
+
+
+def _splines(x: Tensor, size: int, radius: float) -> Tensor:
+    distance = _places(x, size, radius)[0].abs()
+    return ((2 - distance).clamp_min(0) ** 3 - 4 * (1 - distance).clamp_min(0) ** 3) / 6
+
+
+def _spline_slopes(x: Tensor, size: int, radius: float) -> Tensor:
+    place, length = _places(x, size, radius)
+    distance = place.abs()
+    return torch.sign(place) * (4 * (1 - distance).clamp_min(0) ** 2 - (2 - distance).clamp_min(0) ** 2) / (2 * length)
+
+
+#: By kind. ``tanh-chebyshev``: T_1 .. T_size of tanh(x / radius) (ChebyKAN, arXiv 2405.07200). ``rff``: cosines and
+#: sines of ``size`` random frequencies N(0, (pi / radius)^2) (Rahimi and Recht 2007). ``bspline``: cubic B-splines of
+#: ``size`` equal intervals of [-radius, radius] (KAN, arXiv 2404.19756); two intervals beyond that all are zero.
+FUNCTIONS: dict[str, Functions] = {
+    "tanh-chebyshev": Functions(lambda size: size, _squashed, _squashed_slopes),
+    "rff": Functions(lambda size: 2 * size, _random_waves, _random_slopes),
+    "bspline": Functions(lambda size: size + SPLINE_ORDER, _splines, _spline_slopes),
+}
+
+
 @dataclass(frozen=True)
 class Basis:
     """Basis functions; see the head of this module.
 
     Attributes:
-        kind, size: which functions, and R or K.
-        radius: A, half the width of the domain [-A, A] of Chebyshev polynomials.
+        kind, size: which functions, and R or K, or what their row of ``FUNCTIONS`` says.
+        radius: A, half the width of the domain [-A, A] of Chebyshev polynomials, or what that row says.
         base: a name of :data:`BASES` for one more term, or None.
     """
 
-    kind: Literal["fourier", "chebyshev"]
+    kind: str
     size: int
     radius: float = 1.0
     base: str | None = None
 
     @property
+    def fused(self) -> bool:
+        """Whether kernels make these functions."""
+        return self.kind not in FUNCTIONS
+
+    @property
     def terms(self) -> int:
         """Features: basis functions without the constant, and the base activation if there is one."""
-        count = 2 * self.size if self.kind == "fourier" else self.size - 1
+        if not self.fused:
+            count = FUNCTIONS[self.kind].terms(self.size)
+        else:
+            count = 2 * self.size if self.kind == "fourier" else self.size - 1
         return count + (self.base is not None)
 
     def functions(self, x: Tensor, *, into: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Every feature of ``x``, each in the shape of ``x``, written to the tensors of ``into`` if they are given."""
         slots: Sequence[Tensor | None] = [None] * self.terms if into is None else into
-        if self.kind == "fourier":
+        if not self.fused:
+            values = FUNCTIONS[self.kind].values(x, self.size, self.radius).unbind()
+            functions = [v if slot is None else slot.copy_(v) for v, slot in zip(values, slots, strict=False)]
+        elif self.kind == "fourier":
             functions = _fourier_functions(x, self.size, slots)
         else:
             functions = _chebyshev_functions(x, self.radius, self.size, slots)
@@ -85,8 +193,10 @@ class Basis:
 
         The derivative of a base activation takes the place of the last of them, in memory of its own.
         """
-        count = self.terms - (self.base is not None) - (self.kind == "chebyshev")
-        return [*functions[:count], *([] if self.base is None else [BASES[self.base][1](x)])]
+        own = functions[: self.terms - (self.base is not None) - (self.kind == "chebyshev")]
+        if not self.fused:
+            own = FUNCTIONS[self.kind].slopes(x, self.size, self.radius).unbind()
+        return [*own, *([] if self.base is None else [BASES[self.base][1](x)])]
 
     def differentiate(self, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weights of the derivative of a sum of features.
@@ -97,6 +207,8 @@ class Basis:
         Returns:
             weights of the functions of :meth:`slope_functions`, and the weight of the constant function, None for zero.
         """
+        if not self.fused:
+            return weights, None
         own = weights[:-1] if self.base is not None else weights
         constant = None
         if self.kind == "fourier":

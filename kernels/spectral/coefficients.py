@@ -1,7 +1,8 @@
 """A whole QKAN layer as one matrix product: every phi is band-limited, so a few basis functions represent it.
 
-*Fourier*: at fixed pre-activations (w = 1) phi is a real trigonometric polynomial of degree R, the repetitions. Its
-2 R + 1 coefficients follow exactly from the circuit's values at 2 R + 1 equidistant angles.
+*Fourier*: at whole pre-activation weights that are not trained (w = 1, or 2^l, or 3^l) phi is a real trigonometric
+polynomial of degree N = sum_l |w_l|. Its 2 N + 1 coefficients follow exactly from the circuit's values at 2 N + 1
+equidistant angles.
 
 *Chebyshev*: with trained w, phi is a sum of sines and cosines whose frequencies are sums of +-w_l, so at most Omega =
 sum_l |w_l|, and |phi| <= 1 for every real x. From both together its Chebyshev coefficients on [-A, A] are at most 2
@@ -196,17 +197,29 @@ def _expand(
     return Expansion(basis, *_numba_coefficients(rule, *tensors))
 
 
-def fourier(theta: Tensor, bias: Tensor | None, edge_weight: Tensor | None, *, ansatz: Ansatz, reps: int) -> Expansion:
-    """Expand a layer with fixed pre-activation weights, exactly, for inputs of any size.
+def fourier(
+    theta: Tensor,
+    bias: Tensor | None,
+    edge_weight: Tensor | None,
+    *,
+    ansatz: Ansatz,
+    reps: int,
+    weight: Tensor | None = None,
+    degree: int | None = None,
+) -> Expansion:
+    """Expand a layer whose pre-activation weights are whole numbers, exactly, for inputs of any size.
 
     Args:
         theta: (outputs, inputs, rows, angles), or (1, inputs, ...) for one circuit per input.
         bias: pre-activation phases (outputs, inputs, reps), or None.
         edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
+        weight: whole pre-activation weights (outputs, inputs, reps), of which no gradient is asked, or None for ones.
+        degree: at least the largest sum of |w_l| of any edge; default that of ones, ``reps``.
     """
-    angles, analysis = constants(fourier_rule, reps, theta)
-    return _expand(Basis("fourier", reps), _Rule(angles, analysis, ansatz, reps), theta, None, bias, edge_weight)
+    degree = reps if degree is None else degree
+    angles, analysis = constants(fourier_rule, degree, theta)
+    return _expand(Basis("fourier", degree), _Rule(angles, analysis, ansatz, reps), theta, weight, bias, edge_weight)
 
 
 def shared(
@@ -218,11 +231,9 @@ def shared(
         theta, edge_weight, ansatz, reps: as in :func:`fourier`.
         weight, bias: pre-activations (1, inputs, reps); bias may be None.
     """
-    degree = frequencies(reps)
-    angles, analysis = constants(fourier_rule, degree, theta)
     counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
-    basis, places = Basis("fourier", degree), counting.expand(*theta.shape[:2], -1)
-    expansion = _expand(basis, _Rule(angles, analysis, ansatz, reps), theta, places, None, edge_weight)
+    places, degree = counting.expand(*theta.shape[:2], -1), frequencies(reps)
+    expansion = fourier(theta, None, edge_weight, ansatz=ansatz, reps=reps, weight=places, degree=degree)
     shifts = torch.zeros_like(weight[0]) if bias is None else bias[0]
     return SumExpansion(weight[0], shifts, expansion.matrix, expansion.constant)
 

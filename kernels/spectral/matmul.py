@@ -144,7 +144,9 @@ class _Piece:
         else:
             of_terms = self._products_of_terms(slopes, grad, workspace)
         features = self.features[: len(along)]
-        if self.kind.basis.base is not None:
+        if not self.kind.basis.fused:  # their derivatives are other functions
+            torch.stack(list(along), out=features)
+        elif self.kind.basis.base is not None:
             features[-1] = along[-1]
         total = of_terms.mul_(features).sum(0)
         out.copy_(total if self.wide else total.mT)
@@ -325,7 +327,7 @@ def _plain_operands_sum(
 def operands_sum(x: Tensor, operands: Operands) -> Tensor:
     """Features of x (samples, inputs) times the matrix of ``operands``, (samples, outputs)."""
     basis, matrix, bias, activation_coeffs = operands
-    if numba_supported(x, matrix, bias, activation_coeffs):
+    if basis.fused and numba_supported(x, matrix, bias, activation_coeffs):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), bias, activation_coeffs, basis)
     return _plain_operands_sum(basis, x, matrix, bias, activation_coeffs)
 
@@ -357,9 +359,10 @@ def weighted_sum(
         and compilation work.
     """
     kind = Sum(basis, diagonal, matmul_dtype, fused and not diagonal)
-    if not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
+    if basis.fused and not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
-    small = x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused
-    if small or torch.compiler.is_compiling() or plain_needed():
+    # Sizes are looked at last: an exported program has to hold for all.
+    plain = torch.compiler.is_compiling() or plain_needed()
+    if plain or (x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused):
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

@@ -243,8 +243,9 @@ def plain_layer(
     offset: Tensor | None,
 ) -> Tensor:
     """:func:`whole_layer` in differentiable operations."""
-    if weight is None:
-        expansion = spectral.fourier(theta, bias, edge_weight, ansatz=how.ansatz, reps=how.reps)
+    if how.kind == "fourier" or weight is None:
+        circuit: dict[str, Any] = {"ansatz": how.ansatz, "reps": how.reps, "weight": weight, "degree": how.points // 2}
+        expansion = spectral.fourier(theta, bias, edge_weight, **circuit)
     else:
         expansion = spectral.chebyshev(
             theta, weight, bias, edge_weight, ansatz=how.ansatz, reps=how.reps, radius=how.radius, terms=how.points

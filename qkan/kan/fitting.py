@@ -72,6 +72,9 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
     plan = FitPlan(**options)
     loss = checks.loss_function(plan.loss)
     with modes_kept(model), torch.enable_grad():
+        start_frequencies = getattr(model, "start_frequencies", None)
+        if callable(start_frequencies):
+            start_frequencies(*data)
         exact = isinstance(plan.loss, str)
         _probe(model, data, loss, exact=exact)
         if validation is not None:

@@ -15,13 +15,18 @@ from typing_extensions import Unpack
 
 from qkan.kan.network import QKAN
 from qkan.layers.init import uniform_
+from qkan.layers.kan_layer import KANLayer
 from qkan.layers.options import CircuitOptions, LayerOptions, check_input, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.layers.rational import GRKAN, pair
 
 Latent = str | Callable[[int], nn.Module]
+#: Latents that are a :class:`qkan.KANLayer`, and its basis: free coefficients in the place of circuits.
+BASES = {"fourier": "fourier", "rff": "rff", "spline": "bspline", "chebyshev": "chebyshev"}
 #: Named latents. ``linear`` is no network at all: what is left is a low-rank affine map, the ablation of the circuit.
-LATENTS = ("qkan", "gr-kan", "tanh", "linear")
+LATENTS = ("qkan", "gr-kan", *BASES, "mlp", "tanh", "linear")
+#: Functions of an edge of a KANLayer latent, and the width of the hidden layer of an MLP latent, unless told otherwise.
+TERMS = 8
 
 #: Groups of a GR-KAN latent, as in the published KAT, or the most that divide a narrower latent.
 GRKAN_GROUPS = 8
@@ -37,7 +42,7 @@ def largest_divisor(number: int, limit: int) -> int:
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
-def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.Module:
+def build_latent(latent: Latent, features: int, options: CircuitOptions, terms: int = TERMS) -> nn.Module:
     """A latent network from ``features`` to ``features``.
 
     Args:
@@ -45,10 +50,11 @@ def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.M
         features: latent width.
         options: of the QKAN; another latent takes none but device, dtype and generator. ``gr-kan`` is a
             :class:`qkan.GRKAN` that starts as identity, linear map, SiLU, linear map, with as many groups as divide the
-            width, at most 8.
+            width, at most 8; ``mlp`` has one hidden layer, tanh.
+        terms: functions of an edge of the latents of :data:`BASES`, or the width of the hidden layer of ``mlp``.
 
     Raises:
-        ValueError: an unknown name, or circuit options for a latent without a circuit.
+        ValueError: an unknown name, terms that a basis cannot have, or circuit options for a latent without a circuit.
         TypeError: neither a name nor a function of the width.
     """
     if latent == "qkan":
@@ -66,9 +72,14 @@ def build_latent(latent: Latent, features: int, options: CircuitOptions) -> nn.M
         raise ValueError(f"latent {latent!r} has no circuit, so it cannot take {', '.join(circuit_options)}")
     if callable(latent):
         return latent(features)
+    factory: dict[str, Any] = {key: options.get(key) for key in ("generator", "device", "dtype")}
+    if latent in BASES:
+        return KANLayer(features, features, BASES[latent], terms=terms, **factory)
+    if latent == "mlp":
+        first = Affine(features, positive_int("terms", terms), True, 1 / math.sqrt(features), options)
+        return nn.Sequential(first, nn.Tanh(), Affine(terms, features, True, 1 / math.sqrt(terms), options))
     if latent == "gr-kan":
         groups = largest_divisor(features, GRKAN_GROUPS)
-        factory: dict[str, Any] = {key: options.get(key) for key in ("generator", "device", "dtype")}
         return GRKAN(features, init=("identity", "silu"), num_groups=groups, **factory)
     return nn.Tanh() if latent == "tanh" else nn.Identity()
 
@@ -95,7 +106,7 @@ class Affine(nn.Linear):
 
 def reset_latent(latent: nn.Module, generator: torch.Generator | None) -> None:
     """Draw a latent network afresh: ours from ``generator``, others by their own ``reset_parameters``."""
-    if isinstance(latent, GRKAN):  # draws its linear maps itself
+    if isinstance(latent, GRKAN | KANLayer | Affine):  # GRKAN draws its linear maps itself
         latent.reset_parameters(generator)
         return
     for child in latent.children():
@@ -112,8 +123,9 @@ class JHCGNet(nn.Module):
     Args:
         in_features, out_features: sizes of the last dimension.
         latent_features: latent width; default ceil(log2 in_features).
-        latent: ``"qkan"``, ``"gr-kan"`` (see :func:`build_latent`), ``"tanh"``, ``"linear"`` (no latent network: a
-            low-rank affine map), or a function from the latent width to a module.
+        latent: ``"qkan"``, ``"gr-kan"`` (see :func:`build_latent`); ``"fourier"``, ``"rff"``, ``"spline"`` or
+            ``"chebyshev"``, a :class:`qkan.KANLayer` of 8 terms; ``"mlp"``, ``"tanh"``, ``"linear"`` (no latent
+            network: a low-rank affine map); or a function from the latent width to a module.
         bias: whether encoder and decoder have one.
         options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent; here ``base_activation`` is None
             unless given.

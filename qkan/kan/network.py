@@ -24,6 +24,7 @@ from qkan.kernels.backend_choice import Radius
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.extend_reps import extend
 from qkan.layers.options import LayerOptions
+from qkan.layers.periodogram import wanted_frequencies
 from qkan.layers.qkan_layer import QKANLayer
 
 if TYPE_CHECKING:
@@ -100,9 +101,30 @@ class QKAN(nn.Module):
     ) -> FitHistory:
         """Fit the network to samples ``x`` (samples, ..., width[0]) and ``y``.
 
-        Options, result and errors of :func:`qkan.kan.fitting.fit`.
+        Options, result and errors of :func:`qkan.kan.fitting.fit`. With ``preact_init="auto"`` the first fit starts
+        from the frequencies of y over each input (:mod:`qkan.layers.periodogram`), and layers behind the first, whose
+        inputs nobody knows yet, from ones.
         """
         return fit(self, x, y, **options)
+
+    def start_frequencies(self, x: Tensor, y: Tensor) -> None:
+        """Give the first layer the frequencies of ``y`` over its inputs ``x``, if it waits for data.
+
+        Raises:
+            ValueError: targets that are constant, fewer samples than frequencies need, or other shapes.
+        """
+        first = self.layers[0]
+        if not isinstance(first, QKANLayer) or not first.awaits_data:
+            return
+        if y.shape[: x.dim() - 1] != x.shape[:-1]:
+            raise ValueError(
+                f"preact_init='auto' needs a target for every input, got {tuple(y.shape)} for {tuple(x.shape)}; use "
+                "preact_init='binary'"
+            )
+        inputs = x.reshape(-1, first.in_features)
+        targets = y.reshape(len(inputs), -1)
+        found = torch.stack([wanted_frequencies(own.unsqueeze(1), targets, first.reps) for own in inputs.unbind(1)])
+        first.set_frequencies(found if first.group is None else found[: first.group])
 
     def regularization(self, x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
         """L1 and entropy of the edge activities for ``x``, a scalar; see :mod:`qkan.kan.regularization`."""

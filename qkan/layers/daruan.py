@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from qkan.kernels.backends import Backend, check_backend, check_readout
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
 from qkan.kernels.layer import CircuitLayer
+from qkan.layers.frequencies import HasFrequencies, PreactInit, check_preact_init
 from qkan.layers.frozen import FrozenActivation
 from qkan.layers.init import circuit_angles_
 from qkan.layers.options import check_dtype, check_input, positive_int
 
 
-class DARUAN(nn.Module):
+class DARUAN(HasFrequencies):
     """Element-wise activation phi(x) = <Z> behind a data re-uploading circuit, |phi| <= 1 (arXiv 2509.14026).
 
     Shapes: with ``num_features=1`` one circuit serves every element of an input of any shape; with more, the input is
@@ -22,7 +23,7 @@ class DARUAN(nn.Module):
 
     Args:
         num_features: circuits; 1 or the last size of the input, as in :class:`torch.nn.PReLU`.
-        reps, ansatz, preact_trainable, readout, init, backend, generator, device, dtype: as in
+        reps, ansatz, preact_trainable, preact_init, readout, init, backend, generator, device, dtype: as in
             :class:`qkan.QKANLayer`. Near-linear circuits start near sin(1) sin(x).
 
     Raises:
@@ -39,6 +40,7 @@ class DARUAN(nn.Module):
         *,
         ansatz: str | Ansatz = "pz",
         preact_trainable: bool = False,
+        preact_init: PreactInit = "ones",
         readout: str = "z",
         init: str = "auto",
         backend: Backend = "auto",
@@ -53,28 +55,28 @@ class DARUAN(nn.Module):
         self.reps = reps
         self.readout = check_readout(readout)
         self.init = init
+        self.preact_trainable = preact_trainable
+        self.preact_init = check_preact_init(preact_init, reps, self.ansatz)
         self.backend = check_backend(backend, self.ansatz, readout, sums=False)
         check_dtype(dtype)
         self.theta = nn.Parameter(
             torch.empty(num_features, self.ansatz.rows(reps), self.ansatz.angles, device=device, dtype=dtype)
         )
-        for name, present in (
-            ("preact_weight", preact_trainable),
-            ("preact_bias", preact_trainable or self.ansatz.trains_preact_bias),
+        for name, present, trained in (
+            ("preact_weight", preact_trainable or self.preact_init != "ones", preact_trainable),
+            ("preact_bias", preact_trainable or self.ansatz.trains_preact_bias, True),
         ):
-            shape = (num_features, reps)
-            self.register_parameter(
-                name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if present else None
-            )
+            values = torch.empty((num_features, reps), device=device, dtype=dtype) if present else None
+            self.register_parameter(name, None if values is None else nn.Parameter(values, requires_grad=trained))
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
-        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, (1.0, 1.0), generator)
-        with torch.no_grad():
-            if self.preact_weight is not None:
-                self.preact_weight.fill_(1.0)
-            if self.preact_bias is not None:
+        wide = self.preact_init != "ones"
+        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, (1.0, 1.0), generator, wide=wide)
+        self.reset_frequencies()
+        if self.preact_bias is not None:
+            with torch.no_grad():
                 self.preact_bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,6 +107,7 @@ class DARUAN(nn.Module):
             reps=self.reps,
             readout=self.readout,
             backend=self.backend,
+            harmonics=self.harmonics,
         )
 
     def extra_repr(self) -> str:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from qkan.kernels.circuits.ansatz import GATES, Ansatz
+from qkan.layers.frequencies import check_preact_init, start_weights
 from qkan.layers.options import check_memory, config_of
 from qkan.quantum.spectrum import bloch_parts
 
@@ -174,6 +175,8 @@ def extend(layers: Sequence[QKANLayer], reps: int) -> None:
     """
     for layer in layers:
         layer.ansatz.program(reps)
+        if isinstance(layer.preact_init, str):
+            check_preact_init(layer.preact_init, reps, layer.ansatz)
     most = max(layer.reps for layer in layers)
     if reps < most or all(layer.reps == reps for layer in layers):
         raise ValueError(f"reps {reps} must be more than {most}, what the layer has: refining only adds repetitions")
@@ -198,7 +201,13 @@ def _add_repetition(layer: QKANLayer, way: Extension) -> None:
             theta[..., 0 if way.at_start else -1, :] += shift
         row = row.expand(*theta.shape[:-2], 1, -1)
         _replace(layer, "theta", torch.cat((row, theta) if way.at_start else (theta, row), -2))
-        for name, value in (("preact_weight", way.weight), ("preact_bias", 0.0)):
+        # Where the added encoding is invisible whatever its w, it has the next of the frequencies that there are.
+        named = isinstance(layer.preact_init, str)
+        weight = way.weight * (start_weights(layer.preact_init, layer.reps + 1)[-1] if named else 1.0)
+        if isinstance(layer.preact_init, tuple):
+            own = layer.preact_init
+            layer.preact_init = (weight, *own) if way.at_start else (*own, weight)
+        for name, value in (("preact_weight", weight), ("preact_bias", 0.0)):
             old = getattr(layer, name)
             if old is not None:
                 column = old.new_full((*old.shape[:-1], 1), value)

@@ -2,7 +2,8 @@
 
 Four forms, of which a layer takes the first that it can:
 
-* *Fourier*, at fixed pre-activations: cos k x, sin k x and one matrix product; exact for every x.
+* *Fourier*, at whole pre-activation weights that are not trained: cos k x, sin k x and one matrix product; exact for
+  every x.
 * *Sums*, at pre-activations per input: cos and sin of their sums and one matrix product; exact for every x.
 * *Chebyshev*, at trained pre-activations: T_k(x / A) and one matrix product, within a few roundings of the circuit for
   |x| <= A, the domain. Beyond it the result is NaN: polynomials would go astray there, and a clamped input would give
@@ -17,12 +18,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qkan.kernels.backend_choice import Radius, plan_expansion, sums_apply
+from qkan.kernels.backend_choice import Radius, fourier_plan, plan_expansion, sums_apply
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.layer import CircuitLayer
@@ -32,7 +34,7 @@ from qkan.kernels.spectral.operands import Operands
 from qkan.kernels.spectral.sum_frequencies import SumExpansion
 from qkan.layers.options import BaseActivation, base_function, check_input
 
-Expanded = spectral.Expansion | SumExpansion
+Expanded: TypeAlias = spectral.Expansion | SumExpansion
 
 
 class Features(nn.Module):
@@ -307,10 +309,11 @@ def expand(circuits: CircuitLayer, edge_weight: Tensor | None, domain: float | N
     ansatz, reps = circuits.ansatz, circuits.reps
     if spectral.unsupported_reason(ansatz=ansatz, readout=circuits.readout, per_sample=False) is not None:
         return None
-    if circuits.weight is not None and not sums_apply(circuits.weight, reps):
+    whole = circuits.weight is None or fourier_plan(circuits.harmonics) is not None
+    if circuits.weight is not None and not whole and not sums_apply(circuits.weight, reps):
         domain = _check_domain(domain)
-    readout = circuits.readout
-    plan = plan_expansion(circuits.theta, circuits.weight, ansatz=ansatz, reps=reps, readout=readout, radius=domain)
+    how: dict[str, Any] = {"readout": circuits.readout, "radius": domain, "harmonics": circuits.harmonics}
+    plan = plan_expansion(circuits.theta, circuits.weight, ansatz=ansatz, reps=reps, **how)
     if isinstance(plan, str):
         return None
     weight, bias, edge_weight = (

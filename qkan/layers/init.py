@@ -1,9 +1,11 @@
 """Initial values of circuit parameters.
 
-Two schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so that a
-fresh layer of one repetition behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor saturate; it
-needs an ansatz that has such a point. ``"normal"`` draws all angles from a normal distribution. ``"auto"`` takes the
-first for one repetition, where it exists, and the second otherwise. Why: docs/decisions.md.
+Three schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so
+that a fresh layer of one repetition behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor
+saturate; it needs an ansatz that has such a point. ``"normal"`` draws all angles from a narrow normal distribution,
+``"wide"`` from one that nearly covers the circle, so that all frequencies have amplitudes from the start. ``"auto"``
+takes the first for one repetition, where it exists, else the third where frequencies differ (``preact_init``), and the
+second otherwise. Why: docs/initialisation.md.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qkan.kernels.circuits.ansatz import Ansatz
 
-INITS = ("auto", "near_linear", "normal")
+INITS = ("auto", "near_linear", "normal", "wide")
+BASE_INITS = ("uniform", "eye")
 #: Standard deviation of the angles under ``"normal"``, radians.
 NORMAL_STD = 0.3
+#: The same under ``"wide"``.
+WIDE_STD = 1.0
 #: Standard deviation of the angles around the near-linear point, radians: enough to break symmetries.
 NEAR_LINEAR_STD = 0.05
 
@@ -41,6 +46,26 @@ def normal_(tensor: Tensor, std: float, generator: torch.Generator | None) -> No
     _fill(tensor, lambda t: t.normal_(0.0, std, generator=generator), generator)
 
 
+def check_base_init(base_init: str) -> str:
+    """Return ``base_init`` if it is one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if base_init not in BASE_INITS:
+        raise ValueError(f"unknown base_init {base_init!r}; use one of {', '.join(BASE_INITS)}")
+    return base_init
+
+
+def fill_base_(weight: Tensor, base_init: str, bound: float, generator: torch.Generator | None) -> None:
+    """Fill weights of a base branch (out, in): from U(-bound, bound), or with the identity."""
+    if base_init == "eye":
+        with torch.no_grad():
+            nn.init.eye_(weight)
+    else:
+        uniform_(weight, bound, generator)
+
+
 def circuit_angles_(
     theta: Tensor,
     ansatz: Ansatz,
@@ -48,6 +73,8 @@ def circuit_angles_(
     scheme: str,
     slopes: tuple[float, float],
     generator: torch.Generator | None,
+    *,
+    wide: bool = False,
 ) -> None:
     """Fill ``theta`` (..., rows, angles), radians.
 
@@ -57,6 +84,7 @@ def circuit_angles_(
         scheme: one of :data:`INITS`.
         slopes: near-linear edges draw the angle ``a`` of their slope between these two.
         generator: source of randomness, or None for torch's own.
+        wide: whether ``"auto"`` takes ``"wide"`` where it takes no near-linear start.
 
     Raises:
         ValueError: unknown scheme, or ``"near_linear"`` for an ansatz without such a point.
@@ -65,13 +93,16 @@ def circuit_angles_(
         raise ValueError(f"unknown init {scheme!r}; use one of {', '.join(INITS)}")
     if scheme == "near_linear" and ansatz.near_linear is None:
         raise ValueError(f"ansatz {ansatz.name!r} has no near-linear point; use init='normal' or init='auto'")
-    if scheme == "normal" or ansatz.near_linear is None or (scheme == "auto" and reps > 1):
-        normal_(theta, NORMAL_STD, generator)
+    near_linear = ansatz.near_linear
+    if scheme == "auto" and (reps > 1 or near_linear is None):
+        scheme = "wide" if wide else "normal"
+    if near_linear is None or scheme in ("normal", "wide"):
+        normal_(theta, WIDE_STD if scheme == "wide" else NORMAL_STD, generator)
         return
     normal_(theta, NEAR_LINEAR_STD, generator)
     low, high = slopes
     drawn = torch.empty_like(theta[..., -1, ansatz.slope])
     uniform_(drawn, (high - low) / 2, generator)
     with torch.no_grad():
-        theta[..., -1, :] += theta.new_tensor(ansatz.near_linear)
-        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + ansatz.near_linear[ansatz.slope]
+        theta[..., -1, :] += theta.new_tensor(near_linear)
+        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + near_linear[ansatz.slope]

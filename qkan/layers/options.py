@@ -15,6 +15,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common.host_sync import gibibytes, memory
 from qkan.kernels.common.tensors import has_memory
 from qkan.kernels.spectral.basis import BASES
+from qkan.layers.frequencies import PreactInit
 from qkan.quantum import PennyLane
 
 MAX_FEATURES = 2**20
@@ -29,10 +30,12 @@ class CircuitOptions(TypedDict, total=False):
     group: int | Literal["input"] | None
     ansatz: str | Ansatz
     preact_trainable: bool | Literal["input"]
+    preact_init: PreactInit
     postact_weight_trainable: bool
     postact_bias_trainable: bool
     base_activation: BaseActivation
     base_trainable: bool
+    base_init: str
     readout: str
     init: str
     generator: torch.Generator | None
@@ -69,7 +72,9 @@ def config_of(layer: Any) -> dict[str, Any]:
     """The arguments of a QKANLayer, without the source and place of its values."""
     group = "input" if layer.group == layer.in_features else layer.group
     given = ("in_features", "out_features", "reps", "ansatz", "preact_trainable", "base_activation", "base_trainable")
-    return {name: getattr(layer, name) for name in (*given, "readout", "init", "backend")} | {
+    return {
+        name: getattr(layer, name) for name in (*given, "base_init", "preact_init", "readout", "init", "backend")
+    } | {
         "group": group,
         "postact_weight_trainable": layer.postact_weight is not None,
         "postact_bias_trainable": layer.postact_bias is not None,

@@ -19,8 +19,9 @@ from qkan.kernels.spectral.operands import Operands
 from qkan.layers.edge_access import EdgeCircuits
 from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import Refinable
+from qkan.layers.frequencies import HasFrequencies, PreactInit, check_preact_init
 from qkan.layers.frozen import FrozenLayer
-from qkan.layers.init import circuit_angles_, uniform_
+from qkan.layers.init import check_base_init, circuit_angles_, fill_base_, uniform_
 from qkan.layers.options import (
     BaseActivation,
     base_function,
@@ -32,7 +33,7 @@ from qkan.layers.options import (
 )
 
 
-class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
+class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
     r"""A layer of DARUAN edges: y_o = sum_i [ v_oi (phi_oi(x_i) + c_oi) + u_oi base(x_i) ].
 
     Every phi_oi is the expectation of a single-qubit data re-uploading circuit (arXiv 2509.14026, section on QKAN);
@@ -52,15 +53,20 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         group: None, a circuit of its own for every edge; a number n, n circuits that inputs share (input i has circuit
             i mod n, the same for all outputs); ``"input"``, one circuit per input.
         ansatz: ``"pz"``, ``"rpz"``, ``"px"``, ``"real"``, ``"mix"`` or an :class:`Ansatz`.
-        preact_trainable: train w and b of the encoded angles w_l x + b_l; else w = 1, b = 0. ``"input"`` trains one w
-            and b per input for all outputs: fewer parameters, and a spectrum of up to (3^reps + 1) / 2 frequencies
-            that one matrix product still gives exactly for inputs of any size.
+        preact_trainable: train w and b of the encoded angles w_l x + b_l; else w stays as ``preact_init`` says, b = 0.
+            ``"input"`` trains one w and b per input for all outputs: fewer parameters, and a spectrum of up to
+            (3^reps + 1) / 2 frequencies that one matrix product still gives exactly for inputs of any size.
+        preact_init: the initial w_l, l = 0, 1, ...: ``"ones"``; ``"binary"``, 2^l; ``"ternary"``, 3^l, which has every
+            frequency up to (3^reps - 1) / 2 once; ``"auto"``, ones until :meth:`qkan.QKAN.fit` finds them in data; or
+            ``reps`` numbers. Kept whole (not trained) they stay one exact matrix product. See docs/initialisation.md.
         postact_weight_trainable, postact_bias_trainable: train v and c; else v = 1, c = 0.
         base_activation: ``"silu"``, ``"gelu"``, ``"relu"``, ``"tanh"``, ``"identity"``, a callable, or None for no base
             branch at all. A module is not copied: all layers that are given it share its parameters.
         base_trainable: train u; else u keeps its initial values.
+        base_init: initial u: ``"uniform"``, drawn like the slopes, or ``"eye"``, the identity: with
+            ``base_activation="identity"`` the layer is x and a bend, which starts small.
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
-        init: ``"near_linear"``, ``"normal"`` or ``"auto"``; see :mod:`qkan.layers.init`.
+        init: initial angles: ``"near_linear"``, ``"normal"``, ``"wide"`` or ``"auto"``; see :mod:`qkan.layers.init`.
         backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
             (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"spectral-triton"`` (the matrix product in
             one kernel), ``"reference"`` (slow, float64), ``"pennylane"`` or a :class:`qkan.PennyLane` with settings
@@ -91,10 +97,12 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         group: int | Literal["input"] | None = None,
         ansatz: str | Ansatz = "pz",
         preact_trainable: bool | Literal["input"] = False,
+        preact_init: PreactInit = "ones",
         postact_weight_trainable: bool = False,
         postact_bias_trainable: bool = False,
         base_activation: BaseActivation = "silu",
         base_trainable: bool = True,
+        base_init: str = "uniform",
         readout: str = "z",
         init: str = "auto",
         backend: Backend = "auto",
@@ -110,8 +118,10 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         self.reps = reps
         self.group = group_size(group, in_features)
         self.preact_trainable = preact_trainable
+        self.preact_init = check_preact_init(preact_init, reps, self.ansatz)
         self.base_activation = base_activation
         self.base_trainable = base_trainable
+        self.base_init = check_base_init(base_init)
         self.readout = check_readout(readout)
         self.init = init
         self.backend = check_backend(backend, self.ansatz, readout)
@@ -139,7 +149,8 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         self.theta = nn.Parameter(
             torch.empty(*circuits, self.ansatz.rows(reps), self.ansatz.angles, device=device, dtype=dtype)
         )
-        self.register_parameter("preact_weight", parameter(bool(preact_trainable), *pre, reps))
+        scaled = bool(preact_trainable) or self.preact_init != "ones"
+        self.register_parameter("preact_weight", parameter(scaled, *pre, reps, trained=bool(preact_trainable)))
         self.register_parameter("preact_bias", parameter(preact_bias, *pre, reps))
         self.register_parameter("postact_weight", parameter(postact_weight_trainable, *edges))
         self.register_parameter("postact_bias", parameter(postact_bias_trainable, *edges))
@@ -168,13 +179,16 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
         if self.postact_weight is not None:
             uniform_(self.postact_weight, bound, generator)
             slopes = (1.0, 1.0)
-        circuit_angles_(self.theta, self.ansatz, self.reps, self.init, slopes, generator)
+        circuit_angles_(
+            self.theta, self.ansatz, self.reps, self.init, slopes, generator, wide=self.preact_init != "ones"
+        )
         if self.base_weight is not None:
-            uniform_(self.base_weight, bound, generator)
+            fill_base_(self.base_weight, self.base_init, bound, generator)
         with torch.no_grad():
-            for tensor, value in ((self.preact_weight, 1.0), (self.preact_bias, 0.0), (self.postact_bias, 0.0)):
+            for tensor in (self.preact_bias, self.postact_bias):
                 if tensor is not None:
-                    tensor.fill_(value)
+                    tensor.zero_()
+        self.reset_frequencies()
 
     def _circuits(self, theta: Tensor | None = None, offset: Tensor | None = None) -> CircuitLayer:
         edge_weight: Tensor | None = self.postact_weight
@@ -206,6 +220,7 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
             backend=self.backend,
             base=(base, base_weight) if type(base) is str and base_weight is not None else None,
             offset=offset,
+            harmonics=self.harmonics,
         )
 
     def _check_theta(self, x: Tensor, theta: Tensor) -> None:
@@ -356,6 +371,8 @@ class QKANLayer(EdgeMasked, Refinable, EdgeCircuits):
             options.append(f"group={self.group}")
         if self.preact_trainable:
             options.append(f"preact_trainable={self.preact_trainable!r}")
+        if self.preact_init != "ones":
+            options.append(f"preact_init={self.preact_init!r}")
         options += [
             f"{name}_trainable=True" for name in ("postact_weight", "postact_bias") if getattr(self, name) is not None
         ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qkan.kan.jhcg import Affine, Latent, build_latent, reset_latent
 from qkan.kan.network import QKAN
-from qkan.kernels.backend_choice import chebyshev_plan
+from qkan.kernels.backend_choice import chebyshev_plan, fourier_plan
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, largest
 from qkan.kernels.recurrence.circuits_cpu import GateCircuits, Parameters, gate_circuits
@@ -22,14 +22,15 @@ from qkan.kernels.spectral.numba_coefficients import bounds
 from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.init import uniform_
+from qkan.layers.kan_layer import KANLayer
 from qkan.layers.options import CircuitOptions, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.inner_hooks import is_linear
 
 Cell = Literal["lstm", "gru"]
-#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for
-#: pre-activation weights whose |w_l| sum up to so much per repetition; they start at 1. Beyond, the output is NaN.
-UNREAD_BANDWIDTH = 3.0
+#: Where no value can be read (under a compiler, in a CUDA graph), the number of Chebyshev terms is that for trained
+#: pre-activation weights whose |w_l| sum up to so much more per repetition than at the start. Beyond, outputs are NaN.
+UNREAD_GROWTH = 2.0
 Bound = Callable[[], float]
 
 
@@ -161,12 +162,18 @@ class QKANGates(Gates):
                     f"{gates} gates"
                 )
         kind, points, basis = "fourier", 2 * reps + 1, None
-        if p.weight_x is not None and p.weight_h is not None:
+        whole = None
+        if p.weight_x is not None:
+            of_x, of_h = first.harmonics, second.harmonics
+            whole = None if of_x is None or of_h is None else fourier_plan(max(of_x, of_h))
+        if whole is not None:
+            points = whole.points
+        elif p.weight_x is not None and p.weight_h is not None:
             basis = _trained_basis(x, p.weight_x, p.weight_h, bound)
             if basis is None:
                 return None
             kind, points = basis.kind, basis.size
-        given = (basis is not None, p.phase_x is not None, p.bias is not None)
+        given = (p.weight_x is not None, p.phase_x is not None, p.bias is not None)
         circuits = gate_circuits(ansatz, reps, kind, points, (gates, x.shape[1], width), given, dtype)
         spec = circuits.fourier if basis is None else Spec("lstm", basis, inputs=x.shape[1])
         return circuits, spec, parameters
@@ -186,7 +193,7 @@ class QKANGates(Gates):
         if not isinstance(self.hidden, QKANLayer) or not isinstance(self.input, QKANLayer):
             return None
         radius: float | None = None
-        if self.hidden.preact_weight is not None:
+        if self.hidden.harmonics is None or self.input.harmonics is None:
             own, others = bound(), largest(x)
             if others is None or others > 2 * own:  # so wide a domain would need many more terms for h
                 return None
@@ -201,7 +208,7 @@ class QKANGates(Gates):
         if not cannot_sync(steps) or not isinstance(self.hidden, QKANLayer):
             return self.hidden.operands(bound)
         # Nothing can be read here, so |h| <= 1 and a limit of w are taken for granted; beyond them the result is NaN.
-        return self.hidden.operands(1.0, UNREAD_BANDWIDTH * self.hidden.reps)
+        return self.hidden.operands(1.0, self.hidden.start_bandwidth + UNREAD_GROWTH * self.hidden.reps)
 
 
 def _bare(layer: QKANLayer) -> bool:
@@ -305,7 +312,7 @@ class HybridGates(Gates):
         compute = torch.promote_types(self.decoder.weight.dtype, torch.float32)
         weight = self.decoder.weight.to(compute)
         bias: Tensor | None = None if self.decoder.bias is None else self.decoder.bias.to(compute)
-        if isinstance(self.latent, QKAN):
+        if isinstance(self.latent, QKAN | KANLayer):
             latent = self.latent.operands(self._latent_bound(steps, bound))
             return latent if isinstance(latent, str) else latent.then(weight, bias)
         base = {nn.Identity: "identity", nn.Tanh: "tanh"}.get(type(self.latent))

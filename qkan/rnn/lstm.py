@@ -271,8 +271,9 @@ class HQKANLSTM(_LSTMBase):
         latent_features: width of the latent.
         backend, checkpoint_steps: as in :class:`QKANLSTM`.
         latent: ``"qkan"``; ``"linear"``, no circuit at all: a low-rank LSTM, the ablation of the circuit; ``"tanh"``;
-            ``"gr-kan"``, rational functions and linear maps, which run step by step; or a function from the latent
-            width to a module.
+            ``"fourier"``, ``"rff"``, ``"spline"``, ``"chebyshev"``, a :class:`qkan.KANLayer`: free coefficients in the
+            place of circuits; ``"mlp"`` and ``"gr-kan"``, rational functions and linear maps, which run step by step;
+            or a function from the latent width to a module.
         options: keyword options of :class:`qkan.QKANLayer` for the QKAN latent, with ``reps`` 1 and no base branch
             unless asked for.
 

@@ -146,7 +146,7 @@ class UnidirectionalRNN(nn.Module):
         if exporting():
             return "an exported program holds plain operations"
         hidden = getattr(self.gates, "hidden", None)
-        trained = isinstance(hidden, QKANLayer) and hidden.preact_weight is not None
+        trained = isinstance(hidden, QKANLayer) and hidden.harmonics is None
         if trained and self.projection is not None and cannot_sync(steps):
             return "its states are bounded by values of the projection, which cannot be read here"
         return self.gates.operands(steps, lambda: self.bound(h_0))

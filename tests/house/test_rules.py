@@ -19,11 +19,14 @@ DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *sorte
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, MODULES_OF_A_FOLDER, ARGUMENTS = 400, 80, 15, 10
 #: Functions of many arguments that are no kernels: modules and functions whose options are their users' words.
 MANY_ARGUMENTS = {
+    "kernels/layer.py:__init__",
     "kernels/recurrence/custom_op.py:forward",
     "kernels/recurrence/custom_op.py:gradients",
     "qkan/forecasting/report/page.py:write_report",
     "qkan/interop/neuralforecast.py:__init__",
     "qkan/interop/sklearn.py:__init__",
+    "qkan/layers/daruan.py:__init__",
+    "qkan/layers/kan_layer.py:__init__",
     "qkan/layers/qkan_layer.py:__init__",
     "qkan/layers/rational.py:__init__",
     "qkan/rnn/lstm.py:__init__",

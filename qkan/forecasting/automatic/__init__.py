@@ -1,4 +1,4 @@
-"""A forecast within a time budget: simple methods, statistical models and networks are tried, the best one is taken."""
+"""A forecast within a time budget: simple methods, statistical models and networks are tried and combined."""
 
 from typing import TYPE_CHECKING
 

@@ -62,7 +62,7 @@ class Budget:
 
 
 class Stage:
-    """One candidate under way: it is fitted once to be judged and once more to forecast, so it takes twice its time.
+    """One candidate under way: it is fitted once to be judged and once more to forecast.
 
     Args:
         budget: Of the search.
@@ -76,8 +76,12 @@ class Stage:
         """Seconds since it began."""
         return self.budget.clock() - self.begun
 
-    def at(self, share: float) -> None:
+    def at(self, share: float, again: float = 1.0) -> None:
         """Look whether the rest of it fits, where a share of it, 0 to 1, is done.
+
+        Args:
+            share: How much of the judged fit is done.
+            again: What the last fit takes of the time of the judged fit.
 
         Raises:
             OutOfTime: it does not.
@@ -86,10 +90,9 @@ class Stage:
         if share <= 0 or took < MEASURED:
             self.budget.check(0.0)
             return
-        whole, left = took / share, max(self.budget.left, 0.0)
-        if 2 * whole - took > left:
-            message = f"it would take about {in_words(2 * whole)}, and {in_words(left + took)} were left"
-            raise OutOfTime(message, left / (2 * whole))
+        whole, left = (1 + again) * took / share, max(self.budget.left, 0.0) + took
+        if whole > left:
+            raise OutOfTime(f"it would take about {in_words(whole)}, and {in_words(left)} were left", left / whole)
 
 
 def in_words(seconds: float) -> str:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from qkan.forecasting.automatic.budget import Budget, OutOfTime, Stage
-from qkan.forecasting.automatic.options import NETWORKS, RULES, AutoConfig
+from qkan.forecasting.automatic.budget import Budget, Clock, OutOfTime, Stage
+from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig
 from qkan.forecasting.automatic.parts import Parts
 from qkan.forecasting.baselines import Baseline, CannotFit, Fitting, Origins, fit_baselines
+from qkan.forecasting.baselines.interface import known_values
+from qkan.forecasting.baselines.per_series import fit_one
+from qkan.forecasting.baselines.statistical import MAX_FIT
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.load import as_cut
-from qkan.forecasting.io.files import RunError
 from qkan.forecasting.runs.inference import forecast, forecast_windows
 from qkan.forecasting.runs.run import Run
 from qkan.forecasting.training.fitting import Fitted, fit_forecaster
@@ -27,9 +29,10 @@ LEAST_EPOCHS = 5
 FEWEST_EPOCHS = 8
 """A network that does not fit into the time with all its epochs trains for as many as do, but not for fewer."""
 _MARGIN = 0.9  # of the epochs that would just fit
-_SARIMA, _ETS = 4e-6, 1.2e-3
-"""Seconds per value and squared season, and per value: what one core takes about, so that an estimate is there before
-the first series is done."""
+_LAST_FIT = 0.5
+"""What fitting again takes of the time of the judged fit: settings, forms and orders are chosen by then."""
+_SAMPLE = 4
+"""A model of one series is fitted to its newest quarter first, to see how long the whole takes on this machine."""
 
 
 class Candidate(ABC):
@@ -38,9 +41,9 @@ class Candidate(ABC):
     Attributes:
         asked: The word that asks for it.
         name: What its column is called.
-        kind: How simple it is: 0 for rules, 1 for ridge, 2 for the mean season and statistical models, 3 for networks.
         judged: Its forecasts from the origins, original units, (N, horizon); NaN for series that it does not have.
         seconds: What fitting and judging it took.
+        last_fit: What fitting it again will take, about, in seconds.
         parameters: Numbers that were estimated; ``None`` where nobody counts them.
         options: What it was made with, JSON-able.
         note: What a user would not expect of it; else empty.
@@ -49,50 +52,69 @@ class Candidate(ABC):
 
     asked: str
     name: str
-    kind: int
     judged: np.ndarray
     seconds: float
+    last_fit: float
     parameters: int | None
     options: Mapping[str, Any]
     note: str = ""
     closed: bool = False
 
     @abstractmethod
-    def future(self, parts: Parts) -> np.ndarray:
+    def kept(self, parts: Parts) -> np.ndarray:
+        """Forecast what follows every series with what was learned before the origins: (series, horizon)."""
+
+    @abstractmethod
+    def again(self, parts: Parts) -> np.ndarray:
         """Fit it again on everything, and forecast what follows every series: original units, (series, horizon)."""
 
 
 class FittedBaseline(Candidate):
-    """A rule, ridge or a statistical model."""
+    """A rule, a regression or a statistical model."""
 
     def __init__(self, asked: str, fitted: Baseline, parts: Parts, stage: Stage) -> None:
         self.asked, self.name, self.fitted = asked, fitted.name, fitted
-        self.kind = 0 if asked in RULES else 1 if asked == "ridge" else 2
         self.judged = fitted.forecast(parts.origins).mean
         self.seconds, self.parameters = stage.seconds, fitted.parameters
+        self.last_fit = _LAST_FIT * self.seconds
         self.options = {"settings": fitted.settings, "choices": fitted.choices, "failures": fitted.failures}
 
-    def future(self, parts: Parts) -> np.ndarray:
-        """Fit it again with the settings that were chosen."""
+    def kept(self, parts: Parts) -> np.ndarray:
+        """Go on from the end of every series."""
+        return self.fitted.forecast(Origins.at_end(parts.final.series)).mean
+
+    def again(self, parts: Parts) -> np.ndarray:
+        """Fit it again with the settings that were chosen; series whose estimation goes astray keep the judged fit."""
         given = {self.asked: self.fitted.settings} if self.fitted.settings else {}
-        found = fit_baselines(parts.final, [self.asked], Fitting(settings=given))
-        by_name = {own.name: own for own in found}
-        if self.name not in by_name:
-            raise RunError("it cannot be fitted to all values")
-        return by_name[self.name].forecast(Origins.at_end(parts.final.series)).mean
+        found = {own.name: own for own in fit_baselines(parts.final, [self.asked], Fitting(settings=given))}
+        kept = self.kept(parts)
+        if self.name not in found:
+            return kept
+        own = found[self.name]
+        future = own.forecast(Origins.at_end(parts.final.series)).mean
+        return np.where(astray(own, self, parts)[:, None], kept, future)
+
+
+def astray(own: Baseline, judged: FittedBaseline, parts: Parts) -> np.ndarray:
+    """Tell of every series whether a fit that has seen the origins forecasts worse from them than the judged fit did.
+
+    Then its estimation went astray. The newest origins tell: a model of one series is fitted to its newest values only.
+    bool (series,).
+    """
+    seen = parts.errors(own.forecast(parts.origins).mean, MAX_FIT // 2)
+    before = parts.errors(judged.judged, MAX_FIT // 2)
+    return ~(seen <= before) & ~np.isnan(before)
 
 
 class FittedNetwork(Candidate):
     """A recurrent cell in the forecaster.
 
     Attributes:
-        run: The network that was fitted again on everything, after :meth:`future`.
+        run: The network that forecasts.
         history: Its epochs.
     """
 
-    kind = 3
-
-    def __init__(self, asked: str, fitted: Fitted, stage: Stage) -> None:
+    def __init__(self, asked: str, fitted: Fitted, parts: Parts, stage: Stage) -> None:
         metrics = fitted.metrics()
         self.asked, self.name = asked, fitted.config.model_name
         self.judged = forecast_windows(fitted.model, fitted.data)
@@ -100,16 +122,24 @@ class FittedNetwork(Candidate):
         self.closed = metrics.get("gate") == "closed"
         self.config = replace(fitted.config, epochs=max(LEAST_EPOCHS, metrics["best_epoch"]))
         self.options = {"train": fitted.config.to_dict(), "epochs_of_the_last_fit": self.config.epochs}
-        self.run: Run | None = None
-        self.history: list[dict[str, float]] = []
+        more = len(parts.final.train) / len(fitted.data.train)
+        self.last_fit = self.seconds * more * self.config.epochs / fitted.config.epochs
+        self._take(fitted)
 
-    def future(self, parts: Parts) -> np.ndarray:
+    def _take(self, fitted: Fitted) -> None:
+        self.run, self.history = Run.of(fitted, Path("(in memory)")), fitted.result.history
+
+    def kept(self, parts: Parts) -> np.ndarray:
+        """Go on from the end of every series."""
+        table = forecast(self.run, parts.final.series)
+        return table[self.name].to_numpy().reshape(len(parts.final.ids), -1)
+
+    def again(self, parts: Parts) -> np.ndarray:
         """Train it again, for as many epochs as turned out best."""
         fitted = fit_forecaster(self.config, parts.final)
         fitted.check_converged()
-        self.run, self.history = Run.of(fitted, Path("(in memory)")), fitted.result.history
-        table = forecast(self.run, parts.final.series)
-        return table[self.name].to_numpy().reshape(len(parts.final.ids), -1)
+        self._take(fitted)
+        return self.kept(parts)
 
 
 def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) -> list[Candidate]:
@@ -120,18 +150,18 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
         OutOfTime: it would not fit into the time left.
         RunError: the training diverged.
     """
-    stage = Stage(budget)
     if asked != "naive":  # the measure of all takes no time
-        budget.check(2 * expected_seconds(asked, parts))
+        budget.check(expected_seconds(asked, parts, budget.clock) * (1 + _LAST_FIT))
+    stage = Stage(budget)
     if asked in NETWORKS:
         return [_network(asked, parts, config, stage)]
-    data = parts.judged if asked == "ridge" else parts.fixed
+    data = parts.judged if asked in REGRESSIONS else parts.fixed
     reasons: dict[str, str] = {}
-    fitting = Fitting(told=lambda name, done, total: stage.at(done / total), left_out=reasons.__setitem__)
+    fitting = Fitting(told=lambda name, done, total: stage.at(done / total, _LAST_FIT), left_out=reasons.__setitem__)
     found = fit_baselines(data, [asked], fitting)
     if not found:
         raise CannotFit(reasons[asked])
-    if asked == "ridge":  # chosen by the validation part, then fitted on it, too
+    if asked in REGRESSIONS:  # chosen by the validation part, then fitted on it, too
         found = fit_baselines(parts.fixed, [asked], Fitting(settings={asked: found[0].settings})) or found
     return [FittedBaseline(asked, own, parts, stage) for own in found]
 
@@ -146,7 +176,7 @@ def _network(cell: str, parts: Parts, config: AutoConfig, stage: Stage) -> Candi
             raise
         fitted = fit_forecaster(replace(own, epochs=epochs), parts.judged, progress=_Watched(stage))
     fitted.check_converged()
-    found = FittedNetwork(cell, fitted, stage)
+    found = FittedNetwork(cell, fitted, parts, stage)
     if fitted.config.epochs < own.epochs:
         found.note = f"{fitted.config.epochs} of {own.epochs} epochs, as many as the time allowed"
     return found
@@ -169,14 +199,13 @@ class _Watched(Silent):
         self.stage.at(min(1.0, self.done / self.total))
 
 
-def expected_seconds(asked: str, parts: Parts) -> float:
+def expected_seconds(asked: str, parts: Parts, clock: Clock) -> float:
     """Return about how long fitting takes, where that is known beforehand: 0 for what is fast or tells as it goes."""
-    data = parts.fixed
     if asked not in ("sarima", "ets"):
         return 0.0
-    values = float(np.minimum(data.boundaries[:, 0], 2000).sum())
-    season = data.series.season[0] if data.series.season else 1
-    if asked == "ets":
-        return _ETS * values
-    own = 1 if season > 60 else season  # long seasons are harmonics
-    return _SARIMA * values * max(own, 5) ** 2
+    ends = parts.judged.boundaries[:, 1]
+    longest = int(ends.argmax())
+    known = known_values(parts.judged, longest)[max(0, ends[longest] - MAX_FIT) : ends[longest]]
+    sample, begun = known[-len(known) // _SAMPLE :], clock()
+    fit_one(asked, sample, tuple(parts.judged.series.season))
+    return (clock() - begun) * float(np.minimum(ends, MAX_FIT).sum()) / len(sample)

@@ -29,8 +29,8 @@ _OPTIONS = (
 class AutoForecaster:
     """The forecast of what turns out best within a time budget, for all series of a long data frame.
 
-    It tries simple rules, ridge, statistical models and networks over rolling origins of the newest known values, takes
-    the best of them or an average, and fits that on everything. The data frame is as of
+    It tries simple rules, ridge, statistical models and networks over rolling origins of the newest known values, fits
+    what is good on everything, and weighs it by its error at the origins. The data frame is as of
     :class:`qkan.forecasting.Forecaster`.
 
     Args:
@@ -77,7 +77,7 @@ class AutoForecaster:
 
     @property
     def name(self) -> str:
-        """What the column of forecasts is called: the method that won, or several with a plus between them."""
+        """What the column of forecasts is called: the method that won, or ``Combination`` of several."""
         return self.found.name
 
     @property

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from qkan.forecasting.config import BASELINE_NAMES, CELL_NAMES, TrainConfig
 
 RULES = ("naive", "drift", "seasonal-naive")
 """What estimates nothing."""
-STATISTICAL = ("theta", "ets", "sarima")
+REGRESSIONS = ("ridge", "lightgbm")
+"""What learns from windows, its settings chosen on the validation part."""
+STATISTICAL = ("theta", "sarima", "ets")
 """What is fitted to every series by itself."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"hqkan": {"reps": 2}, "lstm": {}, "qkan": {}}
 """Cells that are tried, with what makes each of them what it is."""
-CANDIDATES = (*RULES, "seasonal-mean", "ridge", *STATISTICAL, *NETWORKS)
-"""All of them, in the order in which they are tried: the cheap ones first."""
-DEFAULT_CANDIDATES = tuple(name for name in CANDIDATES if name != "seasonal-mean")
-"""What is tried unless others are asked for; a mean season does not follow a level that moves after the origins."""
+CANDIDATES = (*RULES, "seasonal-mean", "ridge", *STATISTICAL, "lightgbm", *NETWORKS)
+"""All of them, in the order in which they are tried: what takes the least time first."""
+DEFAULT_CANDIDATES = tuple(name for name in CANDIDATES if name != "lightgbm" or find_spec("lightgbm"))
+"""What is tried unless others are asked for: trees where their package is installed."""
 
 _OF_NETWORKS = ("past_cols", "epochs", "seed", "device")
 """Options that only networks have a use for."""
@@ -54,6 +57,7 @@ class AutoConfig:
         future: File that the covariates known in advance came from, for the record.
 
     Raises:
+        NotInstalled: a candidate needs a package that is not there.
         ValueError: a value is out of its range.
     """
 
@@ -63,6 +67,8 @@ class AutoConfig:
     future: str | None = None
 
     def __post_init__(self) -> None:
+        from qkan.forecasting.baselines.registry import check_installed
+
         if self.budget is not None and (isinstance(self.budget, bool) or not 0 < self.budget < float("inf")):
             raise ValueError(f"budget must be above 0 seconds, got {self.budget!r}; 120 is two minutes, None no limit")
         if isinstance(self.candidates, str) or not self.candidates:
@@ -70,6 +76,7 @@ class AutoConfig:
         for name in self.candidates:
             if name not in CANDIDATES:
                 raise ValueError(f"unknown candidate {name!r}; choose from {', '.join(CANDIDATES)}")
+        check_installed(self.candidates)
         object.__setattr__(self, "candidates", tuple(dict.fromkeys(self.candidates)))
         for name in () if set(NETWORKS) & set(self.candidates) else _OF_NETWORKS:
             if getattr(self.train, name) != getattr(TrainConfig, name):

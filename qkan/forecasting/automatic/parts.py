@@ -52,6 +52,25 @@ class Parts:
         """The moments that everything is judged from."""
         return Origins.of(self.judged)
 
+    def errors(self, forecasts: np.ndarray, newest: int | None = None) -> np.ndarray:
+        """Mean absolute error of every series, original units, (series,); NaN where one has no target or forecast.
+
+        Args:
+            forecasts: From the origins, original units, (N, horizon).
+            newest: Only so many of the newest origins of every series count; ``None`` for all.
+        """
+        observed, owner, count = self.judged.target_observed("test"), self.origins.series, len(self.units)
+        if newest is not None:
+            last = self.judged.series.lengths[owner] - self.judged.horizon
+            observed = observed & (self.origins.known > last - newest)[:, None]
+        errors = np.where(observed, np.abs(forecasts - self.judged.target_values("test")), 0.0).sum(axis=1)
+        sums, counts = np.bincount(owner, errors, count), np.bincount(owner, observed.sum(axis=1), count)
+        return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+
+    def scaled_error(self, forecasts: np.ndarray) -> float:
+        """Mean over the series of their errors, each divided by its unit."""
+        return float(np.nanmean(self.errors(forecasts) / self.units))
+
 
 def make_parts(series: Series, config: TrainConfig) -> Parts | None:
     """Cut a series for a search, or return ``None`` if it is too short to judge anything by.

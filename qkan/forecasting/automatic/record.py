@@ -86,8 +86,8 @@ def write_search(out: Path, found: Search, levels: Sequence[float], *, overwrite
             write_text(out / CANDIDATES, csv_text(candidates_table(found)))
             write_text(out / ORIGINS, csv_text(found.series.give_back(found.frame()), with_clock=clock))
             _write_report(out, found, lines, [*found.notes, *notes])
-        for one in found.members:
-            if isinstance(one, FittedNetwork) and one.run is not None:
+        for one, _ in found.members:
+            if isinstance(one, FittedNetwork):
                 folder = out / "models" / one.name
                 with only_writer(folder):
                     claim_folder(folder, overwrite)
@@ -96,7 +96,7 @@ def write_search(out: Path, found: Search, levels: Sequence[float], *, overwrite
 
 
 def candidates_table(found: Search) -> pd.DataFrame:
-    """Return what was tried: columns model, mae, seconds, parameters, chosen, note; what was left out comes last."""
+    """Return what was tried: columns model, mae, seconds, parameters, weight, note; what was left out comes last."""
     import pandas as pd
 
     rows: list[dict[str, Any]] = [
@@ -105,13 +105,13 @@ def candidates_table(found: Search) -> pd.DataFrame:
             "mae": error,
             "seconds": round(one.seconds, 3),
             "parameters": one.parameters,
-            "chosen": one in found.members,
+            "weight": round(float(weight), 4),
             "note": one.note,
         }
-        for one, error in zip(found.candidates, found.errors, strict=True)
+        for one, error, weight in zip(found.candidates, found.errors, found.weights, strict=True)
     ]
-    rows += [{"model": name, "chosen": False, "note": why} for name, why in found.skipped.items()]
-    return pd.DataFrame(rows, columns=["model", "mae", "seconds", "parameters", "chosen", "note"])
+    rows += [{"model": name, "weight": 0.0, "note": why} for name, why in found.skipped.items()]
+    return pd.DataFrame(rows, columns=["model", "mae", "seconds", "parameters", "weight", "note"])
 
 
 def command_of(
@@ -157,7 +157,7 @@ def _record(found: Search, levels: Sequence[float], lines: Sequence[str]) -> dic
         "windows": None if found.parts is None else _windows(found),
         "candidates": tried,
         "skipped": found.skipped,
-        "chosen": [one.name for one in found.members],
+        "weights": {one.name: weight for one, weight in found.members},
         "seconds": round(found.seconds, 3),
         "verdict": list(lines),
         "command": None if found.config.train.data == FRAME else command_of(found, levels),

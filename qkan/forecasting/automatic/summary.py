@@ -11,23 +11,33 @@ if TYPE_CHECKING:
     from qkan.forecasting.automatic.trials import Search
 
 
+_SHOWN = 4  # members of a combination
+
+
 def verdict(found: Search, unit: str) -> list[str]:
     """Say in three lines what won, by how much over naive and ridge, and what it cost."""
     if found.parts is None or found.error is None:
         return found.notes[:1]
     error, unit = found.error, f" {unit}" if unit else ""
     origins = len(found.parts.judged.test)
-    what = "wins" if len(found.members) == 1 else "win as an average"
-    lines = [
-        f"{' and '.join(one.name for one in found.members)} {what}: mean absolute error {error:.4g}{unit} "
-        f"over {origins:,} rolling origins.",
-    ]
+    lines = [f"{_who(found)}: mean absolute error {error:.4g}{unit} over {origins:,} rolling origins."]
     named = dict(zip((one.name for one in found.candidates), found.errors, strict=True))
     sides = [_side(error, named.get(name), name) for name in (model_name("naive"), model_name("ridge"))]
     lines.append(f"That is {' and '.join(sides)}.")
     skipped = f" {', '.join(found.skipped)} left out." if found.skipped else ""
     lines.append(f"It took {in_words(found.seconds)} to try {len(found.candidates)} methods.{skipped}")
     return lines
+
+
+def _who(found: Search) -> str:
+    """What won: a method, or the shares of a combination, the largest first."""
+    members = found.members
+    if len(members) == 1:
+        return f"{members[0][0].name} wins"
+    shares = [f"{100 * weight:.0f} % {one.name}" for one, weight in members[:_SHOWN]]
+    rest = 100 * sum(weight for _, weight in members[_SHOWN:])
+    listed = ", ".join([*shares, *([f"{rest:.0f} % others"] if rest else [])])
+    return f"A combination wins ({listed})"
 
 
 def _side(error: float, other: float | None, name: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from qkan.forecasting.automatic.budget import Budget, OutOfTime
 from qkan.forecasting.automatic.candidates import Candidate, fit_candidate
-from qkan.forecasting.automatic.choice import Choice, Contest, blocks_of, choose
-from qkan.forecasting.automatic.options import NETWORKS, AutoConfig, shown_name
+from qkan.forecasting.automatic.choice import combination_weights
+from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig, shown_name
 from qkan.forecasting.automatic.parts import Parts, make_parts
 from qkan.forecasting.baselines import CannotFit
 from qkan.forecasting.config import model_name
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from qkan.datasets import Series
 
 
+COMBINATION = "Combination"
+"""What a weighted mean of several methods is called."""
 _CLOSED = "its validation part shows no gain over the last value"
 
 
@@ -70,7 +72,7 @@ class Search:
         candidates: What was judged, the cheap ones first.
         errors: Their mean absolute errors in the unit of the series, over all observed targets of all origins.
         skipped: Why others were not, by name.
-        choice: Which of them make the forecast.
+        weights: How much of each is in the forecast, in all 1: (candidates,).
         future: What follows every judged series, original units, (series, horizon).
         notes: Sentences about what a user would not expect.
         seconds: What the search took, fitting again included.
@@ -82,25 +84,27 @@ class Search:
     candidates: list[Candidate] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    choice: Choice = field(default_factory=lambda: Choice((), float("nan")))
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     future: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
-    def members(self) -> list[Candidate]:
-        """What makes the forecast."""
-        return [self.candidates[place] for place in self.choice.members]
+    def members(self) -> list[tuple[Candidate, float]]:
+        """What makes the forecast, with the weight of each, the largest first."""
+        order = np.argsort(-self.weights, kind="stable")
+        return [(self.candidates[place], float(self.weights[place])) for place in order if self.weights[place]]
 
     @property
     def name(self) -> str:
-        """What the forecast is called: its method, or methods with a plus between them."""
-        return "+".join(own.name for own in self.members) or model_name("naive")
+        """What the forecast is called: its method, or :data:`COMBINATION` of several."""
+        names = [one.name for one, _ in self.members] or [model_name("naive")]
+        return names[0] if len(names) == 1 else COMBINATION
 
     @property
     def judged(self) -> np.ndarray:
         """The forecasts of the choice from the origins, (N, horizon)."""
-        return np.mean([own.judged for own in self.members], axis=0)
+        return np.sum([weight * one.judged for one, weight in self.members], axis=0)
 
     @property
     def error(self) -> float | None:
@@ -110,7 +114,7 @@ class Search:
         return mean_error(self.parts, self.judged)
 
     def frame(self) -> pd.DataFrame:
-        """The cross-validation frame of all candidates and, last, of an average that was chosen.
+        """The cross-validation frame of all candidates and, last, of their combination.
 
         Raises:
             RunError: nothing was judged.
@@ -119,7 +123,7 @@ class Search:
 
         if self.parts is None:
             raise RunError("the data are too short to judge anything, so there are no origins")
-        columns = {own.name: own.judged for own in self.candidates}
+        columns = {one.name: one.judged for one in self.candidates}
         return window_frame(self.parts.judged, "test", {**columns, self.name: self.judged})
 
 
@@ -150,7 +154,7 @@ def search(
     else:
         _check_future(parts)
         _try_all(found, parts, budget, progress)
-        _fit_again(found, parts, progress)
+        _fit_again(found, parts, budget, progress)
     found.seconds = budget.spent
     progress.finish()
     return found
@@ -172,7 +176,7 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
     for asked in found.config.tried:
         name, reason, own = shown_name(asked), "", list[Candidate]()
         progress.trying(name)
-        if asked in ("ridge", *NETWORKS) and not parts.learning:
+        if asked in (*REGRESSIONS, *NETWORKS) and not parts.learning:
             reason = "the values before the origins are too few to learn from"
         else:
             try:
@@ -189,8 +193,10 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
         if reason:
             found.skipped[name] = reason
             progress.tried(name, None, reason)
-        found.choice = choose(contest_of(found.candidates, parts))
-        budget.reserved = sum(one.seconds for one in found.members)
+        found.weights = combination_weights(
+            [parts.scaled_error(one.judged) for one in found.candidates], [one.judged for one in found.candidates]
+        )
+        budget.reserved = sum(one.last_fit for one, _ in found.members)
 
 
 def _fill(one: Candidate, parts: Parts, before: Sequence[Candidate]) -> str:
@@ -204,34 +210,25 @@ def _fill(one: Candidate, parts: Parts, before: Sequence[Candidate]) -> str:
     return ""
 
 
-def _fit_again(found: Search, parts: Parts, progress: SearchProgress) -> None:
-    """Fit the chosen ones on everything; one that fails now leaves the forecast to the others, or to the naive rule."""
+def _fit_again(found: Search, parts: Parts, budget: Budget, progress: SearchProgress) -> None:
+    """Fit what makes the forecast on everything, as far as the time allows; else what was judged goes on."""
     from qkan.datasets import DataError
 
-    naive, futures, failed = found.candidates[0].future(parts), [], []
-    for one in found.members:
+    futures = np.zeros((len(parts.final.ids), parts.final.horizon))
+    naive, budget.reserved = found.candidates[0].again(parts), 0.0
+    for one, weight in found.members:
         progress.trying(f"{one.name}, on everything")
-        try:
-            own = one.future(parts)
-        except (RunError, DataError) as error:
-            failed.append(f"{one.name}: {error}")
-            continue
-        futures.append(np.where(np.isnan(own).any(axis=1)[:, None], naive, own))
-    found.notes += [f"{text}; it has no part in the forecast." for text in failed]
-    found.future = np.mean(futures or [naive], axis=0)
-
-
-def contest_of(candidates: Sequence[Candidate], parts: Parts) -> Contest:
-    """Return the errors that decide."""
-    data, origins = parts.judged, parts.origins
-    observed, units = data.target_observed("test"), parts.units[origins.series]
-    return Contest(
-        forecasts=np.stack([one.judged for one in candidates]),
-        kinds=tuple(one.kind for one in candidates),
-        targets=data.target_values("test"),
-        weights=np.where(observed, 1 / units[:, None], 0.0),
-        blocks=blocks_of(origins.series, origins.known, data.series.lengths, data.horizon),
-    )
+        own = None
+        if one.last_fit <= max(budget.left, 0.0):
+            try:
+                own = one.again(parts)
+            except (RunError, DataError) as error:
+                found.notes.append(f"{one.name} could not be fitted to everything: {error}.")
+        else:
+            found.notes.append(f"{one.name} was not fitted again to the newest values, for want of time.")
+        own = one.kept(parts) if own is None else own
+        futures += weight * np.where(np.isnan(own).any(axis=1)[:, None], naive, own)
+    found.future = futures
 
 
 def mean_error(parts: Parts, forecasts: np.ndarray) -> float:

@@ -21,20 +21,21 @@ from qkan.forecasting.training.worker_processes import start_alone
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
-Fit = Callable[[np.ndarray, tuple[int, ...]], SeriesModel]
-"""From the known values of a series, (points,), and its seasons, shortest first, to a fitted model."""
+Fit = Callable[[np.ndarray, tuple[int, ...], str], SeriesModel]
+"""From the known values of a series, (points,), its seasons, shortest first, and an earlier choice, or "", to a fitted
+model."""
 
 
 def _shortest(
-    fit: Callable[[np.ndarray, int], SeriesModel], known: np.ndarray, seasons: tuple[int, ...]
+    fit: Callable[[np.ndarray, int, str], SeriesModel], known: np.ndarray, seasons: tuple[int, ...], choice: str
 ) -> SeriesModel:
-    return fit(known, seasons[0] if seasons else 1)
+    return fit(known, seasons[0] if seasons else 1, choice)
 
 
 SERIES_MODELS: dict[str, Fit] = {
     "ets": partial(_shortest, fit_ets),
     "sarima": partial(_shortest, fit_sarima),
-    "theta": partial(_shortest, fit_theta),
+    "theta": partial(_shortest, lambda known, season, _: fit_theta(known, season)),
 }
 """Models of one series, by what asks for them."""
 
@@ -67,13 +68,20 @@ class FittedSeries:
         return rolled
 
 
-def fit_one(name: str, known: np.ndarray, seasons: tuple[int, ...]) -> FittedSeries:
-    """Fit a model of :data:`SERIES_MODELS` to the known values of one series, which may begin with NaN."""
+def fit_one(name: str, known: np.ndarray, seasons: tuple[int, ...], choice: str = "") -> FittedSeries:
+    """Fit a model to the known values of one series, which may begin with NaN.
+
+    Args:
+        name: What asks for it.
+        known: Values, (points,).
+        seasons: In steps, shortest first.
+        choice: Of an earlier fit of ETS or SARIMA: only this form is estimated.
+    """
     unknown = int(np.isnan(known).sum())  # at the beginning: later gaps are filled
     try:
         if unknown == len(known):
             raise CannotFit("no value is known at the first origin")
-        return FittedSeries(series_model(name)(known[unknown:], seasons), "", unknown)
+        return FittedSeries(series_model(name)(known[unknown:], seasons, choice), "", unknown)
     except Exception as error:  # noqa: BLE001  (an estimator may fail in any way; the others must go on)
         return FittedSeries(None, reason_of(error), unknown)
 
@@ -84,7 +92,8 @@ def series_model(name: str) -> Fit:
         return SERIES_MODELS[name]
     from qkan.forecasting.baselines.automatic import AUTOMATIC_MODELS
 
-    return AUTOMATIC_MODELS[name]
+    fit = AUTOMATIC_MODELS[name]
+    return lambda known, seasons, _: fit(known, seasons)
 
 
 def reason_of(error: Exception) -> str:
@@ -101,6 +110,7 @@ class PerSeries(Baseline):
         self.data, self.fitted = data, list(fitted)
         self.failures = {data.ids[i]: own.reason for i, own in enumerate(fitted) if own.model is None}
         self.choices = {data.ids[i]: own.model.choice for i, own in enumerate(fitted) if own.model is not None}
+        self.settings = self.choices
 
     def forecast(self, origins: Origins) -> Forecasts:
         """Forecast from every origin; a model whose forecasts are not finite joins the failures."""
@@ -122,7 +132,11 @@ class PerSeries(Baseline):
 def fit_per_series(asked: str, data: ForecastData, fitting: Fitting) -> list[Baseline]:
     """Fit a model of :data:`SERIES_MODELS` to the training part of every series."""
     ends = data.boundaries[:, 0]
-    jobs = [(asked, known_values(data, index)[:end], tuple(data.series.season)) for index, end in enumerate(ends)]
+    given = fitting.settings.get(asked, {})
+    jobs = [
+        (asked, known_values(data, index)[:end], tuple(data.series.season), given.get(data.ids[index], ""))
+        for index, end in enumerate(ends)
+    ]
     name, fitted = model_name(asked), []
     fitting.told(name, 0, len(jobs))
     with processes(min(fitting.workers, len(jobs))) as run:
@@ -132,7 +146,7 @@ def fit_per_series(asked: str, data: ForecastData, fitting: Fitting) -> list[Bas
     return [PerSeries(name, data, fitted)]
 
 
-def _fit_job(job: tuple[str, np.ndarray, tuple[int, ...]]) -> FittedSeries:
+def _fit_job(job: tuple[str, np.ndarray, tuple[int, ...], str]) -> FittedSeries:
     return fit_one(*job)
 
 

@@ -100,12 +100,13 @@ class Ets:
         return Rolled(mean, np.sqrt(variance))
 
 
-def fit_ets(known: np.ndarray, season: int) -> Ets:
+def fit_ets(known: np.ndarray, season: int, choice: str = "") -> Ets:
     """Fit exponential smoothing of the form in :func:`forms` that has the smallest AIC (statsmodels ETSModel).
 
     Args:
         known: Values before the first origin, (points,).
         season: Period in steps; 1 means none.
+        choice: Name of the only form to estimate; "" tries all.
 
     Raises:
         CannotFit: fewer than two seasons, or 10 values, are known, or no form could be estimated.
@@ -113,7 +114,7 @@ def fit_ets(known: np.ndarray, season: int) -> Ets:
     begin = fitting_part(len(known), max(10, 2 * season + 1), season)
     initial = "estimated" if season <= MAX_ESTIMATED_SEASON else "heuristic"
     with quietly():
-        form, fit = _choose(known[begin:], season, initial)
+        form, fit = _choose(known[begin:], [form for form in forms(season) if choice in ("", form.name)], initial)
     # The heuristic would look at later values for its first state, so the first state is given.
     names = ("level", *(["trend"] if form.trend else []), *(["seasonal"] if form.season > 1 else []))
     start = {f"initial_{name}": getattr(fit, f"initial_{name}") for name in names}
@@ -121,11 +122,11 @@ def fit_ets(known: np.ndarray, season: int) -> Ets:
     return Ets(form, start, np.asarray(fit.params), float(fit.mse), begin, len(fit.params) + states)
 
 
-def _choose(known: np.ndarray, season: int, initial: str) -> tuple[Form, Any]:
+def _choose(known: np.ndarray, tried: list[Form], initial: str) -> tuple[Form, Any]:
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
     best: tuple[float, Form, Any] | None = None
-    for form in forms(season):
+    for form in tried:
         try:
             fit = ETSModel(known, initialization_method=initial, **form.options).fit(disp=False)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError):

@@ -124,10 +124,7 @@ class Sarima:
     @property
     def choice(self) -> str:
         """``(1,0,1)(0,1,1)[24]``, and the harmonics that were taken away before."""
-        text = f"({','.join(map(str, self.order))})"
-        if self.seasonal[3] > 1:
-            text += f"({','.join(map(str, self.seasonal[:3]))})[{self.seasonal[3]}]"
-        count = len(self.wave.terms) // 2
+        text, count = order_name(self.order, self.seasonal), len(self.wave.terms) // 2
         return f"{text} after {count} harmonics of [{self.wave.season}]" if count else text
 
     @property
@@ -169,7 +166,13 @@ class Sarima:
         return found
 
 
-def fit_sarima(known: np.ndarray, season: int) -> Sarima:
+def order_name(order: tuple[int, int, int], seasonal: tuple[int, int, int, int]) -> str:
+    """Return ``(1,0,1)(0,1,1)[24]``."""
+    text = f"({','.join(map(str, order))})"
+    return f"{text}({','.join(map(str, seasonal[:3]))})[{seasonal[3]}]" if seasonal[3] > 1 else text
+
+
+def fit_sarima(known: np.ndarray, season: int, choice: str = "") -> Sarima:
     """Fit the seasonal ARIMA of the order in a short list that has the smallest AIC (statsmodels SARIMAX).
 
     A season beyond :data:`MAX_SARIMA_SEASON` is taken away first, as the least-squares sum of harmonics in the known
@@ -181,6 +184,7 @@ def fit_sarima(known: np.ndarray, season: int) -> Sarima:
     Args:
         known: Values before the first origin, (points,).
         season: Period in steps; 1 means none.
+        choice: Of an earlier fit, whose order is the only one to estimate; "" tries all.
 
     Raises:
         CannotFit: fewer than three seasons, or 20 values, are known, or they are constant once differenced.
@@ -199,6 +203,8 @@ def fit_sarima(known: np.ndarray, season: int) -> Sarima:
     best: tuple[float, Sarima] | None = None
     with quietly():
         for order, seasonal in _orders(period):
+            if choice and choice.partition(" ")[0] != order_name(order, seasonal):
+                continue
             plain = (order[0], 0, order[2]), (seasonal[0], 0, *seasonal[2:])
             result = SARIMAX(changes / unit, order=plain[0], seasonal_order=plain[1]).fit(disp=False, maxiter=100)
             if np.isfinite(result.aic) and (best is None or result.aic < best[0]):

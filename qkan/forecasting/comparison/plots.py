@@ -24,6 +24,11 @@ _COLOURS = {
     "gru": "#56b4e9",
     "qlstm": "#e69f00",
     "gr-kan": "#882255",
+    "fourier": "#117733",
+    "rff": "#999933",
+    "spline": "#332288",
+    "chebyshev": "#aa4499",
+    "mlp": "#661100",
 }
 _FAMILIES = {"LSTM and GRU": ("lstm", "gru"), "QKAN-LSTM and HQKAN-LSTM": ("qkan", "hqkan")}
 

@@ -81,7 +81,9 @@ class DataAndTrainingOptions:
     reps: int = 1
     ansatz: str = "pz"
     latent_features: int = 2
+    terms: int = 8
     preact_trainable: bool = False
+    preact_init: str = "ones"
     base_activation: str | None = None
     group: int | Literal["edge", "input"] = "input"
     qubits: int = 4

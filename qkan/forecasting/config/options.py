@@ -30,7 +30,10 @@ from qkan.forecasting.config.kinds import (
 )
 from qkan.forecasting.config.names import BASELINE_NAMES
 
-CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan")
+CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp")
+"""HQKAN-LSTM with other functions in its latent: sums of fixed functions with free coefficients, or an MLP."""
+
+CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan", *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
 circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
 
@@ -96,14 +99,20 @@ PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
 """Percentages of the intervals that the quantile loss trains unless asked for others."""
 
+PREACT_INITS: tuple[str, ...] = ("ones", "binary", "ternary", "auto")
+"""Frequencies that circuits can start with; see :mod:`qkan.layers.frequencies`."""
+
+_CIRCUIT_OPTIONS = frozenset({"reps", "ansatz", "preact_trainable", "preact_init", "base_activation"})
+
 CELL_OPTIONS: dict[str, frozenset[str]] = {
-    "qkan": frozenset({"reps", "ansatz", "preact_trainable", "base_activation", "group"}),
-    "hqkan": frozenset({"reps", "ansatz", "preact_trainable", "base_activation", "latent_features"}),
+    "qkan": _CIRCUIT_OPTIONS | {"group"},
+    "hqkan": _CIRCUIT_OPTIONS | {"latent_features"},
     "lowrank": frozenset({"latent_features"}),
     "lstm": frozenset(),
     "gru": frozenset(),
     "qlstm": frozenset({"qubits", "circuit_layers"}),
     "gr-kan": frozenset({"latent_features"}),
+    **{cell: frozenset({"latent_features", "terms"}) for cell in CONTROL_CELLS},
     **{cell: frozenset() for cell in LINEAR_CELLS},
 }
 """The options that shape one cell only, by cell. All other options but :data:`RECURRENT_OPTIONS` apply to every
@@ -250,8 +259,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "series": Option("Series to keep of many, by their names, separated by commas.", NAMES, flags=("--square",)),
     "cell": Option(
-        "Recurrent cell. lowrank is hqkan without its circuits, gr-kan with rational functions in their place, qlstm "
-        "the published quantum LSTM; linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        "Recurrent cell. lowrank is hqkan without its circuits; gr-kan has rational functions in their place, fourier, "
+        "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP; qlstm is the "
+        "published quantum LSTM. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
         Choice(tuple(CELL_OPTIONS)),
     ),
     "cells": Option("Cells to compare, separated by commas.", _CELLS),
@@ -259,8 +269,18 @@ OPTIONS: dict[str, Option] = {
     "num_layers": Option("Stacked recurrent layers.", Whole(1, 32)),
     "reps": Option("Times that each circuit reads its input (qkan, hqkan).", Whole(1, 64)),
     "ansatz": Option("Circuit: pz, rpz, real or mix (qkan, hqkan).", TEXT),
-    "latent_features": Option("Width of the bottleneck (hqkan, lowrank, gr-kan).", Whole(1, 1024)),
+    "latent_features": Option(
+        "Width of the bottleneck (hqkan, lowrank, gr-kan, fourier, rff, spline, chebyshev, mlp).", Whole(1, 1024)
+    ),
+    "terms": Option(
+        "Functions of every edge (fourier, rff, spline, chebyshev), or width of the hidden layer (mlp).", Whole(1, 512)
+    ),
     "preact_trainable": Option("Train a weight and a bias for each reading of the input (qkan, hqkan).", FLAG),
+    "preact_init": Option(
+        "Frequencies that circuits start with (qkan, hqkan): ones, binary (1, 2, 4, ...), ternary (1, 3, 9, ...), or "
+        "auto: those that the training part shows. Without --preact-trainable they stay.",
+        Choice(PREACT_INITS),
+    ),
     "base_activation": Option(
         "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
         Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),

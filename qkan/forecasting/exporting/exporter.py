@@ -96,7 +96,8 @@ def export(
         truth = run.model(*windows)
     if not truth.isfinite().all():
         raise RunError(f"{run.path} itself gives forecasts that are no finite numbers; train again")
-    compiled = compile(run.model, windows if run.config.preact_trainable else None, margin=margin).eval()
+    fixed = run.config.preact_init != "auto" and not run.config.preact_trainable
+    compiled = compile(run.model, None if fixed else windows, margin=margin).eval()
     bounded = any(isinstance(module, Features) and module.domain is not None for module in compiled.modules())
     kept_margin = float(margin) if bounded else None
     content = _write(run, compiled, windows, format, describe(run, format, kept_margin, path.parent))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.config.options import HIDDEN_SIZE, LINEAR_CELLS
+from qkan.forecasting.config.options import CONTROL_CELLS, HIDDEN_SIZE, LINEAR_CELLS
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 
 MAX_PARAMETERS = 100_000_000
@@ -28,6 +28,7 @@ def _qkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         reps=config.reps,
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
+        preact_init=config.preact_init,
         base_activation=None if config.base_activation == "none" else config.base_activation,
         group=None if config.group == "edge" else config.group,
         # Gates that share a circuit would be equal without weights of their own.
@@ -44,20 +45,20 @@ def _hqkan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         reps=config.reps,
         ansatz=config.ansatz,
         preact_trainable=config.preact_trainable,
+        preact_init=config.preact_init,
         base_activation=None if config.base_activation == "none" else config.base_activation,
     )
 
 
-def _lowrank(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+def _without_circuits(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    """HQKAN-LSTM with another latent: a cell is called what its latent is called, but for ``lowrank``."""
+    from qkan.kan.jhcg import build_latent
     from qkan.rnn.lstm import HQKANLSTM
 
-    return HQKANLSTM(**shared, latent_features=config.latent_features, latent="linear")
+    def latent(width: int) -> nn.Module:
+        return build_latent({"lowrank": "linear"}.get(config.cell, config.cell), width, {}, config.terms)
 
-
-def _gr_kan(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
-    from qkan.rnn.lstm import HQKANLSTM
-
-    return HQKANLSTM(**shared, latent_features=config.latent_features, latent="gr-kan")
+    return HQKANLSTM(**shared, latent_features=config.latent_features, latent=latent)
 
 
 def _qlstm(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
@@ -69,11 +70,12 @@ def _qlstm(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
 _BUILDERS: dict[str, _Build] = {
     "qkan": _qkan,
     "hqkan": _hqkan,
-    "lowrank": _lowrank,
+    "lowrank": _without_circuits,
     "lstm": lambda config, shared: nn.LSTM(**shared),
     "gru": lambda config, shared: nn.GRU(**shared),
     "qlstm": _qlstm,
-    "gr-kan": _gr_kan,
+    "gr-kan": _without_circuits,
+    **dict.fromkeys(CONTROL_CELLS, _without_circuits),
 }
 
 

@@ -10,7 +10,7 @@ from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.model.build import RecurrentForecaster
 
 #: Cells that train on kernels of ours.
-COMPILED = ("qkan", "hqkan", "lowrank")
+COMPILED = ("qkan", "hqkan", "lowrank", "fourier")
 
 
 def compile_kernels(config: TrainConfig, model: RecurrentForecaster) -> None:

@@ -14,6 +14,7 @@ from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
+from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.progress import Progress
 
@@ -92,6 +93,8 @@ def fit_forecaster(
     model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(device)
     compile_kernels(config, model)
     train, validation = tensors(data.train), tensors(data.validation)
+    if config.preact_init == "auto":
+        start_frequencies(model, train)
     result = fit(model, train, validation, config, checkpoint=checkpoint, resume=resume, progress=progress)
     set_gate(model, validation, squared=config.loss == "mse")
     return Fitted(config, data, model, result)

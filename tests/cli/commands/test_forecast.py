@@ -27,7 +27,7 @@ def test_a_folder_with_forecast_candidates_origins_and_report(qkan, sales, tmp_p
     assert done.exit_code == 0, done.output
     table = pd.read_csv(out / "forecast.csv")
     record = json.loads((out / "config.json").read_text())
-    name = "+".join(record["chosen"])
+    name = "Combination" if len(record["weights"]) > 1 else next(iter(record["weights"]))
     assert list(table) == ["unique_id", "ds", name, f"{name}-lo-80", f"{name}-hi-80"]
     assert table["ds"].tolist() == [f"2026-05-{day}" for day in range(21, 28)]
     assert set(pd.read_csv(out / "candidates.csv")["model"]) == {"Naive", "Drift", "SeasonalNaive(7)", "Ridge"}

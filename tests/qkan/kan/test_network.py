@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from qkan import GRKAN, HQKAN, QKAN, JHCGNet, QKANLayer
-from qkan.kan.jhcg import default_latent_features
+from qkan.kan.jhcg import LATENTS, default_latent_features
 
 
 def test_qkan_is_its_layers_in_turn() -> None:
@@ -85,10 +85,10 @@ def test_other_latents() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"latent": "spline"}, ValueError, "unknown latent 'spline'; use one of qkan, gr-kan, tanh, linear"),
+        ({"latent": "splines"}, ValueError, "unknown latent 'splines'; use one of qkan, gr-kan, fourier, rff, spline"),
         ({"latent": "linear", "reps": 2}, ValueError, "latent 'linear' has no circuit, so it cannot take reps"),
         ({"latent": "gr-kan", "ansatz": "pz"}, ValueError, "latent 'gr-kan' has no circuit, so it cannot take ansatz"),
-        ({"latent": 3}, TypeError, "latent must be one of qkan, gr-kan, tanh, linear or a callable, got int"),
+        ({"latent": 3}, TypeError, "latent must be one of qkan, gr-kan, fourier, .* or a callable, got int"),
         ({"latent": nn.Tanh()}, TypeError, "or a callable, got Tanh; give a function of the width"),
         ({"latent_features": 0}, ValueError, "latent_features 0"),
         ({"rep": 2}, TypeError, "rep"),
@@ -115,7 +115,7 @@ def test_hqkan_takes_the_arguments_of_an_mlp_in_order() -> None:
     torch.testing.assert_close(block(x), want, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("latent", ["qkan", "gr-kan", "tanh", "linear"])
+@pytest.mark.parametrize("latent", LATENTS)
 def test_nets_are_drawn_afresh_from_a_generator_alone(latent: str) -> None:
     net = JHCGNet(6, 5, latent_features=4, latent=latent, generator=torch.Generator().manual_seed(3))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

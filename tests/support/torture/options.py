@@ -48,6 +48,11 @@ OF_CELL: dict[str, dict[str, tuple[str, ...]]] = {
     "gru": {},
     "qlstm": {"--qubits": ("1", "2"), "--circuit-layers": ("1", "2")},
     "gr-kan": {"--latent-features": ("1", "2")},
+    "fourier": {"--latent-features": ("1", "2"), "--terms": ("2", "4")},
+    "rff": {"--latent-features": ("1", "2"), "--terms": ("2", "4")},
+    "spline": {"--latent-features": ("1", "2"), "--terms": ("4", "5")},
+    "chebyshev": {"--latent-features": ("1", "2"), "--terms": ("1", "5")},
+    "mlp": {"--latent-features": ("1", "2"), "--terms": ("1", "5")},
 }
 
 #: Values of the other options that go together, whatever the cell, and leave a training small.

@@ -1,5 +1,6 @@
 """What a search leaves behind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,15 @@ import pytest
 
 from qkan.forecasting import load_run, predict
 from qkan.forecasting.automatic import AutoForecaster
-from qkan.forecasting.automatic.choice import Choice, Contest
 
 
-def take_the_last(contest: Contest) -> Choice:
+def take_the_last(errors: Sequence[float], forecasts: Sequence[np.ndarray]) -> np.ndarray:
     """Choose what was tried last."""
-    return Choice((len(contest.kinds) - 1,), 0.1)
+    return np.eye(len(errors))[-1]
 
 
 def test_a_network_that_was_chosen_is_a_run_that_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qkan.forecasting.automatic.trials.choose", take_the_last)
+    monkeypatch.setattr("qkan.forecasting.automatic.trials.combination_weights", take_the_last)
     steps = np.arange(80)
     frame = pd.DataFrame({"unique_id": "a", "ds": steps, "y": np.sin(steps / 3.0) + 0.3 * np.cos(steps)})
     auto = AutoForecaster(2, candidates=("lstm",), budget=None, epochs=1).fit(frame)
@@ -29,4 +29,4 @@ def test_a_network_that_was_chosen_is_a_run_that_predicts(tmp_path: Path, monkey
     series = auto.found.series
     table = predict(run, data=series)
     np.testing.assert_allclose(table["LSTM"], auto.predict()["LSTM"], rtol=1e-6)
-    assert pd.read_csv(tmp_path / "auto" / "candidates.csv")["chosen"].tolist() == [False, True]
+    assert pd.read_csv(tmp_path / "auto" / "candidates.csv")["weight"].tolist() == [0.0, 1.0]

@@ -1,5 +1,6 @@
 """The search on small series: what it may know, what it takes, what it does with data it cannot judge."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from qkan.datasets import Series
 from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
 from qkan.forecasting.automatic.budget import Budget
+from qkan.forecasting.automatic.candidates import FittedBaseline, _Watched, astray, expected_seconds
 from qkan.forecasting.automatic.parts import make_parts
-from qkan.forecasting.automatic.trials import Search, with_sizes
+from qkan.forecasting.automatic.trials import Search, SilentSearch, _fit_again, with_sizes
+from qkan.forecasting.baselines import NotInstalled, fit_baselines, per_series, registry
+from qkan.forecasting.baselines.statistical import Theta
 from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.io.files import RunError
 
@@ -41,17 +45,18 @@ def tried(series: Series, horizon: int = 7, candidates: tuple[str, ...] = FAST, 
 
 def test_the_season_beats_the_last_value() -> None:
     found = tried(made(wave(200)))
-    assert "Naive" not in [own.name for own in found.members]
+    assert "Naive" not in [one.name for one, _ in found.members]
     assert found.error is not None
     assert found.error < 0.2
     future = 10 + np.sin(2 * np.pi * np.arange(200, 207) / 7) * 3
     assert np.abs(found.future[0] - future).max() < 0.5
 
 
-def test_a_random_walk_stays_with_a_rule() -> None:
+def test_a_random_walk_is_forecast_about_as_by_the_naive_rule() -> None:
     walk = np.cumsum(np.random.default_rng(1).normal(size=300))
     found = tried(made(walk), horizon=5)
-    assert [own.kind for own in found.members] == [0]
+    spread = np.abs(np.diff(walk)).mean()
+    assert np.abs(found.future[0] - walk[-1]).max() < spread
 
 
 def test_nothing_is_fitted_to_what_it_is_judged_by() -> None:
@@ -136,6 +141,76 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_said() -> None:
     assert found.members
 
 
+def test_what_was_judged_goes_on_where_no_time_is_left_for_the_last_fit() -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    series = made(wave(200))
+    config = with_sizes(AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), candidates=FAST), series, 7)
+    budget = Budget(1000.0, clock)
+    found = search(series, config, budget=budget)
+    assert not found.notes
+    now[0], budget = 0.0, Budget(1000.0, clock)
+    parts = found.parts
+    assert parts is not None
+    budget.seconds = budget.spent  # all of it is gone
+    again = Search(config, series, parts, found.candidates, found.errors, weights=found.weights)
+    _fit_again(again, parts, budget, SilentSearch())
+    names = [one.name for one, _ in found.members]
+    assert again.notes == [f"{name} was not fitted again to the newest values, for want of time." for name in names]
+    wanted = sum(weight * one.kept(parts) for one, weight in found.members)
+    np.testing.assert_allclose(again.future, wanted, rtol=1e-12)
+
+
+def test_a_last_fit_that_goes_astray_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = tried(made(wave(200)), candidates=("theta",))
+    [theta] = [one for one in found.candidates if one.name == "Theta"]
+    assert found.parts is not None
+    fit = per_series.fit_theta
+
+    def astray(known: np.ndarray, season: int) -> Theta:
+        return replace(fit(known, season), slope=1e6)
+
+    monkeypatch.setattr(per_series, "fit_theta", astray)
+    np.testing.assert_array_equal(theta.again(found.parts), theta.kept(found.parts))
+
+
+def test_a_fit_to_the_newest_values_is_not_judged_by_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("baselines.statistical", "automatic.candidates"):
+        monkeypatch.setattr(f"qkan.forecasting.{module}.MAX_FIT", 60)
+    found = tried(made(wave(400), season=(7,)), candidates=("ets",))
+    [ets] = [one for one in found.candidates if one.name == "ETS"]
+    assert found.parts is not None
+    assert isinstance(ets, FittedBaseline)
+    [again] = fit_baselines(found.parts.final, ["ets"])
+    assert not astray(again, ets, found.parts).any()
+
+
+def test_a_network_that_does_not_fit_trains_for_fewer_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    step = _Watched.step
+
+    def slow(watched: _Watched, loss: float, count: int = 1) -> None:
+        now[0] += count  # a second for every step
+        step(watched, loss, count)
+
+    monkeypatch.setattr(_Watched, "step", slow)
+    monkeypatch.setattr("qkan.forecasting.training.loop._PROGRESS_SECONDS", 0.0)
+    series = made(wave(120))
+    train = TrainConfig(data=FRAME, loss="mae", epochs=40, batch_size=32)
+    config = with_sizes(AutoConfig(train=train, budget=None, candidates=("lstm",)), series, 2)
+    found = search(series, config, budget=Budget(70.0, lambda: now[0]))
+    assert "LSTM" in [one.name for one in found.candidates], found.skipped
+    [network] = [one for one in found.candidates if one.name == "LSTM"]
+    epochs = network.options["train"]["epochs"]
+    assert 8 <= epochs < 40
+    assert network.note == f"{epochs} of 40 epochs, as many as the time allowed"
+    assert now[0] <= 70
+
+
 def test_a_network_is_judged_and_trained_again() -> None:
     found = tried(made(wave(120)), horizon=2, candidates=("lstm",), epochs=1)
     assert [own.name for own in found.candidates] == ["Naive", "LSTM"]
@@ -214,7 +289,30 @@ def test_the_naive_rule_needs_no_time() -> None:
 def test_series_of_tiny_values_are_told_apart() -> None:
     found = tried(made(wave(200) * 1e-9))
     assert len(found.members) >= 1
-    assert "Naive" not in [own.name for own in found.members]
+    assert "Naive" not in [one.name for one, _ in found.members]
+
+
+def test_a_candidate_whose_package_is_missing_is_refused_before_anything_is_tried(monkeypatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    with pytest.raises(NotInstalled, match=r"'lightgbm' needs lightgbm, .* pip install 'qkan-seq\[baselines\]'"):
+        AutoForecaster(candidates=("lightgbm",))
+
+
+def test_how_long_a_model_of_one_series_takes_is_seen_on_its_newest_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, seen = [0.0], []
+
+    def slow(name: str, known: np.ndarray, seasons: tuple[int, ...]) -> None:
+        seen.append(known)
+        now[0] += len(known)
+
+    monkeypatch.setattr("qkan.forecasting.automatic.candidates.fit_one", slow)
+    parts = make_parts(made(np.arange(200.0), np.arange(160.0)), _config().train)
+    assert parts is not None
+    ends = parts.judged.boundaries[:, 1]
+    assert expected_seconds("sarima", parts, lambda: now[0]) == ends.sum()
+    np.testing.assert_array_equal(seen[0], np.arange(200.0)[: ends[0]][-len(seen[0]) :])
+    assert len(seen[0]) == -(-ends[0] // 4)
+    assert expected_seconds("ridge", parts, lambda: now[0]) == 0.0
 
 
 @pytest.mark.parametrize("budget", [float("inf"), float("nan"), 0, -1.0, True])

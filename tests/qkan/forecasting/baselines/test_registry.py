@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from qkan.forecasting.baselines import Fitting, NotInstalled, Origins, fit_baselines, registry
 from qkan.forecasting.baselines.tables import choice_table, failure_table, forecast_frame
@@ -56,6 +58,18 @@ def test_a_constant_series_fails_by_name_and_the_others_go_on(make_data):
     np.testing.assert_allclose(frame.loc["flat", ["Naive", "Drift", "ETS", "SeasonalMean(6)"]], 5, rtol=1e-6)
     assert frame.loc["wavy"].notna().all(axis=None)
     assert set(choice_table(fitted)["model"]) == {"Ridge", "ETS", "SARIMA", "Theta"}
+
+
+@pytest.mark.parametrize(("name", "model"), [("ets", ETSModel), ("sarima", SARIMAX)])
+def test_what_was_chosen_by_series_is_the_only_thing_that_is_fitted_again(name, model, data, monkeypatch):
+    fitted = fit_baselines(data, (name,))[0]
+    fits, fit = [], model.fit
+    monkeypatch.setattr(model, "fit", lambda own, **options: fits.append(own) or fit(own, **options))
+    again = fit_baselines(data, (name,), Fitting(settings={name: fitted.settings}))[0]
+    assert len(fits) == len(data.ids)
+    assert again.choices == fitted.choices
+    moments = Origins(np.array([0, 1]), np.array([60, 120]))
+    np.testing.assert_array_equal(again.forecast(moments).mean, fitted.forecast(moments).mean)
 
 
 def test_a_baseline_that_no_series_allows_is_left_out(make_data):

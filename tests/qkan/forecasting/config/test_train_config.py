@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from qkan.forecasting import CELLS, CompareConfig, TrainConfig
 from qkan.forecasting.config import OPTIONS
 from qkan.forecasting.config.kinds import Whole
+from qkan.forecasting.config.options import CONTROL_CELLS
 
 WHOLE = {name: option.kind for name, option in OPTIONS.items() if isinstance(option.kind, Whole)}
 
@@ -132,7 +133,7 @@ def test_comparison_gives_circuit_options_only_to_cells_that_have_them():
 
 
 def test_some_cells_are_compared_only_when_asked_for():
-    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm", "gr-kan"}
+    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm", "gr-kan", *CONTROL_CELLS}
 
 
 def test_comparison_configuration_survives_json():

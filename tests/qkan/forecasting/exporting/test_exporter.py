@@ -39,6 +39,8 @@ CASES = {
     ("gru", "onnx"): {"num_layers": 2, "horizon": 2},
     ("qlstm", "torch-export"): {"qubits": 2},
     ("gr-kan", "torch-export"): {},
+    ("spline", "torch-export"): {},
+    ("fourier", "onnx"): {},
     ("hqkan", "onnx"): {"horizon": 3, "order": "periods", "segment": 2, "window": 4, **AROUND},
     ("lowrank", "onnx"): {"horizon": 3, "segment": 2, "window": 4, **AROUND},
     ("sparse", "torch-export"): {"horizon": 3, "season": (2,), "window": 4, "level": "auto"},

@@ -3,8 +3,9 @@ import torch
 from tiny_runs import BARE
 from torch import nn
 
-from qkan import GRKAN, QKAN
+from qkan import GRKAN, QKAN, KANLayer
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
+from qkan.forecasting.config.options import CONTROL_CELLS
 from qkan.forecasting.model.build import count_parameters, largest_hidden_size, parameters_at
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 from qkan.rnn.lstm import HQKANLSTM, QKANLSTM
@@ -31,6 +32,7 @@ def test_forecaster_maps_windows_to_horizons(cell, num_layers):
     [
         *(("qkan", QKANLSTM), ("hqkan", HQKANLSTM), ("lowrank", HQKANLSTM)),
         *(("lstm", nn.LSTM), ("gru", nn.GRU), ("qlstm", QLSTM), ("gr-kan", HQKANLSTM)),
+        *((cell, HQKANLSTM) for cell in CONTROL_CELLS),
     ],
 )
 def test_every_name_builds_its_cell(cell, kind):
@@ -40,9 +42,10 @@ def test_every_name_builds_its_cell(cell, kind):
 def test_cells_of_a_bottleneck_differ_in_their_latent():
     latents = {
         cell: type(build_forecaster(config_of(cell), generator()).cell.directions[0].gates.latent)
-        for cell in ("lowrank", "hqkan", "gr-kan")
+        for cell in ("lowrank", "hqkan", "gr-kan", *CONTROL_CELLS)
     }
-    assert latents == {"lowrank": nn.Identity, "hqkan": QKAN, "gr-kan": GRKAN}
+    own = {**dict.fromkeys(CONTROL_CELLS, KANLayer), "mlp": nn.Sequential}
+    assert latents == {"lowrank": nn.Identity, "hqkan": QKAN, "gr-kan": GRKAN, **own}
 
 
 def test_forecast_is_the_head_of_the_last_output():
@@ -64,6 +67,9 @@ def test_forecast_is_the_head_of_the_last_output():
         ("qkan", {"hidden_size": 4, "group": 1}, 109),  # 2 * 4 + 16 * 5 + 16 + 5
         ("qkan", {"hidden_size": 4, "group": 3}, 117),  # (1 + 3) * 4 + 16 * 5 + 16 + 5: one input has one circuit
         ("lowrank", {"hidden_size": 4, "latent_features": 2}, 65),
+        *((cell, {"hidden_size": 4}, 99) for cell in ("fourier", "rff", "spline", "chebyshev")),  # lowrank's 65, 34
+        ("spline", {"hidden_size": 4, "terms": 5}, 87),  # 5 * 4 + 2 in the latent
+        ("mlp", {"hidden_size": 4, "terms": 3}, 82),  # 2 * 3 + 3 + 3 * 2 + 2
         ("gr-kan", {"hidden_size": 4}, 105),  # encoder 2 (1 + 1 + 4), rationals 2 (6 + 2 * 4), linear 2 * 6, 48 + 5
         ("gr-kan", {"hidden_size": 4, "latent_features": 3}, 147),  # 3 * 6, 2 (6 + 3 * 4), 2 * 12, 64 + 5
         (

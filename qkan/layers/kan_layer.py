@@ -1,0 +1,202 @@
+"""KANLayer: a Kolmogorov-Arnold layer whose edges are sums of fixed functions with free coefficients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from qkan.kernels.backend_choice import Radius
+from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
+from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis
+from qkan.kernels.spectral.matmul import weighted_sum
+from qkan.kernels.spectral.operands import Operands
+from qkan.layers.init import check_base_init, fill_base_, normal_, uniform_
+from qkan.layers.options import check_dtype, check_input, check_memory, finite_float, positive_int
+
+#: Standard deviation of what is added to the coefficients of the line that an edge starts with.
+NOISE_STD = 0.05
+
+
+class EdgeFunctions(NamedTuple):
+    """Which functions the edges of a :class:`KANLayer` are sums of.
+
+    Attributes:
+        kind: of :class:`qkan.kernels.spectral.basis.Basis`.
+        least: terms that an edge has at least.
+        even: whether terms come in pairs.
+        beyond: terms beyond the size of the basis.
+    """
+
+    kind: str
+    least: int
+    even: bool = False
+    beyond: int = 0
+
+    def size(self, terms: int) -> int:
+        """The size of the basis."""
+        return terms // 2 if self.even else terms - self.beyond
+
+
+#: What ``basis`` names.
+EDGE_FUNCTIONS: dict[str, EdgeFunctions] = {
+    "fourier": EdgeFunctions("fourier", 2, even=True),
+    "rff": EdgeFunctions("rff", 2, even=True),
+    "chebyshev": EdgeFunctions("tanh-chebyshev", 1),
+    "bspline": EdgeFunctions("bspline", SPLINE_ORDER + 1, beyond=SPLINE_ORDER),
+}
+
+
+class KANLayer(nn.Module):
+    r"""A layer of edges with free coefficients: y_o = c_o + sum_i [ sum_k M_kio F_k(x_i) + u_oi base(x_i) ].
+
+    :class:`qkan.QKANLayer` is such a layer whose coefficients come from a circuit; with free ones this is its control.
+
+    Shapes: input (..., in_features), output (..., out_features). Parameters: ``coefficients`` (terms, in, out),
+    ``bias`` (out,) and ``base_weight`` (out, in), None where their option is off.
+
+    Args:
+        in_features, out_features: sizes of the last dimension.
+        basis: ``"fourier"``, cos and sin of x, 2 x, ..., terms / 2 x; ``"chebyshev"``, T_1 ... T_terms of tanh(x /
+            radius) (ChebyKAN); ``"rff"``, cos and sin of terms / 2 random frequencies N(0, (pi / radius)^2), drawn once
+            and the same in every layer; ``"bspline"``, cubic B-splines on terms - 3 equal intervals of [-radius,
+            radius], which fall to zero beyond it.
+        terms: functions of an edge.
+        radius: see ``basis``; has no effect on ``"fourier"``.
+        bias: train c; else there is none.
+        base_activation: a name as of :class:`qkan.QKANLayer`, or None for no base branch.
+        base_trainable, base_init: as of :class:`qkan.QKANLayer`.
+        generator: source of the initial values; None takes torch's default one.
+        device, dtype: of the parameters.
+
+    Edges start near a line of a slope drawn like a weight of :class:`torch.nn.Linear`, or near zero beside a base
+    branch.
+
+    Raises:
+        ValueError, TypeError: an option outside what is listed above; the message names it and the remedy.
+    """
+
+    coefficients: nn.Parameter
+    bias: nn.Parameter | None
+    base_weight: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        basis: str = "bspline",
+        *,
+        terms: int = 8,
+        radius: float = 1.0,
+        bias: bool = True,
+        base_activation: str | None = None,
+        base_trainable: bool = True,
+        base_init: str = "uniform",
+        generator: torch.Generator | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = positive_int("in_features", in_features)
+        self.out_features = positive_int("out_features", out_features)
+        self.basis, self.terms, self.radius = basis, terms, finite_float("radius", radius, positive=True)
+        self.base_activation, self.base_trainable = base_activation, base_trainable
+        self.base_init = check_base_init(base_init)
+        self._functions = Basis(*_kind_and_size(basis, terms), self.radius)
+        if base_activation is not None and base_activation not in BASES:
+            raise ValueError(
+                f"unknown base_activation {base_activation!r}; use one of {', '.join(BASES)}, or None to leave it out"
+            )
+        check_dtype(dtype)
+        edges = in_features * out_features
+        check_memory(f"KANLayer({in_features}, {out_features}, terms={terms})", (terms + 1) * edges, device, dtype)
+
+        def empty(*shape: int) -> Tensor:
+            return torch.empty(shape, device=device, dtype=dtype)
+
+        self.coefficients = nn.Parameter(empty(terms, in_features, out_features))
+        self.register_parameter("bias", nn.Parameter(empty(out_features)) if bias else None)
+        base = None if base_activation is None else nn.Parameter(empty(out_features, in_features), base_trainable)
+        self.register_parameter("base_weight", base)
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh initial values from ``generator``, or from torch's default one."""
+        bound = 1 / math.sqrt(self.in_features)
+        normal_(self.coefficients, NOISE_STD * bound, generator)
+        if self.base_weight is not None:
+            fill_base_(self.base_weight, self.base_init, bound, generator)
+        elif not self.coefficients.is_meta:
+            slopes = torch.empty_like(self.coefficients[0])
+            uniform_(slopes, bound, generator)
+            with torch.no_grad():
+                self.coefficients.add_(self._line().to(slopes).view(-1, 1, 1) * slopes)
+        if self.bias is not None:
+            with torch.no_grad():
+                self.bias.zero_()
+
+    def _line(self) -> Tensor:
+        """Small coefficients (terms,) of a sum that is near x on [-radius, radius]."""
+        x = torch.linspace(-self.radius, self.radius, 8 * self.terms + 1, dtype=torch.float64, device="cpu")
+        features = torch.stack(self._functions.functions(x), -1)
+        return torch.linalg.lstsq(features, x.unsqueeze(-1), rcond=0.1, driver="gelsd").solution.squeeze(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to ``x`` (..., in_features); (..., out_features) in the dtype of the parameters.
+
+        Raises:
+            ValueError: another last size.
+            TypeError: an input that is not floating point.
+        """
+        check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
+        dtype, matmul_dtype = self.coefficients.dtype, autocast_dtype(self.coefficients.dtype, x.device)
+        with without_autocast(x.device):
+            operands = self.operands()
+            flat = x.reshape(-1, self.in_features).to(operands.matrix.dtype)
+            y = weighted_sum(flat, operands.matrix, operands.bias, operands.basis, matmul_dtype=matmul_dtype)
+            return y.reshape(*x.shape[:-1], self.out_features).to(dtype)
+
+    def operands(self, radius: Radius = None) -> Operands:
+        """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence.api`.
+
+        Args:
+            radius: has no effect: the functions hold for inputs of any size.
+        """
+        check_readable(*self._parameters.values())
+        compute = torch.promote_types(self.coefficients.dtype, torch.float32)
+        matrix, basis = fix_gradient_strides(self.coefficients.to(compute)), self._functions
+        if self.base_weight is not None:
+            basis = replace(basis, base=self.base_activation)
+            matrix = torch.cat((matrix, self.base_weight.to(compute).mT.unsqueeze(0)))
+        bias = matrix.new_zeros(self.out_features) if self.bias is None else self.bias.to(compute)
+        return Operands(basis, matrix, bias)
+
+    def edge_outputs(self, x: Tensor) -> Tensor:
+        """What every edge adds to its output, (..., out_features, in_features); with the bias their sum is forward."""
+        check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
+        features = torch.stack(self._functions.functions(x.to(self.coefficients.dtype)), -1)
+        y = torch.einsum("...it,tio->...oi", features, self.coefficients)
+        if self.base_weight is not None and self.base_activation is not None:
+            y = y + BASES[self.base_activation][0](x.to(y.dtype)).unsqueeze(-2) * self.base_weight
+        return y
+
+    def extra_repr(self) -> str:
+        """What print(layer) shows."""
+        shown = f"in_features={self.in_features}, out_features={self.out_features}, basis={self.basis!r}, "
+        return shown + f"terms={self.terms}, radius={self.radius:g}, base_activation={self.base_activation!r}"
+
+
+def _kind_and_size(basis: str, terms: int) -> tuple[str, int]:
+    if basis not in EDGE_FUNCTIONS:
+        raise ValueError(f"unknown basis {basis!r}; use one of {', '.join(EDGE_FUNCTIONS)}")
+    functions = EDGE_FUNCTIONS[basis]
+    positive_int("terms", terms, 512)
+    if terms < functions.least or (functions.even and terms % 2):
+        needed = "an even number of terms" if functions.even else f"terms of at least {functions.least}"
+        raise ValueError(
+            f"basis {basis!r} needs {needed}, got terms={terms}; use terms={max(terms + 1, functions.least)}"
+        )
+    return functions.kind, functions.size(terms)

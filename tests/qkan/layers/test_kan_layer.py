@@ -1,0 +1,141 @@
+"""KANLayer: its formula, every gradient, what it starts as and what it refuses; cells that have one as their latent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from scipy.interpolate import BSpline
+
+from qkan import HQKANLSTM, JHCGNet, KANLayer
+from qkan.kan.jhcg import BASES
+from qkan.layers.kan_layer import EDGE_FUNCTIONS
+
+F64 = torch.float64
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("basis", EDGE_FUNCTIONS)
+@pytest.mark.parametrize("base", [None, "identity", "silu"])
+@pytest.mark.parametrize(("inputs", "outputs", "samples"), [(3, 2, 5), (1, 1, 1), (7, 5, 300), (100, 3, 200)])
+def test_layer_is_its_formula(basis: str, base: str | None, inputs: int, outputs: int, samples: int) -> None:
+    layer = KANLayer(inputs, outputs, basis, terms=6, base_activation=base, generator=seeded(), dtype=F64)
+    x = torch.randn(samples, inputs, dtype=F64, generator=seeded(1)).requires_grad_()
+    y, naive = layer(x), layer.edge_outputs(x).sum(-1) + layer.bias
+    torch.testing.assert_close(y, naive, rtol=0, atol=1e-11)
+    tensors = (x, *layer.parameters())
+    found, truth = (torch.autograd.grad(out.square().sum(), tensors) for out in (y, naive))
+    for own, other in zip(found, truth, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-11, atol=1e-10)
+
+
+@pytest.mark.parametrize("basis", EDGE_FUNCTIONS)
+def test_first_and_second_derivatives(basis: str) -> None:
+    layer = KANLayer(2, 2, basis, terms=4, generator=seeded(), dtype=F64)
+    x = torch.randn(3, 2, dtype=F64, generator=seeded(1)).requires_grad_()
+    assert torch.autograd.gradcheck(layer, (x,))
+    assert torch.autograd.gradgradcheck(layer, (x,))
+
+
+def test_functions_are_those_of_the_field() -> None:
+    x = torch.linspace(-0.99, 0.99, 21, dtype=F64).unsqueeze(1)
+
+    def function(basis: str, terms: int, place: int, radius: float = 1.0) -> torch.Tensor:
+        layer = KANLayer(1, 1, basis, terms=terms, radius=radius, dtype=F64)
+        with torch.no_grad():
+            layer.coefficients.zero_()
+            layer.coefficients[place] = 1.0
+        return layer(x).squeeze(1).detach()
+
+    torch.testing.assert_close(function("fourier", 6, 4), torch.sin(2 * x[:, 0]), rtol=0, atol=1e-14)
+    polynomial = torch.cos(3 * torch.acos(torch.tanh(x[:, 0] / 2)))
+    torch.testing.assert_close(function("chebyshev", 4, 2, 2.0), polynomial, rtol=0, atol=1e-14)
+    knots = torch.linspace(-1 - 3 * 0.5, 1 + 3 * 0.5, 11).numpy()  # four intervals and three to either side
+    for place in range(7):
+        spline = torch.from_numpy(BSpline(knots, [float(k == place) for k in range(7)], 3)(x[:, 0].numpy()))
+        torch.testing.assert_close(function("bspline", 7, place), spline, rtol=0, atol=1e-14)
+    random = function("rff", 8, 0) ** 2 + function("rff", 8, 4) ** 2
+    torch.testing.assert_close(random, torch.ones_like(random), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("basis", EDGE_FUNCTIONS)
+def test_it_starts_near_a_line_of_a_linear_layers_slopes(basis: str) -> None:
+    layer = KANLayer(9, 50, basis, generator=seeded(), dtype=F64)
+    line = torch.linspace(-0.8, 0.8, 33, dtype=F64)
+    edges = layer.edge_outputs(line.unsqueeze(1).expand(-1, 9))
+    slopes = (edges * line[:, None, None]).sum(0) / line.square().sum()
+    assert slopes.abs().max() < 1.5 / 3
+    assert float(slopes.detach().std()) == pytest.approx(1 / 3 / math.sqrt(3), rel=0.25)
+    beside = KANLayer(4, 4, basis, base_activation="identity", base_init="eye", base_trainable=False, dtype=F64)
+    x = torch.rand(20, 4, dtype=F64) - 0.5
+    assert (beside(x) - x).abs().max() < 0.5
+    assert sum(p.numel() for p in beside.parameters() if p.requires_grad) == 8 * 16 + 4
+
+
+def test_any_leading_dimensions_dtypes_and_autocast() -> None:
+    layer = KANLayer(3, 2, "bspline", generator=seeded())
+    x = torch.randn(2, 4, 3)
+    assert layer(x).shape == (2, 4, 2)
+    assert layer(x[:0]).shape == (0, 4, 2)
+    torch.testing.assert_close(layer.double()(x), layer.float()(x), check_dtype=False, rtol=0, atol=1e-6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(layer(x), layer.double()(x).float(), rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("latent", [*BASES, "mlp"])
+def test_cells_with_such_a_latent_agree_with_the_reference(latent: str) -> None:
+    def run(backend: str) -> list[torch.Tensor]:
+        cell = HQKANLSTM(2, 3, latent=latent, backend=backend, generator=seeded(), dtype=F64)
+        x = torch.randn(4, 5, 2, dtype=F64, generator=seeded(1)).requires_grad_()
+        y, _ = cell(x)
+        y.square().sum().backward()
+        return [y.detach(), x.grad, *(p.grad for p in cell.parameters())]  # type: ignore[list-item]
+
+    truth = run("reference")
+    for backend in ("auto",) if latent == "mlp" else ("auto", "torch"):
+        torch.testing.assert_close(run(backend), truth, rtol=0, atol=1e-13)
+
+
+def test_latents_have_as_many_parameters_as_they_say() -> None:
+    def numbers(latent: str) -> int:
+        return sum(p.numel() for p in JHCGNet(4, 4, latent_features=2, latent=latent).latent.parameters())
+
+    assert {latent: numbers(latent) for latent in BASES} == dict.fromkeys(BASES, 8 * 4 + 2)
+    assert numbers("mlp") == 2 * 8 + 8 + 8 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"basis": "wavelet"}, ValueError, "unknown basis 'wavelet'; use one of fourier, rff, chebyshev, bspline"),
+        (
+            {"basis": "fourier", "terms": 5},
+            ValueError,
+            "'fourier' needs an even number of terms, got terms=5; use terms=6",
+        ),
+        ({"basis": "bspline", "terms": 3}, ValueError, "'bspline' needs terms of at least 4, got terms=3; use terms=4"),
+        ({"terms": 0}, ValueError, r"terms 0 is outside \[1, 512\]"),
+        ({"terms": 1.5}, TypeError, "terms must be an int, got float"),
+        ({"radius": 0.0}, ValueError, "radius 0.0 must be a finite number above 0"),
+        ({"base_activation": "sine"}, ValueError, "unknown base_activation 'sine'; use one of silu"),
+        ({"base_init": "ones"}, ValueError, "unknown base_init 'ones'; use one of uniform, eye"),
+        ({"in_features": 0}, ValueError, "in_features 0"),
+        ({"dtype": torch.int64}, TypeError, "dtype must be a real floating-point type"),
+    ],
+)
+def test_what_it_refuses(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        KANLayer(**{"in_features": 2, "out_features": 2, **options})
+
+
+def test_inputs_that_it_refuses() -> None:
+    layer = KANLayer(3, 2)
+    with pytest.raises(ValueError, match=r"KANLayer needs an input of shape \(..., 3\), got \(2, 4\)"):
+        layer(torch.randn(2, 4))
+    with pytest.raises(TypeError, match="floating-point input"):
+        layer(torch.ones(2, 3, dtype=torch.int64))
