@@ -67,13 +67,10 @@ NEW_SERIES: tuple[str, ...] = ("refuse", "scale")
 LOSSES: tuple[str, ...] = ("mse", "mae", "huber", "quantile")
 
 METRIC_LOSSES: dict[str, tuple[str, ...]] = {
-    "mae": ("mae", "huber", "quantile"),
-    "mse": ("mse", "huber"),
-    "rmse": ("mse", "huber"),
-    "mase": ("mae", "huber", "quantile"),
-}
-"""Errors that forecasts can be judged by, each with the losses that train for it; the first is taken unless another is
-asked for."""
+    "mae": ("mae", "huber", "quantile"), "mse": ("mse", "huber"),
+    "rmse": ("mse", "huber"), "mase": ("mae", "huber", "quantile"),
+}  # fmt: skip
+"""Errors that forecasts can be judged by, each with the losses that train for it, the default first."""
 
 EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 """What a run can be exported to, with the ending of the file."""
@@ -323,9 +320,7 @@ OPTIONS: dict[str, Option] = {
         PER_SERIES,
     ),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
-    "gate": Option(
-        "Repeat the last value where the validation part shows no gain over that, unless level is none.", FLAG
-    ),
+    "gate": Option("Repeat the last value where the validation part shows no gain, unless level is none.", FLAG),
     "decoder": Option(
         "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
         "them.",

@@ -242,7 +242,7 @@ def test_options_of_a_cell_are_refused_without_one(cell, option):
 
 
 def test_a_comparison_gives_linear_forecasters_what_they_take():
-    config = CompareConfig(data="x", out="o", cells=LINEAR_CELLS, window=8, season=(4,), segment=4, order="segments")
+    config = CompareConfig(data="x", out="o", cells=LINEAR_CELLS, window=8, season=(4,), segment=4)
     runs = [config.train_config(cell=cell, hidden_size=1, lr=0.1, seed=0) for cell in LINEAR_CELLS]
     assert [run.segment for run in runs] == [None, None, 4]
     assert largest_hidden_size(runs[0], 10) == 1
