@@ -28,7 +28,7 @@ ENCODINGS = {
 }
 
 SEPARATORS = {
-    "colons": (SOUND.replace(b",", b" : "), "no numeric column"),
+    "colons": (SOUND.replace(b",", b" : "), "no column beside"),
     "decimal commas and points": (
         SOUND.replace(b",", b";").replace(b";1\n", b";1,5\n").replace(b";2\n", b";2.5\n"),
         "row 2 .*'1,5', not a number; .*--decimal ,",
@@ -46,7 +46,7 @@ SEPARATORS = {
     "a quote that never closes": (with_value('"5'), "EOF inside string"),
     "fewer names than fields": (SOUND.replace(b"ds,y", b"y"), "more fields than"),
     "more fields in every row": (SOUND.replace(b":00,", b":00,7,"), "more fields"),
-    "a separator line of a spreadsheet that is wrong": (b"sep=;\n" + SOUND, "no numeric column"),
+    "a separator line of a spreadsheet that is wrong": (b"sep=;\n" + SOUND, "no column beside"),
     "a comment above the header": (b"# measured by me\n" + SOUND, "more fields"),
     "the header once more in the middle": (SOUND + SOUND, "row 41 .*'y'"),
     "a name that comes twice": (SOUND.replace(b"ds,y", b"y,y"), "more than one column 'y'"),
