@@ -200,8 +200,12 @@ def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str, metric: s
     change = f"{abs(100 * (own / error - 1)):.1f} % {'below' if own < error else 'above'}"
     test = f"Diebold-Mariano, p = {best['p_value']:.2g}"
     stands = f"the {TITLES[metric]} of {name}, the cell with the smallest validation error, is {change} that of {rival}"
+    stands += ", the best baseline" if best["verdict"] == "better" else ""
+    if best["verdict"] == ("better" if own > error else "worse" if own < error else ""):  # a seed far off
+        side = "below" if best["verdict"] == "better" else "above"
+        stands = stands.replace("the ", "the median ", 1) + f", but the mean of its seeds is {side} it"
     if best["verdict"] == "better":
-        return f"No simple method would have done as well: {stands}, the best baseline ({test})."
+        return f"No simple method would have done as well: {stands} ({test})."
     if best["verdict"] == "worse":
         return f"{rival} would have done better: {stands} ({test})."
     chance = "the same errors" if np.isnan(best["p_value"]) else f"no more than chance ({test})"

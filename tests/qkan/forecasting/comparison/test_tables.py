@@ -15,7 +15,14 @@ from qkan.forecasting.comparison.comparison import write_comparison
 from qkan.forecasting.comparison.plan import Point, Skipped
 from qkan.forecasting.comparison.plots import pareto_front
 from qkan.forecasting.comparison.significance import read_losses, verdict_of, write_losses
-from qkan.forecasting.comparison.tables import baseline_table, main_table, points_table, readable, strongest
+from qkan.forecasting.comparison.tables import (
+    _conclusion,
+    baseline_table,
+    main_table,
+    points_table,
+    readable,
+    strongest,
+)
 
 NAIVE = {"mae": 4.0, "mse": 16.0, "r2": 0.5, "scaled_mse": 0.4}
 
@@ -194,3 +201,34 @@ def test_the_metric_that_was_asked_for_comes_first_and_names_the_best_baseline(t
     titles = list(readable(points_table(config, POINTS, RECORDS), config.judged_by))
     assert titles[3:5] == ["MSE", "MAE"]
     assert list(readable(points_table(config, POINTS, RECORDS)))[3] == "MAE"
+
+
+@pytest.mark.parametrize(
+    ("mae", "verdict", "says"),
+    [
+        (
+            0.8,
+            "better",
+            "No simple method would have done as well: the MAE of {} 20.0 % below that of Ridge, the best baseline",
+        ),
+        (1.2, "worse", "Ridge would have done better: the MAE of {} 20.0 % above that of Ridge"),
+        (
+            0.8,
+            "worse",
+            "Ridge would have done better: the median MAE of {} 20.0 % below that of Ridge, "
+            "but the mean of its seeds is above it",
+        ),
+        (
+            1.2,
+            "better",
+            "No simple method would have done as well: the median MAE of {} 20.0 % above that of Ridge, "
+            "the best baseline, but the mean of its seeds is below it",
+        ),
+    ],
+)
+def test_the_conclusion_tells_a_median_apart_from_the_mean_that_is_tested(mae, verdict, says):
+    cells = pd.DataFrame({"cell": ["lstm", "gru"], "validation_loss": [2.0, 1.0], "mae_median": [9.0, mae]})
+    cells = cells.assign(verdict=["level", verdict], p_value=0.01)
+    simple = pd.DataFrame({"cell": ["Ridge"], "mae_median": [1.0]})
+    says = says.format("GRU, the cell with the smallest validation error, is") + " (Diebold-Mariano, p = 0.01)."
+    assert _conclusion(cells, simple, "Ridge", "mae") == says
