@@ -113,7 +113,7 @@ def _row(out: Path, data: ForecastData, fold: int, baseline: Baseline, config: C
         "scores": {name: None if value is None or np.isnan(value) else float(value) for name, value in scores.items()},
         "parameters": baseline.parameters,
         "seconds": round(baseline.seconds, 3),
-        "predict_seconds": round(seconds, 3),
+        "predict_seconds": round(seconds, 6),
         "choices": baseline.choices,
         "failures": baseline.failures,
     }

@@ -73,7 +73,7 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
         return Outcome({**record, "predict_seconds": 0.0, "validation_loss": math.inf, **lost}, None)
     begin = time.perf_counter()
     forecasts = forecast_windows(model, data)
-    record["predict_seconds"] = round(time.perf_counter() - begin, 3)
+    record["predict_seconds"] = round(time.perf_counter() - begin, 6)
     found = forecast_metrics(data, forecasts)
     scores: dict[str, Any] = {name: found[name] for name in _TEST_METRICS}
     scores |= official_scores(config.protocol, data, {"model": forecasts}).get("model", {})
