@@ -46,13 +46,14 @@ def tested(series: Series, known: Parts, test: int, newest: int) -> Parts:
     return replace(known, judged=replace(data, test=data.test.pick(np.flatnonzero(data.test.target_index >= first))))
 
 
-def forecasts_of(found: Search, known: Parts, series: Series, test: int) -> dict[str, np.ndarray]:
-    """What every method that was tried forecasts in the test part, fitted again as the search fits its choice again."""
-    held = int(known.judged.series.lengths[0] - known.judged.boundaries[0, 1])
-    parts, before = tested(series, known, test, test), tested(series, known, test + held, test)
+def forecasts_of(found: Search, known: Parts, parts: Parts, before: Parts) -> dict[str, np.ndarray]:
+    """What every method that was tried forecasts in the test part, fitted again as the search fits its choice again.
+
+    ``known`` is what the search knew, ``parts`` is fitted to all of it, ``before`` to what comes before its origins.
+    """
     own: dict[str, np.ndarray] = {}
+    judged = {one.name: one for one in found.candidates}
     for asked in dict.fromkeys(one.asked for one in found.candidates):
-        judged = {one.name: one for one in found.candidates}
         for one in fit_candidate(asked, parts, found.config, Budget(None)):
             own[one.name] = one.judged
             if isinstance(one, FittedBaseline) and astray(one.fitted, judged[one.name], known)[0]:
@@ -69,7 +70,10 @@ def score(series: Series, config: AutoConfig, horizon: int) -> dict[str, Any]:
     found = search(past, with_sizes(config, past, horizon))
     if found.parts is None:
         raise click.UsageError(f"series {series.ids[0]} is too short to be judged")
-    own, parts = forecasts_of(found, found.parts, series, test), tested(series, found.parts, test, test)
+    known = found.parts
+    held = int(known.judged.series.lengths[0] - known.judged.boundaries[0, 1])
+    parts = tested(series, known, test, test)
+    own = forecasts_of(found, known, parts, tested(series, known, test + held, test))
     errors = {name: mean_error(parts, judged) for name, judged in own.items()}
     chosen = mean_error(parts, np.sum([weight * own[one.name] for one, weight in found.members], axis=0))
     best = min(errors, key=lambda name: errors[name])

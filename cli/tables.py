@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qkan.forecasting.config import METRIC_NAMES
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -104,13 +106,13 @@ def print_protocol(run: Run) -> None:
     print_rows(["forecast", *head.values()], rows, title=f"Test part, protocol {protocol}: errors {how}")
 
 
-_HEAD = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
+_METRICS = ("mae", "rmse", "mse", "r2", "smape", "mase")
 
 
 def _score_table(scores: Scores, metric: str, title: str) -> None:
-    head = {metric: _HEAD[metric], **_HEAD}
-    rows = [[name, *(number(values[metric]) for metric in head)] for name, values in scores.items()]
-    print_rows(["forecast", *head.values()], rows, title=title)
+    shown = list(dict.fromkeys((metric, *_METRICS)))
+    rows = [[name, *(number(values[own]) for own in shown)] for name, values in scores.items()]
+    print_rows(["forecast", *(METRIC_NAMES[own] for own in shown)], rows, title=title)
 
 
 def _verdicts(scores: Scores, models: Sequence[str], metric: str) -> list[str]:
@@ -126,7 +128,9 @@ def _verdicts(scores: Scores, models: Sequence[str], metric: str) -> list[str]:
     for model in models:
         change = 100 * (errors[model] / errors[best] - 1)
         place = "below" if change < 0 else "above"
-        lines.append(f"{_HEAD[metric]} of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method.")
+        lines.append(
+            f"{METRIC_NAMES[metric]} of {model}: {abs(change):.1f} % {place} that of {best}, the best simple method."
+        )
     return lines
 
 

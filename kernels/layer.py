@@ -123,9 +123,17 @@ class CircuitLayer:
         return self.edge_weight is not None and self.edge_weight.shape[0] > self.theta.shape[-4]
 
     def _plan(self, x: Tensor | None, radius: Radius = None, **options: Any) -> Plan | str:
-        circuit: dict[str, Any] = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
-        circuit["harmonics"] = self.harmonics
-        return plan_expansion(self.theta, self.weight, x=x, radius=radius, **circuit, **options)
+        return plan_expansion(
+            self.theta,
+            self.weight,
+            ansatz=self.ansatz,
+            reps=self.reps,
+            readout=self.readout,
+            harmonics=self.harmonics,
+            x=x,
+            radius=radius,
+            **options,
+        )
 
     def _triton_unsupported_reason(self, x: Tensor) -> str | None:
         return triton_unsupported_reason(x, self.ansatz, reps=self.reps, per_sample=self.theta.dim() > 4)

@@ -10,7 +10,7 @@ import click
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
-from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig, model_name
+from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, METRIC_NAMES, CompareConfig, model_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,11 +109,11 @@ def _fold_words(folds: Sequence[ForecastData]) -> str:
 def print_comparison(comparison: Comparison) -> None:
     """Print each cell at its best size beside the forecasts that need no training, and where the rest is."""
     from qkan.cli.tables import print_rows
-    from qkan.forecasting.comparison.tables import TITLES, readable
+    from qkan.forecasting.comparison.tables import readable
 
     metric = comparison.config.judged_by
     table = readable(comparison.table, metric)
-    own = TITLES[metric]
+    own = METRIC_NAMES[metric]
     shown = [name for name in dict.fromkeys((*_SHOWN[:2], own, *_SHOWN[2:], f"{own} vs LSTM")) if name in table]
     click.echo()
     over = "median (minimum to maximum) over the seeds"

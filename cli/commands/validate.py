@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qkan.cli.options import ListType, count_option, out_option
-from qkan.forecasting.config import model_name
+from qkan.forecasting.config import METRIC_NAMES, model_name
 
 if TYPE_CHECKING:
     from qkan.forecasting import Run
@@ -128,10 +128,10 @@ def _print_noise(run: Run, noise: Noise, windows: int, force: bool, out: Path | 
     from qkan.forecasting.runs.plots import save_noise_plot
 
     forecasts, naive = validation.noise_curve(run, noise, windows=windows, force=force)
-    names = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "smape": "sMAPE %", "mase": "MASE"}
-    rows = [(f"{f.strength:g}", str(f.noise), *(number(f.metrics[name]) for name in names)) for f in forecasts]
+    metrics = ("mae", "rmse", "r2", "smape", "mase")
+    rows = [(f"{f.strength:g}", str(f.noise), *(number(f.metrics[name]) for name in metrics)) for f in forecasts]
     title = f"Noisy forecasts; MAE of {model_name('naive')}: {number(naive)}"
-    print_rows(("strength", "noise", *names.values()), rows, title=title)
+    print_rows(("strength", "noise", *(METRIC_NAMES[name] for name in metrics)), rows, title=title)
     path = run.path / "noise.png" if out is None else out
     make_folder(path.parent)
     strengths, errors = ([f.strength for f in forecasts], [f.metrics["mae"] or 0.0 for f in forecasts])

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from qkan.forecasting.config import BASELINE_NAMES, CELL_NAMES, TrainConfig
+from qkan.forecasting.config.idle import asked_for
 
 RULES = ("naive", "drift", "seasonal-naive")
 """What estimates nothing."""
@@ -78,12 +79,12 @@ class AutoConfig:
                 raise ValueError(f"unknown candidate {name!r}; choose from {', '.join(CANDIDATES)}")
         check_installed(self.candidates)
         object.__setattr__(self, "candidates", tuple(dict.fromkeys(self.candidates)))
-        for name in () if set(NETWORKS) & set(self.candidates) else _OF_NETWORKS:
-            if getattr(self.train, name) != getattr(TrainConfig, name):
-                raise ValueError(
-                    f"{name}={getattr(self.train, name)!r} has no effect: of the candidates "
-                    f"{', '.join(self.candidates)} none reads it; leave it out, or add one of {', '.join(NETWORKS)}"
-                )
+        idle = [] if set(NETWORKS) & set(self.candidates) else asked_for(self.train, _OF_NETWORKS)
+        for name in idle:
+            raise ValueError(
+                f"{name}={getattr(self.train, name)!r} has no effect: of the candidates "
+                f"{', '.join(self.candidates)} none reads it; leave it out, or add one of {', '.join(NETWORKS)}"
+            )
 
     @property
     def tried(self) -> tuple[str, ...]:

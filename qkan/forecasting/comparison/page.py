@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from qkan.forecasting.comparison.baseline_runs import left_out
 from qkan.forecasting.comparison.plan import Skipped
 from qkan.forecasting.comparison.significance import squares
-from qkan.forecasting.comparison.tables import TITLES, readable
-from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, CompareConfig
+from qkan.forecasting.comparison.tables import readable
+from qkan.forecasting.config import CELL_NAMES, CELL_OPTIONS, LEARNING_RATES, METRIC_NAMES, CompareConfig
 from qkan.forecasting.evaluation.metrics import mase_scale, without_mase
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def comparison_page(
         "bias vectors. Seconds are those of one training and of forecasting one test part, on a machine that other "
         "runs shared; baselines took as many trials (regressions and trees: settings by the validation error; "
         f"statistical models: forms by AIC). The column of the best baseline tests the {errors} errors against "
-        f"those of the baseline with the smallest test {TITLES[config.judged_by]}, by Diebold and Mariano: better or "
-        "worse at 5 %, else level. The fronts of the plot describe test errors and choose nothing.\n",
+        f"those of the baseline with the smallest test {METRIC_NAMES[config.judged_by]}, by Diebold and Mariano: "
+        "better or worse at 5 %, else level. The fronts of the plot describe test errors and choose nothing.\n",
         f"{_circuit_options(config)}\n",
         *([_PANEL_WORDS] if len(series.ids) > 1 else []),
         *([f"{none} of {len(series.ids)} series have no MASE: their training part repeats itself.\n"] if none else []),

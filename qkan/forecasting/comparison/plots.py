@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.comparison.tables import TITLES
-from qkan.forecasting.config import CELL_NAMES, model_name
+from qkan.forecasting.config import CELL_NAMES, METRIC_NAMES, model_name
 from qkan.forecasting.runs.plots import BLACK, GREY, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def save_comparison_plot(
         xscale="log",
         yscale="log",
         xlabel="trained parameters",
-        ylabel=f"test {TITLES[metric]}{_in_unit(unit, metric)}",
+        ylabel=f"test {METRIC_NAMES[metric]}{_in_unit(unit, metric)}",
     )
     heading = f"{title}: test error against parameters (legend: seconds of training + of prediction)"
     axes.set_title(heading, loc="left")  # wider than the axes: only the legend leaves room

@@ -11,21 +11,20 @@ import numpy as np
 from qkan.forecasting.comparison.baseline_runs import losses_of
 from qkan.forecasting.comparison.plan import Point, Record, choose_learning_rate, run_name
 from qkan.forecasting.comparison.significance import Verdict, verdict_of
-from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, CompareConfig, model_name
+from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, METRIC_NAMES, CompareConfig, model_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 REFERENCE = "lstm"
-TITLES = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "r2": "R2", "mase": "MASE", "scaled_mse": "scaled MSE"}
-"""What metrics are called in tables and plots."""
+_METRICS = ("mae", "mse", "rmse", "r2", "mase", "scaled_mse")
 _OTHER_TITLES = {
     **{"ltsf_mse": "MSE of ltsf", "ltsf_mae": "MAE of ltsf", "m4_mase": "MASE of M4", "m4_smape": "sMAPE % of M4"},
     **{"median_mae": "median MAE", "coverage": "coverage of 90 %", "width": "median width"},
 }
 """Columns of the protocol of a benchmark, and of several series."""
-_SPREAD_METRICS = (*TITLES, *_OTHER_TITLES)
+_SPREAD_METRICS = (*_METRICS, *_OTHER_TITLES)
 
 
 def points_table(config: CompareConfig, points: list[Point], records: list[Record]) -> pd.DataFrame:
@@ -197,13 +196,15 @@ def _conclusion(cells: pd.DataFrame, simple: pd.DataFrame, rival: str, metric: s
     error, own = float(simple.set_index("cell").loc[rival, f"{metric}_median"]), float(best[f"{metric}_median"])
     if not best["verdict"]:
         return f"{name} could not be tested against {rival}, the best baseline."
-    change = f"{abs(100 * (own / error - 1)):.1f} % {'below' if own < error else 'above'}"
+    place = "below" if own < error else "above"
+    change = f"{abs(100 * (own / error - 1)):.1f} % {place}"
     test = f"Diebold-Mariano, p = {best['p_value']:.2g}"
-    stands = f"the {TITLES[metric]} of {name}, the cell with the smallest validation error, is {change} that of {rival}"
+    side = {"better": "below", "worse": "above"}.get(best["verdict"], place)  # of the mean of the seeds
+    differs = side != place and own != error  # a seed is far off
+    stands = f"the {'median ' if differs else ''}{METRIC_NAMES[metric]} of {name}, the cell with the smallest "
+    stands += f"validation error, is {change} that of {rival}"
     stands += ", the best baseline" if best["verdict"] == "better" else ""
-    if best["verdict"] == ("better" if own > error else "worse" if own < error else ""):  # a seed far off
-        side = "below" if best["verdict"] == "better" else "above"
-        stands = stands.replace("the ", "the median ", 1) + f", but the mean of its seeds is {side} it"
+    stands += f", but the mean of its seeds is {side} it" if differs else ""
     if best["verdict"] == "better":
         return f"No simple method would have done as well: {stands} ({test})."
     if best["verdict"] == "worse":
@@ -227,14 +228,14 @@ def readable(table: pd.DataFrame, metric: str = "mae") -> pd.DataFrame:
         return "-" if np.isnan(value) else format(value, form)
 
     # Beside MSE, RMSE tells nothing new.
-    shown = dict.fromkeys((metric, *(own for own in TITLES if own != "rmse")))
+    shown = dict.fromkeys((metric, *(own for own in _METRICS if own != "rmse")))
     rows = []
     for _, row in table.iterrows():
         text = {
             "model": CELL_NAMES.get(row["cell"], row["cell"]),
             "hidden": optional(row, "hidden_size", ".0f"),
             "parameters": optional(row, "parameters", ",.0f"),
-            **{TITLES[own]: spread(row, own) for own in shown},
+            **{METRIC_NAMES[own]: spread(row, own) for own in shown},
             **{title: spread(row, metric) for metric, title in _OTHER_TITLES.items() if f"{metric}_median" in table},
             "lr": _rate(row),
             "training s": optional(row, "seconds", ".1f"),
@@ -242,7 +243,7 @@ def readable(table: pd.DataFrame, metric: str = "mae") -> pd.DataFrame:
         }
         if "verdict" in table:
             text["vs best baseline"] = _verdict_text(row)
-        for name, title in {"parameters": "parameters", **TITLES}.items():
+        for name, title in {"parameters": "parameters", **METRIC_NAMES}.items():
             if f"{name}_change" in table:
                 change = optional(row, f"{name}_change", "+.1f")
                 text[f"{title} vs {CELL_NAMES[REFERENCE]}"] = change if change == "-" else f"{change} %"

@@ -7,7 +7,7 @@ from qkan.forecasting.config.configs import (
     context_steps,
     without_effect,
 )
-from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, model_name
+from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, METRIC_NAMES, model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
     CELL_OPTIONS,
@@ -36,6 +36,7 @@ __all__ = [
     "LEARNING_RATES",
     "LINEAR_CELLS",
     "LOSSES",
+    "METRIC_NAMES",
     "OPTIONS",
     "PRECISIONS",
     "PROCESSES",

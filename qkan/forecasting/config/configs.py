@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
-from qkan.forecasting.config.idle import refuse_idle
+from qkan.forecasting.config.idle import asked_for, refuse_idle
 from qkan.forecasting.config.names import model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
@@ -144,12 +144,11 @@ class DataAndTrainingOptions:
         """
         if self.protocol is None:
             return
-        for name in _OF_PROTOCOLS:
-            if getattr(self, name) != getattr(DataAndTrainingOptions, name):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
-                    "columns, times and parts; leave one of them out"
-                )
+        for name in asked_for(self, _OF_PROTOCOLS):
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
+                "columns, times and parts; leave one of them out"
+            )
 
     def _follow_metric(self) -> None:
         """Decide on loss and scaler where they are left open: errors weigh in the training as in the judgement.
@@ -274,12 +273,7 @@ class TrainConfig(DataAndTrainingOptions):
                 f"shards must be 1 or a multiple of the {self.processes} processes, got {self.shards}; "
                 f"use shards={-(-self.shards // self.processes) * self.processes}"
             )
-        for name in sorted(without_effect(self.cell)):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect on {_cells_in_words((self.cell,))}; "
-                    f"leave it out or choose one of the cells {', '.join(_takers(name))}"
-                )
+        _refuse_without_effect(self, (self.cell,), "choose")
 
     def decided(self) -> TrainConfig:
         """Return the options with all decided that was left to the season, the window and the horizon.
@@ -337,12 +331,7 @@ class CompareConfig(DataAndTrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in sorted(frozenset.intersection(*map(without_effect, self.cells))):
-            if getattr(self, name) != getattr(type(self), name):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect on {_cells_in_words(self.cells)}; leave it out or "
-                    f"compare one of the cells {', '.join(_takers(name))}"
-                )
+        _refuse_without_effect(self, self.cells, "compare")
         linear = [cell for cell in self.cells if cell in LINEAR_CELLS]
         for name in ("per_series", "seasonal_lags"):
             if linear and getattr(self, name):
@@ -373,13 +362,23 @@ class CompareConfig(DataAndTrainingOptions):
         return TrainConfig(**shared, cell=cell, hidden_size=hidden_size, lr=lr, seed=seed)
 
 
-def _cells_in_words(cells: Sequence[str]) -> str:
-    return f"cell {cells[0]!r}" if len(cells) == 1 else f"the cells {', '.join(cells)}"
+def _refuse_without_effect(config: DataAndTrainingOptions, cells: Sequence[str], verb: str) -> None:
+    """Refuse an option that was asked for and that none of the cells has.
 
+    Args:
+        config: The options.
+        cells: What they are for.
+        verb: What to do with other cells, in the sentence.
 
-def _takers(name: str) -> list[str]:
-    """The cells that an option has an effect on."""
-    return [cell for cell in CELL_OPTIONS if name not in without_effect(cell)]
+    Raises:
+        ValueError: there is one.
+    """
+    for name in asked_for(config, sorted(frozenset.intersection(*map(without_effect, cells)))):
+        own = f"cell {cells[0]!r}" if len(cells) == 1 else f"the cells {', '.join(cells)}"
+        takers = ", ".join(cell for cell in CELL_OPTIONS if name not in without_effect(cell))
+        raise ValueError(
+            f"{name}={getattr(config, name)!r} has no effect on {own}; leave it out or {verb} one of the cells {takers}"
+        )
 
 
 def without_effect(cell: str) -> frozenset[str]:

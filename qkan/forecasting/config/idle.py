@@ -6,6 +6,7 @@ data leave without effect is said in a notice, and the run goes on without it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ SEASONAL_OPTIONS: tuple[str, ...] = ("season_encoding", "season_terms", "seasona
 """What a model without a season has no use for."""
 
 _NO_TEXT = (".parquet", ".xlsx")
+
+
+def asked_for(config: DataAndTrainingOptions, names: Iterable[str]) -> list[str]:
+    """Return those of some options whose value is not the default."""
+    return [name for name in names if getattr(config, name) != getattr(type(config), name)]
 
 
 def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
@@ -39,6 +45,6 @@ def refuse_idle(config: DataAndTrainingOptions) -> None:
     Raises:
         ValueError: there is one; the sentence names it, its value and the reason.
     """
-    for name, why in idle_options(config).items():
-        if getattr(config, name) != getattr(type(config), name):
-            raise ValueError(f"{name}={getattr(config, name)!r} has no effect: {why}; leave one of them out")
+    idle = idle_options(config)
+    for name in asked_for(config, idle):
+        raise ValueError(f"{name}={getattr(config, name)!r} has no effect: {idle[name]}; leave one of them out")

@@ -1,4 +1,4 @@
-"""What a model or a baseline is called: in columns of forecasts, tables, plots, pages and JSON alike.
+"""What a model, a baseline or a metric is called: in columns of forecasts, tables, plots, pages and JSON alike.
 
 The names are those that forecasting libraries give their columns; none has ``-lo-`` or ``-hi-``, which begin the names
 of intervals.
@@ -43,6 +43,18 @@ BASELINE_NAMES: dict[str, str] = {
     "patchtst": "PatchTST",
 }
 """Names of baselines by the word that asks for them; those of a season have its length behind the name."""
+
+METRIC_NAMES: dict[str, str] = {
+    "mae": "MAE",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "r2": "R2",
+    "smape": "sMAPE %",
+    "mase": "MASE",
+    "scaled_mse": "scaled MSE",
+    "quantile_loss": "quantile loss",
+}
+"""What metrics are called in tables, sentences and plots."""
 
 BASELINE_PACKAGES: dict[str, tuple[str, str]] = {
     "lightgbm": ("lightgbm", "baselines"),

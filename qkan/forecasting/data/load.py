@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
-from qkan.forecasting.config.idle import SEASONAL_OPTIONS
+from qkan.forecasting.config.idle import SEASONAL_OPTIONS, asked_for
 from qkan.forecasting.data.batches import WindowTensors
 
 if TYPE_CHECKING:
@@ -249,12 +249,11 @@ def _say_idle(config: DataAndTrainingOptions) -> None:
     """Say which options about seasons have no effect, as there is none."""
     from qkan.datasets import notice
 
-    for name in SEASONAL_OPTIONS:
-        if getattr(config, name) != getattr(type(config), name):
-            notice(
-                f"{name}={getattr(config, name)!r} has no effect: the training part shows no season; name one, such as "
-                "season=24, or leave it out"
-            )
+    for name in asked_for(config, SEASONAL_OPTIONS):
+        notice(
+            f"{name}={getattr(config, name)!r} has no effect: the training part shows no season; name one, such as "
+            "season=24, or leave it out"
+        )
 
 
 def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, list[int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.config import METRIC_NAMES
 from qkan.forecasting.evaluation.model_tests import LOSSES, Loss
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _SIGNIFICANT = 0.05
 _MOST_SERIES = 50
-_HEADS = {"mae": "MAE", "rmse": "RMSE", "smape": "sMAPE %", "mase": "MASE", "quantile_loss": "quantile loss"}
 _LEVEL_HEADS = {"coverage": "inside {level} %", "width": "width {level} %", "winkler": "Winkler {level} %"}
 
 
@@ -73,8 +73,8 @@ def _best(name: str, values: np.ndarray, allowed: np.ndarray) -> list[int]:
 
 
 def _head(name: str) -> str:
-    if name in _HEADS:
-        return _HEADS[name]
+    if name in METRIC_NAMES:
+        return METRIC_NAMES[name]
     kind, _, level = name.rpartition("-")
     return _LEVEL_HEADS[kind].format(level=level)
 

@@ -1,5 +1,6 @@
 """The search on small series: what it may know, what it takes, what it does with data it cannot judge."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from qkan.datasets import Series
 from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
-from qkan.forecasting.automatic.budget import Budget
+from qkan.forecasting.automatic.budget import Budget, Clock
 from qkan.forecasting.automatic.candidates import FittedBaseline, _Watched, astray, expected_seconds
 from qkan.forecasting.automatic.parts import make_parts
 from qkan.forecasting.automatic.trials import Search, SilentSearch, _fit_again, with_sizes
@@ -126,34 +127,26 @@ def test_constant_values_are_forecast_without_error() -> None:
     assert found.future.tolist() == [[4.0, 4.0, 4.0]]
 
 
+def ticking() -> Clock:
+    """A clock that goes on by a second whenever somebody looks."""
+    return itertools.count(1.0).__next__
+
+
 def test_what_does_not_fit_into_the_time_is_left_out_and_said() -> None:
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 1.0
-        return now[0]
-
     series = made(wave(200))
     config = AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), budget=3.0, candidates=FAST)
-    found = search(series, with_sizes(config, series, 7), budget=Budget(3.0, clock))
+    found = search(series, with_sizes(config, series, 7), budget=Budget(3.0, ticking()))
     assert "Theta" in found.skipped
     assert "left" in found.skipped["Theta"]
     assert found.members
 
 
 def test_what_was_judged_goes_on_where_no_time_is_left_for_the_last_fit() -> None:
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 1.0
-        return now[0]
-
     series = made(wave(200))
     config = with_sizes(AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), candidates=FAST), series, 7)
-    budget = Budget(1000.0, clock)
-    found = search(series, config, budget=budget)
+    found = search(series, config, budget=Budget(1000.0, ticking()))
     assert not found.notes
-    now[0], budget = 0.0, Budget(1000.0, clock)
+    budget = Budget(1000.0, ticking())
     parts = found.parts
     assert parts is not None
     budget.seconds = budget.spent  # all of it is gone
