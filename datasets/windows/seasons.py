@@ -114,7 +114,7 @@ def useful_seasons(values: Sequence[np.ndarray], found: tuple[int, ...], phases:
     if errors[()] <= _EXPLAINED * naive:
         left = f"{errors[()] / naive:.2g} of naive's error"
         return SeasonChoice((), f"{steps} steps repeat, but the last values leave {left}")
-    best = ()
+    best: tuple[int, ...] = ()
     for more in tried:
         best = more if errors[more] < (1 - _LEAST_GAIN) * errors[best] else best
     if best == found:
