@@ -132,9 +132,9 @@ def mackey_glass() -> np.ndarray:
 def lorenz() -> np.ndarray:
     """Lorenz system x' = 10 (y - x), y' = x (28 - z) - y, z' = x y - 8/3 z from (1, 1, 1).
 
-    Points 500 to 1,499, 0.03 apart; shape (1000, 3). The numbers are those of reservoirpy 0.3.12 with its default arguments, so the solver is SciPy's
-    RK45 at its default tolerances: a path of the attractor, not the exact one from that start. It is chaotic, and as
-    :func:`duffing` it may go on in another way on another processor or SciPy.
+    Points 500 to 1,499, 0.03 apart; shape (1000, 3). The numbers are those of reservoirpy 0.3.12 with its default
+    arguments, so the solver is SciPy's RK45 at its default tolerances: a path of the attractor, not the exact one from
+    that start. It is chaotic, and as :func:`duffing` it may go on in another way on another processor or SciPy.
     """
 
     def slope(_: float, state: np.ndarray) -> list[float]:
