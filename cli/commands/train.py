@@ -162,9 +162,9 @@ def print_result(run: Any) -> None:
     from qkan.cli.tables import count, print_protocol, print_scores
 
     metrics = run.metrics
+    kept = f"of epoch {metrics['best_epoch']}" if metrics["best_epoch"] else "of the start: a regression on the window"
     click.echo(
-        f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
-        f"the weights are those of epoch {metrics['best_epoch']}\n"
+        f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; the weights are those {kept}\n"
     )
     if metrics.get("gate") == "closed":
         click.echo(
