@@ -15,7 +15,7 @@ from qkan.forecasting.model.parts import Level, Skip
 
 _MOST_WINDOWS = 5000  # evenly spread
 _JUDGED = 0.25  # of them, the newest, judge
-_ENOUGH = 0.5  # of the error of repeating the last value: lags that leave more say too little to start from
+_ENOUGH = 0.15  # of the error of repeating the last value: where lags leave more, the map bends too much to start from
 _PENALTIES = (1e-9, 1e-7, 1e-5, 1e-3, 1e-1)
 """In units of the mean square of the inputs, times the number of windows."""
 
@@ -37,7 +37,7 @@ def start_skip(model: RecurrentForecaster, train: WindowTensors, validation: Win
 
     Small steps of a gradient do not find the map of a smooth motion, whose lags are nearly the same; a regression does.
     The head of the cell starts at zero, so that the whole forecast is that of the regression. The penalty is that of
-    the smallest error on the newest quarter of the training windows. Where that is not below half of the error of
+    the smallest error on the newest quarter of the training windows. Where that is above 15 % of the error of
     repeating the last value, everything stays as it is: there the last value is as good a begin.
 
     Args:
