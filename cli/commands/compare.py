@@ -61,11 +61,12 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     from qkan.cli.progress import ComparisonDisplay
     from qkan.forecasting.baselines import check_baselines
     from qkan.forecasting.comparison.folds import cut_folds
-    from qkan.forecasting.data.load import load_series_of, sized
+    from qkan.forecasting.data.defaults import sized
+    from qkan.forecasting.data.load import load_series_of
 
     check_baselines(config.baselines)
     series = load_series_of(config)
-    config = sized(config, series, sizes)
+    config = sized(config, series, sizes | {"loss": options["loss"]})
     folds = cut_folds(series, config)
     print_plan(config, folds)
 
@@ -80,6 +81,7 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
 
 def print_plan(config: CompareConfig, folds: Sequence[ForecastData]) -> None:
     """Print what will run: data, cells, sizes and the tuning budget."""
+    from qkan.cli.commands.train import around
     from qkan.cli.tables import count, print_facts
     from qkan.forecasting.baselines import PLAIN
 
@@ -95,7 +97,8 @@ def print_plan(config: CompareConfig, folds: Sequence[ForecastData]) -> None:
             "cells": ", ".join(CELL_NAMES[cell] for cell in config.cells),
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
             "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
-            "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}",
+            "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}; "
+            f"{around(config)}; loss {config.loss}",
             "folder": config.out,
         }
     )

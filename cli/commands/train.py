@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
-from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, TrainConfig
+from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -52,7 +52,8 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
-    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
+    from qkan.forecasting.data.defaults import sized
+    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
     from qkan.forecasting.training.distributed import rank_of
 
     series = load_series_of(config)
@@ -84,8 +85,8 @@ def _follow(rank: int, train: Callable[[], object]) -> None:
 
 def _config_and_folder(
     ctx: click.Context, out: Path | None, resume: bool, options: dict[str, Any]
-) -> tuple[TrainConfig, Path, dict[str, int | None]]:
-    """Return the options to train with, the run folder, and the sizes that are not to be found in the data.
+) -> tuple[TrainConfig, Path, dict[str, Any]]:
+    """Return the options to train with, the run folder, and what of them is not to be found in the data.
 
     A resumed run keeps the options that it was started with.
     """
@@ -97,6 +98,7 @@ def _config_and_folder(
         return config, out, {name: getattr(config, name) for name in FROM_THE_DATA}
     sizes = {name: options.pop(name) for name in FROM_THE_DATA}
     config = TrainConfig(**options, **{name: size for name, size in sizes.items() if size is not None})
+    sizes["loss"] = options["loss"]
     out = out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
     return config, out, sizes
 
@@ -127,12 +129,18 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             f"{config.window} steps in, {config.horizon} out{_order(config)}",
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
+            "around it": f"{around(config)}; loss {config.loss}",
             "parameters": f"{check_size(config):,}",
             "training": f"{most}{count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
             f"{patience}seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )
+
+
+def around(config: DataAndTrainingOptions) -> str:
+    """Say what the data decide of what stands around a cell, where nobody asked."""
+    return f"level {config.level}{', values one season back' if config.seasonal_lags else ''}"
 
 
 def _order(config: TrainConfig) -> str:

@@ -95,7 +95,7 @@ class DataAndTrainingOptions:
     skip: int = 2
     season_encoding: str = "circuit"
     season_terms: int = 6
-    seasonal_lags: bool = False
+    seasonal_lags: bool | None = None
     per_series: bool | int = False
     decoder: str = "steps"
     order: str = "auto"
