@@ -292,7 +292,8 @@ class TrainConfig(DataAndTrainingOptions):
         if level == "auto":
             level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"
         order = self.order if linear or order == "steps" else order
-        return replace(self, order=order, segment=segment, level=level)
+        lags = bool(self.seasonal_lags) if self.seasons and not linear else None
+        return replace(self, order=order, segment=segment, level=level, seasonal_lags=lags)
 
     @property
     def model_name(self) -> str:
