@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
-from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, TrainConfig
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -54,6 +54,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
     from qkan.cli.progress import TrainingDisplay
     from qkan.forecasting.data.defaults import sized
     from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
+    from qkan.forecasting.data.reasons import chosen_parts
     from qkan.forecasting.training.distributed import rank_of
 
     series = load_series_of(config)
@@ -62,7 +63,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
     data = cut_windows(series, config)
-    print_plan(as_cut(config, data), data, out)
+    print_plan(as_cut(config, data), data, out, chosen_parts(config, series, data))
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
@@ -103,8 +104,8 @@ def _config_and_folder(
     return config, out, sizes
 
 
-def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
-    """Print what will run: data, split, cell, parameters, training and run folder."""
+def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) -> None:
+    """Print what will run: data, split, cell, what stands ``around`` it, parameters, training and run folder."""
     from qkan.cli.tables import count, print_facts
     from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
@@ -129,18 +130,13 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             f"{config.window} steps in, {config.horizon} out{_order(config)}",
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
-            "around it": f"{around(config)}; loss {config.loss}",
+            "around it": around,
             "parameters": f"{check_size(config):,}",
             "training": f"{most}{count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
-            f"{patience}seed {config.seed}, on {device}",
+            f"{patience}loss {config.loss}, seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )
-
-
-def around(config: DataAndTrainingOptions) -> str:
-    """Say what the data decide of what stands around a cell, where nobody asked."""
-    return f"level {config.level}{', values one season back' if config.seasonal_lags else ''}"
 
 
 def _order(config: TrainConfig) -> str:

@@ -291,7 +291,7 @@ OPTIONS: dict[str, Option] = {
     "bias": Option("Bias of the gates.", FLAG),
     "season": Option(
         "Seasons in steps, separated by commas; none; or auto: those of the series or usual for the step of its times, "
-        "else those that the training part shows.",
+        "else those that the training part shows and that help to forecast it.",
         SEASON,
     ),
     "window": Option(
@@ -303,9 +303,8 @@ OPTIONS: dict[str, Option] = {
         "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
     ),
     "level": Option(
-        "What is taken from every window and put back on its forecast: its last value, its mean, mean and scale "
-        "(window), or nothing; auto takes mean and scale for several series and for cycle, the mean in order of "
-        "periods, else the last value.",
+        "What is taken from every window and put back: its last value, its mean, mean and scale (window), or nothing. "
+        "auto: window for several series and cycle, mean in order of periods, else last or none, as the series says.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
@@ -322,7 +321,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "per_series": Option("Give every series a season, level and amplitude of its own beside the cell.", PER_SERIES),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
-    "gate": Option("Repeat the last value where the validation part shows no gain, unless level is none.", FLAG),
+    "gate": Option("Repeat the last value where the validation part shows no gain; not with level none, skip 0.", FLAG),
     "decoder": Option(
         "last maps the cell's last output to all target steps; steps lets the cell read what is known of each.",
         Choice(DECODERS),

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import torch
 
-from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
 from qkan.forecasting.config.idle import SEASONAL_OPTIONS, asked_for
+from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
+from qkan.forecasting.data.level import choose_level
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
@@ -210,8 +212,8 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with the seasons, the categories and (``per_series``) the number of series that ``data``, cut
-    by them, turned out to have."""
+    """Return the options with the seasons, the level, the categories and (``per_series``) the number of series that
+    ``data``, cut by them, turned out to have."""
     series, sizes = data.series, tuple(len(names) for names in data.scaler.categories.values())
     config = replace(
         with_found_seasons(config, data.seasons),
@@ -220,7 +222,18 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         category_sizes=sizes,
         per_series=len(data.ids) if config.per_series else False,
     )
+    if level_is_free(config, data):
+        config = replace(config, level=choose_level(data).level)
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
+
+
+def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
+    """Whether the training part chooses the level: that of one series, read by steps or segments, if nobody asked."""
+    cells = {getattr(config, "cell", ""), *getattr(config, "cells", ())}
+    if config.level != "auto" or len(data.ids) > 1 or config.per_series or cells & set(LINEAR_CELLS):
+        return False
+    how = (config.order, config.segment, config.seasons, config.window, config.trained_horizon)
+    return chosen_order(*how)[0] != "periods"
 
 
 def tensors(windows: Windows) -> WindowTensors:

@@ -163,7 +163,7 @@ def _around(config: TrainConfig, **own: Any) -> Surroundings:
         config.window,
         config.futr_exog_channels,
         level=config.level,
-        gate=config.gate and config.level != "none",
+        gate=config.gate and (config.level != "none" or own["skip"] > 0),
         dropout=config.dropout,
         category_sizes=config.category_sizes,
         seasons=config.seasons,
