@@ -80,7 +80,7 @@ STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "none")
 """What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
 
-SEASON_ENCODINGS: tuple[str, ...] = ("circuit", "sincos", "table", "none")
+SEASON_ENCODINGS: tuple[str, ...] = ("auto", "circuit", "sincos", "table", "none")
 
 DECODERS: tuple[str, ...] = ("last", "steps")
 
@@ -310,7 +310,7 @@ OPTIONS: dict[str, Option] = {
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
     "season_encoding": Option(
         "How the model sees the season: a circuit per harmonic, sines and cosines, a table with a number per step, or "
-        "none: the phase is not an input.",
+        "none: the phase is not an input. auto: circuit, but none with protocol m4, whose series have no common clock.",
         Choice(SEASON_ENCODINGS),
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),

@@ -148,9 +148,13 @@ def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Seri
 
 
 def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
-    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data."""
+    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data.
+
+    Windows of M4 are three of the longest season where every series holds them, for none may be left out.
+    """
     train, validation = series.borders or (0, 0)
     if validation < 0:
-        return window, -validation
+        three, held = 3 * max(series.season, default=0), int(series.lengths.min()) + train + validation
+        return three if 0 < three <= held else window, -validation
     longest = 30 * series.season[0] if series.season else 336
     return min(longest, max(1, (train - 96) // 2)), min(96, validation - train)

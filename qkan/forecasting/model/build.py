@@ -137,7 +137,7 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         config,
         skip=config.skip,
         newest=config.skip if order == "periods" else 0,
-        season_encoding=config.season_encoding,
+        season_encoding=config.season_encoding if config.seasons else "none",
         season_terms=config.season_terms,
         seasonal_lags=bool(config.seasonal_lags),
         series=int(config.per_series),
