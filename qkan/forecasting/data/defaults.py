@@ -89,7 +89,8 @@ def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split:
     from qkan.datasets import seasons_of
 
     own: dict[str, Any] = {}
-    if config.level == "auto" and not config.per_series:  # a series of its own smooths its last values
+    told = config.future_cols or config.category_cols  # their effect would be multiplied by the scale of every window
+    if config.level == "auto" and not told and not config.per_series:  # a series of its own smooths its last values
         own["level"] = "window"
     if config.metric is None and given.get("loss", "") in (None, "auto"):
         own["loss"] = "mae"

@@ -98,6 +98,10 @@ def test_what_was_asked_for_of_a_panel_stays():
     assert chosen(panel(1488, 1488), {"loss": "mse"}, loss="mse")[3] == "mse"
     assert chosen(panel(1488, 1488), metric="rmse")[3] == "mse"
     assert chosen(panel(1488, 1488), per_series=True)[2] == "auto"  # every series smooths its own level
+    assert chosen(panel(1488, 1488), future_cols=("price",))[2:4] == (
+        "auto",
+        "mae",
+    )  # effects have no scale
     assert chosen(panel(1488, 1488), order="segments", segment=12) == (48, 24, "window", "mae", None)
     assert chosen(panel(1488, 1488), order="steps") == (48, 24, "window", "mae", True)
 
