@@ -43,9 +43,7 @@ def gradient_penalty(net: Any, x: Tensor) -> list[Tensor]:
     """Gradients of |du/dx|^2 in every parameter, with an upstream gradient that needs none itself."""
     x = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
-    return list(
-        torch.autograd.grad(slope.square().sum(), parameters(net), allow_unused=True, materialize_grads=True)
-    )
+    return list(torch.autograd.grad(slope.square().sum(), parameters(net), allow_unused=True, materialize_grads=True))
 
 
 def batched_gradients(net: Any, x: Tensor) -> list[Tensor]:
