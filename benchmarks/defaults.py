@@ -96,8 +96,9 @@ def scores(series: Series, cell: str, seed: int) -> tuple[TrainConfig, dict[str,
         data = cut_windows(series, config)
         fitted = fit_forecaster(as_cut(config, data), data)
         judged = evaluate_model(fitted.model.cpu().eval(), "own", data).scores
-        found |= {name: judged["own"]["mae"]}
-        found |= {own: judged.get(model_name(own), {}).get("mae", float("nan")) for own in ("naive", "ridge")}
+        named = {name: "own", "naive": model_name("naive"), "ridge": model_name("ridge")}
+        mae = {own: judged.get(word, {}).get("mae") for own, word in named.items()}
+        found |= {own: float("nan") if value is None else value for own, value in mae.items()}
     return fitted.config, found
 
 
