@@ -94,12 +94,8 @@ class DoubleSarima:
     @property
     def choice(self) -> str:
         """``(1,0,1)(0,1,1)[24] after 71 % of the profile of [168]``."""
-        share, longer = self.profile.share, len(self.profile.values)
-        return (
-            f"{self.model.choice} after {100 * share:.0f} % of the profile of [{longer}]"
-            if share
-            else self.model.choice
-        )
+        share, own = self.profile.share, self.model.choice
+        return f"{own} after {100 * share:.0f} % of the profile of [{len(self.profile.values)}]" if share else own
 
     @property
     def parameters(self) -> int:

@@ -26,9 +26,7 @@ def test_errors_that_cancel_are_selected_together() -> None:
     found = shares([1.0, 1.0, 1.0, 1.0], [-1.5, -1.5, -1.5, -1.5], [1.01, 1.01, 1.01, 1.01])
     inverse = np.array([1.0, 1.5**-POWER, 1.01**-POWER])
     alone = (1 - SELECTED) * inverse / inverse.sum()
-    assert found[1] - alone[1] == pytest.approx(
-        SELECTED * 0.4
-    )  # three parts of one, two of the other: no error is left
+    assert found[1] - alone[1] == pytest.approx(SELECTED * 0.4)  # 3 : 2, no error is left
     assert found[2] == pytest.approx(alone[2])
 
 
