@@ -15,7 +15,7 @@ from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig
 from qkan.forecasting.automatic.parts import Parts, make_parts
 from qkan.forecasting.baselines import CannotFit
 from qkan.forecasting.config import model_name
-from qkan.forecasting.data.load import sized
+from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
