@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from qkan.datasets import ForecastData
 
-MOST_PAIRS = 100_000
+MOST_PAIRS = 200_000
 """At most so many pairs of an origin and a step are learnt from."""
 MOST_ROUNDS, PATIENCE, ROUNDS_UNSEEN = 2000, 50, 100
 """Trees at most, trees without a smaller validation error that stop it, and trees where there is no validation part."""
