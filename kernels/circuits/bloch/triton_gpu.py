@@ -21,8 +21,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache, partial
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,6 +34,7 @@ from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
 from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import check_readable
+from qkan.kernels.common.triton_device import lanes, on_device
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
@@ -76,21 +76,6 @@ def _encoding_planes(plan: Plan, tensor: Tensor) -> Tensor:
     return _stack([rows], [[each[index] for index in group] for group in plan.encodings])
 
 
-def lanes(device: torch.device) -> int:
-    """Lanes of a warp: 32, or 64 on AMD's data-centre chips."""
-    if device.type != "cuda":
-        return 32
-    return _device_lanes(torch.cuda.current_device() if device.index is None else device.index)
-
-
-@lru_cache(maxsize=64)
-def _device_lanes(index: int) -> int:
-    from triton.runtime import driver
-
-    with torch.cuda.device(index):
-        return driver.active.get_current_target().warp_size
-
-
 def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int]:
     """Samples and outputs of a tile, for circuits of ``steps`` rotations.
 
@@ -104,11 +89,6 @@ def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int
     if backward and lanes == 64:
         deep = 4 if steps <= 10 else 2
     return deep * lanes // block_o, block_o
-
-
-def on_device(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, wherever the tensors are."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _share(work: int, others: int, least: int = 1) -> tuple[int, int]:
