@@ -79,11 +79,11 @@ def rows_of(data: str, cell: str, changes: dict[str, Any], parts: list[str]) -> 
     series = load_series_of(config)
     given = {name: changes.get(name) for name in ("window", "horizon", "loss")}
     config = sized(config, series, given)
-    seasons = cut_windows(series, config).seasons
+    data = cut_windows(series, config)
+    seasons, config = data.seasons, replace(config, level=as_cut(config, data).level)
     useful = [name for name in parts if name == "bare cell" or seasons or not _OF_SEASONS & set(PARTS[name])]
     found = {name: replace(config, **PARTS[name]) for name in useful}
-    same = (config, replace(config, level="last") if config.level == "auto" else config)
-    return {name: own for name, own in found.items() if name == "all parts" or own not in same}
+    return {name: own for name, own in found.items() if name == "all parts" or own != config}
 
 
 @click.command(help=__doc__)

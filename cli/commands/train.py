@@ -164,10 +164,9 @@ def print_result(run: Any) -> None:
     from qkan.cli.tables import count, print_protocol, print_scores
 
     metrics = run.metrics
-    click.echo(
-        f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
-        f"the weights are those of epoch {metrics['best_epoch']}\n"
-    )
+    kept = f"of epoch {metrics['best_epoch']}" if metrics["best_epoch"] else "of the start: a regression on the window"
+    trained = f"trained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s"
+    click.echo(f"\n{trained}; the weights are those {kept}\n")
     if metrics.get("gate") == "closed":
         click.echo(
             f"The validation part shows no gain of {run.config.model_name} over the last value, so the forecasts "

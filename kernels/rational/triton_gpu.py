@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
+from qkan.kernels.common.triton_device import lanes, on_device, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -104,8 +104,6 @@ def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, An
     width = lanes(x.device)
     rows, _, run = x.shape
     block, part, warps = tile(width, run, backward=backward)
-    # Without a bound the assembler aims at more programs a multiprocessor, and spills for that. AMD's knows none.
-    bound = {} if width == 64 or torch.version.hip else {"maxnreg": 168}
     return -(-rows * run // block), {
         "M": spec.order[0],
         "N": spec.order[1],
@@ -116,7 +114,7 @@ def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, An
         "PART": part,
         "num_warps": warps,
         "num_stages": 1,
-        **bound,
+        **register_bound(168, width),
     }
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
+from qkan.kernels.common.triton_device import lanes, on_device, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
     Engine,
@@ -253,8 +253,7 @@ class _Call:
         """How kernels are compiled."""
         if self.lanes == 64:  # tiles of the next product would not fit into AMD's shared memory
             return {"num_warps": self.tile.warps, "num_stages": 1}
-        # Without a bound the assembler aims at more programs a multiprocessor, and spills for that.
-        return {"num_warps": self.tile.warps, "num_stages": 2, "maxnreg": 255}
+        return {"num_warps": self.tile.warps, "num_stages": 2, **register_bound(255, self.lanes)}
 
 
 @lru_cache(maxsize=64)

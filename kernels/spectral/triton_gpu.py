@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.bloch.triton_gpu import on_device
+from qkan.kernels.common.triton_device import on_device
 
 KINDS = ("fourier", "chebyshev")
 BASES = ("silu", "gelu", "relu", "tanh", "identity")

@@ -84,17 +84,14 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
 def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split: Split) -> _Config:
     """The options with what nobody asked for as several series are read best; docs/forecasting.md has the figures.
 
-    The level is the mean and the scale of every window, since what series of a panel share is their shape, not their
-    size. The loss is the absolute one, as no spike of one series may outweigh the others. A horizon of a season or more
-    is read period by period, from a window of one longest season that holds enough of them; windows that are shorter
-    than a season have the values one season back beside them. Both only where it costs no series, and leaves the
-    training part room.
+    The loss is the absolute one, as no spike of one series may outweigh the others. A horizon of a season or more is
+    read period by period, from a window of one longest season that holds enough of them; windows that are shorter than
+    a season have the values one season back beside them. Both only where it costs no series, and leaves the training
+    part room. Their level is that of :func:`qkan.forecasting.data.level.choose_level`.
     """
     from qkan.datasets import seasons_of
 
     own: dict[str, Any] = {}
-    if config.level == "auto" and not config.per_series:  # a series of its own smooths its last values
-        own["level"] = "window"
     if config.metric is None and given.get("loss", "") in (None, "auto"):
         own["loss"] = "mae"
     seasons = seasons_of(series, split, config.season)

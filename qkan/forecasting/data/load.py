@@ -228,10 +228,13 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
 
 
 def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
-    """Whether the training part chooses the level: that of one series, read by steps or segments, if nobody asked."""
+    """Whether the data choose the level, as nobody asked: of one series that is read by steps or segments; of several
+    without a protocol, and without what is known in advance, whose effect would be multiplied by a scale."""
     cells = {getattr(config, "cell", ""), *getattr(config, "cells", ())}
-    if config.level != "auto" or len(data.ids) > 1 or config.per_series or cells & set(LINEAR_CELLS):
+    if config.level != "auto" or config.per_series or cells & set(LINEAR_CELLS):
         return False
+    if len(data.ids) > 1:
+        return config.protocol is None and not (config.future_cols or data.scaler.categories)
     how = (config.order, config.segment, config.seasons, config.window, config.trained_horizon)
     return chosen_order(*how)[0] != "periods"
 

@@ -72,42 +72,40 @@ def panel(*lengths: int, season: tuple[int, ...] = (24, 168)) -> Series:
 
 
 def chosen(series: Series, given: dict[str, object] | None = None, **options: object) -> tuple[object, ...]:
-    """Window, horizon, level, loss and seasonal lags."""
+    """Window, horizon, loss and seasonal lags."""
     found = sized(TrainConfig(data="x", **options), series, {**IN_THE_DATA, **(given or {})})
-    return found.window, found.horizon, found.level, found.loss, found.seasonal_lags
+    return found.window, found.horizon, found.loss, found.seasonal_lags
 
 
-def test_a_panel_is_read_by_its_own_level_and_a_day_ahead_by_periods_of_a_week():
-    assert chosen(panel(1488, 1488)) == (168, 24, "window", "mae", None)
-    assert chosen(panel(1488)) == (48, 24, "auto", "mse", None)  # a single series as before
+def test_a_panel_is_read_a_day_ahead_by_periods_of_a_week():
+    assert chosen(panel(1488, 1488)) == (168, 24, "mae", None)
+    assert chosen(panel(1488)) == (48, 24, "mse", None)  # a single series as before
 
 
 def test_a_panel_that_is_read_step_by_step_has_the_values_one_season_back():
-    assert chosen(panel(1488, 1488), {"horizon": 1}) == (48, 1, "window", "mae", True)
-    assert chosen(panel(1488, 1488), {"window": 48}) == (48, 24, "window", "mae", True)
-    assert chosen(panel(1488, 1488), {"window": 168}) == (168, 24, "window", "mae", None)  # by periods
-    assert chosen(panel(1488, 1488), strategy="recursive") == (48, 24, "window", "mae", True)
+    assert chosen(panel(1488, 1488), {"horizon": 1}) == (48, 1, "mae", True)
+    assert chosen(panel(1488, 1488), {"window": 48}) == (48, 24, "mae", True)
+    assert chosen(panel(1488, 1488), {"window": 168}) == (168, 24, "mae", None)  # by periods
+    assert chosen(panel(1488, 1488), strategy="recursive") == (48, 24, "mae", True)
     assert chosen(panel(1488, 1488), {"window": 200, "horizon": 1})[-1] is None  # the window holds them
     assert chosen(panel(600, 600), {"horizon": 1})[-1] is None  # the training part would not hold it twice
     assert chosen(panel(1488, 1488, 300), {"horizon": 1})[-1] is None  # the short series would be left out
-    assert chosen(panel(400, 400), season="none") == (12, 1, "window", "mae", None)
+    assert chosen(panel(400, 400), season="none") == (12, 1, "mae", None)
 
 
 @pytest.mark.parametrize("cell", ["linear", "sparse", "cycle"])
 def test_published_linear_forecasters_read_a_panel_as_they_are_published(cell):
-    assert chosen(panel(1488, 1488), cell=cell)[2:] == ("auto", "mse", None)
+    assert chosen(panel(1488, 1488), cell=cell)[2:] == ("mse", None)
     both = CompareConfig(data="x", out="o", cells=("lstm", cell))
     assert sized(both, panel(1488, 1488), IN_THE_DATA).seasonal_lags is None
 
 
 def test_what_was_asked_for_of_a_panel_stays():
-    asked = {"level": "last", "seasonal_lags": False}
-    assert chosen(panel(1488, 1488), {"horizon": 1}, **asked) == (48, 1, "last", "mae", False)
-    assert chosen(panel(1488, 1488), {"loss": "mse"}, loss="mse")[3] == "mse"
-    assert chosen(panel(1488, 1488), metric="rmse")[3] == "mse"
-    assert chosen(panel(1488, 1488), per_series=True)[2] == "auto"  # every series smooths its own level
-    assert chosen(panel(1488, 1488), order="segments", segment=12) == (48, 24, "window", "mae", None)
-    assert chosen(panel(1488, 1488), order="steps") == (48, 24, "window", "mae", True)
+    assert chosen(panel(1488, 1488), {"horizon": 1}, seasonal_lags=False) == (48, 1, "mae", False)
+    assert chosen(panel(1488, 1488), {"loss": "mse"}, loss="mse")[2] == "mse"
+    assert chosen(panel(1488, 1488), metric="rmse")[2] == "mse"
+    assert chosen(panel(1488, 1488), order="segments", segment=12) == (48, 24, "mae", None)
+    assert chosen(panel(1488, 1488), order="steps") == (48, 24, "mae", True)
 
 
 def test_the_first_fold_decides_how_far_back_a_panel_is_read():
