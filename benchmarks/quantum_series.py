@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -116,24 +117,20 @@ class LastStep(nn.Module):
         return self.head(self.recurrence(window)[0][:, -1])
 
 
-BINARY = {"reps": 3, "preact_trainable": True, "preact_init": "binary"}
-SHARED = {"group": "input", "postact_weight_trainable": True}
-RECURRENCES: dict[str, Callable[..., nn.Module]] = {
-    "qkan": lambda *sizes: QKANLSTM(*sizes, batch_first=True, reps=2, **SHARED),
-    "qkan-binary": lambda *sizes: QKANLSTM(*sizes, batch_first=True, **SHARED, **BINARY),
-    "qkangru": lambda *sizes: QKANGRU(*sizes, batch_first=True, reps=2, **SHARED),
-    "hqkan": lambda *sizes: HQKANLSTM(*sizes, batch_first=True, latent_features=3, reps=2),
-    "hqkan-binary": lambda *sizes: HQKANLSTM(*sizes, batch_first=True, latent_features=3, **BINARY),
-    "lowrank": lambda *sizes: HQKANLSTM(*sizes, batch_first=True, latent_features=3, latent="linear"),
-    **{
-        name: (lambda *sizes, latent=name: HQKANLSTM(*sizes, batch_first=True, latent_features=3, latent=latent))
-        for name in ("fourier", "rff", "spline", "chebyshev")
-    },
-    "lstm": lambda *sizes: nn.LSTM(*sizes, batch_first=True),
-    "gru": lambda *sizes: nn.GRU(*sizes, batch_first=True),
-    "rnn": lambda *sizes: nn.RNN(*sizes, batch_first=True),
+BINARY: dict[str, Any] = {"reps": 3, "preact_trainable": True, "preact_init": "binary"}
+SHARED: dict[str, Any] = {"group": "input", "postact_weight_trainable": True}
+RECURRENCES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "qkan": (QKANLSTM, {"reps": 2, **SHARED}),
+    "qkan-binary": (QKANLSTM, {**SHARED, **BINARY}),
+    "qkangru": (QKANGRU, {"reps": 2, **SHARED}),
+    "hqkan": (HQKANLSTM, {"latent_features": 3, "reps": 2}),
+    "hqkan-binary": (HQKANLSTM, {"latent_features": 3, **BINARY}),
+    "lowrank": (HQKANLSTM, {"latent_features": 3, "latent": "linear"}),
+    **{name: (HQKANLSTM, {"latent_features": 3, "latent": name}) for name in ("fourier", "rff", "spline", "chebyshev")},
+    "lstm": (nn.LSTM, {}),
+    "gru": (nn.GRU, {}),
+    "rnn": (nn.RNN, {}),
 }
-CIRCUITS = ("qkan", "qkan-binary", "qkangru", "hqkan", "hqkan-binary")
 CELLS = (*RECURRENCES, "mlp", "linear")
 """``fourier`` to ``chebyshev`` are ``hqkan`` without its circuit; ``mlp`` and ``linear`` read the window at once."""
 
@@ -145,7 +142,8 @@ def build(cell: str, task: Task, features: int, width: int) -> nn.Module:
     if cell == "mlp":
         first = nn.Linear(task.window * features, width)
         return nn.Sequential(nn.Flatten(), first, nn.Tanh(), nn.Linear(width, features))
-    return LastStep(RECURRENCES[cell](features, width), width, features)
+    make, options = RECURRENCES[cell]
+    return LastStep(make(features, width, batch_first=True, **options), width, features)
 
 
 def parameters(model: nn.Module) -> int:
@@ -229,17 +227,32 @@ class Training:
             yield not bool(torch.isfinite(loss))
 
 
+def read_runs(path: Path, settings: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return the runs that a file holds, none if there is no file.
+
+    Raises:
+        click.UsageError: the file is damaged, or was made with other settings.
+    """
+    if not path.exists():
+        return []
+    try:
+        known = json.loads(path.read_text())
+        runs, found = list(known["runs"]), known["settings"]
+    except (ValueError, KeyError, TypeError):
+        raise click.UsageError(
+            f"{path} holds no runs of this benchmark; remove it, or give --out another folder"
+        ) from None
+    if settings is not None and found != settings:
+        raise click.UsageError(f"{path} was made with {found}, not {settings}; give --out another folder")
+    return runs
+
+
 class Record:
     """The runs of one task in a JSON file, written whenever one is added."""
 
     def __init__(self, path: Path, training: Training) -> None:
         self.path, self.settings = path, vars(training)
-        known = json.loads(path.read_text()) if path.exists() else {"settings": self.settings, "runs": []}
-        if known["settings"] != self.settings:
-            raise click.UsageError(
-                f"{path} was made with {known['settings']}, not {self.settings}; give --out another folder"
-            )
-        self.runs: list[dict[str, Any]] = known["runs"]
+        self.runs = read_runs(path, self.settings)
 
     def run(self, training: Training, cell: str, task: Task, rate: float, seed: int) -> dict[str, Any]:
         """Return the run that is there, or train it."""
@@ -247,7 +260,7 @@ class Record:
         for row in self.runs:
             if (row["cell"], row["rate"], row["seed"]) == key:
                 return row
-        row = training.run(*(cell, task, rate, seed))
+        row = training.run(cell, task, rate, seed)
         self.runs.append(row)
         lines = ",\n".join(json.dumps(one) for one in self.runs)
         text = f'{{"settings": {json.dumps(self.settings)}, "runs": [\n{lines}\n]}}\n'
@@ -275,59 +288,53 @@ def ranks(errors: dict[str, dict[str, float]]) -> dict[str, dict[str, int]]:
     return {task: {cell: cells.index(cell) + 1 for cell in cells} for task, cells in placed.items()}
 
 
-def show(out: Path, cells: list[str]) -> None:
-    """Print the mean ranks over the tasks that all cells have, then the errors by task."""
-    runs = {
-        name: json.loads((out / f"{name}.json").read_text())["runs"]
-        for name in TASKS
-        if (out / f"{name}.json").exists()
-    }
-    chosen = {name: {cell: chosen_runs(own, cell) for cell in cells} for name, own in runs.items()}
-    chosen = {name: own for name, own in chosen.items() if all(own.values())}
-    if not chosen:
+def medians(out: Path, cells: list[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return medians over the seeds of test errors, parameters and seconds, by task and cell.
+
+    Raises:
+        click.UsageError: no task has runs of all cells.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {"test": {}, "parameters": {}, "seconds": {}}
+    for name in TASKS:
+        runs = read_runs(out / f"{name}.json")
+        chosen = {cell: chosen_runs(runs, cell) for cell in cells}
+        if all(chosen.values()):
+            for key, by_task in found.items():
+                by_task[name] = {cell: statistics.median(row[key] for row in rows) for cell, rows in chosen.items()}
+    if not found["test"]:
         raise click.UsageError(
             f"{out} has no task with runs of all of {', '.join(cells)}; run them, or name other --cells"
         )
-    middle = {
-        key: {
-            name: {cell: statistics.median(row[key] for row in rows) for cell, rows in own.items()}
-            for name, own in chosen.items()
-        }
-        for key in ("test", "parameters", "seconds")
-    }
-    place = ranks(middle["test"])
-    print(
-        f"| cell | mean rank of {len(place)} tasks |",
-        *(f"{system} |" for system in SYSTEMS),
-        "first | below lstm | parameters | seconds |",
-    )
-    print("|---" * (6 + len(SYSTEMS)) + "|")
+    return found
+
+
+def show(out: Path, cells: list[str]) -> None:
+    """Print the mean ranks over the tasks that all cells have, then the errors by task."""
+    found = medians(out, cells)
+    errors, place = found["test"], ranks(found["test"])
     mean = {cell: statistics.fmean(own[cell] for own in place.values()) for cell in cells}
+    columns = ("cell", f"mean rank of {len(place)} tasks", *SYSTEMS, "first", "below lstm", "parameters", "seconds")
+    print("|", " | ".join(columns), "|\n" + "|---" * len(columns) + "|")
     for cell in sorted(cells, key=mean.__getitem__):
-        by_system = []
-        for system in SYSTEMS:
-            own = [place[name][cell] for name in place if TASKS[name].system == system]
-            by_system.append(f"{statistics.fmean(own):.2f}" if own else "-")
-        first = sum(own[cell] == 1 for own in place.values())
-        below = sum(own[cell] < own["lstm"] for own in middle["test"].values()) if "lstm" in cells else "-"
-        sizes = [middle["parameters"][name][cell] for name in place]
-        seconds = statistics.median(middle["seconds"][name][cell] for name in place)
-        shown = [
-            f"{mean[cell]:.2f}",
-            *by_system,
-            first,
-            below,
-            f"{min(sizes):.0f} to {max(sizes):.0f}",
-            f"{seconds:.1f}",
+        by_system = [
+            [float(own[cell]) for name, own in place.items() if TASKS[name].system == system] or [math.nan]
+            for system in SYSTEMS
         ]
-        print(f"| `{cell}` |", " | ".join(map(str, shown)), "|")
-    print(
-        "\nThe paper's own mean ranks, among its eight models:",
-        ", ".join(f"{name} {rank}" for name, rank in PUBLISHED.items()),
-    )
+        sizes = [own[cell] for own in found["parameters"].values()]
+        shown = (
+            f"`{cell}`",
+            f"{mean[cell]:.2f}",
+            *(f"{statistics.fmean(own):.2f}" for own in by_system),
+            f"{sum(own[cell] == 1 for own in place.values())}",
+            f"{sum(own[cell] < own['lstm'] for own in errors.values())}" if "lstm" in cells else "-",
+            f"{min(sizes):.0f} to {max(sizes):.0f}",
+            f"{statistics.median(own[cell] for own in found['seconds'].values()):.1f}",
+        )
+        print("|", " | ".join(shown), "|")
+    told = ", ".join(f"{name} {rank}" for name, rank in PUBLISHED.items())
+    print(f"\nThe paper's own mean ranks, among its eight models: {told}")
     print("\n| task |", " | ".join(f"`{cell}`" for cell in cells), "|\n" + "|---" * (len(cells) + 1) + "|")
-    for name in place:
-        own = middle["test"][name]
+    for name, own in errors.items():
         marked = (f"**{own[cell]:.3g}**" if place[name][cell] == 1 else f"{own[cell]:.3g}" for cell in cells)
         print(f"| {name} |", " | ".join(marked), "|")
 

@@ -133,6 +133,16 @@ def test_runs_of_other_settings_are_not_mixed(tmp_path):
     assert "give --out another folder" in " ".join(result.output.split())
 
 
+def test_a_damaged_file_is_told_and_stays_as_it_was(tmp_path):
+    path = tmp_path / "tuned" / "henon-h1-w4.json"
+    path.parent.mkdir()
+    path.write_text('{"runs"')
+    result = run(tmp_path)
+    assert result.exit_code == 2
+    assert "henon-h1-w4.json holds no runs of this benchmark; remove it" in " ".join(result.output.split())
+    assert path.read_text() == '{"runs"'
+
+
 def test_all_values_lie_between_0_and_1():
     for name in ("mackey-glass-h1-w4", "lorenz-h1-w4"):
         inputs = np.concatenate([part[0].numpy() for part in TASKS[name].parts()])
