@@ -67,7 +67,7 @@ def test_runs_are_kept_resumed_and_told(tmp_path, monkeypatch):
     path = tmp_path / "tuned" / "henon-h1-w4.json"
     rows = json.loads(path.read_text())["runs"]
     assert [(row["cell"], row["rate"], row["seed"]) for row in rows] == [
-        (cell, rate, 0) for cell in ("linear", "lstm") for rate in (0.03, 0.1)
+        (cell, rate, 0) for cell in ("linear", "lstm") for rate in (0.01, 0.03)
     ]
     monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("trained again"))
     again = run(tmp_path, "--seeds", "1")
