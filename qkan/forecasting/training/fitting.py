@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,13 @@ from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
+from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.progress import Progress
+from qkan.forecasting.training.start import start_skip, validation_loss
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -95,6 +97,11 @@ def fit_forecaster(
     train, validation = tensors(data.train), tensors(data.validation)
     if config.preact_init == "auto":
         start_frequencies(model, train)
+    loss = loss_of(config)
+    start = start_skip(model, train, validation, loss) if len(data.ids) == 1 else None
     result = fit(model, train, validation, config, checkpoint=checkpoint, resume=resume, progress=progress)
+    if start is not None and start.loss is not None and start.loss <= validation_loss(model, validation, loss):
+        model.load_state_dict(start.weights)
+        result = replace(result, best_epoch=0, best_loss=start.loss)
     set_gate(model, validation, squared=config.loss == "mse")
     return Fitted(config, data, model, result)
