@@ -129,10 +129,18 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{check_size(config):,}",
             "training": f"{most}{count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
-            f"{patience}seed {config.seed}, on {device}",
+            f"{patience}{_more_training(config)}seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )
+
+
+def _more_training(config: TrainConfig) -> str:
+    """Name the finish and the restarts that were asked for."""
+    from qkan.cli.tables import count
+
+    finish = f"up to {count(config.lbfgs_steps, 'step')} of LBFGS, " if config.lbfgs_steps else ""
+    return finish + (f"best of {config.restarts} starts, " if config.restarts > 1 else "")
 
 
 def _order(config: TrainConfig) -> str:
@@ -162,7 +170,7 @@ def print_result(run: Any) -> None:
     metrics = run.metrics
     click.echo(
         f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
-        f"the weights are those of epoch {metrics['best_epoch']}\n"
+        f"the weights are those of epoch {metrics['best_epoch']}{_found(metrics)}\n"
     )
     if metrics.get("gate") == "closed":
         click.echo(
@@ -173,6 +181,23 @@ def print_result(run: Any) -> None:
     print_protocol(run)
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
     click.echo(f"next: qkan predict {shlex.quote(str(run.path))}{_hint(run)}")
+
+
+def _found(metrics: dict[str, Any]) -> str:
+    """Say what the finish and the restarts found."""
+    from qkan.cli.tables import count
+
+    said, finish = "", metrics.get("lbfgs")
+    if finish is not None and finish["steps"]:
+        said = (
+            f" and {count(finish['steps'], 'step')} of LBFGS, which took the validation loss from "
+            f"{finish['before']:.4g} to {finish['after']:.4g}"
+        )
+    elif finish is not None:
+        said = ", since LBFGS found none with a lower validation loss"
+    starts = metrics.get("starts")
+    best = metrics["best_validation_loss"]
+    return said if starts is None else f"{said}, of start {1 + starts.index(best)} of {len(starts)}"
 
 
 def _hint(run: Any) -> str:

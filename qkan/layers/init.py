@@ -101,8 +101,10 @@ def circuit_angles_(
         return
     normal_(theta, NEAR_LINEAR_STD, generator)
     low, high = slopes
-    drawn = torch.empty_like(theta[..., -1, ansatz.slope])
+    # The first encoding alone is read. What row 1 makes of it, the other encodings leave alone: turns about z do not move
+    # <Z>; where another axis is encoded, the line lies along that axis until the last row turns it to z.
+    drawn = torch.empty_like(theta[..., 1, ansatz.slope])
     uniform_(drawn, (high - low) / 2, generator)
     with torch.no_grad():
-        theta[..., -1, :] += theta.new_tensor(near_linear)
-        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + near_linear[ansatz.slope]
+        theta[..., 1, ansatz.slope] = drawn + (low + high) / 2
+        theta[..., 1 if ansatz.encoding == "rz" else -1, :] += theta.new_tensor(near_linear)

@@ -111,6 +111,10 @@ class DataAndTrainingOptions:
     epochs: int = 30
     batch_size: int | None = None
     patience: int | None = None
+    lr_angles: float = 1.0
+    lr_frequencies: float = 1.0
+    lbfgs_steps: int = 0
+    restarts: int = 1
     device: str = "auto"
 
     def __post_init__(self) -> None:

@@ -38,7 +38,9 @@ from qkan.forecasting.training.process_state import (
     own_random_state,
     quiet_lightning,
 )
+from qkan.forecasting.training.lbfgs import Finish
 from qkan.forecasting.training.progress import Progress, Silent
+from qkan.layers.frequencies import HasFrequencies
 
 _GRADIENT_NORM = 1.0
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
@@ -57,9 +59,13 @@ class FitResult:
             Losses are those of scaled values that the configuration names; train_loss is the mean over the steps.
         best_epoch: The epoch (from 1) whose weights the model now has: the one with the lowest validation loss,
             or the last one without a validation part; 0 if no epoch ended with finite losses.
-        best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
+        best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0. Behind a
+            finish that lowered it, that of its weights.
         diverged: Whether training stopped because a loss was not finite.
         seconds: Time spent training, without that of epochs that were lost before a resumption.
+        finish: What LBFGS did behind the epochs; ``None`` if it was not asked for.
+        starts: The lowest validation loss from each of the initial weights, if there were several; the history is that
+            of the best.
     """
 
     history: list[dict[str, float]]
@@ -67,6 +73,8 @@ class FitResult:
     best_loss: float
     diverged: bool
     seconds: float
+    finish: Finish | None = None
+    starts: tuple[float, ...] = ()
 
 
 def resolve_batch_size(batch_size: int | None, windows: int) -> int:
@@ -122,7 +130,7 @@ def fit(
         config,
         total_steps=config.epochs * len(train_loader),
         rank=rank,
-        one_thread=device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS,
+        one_thread=_wants_one_thread(model),
     )
     watched = "train_loss" if validation_loader is None else "val_loss"
     recorder = _Recorder(module, watched, checkpoint, progress)
@@ -142,6 +150,15 @@ def fit(
     recorder.restore_best(model)
     progress.finish()
     return recorder.result()
+
+
+def threads_for(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Compute with one thread where the model is so small that more would cost time."""
+    return one_thread(_wants_one_thread(model))
+
+
+def _wants_one_thread(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS
 
 
 def _trainer(config: TrainConfig, device: torch.device, callbacks: list[Callback]) -> pl.Trainer:
@@ -218,13 +235,26 @@ class _Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         # A fused step would undo the scaling of 16-bit gradients by itself, after they were clipped.
         fused = not self.config.precision.endswith("mixed")
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=fused)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.total_steps)
+        groups = parameter_groups(self.model, self.config)
+        optimizer = torch.optim.Adam(groups, lr=self.config.lr, fused=fused)
+        peaks = [group["lr"] for group in groups]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _loss(self, batch: Batch) -> Tensor:
         predictions = self.model(*batch.arguments)
         return self.loss(predictions.to(batch.targets.dtype), batch.targets, batch.weights)
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """The parameters by learning rate: first those of ``lr``, then angles and frequencies of circuits if they differ."""
+    factors = {"theta": config.lr_angles, "preact_weight": config.lr_frequencies, "preact_bias": config.lr_frequencies}
+    groups: dict[float, list[nn.Parameter]] = {1.0: []}
+    for module in model.modules():
+        own = factors if isinstance(module, HasFrequencies) else {}
+        for name, parameter in module.named_parameters(recurse=False):
+            groups.setdefault(own.get(name, 1.0), []).append(parameter)
+    return [{"params": parameters, "lr": config.lr * factor} for factor, parameters in groups.items()]
 
 
 _RECORDED: dict[str, Any] = {
