@@ -58,6 +58,7 @@ class Fitted:
     def metrics(self) -> dict[str, Any]:
         """Return the part of ``metrics.json`` that tells of the training."""
         gate = self.model.gate
+        starts = [loss if math.isfinite(loss) else None for loss in self.result.starts]
         return {
             "parameters": count_parameters(self.model),
             "epochs": len(self.result.history),
@@ -66,11 +67,7 @@ class Fitted:
             "train_seconds": round(self.result.seconds, 3),
             **({} if gate is None else {"gate": "open" if float(gate) else "closed"}),
             **({} if self.result.finish is None else {"lbfgs": asdict(self.result.finish)}),
-            **(
-                {"starts": [loss if math.isfinite(loss) else None for loss in self.result.starts]}
-                if self.result.starts
-                else {}
-            ),
+            **({"starts": starts} if starts else {}),
         }
 
 

@@ -69,9 +69,7 @@ def finish_with_lbfgs(model: nn.Module, train: WindowTensors, validation: Window
         loss, looks = judged.value(), looks + 1
         if loss < best:
             best, weights, best_steps, looks = loss, _copy(model), made, 0
-        if made == steps or not math.isfinite(
-            loss
-        ):  # no step lowers the training loss, or one left what it can compute
+        if made == steps or not math.isfinite(loss):  # nothing lowers the training loss, or it went out of range
             break
         steps = made
     model.load_state_dict(weights)

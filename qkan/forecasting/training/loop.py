@@ -30,6 +30,7 @@ from qkan.forecasting.model.build import count_parameters
 from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.checkpoints import does_not_fit
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
+from qkan.forecasting.training.lbfgs import Finish
 from qkan.forecasting.training.process_state import (
     children_end_with,
     keyboard_interrupts_pass,
@@ -38,7 +39,6 @@ from qkan.forecasting.training.process_state import (
     own_random_state,
     quiet_lightning,
 )
-from qkan.forecasting.training.lbfgs import Finish
 from qkan.forecasting.training.progress import Progress, Silent
 from qkan.layers.frequencies import HasFrequencies
 
@@ -59,8 +59,8 @@ class FitResult:
             Losses are those of scaled values that the configuration names; train_loss is the mean over the steps.
         best_epoch: The epoch (from 1) whose weights the model now has: the one with the lowest validation loss,
             or the last one without a validation part; 0 if no epoch ended with finite losses.
-        best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0. Behind a
-            finish that lowered it, that of its weights.
+        best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
+            Behind a finish that lowered it, that of its weights.
         diverged: Whether training stopped because a loss was not finite.
         seconds: Time spent training, without that of epochs that were lost before a resumption.
         finish: What LBFGS did behind the epochs; ``None`` if it was not asked for.
@@ -247,13 +247,17 @@ class _Module(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The parameters by learning rate: first those of ``lr``, then angles and frequencies of circuits if they differ."""
+    """The parameters by learning rate: those of ``lr`` first, angles and frequencies of circuits where they differ."""
     factors = {"theta": config.lr_angles, "preact_weight": config.lr_frequencies, "preact_bias": config.lr_frequencies}
+    of_circuits = {
+        id(parameter): factors.get(name, 1.0)
+        for module in model.modules()
+        if isinstance(module, HasFrequencies)
+        for name, parameter in module.named_parameters(recurse=False)
+    }
     groups: dict[float, list[nn.Parameter]] = {1.0: []}
-    for module in model.modules():
-        own = factors if isinstance(module, HasFrequencies) else {}
-        for name, parameter in module.named_parameters(recurse=False):
-            groups.setdefault(own.get(name, 1.0), []).append(parameter)
+    for parameter in model.parameters():
+        groups.setdefault(of_circuits.get(id(parameter), 1.0), []).append(parameter)
     return [{"params": parameters, "lr": config.lr * factor} for factor, parameters in groups.items()]
 
 
