@@ -103,7 +103,7 @@ def _config_and_folder(
 
 def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
     """Print what will run: data, split, cell, parameters, training and run folder."""
-    from qkan.cli.tables import count, print_facts
+    from qkan.cli.tables import print_facts
     from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
     from qkan.forecasting.training.loop import resolve_batch_size
@@ -128,19 +128,11 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "parameters": f"{check_size(config):,}",
-            "training": f"{most}{count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
-            f"{patience}{_more_training(config)}seed {config.seed}, on {device}",
+            "training": f"{most}{config.effort}, batch {batch_size}, lr {config.lr:g}, "
+            f"{patience}seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )
-
-
-def _more_training(config: TrainConfig) -> str:
-    """Name the finish and the restarts that were asked for."""
-    from qkan.cli.tables import count
-
-    finish = f"up to {count(config.lbfgs_steps, 'step')} of LBFGS, " if config.lbfgs_steps else ""
-    return finish + (f"best of {config.restarts} starts, " if config.restarts > 1 else "")
 
 
 def _order(config: TrainConfig) -> str:

@@ -45,6 +45,12 @@ SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
 
+OF_PROTOCOLS: tuple[str, ...] = (
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
+)
+"""Options that the protocol of a benchmark leaves no choice of."""
+
 TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see :mod:`qkan.datasets.read.missing`."""
 
@@ -324,8 +330,10 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
-    "lr_angles": Option("Times this is the learning rate of the circuits' angles (qkan, hqkan).", RATE),
-    "lr_frequencies": Option("Times this is that of their trained frequencies and phases (qkan, hqkan).", RATE),
+    "lr_angles": Option("Factor of the rate of circuits' angles (qkan, hqkan).  [default: 1]", RATE, True),
+    "lr_frequencies": Option(
+        "Factor of the rate of circuits' trained frequencies and phases (qkan, hqkan).  [default: 1]", RATE, True
+    ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
         "them, and they are kept if it gains.",

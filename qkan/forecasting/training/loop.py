@@ -248,7 +248,8 @@ class _Module(pl.LightningModule):
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """The parameters by learning rate: those of ``lr`` first, angles and frequencies of circuits where they differ."""
-    factors = {"theta": config.lr_angles, "preact_weight": config.lr_frequencies, "preact_bias": config.lr_frequencies}
+    angles, frequencies = (factor or 1.0 for factor in (config.lr_angles, config.lr_frequencies))
+    factors = {"theta": angles, "preact_weight": frequencies, "preact_bias": frequencies}
     of_circuits = {
         id(parameter): factors.get(name, 1.0)
         for module in model.modules()

@@ -97,7 +97,7 @@ def test_the_best_of_several_starts_is_kept_with_every_spectrum(data: ForecastDa
     seen: list[list[float]] = []
 
     def noted(model: Any, *rest: Any, **options: Any) -> Any:
-        seen.append(model.cell.gates[0].input.preact_weight[0, 0].tolist())
+        seen.append(model.cell.directions[0].gates.input.preact_weight[0, 0].tolist())
         return once(model, *rest, **options)
 
     once = fitting._fit_once
@@ -152,5 +152,5 @@ def test_angles_and_frequencies_have_rates_of_their_own() -> None:
     assert found == {
         0.02: {"bias", "weight", "postact_weight"}, 0.01: {"theta"}, 0.06: {"preact_weight", "preact_bias"},
     }  # fmt: skip
-    (alone,) = parameter_groups(model, replace(config, lr_angles=1.0, lr_frequencies=1.0))
+    (alone,) = parameter_groups(model, replace(config, lr_angles=None, lr_frequencies=None))
     assert list(map(id, alone["params"])) == list(map(id, model.parameters()))
