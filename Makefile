@@ -42,7 +42,7 @@ torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill training
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
 # `make test`.
 test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers, neuralforecast or statsforecast, in .venv-ecosystem (6.6 GB)
-	$(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem
+	$(ECOSYSTEM_BIN)/pytest --numprocesses auto --dist worksteal --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
 # and cli/ into qkan.* that an editable install sets up. So they get a copy with these in their places (times kept, for
@@ -91,5 +91,5 @@ $(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
 	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
 	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --upgrade pip setuptools
-	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest --editable '.[neuralforecast,baselines]'
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest pytest-xdist --editable '.[neuralforecast,baselines]'
 	touch $@

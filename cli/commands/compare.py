@@ -62,12 +62,13 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     from qkan.forecasting.baselines import check_baselines
     from qkan.forecasting.comparison.folds import cut_folds
     from qkan.forecasting.data.load import load_series_of, sized
+    from qkan.forecasting.data.reasons import chosen_parts
 
     check_baselines(config.baselines)
     series = load_series_of(config)
     config = sized(config, series, sizes)
     folds = cut_folds(series, config)
-    print_plan(config, folds)
+    print_plan(config, folds, chosen_parts(config, series, folds[0]))
 
     try:
         with ComparisonDisplay() as display:
@@ -78,8 +79,8 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     print_comparison(comparison)
 
 
-def print_plan(config: CompareConfig, folds: Sequence[ForecastData]) -> None:
-    """Print what will run: data, cells, sizes and the tuning budget."""
+def print_plan(config: CompareConfig, folds: Sequence[ForecastData], around: str) -> None:
+    """Print what will run: data, cells, what stands ``around`` them, sizes and the tuning budget."""
     from qkan.cli.tables import count, print_facts
     from qkan.forecasting.baselines import PLAIN
 
@@ -93,6 +94,7 @@ def print_plan(config: CompareConfig, folds: Sequence[ForecastData]) -> None:
             "baselines": f"{', '.join(map(model_name, (*PLAIN, *config.baselines)))}",
             "each of them": f"{count(config.trials, 'setting')} by the validation error, or forms by AIC",
             "cells": ", ".join(CELL_NAMES[cell] for cell in config.cells),
+            "around them": around,
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
             "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
             "training": f"at most {config.effort}, window {config.window}, horizon {config.horizon}",

@@ -53,6 +53,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
     from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
+    from qkan.forecasting.data.reasons import chosen_parts
     from qkan.forecasting.training.distributed import rank_of
 
     series = load_series_of(config)
@@ -61,7 +62,7 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
     data = cut_windows(series, config)
-    print_plan(as_cut(config, data), data, out)
+    print_plan(as_cut(config, data), data, out, chosen_parts(config, series, data))
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
@@ -101,8 +102,8 @@ def _config_and_folder(
     return config, out, sizes
 
 
-def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
-    """Print what will run: data, split, cell, parameters, training and run folder."""
+def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) -> None:
+    """Print what will run: data, split, cell, what stands ``around`` it, parameters, training and run folder."""
     from qkan.cli.tables import print_facts
     from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
@@ -127,6 +128,7 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path) -> None:
             f"{config.window} steps in, {config.horizon} out{_order(config)}",
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
+            "around it": around,
             "parameters": f"{check_size(config):,}",
             "training": f"{most}{config.effort}, batch {batch_size}, lr {config.lr:g}, "
             f"{patience}seed {config.seed}, on {device}",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from qkan.datasets.catalog import quantum
 from qkan.datasets.catalog import synthetic as oscillators
 from qkan.datasets.catalog.milan_24 import HOURS_A_DAY, HOURS_A_WEEK, milan_24
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
@@ -101,6 +102,12 @@ _SPECS = (
     _computed("duffing", 2_000, oscillators.duffing, "position of a driven Duffing oscillator, chaotic"),
     _computed("logistic-map", 1_500, oscillators.logistic_map, "every third iterate of a logistic map, chaotic"),
     _computed("henon-map", 1_100, oscillators.henon_map, "first coordinate of the Hénon map, chaotic"),
+    _computed("mackey-glass", 1_000, oscillators.mackey_glass, "Mackey-Glass equation with a delay of 17, chaotic"),
+    _computed("lorenz", 1_000, oscillators.lorenz_x, "first coordinate of the Lorenz system, chaotic"),
+    _computed("driven-transmon", 3_000, quantum.driven_transmon, "population of a driven transmon's excited state"),
+    _computed(
+        "jaynes-cummings", 3_000, quantum.jaynes_cummings, "inversion of an atom in a cavity: collapses and revivals"
+    ),
 )
 SPECS: dict[str, SeriesSpec] = {spec.name: spec for spec in _SPECS}
 

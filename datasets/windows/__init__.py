@@ -2,9 +2,10 @@
 
 from qkan.datasets.windows.calendar import CALENDAR
 from qkan.datasets.windows.channels import fit_scaler, futr_exog_after
-from qkan.datasets.windows.phases import season_phases
+from qkan.datasets.windows.phases import season_phases, season_waves
+from qkan.datasets.windows.probe import Probe, clearly_below
 from qkan.datasets.windows.scalers import KINDS, Scaler
-from qkan.datasets.windows.seasons import find_seasons, seasons_of
+from qkan.datasets.windows.seasons import choose_seasons, find_seasons, seasons_of
 from qkan.datasets.windows.splits import FixedBorders, Fold, LastSteps, Split, SplitFractions
 from qkan.datasets.windows.windows import (
     PARTS,
@@ -25,16 +26,20 @@ __all__ = [
     "ForecastData",
     "LastSteps",
     "Part",
+    "Probe",
     "Scaler",
     "Split",
     "SplitFractions",
     "Windows",
+    "choose_seasons",
+    "clearly_below",
     "find_seasons",
     "fit_scaler",
     "futr_exog_after",
     "last_windows",
     "make_forecast_data",
     "season_phases",
+    "season_waves",
     "seasons_of",
     "too_short",
 ]

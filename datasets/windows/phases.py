@@ -41,6 +41,26 @@ def season_phases(series: Series, times: np.ndarray, seasons: Sequence[int]) -> 
     return np.minimum(2 * np.pi * turns, np.nextafter(np.float32(2 * np.pi), np.float32(0))).astype(np.float32)
 
 
+def season_waves(phases: np.ndarray, seasons: Sequence[int], most: int) -> np.ndarray:
+    """Sines and cosines of the harmonics of every season that differ on its steps.
+
+    Args:
+        phases: Angles, as of :func:`season_phases`, (N, seasons).
+        seasons: Their lengths in steps.
+        most: Harmonics of one season, at most.
+
+    Returns:
+        float64, shape (N, waves): of every harmonic its sine and its cosine.
+    """
+    waves = [
+        wave(turn * phases[:, place].astype(np.float64))
+        for place, season in enumerate(seasons)
+        for turn in range(1, max(1, min(most, (season - 1) // 2)) + 1)
+        for wave in (np.sin, np.cos)
+    ]
+    return np.column_stack(waves) if waves else np.zeros((len(phases), 0))
+
+
 def step_numbers(
     times: np.ndarray, frequency: str | None, session: Session | None = None, whole_step: int = 1
 ) -> np.ndarray:

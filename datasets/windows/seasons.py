@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from qkan.datasets.errors import DataError
 from qkan.datasets.series import Series
+from qkan.datasets.windows.phases import season_phases, season_waves
+from qkan.datasets.windows.probe import Probe
 from qkan.datasets.windows.splits import Split
 
 _MOST_SERIES = 50  # of a panel, evenly spread, are looked at
 _LEAST_CORRELATION = 0.3
 _REPEATS = 3  # times that a season must fit into the part that it is found in
 _PART = 0.5  # of the strongest correlation makes a season within a season
+_LONGEST_LAGS, _FEW_LAGS = 96, 12  # of the regressions that judge: two seasons, or few
+_EXPLAINED = 0.03  # of the error of repeating the last value: what the last values leave open is no season
+_LEAST_GAIN, _HARMONICS = 0.0025, 6
+_EXACTLY = 0.02  # of the mean change of a step: what changes less over a season repeats exactly
 _NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
 
 
+class SeasonChoice(NamedTuple):
+    """Seasons to forecast with.
+
+    Attributes:
+        seasons: Their lengths in steps, ascending.
+        why: Why these, for one line of a plan.
+    """
+
+    seasons: tuple[int, ...]
+    why: str
+
+
 def seasons_of(series: Series, split: Split, asked: str | Sequence[int] = "auto") -> tuple[int, ...]:
-    """Return the seasons to forecast with, in steps, ascending.
+    """Return the lengths that :func:`choose_seasons` chooses."""
+    return choose_seasons(series, split, asked).seasons
+
+
+def choose_seasons(series: Series, split: Split, asked: str | Sequence[int] = "auto") -> SeasonChoice:
+    """Choose the seasons to forecast with.
 
     Args:
         series: The data.
         split: Says where the training part of every series ends; later values are not looked at.
         asked: ``"none"``; lengths; or ``"auto"``: the declared seasons that fit twice into the longest training part,
-            else those that :func:`find_seasons` finds.
+            else those that :func:`find_seasons` finds and :func:`useful_seasons` keeps.
 
     Raises:
         DataError: a length that was asked for does not fit twice into the longest training part.
     """
     if asked == "none":
-        return ()
+        return SeasonChoice((), "as asked")
     train_ends = [split.boundaries(int(length))[0] for length in series.lengths]
     longest = max(train_ends)
     if not isinstance(asked, str):
@@ -40,11 +66,78 @@ def seasons_of(series: Series, split: Split, asked: str | Sequence[int] = "auto"
                 f"season {long[0]} is too long: the training part of {series.name!r} has {longest} steps and must hold "
                 f"a season twice; use at most {longest // 2}, or season none"
             )
-        return tuple(asked)
+        return SeasonChoice(tuple(asked), "as asked")
     if series.season:
-        return tuple(season for season in series.season if 2 * season <= longest)
-    chosen = np.unique(np.linspace(0, len(series.ids) - 1, min(_MOST_SERIES, len(series.ids))).round().astype(int))
-    return find_seasons([series.values_of(int(index))[: train_ends[index]] for index in chosen])
+        return SeasonChoice(tuple(own for own in series.season if 2 * own <= longest), "of the series or its clock")
+    known, ends = _choices.setdefault(series, {}), tuple(train_ends)
+    if ends not in known:
+        known[ends] = _found_in(series, ends)
+    return known[ends]
+
+
+_choices: WeakKeyDictionary[Series, dict[tuple[int, ...], SeasonChoice]] = WeakKeyDictionary()
+"""Choices that were made, as one training asks several times."""
+
+
+def _found_in(series: Series, train_ends: Sequence[int]) -> SeasonChoice:
+    """What the training parts show."""
+    places = np.unique(np.linspace(0, len(series.ids) - 1, min(_MOST_SERIES, len(series.ids))).round().astype(int))
+    values = [series.values_of(int(place))[: train_ends[place]] for place in places]
+    found = find_seasons(values)
+    if not found:
+        return SeasonChoice((), "nothing repeats in the training part")
+    phases = [season_phases(series, series.times_of(int(place))[: train_ends[place]], found) for place in places]
+    return useful_seasons(values, found, phases)
+
+
+def useful_seasons(values: Sequence[np.ndarray], found: tuple[int, ...], phases: Sequence[np.ndarray]) -> SeasonChoice:
+    """Choose, of seasons that were found, those that are none of the motion's own.
+
+    A swing of a pendulum or of a sum of sines repeats, too, but not by the clock. So there is no season where the last
+    values say the next one nearly as it is, unless the values repeat as exactly, and none where regressions
+    on lags forecast better without its phase.
+
+    Args:
+        values: One array of finite values per series, oldest first.
+        found: Lengths in steps, ascending.
+        phases: Their phase angles at every value, (length, seasons) per series.
+    """
+    probe = Probe(values, 2 * found[0] if found[0] <= _LONGEST_LAGS // 2 else _FEW_LAGS)
+    steps = " and ".join(map(str, found))
+    if not probe.says_something or _change(values, found[-1]) <= _EXACTLY * _change(values, 1):
+        return SeasonChoice(found, f"{steps} steps repeat in the training part")
+    at = np.concatenate([own[rows] for own, rows in zip(phases, probe.rows, strict=True)])
+    tried = (found,) if len(found) == 1 else (found[:1], found)
+    errors = {own: _smallest(probe, [season_waves(at, own, most) for most in (1, _HARMONICS)]) for own in tried}
+    errors[()] = _smallest(probe, [None])
+    naive = float(probe.naive.mean())
+    if errors[()] <= _EXPLAINED * naive:
+        left = f"{errors[()] / naive:.2g} of naive's error"
+        return SeasonChoice((), f"{steps} steps repeat, but the last values leave {left}")
+    best: tuple[int, ...] = ()
+    for more in tried:
+        best = more if errors[more] < (1 - _LEAST_GAIN) * errors[best] else best
+    if best == found:
+        return SeasonChoice(found, f"{steps} steps repeat in the training part")
+    figures = f"error {errors[best] / naive:.3g} of naive's, {errors[found] / naive:.3g} with it"
+    return SeasonChoice(best, f"{steps} steps repeat, but the phase does not help: {figures}")
+
+
+def _smallest(probe: Probe, known: Sequence[np.ndarray | None]) -> float:
+    """The mean error with the level, the number of lags and what is known of the targets that suit best."""
+    lags = dict.fromkeys((probe.lags, min(_FEW_LAGS, probe.lags)))
+    return min(float(probe.errors(*own).mean()) for own in product(("last", "none"), known, lags))
+
+
+def _change(values: Sequence[np.ndarray], lag: int) -> float:
+    """How much changes over so many steps scatter in the newer half of every series, in units of its range: the mean of
+    their absolute deviations."""
+    found = []
+    for own in values:
+        newer = own[len(own) // 2 :] / max(float(np.ptp(own)), 1e-300)
+        changes = newer[lag:] - newer[:-lag]
+        found.append(np.abs(changes - changes.mean()) if len(changes) else changes)
+    return float(np.concatenate(found).mean()) if sum(map(len, found)) else 0.0
 
 
 def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from qkan.forecasting.baselines.interface import CannotFit, Origins
 from qkan.forecasting.baselines.simple import ahead
-from qkan.forecasting.model.parts import harmonics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,16 +47,9 @@ class LagFeatures:
 
     def _waves(self, times: np.ndarray) -> np.ndarray:
         """Sines and cosines of the phase of every season, float64 (times, waves)."""
-        from qkan.datasets.windows import season_phases
+        from qkan.datasets.windows import season_phases, season_waves
 
-        phases = season_phases(self.data.series, times, self.seasons).astype(np.float64)
-        waves = [
-            wave(turn * phases[:, place])
-            for place, season in enumerate(self.seasons)
-            for turn in range(1, harmonics(season, MOST_HARMONICS) + 1)
-            for wave in (np.sin, np.cos)
-        ]
-        return np.column_stack(waves) if waves else np.zeros((len(times), 0))
+        return season_waves(season_phases(self.data.series, times, self.seasons), self.seasons, MOST_HARMONICS)
 
     def _after(self) -> np.ndarray:
         """What is known of the steps behind every series, (series, horizon, columns)."""

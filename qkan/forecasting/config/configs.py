@@ -87,7 +87,7 @@ class DataAndTrainingOptions:
     horizon: int = 1
     level: str = "auto"
     skip: int = 2
-    season_encoding: str = "circuit"
+    season_encoding: str = "auto"
     season_terms: int = 6
     seasonal_lags: bool = False
     per_series: bool | int = False
@@ -297,7 +297,10 @@ class TrainConfig(DataAndTrainingOptions):
         if level == "auto":
             level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"
         order = self.order if linear or order == "steps" else order
-        return replace(self, order=order, segment=segment, level=level)
+        encoding = self.season_encoding
+        if encoding == "auto" and self.seasons and not linear:
+            encoding = "none" if self.protocol == "m4" else "circuit"
+        return replace(self, order=order, segment=segment, level=level, season_encoding=encoding)
 
     @property
     def model_name(self) -> str:

@@ -33,7 +33,9 @@ def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
         found["dropout"] = "it hides values from the linear skip, and skip=0 leaves none"
     if config.season == "none":
         found |= dict.fromkeys(SEASONAL_OPTIONS, "season='none' leaves no season")
-    elif config.season_encoding not in ("circuit", "sincos") and not config.per_series:
+    elif config.season_encoding == "auto" and config.protocol == "m4" and not config.per_series:
+        found["season_terms"] = "series of protocol='m4' have no common clock, so no phase is an input"
+    elif config.season_encoding not in ("auto", "circuit", "sincos") and not config.per_series:
         found["season_terms"] = f"season_encoding={config.season_encoding!r} has no harmonics"
     if config.data.lower().endswith(_NO_TEXT):
         found |= dict.fromkeys(("sep", "decimal", "encoding"), "it is about CSV files, and data names another kind")

@@ -82,7 +82,7 @@ STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "none")
 """What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
 
-SEASON_ENCODINGS: tuple[str, ...] = ("circuit", "sincos", "table", "none")
+SEASON_ENCODINGS: tuple[str, ...] = ("auto", "circuit", "sincos", "table", "none")
 
 DECODERS: tuple[str, ...] = ("last", "steps")
 
@@ -258,7 +258,7 @@ OPTIONS: dict[str, Option] = {
     "bias": Option("Bias of the gates.", FLAG),
     "season": Option(
         "Seasons in steps, separated by commas; none; or auto: those of the series or usual for the step of its times, "
-        "else those that the training part shows.",
+        "else those that the training part shows and that help to forecast it.",
         SEASON,
     ),
     "window": Option(
@@ -269,14 +269,14 @@ OPTIONS: dict[str, Option] = {
         "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
     ),
     "level": Option(
-        "What is taken from every window and put back on its forecast: its last value, its mean, mean and scale "
-        "(window), or nothing; auto takes the mean in order of periods, mean and scale for cycle, else the last value.",
+        "What is taken from every window and put back: its last value, its mean, mean and scale (window), or nothing. "
+        "auto: mean in order of periods, window for cycle, else last or none, as the training part of a series says.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
     "season_encoding": Option(
         "How the model sees the season: a circuit per harmonic, sines and cosines, a table with a number per step, or "
-        "none: the phase is not an input.",
+        "none: the phase is not an input. auto: circuit, but none with protocol m4, whose series have no common clock.",
         Choice(SEASON_ENCODINGS),
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
@@ -287,7 +287,7 @@ OPTIONS: dict[str, Option] = {
         PER_SERIES,
     ),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
-    "gate": Option("Repeat the last value where the validation part shows no gain, unless level is none.", FLAG),
+    "gate": Option("Repeat the last value where the validation part shows no gain; not with level none, skip 0.", FLAG),
     "decoder": Option(
         "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
         "them.",

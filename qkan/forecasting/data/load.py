@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import torch
 
-from qkan.forecasting.config import DataAndTrainingOptions, TrainConfig
+from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
 from qkan.forecasting.config.idle import SEASONAL_OPTIONS, asked_for
+from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
+from qkan.forecasting.data.level import choose_level
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
@@ -163,10 +165,14 @@ def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Seri
 
 
 def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
-    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data."""
+    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data.
+
+    Windows of M4 are three of the longest season where every series holds them, for none may be left out.
+    """
     train, validation = series.borders or (0, 0)
     if validation < 0:
-        return window, -validation
+        three, held = 3 * max(series.season, default=0), int(series.lengths.min()) + train + validation
+        return three if 0 < three <= held else window, -validation
     longest = 30 * series.season[0] if series.season else 336
     return min(longest, max(1, (train - 96) // 2)), min(96, validation - train)
 
@@ -275,8 +281,8 @@ def long_enough(series: Series, short: np.ndarray, why: str) -> tuple[Series, li
 
 
 def as_cut(config: _Config, data: ForecastData) -> _Config:
-    """Return the options with the seasons, the categories and (``per_series``) the number of series that ``data``, cut
-    by them, turned out to have."""
+    """Return the options with the seasons, the level, the categories and (``per_series``) the number of series that
+    ``data``, cut by them, turned out to have."""
     series, sizes = data.series, tuple(len(names) for names in data.scaler.categories.values())
     config = replace(
         with_found_seasons(config, data.seasons),
@@ -285,7 +291,18 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         category_sizes=sizes,
         per_series=len(data.ids) if config.per_series else False,
     )
+    if level_is_free(config, data):
+        config = replace(config, level=choose_level(data).level)
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
+
+
+def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
+    """Whether the training part chooses the level: that of one series, read by steps or segments, if nobody asked."""
+    cells = {getattr(config, "cell", ""), *getattr(config, "cells", ())}
+    if config.level != "auto" or len(data.ids) > 1 or config.per_series or cells & set(LINEAR_CELLS):
+        return False
+    how = (config.order, config.segment, config.seasons, config.window, config.trained_horizon)
+    return chosen_order(*how)[0] != "periods"
 
 
 def tensors(windows: Windows) -> WindowTensors:

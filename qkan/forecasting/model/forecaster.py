@@ -135,6 +135,8 @@ class RecurrentForecaster(nn.Module):
         super().__init__()
         self.cell, self.channels, self.horizon, self.around, self.quantiles = cell, channels, horizon, around, quantiles
         self.order, self.decodes_steps = around.sequences(horizon), around.decodes_steps(horizon)
+        most = MOST_PERIODS * around.stride if around.order == "periods" else around.window
+        self.reads = min(most, around.window)  # newest steps of the window that are the cell's
         self.head = None if cell is None else self._new_head(hidden_size)
         self.season = around.features() if around.seasons else None
         self.own = PerSeries(around.series, around.seasons, around.season_terms) if around.series else None
@@ -198,7 +200,7 @@ class RecurrentForecaster(nn.Module):
         known = self._known_of_targets(smooth, futr_exog)
         predicted = values.new_zeros(values.shape[0], self.horizon, self.quantiles)
         if self.cell is not None:
-            read = torch.cat([smooth[:, -window:, None], others], dim=2)
+            read = torch.cat([smooth[:, -self.reads :, None], others[:, -self.reads :]], dim=2)
             predicted = self._said_by_cell(read, self._known_of_window(smooth, ahead, futr_exog), known)
         if self.skip is not None:
             predicted = predicted + self.skip(self.dropout(smooth[:, -window:])).unsqueeze(2)
@@ -222,8 +224,8 @@ class RecurrentForecaster(nn.Module):
         """What the cell says of the target steps, (B, horizon, quantiles).
 
         Args:
-            read: What the window holds, (B, window, channels).
-            read_known: What is known at every step of the window of the target that is one stride behind it.
+            read: What the newest steps of the window hold, (B, reads, channels).
+            read_known: What is known at each of them of the target that is one stride behind it.
             known: What is known of the target steps, (B, horizon, channels).
         """
         order, cell, head = self.order, self.cell, self.head
@@ -231,8 +233,6 @@ class RecurrentForecaster(nn.Module):
             raise ValueError("this forecaster has no cell")
         past, of_step = order.of_window(read), order.of_targets(known)
         of_past = order.of_window(read_known)
-        if order.kind == "periods":
-            past, of_past = past[:, -MOST_PERIODS:], of_past[:, -MOST_PERIODS:]
         if self.positions is not None:
             of_past = nn.functional.pad(of_past, (0, _POSITIONS))
             of_step = torch.cat([of_step, self.positions.expand(of_step.shape[0], -1, -1)], dim=2)
@@ -260,13 +260,13 @@ class RecurrentForecaster(nn.Module):
         return torch.cat(known, dim=2)
 
     def _known_of_window(self, values: Tensor, ahead: Tensor, futr_exog: Tensor | None) -> Tensor:
-        """What is known, at every step of the window, of the step one stride behind it: (B, window, channels)."""
-        stride = self.order.stride
+        """What is known, at every step that the cell reads, of the step one stride behind it: (B, reads, channels)."""
+        stride, reads = self.order.stride, self.reads
         if stride > 1 and futr_exog is not None:  # ``ahead`` tells of the next step, the first target for the last one
             ahead = torch.cat([ahead[:, stride - 1 : -1], padded(futr_exog[:, :stride], stride)], dim=1)
-        known = [self._encoded(ahead), *self._lags_of_window(values)]
+        known = [self._encoded(ahead[:, -reads:]), *(lag[:, -reads:] for lag in self._lags_of_window(values))]
         if self._counts_steps:
-            known.append(torch.zeros_like(values[:, -self.around.window :, None]))
+            known.append(torch.zeros_like(values[:, -reads:, None]))
         return torch.cat(known, dim=2)
 
     @property

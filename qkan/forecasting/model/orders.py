@@ -50,8 +50,8 @@ class Order(NamedTuple):
         return self.stride if self.kind == "segments" else 1
 
     def of_window(self, features: Tensor) -> Tensor:
-        """Turn (B, window, features) into sequences, (B * sequences, steps, width * features)."""
-        return self._sequences(features, self.steps)
+        """Turn (B, window, features), or its newest steps, into sequences, (B * sequences, steps, width * features)."""
+        return self._sequences(features, features.shape[1] // self.stride)
 
     def of_targets(self, features: Tensor) -> Tensor:
         """Turn (B, horizon, features) into sequences, (B * sequences, targets, width * features)."""

@@ -13,6 +13,10 @@ NAMES = [
     "duffing",
     "logistic-map",
     "henon-map",
+    "mackey-glass",
+    "lorenz",
+    "driven-transmon",
+    "jaynes-cummings",
 ]
 
 
@@ -56,7 +60,9 @@ def test_unknown_name_is_answered_with_the_closest_one():
 
 
 def test_unknown_name_without_a_close_one_lists_what_there_is():
-    with pytest.raises(DataError, match=r"unknown data 'xyzzy'; choose one of telecom, .*henon-map, or give the path"):
+    with pytest.raises(
+        DataError, match=r"unknown data 'xyzzy'; choose one of telecom, .*jaynes-cummings, or give the path"
+    ):
         resolve_series("xyzzy")
 
 

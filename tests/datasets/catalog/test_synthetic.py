@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.special import j0, j1
 
 from qkan.datasets.catalog import synthetic as oscillators
@@ -145,3 +146,53 @@ def test_henon_map_fills_its_attractor():
     assert len(points) == 1100
     assert (points.min(), points.max()) == pytest.approx((-1.283, 1.273), abs=2e-3)
     assert (points.mean(), points.std()) == pytest.approx((0.26, 0.72), abs=0.03)
+
+
+def test_mackey_glass_has_the_numbers_of_reservoirpy():
+    x = oscillators.mackey_glass()
+    assert len(x) == 1000
+    known = [1.2, 1.1354969068838492, 0.4675952944832385, 0.454855039044518, 1.2987879341478634, 1.0832410908936039]
+    assert x[[0, 1, 17, 18, 100, 500]] == pytest.approx(known, abs=1e-9)
+    assert x[999] == pytest.approx(1.005295481778754, abs=1e-9)
+
+
+def test_mackey_glass_obeys_its_equation():
+    """While the delayed value stands still the equation is linear, and its solution a decaying exponential."""
+    x = oscillators.mackey_glass()
+    now, delayed = x[17:-1], x[:-18]
+    limit = 2.0 * delayed / (1.0 + delayed**10)
+    assert x[18:] == pytest.approx(limit + (now - limit) * np.exp(-0.1), abs=1e-6)
+
+
+def test_lorenz_has_the_numbers_of_reservoirpy_before_chaos_takes_over(monkeypatch):
+    """The first points of the path, which the series leaves out, are the ones that every machine gives."""
+    path = {}
+
+    def kept(slope, span, start, **options):
+        path["solution"] = solve_ivp(slope, span, start, **options)
+        return path["solution"]
+
+    monkeypatch.setattr(oscillators, "solve_ivp", kept)
+    points = oscillators.lorenz()
+    assert points.shape == (1000, 3)
+    first = path["solution"].y.T
+    assert first[0] == pytest.approx([1.0, 1.0, 1.0])
+    assert first[2] == pytest.approx([1.4098078606141624, 2.7403541695069356, 0.9727347635671606], abs=1e-9)
+    assert first[4] == pytest.approx([2.6656398938937227, 5.655823485217054, 1.2934437714139881], abs=1e-9)
+    assert points[0] == pytest.approx(first[500], abs=1e-9)
+    assert oscillators.lorenz_x().tolist() == points[:, 0].tolist()
+
+
+def test_lorenz_follows_its_equation_from_every_point():
+    """An exact solver agrees with each step of the path to the tolerance that the path was computed with."""
+    points = oscillators.lorenz()
+
+    def slope(_, state):
+        x, y, z = state.T
+        return np.stack([10.0 * (y - x), x * (28.0 - z) - y, x * y - 8.0 / 3.0 * z], axis=-1)
+
+    step = 45.0 / 1499
+    following = runge_kutta(slope, points[:-1], step / 4, 4)[-1]
+    assert np.abs(following - points[1:]).max() < 0.3
+    assert np.median(np.abs(following - points[1:])) < 0.01
+    assert points.std(axis=0) == pytest.approx([7.9, 9.0, 8.6], abs=0.8)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError, Series
-from qkan.datasets.windows import find_seasons, seasons_of
+from qkan.datasets.windows import choose_seasons, find_seasons, seasons_of
 
 STEPS = np.arange(1200)
 NOISE = np.random.default_rng(0).standard_normal(1200)
@@ -76,3 +76,45 @@ def test_declared_seasons_come_first_as_far_as_they_fit_twice():
 def test_a_season_that_the_training_part_does_not_hold_twice_is_refused():
     with pytest.raises(DataError, match=r"season 401 is too long: .* has 800 steps .* use at most 400, or season none"):
         seasons_of(made(day()), Ends(800), (24, 401))
+
+
+def swing(count: int = 400) -> np.ndarray:
+    """A damped oscillation of 17.3 steps."""
+    steps = np.arange(count)
+    return np.exp(-steps / 200) * np.sin(2 * np.pi * steps / 17.3)
+
+
+def test_a_swing_that_the_last_values_explain_is_no_season():
+    assert find_seasons([swing()]) == (17,)
+    seasons, why = choose_seasons(made(swing()), Ends(400))
+    assert seasons == ()
+    assert why.startswith("17 steps repeat, but the last values leave ")
+    two = np.sin(2 * np.pi * STEPS / 20) + 0.7 * np.sin(2 * np.pi * STEPS / 14.14)
+    assert find_seasons([two]) == (100,)
+    assert seasons_of(made(two), Ends(1200)) == ()
+
+
+def test_a_cycle_without_a_clock_is_no_season():
+    cycle = np.zeros(1200)
+    for step in range(2, 1200):  # a stochastic cycle of about 13 steps, whose phase wanders
+        cycle[step] = 1.75 * cycle[step - 1] - 0.98 * cycle[step - 2] + NOISE[step]
+    assert find_seasons([cycle]) == (13,)
+    seasons, why = choose_seasons(made(cycle), Ends(1200))
+    assert seasons == ()
+    assert "but the phase does not help: error " in why
+
+
+def test_a_season_by_the_clock_stays():
+    assert seasons_of(made(day() + 0.3 * NOISE), Ends(1200)) == (24,)
+    assert seasons_of(made(day() + 0.05 * STEPS), Ends(1200)) == (24,)  # repeats exactly, but for its trend
+    assert seasons_of(made(np.cumsum(NOISE) + 4 * day()), Ends(1200)) == (24,)
+    counts = np.random.default_rng(4).poisson(6 + 4 * day().clip(-1.4, 1.4)).astype(float)
+    assert choose_seasons(made(counts), Ends(1200)) == ((24,), "24 steps repeat in the training part")
+    weekend = np.where(STEPS // 24 % 7 >= 5, -1.5, 0.0)
+    assert seasons_of(made(day() + weekend + 0.3 * NOISE), Ends(1200)) == (24, 168)
+
+
+def test_values_behind_the_training_part_choose_no_season():
+    values = np.concatenate([swing(), 5 * np.tile(np.arange(17.0), 50)])
+    for later in (values, np.concatenate([swing(), np.zeros(850)])):
+        assert choose_seasons(made(later), Ends(400)) == choose_seasons(made(swing()), Ends(400))

@@ -153,8 +153,8 @@ def test_wrong_checkpoint_steps(value: Any) -> None:
 @pytest.mark.parametrize("name", ["edge", "input", "hqkan trained", "gru trained"])
 def test_a_compiler_sees_one_operation(name: str) -> None:
     torch.manual_seed(0)
-    stacked = name == "edge"  # a compiler takes seconds to see a direction: one kind shows how layers follow each other
-    module = MAKERS[name](2, 3, 2 if stacked else 1, bidirectional=stacked)
+    stacked = name == "edge"  # a compiler takes seconds to see a layer: one kind shows how layers follow each other
+    module = MAKERS[name](2, 3, 2 if stacked else 1, bidirectional=name == "input")
     x = torch.randn(5, 4, 2)
     expected = everything(module, x)
     torch.compiler.reset()

@@ -161,7 +161,8 @@ def test_derivatives_of_every_kind(name: str, ran: list[str]) -> None:
     def run(leaf: Tensor, *values: Tensor) -> Tensor:
         return torch.func.functional_call(module, dict(zip(names, values, strict=True)), (leaf,))[0]
 
-    assert torch.autograd.gradgradcheck(run, (x, *module.parameters()))
+    # In random directions where the parameters are many: entry by entry takes seconds and finds the same.
+    assert torch.autograd.gradgradcheck(run, (x, *module.parameters()), fast_mode=name == "trained")
     assert ran
 
 

@@ -41,3 +41,11 @@ def test_a_window_that_nobody_asked_for_is_a_multiple_of_the_segment(options, co
 def test_a_window_that_was_asked_for_stays():
     found = sized(TrainConfig(data="x", segment=7), daily(400), {"window": 50, "horizon": None})
     assert (found.window, found.horizon) == (50, 24)
+
+
+@pytest.mark.parametrize(("count", "window"), [(33, 21), (32, 14)])  # 12 of them are targets or validate
+def test_windows_of_m4_are_three_of_the_longest_season_where_every_series_holds_them(count, window):
+    series = [daily(200).frame, daily(count).frame.assign(unique_id="b")]
+    both = Series("made", pd.concat(series), season=(7,), borders=(-8, -4), mase_season=1)
+    found = sized(TrainConfig(data="x", protocol="m4"), both, NOTHING)
+    assert (found.window, found.horizon) == (window, 4)

@@ -124,6 +124,14 @@ def test_a_cell_reads_the_newest_periods_and_the_skip_all():
     assert inputs.grad[:, 0, 0].all()
 
 
+def test_the_season_is_encoded_where_a_cell_by_periods_reads_and_nowhere_else():
+    window, shapes = 3 * (MOST_PERIODS + 2), []
+    model = model_of(cell="lstm", window=window, horizon=6, season=(3,), order="periods", level="none")
+    model.season.register_forward_pre_hook(lambda _, arguments: shapes.append(arguments[0].shape[1]))
+    model(*arguments_of(model))
+    assert shapes == [6, 3 * MOST_PERIODS]  # targets and window
+
+
 @pytest.mark.parametrize("cell", ["hqkan", "sparse"])
 @pytest.mark.parametrize("level", ["last", "mean", "window", "none"])
 def test_training_by_periods_starts_from_the_last_period(cell, level):

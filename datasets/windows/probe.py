@@ -1,0 +1,114 @@
+"""Cheap regressions that say what helps to forecast some values: fitted to their begin, judged by what follows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+_FOLDS = (0.5, 0.75, 1.0)  # fitted up to one share of the windows of every series, judged up to the next
+_MOST_WINDOWS = 3000  # of all series together, evenly spread
+_FEWEST = 10  # windows that judge, else nothing is said
+_PENALTIES = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e3)
+_BENDS, _NEWEST = 64, 2  # random features; lags of a regression that sees the newest only
+_STEEPNESS = (1.0, 4.0)
+_BLOCKS, _LEAST_GAIN = 10, 0.01
+
+
+class Probe:
+    """Regressions on the lags of some values, one for all series.
+
+    Each is tried linear in the lags, with random tanh features of them beside it (an extreme learning machine), and
+    with those of the two newest lags only, with several penalties. The smallest error counts, so all that is compared
+    has the same chances. They are fitted to the first half of the windows and judged by the third quarter, then fitted
+    to three quarters and judged by the last.
+
+    Args:
+        values: One array of finite values per series, oldest first.
+        lags: Values that a regression sees.
+        horizon: Steps ahead of the last of them that it predicts.
+    """
+
+    def __init__(self, values: Sequence[np.ndarray], lags: int, horizon: int = 1) -> None:
+        self.lags = lags
+        every = max(1, -(-sum(len(own) for own in values) // _MOST_WINDOWS))
+        self.rows = [np.arange(lags + horizon - 1, len(own), every) for own in values]
+        scaled = [_scaled(own) for own in values]
+        places = [rows[:, None] - horizon + 1 - np.arange(lags, 0, -1) for rows in self.rows]
+        self.windows = np.concatenate([own[place] for own, place in zip(scaled, places, strict=True)])
+        self.targets = np.concatenate([own[rows] for own, rows in zip(scaled, self.rows, strict=True)])
+        self.share = np.concatenate([(np.arange(len(rows)) + 0.5) / max(len(rows), 1) for rows in self.rows])
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there are enough windows to fit and to judge, and the values change."""
+        return bool((self.share > _FOLDS[0]).sum() >= _FEWEST and self.naive.any())
+
+    @property
+    def naive(self) -> np.ndarray:
+        """Absolute errors of repeating the last value, of the windows that judge."""
+        return np.abs(self.targets - self.windows[:, -1])[self._judged]
+
+    @property
+    def _judged(self) -> np.ndarray:
+        """Places of the windows that judge, fold by fold."""
+        return np.concatenate([np.flatnonzero(held) for _, held in self._folds()])
+
+    def _folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        ends = itertools.pairwise(_FOLDS)
+        return [(self.share <= begin, (self.share > begin) & (self.share <= end)) for begin, end in ends]
+
+    def errors(self, level: str, known: np.ndarray | None = None, lags: int | None = None) -> np.ndarray:
+        """Absolute errors of the windows that judge, where the range of each series is 2, oldest first.
+
+        Args:
+            level: What is taken from a window and put back: ``last`` or ``none``.
+            known: What else is known of every target, (windows, columns).
+            lags: How many of the lags a regression sees; ``None`` for all.
+        """
+        windows = self.windows[:, -(lags or self.lags) :]
+        offset = self.windows[:, -1] if level == "last" else np.zeros(len(self.windows))
+        changes, draw = windows - offset[:, None], np.random.default_rng(0)
+        both = changes if known is None else np.column_stack([changes, known])
+        designs = [both, *(np.column_stack([both, _bends(own, draw)]) for own in (both, changes[:, -_NEWEST:]))]
+        tried = [own for design in designs for own in self._tried(design, self.targets - offset)]
+        return min(tried, key=lambda own: float(own.mean()))
+
+    def _tried(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Absolute errors of a ridge regression with every penalty, (penalties, windows that judge)."""
+        return np.concatenate([_ridges(x[fit], y[fit], x[held], y[held]) for fit, held in self._folds()], axis=1)
+
+
+def clearly_below(errors: np.ndarray, others: np.ndarray) -> bool:
+    """Whether errors are smaller than others of the same windows: by more than the standard error of the difference
+    over ten blocks, and by more than 1 %."""
+    gains = others - errors
+    blocks = np.array([own.mean() for own in np.array_split(gains, _BLOCKS)])
+    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, _LEAST_GAIN * others.mean()))
+
+
+def _ridges(x: np.ndarray, y: np.ndarray, held: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Absolute errors of one regression a penalty, from its Gram matrix: a decomposition of the windows would be slow,
+    and wait for threads."""
+    middle, scale, level = x.mean(axis=0), x.std(axis=0), y.mean()
+    scale = np.where(scale > 1e-12, scale, 1.0)
+    x = (x - middle) / scale
+    sizes, axes = np.linalg.eigh(x.T @ x)
+    moments = axes.T @ (x.T @ (y - level))
+    weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in _PENALTIES], axis=1)
+    return np.abs((held - middle) / scale @ weights + level - target[:, None]).T
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Values in [-1, 1]; zeros where they are constant."""
+    low, high = float(values.min()), float(values.max())
+    half = high / 2 - low / 2
+    return (values - (low + half)) / half if half > 1e-150 else np.zeros(len(values))
+
+
+def _bends(inputs: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Random tanh features, half of them steep."""
+    weights = draw.standard_normal((inputs.shape[1], _BENDS)) / inputs.shape[1] ** 0.5
+    steepness = np.repeat(_STEEPNESS, _BENDS // len(_STEEPNESS))
+    return np.tanh((inputs @ weights + draw.uniform(-1, 1, _BENDS)) * steepness)

@@ -1,0 +1,69 @@
+"""Whether the last value of every window is taken away: where nobody asked, the training part of a series says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData
+
+_MOST_LAGS = 96
+_EXPLAINED = 0.01  # of the error of repeating the last value: below it, the rest is a matter of the training
+_SEEN = 0.95  # of the newest quarter lies in the range of the older values, widened by a tenth, if the level stays
+
+
+class LevelChoice(NamedTuple):
+    """What is taken from every window and put back.
+
+    Attributes:
+        level: ``last`` or ``none``.
+        why: Why, for one line of a plan.
+    """
+
+    level: str
+    why: str
+
+
+def choose_level(data: ForecastData) -> LevelChoice:
+    """Choose between the last value and nothing as the level of the windows of a single series.
+
+    The last value is the rule, since without it no forecast follows a level beyond the training part. But the next
+    value of a logistic map depends on the level itself, and counts scatter around a level that stays. So nothing is
+    taken away where the newest quarter of the training part stays in the range of the older values and regressions on
+    what the windows hold forecast clearly better so. Only the training part is looked at.
+
+    Args:
+        data: Windows of one series.
+    """
+    from qkan.datasets.windows import Probe, clearly_below, season_phases, season_waves
+
+    values = data.series.values_of(0)[: data.boundaries[0, 0]]
+    steps = dict.fromkeys((1, data.train.horizon))
+    probes = [Probe([values], min(data.window, _MOST_LAGS), step) for step in steps]
+    if not all(probe.says_something for probe in probes):
+        return LevelChoice("last", "too few values to tell")
+    if not _stays(values):
+        return LevelChoice("last", "the level leaves its range")
+    times = data.series.times_of(0)
+    errors: dict[str, list[np.ndarray]] = {"last": [], "none": []}
+    for probe in probes:
+        waves = season_waves(season_phases(data.series, times[probe.rows[0]], data.seasons), data.seasons, 6)
+        for level, own in errors.items():
+            own.append(probe.errors(level, waves) / probe.naive.mean())
+    last, none = (np.concatenate(own) for own in errors.values())
+    if last.mean() <= _EXPLAINED:
+        return LevelChoice("last", f"changes since then leave {last.mean():.2g} of naive's error")
+    figures = f"error {none.mean():.3g} of naive's without a level, {last.mean():.3g} with it"
+    if clearly_below(none, last):
+        return LevelChoice("none", f"the next value depends on the level itself: {figures}")
+    return LevelChoice("last", figures)
+
+
+def _stays(values: np.ndarray) -> bool:
+    """Whether the newest quarter lies where the older values do."""
+    older, newer = np.split(values, [len(values) * 3 // 4])
+    low, high = older.min(), older.max()
+    margin = 0.1 * (high - low)
+    return bool(((newer >= low - margin) & (newer <= high + margin)).mean() >= _SEEN)

@@ -1,0 +1,30 @@
+"""What the training part decided about what stands around a cell, in words for a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qkan.forecasting.config import DataAndTrainingOptions
+from qkan.forecasting.data.level import choose_level
+from qkan.forecasting.data.load import as_cut, level_is_free, split_of, with_found_seasons
+
+if TYPE_CHECKING:
+    from qkan.datasets import ForecastData, Series
+
+
+def chosen_parts(asked: DataAndTrainingOptions, series: Series, data: ForecastData) -> str:
+    """Return season and level of a model, each with the reason where the data chose it.
+
+    Args:
+        asked: The options, with all that is left to the data.
+        series: The data as they were read.
+        data: The windows that were cut of them.
+    """
+    from qkan.datasets.windows import choose_seasons
+
+    seasons, why = choose_seasons(series, split_of(asked, series), asked.season)
+    named = ", ".join(map(str, seasons)) or "none"
+    level, reason = as_cut(asked, data).level, ""
+    if level_is_free(with_found_seasons(asked, data.seasons), data):
+        reason = f" ({choose_level(data).why})"
+    return f"season {named} ({why}); level {level}{reason}"

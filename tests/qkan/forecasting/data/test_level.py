@@ -1,0 +1,89 @@
+"""The level that the training part of a series chooses where nobody asked."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qkan.datasets import ForecastData, Series
+from qkan.forecasting import CompareConfig, TrainConfig
+from qkan.forecasting.data.level import choose_level
+from qkan.forecasting.data.load import as_cut, cut_windows
+from qkan.forecasting.data.reasons import chosen_parts
+
+NOISE = np.random.default_rng(0).standard_normal(600)
+STEPS = np.arange(600)
+
+
+def logistic(count: int = 600) -> np.ndarray:
+    values = np.full(count, 0.4)
+    for step in range(1, count):
+        values[step] = 3.9 * values[step - 1] * (1 - values[step - 1])
+    return values
+
+
+def made(values: np.ndarray, copies: int = 1) -> Series:
+    frames = [pd.DataFrame({"unique_id": f"s{n}", "ds": np.arange(len(values)), "y": values}) for n in range(copies)]
+    return Series("made", pd.concat(frames, ignore_index=True))
+
+
+def cut(values: np.ndarray, **options: object) -> tuple[TrainConfig, ForecastData]:
+    config = TrainConfig(data="x", **options)
+    return config, cut_windows(made(values), config)
+
+
+def level_of(values: np.ndarray, **options: object) -> str:
+    return as_cut(*cut(values, **options)).level
+
+
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [
+        (logistic(), "none"),  # the next value depends on the level itself
+        (np.random.default_rng(4).poisson(6, 600).astype(float), "none"),  # counts around a level that stays
+        (np.cumsum(NOISE), "last"),
+        (0.05 * STEPS + NOISE, "last"),  # nobody knows the level to come
+        (np.exp(-STEPS / 200) * np.sin(STEPS / 3), "last"),
+        (np.exp(-STEPS / 100), "last"),
+        (np.full(600, 3.0), "last"),
+    ],
+    ids=["logistic map", "counts", "walk", "trend", "damped", "decay", "constant"],
+)
+def test_a_level_is_taken_away_unless_the_next_value_depends_on_it(values, level):
+    assert level_of(values) == level
+
+
+def test_the_reason_is_told_with_figures():
+    level, why = choose_level(cut(logistic())[1])
+    assert level == "none"
+    assert why.startswith("the next value depends on the level itself: error ")
+    assert choose_level(cut(np.cumsum(NOISE))[1]).why == "the level leaves its range"
+    assert choose_level(cut(logistic(40))[1]) == ("last", "too few values to tell")
+
+
+def test_values_behind_the_training_part_choose_no_level():
+    walk = np.concatenate([logistic(420), 50 + 10 * np.cumsum(NOISE[:180])])  # 0.7 of 600 values train
+    assert choose_level(cut(walk)[1]) == choose_level(cut(logistic())[1])
+
+
+def test_what_was_asked_for_stays_and_so_does_what_an_order_needs():
+    assert level_of(logistic(), level="last") == "last"
+    assert level_of(logistic(), cell="linear") == "last"
+    assert level_of(logistic(), order="periods", season=(4,), window=28, horizon=4) == "mean"
+    config = TrainConfig(data="x")
+    assert as_cut(config, cut_windows(made(logistic(), copies=2), config)).level == "last"
+
+
+def test_all_cells_of_a_comparison_have_the_level_of_the_data():
+    config = CompareConfig(data="x", out="o", cells=("lstm", "qkan"))
+    data = cut_windows(made(logistic()), config)
+    assert as_cut(config, data).level == "none"
+
+
+def test_a_plan_says_what_was_chosen_and_why():
+    values = np.exp(-STEPS / 200) * np.sin(STEPS / 3)
+    config, data = cut(values)
+    said = chosen_parts(config, made(values), data)
+    assert said.startswith("season none (19 steps repeat, but the last values leave ")
+    assert "; level last (changes since then leave " in said
+    asked = TrainConfig(data="x", season="none", level="none")
+    assert chosen_parts(asked, made(values), cut(values, season="none")[1]) == "season none (as asked); level none"
