@@ -69,11 +69,10 @@ def errors(config: TrainConfig) -> Trained:
     return Trained(found.best_loss, float(test.square().mean()), count_parameters(fitted.model), found.seconds)
 
 
-def cells(names: list[str], seeds: int, budget: int, **training: Any) -> None:
+def cells(names: list[str], inits: list[str], rates: list[float], seeds: int, budget: int, **training: Any) -> None:
     """Print the second table."""
     print(f"\n| cell | frequencies | parameters | median test MSE of {seeds} seeds (range) | rate | seconds |")
     print("|---|---|---|---|---|---|")
-    inits = PREACT_INITS if training["restarts"] == 1 else ("auto",)
     candidates = [
         (cell, {"reps": 4, "preact_trainable": True, "preact_init": name} if cell in ("qkan", "hqkan") else {})
         for cell in names
@@ -82,11 +81,11 @@ def cells(names: list[str], seeds: int, budget: int, **training: Any) -> None:
     for cell, own in candidates:
         options = {"data": "logistic-map", "window": 2, "device": "cpu", "cell": cell, **BARE, **training, **own}
         hidden = largest_hidden_size(TrainConfig(**options), budget)
-        rates = []
-        for lr in (3e-2, 1e-1):
+        tried = []
+        for lr in rates:
             runs = [errors(TrainConfig(**options, hidden_size=hidden, lr=lr, seed=seed)) for seed in range(seeds)]
-            rates.append((statistics.median(run.validation for run in runs), lr, runs))
-        _, lr, runs = min(rates, key=lambda found: found[0])
+            tried.append((statistics.median(run.validation for run in runs), lr, runs))
+        _, lr, runs = min(tried, key=lambda found: found[0])
         tests, seconds = sorted(run.test for run in runs), statistics.median(run.seconds for run in runs)
         print(
             f"| {cell} | {own.get('preact_init', '-')} | {runs[0].parameters} | {statistics.median(tests):.2g} "
@@ -97,19 +96,23 @@ def cells(names: list[str], seeds: int, budget: int, **training: Any) -> None:
 
 @click.command()
 @click.option("--cells", "names", default=",".join(CELLS), show_default=True, help="Cells of the second table.")
+@click.option("--inits", default=",".join(PREACT_INITS), show_default=True, help="Initial frequencies of circuits.")
+@click.option("--rates", default="0.03,0.1", show_default=True, help="Learning rates to try.")
 @click.option("--seeds", default=3, show_default=True, help="Seeds of every cell; a circuit alone has 8.")
 @click.option("--epochs", default=30, show_default=True)
 @click.option("--lbfgs-steps", default=0, show_default=True, help="As of qkan train lstm.")
-@click.option("--restarts", default=1, show_default=True, help="As of qkan train lstm; circuits try every spectrum.")
+@click.option(
+    "--restarts", default=1, show_default=True, help="As of qkan train lstm; with --inits auto from every spectrum."
+)
 @click.option("--budget", default=140, show_default=True, help="Most parameters of a cell.")
 @click.option("--only", type=click.Choice(["waves", "cells"]), help="One of the tables.  [default: both]")
-def main(names: str, seeds: int, budget: int, only: str | None, **training: int) -> None:
+def main(names: str, inits: str, rates: str, seeds: int, budget: int, only: str | None, **training: int) -> None:
     """Compare initial frequencies."""
     torch.set_num_threads(1)
     if only != "cells":
         waves(8)
     if only != "waves":
-        cells(names.split(","), seeds, budget, **training)
+        cells(names.split(","), inits.split(","), [float(rate) for rate in rates.split(",")], seeds, budget, **training)
 
 
 if __name__ == "__main__":
