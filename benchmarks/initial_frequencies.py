@@ -101,9 +101,7 @@ def cells(names: list[str], inits: list[str], rates: list[float], seeds: int, bu
 @click.option("--seeds", default=3, show_default=True, help="Seeds of every cell; a circuit alone has 8.")
 @click.option("--epochs", default=30, show_default=True)
 @click.option("--lbfgs-steps", default=0, show_default=True, help="As of qkan train lstm.")
-@click.option(
-    "--restarts", default=1, show_default=True, help="As of qkan train lstm; with --inits auto from every spectrum."
-)
+@click.option("--restarts", default=1, show_default=True, help="As of qkan train lstm; auto tries every spectrum.")
 @click.option("--budget", default=140, show_default=True, help="Most parameters of a cell.")
 @click.option("--only", type=click.Choice(["waves", "cells"]), help="One of the tables.  [default: both]")
 def main(names: str, inits: str, rates: str, seeds: int, budget: int, only: str | None, **training: int) -> None:

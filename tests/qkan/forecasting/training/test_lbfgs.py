@@ -18,6 +18,7 @@ from qkan.forecasting.data import batches
 from qkan.forecasting.data.batches import WindowTensors, predict_windows
 from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.model.build import build_forecaster
+from qkan.forecasting.runs.write import checkpoints_in
 from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.lbfgs import finish_with_lbfgs
 from qkan.forecasting.training.loop import parameter_groups
@@ -142,6 +143,14 @@ def test_a_run_with_all_of_it_is_resumed_to_the_same_end(tmp_path: Path, data: F
     torch.testing.assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
     assert resumed.metrics["starts"] == whole.metrics["starts"]
     assert load_run(tmp_path / "cut").metrics["lbfgs"]["steps"] == whole.metrics["lbfgs"]["steps"] > 0
+
+
+def test_the_checkpoints_of_all_starts_go_when_a_run_is_replaced(tmp_path: Path, data: ForecastData) -> None:
+    out, config = tmp_path / "run", circuit(restarts=3, epochs=1)
+    train(config, out, data=data)
+    assert [own.name for own in checkpoints_in(out)] == ["last-1.ckpt", "last-2.ckpt", "last.ckpt"]
+    train(replace(config, restarts=1, seed=1), out, data=data, overwrite=True)
+    assert [own.name for own in checkpoints_in(out)] == ["last.ckpt"]
 
 
 def test_angles_and_frequencies_have_rates_of_their_own() -> None:
