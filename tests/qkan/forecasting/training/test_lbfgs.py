@@ -106,7 +106,7 @@ def test_the_best_of_several_starts_is_kept_with_every_spectrum(data: ForecastDa
     config = circuit(preact_init="auto", restarts=5, lbfgs_steps=3, epochs=1)
     fitted = fit_forecaster(config, data)
     assert seen[1:4] == [[1, 2, 4], [1, 3, 9], [1, 1, 1]]
-    assert seen[4] == seen[0]  # the data's own again, with other angles
+    assert all(own not in seen[1:4] for own in (seen[0], seen[4]))  # what two fresh models leave over of the data
     starts = fitted.metrics()["starts"]
     assert len(set(starts)) == 5
     assert fitted.result.best_loss == min(starts)
