@@ -23,20 +23,25 @@ import torch
 from qkan.datasets import DataNotice, ForecastData
 from qkan.forecasting import TrainConfig
 from qkan.forecasting.config import model_name
-from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
+from qkan.forecasting.data.defaults import sized
+from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 
-BARE: dict[str, Any] = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
+_NO_SEASON: dict[str, Any] = {"season": "none", "seasonal_lags": None}
+BARE: dict[str, Any] = {"level": "none", "skip": 0, **_NO_SEASON, "decoder": "last"}
 PARTS: dict[str, dict[str, Any]] = {
     "all parts": {},
     "no level": {"level": "none"},
+    "level: last": {"level": "last"},
     "level: mean": {"level": "mean"},
+    "level: window": {"level": "window"},
     "no skip": {"skip": 0},
-    "no season": {"season": "none"},
+    "no season": _NO_SEASON,
     "season as sines and cosines": {"season_encoding": "sincos"},
     "season as a table": {"season_encoding": "table"},
-    "and seasonal lags": {"seasonal_lags": True},
+    "with seasonal lags": {"seasonal_lags": True},
+    "without seasonal lags": {"seasonal_lags": None},
     "and a season of its own": {"per_series": True},
     "no gate": {"gate": False},
     "bare cell": BARE,
@@ -72,14 +77,13 @@ def rows_of(data: str, cell: str, changes: dict[str, Any], parts: list[str]) -> 
     """Return the options of every row of the table of a cell, by what it is called."""
     config = TrainConfig(data=data, cell=cell, **changes)
     series = load_series_of(config)
-    given = {name: changes.get(name) for name in ("window", "horizon")}
+    given = {name: changes.get(name) for name in ("window", "horizon", "loss")}
     config = sized(config, series, given)
-    seasons = cut_windows(series, config).seasons
-    return {
-        name: replace(config, **PARTS[name])
-        for name in parts
-        if name == "bare cell" or seasons or not _OF_SEASONS & set(PARTS[name])
-    }
+    data = cut_windows(series, config)
+    seasons, config = data.seasons, replace(config, level=as_cut(config, data).level)
+    useful = [name for name in parts if name == "bare cell" or seasons or not _OF_SEASONS & set(PARTS[name])]
+    found = {name: replace(config, **PARTS[name]) for name in useful}
+    return {name: own for name, own in found.items() if name == "all parts" or own != config}
 
 
 @click.command(help=__doc__)

@@ -20,7 +20,8 @@ import torch
 
 from qkan.datasets import DataNotice, ForecastData
 from qkan.forecasting import TrainConfig
-from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
+from qkan.forecasting.data.defaults import sized
+from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
 from qkan.forecasting.evaluation.protocols import PROTOCOL_METRICS, protocol_scores
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster

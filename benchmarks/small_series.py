@@ -15,8 +15,9 @@ import pandas as pd
 
 from qkan.datasets import Series, series_from_frame
 from qkan.forecasting.config import FRAME, TrainConfig, model_name
-from qkan.forecasting.data.load import as_cut, cut_windows, sized
-from qkan.forecasting.runs.inference import evaluate_model
+from qkan.forecasting.data.defaults import sized
+from qkan.forecasting.data.load import as_cut, cut_windows
+from qkan.forecasting.runs.inference import Evaluation, evaluate_model
 from qkan.forecasting.training.fitting import fit_forecaster
 
 # Monthly airline passengers in thousands, 1949 to 1960 (Box and Jenkins 1976, series G).
@@ -56,12 +57,16 @@ def small_series() -> dict[str, pd.DataFrame]:
 
 def default_scores(series: Series, cell: str = "qkan", seed: int = 0) -> tuple[TrainConfig, dict[str, float]]:
     """Return the options that a training with all defaults takes, and test MAEs by name, the model's first."""
-    config = TrainConfig(data=FRAME, cell=cell, seed=seed)
-    config = sized(config, series, {})
+    config, found = evaluate_sized(TrainConfig(data=FRAME, cell=cell, seed=seed), series)
+    return config, {name: float(own["mae"]) for name, own in found.scores.items() if own["mae"] is not None}
+
+
+def evaluate_sized(config: TrainConfig, series: Series, **given: object) -> tuple[TrainConfig, Evaluation]:
+    """Train with the options that a series leaves open as it suggests; ``given`` as of :func:`sized`."""
+    config = sized(config, series, given)
     data = cut_windows(series, config)
     fitted = fit_forecaster(as_cut(config, data), data)
-    scores = evaluate_model(fitted.model.cpu().eval(), config.model_name, data).scores
-    return fitted.config, {name: float(own["mae"]) for name, own in scores.items() if own["mae"] is not None}
+    return fitted.config, evaluate_model(fitted.model.cpu().eval(), config.model_name, data)
 
 
 def main() -> None:

@@ -101,6 +101,7 @@ def check_backend(backend: Backend, ansatz: Ansatz, readout: str, *, sums: bool 
 
 
 ON_CPU = "its kernels run on CUDA and ROCm devices"
+NO_TRANSFORMS = "its kernels have no rules for transforms of torch.func and no forward derivatives"
 NO_EDGES = "its kernels always sum over inputs, and here every edge is asked for"
 
 

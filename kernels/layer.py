@@ -25,6 +25,7 @@ from qkan.kernels.backend_choice import (
 from qkan.kernels.backends import (
     EXPANDED,
     NO_EDGES,
+    NO_TRANSFORMS,
     ON_CPU,
     Backend,
     Simulator,
@@ -37,7 +38,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.common.host_sync import tracing, transformed
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
@@ -152,6 +153,8 @@ class CircuitLayer:
         # Asked only where it may run: the question looks for the package, which every call on a CPU would pay for.
         ask = x.device.type == "cuda" or self.backend == "triton"
         triton = self._triton_unsupported_reason(x) if ask else ON_CPU
+        if triton is None and self.backend == "auto" and transformed():
+            triton = NO_TRANSFORMS
         fused = spectral_triton.unsupported_reason(x) if self.backend == "spectral-triton" else None
         return Case(work, x.device.type, plan, triton, fused)
 
@@ -173,6 +176,8 @@ class CircuitLayer:
         elif torch.compiler.is_compiling() or tracing():
             return ("bloch", None) if plan is None else ("spectral", plan)  # a compiler fuses the expansion
         backend = cheapest(case) if self.backend == "auto" else self.backend
+        if backend == "triton" and transformed():
+            backend = "bloch"  # the formula of the kernels, which have no rules for transforms
         return backend, plan if backend in EXPANDED else None
 
     def _plan_for(self, x: Tensor) -> Plan | str:

@@ -61,12 +61,13 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     from qkan.cli.progress import ComparisonDisplay
     from qkan.forecasting.baselines import check_baselines
     from qkan.forecasting.comparison.folds import cut_folds
-    from qkan.forecasting.data.load import load_series_of, sized
+    from qkan.forecasting.data.defaults import sized
+    from qkan.forecasting.data.load import load_series_of
     from qkan.forecasting.data.reasons import chosen_parts
 
     check_baselines(config.baselines)
     series = load_series_of(config)
-    config = sized(config, series, sizes)
+    config = sized(config, series, sizes | {"loss": options["loss"]})
     folds = cut_folds(series, config)
     print_plan(config, folds, chosen_parts(config, series, folds[0]))
 
@@ -97,7 +98,8 @@ def print_plan(config: CompareConfig, folds: Sequence[ForecastData], around: str
             "around them": around,
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
             "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
-            "training": f"at most {config.effort}, window {config.window}, horizon {config.horizon}",
+            "training": f"at most {config.effort}, window {config.window}, horizon {config.horizon}, "
+            f"loss {config.loss}",
             "folder": config.out,
         }
     )

@@ -52,7 +52,8 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
 
     from qkan import forecasting
     from qkan.cli.progress import TrainingDisplay
-    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of, sized
+    from qkan.forecasting.data.defaults import sized
+    from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
     from qkan.forecasting.data.reasons import chosen_parts
     from qkan.forecasting.training.distributed import rank_of
 
@@ -85,8 +86,8 @@ def _follow(rank: int, train: Callable[[], object]) -> None:
 
 def _config_and_folder(
     ctx: click.Context, out: Path | None, resume: bool, options: dict[str, Any]
-) -> tuple[TrainConfig, Path, dict[str, int | None]]:
-    """Return the options to train with, the run folder, and the sizes that are not to be found in the data.
+) -> tuple[TrainConfig, Path, dict[str, Any]]:
+    """Return the options to train with, the run folder, and what of them is not to be found in the data.
 
     A resumed run keeps the options that it was started with.
     """
@@ -98,6 +99,7 @@ def _config_and_folder(
         return config, out, {name: getattr(config, name) for name in FROM_THE_DATA}
     sizes = {name: options.pop(name) for name in FROM_THE_DATA}
     config = TrainConfig(**options, **{name: size for name, size in sizes.items() if size is not None})
+    sizes["loss"] = options["loss"]
     out = out or Path("runs") / f"{data_stem(config.data)}-{config.cell}-seed{config.seed}"
     return config, out, sizes
 
@@ -131,7 +133,7 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) 
             "around it": around,
             "parameters": f"{check_size(config):,}",
             "training": f"{most}{config.effort}, batch {batch_size}, lr {config.lr:g}, "
-            f"{patience}seed {config.seed}, on {device}",
+            f"{patience}loss {config.loss}, seed {config.seed}, on {device}",
             "run folder": str(out),
         }
     )
@@ -162,10 +164,9 @@ def print_result(run: Any) -> None:
     from qkan.cli.tables import count, print_protocol, print_scores
 
     metrics = run.metrics
-    click.echo(
-        f"\ntrained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s; "
-        f"the weights are those of epoch {metrics['best_epoch']}{_found(metrics)}\n"
-    )
+    kept = f"of epoch {metrics['best_epoch']}" if metrics["best_epoch"] else "of the start: a regression on the window"
+    trained = f"trained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s"
+    click.echo(f"\n{trained}; the weights are those {kept}{_found(metrics)}\n")
     if metrics.get("gate") == "closed":
         click.echo(
             f"The validation part shows no gain of {run.config.model_name} over the last value, so the forecasts "

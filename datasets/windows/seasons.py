@@ -22,7 +22,7 @@ _PART = 0.5  # of the strongest correlation makes a season within a season
 _LONGEST_LAGS, _FEW_LAGS = 96, 12  # of the regressions that judge: two seasons, or few
 _EXPLAINED = 0.03  # of the error of repeating the last value: what the last values leave open is no season
 _LEAST_GAIN, _HARMONICS = 0.0025, 6
-_EXACTLY = 0.02  # of the mean change of a step: what changes less over a season repeats exactly
+_EXACTLY = 0.1  # of the mean change of a step: what changes less over a season repeats, but for a little noise
 _NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
 
 
@@ -102,6 +102,8 @@ def useful_seasons(values: Sequence[np.ndarray], found: tuple[int, ...], phases:
         found: Lengths in steps, ascending.
         phases: Their phase angles at every value, (length, seasons) per series.
     """
+    phases = [phase for phase, own in zip(phases, values, strict=True) if len(own)]
+    values = [own for own in values if len(own)]
     probe = Probe(values, 2 * found[0] if found[0] <= _LONGEST_LAGS // 2 else _FEW_LAGS)
     steps = " and ".join(map(str, found))
     if not probe.says_something or _change(values, found[-1]) <= _EXACTLY * _change(values, 1):
@@ -160,7 +162,7 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     if not peaks.size:
         return ()
     strongest = correlation[peaks].max()
-    first = int(peaks[correlation[peaks] >= _NEARLY * strongest][0])
+    first = _sharpened(int(peaks[correlation[peaks] >= _NEARLY * strongest][0]), rests)
     parts = peaks[(first % peaks == 0) & (peaks < first) & (correlation[peaks] >= _PART * strongest)]
     if parts.size:
         part = int(parts[np.argmax(correlation[parts])])
@@ -178,6 +180,18 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
         if correlation[best] >= _LEAST_CORRELATION and correlation[best] > correlation[first] + 0.1:
             return first, int(near[0])
     return (first,)
+
+
+def _sharpened(season: int, rests: Sequence[np.ndarray]) -> int:
+    """The length within a step of a season whose mean profile leaves least over: noise moves a peak of the correlation,
+    and many seasons of a wrong length blur their mean."""
+
+    def left(length: int) -> float:
+        return sum(
+            float(np.square(own - _profile(own, length)).sum()) / max(1 - length / len(own), 1e-9) for own in rests
+        )
+
+    return min((season, season - 1, season + 1), key=left) if season > 3 else season
 
 
 def _without_trend(values: np.ndarray) -> np.ndarray:

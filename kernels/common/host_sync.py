@@ -32,6 +32,11 @@ def tracing() -> bool:
     return get_proxy_mode() is not None
 
 
+def transformed() -> bool:
+    """Whether a transform of torch.func or forward derivatives are at work, which few kernels have rules for."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def plain_needed() -> bool:
     """Whether only plain operations will do: under a tracer, or where derivatives are taken forward."""
     return forward_ad._current_level >= 0 or tracing()
@@ -52,16 +57,21 @@ def exporting() -> bool:
 
 
 def largest(x: Tensor, *, finite: bool = True) -> float | None:
-    """The largest (``finite``) |x|, or None where it cannot be read: in a CUDA graph, under vmap, without data."""
+    """The largest (``finite``) |x|, or None where it cannot be read: in a CUDA graph, without data.
+
+    Under vmap it is the largest of the whole batch.
+    """
     if cannot_sync(x):
         return None
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
     if x.numel() == 0:
         return 0.0
     try:
         low, high = (float(end) for end in x.detach().aminmax())
         if finite and not math.isfinite(low + high):
             low, high = 0.0, float(x.detach().abs().nan_to_num(0.0, 0.0, 0.0).max())
-    except RuntimeError:  # a tensor that stands for others (vmap, tracing, the meta device) has no value to read
+    except RuntimeError:  # a tensor that stands for others (tracing, the meta device) has no value to read
         return None
     return max(-low, high)
 

@@ -195,7 +195,8 @@ class _Sum(torch.autograd.Function):
         check_readable(x, matrix)
         need_x, need_matrix, need_constant, _ = ctx.needs_input_grad
         if stand_for_batch(grad):
-            tensors, needs = (x, matrix, matrix.new_zeros(())), ctx.needs_input_grad[:3]
+            constant = matrix.new_zeros(x.shape[1] if ctx.kind.diagonal else matrix.shape[-1])
+            tensors, needs = (x, matrix, constant), ctx.needs_input_grad[:3]
             return *vjp_needed(partial(plain_sum, ctx.kind), tensors, needs, grad), None
         grad_x, grad_matrix = _Gradients.apply(x, matrix, grad, ctx.kind, need_x, need_matrix)
         return grad_x, grad_matrix, grad.sum(0) if need_constant else None, None

@@ -15,7 +15,8 @@ from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.config.idle import SEASONAL_OPTIONS, VALIDATED_OPTIONS, asked_for
 from qkan.forecasting.config.kinds import Whole, plain
 from qkan.forecasting.config.options import HORIZON
-from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame, sized
+from qkan.forecasting.data.defaults import sized
+from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame
 from qkan.forecasting.io.files import RunError, only_writer, write_json
 from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
@@ -80,7 +81,8 @@ class Forecaster:
             raise TypeError(f"Forecaster has no option {strange[0]!r}; its options are {', '.join(sorted(known))}")
         sizes = [_WITHOUT_SEASON if size is None else size for size in (window, horizon)]
         self.config = TrainConfig(data=FRAME, cell=cell, window=sizes[0], horizon=sizes[1], **options)
-        self._given = {"window": window, "horizon": horizon, "epochs": options.get("epochs")}
+        self._given = {"window": window, "horizon": horizon, **{name: options.get(name) for name in ("epochs", "loss")}}
+        self._asked = self.config
         self.freq = freq
         self._run: Run | None = None
         self._series: Series | None = None
@@ -244,7 +246,7 @@ class Forecaster:
             horizon = h or sizes.horizon
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
-        copy._given = {name: getattr(sizes, name) for name in self._given}
+        copy._given = {**self._given, **{name: getattr(sizes, name) for name in ("window", "horizon", "epochs")}}
         ends, tables = dict(zip(whole.ids, whole.times[whole.starts[1:] - 1], strict=True)), []
         whole = _known_at_first(whole, sizes, horizon, n_windows, step_size)
         for moment in range(n_windows):
@@ -295,9 +297,9 @@ class Forecaster:
         """
         run = load_run(folder)
         loaded = cls.__new__(cls)
-        loaded.config = replace(run.config, data=FRAME, series=())
+        loaded.config = loaded._asked = replace(run.config, data=FRAME, series=())
         loaded.freq = run.data["frequency"]
-        loaded._given = {name: getattr(run.config, name) for name in ("window", "horizon", "epochs")}
+        loaded._given = {name: getattr(run.config, name) for name in ("window", "horizon", "epochs", "loss")}
         loaded._run, loaded._series, loaded._history, loaded._like = run, None, [], _as_it_is
         return loaded
 
@@ -335,12 +337,12 @@ class Forecaster:
         self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), data.series, fitted.result.history
 
     def _sized(self, series: Series, val_size: int | None) -> TrainConfig:
-        """The options with the sizes that were given or that the season suggests."""
+        """The options with what was given, and else what the series suggest."""
         from qkan.datasets import LastSteps
 
         given = {name: self._given[name] for name in ("window", "horizon")}
         sizes: dict[str, Any] = {name: _WITHOUT_SEASON if size is None else size for name, size in given.items()}
-        return sized(replace(self.config, **sizes), series, self._given, LastSteps(val_size))
+        return sized(replace(self._asked, **sizes), series, self._given, LastSteps(val_size))
 
     def _with_future(self, series: Series | None, futr_df: Any) -> Series:
         from qkan.datasets import DataError, future_frame

@@ -70,6 +70,9 @@ def test_largest_finite_value(values: list[float], size: float) -> None:
 
 def test_largest_value_of_what_has_none() -> None:
     assert largest(torch.empty(3, device="meta")) is None
+
+
+def test_largest_value_under_vmap_is_that_of_the_batch() -> None:
     seen = []
-    torch.vmap(lambda row: seen.append(largest(row)) or row)(torch.ones(2, 3))
-    assert seen == [None]
+    torch.vmap(lambda row: seen.append(largest(row)) or row)(torch.tensor([[1.0, 2.0], [-7.0, 0.0]]))
+    assert seen == [7.0]

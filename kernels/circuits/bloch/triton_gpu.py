@@ -8,7 +8,8 @@ Everything that depends on parameters alone is done here in PyTorch, differentia
 that no input reaches (trained angles and biases) is summed in double precision and taken modulo 2 pi, so a large bias
 costs no digits. The kernels see planes (plane, inputs, outputs) of such phases, of their cosines and sines and of
 encoding weights. With fixed pre-activations cosine and sine of every input are computed here too, so the kernels do no
-trigonometry at all; with trained ones they reduce the exact product w x.
+trigonometry at all; with trained ones they reduce the exact product w x. Second derivatives go through plain
+operations on the same planes (:func:`qkan.kernels.circuits.bloch.triton_plan.plain_circuits`).
 
 Sums over samples, and over inputs or blocks of outputs where several programs share them, are written to buffers that
 a second pass adds up in a fixed order: there are no atomics and runs repeat bit for bit. Their sizes are bounded
@@ -21,24 +22,21 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from qkan.kernels.circuits.ansatz import Ansatz, Rotation
-from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED, LINEAR
+from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
+from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import check_readable
+from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
-#: Bits of one rotation in the packed circuit: axis 2, encodings 6, phase 8, first encoding 8 (the kernels write 24).
-STEP_BITS = 24
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
 #: second at 3 repetitions, seven at 8, three quarters of a minute at 16. What is compiled is cached on disk.
 MAX_REPS, MAX_ROTATIONS = 16, 80
@@ -47,59 +45,6 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PROGRAMS = 2048
 #: Fewest inputs that one program sums, so that no buffer comes near samples x outputs x inputs.
 MIN_INPUTS = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A circuit as the kernels see it.
-
-    Attributes:
-        mode: :data:`FIXED`, :data:`LINEAR` or :data:`ACOS`.
-        program: the packed rotations, :data:`STEP_BITS` bits each.
-        steps, prefix: how many rotations there are, and how many come before the first encoding.
-        phases: for each phase plane the rotation that it belongs to.
-        encodings: for each encoding plane the pre-activations whose weights it sums; none if FIXED.
-    """
-
-    mode: int
-    program: int
-    steps: int
-    prefix: int
-    phases: tuple[Rotation, ...]
-    encodings: tuple[tuple[int, ...], ...]
-
-    @property
-    def slots(self) -> int:
-        """Parameter planes with gradients, but for edge_weight."""
-        return len(self.phases) + len(self.encodings) * (2 if self.mode == ACOS else 1)
-
-
-@lru_cache(maxsize=256)
-def make_plan(ansatz: Ansatz, reps: int, weighted: bool, biased: bool) -> Plan:
-    """Pack a circuit whose pre-activations have weights and biases or not."""
-    steps = ansatz.program(reps)
-    mode = FIXED
-    if ansatz.encoding_map == "acos":
-        mode = ACOS if weighted or biased else FIXED
-    elif weighted:
-        mode = LINEAR
-    phases: list[Rotation] = []
-    encodings: list[tuple[int, ...]] = []
-    program = 0
-    for k, step in enumerate(steps):
-        digit = step.axis | len(step.encodings) << 2
-        if step.encodings:
-            digit |= len(encodings) << 16
-        if step.thetas or (biased and step.encodings and mode != ACOS):
-            phases.append(step)
-            digit |= len(phases) << 8
-        if mode == LINEAR and step.encodings:
-            encodings.append(step.encodings)
-        elif mode == ACOS:
-            encodings.extend((index,) for index in step.encodings)
-        program |= digit << (STEP_BITS * k)
-    prefix = next((k for k, step in enumerate(steps) if step.encodings), len(steps))
-    return Plan(mode, program, len(steps), prefix, tuple(phases), tuple(encodings))
 
 
 def _stack(sources: Sequence[Tensor], sums: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -129,17 +74,6 @@ def _encoding_planes(plan: Plan, tensor: Tensor) -> Tensor:
     rows = tensor.float().permute(2, 1, 0)
     each = rows.unbind()
     return _stack([rows], [[each[index] for index in group] for group in plan.encodings])
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What the autograd function needs to know beside tensors."""
-
-    plan: Plan
-    start: tuple[float, float, float]
-    amplitude: bool
-    diagonal: bool
-    dtype: torch.dtype
 
 
 def lanes(device: torch.device) -> int:
@@ -185,7 +119,7 @@ def _share(work: int, others: int, least: int = 1) -> tuple[int, int]:
 
 
 def _arguments(
-    call: _Call,
+    call: Call,
     block_o: int,
     x: Tensor,
     phases: Tensor,
@@ -234,7 +168,7 @@ class _BlochTriton(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x, phases, weight, bias, edge_weight, call: _Call):
+    def forward(x, phases, weight, bias, edge_weight, call: Call):
         from qkan.kernels.circuits.bloch.triton_kernels import forward_kernel
 
         samples, (inputs, outputs) = x.shape[0], phases.shape[1:]
@@ -258,10 +192,11 @@ class _BlochTriton(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor):
         tensors = ctx.saved_tensors
         check_readable(*tensors)
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(grad):
+            return *vjp_needed(partial(plain_circuits, ctx.call), tensors, ctx.needs_input_grad[:5], grad), None
         wants_x, *wanted = ctx.needs_input_grad[:5]
         with on_device(grad.device):
             grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
@@ -274,7 +209,7 @@ class _BlochTriton(torch.autograd.Function):
 
 
 def _gradients(
-    call: _Call, tensors: tuple[Any, ...], grad: Tensor, wants_x: bool, learns: bool
+    call: Call, tensors: tuple[Any, ...], grad: Tensor, wants_x: bool, learns: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradient of x if it is wanted, and if ``learns`` those of phases, weight, bias and edge_weight as planes."""
     from qkan.kernels.circuits.bloch.triton_kernels import backward_kernel
@@ -323,8 +258,6 @@ def unsupported_reason(
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
     if torch.compiler.is_compiling() or tracing():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
-    if forward_ad._current_level >= 0:
-        return "its kernels have no forward derivatives; use backend 'bloch'"
     if find_spec("triton") is None:
         return "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
@@ -388,7 +321,7 @@ def circuits(
         if plan.mode == ACOS:
             biases = _encoding_planes(plan, phases.new_zeros(shape) if bias is None else bias)
     shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[0]
-    call = _Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
+    call = Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
     if edge_weight is None or not shared:
         factors = None if edge_weight is None else edge_weight.t().float()
         return _BlochTriton.apply(x_angle, phases, weights, biases, factors, call)

@@ -2,7 +2,7 @@
 together.
 
 The circuit is a compile-time integer, because Triton 3.2 cannot index a constexpr tuple: ``STEP`` is the digit of one
-rotation that :func:`qkan.kernels.circuits.bloch.triton_gpu.make_plan` packs. ``MODE`` says how an encoding gets cosine
+rotation that :func:`qkan.kernels.circuits.bloch.triton_plan.make_plan` packs. ``MODE`` says how an encoding gets cosine
 and sine:
 
 * ``FIXED``: the inputs come as cosine and sine of an angle; the addition theorem adds the phase. No trigonometry.

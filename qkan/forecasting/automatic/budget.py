@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+from qkan.forecasting.baselines import Interrupted
+
 Clock = Callable[[], float]
 """Seconds since some moment."""
 
@@ -13,7 +15,7 @@ MEASURED = 0.5
 """Seconds, at least, that a part of some work must have taken before the rest is judged by it."""
 
 
-class OutOfTime(Exception):  # noqa: N818  (an answer to report, not a fault)
+class OutOfTime(Interrupted):
     """A candidate would not fit into the time left; the message says how long it would take.
 
     Args:
@@ -55,10 +57,11 @@ class Budget:
         Raises:
             OutOfTime: it would not.
         """
-        if self.left < 0:
+        left = self.left
+        if left < 0:
             raise OutOfTime("no time is left")
-        if expected > self.left:
-            raise OutOfTime(f"it would take about {in_words(expected)}, and {in_words(max(self.left, 0))} are left")
+        if expected > left:
+            raise OutOfTime(f"it would take about {in_words(expected)}, and {in_words(left)} are left")
 
 
 class Stage:
@@ -93,6 +96,20 @@ class Stage:
         whole, left = (1 + again) * took / share, max(self.budget.left, 0.0) + took
         if whole > left:
             raise OutOfTime(f"it would take about {in_words(whole)}, and {in_words(left)} were left", left / whole)
+
+    def watch(self, again: float = 1.0) -> None:
+        """Look whether it still fits, where nobody knows how much of it is done.
+
+        Args:
+            again: What the last fit takes of the time of the judged fit.
+
+        Raises:
+            OutOfTime: with its last fit, it would not fit even if it were done now.
+        """
+        took, left = self.seconds, self.budget.left
+        if again * took > left:
+            left = max(left, 0.0) + took
+            raise OutOfTime(f"it was not done after {in_words(took)}, and {in_words(left)} were left with its last fit")
 
 
 def in_words(seconds: float) -> str:

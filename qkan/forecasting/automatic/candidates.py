@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qkan.forecasting.automatic.budget import Budget, Clock, OutOfTime, Stage
+from qkan.forecasting.automatic.budget import Budget, OutOfTime, Stage
 from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig
 from qkan.forecasting.automatic.parts import Parts
 from qkan.forecasting.baselines import Baseline, CannotFit, Fitting, Origins, fit_baselines
 from qkan.forecasting.baselines.interface import known_values
+from qkan.forecasting.baselines.long_season import long_season
 from qkan.forecasting.baselines.per_series import fit_one
 from qkan.forecasting.baselines.statistical import MAX_FIT
 from qkan.forecasting.config import TrainConfig
@@ -65,8 +67,12 @@ class Candidate(ABC):
         """Forecast what follows every series with what was learned before the origins: (series, horizon)."""
 
     @abstractmethod
-    def again(self, parts: Parts) -> np.ndarray:
-        """Fit it again on everything, and forecast what follows every series: original units, (series, horizon)."""
+    def again(self, parts: Parts, budget: Budget) -> np.ndarray:
+        """Fit it again on everything, and forecast what follows every series: original units, (series, horizon).
+
+        Raises:
+            OutOfTime: the budget ended before it was done.
+        """
 
 
 class FittedBaseline(Candidate):
@@ -83,10 +89,11 @@ class FittedBaseline(Candidate):
         """Go on from the end of every series."""
         return self.fitted.forecast(Origins.at_end(parts.final.series)).mean
 
-    def again(self, parts: Parts) -> np.ndarray:
+    def again(self, parts: Parts, budget: Budget) -> np.ndarray:
         """Fit it again with the settings that were chosen; series whose estimation goes astray keep the judged fit."""
         given = {self.asked: self.fitted.settings} if self.fitted.settings else {}
-        found = {own.name: own for own in fit_baselines(parts.final, [self.asked], Fitting(settings=given))}
+        fitting = Fitting(settings=given, step=partial(budget.check, 0.0))
+        found = {own.name: own for own in fit_baselines(parts.final, [self.asked], fitting)}
         kept = self.kept(parts)
         if self.name not in found:
             return kept
@@ -134,9 +141,9 @@ class FittedNetwork(Candidate):
         table = forecast(self.run, parts.final.series)
         return table[self.name].to_numpy().reshape(len(parts.final.ids), -1)
 
-    def again(self, parts: Parts) -> np.ndarray:
+    def again(self, parts: Parts, budget: Budget) -> np.ndarray:
         """Train it again, for as many epochs as turned out best."""
-        fitted = fit_forecaster(self.config, parts.final)
+        fitted = fit_forecaster(self.config, parts.final, progress=_Until(budget))
         fitted.check_converged()
         self._take(fitted)
         return self.kept(parts)
@@ -151,13 +158,19 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
         RunError: the training diverged.
     """
     if asked != "naive":  # the measure of all takes no time
-        budget.check(expected_seconds(asked, parts, budget.clock) * (1 + _LAST_FIT))
+        budget.check(expected_seconds(asked, parts, budget) * (1 + _LAST_FIT))
     stage = Stage(budget)
     if asked in NETWORKS:
         return [_network(asked, parts, config, stage)]
     data = parts.judged if asked in REGRESSIONS else parts.fixed
+    if asked == "double-sarima" and not long_season(data.series.season):
+        raise CannotFit("the data have no season that holds the shortest several times")
     reasons: dict[str, str] = {}
-    fitting = Fitting(told=lambda name, done, total: stage.at(done / total, _LAST_FIT), left_out=reasons.__setitem__)
+    fitting = Fitting(
+        told=lambda name, done, total: stage.at(done / total, _LAST_FIT),
+        left_out=reasons.__setitem__,
+        step=lambda: stage.watch(_LAST_FIT),
+    )
     found = fit_baselines(data, [asked], fitting)
     if not found:
         raise CannotFit(reasons[asked])
@@ -199,13 +212,28 @@ class _Watched(Silent):
         self.stage.at(min(1.0, self.done / self.total))
 
 
-def expected_seconds(asked: str, parts: Parts, clock: Clock) -> float:
-    """Return about how long fitting takes, where that is known beforehand: 0 for what is fast or tells as it goes."""
-    if asked not in ("sarima", "ets"):
+class _Until(Silent):
+    """Ends a training when the budget does."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+
+    def step(self, loss: float, count: int = 1) -> None:
+        """Look at the time."""
+        self.budget.check(0.0)
+
+
+def expected_seconds(asked: str, parts: Parts, budget: Budget) -> float:
+    """Return about how long fitting takes, where that is known beforehand: 0 for what is fast or tells as it goes.
+
+    Raises:
+        OutOfTime: finding it out would take all the time that is left.
+    """
+    if asked not in ("sarima", "double-sarima", "ets"):
         return 0.0
     ends = parts.judged.boundaries[:, 1]
     longest = int(ends.argmax())
     known = known_values(parts.judged, longest)[max(0, ends[longest] - MAX_FIT) : ends[longest]]
-    sample, begun = known[-len(known) // _SAMPLE :], clock()
-    fit_one(asked, sample, tuple(parts.judged.series.season))
-    return (clock() - begun) * float(np.minimum(ends, MAX_FIT).sum()) / len(sample)
+    sample, stage = known[-len(known) // _SAMPLE :], Stage(budget)
+    fit_one(asked, sample, tuple(parts.judged.series.season), step=stage.watch)
+    return stage.seconds * float(np.minimum(ends, MAX_FIT).sum()) / len(sample)

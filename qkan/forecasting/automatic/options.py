@@ -15,7 +15,7 @@ RULES = ("naive", "drift", "seasonal-naive")
 """What estimates nothing."""
 REGRESSIONS = ("ridge", "lightgbm")
 """What learns from windows, its settings chosen on the validation part."""
-STATISTICAL = ("theta", "sarima", "ets")
+STATISTICAL = ("theta", "ets", "sarima", "double-sarima")
 """What is fitted to every series by itself."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"hqkan": {"reps": 2}, "lstm": {}, "qkan": {}}
 """Cells that are tried, with what makes each of them what it is."""

@@ -67,9 +67,14 @@ class Parts:
         sums, counts = np.bincount(owner, errors, count), np.bincount(owner, observed.sum(axis=1), count)
         return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
 
-    def scaled_error(self, forecasts: np.ndarray) -> float:
-        """Mean over the series of their errors, each divided by its unit."""
-        return float(np.nanmean(self.errors(forecasts) / self.units))
+    def target_weights(self) -> np.ndarray:
+        """What an error at every target counts in the mean over the series, each in its unit: (N, horizon).
+
+        In all, the targets of every series count the inverse of its unit; what was not observed counts 0.
+        """
+        observed, owner = self.judged.target_observed("test"), self.origins.series
+        counts = np.bincount(owner, observed.sum(axis=1), len(self.units))
+        return np.where(observed, 1 / (self.units * np.maximum(counts, 1))[owner][:, None], 0.0)
 
 
 def make_parts(series: Series, config: TrainConfig) -> Parts | None:

@@ -15,7 +15,7 @@ from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig
 from qkan.forecasting.automatic.parts import Parts, make_parts
 from qkan.forecasting.baselines import CannotFit
 from qkan.forecasting.config import model_name
-from qkan.forecasting.data.load import sized
+from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def _check_future(parts: Parts) -> None:
 
 
 def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgress) -> None:
+    targets, weights = parts.judged.target_values("test"), parts.target_weights()
     for asked in found.config.tried:
         name, reason, own = shown_name(asked), "", list[Candidate]()
         progress.trying(name)
@@ -193,9 +194,7 @@ def _try_all(found: Search, parts: Parts, budget: Budget, progress: SearchProgre
         if reason:
             found.skipped[name] = reason
             progress.tried(name, None, reason)
-        found.weights = combination_weights(
-            [parts.scaled_error(one.judged) for one in found.candidates], [one.judged for one in found.candidates]
-        )
+        found.weights = combination_weights([one.judged for one in found.candidates], targets, weights)
         budget.reserved = sum(one.last_fit for one, _ in found.members)
 
 
@@ -215,18 +214,19 @@ def _fit_again(found: Search, parts: Parts, budget: Budget, progress: SearchProg
     from qkan.datasets import DataError
 
     futures = np.zeros((len(parts.final.ids), parts.final.horizon))
-    naive, budget.reserved = found.candidates[0].again(parts), 0.0
+    budget.reserved = 0.0
+    naive = found.candidates[0].again(parts, budget)
     for one, weight in found.members:
         progress.trying(f"{one.name}, on everything")
-        own = None
-        if one.last_fit <= max(budget.left, 0.0):
-            try:
-                own = one.again(parts)
-            except (RunError, DataError) as error:
-                found.notes.append(f"{one.name} could not be fitted to everything: {error}.")
-        else:
+        try:
+            budget.check(one.last_fit)
+            own = one.again(parts, budget)
+        except OutOfTime:
+            own = one.kept(parts)
             found.notes.append(f"{one.name} was not fitted again to the newest values, for want of time.")
-        own = one.kept(parts) if own is None else own
+        except (RunError, DataError) as error:
+            own = one.kept(parts)
+            found.notes.append(f"{one.name} could not be fitted to everything: {error}.")
         futures += weight * np.where(np.isnan(own).any(axis=1)[:, None], naive, own)
     found.future = futures
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.baselines.interface import CannotFit as CannotFit
     from qkan.forecasting.baselines.interface import Fitting as Fitting
     from qkan.forecasting.baselines.interface import Forecasts as Forecasts
+    from qkan.forecasting.baselines.interface import Interrupted as Interrupted
     from qkan.forecasting.baselines.interface import NotInstalled as NotInstalled
     from qkan.forecasting.baselines.interface import Origins as Origins
     from qkan.forecasting.baselines.registry import PLAIN as PLAIN
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "interface": ("Baseline", "CannotFit", "Fitting", "Forecasts", "NotInstalled", "Origins"),
+        "interface": ("Baseline", "CannotFit", "Fitting", "Forecasts", "Interrupted", "NotInstalled", "Origins"),
         "registry": ("PLAIN", "check_baselines", "fit_baselines"),
         "rolling": (
             "BASELINES",

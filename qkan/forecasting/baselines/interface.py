@@ -27,6 +27,10 @@ class CannotFit(ValueError):  # noqa: N818  (it is an answer to report, not a fa
     """A baseline cannot be fitted to a series; the message is the reason in a few words."""
 
 
+class Interrupted(Exception):  # noqa: N818  (an answer to report, not a fault)
+    """Who watches a fit has ended it; the message is the reason in a few words."""
+
+
 class Origins(NamedTuple):
     """Moments to forecast from, each of one series.
 
@@ -93,7 +97,11 @@ class Baseline(ABC):
         """Forecast the ``horizon`` values of the data from every origin."""
 
 
-def _say_nothing(*told: object) -> None:
+Step = Callable[[], None]
+"""Called after every step of an optimiser."""
+
+
+def say_nothing(*told: object) -> None:
     """Tell nobody."""
 
 
@@ -108,13 +116,16 @@ class Fitting:
         told: Called with the name of a baseline, the steps done (series or trials) and all of them.
         left_out: Called with the word for a baseline that the data do not allow at all, and the reason in a few words.
         settings: By baseline, what an earlier fit chose: it is taken as it is, and nothing is tried.
+        step: Called after every step of an optimiser of a model of one series, unless other processes fit; it may raise
+            :class:`Interrupted`, which ends the fit.
     """
 
     trials: int = 3
     workers: int = 1
-    told: Callable[[str, int, int], None] = _say_nothing
-    left_out: Callable[[str, str], None] = _say_nothing
+    told: Callable[[str, int, int], None] = say_nothing
+    left_out: Callable[[str, str], None] = say_nothing
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    step: Step = say_nothing
 
 
 class Tuned(Baseline):

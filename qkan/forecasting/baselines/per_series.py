@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qkan.forecasting.baselines.interface import Baseline, CannotFit, Fitting, Forecasts, Origins, known_values
+from qkan.forecasting.baselines.interface import (
+    Baseline,
+    CannotFit,
+    Fitting,
+    Forecasts,
+    Interrupted,
+    Origins,
+    Step,
+    known_values,
+    say_nothing,
+)
+from qkan.forecasting.baselines.long_season import fit_double_sarima
 from qkan.forecasting.baselines.smoothing import fit_ets
 from qkan.forecasting.baselines.statistical import Rolled, SeriesModel, fit_sarima, fit_theta
 from qkan.forecasting.config import model_name
@@ -21,21 +32,26 @@ from qkan.forecasting.training.worker_processes import start_alone
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
-Fit = Callable[[np.ndarray, tuple[int, ...], str], SeriesModel]
-"""From the known values of a series, (points,), its seasons, shortest first, and an earlier choice, or "", to a fitted
-model."""
+Fit = Callable[[np.ndarray, tuple[int, ...], str, Step], SeriesModel]
+"""From the known values of a series, (points,), its seasons, shortest first, an earlier choice, or "", and what is
+called after every step of the optimiser, to a fitted model."""
 
 
 def _shortest(
-    fit: Callable[[np.ndarray, int, str], SeriesModel], known: np.ndarray, seasons: tuple[int, ...], choice: str
+    fit: Callable[[np.ndarray, int, str, Step], SeriesModel],
+    known: np.ndarray,
+    seasons: tuple[int, ...],
+    choice: str,
+    step: Step,
 ) -> SeriesModel:
-    return fit(known, seasons[0] if seasons else 1, choice)
+    return fit(known, seasons[0] if seasons else 1, choice, step)
 
 
 SERIES_MODELS: dict[str, Fit] = {
     "ets": partial(_shortest, fit_ets),
     "sarima": partial(_shortest, fit_sarima),
-    "theta": partial(_shortest, lambda known, season, _: fit_theta(known, season)),
+    "double-sarima": fit_double_sarima,
+    "theta": partial(_shortest, lambda known, season, *_: fit_theta(known, season)),
 }
 """Models of one series, by what asks for them."""
 
@@ -68,7 +84,9 @@ class FittedSeries:
         return rolled
 
 
-def fit_one(name: str, known: np.ndarray, seasons: tuple[int, ...], choice: str = "") -> FittedSeries:
+def fit_one(
+    name: str, known: np.ndarray, seasons: tuple[int, ...], choice: str = "", step: Step = say_nothing
+) -> FittedSeries:
     """Fit a model to the known values of one series, which may begin with NaN.
 
     Args:
@@ -76,12 +94,18 @@ def fit_one(name: str, known: np.ndarray, seasons: tuple[int, ...], choice: str 
         known: Values, (points,).
         seasons: In steps, shortest first.
         choice: Of an earlier fit of ETS or SARIMA: only this form is estimated.
+        step: Called after every step of the optimiser of ETS or SARIMA.
+
+    Raises:
+        Interrupted: ``step`` did.
     """
     unknown = int(np.isnan(known).sum())  # at the beginning: later gaps are filled
     try:
         if unknown == len(known):
             raise CannotFit("no value is known at the first origin")
-        return FittedSeries(series_model(name)(known[unknown:], seasons, choice), "", unknown)
+        return FittedSeries(series_model(name)(known[unknown:], seasons, choice, step), "", unknown)
+    except Interrupted:
+        raise
     except Exception as error:  # noqa: BLE001  (an estimator may fail in any way; the others must go on)
         return FittedSeries(None, reason_of(error), unknown)
 
@@ -93,7 +117,7 @@ def series_model(name: str) -> Fit:
     from qkan.forecasting.baselines.automatic import AUTOMATIC_MODELS
 
     fit = AUTOMATIC_MODELS[name]
-    return lambda known, seasons, _: fit(known, seasons)
+    return lambda known, seasons, *_: fit(known, seasons)
 
 
 def reason_of(error: Exception) -> str:
@@ -139,15 +163,16 @@ def fit_per_series(asked: str, data: ForecastData, fitting: Fitting) -> list[Bas
     ]
     name, fitted = model_name(asked), []
     fitting.told(name, 0, len(jobs))
-    with processes(min(fitting.workers, len(jobs))) as run:
-        for own in run(_fit_job, jobs):
+    workers = min(fitting.workers, len(jobs))
+    with processes(workers) as run:
+        for own in run(_fit_job if workers > 1 else partial(_fit_job, step=fitting.step), jobs):
             fitted.append(own)
             fitting.told(name, len(fitted), len(jobs))
     return [PerSeries(name, data, fitted)]
 
 
-def _fit_job(job: tuple[str, np.ndarray, tuple[int, ...], str]) -> FittedSeries:
-    return fit_one(*job)
+def _fit_job(job: tuple[str, np.ndarray, tuple[int, ...], str], step: Step = say_nothing) -> FittedSeries:
+    return fit_one(*job, step)
 
 
 @contextmanager

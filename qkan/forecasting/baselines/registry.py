@@ -24,6 +24,8 @@ PLAIN = ("naive", "drift", "seasonal-naive", "seasonal-mean", "ridge")
 """What stands beside every model without being asked for."""
 STATISTICAL = ("ets", "sarima", "theta")
 """What is fitted to every series by itself, without an extra."""
+DOUBLE = ("double-sarima",)
+"""What else is fitted to every series by itself, where it is asked for."""
 AUTOMATIC = ("autoarima", "autoets", "mstl")
 """What is fitted to every series by itself, with statsforecast."""
 NEURAL = ("dlinear", "nhits", "patchtst")
@@ -105,7 +107,7 @@ def plain_forecasts(data: ForecastData, *parts: Part) -> dict[Part, dict[str, np
 
 def builder(name: str) -> Builder:
     """Return what fits a baseline."""
-    if name in STATISTICAL or name in AUTOMATIC:
+    if name in (*STATISTICAL, *DOUBLE, *AUTOMATIC):
         from qkan.forecasting.baselines.per_series import fit_per_series
 
         return partial(fit_per_series, name)

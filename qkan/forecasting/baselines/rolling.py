@@ -15,7 +15,7 @@ import numpy as np
 
 from qkan.forecasting.baselines.interface import CannotFit
 from qkan.forecasting.baselines.per_series import fit_one, processes, reason_of
-from qkan.forecasting.baselines.registry import AUTOMATIC, STATISTICAL, check_installed
+from qkan.forecasting.baselines.registry import AUTOMATIC, DOUBLE, STATISTICAL, check_installed
 from qkan.forecasting.baselines.simple import repeat_season
 from qkan.forecasting.baselines.statistical import Rolled
 from qkan.forecasting.config import model_name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("naive", "seasonal-naive", *STATISTICAL)
 """What ``models`` is unless asked for others. Columns of the result: Naive, SeasonalNaive(24), ETS, SARIMA, Theta."""
-ALLOWED = (*BASELINES, *AUTOMATIC)
+ALLOWED = (*BASELINES, *DOUBLE, *AUTOMATIC)
 """What ``models`` may name."""
 MOST_STEPS = 10_000
 _WITHOUT_ERROR = ("theta",)

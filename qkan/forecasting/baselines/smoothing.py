@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qkan.forecasting.baselines.interface import CannotFit
+from qkan.forecasting.baselines.interface import CannotFit, Step, say_nothing
 from qkan.forecasting.baselines.simple import repeat_season
 from qkan.forecasting.baselines.statistical import Rolled, fitting_part, quietly
 
@@ -100,13 +100,14 @@ class Ets:
         return Rolled(mean, np.sqrt(variance))
 
 
-def fit_ets(known: np.ndarray, season: int, choice: str = "") -> Ets:
+def fit_ets(known: np.ndarray, season: int, choice: str = "", step: Step = say_nothing) -> Ets:
     """Fit exponential smoothing of the form in :func:`forms` that has the smallest AIC (statsmodels ETSModel).
 
     Args:
         known: Values before the first origin, (points,).
         season: Period in steps; 1 means none.
         choice: Name of the only form to estimate; "" tries all.
+        step: Called after every step of the optimiser.
 
     Raises:
         CannotFit: fewer than two seasons, or 10 values, are known, or no form could be estimated.
@@ -114,7 +115,8 @@ def fit_ets(known: np.ndarray, season: int, choice: str = "") -> Ets:
     begin = fitting_part(len(known), max(10, 2 * season + 1), season)
     initial = "estimated" if season <= MAX_ESTIMATED_SEASON else "heuristic"
     with quietly():
-        form, fit = _choose(known[begin:], [form for form in forms(season) if choice in ("", form.name)], initial)
+        tried = [form for form in forms(season) if choice in ("", form.name)]
+        form, fit = _choose(known[begin:], tried, initial, step)
     # The heuristic would look at later values for its first state, so the first state is given.
     names = ("level", *(["trend"] if form.trend else []), *(["seasonal"] if form.season > 1 else []))
     start = {f"initial_{name}": getattr(fit, f"initial_{name}") for name in names}
@@ -122,13 +124,14 @@ def fit_ets(known: np.ndarray, season: int, choice: str = "") -> Ets:
     return Ets(form, start, np.asarray(fit.params), float(fit.mse), begin, len(fit.params) + states)
 
 
-def _choose(known: np.ndarray, tried: list[Form], initial: str) -> tuple[Form, Any]:
+def _choose(known: np.ndarray, tried: list[Form], initial: str, step: Step) -> tuple[Form, Any]:
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
     best: tuple[float, Form, Any] | None = None
     for form in tried:
         try:
-            fit = ETSModel(known, initialization_method=initial, **form.options).fit(disp=False)
+            model = ETSModel(known, initialization_method=initial, **form.options)
+            fit = model.fit(disp=False, callback=lambda _: step())
         except (ValueError, ArithmeticError, np.linalg.LinAlgError):
             continue
         if not np.isnan(fit.aic) and (best is None or fit.aic < best[0]):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from qkan.forecasting.baselines.interface import CannotFit
+from qkan.forecasting.baselines.interface import CannotFit, Step, say_nothing
 
 MAX_FIT = 2000
 """A model is fitted on at most this many values, the last ones before the first origin."""
@@ -172,7 +172,7 @@ def order_name(order: tuple[int, int, int], seasonal: tuple[int, int, int, int])
     return f"{text}({','.join(map(str, seasonal[:3]))})[{seasonal[3]}]" if seasonal[3] > 1 else text
 
 
-def fit_sarima(known: np.ndarray, season: int, choice: str = "") -> Sarima:
+def fit_sarima(known: np.ndarray, season: int, choice: str = "", step: Step = say_nothing) -> Sarima:
     """Fit the seasonal ARIMA of the order in a short list that has the smallest AIC (statsmodels SARIMAX).
 
     A season beyond :data:`MAX_SARIMA_SEASON` is taken away first, as the least-squares sum of harmonics in the known
@@ -185,6 +185,7 @@ def fit_sarima(known: np.ndarray, season: int, choice: str = "") -> Sarima:
         known: Values before the first origin, (points,).
         season: Period in steps; 1 means none.
         choice: Of an earlier fit, whose order is the only one to estimate; "" tries all.
+        step: Called after every step of the optimiser.
 
     Raises:
         CannotFit: fewer than three seasons, or 20 values, are known, or they are constant once differenced.
@@ -206,7 +207,8 @@ def fit_sarima(known: np.ndarray, season: int, choice: str = "") -> Sarima:
             if choice and choice.partition(" ")[0] != order_name(order, seasonal):
                 continue
             plain = (order[0], 0, order[2]), (seasonal[0], 0, *seasonal[2:])
-            result = SARIMAX(changes / unit, order=plain[0], seasonal_order=plain[1]).fit(disp=False, maxiter=100)
+            model = SARIMAX(changes / unit, order=plain[0], seasonal_order=plain[1])
+            result = model.fit(disp=False, maxiter=100, cov_type="none", callback=lambda _: step())
             if np.isfinite(result.aic) and (best is None or result.aic < best[0]):
                 best = float(result.aic), Sarima(order, seasonal, np.asarray(result.params), unit, begin, wave)
     if best is None:

@@ -89,7 +89,7 @@ class DataAndTrainingOptions:
     skip: int = 2
     season_encoding: str = "auto"
     season_terms: int = 6
-    seasonal_lags: bool = False
+    seasonal_lags: bool | None = None
     per_series: bool | int = False
     decoder: str = "steps"
     order: str = "auto"
@@ -297,10 +297,12 @@ class TrainConfig(DataAndTrainingOptions):
         if level == "auto":
             level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"
         order = self.order if linear or order == "steps" else order
-        encoding = self.season_encoding
-        if encoding == "auto" and self.seasons and not linear:
-            encoding = "none" if self.protocol == "m4" else "circuit"
-        return replace(self, order=order, segment=segment, level=level, season_encoding=encoding)
+        lags, encoding = self.seasonal_lags, self.season_encoding
+        if self.seasons and not linear:
+            lags = bool(lags)
+            if encoding == "auto":
+                encoding = "none" if self.protocol == "m4" else "circuit"
+        return replace(self, order=order, segment=segment, level=level, season_encoding=encoding, seasonal_lags=lags)
 
     @property
     def model_name(self) -> str:

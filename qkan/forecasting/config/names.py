@@ -34,6 +34,7 @@ BASELINE_NAMES: dict[str, str] = {
     "ets": "ETS",
     "sarima": "SARIMA",
     "theta": "Theta",
+    "double-sarima": "DoubleSARIMA",
     "lightgbm": "LightGBM",
     "autoarima": "AutoARIMA",
     "autoets": "AutoETS",

@@ -262,7 +262,8 @@ OPTIONS: dict[str, Option] = {
         SEASON,
     ),
     "window": Option(
-        "Past values that the model sees, in steps.  [default: two of the shortest season of up to 48 steps, or 12]",
+        "Past values that the model sees, in steps.  [default: two of the shortest season of up to 48 steps, or 12; "
+        "one of the longest season where several series are read by periods]",
         Whole(1, 100_000),
     ),
     "horizon": Option(
@@ -270,7 +271,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "level": Option(
         "What is taken from every window and put back: its last value, its mean, mean and scale (window), or nothing. "
-        "auto: mean in order of periods, window for cycle, else last or none, as the training part of a series says.",
+        "auto: window for several series and cycle, mean in order of periods, else last or none, as the series says.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
@@ -280,17 +281,16 @@ OPTIONS: dict[str, Option] = {
         Choice(SEASON_ENCODINGS),
     ),
     "season_terms": Option("Harmonics of every season (circuit, sincos).", Whole(1, 64)),
-    "seasonal_lags": Option("Give the model the values one season back, too.", FLAG),
-    "per_series": Option(
-        "Give every series of a panel circuits of the season, a level and an amplitude of its own beside the shared "
-        "cell.",
-        PER_SERIES,
+    "seasonal_lags": Option(
+        "Give the model the values one season back.  [default: where seasons of several series exceed the window]",
+        FLAG,
+        True,
     ),
+    "per_series": Option("Give every series a season, level and amplitude of its own beside the cell.", PER_SERIES),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
     "gate": Option("Repeat the last value where the validation part shows no gain; not with level none, skip 0.", FLAG),
     "decoder": Option(
-        "last maps the cell's last output to all steps to predict; steps lets the cell read what is known of each of "
-        "them.",
+        "last maps the cell's last output to all target steps; steps lets the cell read what is known of each.",
         Choice(DECODERS),
     ),
     "order": Option(
@@ -303,9 +303,7 @@ OPTIONS: dict[str, Option] = {
         Whole(2, 10_000),
         True,
     ),
-    "strategy": Option(
-        "direct predicts the horizon at once, recursive step by step, feeding predictions back.", Choice(STRATEGIES)
-    ),
+    "strategy": Option("direct predicts all steps at once, recursive feeds predictions back.", Choice(STRATEGIES)),
     "split": Option("Training, validation and test fractions of each series, in the order of time.", Split()),
     "scaler": Option(
         "Scaling, fitted on the training part; robust goes by the middle half of the values, not by spikes, change by "
@@ -321,7 +319,8 @@ OPTIONS: dict[str, Option] = {
         True,
     ),
     "loss": Option(
-        "What training minimises; quantile gives prediction intervals. auto follows the metric; without one it is mse.",
+        "What training minimises; quantile gives prediction intervals. auto follows the metric; without one it is mae "
+        "for several series, else mse.",
         Choice((*LOSSES, "auto")),
     ),
     "levels": Option("Intervals in percent, separated by commas, of the quantile loss.  [default: 80,90]", _LEVELS),

@@ -1,4 +1,4 @@
 """From options to series, windows and batches."""
 
 #: The modules that other folders import.
-__all__ = ["batches", "load", "loaders", "reasons"]
+__all__ = ["batches", "defaults", "load", "loaders", "reasons"]

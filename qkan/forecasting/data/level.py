@@ -1,4 +1,4 @@
-"""Whether the last value of every window is taken away: where nobody asked, the training part of a series says."""
+"""What is taken from every window and put back: where nobody asked, the data say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LevelChoice(NamedTuple):
     """What is taken from every window and put back.
 
     Attributes:
-        level: ``last`` or ``none``.
+        level: ``last``, ``none`` or ``window``.
         why: Why, for one line of a plan.
     """
 
@@ -27,18 +27,21 @@ class LevelChoice(NamedTuple):
 
 
 def choose_level(data: ForecastData) -> LevelChoice:
-    """Choose between the last value and nothing as the level of the windows of a single series.
+    """Choose the level of windows: the last value or nothing of a single series, mean and scale of several.
 
-    The last value is the rule, since without it no forecast follows a level beyond the training part. But the next
-    value of a logistic map depends on the level itself, and counts scatter around a level that stays. So nothing is
-    taken away where the newest quarter of the training part stays in the range of the older values and regressions on
-    what the windows hold forecast clearly better so. Only the training part is looked at.
+    What series of a panel share is their shape, not their size. Of a single one the last value is the rule, since
+    without it no forecast follows a level beyond the training part. But the next value of a logistic map depends on
+    the level itself, and counts scatter around a level that stays. So nothing is taken away where the newest quarter of
+    the training part stays in the range of the older values and regressions on what the windows hold forecast clearly
+    better so. Only the training part is looked at.
 
     Args:
-        data: Windows of one series.
+        data: The windows.
     """
     from qkan.datasets.windows import Probe, clearly_below, season_phases, season_waves
 
+    if len(data.ids) > 1:
+        return LevelChoice("window", "several series")
     values = data.series.values_of(0)[: data.boundaries[0, 0]]
     steps = dict.fromkeys((1, data.train.horizon))
     probes = [Probe([values], min(data.window, _MOST_LAGS), step) for step in steps]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
-_LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
-_WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
 
 
 def load_series_of(
@@ -100,81 +98,14 @@ def with_season(series: Series, season: str | Sequence[int]) -> Series:
 
 
 def split_of(config: DataAndTrainingOptions, series: Series) -> Split:
-    """Return the parts that a configuration asks for, or those that the protocol of a benchmark prescribes."""
-    from qkan.datasets import FixedBorders, SplitFractions
+    """Return the parts that a configuration asks for, of several folds the first ones, or those that the protocol of a
+    benchmark prescribes."""
+    from qkan.datasets import FixedBorders, Fold, SplitFractions
 
-    return SplitFractions(*config.split) if series.borders is None else FixedBorders(*series.borders)
-
-
-def default_sizes(
-    series: Series, split: Split, asked: str | Sequence[int], otherwise: tuple[int, int]
-) -> tuple[int, int]:
-    """Return the window and the horizon that the season of a series suggests: two of the shortest season, and one.
-
-    Without a season, or with one of more than 48 steps, which would take long to train, they are ``otherwise``. Both
-    are smaller where a series of median length does not hold them. The season is that of :func:`seasons_of`: one that
-    nobody declared is found on the training part. One that is declared counts also where it does not fit in twice.
-    """
-    from qkan.datasets import seasons_of
-
-    seasons = seasons_of(series, split, asked) or (series.season if asked == "auto" else ())
-    window, horizon = otherwise
-    if seasons and seasons[0] <= _LONGEST_SEASON:
-        window, horizon = 2 * seasons[0], seasons[0]
-    length = int(np.median(series.lengths))
-    train, end = split.boundaries(length)
-    parts = [end - train] * split.has_validation + [length - end] * split.has_test
-    horizon = max(1, min(horizon, train // 3, *parts))
-    return max(1, min(window, (train - horizon) // 2)), horizon
-
-
-def sized(config: _Config, series: Series, given: Mapping[str, int | None], split: Split | None = None) -> _Config:
-    """Return the options with the window and horizon that were given, or those of :func:`default_sizes`.
-
-    Without a season they stay as they are, as far as the series holds them. Where ``given`` has ``epochs`` that are
-    ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same.
-    """
-    split = split_of(config, series) if split is None else split
-    window, horizon = default_sizes(series, split, config.season, (config.window, config.horizon))
     if series.borders is not None:
-        window, horizon = _sizes_of_protocol(series, window)
-    if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
-        horizon = 1  # more steps have no intervals
-    if given.get("window") is None:
-        window = _of_whole_segments(window, config, series, split)
-    config = replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
-    if given.get("epochs", 0) is not None:
-        return config
-    lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])
-    windows = int(np.clip(lengths - config.window - config.trained_horizon + 1, 0, None).sum())
-    most = max(_FEWEST_EPOCHS, _WINDOWS_TRAINED // max(windows, 1))
-    return replace(config, epochs=min(config.epochs, most))
-
-
-def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Series, split: Split) -> int:
-    """A window that nobody asked for, of as many whole segments or periods as it holds, but one at least."""
-    from qkan.datasets import seasons_of
-
-    length = config.segment
-    cells = (getattr(config, "cell", ""), *getattr(config, "cells", ()))
-    by_season = config.order in ("segments", "periods") or "sparse" in cells
-    if length is None and by_season:
-        seasons = seasons_of(series, split, config.season)
-        length = seasons[0] if seasons else None
-    return window if length is None else max(1, window // length) * length
-
-
-def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
-    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data.
-
-    Windows of M4 are three of the longest season where every series holds them, for none may be left out.
-    """
-    train, validation = series.borders or (0, 0)
-    if validation < 0:
-        three, held = 3 * max(series.season, default=0), int(series.lengths.min()) + train + validation
-        return three if 0 < three <= held else window, -validation
-    longest = 30 * series.season[0] if series.season else 336
-    return min(longest, max(1, (train - 96) // 2)), min(96, validation - train)
+        return FixedBorders(*series.borders)
+    split, folds = SplitFractions(*config.split), getattr(config, "folds", 1)
+    return split if folds == 1 else Fold(split, 0, folds)
 
 
 def load_windows(config: DataAndTrainingOptions) -> ForecastData:
@@ -297,10 +228,13 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
 
 
 def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
-    """Whether the training part chooses the level: that of one series, read by steps or segments, if nobody asked."""
+    """Whether the data choose the level, as nobody asked: of one series that is read by steps or segments; of several
+    without a protocol, and without what is known in advance, whose effect would be multiplied by a scale."""
     cells = {getattr(config, "cell", ""), *getattr(config, "cells", ())}
-    if config.level != "auto" or len(data.ids) > 1 or config.per_series or cells & set(LINEAR_CELLS):
+    if config.level != "auto" or config.per_series or cells & set(LINEAR_CELLS):
         return False
+    if len(data.ids) > 1:
+        return config.protocol is None and not (config.future_cols or data.scaler.categories)
     how = (config.order, config.segment, config.seasons, config.window, config.trained_horizon)
     return chosen_order(*how)[0] != "periods"
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def chosen_parts(asked: DataAndTrainingOptions, series: Series, data: ForecastData) -> str:
-    """Return season and level of a model, each with the reason where the data chose it.
+    """Return season, level and seasonal lags of a model, with the reasons where the training part of a series chose.
 
     Args:
-        asked: The options, with all that is left to the data.
+        asked: The options, with all that is left to the training part.
         series: The data as they were read.
         data: The windows that were cut of them.
     """
@@ -27,4 +27,5 @@ def chosen_parts(asked: DataAndTrainingOptions, series: Series, data: ForecastDa
     level, reason = as_cut(asked, data).level, ""
     if level_is_free(with_found_seasons(asked, data.seasons), data):
         reason = f" ({choose_level(data).why})"
-    return f"season {named} ({why}); level {level}{reason}"
+    lags = "; values one season back" if asked.seasonal_lags else ""
+    return f"season {named} ({why}); level {level}{reason}{lags}"

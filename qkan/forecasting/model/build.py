@@ -139,7 +139,7 @@ def _around_cell(config: TrainConfig) -> Surroundings:
         newest=config.skip if order == "periods" else 0,
         season_encoding=config.season_encoding if config.seasons else "none",
         season_terms=config.season_terms,
-        seasonal_lags=config.seasonal_lags,
+        seasonal_lags=bool(config.seasonal_lags),
         series=int(config.per_series),
         decoder=config.decoder,
         order=order,

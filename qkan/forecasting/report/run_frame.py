@@ -121,9 +121,11 @@ def training_command(run: Run) -> str:
     for option in fields(config):
         value, usual = getattr(config, option.name), getattr(plain, option.name)
         flag = option.name.replace("_", "-")
-        follows = value == usual and option.name not in ("data", "protocol", "metric")
+        follows = value == usual and option.name not in ("data", "protocol", "metric", "loss")
         if follows or value is None or OPTIONS[option.name].computed:
             continue
+        if option.name == "seasonal_lags" and not value and len(run.scaler.ids) == 1:
+            continue  # only of several series the data decide
         value = _shared(option.name, value)
         on_or_off = isinstance(value, bool) or option.name == "per_series"  # how many series is what the data say
         words += [f"--{flag}" if value else f"--no-{flag}"] if on_or_off else [f"--{flag}", _as_word(value)]

@@ -14,12 +14,14 @@ from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
+from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_with_lbfgs
 from qkan.forecasting.training.progress import Progress
+from qkan.forecasting.training.start import start_skip, validation_loss
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -106,7 +108,8 @@ def fit_forecaster(
         if config.preact_init == "auto":
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
-        result = _fit_once(model, train, validation, config, checkpoint=saved, resume=resume, progress=progress)
+        saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
+        result = _fit_once(model, train, validation, config, one_series=len(data.ids) == 1, **saving)
         fits.append((model, result))
     model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
     if len(fits) > 1:
@@ -117,12 +120,27 @@ def fit_forecaster(
 
 
 def _fit_once(
-    model: RecurrentForecaster, train: WindowTensors, validation: WindowTensors, config: TrainConfig, **saving: Any
+    model: RecurrentForecaster,
+    train: WindowTensors,
+    validation: WindowTensors,
+    config: TrainConfig,
+    *,
+    one_series: bool,
+    **saving: Any,
 ) -> FitResult:
-    """Train from one start, with the finish that was asked for."""
+    """Train from one start, with the finish that was asked for.
+
+    Of one series, training starts from a regression on the window where that says much, and takes its weights where no
+    epoch is better.
+    """
     from qkan.forecasting.training.loop import fit, threads_for
 
+    loss = loss_of(config)
+    start = start_skip(model, train, validation, loss) if one_series else None
     result = fit(model, train, validation, config, **saving)
+    if start is not None and start.loss is not None and start.loss <= validation_loss(model, validation, loss):
+        model.load_state_dict(start.weights)
+        result = replace(result, best_epoch=0, best_loss=start.loss)
     if not config.lbfgs_steps or not len(validation) or result.diverged:
         return result
     with threads_for(model):

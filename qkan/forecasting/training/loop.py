@@ -58,7 +58,8 @@ class FitResult:
         history: One row per epoch: epoch (from 1), train_loss, val_loss (if there is a validation part), lr.
             Losses are those of scaled values that the configuration names; train_loss is the mean over the steps.
         best_epoch: The epoch (from 1) whose weights the model now has: the one with the lowest validation loss,
-            or the last one without a validation part; 0 if no epoch ended with finite losses.
+            or the last one without a validation part; 0 if no epoch ended with finite losses, or none was better than
+            the weights that training started with.
         best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
             Behind a finish that lowered it, that of its weights.
         diverged: Whether training stopped because a loss was not finite.

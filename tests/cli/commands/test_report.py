@@ -165,6 +165,7 @@ def test_the_training_command_makes_the_same_run(two_series: Path, tmp_path: Pat
     monkeypatch.chdir(two_series.parent)  # the command names the file without its folder
     words = shlex.split(training_command(load_run(two_series)))
     assert words[:3] == ["qkan", "train", "lstm"]
+    assert words[words.index("--loss") + 1] == "mse"  # that of the run, and not what the data of several series suggest
     done = qkan(*words[1:-1], tmp_path / "again")
     assert done.exit_code == 0, done.output
     assert load_run(tmp_path / "again").config == load_run(two_series).config

@@ -118,3 +118,26 @@ def test_values_behind_the_training_part_choose_no_season():
     values = np.concatenate([swing(), 5 * np.tile(np.arange(17.0), 50)])
     for later in (values, np.concatenate([swing(), np.zeros(850)])):
         assert choose_seasons(made(later), Ends(400)) == choose_seasons(made(swing()), Ends(400))
+
+
+def test_series_without_a_training_part_do_not_matter():
+    frames = [
+        pd.DataFrame({"unique_id": name, "ds": np.arange(n), "y": day()[:n]}) for name, n in (("a", 900), ("b", 9))
+    ]
+    series = Series("made", pd.concat(frames, ignore_index=True))
+
+    class AllButTen(NamedTuple):
+        has_validation, has_test = False, True
+
+        def boundaries(self, length: int) -> tuple[int, int]:
+            return max(length - 10, 0), max(length - 10, 0)
+
+    assert seasons_of(series, AllButTen()) == (24,)
+
+
+def test_a_noisy_season_is_found_to_the_step():
+    for seed in range(6):
+        walk = np.cumsum(np.random.default_rng(seed + 1).standard_normal(480)) + 3 * np.sin(
+            2 * np.pi * STEPS[:480] / 12
+        )
+        assert find_seasons([walk]) == (12,)

@@ -1,38 +1,71 @@
-"""How much of every candidate is in a forecast, by errors that are made up."""
+"""How much of every candidate is in a forecast, by forecasts that are made up."""
 
 import numpy as np
 import pytest
 
-from qkan.forecasting.automatic.choice import LEAST_WEIGHT, POWER, combination_weights
+from qkan.forecasting.automatic import choice
+from qkan.forecasting.automatic.choice import LEAST_WEIGHT, POWER, SELECTED, combination_weights, weighted_error
 
-OTHERS = [np.full((1, 1), value) for value in (1.0, 2.0, 3.0)]
-
-
-def test_shares_fall_with_a_power_of_the_error() -> None:
-    weights = combination_weights([1.0, 1.1], OTHERS[:2])
-    assert weights.sum() == pytest.approx(1.0)
-    assert weights[0] / weights[1] == pytest.approx(1.1**POWER)
+TARGETS = np.zeros((1, 4))
+WEIGHTS = np.full((1, 4), 0.25)
 
 
-def test_equal_errors_have_equal_shares() -> None:
-    np.testing.assert_allclose(combination_weights([2.0, 2.0, 2.0], OTHERS), 1 / 3)
+def shares(*rows: list[float], weights: np.ndarray = WEIGHTS) -> np.ndarray:
+    """Of forecasts of four steps, whose errors they are."""
+    return combination_weights([np.array([row]) for row in rows], TARGETS, weights)
+
+
+def test_half_falls_with_a_power_of_the_error_and_half_is_selected() -> None:
+    found = shares([1.0, 1.0, 1.0, 1.0], [1.1, 1.1, 1.1, 1.1])
+    assert found.sum() == pytest.approx(1.0)
+    inverse = 1 / (1 + 1.1**-POWER)
+    assert found[0] == pytest.approx(SELECTED + (1 - SELECTED) * inverse)
+
+
+def test_errors_that_cancel_are_selected_together() -> None:
+    found = shares([1.0, 1.0, 1.0, 1.0], [-1.5, -1.5, -1.5, -1.5], [1.01, 1.01, 1.01, 1.01])
+    inverse = np.array([1.0, 1.5**-POWER, 1.01**-POWER])
+    alone = (1 - SELECTED) * inverse / inverse.sum()
+    assert found[1] - alone[1] == pytest.approx(SELECTED * 0.4)  # 3 : 2, no error is left
+    assert found[2] == pytest.approx(alone[2])
 
 
 def test_a_small_share_is_none() -> None:
-    weights = combination_weights([1.0, 1.0, 4.0], OTHERS)
+    found = shares([1.0, 1.0, 1.0, 1.0], [4.0, 4.0, 4.0, 4.0])
     assert 0.25**POWER < LEAST_WEIGHT
-    np.testing.assert_allclose(weights, [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(found, [1.0, 0.0])
 
 
 def test_of_many_the_best_has_a_share() -> None:
-    many = [np.full((1, 1), float(value)) for value in range(40)]
-    assert combination_weights([1.0] * 40, many).sum() == pytest.approx(1.0)
+    many = [[1.0 + 1e-4 * place] * 4 for place in range(80)]
+    found = shares(*many)
+    assert found.sum() == pytest.approx(1.0)
+    assert found[0] > 0
 
 
 def test_a_candidate_without_error_takes_all() -> None:
-    assert combination_weights([0.0, 1.0], OTHERS[:2]).tolist() == [1.0, 0.0]
+    assert shares([0.0] * 4, [1.0] * 4).tolist() == [1.0, 0.0]
 
 
 def test_the_same_forecast_twice_counts_once() -> None:
-    weights = combination_weights([1.0, 1.0, 1.0], [OTHERS[0], OTHERS[1], OTHERS[1]])
-    np.testing.assert_allclose(weights, [0.5, 0.5, 0.0])
+    found = shares([1.0] * 4, [-1.0] * 4, [-1.0] * 4)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.0])
+
+
+def test_what_was_not_observed_counts_nothing() -> None:
+    weights = np.array([[0.5, 0.5, 0.0, 0.0]])
+    missing = np.array([[0.0, 0.0, np.nan, np.nan]])
+    assert weighted_error(np.array([[1.0, 3.0, 9.0, 9.0]]), missing, weights) == 2.0
+    good_where_nothing_is_known = np.array([[3.0, 3.0, 0.0, 0.0]])
+    found = combination_weights([np.ones((1, 4)), good_where_nothing_is_known], missing, weights)
+    assert found[0] > 0.98
+
+
+def test_the_selection_of_many_targets_looks_at_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(400, 2))
+    own = [targets + rng.normal(size=(400, 2)) * scale for scale in (1.0, 1.2)]
+    weights = np.full((400, 2), 1 / 800)
+    whole = combination_weights(own, targets, weights)
+    monkeypatch.setattr(choice, "MOST_TARGETS", 80)
+    np.testing.assert_allclose(combination_weights(own, targets, weights), whole, atol=0.1)

@@ -1,6 +1,7 @@
 """The search on small series: what it may know, what it takes, what it does with data it cannot judge."""
 
 import itertools
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 
 from qkan.datasets import Series
 from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
-from qkan.forecasting.automatic.budget import Budget, Clock
+from qkan.forecasting.automatic.budget import Budget, Clock, OutOfTime
 from qkan.forecasting.automatic.candidates import FittedBaseline, _Watched, astray, expected_seconds
 from qkan.forecasting.automatic.parts import make_parts
 from qkan.forecasting.automatic.trials import Search, SilentSearch, _fit_again, with_sizes
 from qkan.forecasting.baselines import NotInstalled, fit_baselines, per_series, registry
+from qkan.forecasting.baselines.interface import Step
 from qkan.forecasting.baselines.statistical import Theta
-from qkan.forecasting.config import FRAME, TrainConfig
+from qkan.forecasting.config import FRAME, TrainConfig, model_name
 from qkan.forecasting.io.files import RunError
 
 FAST = ("naive", "drift", "seasonal-naive", "ridge", "theta")
@@ -168,7 +170,7 @@ def test_a_last_fit_that_goes_astray_is_not_taken(monkeypatch: pytest.MonkeyPatc
         return replace(fit(known, season), slope=1e6)
 
     monkeypatch.setattr(per_series, "fit_theta", astray)
-    np.testing.assert_array_equal(theta.again(found.parts), theta.kept(found.parts))
+    np.testing.assert_array_equal(theta.again(found.parts, Budget(None)), theta.kept(found.parts))
 
 
 def test_a_fit_to_the_newest_values_is_not_judged_by_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +182,44 @@ def test_a_fit_to_the_newest_values_is_not_judged_by_older_ones(monkeypatch: pyt
     assert isinstance(ets, FittedBaseline)
     [again] = fit_baselines(found.parts.final, ["ets"])
     assert not astray(again, ets, found.parts).any()
+
+
+@pytest.mark.parametrize("asked", ["sarima", "ets"])
+def test_a_model_of_one_series_that_takes_long_is_ended(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qkan.forecasting.automatic.candidates.expected_seconds", lambda *_: 0.0)
+    series = made(wave(120))
+    config = with_sizes(AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), candidates=(asked,)), series, 7)
+    found = search(series, config, budget=Budget(10.0, ticking()))  # a second for every step of the optimiser
+    name = model_name(asked)
+    assert found.name == "Naive"
+    assert re.fullmatch(r"it was not done after \d\.?\d* s, and .* s were left with its last fit", found.skipped[name])
+
+
+def test_a_last_fit_that_takes_long_is_ended_and_the_judged_one_goes_on() -> None:
+    found = tried(made(wave(120)), candidates=("naive", "sarima"))
+    parts, [sarima] = found.parts, [one for one in found.candidates if one.name == "SARIMA"]
+    assert parts is not None
+    sarima.last_fit = 1.0
+    again = Search(found.config, found.series, parts, found.candidates, found.errors, weights=np.array([0.0, 1.0]))
+    _fit_again(again, parts, Budget(6.0, ticking()), SilentSearch())
+    assert again.notes == ["SARIMA was not fitted again to the newest values, for want of time."]
+    np.testing.assert_array_equal(again.future, sarima.kept(parts))
+
+
+def test_the_sample_that_tells_how_long_a_model_takes_is_ended_too() -> None:
+    series = made(wave(120))
+    config = with_sizes(AutoConfig(train=TrainConfig(data=FRAME, loss="mae"), candidates=("sarima",)), series, 7)
+    found = search(series, config, budget=Budget(5.0, ticking()))
+    assert found.skipped["SARIMA"].startswith("it was not done after ")
+
+
+def test_a_last_training_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qkan.forecasting.training.loop._PROGRESS_SECONDS", 0.0)
+    found = tried(made(wave(120)), horizon=2, candidates=("lstm",), epochs=1)
+    parts, network = found.parts, found.candidates[1]
+    assert parts is not None
+    with pytest.raises(OutOfTime, match="no time is left"):
+        network.again(parts, Budget(1.0, ticking()))
 
 
 def test_a_network_that_does_not_fit_trains_for_fewer_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +334,7 @@ def test_a_candidate_whose_package_is_missing_is_refused_before_anything_is_trie
 def test_how_long_a_model_of_one_series_takes_is_seen_on_its_newest_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
     now, seen = [0.0], []
 
-    def slow(name: str, known: np.ndarray, seasons: tuple[int, ...]) -> None:
+    def slow(name: str, known: np.ndarray, seasons: tuple[int, ...], step: Step) -> None:
         seen.append(known)
         now[0] += len(known)
 
@@ -302,10 +342,10 @@ def test_how_long_a_model_of_one_series_takes_is_seen_on_its_newest_quarter(monk
     parts = make_parts(made(np.arange(200.0), np.arange(160.0)), _config().train)
     assert parts is not None
     ends = parts.judged.boundaries[:, 1]
-    assert expected_seconds("sarima", parts, lambda: now[0]) == ends.sum()
+    assert expected_seconds("sarima", parts, Budget(None, lambda: now[0])) == ends.sum()
     np.testing.assert_array_equal(seen[0], np.arange(200.0)[: ends[0]][-len(seen[0]) :])
     assert len(seen[0]) == -(-ends[0] // 4)
-    assert expected_seconds("ridge", parts, lambda: now[0]) == 0.0
+    assert expected_seconds("ridge", parts, Budget(None)) == 0.0
 
 
 @pytest.mark.parametrize("budget", [float("inf"), float("nan"), 0, -1.0, True])

@@ -28,7 +28,7 @@ def test_every_baseline_forecasts_from_any_moment(data):
         mean, error = own.forecast(moments)
         assert mean.shape == (3, 2)
         assert np.isfinite(mean).all()
-        assert (error is not None) == (own.name in ("ETS", "SARIMA"))
+        assert (error is not None) == (own.name in ("ETS", "SARIMA", "DoubleSARIMA"))
         np.testing.assert_array_equal(own.forecast(Origins(moments.series[1:2], moments.known[1:2])).mean, mean[1:2])
         assert own.seconds >= 0
         assert own.parameters is not None
@@ -52,12 +52,13 @@ def test_a_constant_series_fails_by_name_and_the_others_go_on(make_data):
     frame = forecast_frame(data, "test", fitted).set_index("unique_id")
     assert set(failure_table(fitted).itertuples(index=False, name=None)) == {
         ("SARIMA", "flat", "the known values are constant once differenced"),
+        ("DoubleSARIMA", "flat", "the known values are constant once differenced"),
         ("Theta", "flat", "the known values are constant without their season"),
     }
-    assert frame.loc["flat", ["SARIMA", "Theta"]].isna().all(axis=None)
+    assert frame.loc["flat", ["SARIMA", "DoubleSARIMA", "Theta"]].isna().all(axis=None)
     np.testing.assert_allclose(frame.loc["flat", ["Naive", "Drift", "ETS", "SeasonalMean(6)"]], 5, rtol=1e-6)
     assert frame.loc["wavy"].notna().all(axis=None)
-    assert set(choice_table(fitted)["model"]) == {"Ridge", "ETS", "SARIMA", "Theta"}
+    assert set(choice_table(fitted)["model"]) == {"Ridge", "ETS", "SARIMA", "DoubleSARIMA", "Theta"}
 
 
 @pytest.mark.parametrize(("name", "model"), [("ets", ETSModel), ("sarima", SARIMAX)])

@@ -101,7 +101,7 @@ def test_seasonal_options_of_data_without_a_season_are_said_and_left_out():
         "season_terms=3 has no effect", "seasonal_lags=True has no effect",
     ]  # fmt: skip
     cut = as_cut(config, data)
-    assert (cut.season, cut.season_terms, cut.seasonal_lags, cut.context) == ("none", 6, False, 4)
+    assert (cut.season, cut.season_terms, cut.seasonal_lags, cut.context) == ("none", 6, None, 4)
 
 
 @pytest.mark.parametrize("name", VALIDATED_OPTIONS)

@@ -69,8 +69,25 @@ def test_what_was_asked_for_stays_and_so_does_what_an_order_needs():
     assert level_of(logistic(), level="last") == "last"
     assert level_of(logistic(), cell="linear") == "last"
     assert level_of(logistic(), order="periods", season=(4,), window=28, horizon=4) == "mean"
-    config = TrainConfig(data="x")
-    assert as_cut(config, cut_windows(made(logistic(), copies=2), config)).level == "last"
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [
+        ({}, "window"),
+        ({"order": "periods", "season": (4,), "window": 28, "horizon": 4}, "window"),
+        ({"level": "last"}, "last"),
+        ({"cell": "linear"}, "last"),  # as published
+        ({"per_series": True}, "last"),  # every series smooths its own
+        ({"category_cols": ("kind",)}, "last"),  # its effect would be multiplied by the scale of a window
+    ],
+)
+def test_several_series_have_the_mean_and_the_scale_of_every_window_taken_away(options, level):
+    config = TrainConfig(data="x", **options)
+    series = made(np.cumsum(NOISE), copies=2)
+    kinds = series.frame.assign(kind=np.where(series.frame["ds"] % 3 == 0, "a", "b"))
+    series = Series("made", kinds, categories=("kind",)) if "category_cols" in options else series
+    assert as_cut(config, cut_windows(series, config)).level == level
 
 
 def test_all_cells_of_a_comparison_have_the_level_of_the_data():
