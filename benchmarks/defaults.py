@@ -25,7 +25,8 @@ from scipy.special import jv
 from benchmarks.ablation import BARE
 from qkan.datasets import Series, series_from_frame
 from qkan.forecasting.config import FRAME, TrainConfig, model_name
-from qkan.forecasting.data.load import as_cut, cut_windows, sized
+from qkan.forecasting.data.defaults import sized
+from qkan.forecasting.data.load import as_cut, cut_windows
 from qkan.forecasting.runs.inference import evaluate_model
 from qkan.forecasting.training.fitting import fit_forecaster
 
@@ -90,14 +91,17 @@ def made_series() -> dict[str, np.ndarray]:
 
 def scores(series: Series, cell: str, seed: int) -> tuple[TrainConfig, dict[str, float]]:
     """Return the options that were chosen, and test MAEs: all defaults, the bare cell, the last value, ridge."""
-    asked = sized(TrainConfig(data=FRAME, cell=cell, seed=seed), series, {"window": None, "horizon": None})
+    asked = sized(
+        TrainConfig(data=FRAME, cell=cell, seed=seed), series, {"window": None, "horizon": None, "loss": None}
+    )
     found: dict[str, float] = {}
     for name, config in (("bare", replace(asked, **BARE)), ("defaults", asked)):
         data = cut_windows(series, config)
         fitted = fit_forecaster(as_cut(config, data), data)
         judged = evaluate_model(fitted.model.cpu().eval(), "own", data).scores
-        found |= {name: judged["own"]["mae"]}
-        found |= {own: judged.get(model_name(own), {}).get("mae", float("nan")) for own in ("naive", "ridge")}
+        named = {name: "own", "naive": model_name("naive"), "ridge": model_name("ridge")}
+        mae = {own: judged.get(word, {}).get("mae") for own, word in named.items()}
+        found |= {own: float("nan") if value is None else value for own, value in mae.items()}
     return fitted.config, found
 
 
