@@ -277,7 +277,7 @@ def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x:
         # The kernel has one weight per feature; the highest polynomial is in no derivative.
         top = kind.basis.size - 2
         slopes = torch.cat((slopes[:top], torch.zeros_like(matrix[:1]), slopes[top:]))
-    options = kind.for_triton() | {"need_x": need_x, "need_matrix": need_matrix}
+    options = kind.for_triton() | {"needs": (need_x, need_matrix)}
     return spectral_triton.spectral_gradients(grad, x, slopes, constant, **options)
 
 

@@ -133,12 +133,12 @@ def base_slope(x, BASE: tl.constexpr):
 
 @triton.jit
 def tf32(x):
-    """float32 rounded to the nearest number of TF32, ties to even: tensor cores drop the digits behind it.
+    """float32 rounded to the nearest number of TF32, ties up in size: tensor cores drop the digits behind it.
 
     NaN stays NaN: the sum could run over.
     """
     bits = x.to(tl.uint32, bitcast=True)
-    rounded = ((bits + 0xFFF + ((bits >> 13) & 1)) & 0xFFFFE000).to(tl.float32, bitcast=True)
+    rounded = ((bits + 0x1000) & 0xFFFFE000).to(tl.float32, bitcast=True)
     return tl.where(x == x, rounded, x)
 
 

@@ -42,7 +42,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 TILES = {
     ("forward", torch.float32): (64, 16, 64),
     ("forward", torch.bfloat16): (64, 32, 64),
-    ("forward", torch.float16): (64, 16, 64),
+    ("forward", torch.float16): (64, 16, 32),
     ("input_gradient", torch.float32): (64, 16, 32),
     ("input_gradient", torch.bfloat16): (64, 32, 32),
     ("input_gradient", torch.float16): (64, 16, 32),
@@ -150,26 +150,26 @@ def spectral_gradients(
     radius: float = 1.0,
     base: str | None = None,
     matmul_dtype: torch.dtype | None = None,
-    need_x: bool = True,
-    need_matrix: bool = True,
+    needs: tuple[bool, bool] = (True, True),
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of :func:`spectral_sum` with respect to x and the matrix; that of const is ``g.sum(0)``.
 
     Args:
         g: gradient of y, (samples, outputs), any strides and floating dtype.
         x, kind, size, radius, base, matmul_dtype: as in :func:`spectral_sum`.
-        slopes: M', (terms, inputs, outputs); may be None without ``need_x``.
+        slopes: M', (terms, inputs, outputs); may be None where no gradient of x is needed.
         slope0: M'_0, (inputs, outputs), or None for zeros.
-        need_x, need_matrix: which gradients to compute.
+        needs: whether to compute the gradient of x, and that of the matrix.
 
     Returns:
         dx (samples, inputs) in the dtype of x, and dM (terms, inputs, outputs) in float32; None where not needed.
 
     Raises:
-        ValueError: as in :func:`spectral_sum`, or ``need_x`` without ``slopes``.
+        ValueError: as in :func:`spectral_sum`, or the gradient of x is needed without ``slopes``.
     """
+    need_x, need_matrix = needs
     if need_x and slopes is None:
-        raise ValueError("slopes is None, but the gradient of x is needed; pass the matrix of slopes or need_x=False")
+        raise ValueError("slopes is None, but the gradient of x is needed; pass the matrix of slopes")
     pairs, functions = _check(x, slopes if need_x else None, kind, size, radius, base)
     if g.dim() != 2 or g.shape[0] != x.shape[0]:
         raise ValueError(f"g has shape {tuple(g.shape)}; it must be ({x.shape[0]}, outputs) like the output")
