@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.config.idle import asked_for
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
@@ -100,6 +101,8 @@ def fit_forecaster(
     device = training_device(config)
     generator = torch.Generator().manual_seed(config.seed)
     train, validation = tensors(data.train), tensors(data.validation)
+    if not len(validation):
+        _say_unjudged(config)
     fits: list[tuple[RecurrentForecaster, FitResult]] = []
     for start in range(config.restarts if len(validation) else 1):
         model = build_forecaster(config, generator).to(device)
@@ -117,6 +120,14 @@ def fit_forecaster(
         result = replace(result, seconds=sum(found.seconds for _, found in fits), starts=losses)
     set_gate(model, validation, squared=config.loss == "mse")
     return Fitted(config, data, model, result)
+
+
+def _say_unjudged(config: TrainConfig) -> None:
+    """Say which options a training without validation windows leaves without effect."""
+    from qkan.datasets import notice
+
+    for name in asked_for(config, ("lbfgs_steps", "restarts")):
+        notice(f"{name}={getattr(config, name)} has no effect: there are no validation windows to judge by")
 
 
 def _fit_once(

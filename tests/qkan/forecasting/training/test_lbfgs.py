@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_runs import BARE, tiny_config
 
-from qkan.datasets import ForecastData
+from qkan.datasets import DataNotice, ForecastData
 from qkan.forecasting import load_run, train
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data import batches
@@ -143,6 +143,15 @@ def test_a_run_with_all_of_it_is_resumed_to_the_same_end(tmp_path: Path, data: F
     torch.testing.assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
     assert resumed.metrics["starts"] == whole.metrics["starts"]
     assert load_run(tmp_path / "cut").metrics["lbfgs"]["steps"] == whole.metrics["lbfgs"]["steps"] > 0
+
+
+def test_windows_without_a_validation_part_are_trained_once_and_that_is_said() -> None:
+    unjudged = load_windows(circuit(split=(0.8, 0.0, 0.2)))
+    with pytest.warns(DataNotice) as said:
+        fitted = fit_forecaster(circuit(lbfgs_steps=3, restarts=2, epochs=1), unjudged)
+    reason = "has no effect: there are no validation windows to judge by"
+    assert [str(one.message) for one in said] == [f"lbfgs_steps=3 {reason}", f"restarts=2 {reason}"]
+    assert (fitted.result.finish, fitted.result.starts) == (None, ())
 
 
 def test_the_checkpoints_of_all_starts_go_when_a_run_is_replaced(tmp_path: Path, data: ForecastData) -> None:
