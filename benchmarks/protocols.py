@@ -5,7 +5,9 @@
     python -m benchmarks.protocols Hourly-train.csv --protocol m4
 
 Every model trains with the same options but those that make it what it is (:data:`MODELS`); ``--set`` changes options
-of all of them. The validation part chooses the epoch and the gate. Seconds are those of the training on one thread.
+of all of them. ``--baselines dlinear,ridge`` stand below them, each with the best of ``--trials`` settings by
+validation. The validation part chooses the epoch and the gate. Seconds are those of the training on one thread. Errors
+of several seeds are medians, with the smallest and the largest in brackets.
 """
 
 import json
@@ -18,8 +20,9 @@ from typing import Any
 import click
 import torch
 
-from qkan.datasets import DataNotice, ForecastData
+from qkan.datasets import DataNotice, ForecastData, Series
 from qkan.forecasting import TrainConfig
+from qkan.forecasting.baselines import Fitting, Origins, fit_baselines
 from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
 from qkan.forecasting.evaluation.protocols import PROTOCOL_METRICS, protocol_scores
@@ -42,6 +45,24 @@ MODELS: dict[str, dict[str, Any]] = {
 """What is trained, by what it is called."""
 
 
+def shown(errors: list[float]) -> str:
+    """The median of errors; of several, with the smallest and the largest."""
+    spread = f" ({min(errors):.3f} to {max(errors):.3f})" if len(errors) > 1 else ""
+    return f"{statistics.median(errors):.4f}{spread}"
+
+
+def baseline_rows(config: TrainConfig, data: ForecastData, names: list[str], trials: int) -> list[dict[str, Any]]:
+    """Fit baselines and return their errors, parameters and seconds; what the data do not allow is said."""
+    fitting = Fitting(trials=trials, left_out=lambda name, why: click.echo(f"{name}: {why}", err=True))
+    rows = []
+    for fitted in fit_baselines(data, names, fitting):
+        forecasts = {fitted.name: fitted.forecast(Origins.of(data)).mean}
+        errors = protocol_scores(str(config.protocol), data, forecasts)[fitted.name]
+        row = {"name": fitted.name, "parameters": fitted.parameters or 0, "seconds": fitted.seconds, "gate": "-"}
+        rows.append({**row, **errors})
+    return rows
+
+
 def score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     """Train one model and return its errors, parameters and seconds."""
     begun = time.perf_counter()
@@ -53,14 +74,28 @@ def score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     return {**row, "gate": metrics.get("gate", "open"), **errors}
 
 
+def print_row(config: TrainConfig, name: str, found: list[dict[str, Any]]) -> None:
+    """Print the row of a model, trained with one or several seeds."""
+    middle = {key: statistics.median(row[key] for row in found) for key in ("parameters", "seconds")}
+    errors = [shown([row[key] for row in found]) for key in PROTOCOL_METRICS[str(config.protocol)]]
+    gates = "/".join(sorted({row["gate"] for row in found}))
+    row = [f"{middle['parameters']:,}", *errors, gates, f"{middle['seconds']:.0f}"]
+    print(f"| {config.horizon} | {name} |", " | ".join(row), "|", flush=True)
+
+
 @click.command(help=__doc__)
 @click.argument("file")
 @click.option("--protocol", type=click.Choice(list(PROTOCOL_METRICS)), required=True)
 @click.option("--horizons", default="", help="Separated by commas; by default that of the protocol.")
-@click.option("--models", default=",".join(MODELS), show_default=True, help="Separated by commas.")
+@click.option("--models", default=",".join(MODELS), show_default=True, help="Separated by commas; empty for none.")
+@click.option("--baselines", default="", help="Separated by commas.")
+@click.option("--trials", default=3, help="Settings that a baseline tries.")
 @click.option("--seeds", default=3)
 @click.option("--set", "changes", multiple=True, help="An option of all models, as NAME=JSON.")
-def main(file: str, protocol: str, horizons: str, models: str, seeds: int, changes: tuple[str, ...]) -> None:
+def main(
+    file: str, protocol: str, horizons: str, models: str, baselines: str, trials: int, seeds: int,
+    changes: tuple[str, ...],
+) -> None:  # fmt: skip
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", DataNotice)
     given: dict[str, Any] = {
@@ -70,18 +105,25 @@ def main(file: str, protocol: str, horizons: str, models: str, seeds: int, chang
     print("| horizon | model | parameters |", *(f"{name} |" for name in PROTOCOL_METRICS[protocol]), "gate | seconds |")
     print("|---" * (5 + len(PROTOCOL_METRICS[protocol])) + "|")
     for horizon in [int(own) for own in horizons.split(",") if own] or [None]:
-        for name in models.split(","):
-            own = {**MODELS[name], **given}
-            config = TrainConfig(data=file, protocol=protocol, **own)
-            config = sized(config, series, {"window": own.get("window"), "horizon": horizon})
-            data = cut_windows(series, config)
+        for name in models.split(",") if models else []:
+            config, data = cut(file, protocol, {**MODELS[name], **given}, horizon, series)
             found = [score(as_cut(replace(config, seed=seed), data), data) for seed in range(seeds)]
-            middle = {key: statistics.median(row[key] for row in found) for key in ("parameters", "seconds")}
-            errors = [statistics.median(row[key] for row in found) for key in PROTOCOL_METRICS[protocol]]
-            gates = "/".join(sorted({row["gate"] for row in found}))
-            shown = " | ".join(f"{error:.4f}" for error in errors)
-            row = [f"{middle['parameters']:,}", shown, gates, f"{middle['seconds']:.0f}"]
-            print(f"| {config.horizon} | {name} |", " | ".join(row), "|", flush=True)
+            print_row(config, name, found)
+        if baselines:
+            of_window = {name: given[name] for name in ("window", "season") if name in given}
+            config, data = cut(file, protocol, of_window, horizon, series)
+            for row in baseline_rows(config, data, baselines.split(","), trials):
+                print_row(config, row["name"], [row])
+
+
+def cut(
+    file: str, protocol: str, options: dict[str, Any], horizon: int | None, series: Series
+) -> tuple[TrainConfig, ForecastData]:
+    """Return the options of a model, with sizes and epochs as ``qkan train`` decides on them, and its windows."""
+    config = TrainConfig(data=file, protocol=protocol, **options)
+    given = {"window": options.get("window"), "horizon": horizon, "epochs": options.get("epochs")}
+    config = sized(config, series, given)
+    return config, cut_windows(series, config)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,12 @@ from qkan.forecasting.config.kinds import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-FROM_THE_DATA = {"window": "", "horizon": "", "epochs": "  [default: 30; fewer from 20,000 windows on, at least 3]"}
+FROM_THE_DATA = {
+    "window": "",
+    "horizon": "",
+    "epochs": "  [default: 30; fewer from 20,000 windows on, at least 3]",
+    "lr": "  [default: 0.03; 0.01 with a protocol]",
+}
 """Options whose default is found in the data, with what the help says of it beside :data:`OPTIONS`."""
 
 

@@ -52,7 +52,7 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     if options["data"] is None:
         raise click.UsageError("Missing option '--data': name a series of `qkan data list` or a file.")
     folder = out or Path("runs") / f"compare-{data_stem(options['data'])}"
-    sizes = {name: options.pop(name) for name in FROM_THE_DATA}
+    sizes = {name: options.pop(name) for name in FROM_THE_DATA if name in options}
     config = CompareConfig(
         **options, **{name: size for name, size in sizes.items() if size is not None}, out=str(folder)
     )

@@ -125,8 +125,10 @@ def forecast(
     with SearchDisplay() as display:
         found = search(series, config, progress=display)
     notes = write_search(folder, found, level, overwrite=overwrite)
-    for line in verdict(found, series.unit):
+    lines = verdict(found, series.unit)
+    for line in lines:
         click.echo(line)
     for note in notes:
-        click.echo(note, err=True)
+        if note not in lines:  # too few values are the verdict, too
+            click.echo(note, err=True)
     click.echo(f"forecast: {shlex.quote(str(folder / 'forecast.csv'))}")

@@ -11,5 +11,6 @@ __all__ = [
     "numba_runtime",
     "tensors",
     "threads",
+    "triton_device",
     "vjp",
 ]

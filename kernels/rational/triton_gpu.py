@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of rational activations"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Up to this many elements offsets have 32 bits, with room for a tile beyond the end.
 MAX_NARROW = 2**31 - 2**13
@@ -53,14 +55,14 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         return f"its kernels take {names}, not {x.dtype}; convert x"
-    return None
+    return device_problem(x.device, FAMILY)
 
 
 def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """F(x) in one launch; shapes and dtypes as :class:`qkan.kernels.rational.types.Engine` states them."""
     y = torch.empty_like(x)
     tiles, constants = _launch(spec, x, backward=False)
-    with on_device(x.device):
+    with launching(FAMILY, x.device):
         _device_code().forward_kernel[(tiles * spec.groups,)](x, numerator, denominator, y, *_sizes(x), **constants)
     return y
 
@@ -74,7 +76,7 @@ def backward(
     tiles, constants = _launch(spec, x, backward=True)
     shape = (tiles if coefficients else 0, spec.groups, m + 1 + n)
     partial = torch.empty(shape, dtype=torch.float32, device=x.device)
-    with on_device(x.device):
+    with launching(FAMILY, x.device):
         _device_code().backward_kernel[(tiles * spec.groups,)](
             x,
             grad,
@@ -104,8 +106,6 @@ def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, An
     width = lanes(x.device)
     rows, _, run = x.shape
     block, part, warps = tile(width, run, backward=backward)
-    # Without a bound the assembler aims at more programs a multiprocessor, and spills for that. AMD's knows none.
-    bound = {} if width == 64 or torch.version.hip else {"maxnreg": 168}
     return -(-rows * run // block), {
         "M": spec.order[0],
         "N": spec.order[1],
@@ -116,7 +116,7 @@ def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, An
         "PART": part,
         "num_warps": warps,
         "num_stages": 1,
-        **bound,
+        **register_bound(168, width),
     }
 
 

@@ -136,7 +136,7 @@ def _sums(x, up, down, denominator, M: tl.constexpr, N: tl.constexpr, TERMS: tl.
     place = tl.arange(0, SUMS)
     sums = tl.where(place == 0, tl.sum(up, 0), 0.0)
     power = x
-    for k in tl.static_range(1, max(M, N) + 1):
+    for k in tl.static_range(1, (M if M > N else N) + 1):  # max() gives a tensor before Triton 3.6
         if k > 1:
             power *= x
         if k <= M:

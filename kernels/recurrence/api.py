@@ -23,6 +23,7 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from qkan.kernels.common.tensors import check_readable, in_memory
+from qkan.kernels.common.triton_device import falling_back
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
@@ -35,6 +36,8 @@ from qkan.kernels.spectral.matmul import activation_functions, matrix_gradient
 
 #: What runs a whole sequence, in the order in which ``auto`` asks.
 ENGINES = Registry("this recurrence", (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE))
+#: The Triton kernels as ``auto`` takes them.
+_GUARDED = falling_back(recurrence_triton.ENGINE, recurrence_torch.ENGINE)
 #: steps, the fields of Weights, h_0, c_0.
 _INPUTS = 1 + len(Weights._fields) + 2
 
@@ -76,6 +79,8 @@ def run(
     if backend == "reference" or forward_ad._current_level >= 0:  # only plain operations can differentiate forward
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
     chosen = ENGINES.choose(backend, spec, (steps, *weights))
+    if backend == "auto" and chosen is recurrence_triton.ENGINE:
+        chosen = _GUARDED
     if spec.inputs and not chosen.takes_inputs:
         spec, steps, weights = recurrence_reference.without_inputs(spec, steps, weights)
     tensors = (steps, *weights, h_0, c_0)
@@ -364,4 +369,4 @@ class _Gradients(torch.autograd.Function):
         return tuple(next(found) if need else None for need in needs), tuple(0 if need else None for need in needs)
 
 
-_OPERATION = operation(Passes({engine.name: engine for engine in ENGINES.engines}, _forward, _gradients))
+_OPERATION = operation(Passes({engine.name: engine for engine in (*ENGINES.engines, _GUARDED)}, _forward, _gradients))

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels.circuits.bloch.triton_gpu import lanes, on_device
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
     Engine,
@@ -43,6 +43,8 @@ from qkan.kernels.recurrence.types import (
 )
 from qkan.kernels.spectral.basis import Basis
 
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of recurrences"
 #: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
 #: the whole batch is better; an estimate, to be replaced by a measurement.
 MAX_MATRIX = 2**19
@@ -106,7 +108,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
             f"each of its programs reads the whole matrix at every step, which pays up to {MAX_MATRIX} numbers, not "
             f"{weights.matrix.numel()}; use fewer features, units or latents"
         )
-    return None
+    return device_problem(steps.device, FAMILY)
 
 
 def _widths(spec: Spec, weights: Weights) -> tuple[int, int, int]:
@@ -130,7 +132,7 @@ def forward(
     units = _empty(steps, longest if weights.projection is not None and not tile.resident else 0, hidden)
     if rows:
         of, bias = _values(spec, weights, tile), _packed(weights.bias.view(-1, hidden), 1, tile.units)
-        with on_device(steps.device):
+        with launching(FAMILY, steps.device):
             _device_code().forward_kernel[call.grid](
                 steps,
                 of.matrix,
@@ -174,7 +176,7 @@ def backward(
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     if inner.numel():
         of = _slopes(spec, weights, tile)
-        with on_device(z.device):
+        with launching(FAMILY, z.device):
             _device_code().backward_kernel[call.grid](
                 tape.gates,
                 tape.carry,
@@ -253,8 +255,7 @@ class _Call:
         """How kernels are compiled."""
         if self.lanes == 64:  # tiles of the next product would not fit into AMD's shared memory
             return {"num_warps": self.tile.warps, "num_stages": 1}
-        # Without a bound the assembler aims at more programs a multiprocessor, and spills for that.
-        return {"num_warps": self.tile.warps, "num_stages": 2, "maxnreg": 255}
+        return {"num_warps": self.tile.warps, "num_stages": 2, **register_bound(255, self.lanes)}
 
 
 @lru_cache(maxsize=64)

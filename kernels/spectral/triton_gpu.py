@@ -29,8 +29,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.circuits.bloch.triton_gpu import on_device
+from qkan.kernels.common.triton_device import device_problem, launching
 
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of expansions"
 KINDS = ("fourier", "chebyshev")
 BASES = ("silu", "gelu", "relu", "tanh", "identity")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -71,7 +73,7 @@ def unsupported_reason(x: Tensor) -> str | None:
             f"the Triton kernels need a CUDA or ROCm device, not {x.device.type}; move the module and its inputs "
             "there, use another backend, or set TRITON_INTERPRET=1 before Python starts to interpret them slowly"
         )
-    return None
+    return device_problem(x.device, FAMILY)
 
 
 def spectral_sum(
@@ -111,7 +113,7 @@ def spectral_sum(
     x, matrix = _narrow(x), matrix.to(operand).contiguous()
     y = torch.empty((samples, outputs), dtype=x.dtype, device=x.device)
     block_b, block_i, block_o = tile("forward", x.dtype, inputs, outputs)
-    with on_device(x.device):
+    with launching(FAMILY, x.device):
         _device_code().forward_kernel[(-(-samples // block_b), -(-outputs // block_o))](
             x,
             matrix,
@@ -171,7 +173,7 @@ def spectral_gradients(
     g, x = _narrow(g.to(x.dtype)), _narrow(x)
     steps = (pairs, functions, *_term_steps(kind, size))
     dx = dmatrix = None
-    with on_device(x.device):
+    with launching(FAMILY, x.device):
         if need_x and slopes is not None:
             dx = _input_gradient(g, x, slopes, slope0, steps, kind, float(radius), base)
         if need_matrix:

@@ -26,6 +26,7 @@ def rows(case: str) -> list[dict[str, Any]]:
     device, order, denominator, dtype, run = case.split("/")
     target = TARGETS[device]
     rational_triton.lanes = lambda device: target.warp_size
+    torch.version.hip = "6.4" if target.backend == "hip" else None
     m, n = map(int, order.split(","))
     spec = Spec(8, (m, n), denominator)
     x = torch.zeros((32, 8, int(run)), dtype=DTYPES[dtype])

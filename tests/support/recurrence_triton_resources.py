@@ -33,6 +33,7 @@ def rows(case: str) -> list[dict[str, Any]]:
     device, name, hidden, precision = case.split("/")
     target = TARGETS[device]
     recurrence_triton.lanes = lambda device: target.warp_size
+    torch.version.hip = "6.4" if target.backend == "hip" else None
     given = make(KINDS[name], (64,) * 3, int(hidden), dtype=torch.float32)
     spec = given.spec if precision == "fp32" else type(given.spec)(given.spec.cell, given.spec.basis, torch.bfloat16)
     steps = given.steps.requires_grad_()

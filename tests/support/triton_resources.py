@@ -34,6 +34,7 @@ TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
+    "gfx1100": GPUTarget("hip", "gfx1100", 32),
 }
 POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
 
@@ -111,7 +112,7 @@ def resources(binary: Any, target: GPUTarget) -> dict[str, Any]:
     if target.backend == "hip":
         listed = dict(re.findall(r"\.(\w+(?:_count|_fixed_size)):\s*(\d+)", binary.asm["amdgcn"]))
         spills = ("private_segment_fixed_size", "sgpr_spill_count", "vgpr_spill_count", "agpr_count")
-        used = {"registers": int(listed["vgpr_count"]), "spilled": sum(int(listed[name]) for name in spills)}
+        used = {"registers": int(listed["vgpr_count"]), "spilled": sum(int(listed.get(name, 0)) for name in spills)}
         return {**used, "scalars": int(listed["sgpr_spill_count"])}
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

@@ -21,8 +21,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache, partial
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,12 +34,15 @@ from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
 from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import check_readable
+from qkan.kernels.common.triton_device import KernelUnavailableError, device_problem, lanes, launching, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
 #: second at 3 repetitions, seven at 8, three quarters of a minute at 16. What is compiled is cached on disk.
 MAX_REPS, MAX_ROTATIONS = 16, 80
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of circuits"
 #: Programs to start if there is that much work: sixteen warps for each of 132 multiprocessors.
 PROGRAMS = 2048
 #: Fewest inputs that one program sums, so that no buffer comes near samples x outputs x inputs.
@@ -76,21 +78,6 @@ def _encoding_planes(plan: Plan, tensor: Tensor) -> Tensor:
     return _stack([rows], [[each[index] for index in group] for group in plan.encodings])
 
 
-def lanes(device: torch.device) -> int:
-    """Lanes of a warp: 32, or 64 on AMD's data-centre chips."""
-    if device.type != "cuda":
-        return 32
-    return _device_lanes(torch.cuda.current_device() if device.index is None else device.index)
-
-
-@lru_cache(maxsize=64)
-def _device_lanes(index: int) -> int:
-    from triton.runtime import driver
-
-    with torch.cuda.device(index):
-        return driver.active.get_current_target().warp_size
-
-
 def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int]:
     """Samples and outputs of a tile, for circuits of ``steps`` rotations.
 
@@ -104,11 +91,6 @@ def tile(steps: int, outputs: int, lanes: int, backward: bool) -> tuple[int, int
     if backward and lanes == 64:
         deep = 4 if steps <= 10 else 2
     return deep * lanes // block_o, block_o
-
-
-def on_device(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, wherever the tensors are."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _share(work: int, others: int, least: int = 1) -> tuple[int, int]:
@@ -174,7 +156,7 @@ class _BlochTriton(torch.autograd.Function):
         samples, (inputs, outputs) = x.shape[0], phases.shape[1:]
         if 0 in (samples, inputs, outputs):
             return x.new_zeros((samples, outputs), dtype=call.dtype)
-        with on_device(x.device):
+        with launching(FAMILY, x.device):
             block_b, block_o = tile(call.plan.steps, outputs, lanes(x.device), backward=False)
             tiles = -(-samples // block_b) * -(-outputs // block_o)
             splits, chunk = _share(inputs, tiles, MIN_INPUTS)
@@ -198,8 +180,14 @@ class _BlochTriton(torch.autograd.Function):
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(grad):
             return *vjp_needed(partial(plain_circuits, ctx.call), tensors, ctx.needs_input_grad[:5], grad), None
         wants_x, *wanted = ctx.needs_input_grad[:5]
-        with on_device(grad.device):
-            grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
+        try:
+            with launching(FAMILY, grad.device):
+                grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
+        except KernelUnavailableError as error:
+            if not ctx.call.auto:
+                raise
+            warn_once(error.reason)
+            return *vjp_needed(partial(plain_circuits, ctx.call), tensors, ctx.needs_input_grad[:5], grad), None
         if totals is None:
             return grad_x, None, None, None, None, None
         sizes = [0 if tensor is None else tensor.shape[0] for tensor in tensors[1:4]]
@@ -275,7 +263,7 @@ def unsupported_reason(
             f"its kernels are unrolled over at most {MAX_REPS} repetitions and {MAX_ROTATIONS} rotations, not {reps} "
             f"and {rotations}; use fewer repetitions or backend 'bloch'"
         )
-    return None
+    return device_problem(device, FAMILY)
 
 
 def circuits(
@@ -288,6 +276,7 @@ def circuits(
     ansatz: Ansatz,
     reps: int,
     readout: str,
+    auto: bool = False,
 ) -> Tensor:
     """Evaluate a layer: every edge circuit, summed over inputs.
 
@@ -300,6 +289,8 @@ def circuits(
         edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
         readout: ``"z"`` or ``"amplitude"``.
+        auto: nobody asked for these kernels by name: where that of the backward pass cannot be built, plain operations
+            compute what it would.
 
     Returns:
         (samples, outputs) in the dtype of ``x``; computed and summed in float32.
@@ -321,7 +312,7 @@ def circuits(
         if plan.mode == ACOS:
             biases = _encoding_planes(plan, phases.new_zeros(shape) if bias is None else bias)
     shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[0]
-    call = Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
+    call = Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype, auto)
     if edge_weight is None or not shared:
         factors = None if edge_weight is None else edge_weight.t().float()
         return _BlochTriton.apply(x_angle, phases, weights, biases, factors, call)

@@ -1,10 +1,10 @@
 """How much of every candidate is in the forecast.
 
-Half of it is selected: of all candidates, that one is added, again and again, which lowers the error of the mean at the
-origins most (Caruana, Niculescu-Mizil, Crew and Ksikes (2004), Ensemble selection from libraries of models, ICML). It
-sees which errors cancel, and leaves out what only dilutes. The other half weighs all by their inverse errors, as if
-these had nothing in common (Bates and Granger (1969), Operational Research Quarterly 20, 451-468): it is blunter, and
-keeps the selection from following the noise of few origins.
+Most of it weighs all by their inverse errors at the origins, as if these had nothing in common (Bates and Granger
+(1969), Operational Research Quarterly 20, 451-468). The rest is selected: of all candidates, that one is added, again
+and again, which lowers the error of the mean most (Caruana, Niculescu-Mizil, Crew and Ksikes (2004), Ensemble selection
+from libraries of models, ICML). That sees which errors cancel and leaves out what only dilutes, but follows the noise
+of few origins. Where the mean of both is worse at the origins than the best candidate, the selection forecasts alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POWER = 4.0
 """Of the inverse mean absolute errors: 0 weighs all alike, infinity takes the best."""
 ROUNDS = 20
 """Members of the selection; one that is taken several times counts as often."""
-SELECTED = 0.5
+SELECTED = 0.3
 """Share of the selection in the forecast."""
 LEAST_WEIGHT = 0.02
 """Candidates with less have no part in the forecast, so that they need not be fitted again."""
@@ -39,18 +39,23 @@ def combination_weights(forecasts: Sequence[np.ndarray], targets: np.ndarray, we
         for place, own in enumerate(forecasts)
         if not any(np.allclose(own, other, rtol=1e-6, atol=0.0) for other in forecasts[:place])
     ]
-    shares, known = np.zeros(len(forecasts)), np.asarray(errors)[kept]
-    least = known.min()
+    known = np.asarray(errors)[kept]
+    shares, least = np.zeros(len(forecasts)), known.min()
+    alone = (known == least) / (known == least).sum()
+    shares[kept] = alone
     if least == 0:
-        shares[kept] = known == 0
-    else:
-        inverse = (least / known) ** POWER
-        every = max(1, targets.size // MOST_TARGETS)
-        chosen = _selection([forecasts[place][::every] for place in kept], targets[::every], weights[::every])
-        shares[kept] = SELECTED * chosen + (1 - SELECTED) * inverse / inverse.sum()
-    shares /= shares.sum()
-    shares[shares < min(LEAST_WEIGHT, shares.max())] = 0.0
-    return np.asarray(shares / shares.sum())
+        return shares
+    inverse = (least / known) ** POWER
+    every = max(1, targets.size // MOST_TARGETS)
+    chosen = _selection([forecasts[place][::every] for place in kept], targets[::every], weights[::every])
+    for own in (SELECTED * chosen + (1 - SELECTED) * inverse / inverse.sum(), chosen):
+        own[own < min(LEAST_WEIGHT, own.max())] = 0.0
+        own /= own.sum()
+        mean = np.sum([share * forecasts[place] for share, place in zip(own, kept, strict=True)], axis=0)
+        if weighted_error(mean, targets, weights) <= least:
+            shares[kept] = own
+            break
+    return shares
 
 
 def weighted_error(forecasts: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, context_steps
+from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig, context_steps
 from qkan.forecasting.config.reading import MANY_PERIODS, chosen_order
 from qkan.forecasting.data.load import split_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
+_RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
 
 
@@ -49,13 +50,14 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
 
     That is the window and the horizon of :func:`default_sizes`; without a season they stay as they are, as far as the
     series holds them. Several series have more, see :func:`_for_panel`. Where ``given`` has ``epochs`` that are
-    ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same.
+    ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same; an ``lr`` of ``None`` is
+    lower for the file of a benchmark.
 
     Args:
         config: The options.
         series: The data.
         given: By name what was asked for, ``None`` (of the loss ``auto``, too) where nothing was: ``window``,
-            ``horizon``, ``epochs``, ``loss``. Epochs and a loss that are not in it stay.
+            ``horizon``, ``epochs``, ``lr``, ``loss``. The last three stay where they are not in it.
         split: ``None`` takes that of the configuration.
     """
     split = split_of(config, series) if split is None else split
@@ -69,6 +71,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     config = replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
     if len(series.ids) > 1 and config.protocol is None and not _linear_cells(config):
         config = _for_panel(config, series, given, split)
+    if series.borders is not None and isinstance(config, TrainConfig) and given.get("lr", 0) is None:
+        config = replace(config, lr=_RATE_OF_PROTOCOLS)
     if given.get("epochs", 0) is not None:
         return config
     lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])

@@ -89,5 +89,38 @@ def test_a_series_that_is_too_short(qkan, tmp_path) -> None:
     path.write_text("ds,y\n" + "".join(f"2026-01-{day:02d},{day}\n" for day in range(1, 8)))
     done = qkan("forecast", path, "--horizon", "7", *FAST, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "7 values are too few to judge anything over a horizon of 7" in done.output
+    assert done.output.count("7 values are too few to judge anything over a horizon of 7") == 1
     assert pd.read_csv(tmp_path / "out" / "forecast.csv")["Naive"].tolist() == [7.0] * 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "sentence"),
+    [
+        ([f"{day},4" for day in range(60)], ("--horizon", "80"), "60 values are too few to judge anything"),
+        ([f"{day},4" for day in range(60)], ("--horizon", "3"), "Naive wins: mean absolute error 0 over"),
+        ([f"{day},{day % 3 == 0:d}" for day in range(60)], ("--horizon", "3"), "% below Naive"),
+        (["0,1", "1,2"], ("--horizon", "3"), "series 'odd' has 2 points; every series needs at least 3"),
+        (["0,1", "1,", *[f"{day},2" for day in range(2, 60)]], ("--horizon", "3"), "row 2 of column 'y' is missing"),
+        (
+            ["0,1", "1,", *[f"{day},{day % 4}" for day in range(2, 60)]],
+            ("--horizon", "3", "--missing", "mask"),
+            "% below Naive",
+        ),
+        ([f"{day},1" for day in range(60) if day not in (7, 8)], ("--horizon", "3"), "the times are irregular: row 8"),
+    ],
+    ids=["long-horizon", "constant", "counts", "two-values", "missing", "masked", "irregular"],
+)
+def test_odd_data_have_a_finite_forecast_or_one_sentence(qkan, tmp_path, rows, words, sentence) -> None:
+    path, out = tmp_path / "odd.csv", tmp_path / "out"
+    path.write_text("\n".join(["ds,y", *rows]) + "\n")
+    done = qkan("forecast", path, *words, *FAST, "--out", out)
+    assert sentence in done.output
+    assert "Traceback" not in done.output
+    if done.exit_code == 0:
+        table = pd.read_csv(out / "forecast.csv")
+        assert len(table) == int(words[1])
+        assert np.isfinite(table[table.columns[2]]).all()
+    else:
+        assert done.exit_code == 2
+        assert done.output.startswith("Error: ")
+        assert not out.exists()

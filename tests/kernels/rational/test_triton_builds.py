@@ -27,6 +27,7 @@ CASES = built.cases(
         "sm_90/5,4/abs_terms/bf16/96",
         "gfx942/8,8/abs_terms/fp32/4096",
         "gfx942/3,2/abs_terms/bf16/7",
+        "gfx1100/5,4/abs_terms/fp32/96",
     ],
 )
 

@@ -26,10 +26,11 @@ CASES = built.cases(
         "sm_90/hybrid/32/low",
         "gfx942/gru/32/fp32",
         "gfx942/shaped/64/low",
+        "gfx1100/qkan/16/fp32",
     ],
 )
 #: Of shared memory, what the devices have for a program: capability 8.0, 9.0, and AMD's.
-SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
+SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024, "gfx1100": 64 * 1024}
 
 
 @pytest.fixture(scope="module")

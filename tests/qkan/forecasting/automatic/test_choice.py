@@ -15,25 +15,25 @@ def shares(*rows: list[float], weights: np.ndarray = WEIGHTS) -> np.ndarray:
     return combination_weights([np.array([row]) for row in rows], TARGETS, weights)
 
 
-def test_half_falls_with_a_power_of_the_error_and_half_is_selected() -> None:
-    found = shares([1.0, 1.0, 1.0, 1.0], [1.1, 1.1, 1.1, 1.1])
+def test_most_falls_with_a_power_of_the_error_and_the_rest_is_selected() -> None:
+    found = shares([1.0, 1.0, -1.0, -1.0], [-1.0, -1.0, 1.0, 1.0], [0.0, 0.0, 2.2, 2.2])
+    inverse = np.array([1.0, 1.0, 1.1**-POWER])
+    np.testing.assert_allclose(found, SELECTED * np.array([0.5, 0.5, 0.0]) + (1 - SELECTED) * inverse / inverse.sum())
+
+
+def test_where_the_mean_of_all_is_worse_than_the_best_the_selection_is_alone() -> None:
+    np.testing.assert_allclose(shares([1.0, 1.0, 1.0, 1.0], [1.1, 1.1, 1.1, 1.1]), [1.0, 0.0])
+
+
+def test_equally_good_candidates_of_which_no_mean_is_better_share_alike() -> None:
+    found = shares([1.0, -1.0, 1.0, -1.0], [1.0, -1.0, 1.0, -1.000001])
     assert found.sum() == pytest.approx(1.0)
-    inverse = 1 / (1 + 1.1**-POWER)
-    assert found[0] == pytest.approx(SELECTED + (1 - SELECTED) * inverse)
-
-
-def test_errors_that_cancel_are_selected_together() -> None:
-    found = shares([1.0, 1.0, 1.0, 1.0], [-1.5, -1.5, -1.5, -1.5], [1.01, 1.01, 1.01, 1.01])
-    inverse = np.array([1.0, 1.5**-POWER, 1.01**-POWER])
-    alone = (1 - SELECTED) * inverse / inverse.sum()
-    assert found[1] - alone[1] == pytest.approx(SELECTED * 0.4)  # 3 : 2, no error is left
-    assert found[2] == pytest.approx(alone[2])
 
 
 def test_a_small_share_is_none() -> None:
-    found = shares([1.0, 1.0, 1.0, 1.0], [4.0, 4.0, 4.0, 4.0])
+    found = shares([1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.0], [4.0, 4.0, -4.0, -4.0])
     assert 0.25**POWER < LEAST_WEIGHT
-    np.testing.assert_allclose(found, [1.0, 0.0])
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.0])
 
 
 def test_of_many_the_best_has_a_share() -> None:

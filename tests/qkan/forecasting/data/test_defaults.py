@@ -54,6 +54,14 @@ def test_windows_of_m4_are_three_of_the_longest_season_where_every_series_holds_
     assert (found.window, found.horizon) == (window, 4)
 
 
+@pytest.mark.parametrize(("given", "lr"), [({}, 0.03), ({"lr": 0.03}, 0.03), ({"lr": None}, 0.01)])
+def test_the_file_of_a_benchmark_takes_a_lower_learning_rate_unless_one_is_asked_for(given, lr):
+    config = TrainConfig(data="x", protocol="m4")
+    made = Series("made", daily(200).frame, season=(7,), borders=(-8, -4), mase_season=1)
+    assert sized(config, made, {**NOTHING, **given}).lr == lr
+    assert sized(TrainConfig(data="x"), daily(200), {**NOTHING, **given}).lr == 0.03
+
+
 def panel(*lengths: int, season: tuple[int, ...] = (24, 168)) -> Series:
     """Several series of these lengths."""
     frames = [
