@@ -12,16 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qkan.kernels import backend_cost as cost
-from qkan.kernels.backend_choice import (
-    LAYERS,
-    Case,
-    Choice,
-    Plan,
-    Radius,
-    cheapest,
-    explain,
-    plan_expansion,
-)
+from qkan.kernels.backend_choice import LAYERS, Case, Choice, Plan, Radius, cheapest, explain, plan_expansion
 from qkan.kernels.backends import (
     EXPANDED,
     NO_EDGES,
@@ -40,6 +31,7 @@ from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import tracing, transformed
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
+from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import triton_gpu as spectral_triton
@@ -133,7 +125,7 @@ class CircuitLayer:
             harmonics=self.harmonics,
             x=x,
             radius=radius,
-            **options,
+            **options | ({"sums": False} if self.backend == "spectral-triton" else {}),  # no kernel has such features
         )
 
     def _triton_unsupported_reason(self, x: Tensor) -> str | None:
@@ -217,18 +209,21 @@ class CircuitLayer:
         """The layer by expansion: one matrix product, or activations and a linear map."""
         if (
             self._one_per_input
+            and self.backend != "spectral-triton"
             and matmul_dtype is None
             and plan.kind != "sums"
             and numba_supported(self.theta, self.edge_weight)
         ):
             operands = self._as_operands(plan)
             return lambda x: operands_sum(x.reshape(-1, x.shape[-1]), operands).reshape(*x.shape[:-1], -1)
-        expansion = self.expand(plan)
-        if self._one_per_input:
+        expansion, fused = self.expand(plan), self.backend == "spectral-triton"
+        if self._one_per_input and fused and self.edge_weight is not None:
+            expansion = expansion.times(self.edge_weight)
+        elif self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
         if self.base is not None:
             expansion = expansion.with_base(*self.base)
-        return expansion.prepared(self.offset, matmul_dtype, fused=self.backend == "spectral-triton")
+        return expansion.prepared(self.offset, matmul_dtype, fused=fused)
 
     def _mixed(self, activations: Tensor) -> Tensor:
         return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)
@@ -258,6 +253,8 @@ class CircuitLayer:
             run = self._expanded(plan, matmul_dtype)
 
         def prepared(x: Tensor) -> Tensor:
+            if self.backend == "spectral-triton":
+                refuse(self.backend, spectral_triton.unsupported_reason(x), "")
             with without_autocast(x.device):
                 return run(x.to(self.compute)).to(self.dtype)
 
@@ -347,8 +344,9 @@ class CircuitLayer:
             backend, plan = self.choose(x)
             if plan is not None:
                 return self._expanded(plan, matmul_dtype)(x).to(self.dtype)
-            if backend == "triton":
-                y = self._run_triton(x)
+            of_triton = self._run_triton(x) if backend == "triton" else None
+            if of_triton is not None:
+                y = of_triton
             elif self._one_per_input:
                 y = self._mixed(self._run(x, None, reduce=False).squeeze(-2))
             else:
@@ -369,17 +367,17 @@ class CircuitLayer:
             y = self.expand(plan).edges(x)
             return (y * self.edge_weight if self._one_per_input and self.edge_weight is not None else y).to(self.dtype)
 
-    def _run_triton(self, x: Tensor) -> Tensor:
-        y = bloch_triton.circuits(
-            x.reshape(-1, x.shape[-1]),
-            self.theta,
-            self.expand_to_outputs(self.weight),
-            self.expand_to_outputs(self.bias),
-            self.edge_weight,
-            ansatz=self.ansatz,
-            reps=self.reps,
-            readout=self.readout,
-        )
+    def _run_triton(self, x: Tensor) -> Tensor | None:
+        """The sum over inputs by the Triton kernels; None where nobody asked for them and they cannot be built."""
+        flat, weight, bias = x.reshape(-1, x.shape[-1]), *map(self.expand_to_outputs, (self.weight, self.bias))
+        circuit: dict[str, Any] = {"ansatz": self.ansatz, "reps": self.reps, "readout": self.readout}
+        circuit["auto"] = self.backend == "auto"
+        try:
+            y = bloch_triton.circuits(flat, self.theta, weight, bias, self.edge_weight, **circuit)
+        except KernelUnavailableError as error:
+            if self.backend != "auto":
+                raise
+            return warn_once(error.reason)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def _run(self, x: Tensor, edge_weight: Tensor | None, *, reduce: bool) -> Tensor:

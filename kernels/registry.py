@@ -1,7 +1,8 @@
 """One way to name, ask and choose what computes: the engines of layers, recurrences and rational activations.
 
 Users choose by ``backend``. ``"auto"`` takes the first engine that can run, or the cheapest of them where the registry
-knows costs, and never falls back in silence: :meth:`Registry.explain` says why the others do not run. A backend asked
+knows costs, and never falls back in silence: :meth:`Registry.explain` says why the others do not run, and where a
+machine cannot build kernels that its device is made for, a warning does. A backend asked
 for by name runs or raises an error that says why it cannot and what works.
 """
 
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
+
+from qkan.kernels.common.triton_device import Problem, warn_once
 
 
 class Engine(Protocol):
@@ -87,7 +90,7 @@ class Registry(Generic[E]):
             ValueError: no engine of that name, or one that cannot run; the message says why.
         """
         if name == "auto":
-            able = (e for e in self.candidates if self.unsupported_reason(e, name, spec, tensors) is None)
+            able = (engine for engine in self.candidates if self._can_run(engine, spec, tensors))
             if self.cost is None:
                 return next(able)
             cost = self.cost
@@ -100,6 +103,13 @@ class Registry(Generic[E]):
                 raise ValueError(f"backend {name!r} cannot run {self.what}: {reason}; use 'auto'")
         self.check(name)
         raise ValueError(f"backend {name!r} has no kernel for {self.what}; use 'auto'")
+
+    def _can_run(self, engine: E, spec: Any, tensors: tuple[Tensor | None, ...]) -> bool:
+        """Whether ``auto`` may take ``engine``; says so once where something is wrong with the machine."""
+        reason = self.unsupported_reason(engine, "auto", spec, tensors)
+        if isinstance(reason, Problem):
+            warn_once(reason)
+        return reason is None
 
     def explain(self, name: str, spec: Any, tensors: tuple[Tensor | None, ...]) -> str:
         """Which engine runs under ``name``, and why those before it do not."""

@@ -1,12 +1,125 @@
-"""The devices that Triton kernels run on; imports without Triton."""
+"""The devices that Triton kernels run on, and what happens where they do not; imports without Triton.
+
+A card that is too old, a machine without a C compiler (Triton builds the code that starts kernels at the first one) and
+a kernel that does not compile end alike: a backend that was asked for by name raises, and ``auto`` computes in PyTorch
+from then on and says so once.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 import torch
+
+#: What older NVIDIA cards lack: TF32 and bfloat16 products, and registers enough for these tiles.
+MIN_CAPABILITY = (8, 0)
+
+
+class Problem(str):
+    """A reason why kernels do not run that a user can do something about; ``auto`` warns of it."""
+
+
+class KernelUnavailableError(ValueError):
+    """Triton could not build or start a kernel, for ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; use backend 'auto', which then computes in PyTorch")
+        self.reason = reason
+
+
+#: What could not be built in this process, by kind of kernel and device.
+_failed: dict[tuple[str, torch.device], Problem] = {}
+_warned: set[str] = set()
+
+
+def warn_once(reason: str) -> None:
+    """Say, once a process, why ``auto`` computes in PyTorch."""
+    if reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(f"backend 'auto' computes in PyTorch: {reason}", UserWarning, stacklevel=2)
+
+
+def device_problem(device: torch.device, family: str) -> Problem | None:
+    """Why kernels of a kind do not run on a device that Triton has a backend for, or None if nothing is known."""
+    if (failed := _failed.get((family, device))) is not None:
+        return failed
+    if device.type != "cuda" or torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing():
+        return None
+    return card_problem(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@lru_cache(maxsize=64)
+def card_problem(index: int) -> Problem | None:
+    """Why Triton kernels do not run on a card: its age, or that not even the smallest kernel can be built or loaded."""
+    device = torch.device("cuda", index)
+    if not torch.version.hip and (capability := torch.cuda.get_device_capability(device)) < MIN_CAPABILITY:
+        return Problem(
+            f"{torch.cuda.get_device_name(device)} has compute capability {'.'.join(map(str, capability))}, and the "
+            f"Triton kernels need {'.'.join(map(str, MIN_CAPABILITY))}"
+        )
+    try:
+        with launching("probe", device):
+            build_probe()
+    except KernelUnavailableError:
+        return _failed["probe", device]
+    return None
+
+
+def build_probe() -> None:
+    """Compile and load a kernel for the current device, without starting it."""
+    from qkan.kernels.common.triton_probe import probe_kernel
+
+    getattr(probe_kernel.warmup(torch.float32, grid=(1,)), "_init_handles", lambda: None)()
+
+
+class launching(AbstractContextManager[None]):  # noqa: N801 - read as `with launching(...)`
+    """Launches inside are on ``device``; one that fails is remembered, and raises :class:`KernelUnavailableError`."""
+
+    def __init__(self, family: str, device: torch.device) -> None:
+        self.family, self.device, self.guard = family, device, on_device(device)
+
+    def __enter__(self) -> None:
+        self.guard.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.guard.__exit__(kind, error, trace)
+        # Memory may be there next time, and what a device reports later is no matter of building.
+        passing = isinstance(error, torch.OutOfMemoryError) or str(error).startswith("CUDA error")
+        if isinstance(error, Exception) and not passing:
+            reason = Problem(f"Triton cannot build or start its {self.family} on {self.device}: {_in_words(error)}")
+            _failed[self.family, self.device] = reason
+            raise KernelUnavailableError(reason) from error
+
+
+def _in_words(error: Exception) -> str:
+    """The error in a line, with what would help."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = f"{type(error).__name__}: {line[:200]}"
+    if isinstance(error, subprocess.SubprocessError) or "C compiler" in line:
+        text += "; install a C compiler and Python's headers (apt install gcc python3-dev)"
+    return text
+
+
+def falling_back(engine: Any, other: Any) -> Any:
+    """``engine`` as ``auto`` takes it: where a kernel of its passes cannot be built, ``other`` computes them."""
+
+    def guarded(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            try:
+                return first(*args)
+            except KernelUnavailableError as error:
+                warn_once(error.reason)
+                return second(*args)
+
+        return run
+
+    passes = {name: guarded(getattr(engine, name), getattr(other, name)) for name in ("forward", "backward")}
+    return engine._replace(name=f"{engine.name}-or-{other.name}", **passes)
 
 
 def lanes(device: torch.device) -> int:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from qkan.kernels.common.host_sync import exporting, plain_needed, tracing
 from qkan.kernels.common.tensors import check_readable, in_memory
+from qkan.kernels.common.triton_device import falling_back
 from qkan.kernels.common.vjp import stand_for_batch
 from qkan.kernels.rational import numba_cpu, pytorch, triton_gpu
 from qkan.kernels.rational.custom_op import operation
@@ -29,6 +30,8 @@ from qkan.kernels.registry import Registry
 
 #: ``auto`` asks them in this order.
 BACKENDS = Registry("this activation", (numba_cpu.ENGINE, triton_gpu.ENGINE, pytorch.ENGINE))
+#: The Triton kernels as ``auto`` takes them.
+_GUARDED = falling_back(triton_gpu.ENGINE, pytorch.ENGINE)
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -111,6 +114,8 @@ def _run(spec: Spec, backend: str, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     if backend == "reference" or transformed or x.numel() == 0:
         return pytorch.value(spec, x, a, b)
     engine = BACKENDS.choose(backend, spec, (x, a, b))
+    if backend == "auto" and engine is triton_gpu.ENGINE:
+        engine = _GUARDED
     if torch.compiler.is_compiling():
         return _OPERATION(spec, engine, x, a, b)
     return _Rational.apply(spec, engine, *(in_memory(tensor) for tensor in (x, a, b)))
@@ -133,4 +138,4 @@ class _Rational(torch.autograd.Function):
         return None, None, *ctx.engine.backward(ctx.spec, x, a, b, in_memory(grad), wanted)
 
 
-_OPERATION = operation({engine.name: engine for engine in BACKENDS.engines})
+_OPERATION = operation({engine.name: engine for engine in (*BACKENDS.engines, _GUARDED)})

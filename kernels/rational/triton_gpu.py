@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.triton_device import lanes, on_device, register_bound
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of rational activations"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: Up to this many elements offsets have 32 bits, with room for a tile beyond the end.
 MAX_NARROW = 2**31 - 2**13
@@ -53,14 +55,14 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         return f"its kernels take {names}, not {x.dtype}; convert x"
-    return None
+    return device_problem(x.device, FAMILY)
 
 
 def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """F(x) in one launch; shapes and dtypes as :class:`qkan.kernels.rational.types.Engine` states them."""
     y = torch.empty_like(x)
     tiles, constants = _launch(spec, x, backward=False)
-    with on_device(x.device):
+    with launching(FAMILY, x.device):
         _device_code().forward_kernel[(tiles * spec.groups,)](x, numerator, denominator, y, *_sizes(x), **constants)
     return y
 
@@ -74,7 +76,7 @@ def backward(
     tiles, constants = _launch(spec, x, backward=True)
     shape = (tiles if coefficients else 0, spec.groups, m + 1 + n)
     partial = torch.empty(shape, dtype=torch.float32, device=x.device)
-    with on_device(x.device):
+    with launching(FAMILY, x.device):
         _device_code().backward_kernel[(tiles * spec.groups,)](
             x,
             grad,

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from qkan.kernels.common.tensors import check_readable, in_memory
+from qkan.kernels.common.tensors import check_readable, in_memory, without_autocast
+from qkan.kernels.common.triton_device import falling_back
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
@@ -35,6 +36,8 @@ from qkan.kernels.spectral.matmul import activation_functions, matrix_gradient
 
 #: What runs a whole sequence, in the order in which ``auto`` asks.
 ENGINES = Registry("this recurrence", (recurrence_numba.ENGINE, recurrence_triton.ENGINE, recurrence_torch.ENGINE))
+#: The Triton kernels as ``auto`` takes them.
+_GUARDED = falling_back(recurrence_triton.ENGINE, recurrence_torch.ENGINE)
 #: steps, the fields of Weights, h_0, c_0.
 _INPUTS = 1 + len(Weights._fields) + 2
 
@@ -76,6 +79,8 @@ def run(
     if backend == "reference" or forward_ad._current_level >= 0:  # only plain operations can differentiate forward
         return recurrence_reference.run(spec, layout, steps, weights, h_0, c_0)
     chosen = ENGINES.choose(backend, spec, (steps, *weights))
+    if backend == "auto" and chosen is recurrence_triton.ENGINE:
+        chosen = _GUARDED
     if spec.inputs and not chosen.takes_inputs:
         spec, steps, weights = recurrence_reference.without_inputs(spec, steps, weights)
     tensors = (steps, *weights, h_0, c_0)
@@ -309,7 +314,8 @@ class _PlainRecurrence(torch.autograd.Function):
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(*grads):
             return _Recurrence.backward(ctx, *grads)
         given, kept, tensors, needs = _arriving(ctx, grads)
-        return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
+        with without_autocast(tensors[0].device):
+            return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
 
 
 class _Gradients(torch.autograd.Function):
@@ -318,9 +324,10 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def forward(spec: Spec, layout: Layout, engine: Engine, needs: tuple[bool, ...], results: int, *tensors):
         grads, kept, inputs = tensors[:results], tensors[results : results + 4], tensors[results + 4 :]
-        if kept[1] is None:  # the forward pass ran under vmap and kept nothing
-            return _reference_gradients(spec, layout, grads, inputs, needs)
-        return _gradients(spec, layout, engine, grads, kept, inputs, needs)
+        with without_autocast(inputs[0].device):
+            if kept[1] is None:  # the forward pass ran under vmap and kept nothing
+                return _reference_gradients(spec, layout, grads, inputs, needs)
+            return _gradients(spec, layout, engine, grads, kept, inputs, needs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -364,4 +371,4 @@ class _Gradients(torch.autograd.Function):
         return tuple(next(found) if need else None for need in needs), tuple(0 if need else None for need in needs)
 
 
-_OPERATION = operation(Passes({engine.name: engine for engine in ENGINES.engines}, _forward, _gradients))
+_OPERATION = operation(Passes({engine.name: engine for engine in (*ENGINES.engines, _GUARDED)}, _forward, _gradients))

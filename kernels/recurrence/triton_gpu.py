@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels.common.triton_device import lanes, on_device, register_bound
+from qkan.kernels.common.constant_cache import before_copying, keep_for_graphs
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
     Engine,
@@ -43,6 +44,8 @@ from qkan.kernels.recurrence.types import (
 )
 from qkan.kernels.spectral.basis import Basis
 
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of recurrences"
 #: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
 #: the whole batch is better; an estimate, to be replaced by a measurement.
 MAX_MATRIX = 2**19
@@ -106,7 +109,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
             f"each of its programs reads the whole matrix at every step, which pays up to {MAX_MATRIX} numbers, not "
             f"{weights.matrix.numel()}; use fewer features, units or latents"
         )
-    return None
+    return device_problem(steps.device, FAMILY)
 
 
 def _widths(spec: Spec, weights: Weights) -> tuple[int, int, int]:
@@ -130,7 +133,7 @@ def forward(
     units = _empty(steps, longest if weights.projection is not None and not tile.resident else 0, hidden)
     if rows:
         of, bias = _values(spec, weights, tile), _packed(weights.bias.view(-1, hidden), 1, tile.units)
-        with on_device(steps.device):
+        with launching(FAMILY, steps.device):
             _device_code().forward_kernel[call.grid](
                 steps,
                 of.matrix,
@@ -174,7 +177,7 @@ def backward(
     dh, dc = grad_h.clone(), None if grad_c is None else grad_c.clone()
     if inner.numel():
         of = _slopes(spec, weights, tile)
-        with on_device(z.device):
+        with launching(FAMILY, z.device):
             _device_code().backward_kernel[call.grid](
                 tape.gates,
                 tape.carry,
@@ -215,6 +218,7 @@ class _Call:
         """plan, count, batch, pairs, radius."""
         sizes = self.layout.sizes
         plan = _plan(sizes, self.tile.batch, self.device)
+        keep_for_graphs(plan)
         return plan, len(sizes), sizes[0], -(-of.functions // 2), float(self.spec.basis.radius)
 
     def constants(self, of: _Features) -> dict[str, Any]:
@@ -260,8 +264,10 @@ class _Call:
 def _plan(sizes: tuple[int, ...], block: int, device: torch.device) -> Tensor:
     """First rows and sizes of all steps, then how many steps each block of sequences has.
 
-    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph.
+    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph, which
+    :func:`keep_for_graphs` then keeps it for.
     """
+    before_copying(device)
     falling = [-size for size in sizes]
     spans = [bisect_left(falling, -first) for first in range(0, sizes[0], block)]
     with torch.inference_mode(False):

@@ -34,13 +34,15 @@ from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
 from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import check_readable
-from qkan.kernels.common.triton_device import lanes, on_device
+from qkan.kernels.common.triton_device import KernelUnavailableError, device_problem, lanes, launching, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
 #: second at 3 repetitions, seven at 8, three quarters of a minute at 16. What is compiled is cached on disk.
 MAX_REPS, MAX_ROTATIONS = 16, 80
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+#: What is named where a kernel cannot be built.
+FAMILY = "kernels of circuits"
 #: Programs to start if there is that much work: sixteen warps for each of 132 multiprocessors.
 PROGRAMS = 2048
 #: Fewest inputs that one program sums, so that no buffer comes near samples x outputs x inputs.
@@ -154,7 +156,7 @@ class _BlochTriton(torch.autograd.Function):
         samples, (inputs, outputs) = x.shape[0], phases.shape[1:]
         if 0 in (samples, inputs, outputs):
             return x.new_zeros((samples, outputs), dtype=call.dtype)
-        with on_device(x.device):
+        with launching(FAMILY, x.device):
             block_b, block_o = tile(call.plan.steps, outputs, lanes(x.device), backward=False)
             tiles = -(-samples // block_b) * -(-outputs // block_o)
             splits, chunk = _share(inputs, tiles, MIN_INPUTS)
@@ -178,8 +180,14 @@ class _BlochTriton(torch.autograd.Function):
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(grad):
             return *vjp_needed(partial(plain_circuits, ctx.call), tensors, ctx.needs_input_grad[:5], grad), None
         wants_x, *wanted = ctx.needs_input_grad[:5]
-        with on_device(grad.device):
-            grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
+        try:
+            with launching(FAMILY, grad.device):
+                grad_x, totals = _gradients(ctx.call, tensors, grad, wants_x, any(wanted))
+        except KernelUnavailableError as error:
+            if not ctx.call.auto:
+                raise
+            warn_once(error.reason)
+            return *vjp_needed(partial(plain_circuits, ctx.call), tensors, ctx.needs_input_grad[:5], grad), None
         if totals is None:
             return grad_x, None, None, None, None, None
         sizes = [0 if tensor is None else tensor.shape[0] for tensor in tensors[1:4]]
@@ -255,7 +263,7 @@ def unsupported_reason(
             f"its kernels are unrolled over at most {MAX_REPS} repetitions and {MAX_ROTATIONS} rotations, not {reps} "
             f"and {rotations}; use fewer repetitions or backend 'bloch'"
         )
-    return None
+    return device_problem(device, FAMILY)
 
 
 def circuits(
@@ -268,6 +276,7 @@ def circuits(
     ansatz: Ansatz,
     reps: int,
     readout: str,
+    auto: bool = False,
 ) -> Tensor:
     """Evaluate a layer: every edge circuit, summed over inputs.
 
@@ -280,6 +289,8 @@ def circuits(
         edge_weight: (outputs, inputs) weights of the sum over inputs, or None for ones.
         ansatz, reps: the circuit.
         readout: ``"z"`` or ``"amplitude"``.
+        auto: nobody asked for these kernels by name: where that of the backward pass cannot be built, plain operations
+            compute what it would.
 
     Returns:
         (samples, outputs) in the dtype of ``x``; computed and summed in float32.
@@ -301,7 +312,7 @@ def circuits(
         if plan.mode == ACOS:
             biases = _encoding_planes(plan, phases.new_zeros(shape) if bias is None else bias)
     shared = edge_weight is not None and edge_weight.shape[0] > theta.shape[0]
-    call = Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype)
+    call = Call(plan, ansatz.initial, readout == "amplitude", shared, torch.float32 if shared else x.dtype, auto)
     if edge_weight is None or not shared:
         factors = None if edge_weight is None else edge_weight.t().float()
         return _BlochTriton.apply(x_angle, phases, weights, biases, factors, call)

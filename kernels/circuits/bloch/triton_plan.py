@@ -88,6 +88,7 @@ class Call:
         amplitude: whether the amplitude is read, not <Z>.
         diagonal: whether every input has its own output and nothing is summed.
         dtype: of the result.
+        auto: whether another backend may compute what cannot be built.
     """
 
     plan: Plan
@@ -95,6 +96,7 @@ class Call:
     amplitude: bool
     diagonal: bool
     dtype: torch.dtype
+    auto: bool = False
 
 
 def plain_circuits(

@@ -199,15 +199,20 @@ class _Watched(Silent):
     """Ends a training that would not fit into the time left."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage, self.total, self.done = stage, 1, 0
+        self.stage, self.total, self.done, self.warm = stage, 1, 0, False
 
     def start(self, epochs: int, steps: int, done: int = 0) -> None:
-        """Count from here: kernels that were compiled before take no time again."""
+        """Count from here: what came before, mostly kernels that are compiled once per installation, is given back."""
+        self.stage.budget.seconds += self.stage.seconds
         self.stage.begun = self.stage.budget.clock()
         self.total = max(epochs * steps, 1)
 
     def step(self, loss: float, count: int = 1) -> None:
-        """Look at the time."""
+        """Look at the time; the first steps tell no pace, since they warm up."""
+        if not self.warm:
+            self.warm, self.total, self.stage.begun = True, max(self.total - count, 1), self.stage.budget.clock()
+            self.stage.watch()
+            return
         self.done += count
         self.stage.at(min(1.0, self.done / self.total))
 

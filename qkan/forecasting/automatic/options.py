@@ -13,13 +13,15 @@ from qkan.forecasting.config.idle import asked_for
 
 RULES = ("naive", "drift", "seasonal-naive")
 """What estimates nothing."""
+FREE = (*RULES, "seasonal-mean")
+"""What takes no time worth counting."""
 REGRESSIONS = ("ridge", "lightgbm")
 """What learns from windows, its settings chosen on the validation part."""
 STATISTICAL = ("theta", "ets", "sarima", "double-sarima")
 """What is fitted to every series by itself."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"hqkan": {"reps": 2}, "lstm": {}, "qkan": {}}
 """Cells that are tried, with what makes each of them what it is."""
-CANDIDATES = (*RULES, "seasonal-mean", "ridge", *STATISTICAL, "lightgbm", *NETWORKS)
+CANDIDATES = (*FREE, "ridge", *STATISTICAL, "lightgbm", *NETWORKS)
 """All of them, in the order in which they are tried: what takes the least time first."""
 DEFAULT_CANDIDATES = tuple(name for name in CANDIDATES if name != "lightgbm" or find_spec("lightgbm"))
 """What is tried unless others are asked for: trees where their package is installed."""

@@ -11,7 +11,7 @@ import numpy as np
 from qkan.forecasting.automatic.budget import Budget, OutOfTime
 from qkan.forecasting.automatic.candidates import Candidate, fit_candidate
 from qkan.forecasting.automatic.choice import combination_weights
-from qkan.forecasting.automatic.options import NETWORKS, REGRESSIONS, AutoConfig, shown_name
+from qkan.forecasting.automatic.options import FREE, NETWORKS, REGRESSIONS, AutoConfig, shown_name
 from qkan.forecasting.automatic.parts import Parts, make_parts
 from qkan.forecasting.baselines import CannotFit
 from qkan.forecasting.config import model_name
@@ -214,21 +214,24 @@ def _fit_again(found: Search, parts: Parts, budget: Budget, progress: SearchProg
     from qkan.datasets import DataError
 
     futures = np.zeros((len(parts.final.ids), parts.final.horizon))
-    budget.reserved = 0.0
+    budget.reserved, late = 0.0, list[str]()
     naive = found.candidates[0].again(parts, budget)
     for one, weight in found.members:
         progress.trying(f"{one.name}, on everything")
         try:
-            budget.check(one.last_fit)
+            if one.asked not in FREE:
+                budget.check(one.last_fit)
             own = one.again(parts, budget)
         except OutOfTime:
             own = one.kept(parts)
-            found.notes.append(f"{one.name} was not fitted again to the newest values, for want of time.")
+            late.append(one.name)
         except (RunError, DataError) as error:
             own = one.kept(parts)
             found.notes.append(f"{one.name} could not be fitted to everything: {error}.")
         futures += weight * np.where(np.isnan(own).any(axis=1)[:, None], naive, own)
     found.future = futures
+    if late:
+        found.notes.append(f"For want of time, not fitted again to the newest values: {', '.join(late)}.")
 
 
 def mean_error(parts: Parts, forecasts: np.ndarray) -> float:

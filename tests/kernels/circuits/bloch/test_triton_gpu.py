@@ -310,7 +310,8 @@ OKAY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_nothing_speaks_against_a_layer_on_a_gpu() -> None:
+def test_nothing_speaks_against_a_layer_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bloch_triton, "device_problem", lambda device, family: None)
     assert bloch_triton.unsupported_reason(**OKAY) is None
     assert bloch_triton.unsupported_reason(**{**OKAY, "dtype": torch.bfloat16, "reps": 16}) is None
 

@@ -11,8 +11,9 @@ import pytest
 
 from qkan.datasets import Series
 from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
-from qkan.forecasting.automatic.budget import Budget, Clock, OutOfTime
+from qkan.forecasting.automatic.budget import Budget, Clock, OutOfTime, Stage
 from qkan.forecasting.automatic.candidates import FittedBaseline, _Watched, astray, expected_seconds
+from qkan.forecasting.automatic.options import FREE
 from qkan.forecasting.automatic.parts import make_parts
 from qkan.forecasting.automatic.trials import Search, SilentSearch, _fit_again, with_sizes
 from qkan.forecasting.baselines import NotInstalled, fit_baselines, per_series, registry
@@ -154,8 +155,8 @@ def test_what_was_judged_goes_on_where_no_time_is_left_for_the_last_fit() -> Non
     budget.seconds = budget.spent  # all of it is gone
     again = Search(config, series, parts, found.candidates, found.errors, weights=found.weights)
     _fit_again(again, parts, budget, SilentSearch())
-    names = [one.name for one, _ in found.members]
-    assert again.notes == [f"{name} was not fitted again to the newest values, for want of time." for name in names]
+    names = [one.name for one, _ in found.members if one.asked not in FREE]
+    assert again.notes == [f"For want of time, not fitted again to the newest values: {', '.join(names)}."]
     wanted = sum(weight * one.kept(parts) for one, weight in found.members)
     np.testing.assert_allclose(again.future, wanted, rtol=1e-12)
 
@@ -202,7 +203,7 @@ def test_a_last_fit_that_takes_long_is_ended_and_the_judged_one_goes_on() -> Non
     sarima.last_fit = 1.0
     again = Search(found.config, found.series, parts, found.candidates, found.errors, weights=np.array([0.0, 1.0]))
     _fit_again(again, parts, Budget(6.0, ticking()), SilentSearch())
-    assert again.notes == ["SARIMA was not fitted again to the newest values, for want of time."]
+    assert again.notes == ["For want of time, not fitted again to the newest values: SARIMA."]
     np.testing.assert_array_equal(again.future, sarima.kept(parts))
 
 
@@ -242,6 +243,22 @@ def test_a_network_that_does_not_fit_trains_for_fewer_epochs(monkeypatch: pytest
     assert 8 <= epochs < 40
     assert network.note == f"{epochs} of 40 epochs, as many as the time allowed"
     assert now[0] <= 70
+
+
+def test_kernels_that_are_compiled_and_first_steps_tell_no_pace() -> None:
+    now = [0.0]
+    stage = Stage(Budget(100.0, lambda: now[0]))
+    watched = _Watched(stage)
+    now[0] += 30  # compiling
+    watched.start(10, 10)
+    assert stage.budget.left == 100.0
+    now[0] += 5
+    watched.step(0.0)
+    for _ in range(99):
+        now[0] += 0.4
+        watched.step(0.0)
+    assert now[0] == pytest.approx(74.6)
+    assert stage.budget.left == pytest.approx(55.4)
 
 
 def test_a_network_is_judged_and_trained_again() -> None:
