@@ -26,6 +26,10 @@ other duffing --baselines lightgbm
 other narma-5 --baselines sarima,lightgbm
 other narma-10 --baselines sarima,lightgbm
 other delayed-quantum-control --budget-params 250 --baselines lightgbm
+# With the spline in the place of the circuit.
+for series in jaynes-cummings driven-transmon mackey-glass lorenz; do
+    other "$series" --budget-params 400 --cells hqkan,qkan,lowrank,lstm,gru,spline --baselines lightgbm
+done
 
 bare() { compare "$@" --window 4 --level none --skip 0 --season none --decoder last; }
 # The published 34-parameter QKAN-LSTM: a circuit per edge, hidden size 1, one repetition, no gate bias.

@@ -179,7 +179,7 @@ def _seconds(engine: LayerEngine, case: Case, _: tuple[Tensor | None, ...]) -> f
 
 
 #: ``auto`` chooses between spectral, triton and bloch. ``reference`` is the slow ground truth; ``spectral-triton``, the
-#: expansion in fused kernels, runs where it is asked for until it has been timed on a GPU.
+#: expansion in fused kernels, runs where it is asked for as GPUs have never timed it (docs/kernels.md).
 LAYERS: Registry[LayerEngine] = Registry(
     "this layer",
     (

@@ -125,7 +125,7 @@ class CircuitLayer:
             harmonics=self.harmonics,
             x=x,
             radius=radius,
-            **options,
+            **options | ({"sums": False} if self.backend == "spectral-triton" else {}),  # no kernel has such features
         )
 
     def _triton_unsupported_reason(self, x: Tensor) -> str | None:
@@ -209,18 +209,21 @@ class CircuitLayer:
         """The layer by expansion: one matrix product, or activations and a linear map."""
         if (
             self._one_per_input
+            and self.backend != "spectral-triton"
             and matmul_dtype is None
             and plan.kind != "sums"
             and numba_supported(self.theta, self.edge_weight)
         ):
             operands = self._as_operands(plan)
             return lambda x: operands_sum(x.reshape(-1, x.shape[-1]), operands).reshape(*x.shape[:-1], -1)
-        expansion = self.expand(plan)
-        if self._one_per_input:
+        expansion, fused = self.expand(plan), self.backend == "spectral-triton"
+        if self._one_per_input and fused and self.edge_weight is not None:
+            expansion = expansion.times(self.edge_weight)
+        elif self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
         if self.base is not None:
             expansion = expansion.with_base(*self.base)
-        return expansion.prepared(self.offset, matmul_dtype, fused=self.backend == "spectral-triton")
+        return expansion.prepared(self.offset, matmul_dtype, fused=fused)
 
     def _mixed(self, activations: Tensor) -> Tensor:
         return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)
@@ -250,6 +253,8 @@ class CircuitLayer:
             run = self._expanded(plan, matmul_dtype)
 
         def prepared(x: Tensor) -> Tensor:
+            if self.backend == "spectral-triton":
+                refuse(self.backend, spectral_triton.unsupported_reason(x), "")
             with without_autocast(x.device):
                 return run(x.to(self.compute)).to(self.dtype)
 

@@ -98,7 +98,7 @@ def print_plan(config: CompareConfig, folds: Sequence[ForecastData], around: str
             "around them": around,
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
             "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
-            "training": f"at most {count(config.epochs, 'epoch')}, window {config.window}, horizon {config.horizon}, "
+            "training": f"at most {config.effort}, window {config.window}, horizon {config.horizon}, "
             f"loss {config.loss}",
             "folder": config.out,
         }

@@ -106,7 +106,7 @@ def _config_and_folder(
 
 def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) -> None:
     """Print what will run: data, split, cell, what stands ``around`` it, parameters, training and run folder."""
-    from qkan.cli.tables import count, print_facts
+    from qkan.cli.tables import print_facts
     from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
     from qkan.forecasting.training.loop import resolve_batch_size
@@ -132,7 +132,7 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) 
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "around it": around,
             "parameters": f"{check_size(config):,}",
-            "training": f"{most}{count(config.epochs, 'epoch')}, batch {batch_size}, lr {config.lr:g}, "
+            "training": f"{most}{config.effort}, batch {batch_size}, lr {config.lr:g}, "
             f"{patience}loss {config.loss}, seed {config.seed}, on {device}",
             "run folder": str(out),
         }
@@ -166,7 +166,7 @@ def print_result(run: Any) -> None:
     metrics = run.metrics
     kept = f"of epoch {metrics['best_epoch']}" if metrics["best_epoch"] else "of the start: a regression on the window"
     trained = f"trained {count(metrics['epochs'], 'epoch')} in {metrics['train_seconds']:.1f} s"
-    click.echo(f"\n{trained}; the weights are those {kept}\n")
+    click.echo(f"\n{trained}; the weights are those {kept}{_found(metrics)}\n")
     if metrics.get("gate") == "closed":
         click.echo(
             f"The validation part shows no gain of {run.config.model_name} over the last value, so the forecasts "
@@ -176,6 +176,23 @@ def print_result(run: Any) -> None:
     print_protocol(run)
     click.echo(f"run folder: {run.path}  (plots: loss.png, forecast.png)")
     click.echo(f"next: qkan predict {shlex.quote(str(run.path))}{_hint(run)}")
+
+
+def _found(metrics: dict[str, Any]) -> str:
+    """Say what the finish and the restarts found."""
+    from qkan.cli.tables import count
+
+    said, finish = "", metrics.get("lbfgs")
+    if finish is not None and finish["steps"]:
+        said = (
+            f" and {count(finish['steps'], 'step')} of LBFGS, which took the validation loss from "
+            f"{finish['before']:.4g} to {finish['after']:.4g}"
+        )
+    elif finish is not None:
+        said = ", since LBFGS found none with a lower validation loss"
+    starts = metrics.get("starts")
+    best = metrics["best_validation_loss"]
+    return said if starts is None else f"{said}, of start {1 + starts.index(best)} of {len(starts)}"
 
 
 def _hint(run: Any) -> str:

@@ -77,9 +77,10 @@ class Ansatz:
             [-1, 1] and NaN outside, as :func:`torch.acos` is.
         trains_preact_bias: the phase ``b`` is trained even where the pre-activation is not, because without it the
             circuit could only express even functions.
-        near_linear: where the angles of the last row of theta sit when ``phi(x)`` is about ``sin(a) sin(x)``, with the
-            column of ``a`` named by ``slope``; None if the circuit has no such point.
-        slope: the column of the last row of theta that scales the near-linear function.
+        near_linear: where the angles of row 1 of theta sit when ``phi(x)`` is about ``sin(a) sin(w_0 x)`` and all other
+            angles are near zero, with the column of ``a`` named by ``slope``; None if the circuit has no such point. An
+            ansatz that does not encode about z has them in its last row, and only ``a`` in row 1.
+        slope: the column of row 1 of theta that scales the near-linear function.
 
     Raises:
         ValueError: a gate, axis, map or vector that is not one of the above, or a circuit without trained angles.

@@ -12,6 +12,7 @@ from qkan.kernels.common.host_sync import tracing
 
 _KNOWN: dict[tuple[Any, ...], tuple[Tensor, ...]] = {}
 _MOST_KNOWN = 64
+_CAPTURED: dict[int, Tensor] = {}
 
 
 def counted(first: int, end: int, like: Tensor | None = None) -> Tensor:
@@ -27,7 +28,10 @@ def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor
     # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
     plain = not torch.compiler.is_compiling() and not tracing() and type(like) in (Tensor, nn.Parameter)
     if plain and key in _KNOWN:
+        keep_for_graphs(*_KNOWN[key])
         return _KNOWN[key]
+    if plain:
+        before_copying(like.device)
     with torch.inference_mode(False), torch.no_grad():
         made = tuple(tensor.to(like.device, like.dtype) for tensor in rule(size))
     if plain and all(type(tensor) is Tensor for tensor in made):
@@ -35,6 +39,25 @@ def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor
             _KNOWN.pop(next(iter(_KNOWN)))
         _KNOWN[key] = made
     return made
+
+
+def before_copying(device: torch.device) -> None:
+    """Check that constants can be copied to a device now.
+
+    Raises:
+        ValueError: a CUDA graph is being captured.
+    """
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise ValueError(
+            f"constants are not on {device} yet, and a CUDA graph that is being captured cannot copy them there; run "
+            "the module once with tensors of these shapes before the capture"
+        )
+
+
+def keep_for_graphs(*tensors: Tensor) -> None:
+    """Keep constants for ever that a CUDA graph is being captured with: it knows their addresses, a cache forgets."""
+    if tensors and tensors[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        _CAPTURED.update({id(tensor): tensor for tensor in tensors})
 
 
 def exact_like(tensor: Tensor) -> Tensor:

@@ -111,6 +111,18 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False) if known and on else nullcontext()
 
 
+def full_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` with all the digits of its dtype, also where PyTorch may multiply in TF32 or bfloat16.
+
+    ``torch.set_float32_matmul_precision("high")`` and older switches say that about every product in single precision.
+    """
+    kind = a.device.type
+    may_round = kind == "cuda" or (kind == "cpu" and torch.get_float32_matmul_precision() != "highest")
+    if a.dtype != torch.float32 or not may_round:
+        return a @ b
+    return (a.double() @ b.double()).to(a.dtype)
+
+
 def autocast_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype | None:
     """The dtype of a matrix product with parameters of ``dtype``, if it is narrower than that of the features."""
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):

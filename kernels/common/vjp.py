@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.tensors import without_autocast
+
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
@@ -30,11 +32,12 @@ def vjp_needed(
             filled[index] = value
         return function(*filled)
 
-    given = [tensors[index] for index in wanted]
-    if stand_for_batch(*(upstream if isinstance(upstream, tuple) else (upstream,))):
-        found: Any = _by_autograd(of_wanted, given, upstream)
-    else:
-        found = torch.func.vjp(of_wanted, *given)[1](upstream)
+    given, upstreams = [tensors[index] for index in wanted], upstream if isinstance(upstream, tuple) else (upstream,)
+    with without_autocast(upstreams[0].device):
+        if stand_for_batch(*upstreams):
+            found: Any = _by_autograd(of_wanted, given, upstream)
+        else:
+            found = torch.func.vjp(of_wanted, *given)[1](upstream)
     gradients = iter(found)
     return [next(gradients) if need else None for need in needs]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from qkan.kernels.common.tensors import check_readable, in_memory
+from qkan.kernels.common.tensors import check_readable, in_memory, without_autocast
 from qkan.kernels.common.triton_device import falling_back
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
@@ -314,7 +314,8 @@ class _PlainRecurrence(torch.autograd.Function):
         if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or stand_for_batch(*grads):
             return _Recurrence.backward(ctx, *grads)
         given, kept, tensors, needs = _arriving(ctx, grads)
-        return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
+        with without_autocast(tensors[0].device):
+            return *[None] * 4, *_gradients(ctx.spec, ctx.layout, ctx.engine, given, kept, tensors, needs)
 
 
 class _Gradients(torch.autograd.Function):
@@ -323,9 +324,10 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def forward(spec: Spec, layout: Layout, engine: Engine, needs: tuple[bool, ...], results: int, *tensors):
         grads, kept, inputs = tensors[:results], tensors[results : results + 4], tensors[results + 4 :]
-        if kept[1] is None:  # the forward pass ran under vmap and kept nothing
-            return _reference_gradients(spec, layout, grads, inputs, needs)
-        return _gradients(spec, layout, engine, grads, kept, inputs, needs)
+        with without_autocast(inputs[0].device):
+            if kept[1] is None:  # the forward pass ran under vmap and kept nothing
+                return _reference_gradients(spec, layout, grads, inputs, needs)
+            return _gradients(spec, layout, engine, grads, kept, inputs, needs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkan.kernels.common.constant_cache import before_copying, keep_for_graphs
 from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
@@ -217,6 +218,7 @@ class _Call:
         """plan, count, batch, pairs, radius."""
         sizes = self.layout.sizes
         plan = _plan(sizes, self.tile.batch, self.device)
+        keep_for_graphs(plan)
         return plan, len(sizes), sizes[0], -(-of.functions // 2), float(self.spec.basis.radius)
 
     def constants(self, of: _Features) -> dict[str, Any]:
@@ -262,8 +264,10 @@ class _Call:
 def _plan(sizes: tuple[int, ...], block: int, device: torch.device) -> Tensor:
     """First rows and sizes of all steps, then how many steps each block of sequences has.
 
-    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph.
+    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph, which
+    :func:`keep_for_graphs` then keeps it for.
     """
+    before_copying(device)
     falling = [-size for size in sizes]
     spans = [bisect_left(falling, -first) for first in range(0, sizes[0], block)]
     with torch.inference_mode(False):

@@ -36,7 +36,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.constant_cache import constants, exact_like
-from qkan.kernels.common.tensors import check_readable, piece_elements
+from qkan.kernels.common.tensors import check_readable, full_matmul, piece_elements
 from qkan.kernels.common.vjp import vjp_needed
 from qkan.kernels.spectral import numba_coefficients
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
@@ -62,6 +62,11 @@ class Expansion:
     basis: Basis
     matrix: Tensor
     constant: Tensor
+
+    def times(self, edge_weight: Tensor) -> Expansion:
+        """One circuit per input, of which every output sums up its own share ``edge_weight`` (outputs, inputs)."""
+        weights = edge_weight.t()
+        return replace(self, matrix=self.matrix * weights, constant=self.constant * weights)
 
     def with_base(self, base: str, weight: Tensor) -> Expansion:
         """The same layer with a base branch: one more feature, whose weights are (outputs, inputs)."""
@@ -143,7 +148,7 @@ def _coefficients(
         and not torch.compiler.is_compiling()
         and numbers <= max(KEPT_ELEMENTS, piece_elements(theta.device)),
     )
-    coefficients = (rule.analysis @ values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
+    coefficients = full_matmul(rule.analysis, values).unflatten(-1, (theta.shape[-3], theta.shape[-4]))
     if edge_weight is not None:
         coefficients = coefficients * edge_weight.t()
     return coefficients[1:], coefficients[0]

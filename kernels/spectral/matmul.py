@@ -26,7 +26,7 @@ from torch import Tensor
 
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import plain_needed
-from qkan.kernels.common.tensors import check_readable, piece_elements
+from qkan.kernels.common.tensors import check_readable, piece_elements, without_autocast
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
@@ -51,7 +51,8 @@ class Sum:
     def for_triton(self) -> dict[str, Any]:
         """The basis as :mod:`qkan.kernels.spectral.triton_gpu` takes it."""
         basis = self.basis
-        return {"kind": basis.kind, "size": basis.size, "radius": basis.radius, "base": basis.base}
+        sizes = {"kind": basis.kind, "size": basis.size, "radius": basis.radius, "base": basis.base}
+        return sizes | {"matmul_dtype": self.matmul_dtype}
 
 
 def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
@@ -177,8 +178,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
         if kind.fused:
-            narrow = x if kind.matmul_dtype is None else x.to(kind.matmul_dtype)
-            return spectral_triton.spectral_sum(narrow, matrix, constant, **kind.for_triton()).to(x.dtype)
+            return spectral_triton.spectral_sum(x, matrix, constant, **kind.for_triton())
         out = x.new_empty(x.shape if kind.diagonal else (x.shape[0], matrix.shape[-1]))
         for piece in _pieces(x, kind):
             piece.times(matrix, constant, out)
@@ -198,7 +198,8 @@ class _Sum(torch.autograd.Function):
             constant = matrix.new_zeros(x.shape[1] if ctx.kind.diagonal else matrix.shape[-1])
             tensors, needs = (x, matrix, constant), ctx.needs_input_grad[:3]
             return *vjp_needed(partial(plain_sum, ctx.kind), tensors, needs, grad), None
-        grad_x, grad_matrix = _Gradients.apply(x, matrix, grad, ctx.kind, need_x, need_matrix)
+        with without_autocast(x.device):
+            grad_x, grad_matrix = _Gradients.apply(x, matrix, grad, ctx.kind, need_x, need_matrix)
         return grad_x, grad_matrix, grad.sum(0) if need_constant else None, None
 
     @staticmethod
@@ -241,9 +242,10 @@ class _Gradients(torch.autograd.Function):
             return tuple(value for value, need in zip(values, ctx.needs, strict=True) if need)
 
         check_readable(*ctx.saved_tensors)
-        vjp = torch.func.vjp(needed, *ctx.saved_tensors)[1]
         upstream = tuple(grad for grad, need in zip(grads, ctx.needs, strict=True) if need)
-        return *vjp(upstream), None, None, None
+        with without_autocast(ctx.saved_tensors[0].device):
+            found = torch.func.vjp(needed, *ctx.saved_tensors)[1](upstream)
+        return *found, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x, matrix, grad, kind: Sum, *needs: bool):
@@ -275,10 +277,8 @@ def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x:
         # The kernel has one weight per feature; the highest polynomial is in no derivative.
         top = kind.basis.size - 2
         slopes = torch.cat((slopes[:top], torch.zeros_like(matrix[:1]), slopes[top:]))
-    narrow = x if kind.matmul_dtype is None else x.to(kind.matmul_dtype)
-    options = kind.for_triton() | {"need_x": need_x, "need_matrix": need_matrix}
-    grad_x, grad_matrix = spectral_triton.spectral_gradients(grad, narrow, slopes, constant, **options)
-    return None if grad_x is None else grad_x.to(x.dtype), grad_matrix
+    options = kind.for_triton() | {"needs": (need_x, need_matrix)}
+    return spectral_triton.spectral_gradients(grad, x, slopes, constant, **options)
 
 
 def activation_functions(x: Tensor, basis: Basis, activation_coeffs: Tensor) -> list[Tensor]:

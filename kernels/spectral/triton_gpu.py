@@ -11,12 +11,12 @@ dx[b, i] = sum_t S_t(x[b, i]) (sum_o g[b, o] M'[t, i, o]) + sum_o g[b, o] M'_0[i
 the base. Three kernels compute y, dx and dM (:mod:`qkan.kernels.spectral.triton_kernels`). Runs repeat bit for bit:
 what several programs contribute to dM is summed in a fixed order, without atomics.
 
-Precision. Features are made in float32 whatever the dtype of x, and sums are accumulated in float32. The numbers that
-are multiplied are float32 for float32 inputs (on NVIDIA's tensor cores three TF32 products, which is about as accurate)
-and TF32 for float16 inputs: as many digits with the range of float32, so gradients do not overflow. For bfloat16 inputs
-features, M, M' and g are rounded to bfloat16: the error of y, root mean square, is 2.2e-3 of y's own with normal M and
-1,280 terms times inputs of either kind, and 2.8e-3 once y itself is rounded (float32: 1.3e-7 and, for Chebyshev terms
-up to T_11, 2.6e-7).
+Precision. Features are made in float32 whatever the dtype of x and under autocast, and sums are accumulated in float32.
+The numbers that are multiplied are float32 for float32 inputs (on NVIDIA's tensor cores three TF32 products, which is
+about as accurate) and TF32, rounded to nearest, for float16: as many digits with the range of float32, so gradients do
+not overflow. For bfloat16 features, M, M' and g are rounded to bfloat16: the error of y, root mean square, is 2.2e-3 of
+y's own with normal M and 1,280 terms times inputs of either kind, and 2.8e-3 once y itself is rounded (float32: 1.3e-7
+and, for Chebyshev terms up to T_11, 2.6e-7).
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.triton_device import device_problem, launching
 
 #: What is named where a kernel cannot be built.
@@ -41,7 +42,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 TILES = {
     ("forward", torch.float32): (64, 16, 64),
     ("forward", torch.bfloat16): (64, 32, 64),
-    ("forward", torch.float16): (64, 16, 64),
+    ("forward", torch.float16): (64, 16, 32),
     ("input_gradient", torch.float32): (64, 16, 32),
     ("input_gradient", torch.bfloat16): (64, 32, 32),
     ("input_gradient", torch.float16): (64, 16, 32),
@@ -63,6 +64,8 @@ MAX_STRIDE = 2**24
 
 def unsupported_reason(x: Tensor) -> str | None:
     """None if the kernels can run on ``x``, else the reason why not and what would help."""
+    if torch.compiler.is_compiling() or tracing():
+        return "a compiler cannot trace the launch of its kernels; compile backend 'spectral' instead, which it fuses"
     if find_spec("triton") is None:
         return "Triton is not installed; pip install triton, or use another backend"
     if x.dtype not in DTYPES:
@@ -85,6 +88,7 @@ def spectral_sum(
     size: int,
     radius: float = 1.0,
     base: str | None = None,
+    matmul_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Features of x times a matrix.
 
@@ -95,6 +99,7 @@ def spectral_sum(
         kind, size: the terms, see the head of this module.
         radius: A, > 0, rounded to float32; only for ``"chebyshev"``. Beyond it terms grow without bound.
         base: one of :data:`BASES`, or None for no base.
+        matmul_dtype: bfloat16 or float16, to multiply as for inputs of that dtype; None as for that of x.
 
     Returns:
         (samples, outputs) in the dtype of x.
@@ -109,10 +114,10 @@ def spectral_sum(
     if 0 in (samples, inputs, outputs, terms):
         y = x.new_zeros((samples, outputs))
         return y if const is None else y + const.to(y.dtype)
-    operand = _operand(x.dtype)
-    x, matrix = _narrow(x), matrix.to(operand).contiguous()
+    product = matmul_dtype or x.dtype
+    x, matrix = _narrow(x), matrix.to(_operand(product)).contiguous()
     y = torch.empty((samples, outputs), dtype=x.dtype, device=x.device)
-    block_b, block_i, block_o = tile("forward", x.dtype, inputs, outputs)
+    block_b, block_i, block_o = tile("forward", product, inputs, outputs)
     with launching(FAMILY, x.device):
         _device_code().forward_kernel[(-(-samples // block_b), -(-outputs // block_o))](
             x,
@@ -129,7 +134,7 @@ def spectral_sum(
             *x.stride(),
             float(radius),
             HAS_CONST=const is not None,
-            **_constants(kind, base, x, (block_b, block_i, block_o)),
+            **_constants(kind, base, x.device, product, (block_b, block_i, block_o)),
         )
     return y
 
@@ -144,26 +149,27 @@ def spectral_gradients(
     size: int,
     radius: float = 1.0,
     base: str | None = None,
-    need_x: bool = True,
-    need_matrix: bool = True,
+    matmul_dtype: torch.dtype | None = None,
+    needs: tuple[bool, bool] = (True, True),
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of :func:`spectral_sum` with respect to x and the matrix; that of const is ``g.sum(0)``.
 
     Args:
         g: gradient of y, (samples, outputs), any strides and floating dtype.
-        x, kind, size, radius, base: as in :func:`spectral_sum`.
-        slopes: M', (terms, inputs, outputs); may be None without ``need_x``.
+        x, kind, size, radius, base, matmul_dtype: as in :func:`spectral_sum`.
+        slopes: M', (terms, inputs, outputs); may be None where no gradient of x is needed.
         slope0: M'_0, (inputs, outputs), or None for zeros.
-        need_x, need_matrix: which gradients to compute.
+        needs: whether to compute the gradient of x, and that of the matrix.
 
     Returns:
         dx (samples, inputs) in the dtype of x, and dM (terms, inputs, outputs) in float32; None where not needed.
 
     Raises:
-        ValueError: as in :func:`spectral_sum`, or ``need_x`` without ``slopes``.
+        ValueError: as in :func:`spectral_sum`, or the gradient of x is needed without ``slopes``.
     """
+    need_x, need_matrix = needs
     if need_x and slopes is None:
-        raise ValueError("slopes is None, but the gradient of x is needed; pass the matrix of slopes or need_x=False")
+        raise ValueError("slopes is None, but the gradient of x is needed; pass the matrix of slopes")
     pairs, functions = _check(x, slopes if need_x else None, kind, size, radius, base)
     if g.dim() != 2 or g.shape[0] != x.shape[0]:
         raise ValueError(f"g has shape {tuple(g.shape)}; it must be ({x.shape[0]}, outputs) like the output")
@@ -172,13 +178,23 @@ def spectral_gradients(
     _check_shape("slope0", slope0, (x.shape[1], g.shape[1]))
     g, x = _narrow(g.to(x.dtype)), _narrow(x)
     steps = (pairs, functions, *_term_steps(kind, size))
+    options = _Options(kind, float(radius), base, matmul_dtype or x.dtype)
     dx = dmatrix = None
     with launching(FAMILY, x.device):
         if need_x and slopes is not None:
-            dx = _input_gradient(g, x, slopes, slope0, steps, kind, float(radius), base)
+            dx = _input_gradient(g, x, slopes, slope0, steps, options)
         if need_matrix:
-            dmatrix = _matrix_gradient(g, x, terms, steps, kind, float(radius), base)
+            dmatrix = _matrix_gradient(g, x, terms, steps, options)
     return dx, dmatrix
+
+
+class _Options(NamedTuple):
+    """Kind, radius and base of the terms, and the dtype that products are rounded for."""
+
+    kind: str
+    radius: float
+    base: str | None
+    product: torch.dtype
 
 
 def _input_gradient(
@@ -187,17 +203,15 @@ def _input_gradient(
     slopes: Tensor,
     slope0: Tensor | None,
     steps: tuple[int, ...],
-    kind: str,
-    radius: float,
-    base: str | None,
+    options: _Options,
 ) -> Tensor:
     (samples, inputs), outputs = x.shape, g.shape[1]
     if 0 in (samples, inputs, outputs) or (slopes.shape[0] == 0 and slope0 is None):
         return torch.zeros_like(x)
-    operand = _operand(x.dtype)
+    operand = _operand(options.product)
     slopes = slopes.to(operand).contiguous()
     dx = torch.empty((samples, inputs), dtype=x.dtype, device=x.device)
-    blocks = tile("input_gradient", x.dtype, inputs, outputs)
+    blocks = tile("input_gradient", options.product, inputs, outputs)
     _device_code().input_gradient_kernel[(-(-samples // blocks[0]), -(-inputs // blocks[1]))](
         g,
         x,
@@ -211,21 +225,19 @@ def _input_gradient(
         inputs * outputs,
         *g.stride(),
         *x.stride(),
-        radius,
+        options.radius,
         HAS_SLOPE0=slope0 is not None,
-        **_constants(kind, base, x, blocks),
+        **_constants(options.kind, options.base, x.device, options.product, blocks),
     )
     return dx
 
 
-def _matrix_gradient(
-    g: Tensor, x: Tensor, terms: int, steps: tuple[int, ...], kind: str, radius: float, base: str | None
-) -> Tensor:
+def _matrix_gradient(g: Tensor, x: Tensor, terms: int, steps: tuple[int, ...], options: _Options) -> Tensor:
     (samples, inputs), outputs = x.shape, g.shape[1]
     if 0 in (samples, inputs, outputs, terms):
         return x.new_zeros((terms, inputs, outputs), dtype=torch.float32)
-    blocks = tile("matrix_gradient", x.dtype, inputs, outputs)
-    groups = -(-steps[0] // PAIRS) + (base is not None)
+    blocks = tile("matrix_gradient", options.product, inputs, outputs)
+    groups = -(-steps[0] // PAIRS) + (options.base is not None)
     tiles = -(-inputs // blocks[1]) * -(-outputs // blocks[2])
     splits, share = split(samples, tiles * groups, blocks[0])
     partials = torch.empty((splits, terms, inputs, outputs), dtype=torch.float32, device=x.device)
@@ -242,8 +254,8 @@ def _matrix_gradient(
         inputs * outputs,
         *g.stride(),
         *x.stride(),
-        radius,
-        **_constants(kind, base, x, blocks),
+        options.radius,
+        **_constants(options.kind, options.base, x.device, options.product, blocks),
     )
     return partials[0] if splits == 1 else partials.sum(0)
 
@@ -326,15 +338,17 @@ def _capability(device: torch.device) -> tuple[int, int] | None:
     return None if torch.version.hip else torch.cuda.get_device_capability(device)
 
 
-def _constants(kind: str, base: str | None, x: Tensor, blocks: tuple[int, int, int]) -> dict[str, Any]:
+def _constants(
+    kind: str, base: str | None, device: torch.device, product: torch.dtype, blocks: tuple[int, int, int]
+) -> dict[str, Any]:
     """What is constant when a kernel is compiled."""
     from triton import language as tl
 
     return {
         "KIND": kind,
         "BASE": base or "none",
-        "OPERAND": tl.bfloat16 if _operand(x.dtype) == torch.bfloat16 else tl.float32,
-        "PRECISION": precision(x.dtype, _capability(x.device)) if x.is_cuda else "interpreted",
+        "OPERAND": tl.bfloat16 if _operand(product) == torch.bfloat16 else tl.float32,
+        "PRECISION": precision(product, _capability(device)) if device.type == "cuda" else "interpreted",
         "BLOCK_B": blocks[0],
         "BLOCK_I": blocks[1],
         "BLOCK_O": blocks[2],

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import FRAME, TrainConfig
-from qkan.forecasting.config.idle import SEASONAL_OPTIONS
+from qkan.forecasting.config.idle import SEASONAL_OPTIONS, VALIDATED_OPTIONS, asked_for
 from qkan.forecasting.config.kinds import Whole, plain
 from qkan.forecasting.config.options import HORIZON
 from qkan.forecasting.data.defaults import sized
@@ -324,9 +324,9 @@ class Forecaster:
         from qkan.datasets import LastSteps
 
         val_size = _checked("val_size", val_size, _VAL_SIZE)
-        if val_size == 0 and self.config.patience is not None:
+        for name in asked_for(self.config, VALIDATED_OPTIONS if val_size == 0 else ()):
             raise ValueError(
-                f"patience={self.config.patience} has no effect: val_size=0 leaves no validation part to stop by; "
+                f"{name}={getattr(self.config, name)} has no effect: val_size=0 leaves no validation part to stop by; "
                 "leave one of them out"
             )
         self.config = self._sized(series, val_size)

@@ -1,11 +1,12 @@
 """Initial values of circuit parameters.
 
-Three schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(reps x)`` with a small random ``a``, so
-that a fresh layer of one repetition behaves like a fresh :class:`torch.nn.Linear` and signals neither vanish nor
-saturate; it needs an ansatz that has such a point. ``"normal"`` draws all angles from a narrow normal distribution,
-``"wide"`` from one that nearly covers the circle, so that all frequencies have amplitudes from the start. ``"auto"``
-takes the first for one repetition, where it exists, else the third where frequencies differ (``preact_init``), and the
-second otherwise. Why: docs/initialisation.md.
+Three schemes. ``"near_linear"`` starts every edge at ``phi(x) ~ sin(a) sin(w_0 x)`` with a small random ``a``, whatever
+the number of repetitions, so that a fresh layer behaves like a fresh :class:`torch.nn.Linear` and signals neither
+vanish nor saturate; it needs an ansatz that has such a point. ``"normal"`` draws all angles from a narrow normal
+distribution, ``"wide"`` from one that nearly covers the circle, so that all frequencies have amplitudes from the start.
+``"auto"`` takes the first for one repetition, where it exists, else the third where frequencies differ
+(``preact_init``), and the second otherwise; recurrent modules take the first for any number of repetitions of equal
+frequencies. Why: docs/initialisation.md.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qkan.kernels.circuits.ansatz import Ansatz
 
 INITS = ("auto", "near_linear", "normal", "wide")
-BASE_INITS = ("uniform", "eye")
 #: Standard deviation of the angles under ``"normal"``, radians.
 NORMAL_STD = 0.3
 #: The same under ``"wide"``.
@@ -44,26 +44,6 @@ def uniform_(tensor: Tensor, bound: float, generator: torch.Generator | None) ->
 def normal_(tensor: Tensor, std: float, generator: torch.Generator | None) -> None:
     """Fill with N(0, std^2)."""
     _fill(tensor, lambda t: t.normal_(0.0, std, generator=generator), generator)
-
-
-def check_base_init(base_init: str) -> str:
-    """Return ``base_init`` if it is one.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if base_init not in BASE_INITS:
-        raise ValueError(f"unknown base_init {base_init!r}; use one of {', '.join(BASE_INITS)}")
-    return base_init
-
-
-def fill_base_(weight: Tensor, base_init: str, bound: float, generator: torch.Generator | None) -> None:
-    """Fill weights of a base branch (out, in): from U(-bound, bound), or with the identity."""
-    if base_init == "eye":
-        with torch.no_grad():
-            nn.init.eye_(weight)
-    else:
-        uniform_(weight, bound, generator)
 
 
 def circuit_angles_(
@@ -101,8 +81,10 @@ def circuit_angles_(
         return
     normal_(theta, NEAR_LINEAR_STD, generator)
     low, high = slopes
-    drawn = torch.empty_like(theta[..., -1, ansatz.slope])
+    # The first encoding alone is read, and the others leave alone what row 1 makes of it: turns about z do not move
+    # <Z>; where another axis is encoded, the line lies along that axis until the last row turns it to z.
+    drawn = torch.empty_like(theta[..., 1, ansatz.slope])
     uniform_(drawn, (high - low) / 2, generator)
     with torch.no_grad():
-        theta[..., -1, :] += theta.new_tensor(near_linear)
-        theta[..., -1, ansatz.slope] = drawn + (low + high) / 2 + near_linear[ansatz.slope]
+        theta[..., 1, ansatz.slope] = drawn + (low + high) / 2
+        theta[..., 1 if ansatz.encoding == "rz" else -1, :] += theta.new_tensor(near_linear)

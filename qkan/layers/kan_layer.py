@@ -14,7 +14,7 @@ from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_grad
 from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.kernels.spectral.operands import Operands
-from qkan.layers.init import check_base_init, fill_base_, normal_, uniform_
+from qkan.layers.init import normal_, uniform_
 from qkan.layers.options import check_dtype, check_input, check_memory, finite_float, positive_int
 
 #: Standard deviation of what is added to the coefficients of the line that an edge starts with.
@@ -68,7 +68,7 @@ class KANLayer(nn.Module):
         radius: see ``basis``; has no effect on ``"fourier"``.
         bias: train c; else there is none.
         base_activation: a name as of :class:`qkan.QKANLayer`, or None for no base branch.
-        base_trainable, base_init: as of :class:`qkan.QKANLayer`.
+        base_trainable: as of :class:`qkan.QKANLayer`.
         generator: source of the initial values; None takes torch's default one.
         device, dtype: of the parameters.
 
@@ -94,7 +94,6 @@ class KANLayer(nn.Module):
         bias: bool = True,
         base_activation: str | None = None,
         base_trainable: bool = True,
-        base_init: str = "uniform",
         generator: torch.Generator | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -104,7 +103,6 @@ class KANLayer(nn.Module):
         self.out_features = positive_int("out_features", out_features)
         self.basis, self.terms, self.radius = basis, terms, finite_float("radius", radius, positive=True)
         self.base_activation, self.base_trainable = base_activation, base_trainable
-        self.base_init = check_base_init(base_init)
         self._functions = Basis(*_kind_and_size(basis, terms), self.radius)
         if base_activation is not None and base_activation not in BASES:
             raise ValueError(
@@ -128,7 +126,7 @@ class KANLayer(nn.Module):
         bound = 1 / math.sqrt(self.in_features)
         normal_(self.coefficients, NOISE_STD * bound, generator)
         if self.base_weight is not None:
-            fill_base_(self.base_weight, self.base_init, bound, generator)
+            uniform_(self.base_weight, bound, generator)
         elif not self.coefficients.is_meta:
             slopes = torch.empty_like(self.coefficients[0])
             uniform_(slopes, bound, generator)

@@ -35,7 +35,6 @@ class CircuitOptions(TypedDict, total=False):
     postact_bias_trainable: bool
     base_activation: BaseActivation
     base_trainable: bool
-    base_init: str
     readout: str
     init: str
     generator: torch.Generator | None
@@ -72,9 +71,7 @@ def config_of(layer: Any) -> dict[str, Any]:
     """The arguments of a QKANLayer, without the source and place of its values."""
     group = "input" if layer.group == layer.in_features else layer.group
     given = ("in_features", "out_features", "reps", "ansatz", "preact_trainable", "base_activation", "base_trainable")
-    return {
-        name: getattr(layer, name) for name in (*given, "base_init", "preact_init", "readout", "init", "backend")
-    } | {
+    return {name: getattr(layer, name) for name in (*given, "preact_init", "readout", "init", "backend")} | {
         "group": group,
         "postact_weight_trainable": layer.postact_weight is not None,
         "postact_bias_trainable": layer.postact_bias is not None,

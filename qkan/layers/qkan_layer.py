@@ -21,7 +21,7 @@ from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import Refinable
 from qkan.layers.frequencies import HasFrequencies, PreactInit, check_preact_init
 from qkan.layers.frozen import FrozenLayer
-from qkan.layers.init import check_base_init, circuit_angles_, fill_base_, uniform_
+from qkan.layers.init import circuit_angles_, uniform_
 from qkan.layers.options import (
     BaseActivation,
     base_function,
@@ -63,8 +63,6 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
         base_activation: ``"silu"``, ``"gelu"``, ``"relu"``, ``"tanh"``, ``"identity"``, a callable, or None for no base
             branch at all. A module is not copied: all layers that are given it share its parameters.
         base_trainable: train u; else u keeps its initial values.
-        base_init: initial u: ``"uniform"``, drawn like the slopes, or ``"eye"``, the identity: with
-            ``base_activation="identity"`` the layer is x and a bend, which starts small.
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
         init: initial angles: ``"near_linear"``, ``"normal"``, ``"wide"`` or ``"auto"``; see :mod:`qkan.layers.init`.
         backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
@@ -102,7 +100,6 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
         postact_bias_trainable: bool = False,
         base_activation: BaseActivation = "silu",
         base_trainable: bool = True,
-        base_init: str = "uniform",
         readout: str = "z",
         init: str = "auto",
         backend: Backend = "auto",
@@ -121,7 +118,6 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
         self.preact_init = check_preact_init(preact_init, reps, self.ansatz)
         self.base_activation = base_activation
         self.base_trainable = base_trainable
-        self.base_init = check_base_init(base_init)
         self.readout = check_readout(readout)
         self.init = init
         self.backend = check_backend(backend, self.ansatz, readout)
@@ -183,7 +179,7 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
             self.theta, self.ansatz, self.reps, self.init, slopes, generator, wide=self.preact_init != "ones"
         )
         if self.base_weight is not None:
-            fill_base_(self.base_weight, self.base_init, bound, generator)
+            uniform_(self.base_weight, bound, generator)
         with torch.no_grad():
             for tensor in (self.preact_bias, self.postact_bias):
                 if tensor is not None:

@@ -18,6 +18,7 @@ from typing_extensions import Unpack
 
 from qkan._util.module_list import module_list
 from qkan.kan.jhcg import Latent
+from qkan.kernels.circuits.ansatz import get_ansatz
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.recurrence.types import Layout, layout_of
 from qkan.layers.options import CircuitOptions, positive_int
@@ -28,9 +29,15 @@ from qkan.rnn.unidirectional import States, UnidirectionalRNN
 
 
 def set_defaults(options: CircuitOptions) -> None:
-    """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch."""
+    """Fill in what gates are built with unless asked for otherwise: one repetition, no base branch, a linear start.
+
+    The latter where the circuit has it and all its frequencies are equal; others need wide angles to be found.
+    """
     options.setdefault("reps", 1)
     options.setdefault("base_activation", None)
+    equal = isinstance(own := options.get("preact_init", "ones"), str) and own == "ones"
+    if equal and options.get("init", "auto") == "auto" and get_ansatz(options.get("ansatz", "pz")).near_linear:
+        options["init"] = "near_linear"
 
 
 #: Names of nn.LSTM's parameters; the layer, and whether it is its reverse direction.

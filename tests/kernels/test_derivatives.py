@@ -74,9 +74,8 @@ def agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("backend", ["triton", "spectral-triton", "spectral", "bloch"])
 def test_every_derivative_of_two_layers_through_a_backend_by_name(backend: str, kind: str, taken: str) -> None:
-    refused = kind == "sums" and backend == "spectral-triton"  # no kernel of its own: tests/kernels/test_layer.py
-    if refused or (kind in ("px", "amplitude") and backend.startswith("spectral")):
-        pytest.skip("refused by name: no band-limited layer, or no kernel")
+    if kind in ("px", "amplitude") and backend.startswith("spectral"):
+        pytest.skip("refused by name: no band-limited layer")
     torch.manual_seed(3)
     truth = nn.Sequential(*(QKANLayer(*size, 2, backend="reference", **LAYERS[kind]) for size in ((1, 2), (2, 1))))
     net = copy.deepcopy(truth)

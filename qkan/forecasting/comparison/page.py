@@ -57,7 +57,7 @@ def comparison_page(
     tried = ", ".join(f"{lr:g}" for lr in LEARNING_RATES[: config.trials])
     lines = [
         f"# Comparison on {series.name}\n",
-        f"Window {config.window}, horizon {config.horizon}, at most {config.epochs} epochs, "
+        f"Window {config.window}, horizon {config.horizon}, at most {config.effort}, "
         f"split {' / '.join(f'{share:g}' for share in config.split)}. Test errors in original units"
         f"{f' ({series.unit})' if series.unit else ''}: {spread}. "
         f"Every cell and size tried the same learning rates ({tried}) with {config.tuning_seeds_in_words()}; the "

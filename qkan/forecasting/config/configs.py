@@ -15,19 +15,13 @@ from qkan.forecasting.config.options import (
     DEFAULT_LEVELS,
     LINEAR_CELLS,
     METRIC_LOSSES,
+    OF_PROTOCOLS,
     OPTIONS,
     RECURRENT_OPTIONS,
 )
 from qkan.forecasting.config.reading import chosen_order
 
 _Config = TypeVar("_Config", bound="DataAndTrainingOptions")
-
-
-_OF_PROTOCOLS = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
-    *("time_zone", "freq", "missing", "split"),
-)
-"""Options that the protocol of a benchmark leaves no choice of."""
 
 
 def context_steps(window: int, lags: Sequence[int]) -> int:
@@ -111,6 +105,10 @@ class DataAndTrainingOptions:
     epochs: int = 30
     batch_size: int | None = None
     patience: int | None = None
+    lr_angles: float | None = None
+    lr_frequencies: float | None = None
+    lbfgs_steps: int = 0
+    restarts: int = 1
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -144,7 +142,7 @@ class DataAndTrainingOptions:
         """
         if self.protocol is None:
             return
-        for name in asked_for(self, _OF_PROTOCOLS):
+        for name in asked_for(self, OF_PROTOCOLS):
             raise ValueError(
                 f"{name}={getattr(self, name)!r} has no effect with protocol={self.protocol!r}, which prescribes "
                 "columns, times and parts; leave one of them out"
@@ -177,6 +175,13 @@ class DataAndTrainingOptions:
     def judged_by(self) -> str:
         """The metric that tables show first and that names the best method."""
         return self.metric or "mae"
+
+    @property
+    def effort(self) -> str:
+        """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
+        finish = f", up to {self.lbfgs_steps} steps of LBFGS" if self.lbfgs_steps else ""
+        starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
+        return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 
     @property
     def interval_levels(self) -> tuple[float, ...]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SEASONAL_OPTIONS: tuple[str, ...] = ("season_encoding", "season_terms", "seasonal_lags")
 """What a model without a season has no use for."""
 
+VALIDATED_OPTIONS: tuple[str, ...] = ("patience", "lbfgs_steps", "restarts")
+"""What a training without a validation part has no use for."""
+
 _NO_TEXT = (".parquet", ".xlsx")
 
 
@@ -37,7 +40,13 @@ def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
     if config.data.lower().endswith(_NO_TEXT):
         found |= dict.fromkeys(("sep", "decimal", "encoding"), "it is about CSV files, and data names another kind")
     if not config.split[1]:
-        found["patience"] = f"split={config.split} leaves no validation part to stop by"
+        found |= dict.fromkeys(VALIDATED_OPTIONS, f"split={config.split} leaves no validation part to stop by")
+    if config.dropout:
+        found["lbfgs_steps"] = f"dropout={config.dropout:g} changes the loss at random, and LBFGS searches along it"
+    if getattr(config, "processes", 1) > 1:
+        found |= dict.fromkeys(("lbfgs_steps", "restarts"), "it is for models that one process trains")
+    if not config.preact_trainable:
+        found["lr_frequencies"] = "preact_trainable=False leaves the frequencies as they start"
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -193,3 +194,40 @@ class Split(Kind):
         for part in value:
             NUMBER.check(f"every fraction of {name}", part)
         super().check(name, value)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a training or a comparison; its type and default are those of the field of its name.
+
+    Attributes:
+        help: What it means, for the command line.
+        kind: What values it allows.
+        optional: Whether ``None`` is allowed too.
+        flags: Further names on the command line.
+        computed: Whether it follows from the data, and is not asked for.
+    """
+
+    help: str
+    kind: Kind
+    optional: bool = False
+    flags: tuple[str, ...] = ()
+    computed: bool = False
+
+    def taken(self, value: object) -> object:
+        """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
+        if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
+            return plain(value)
+        value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (value,)
+        if isinstance(value, Iterable):
+            value = tuple(own.tolist() if hasattr(own, "tolist") else own for own in value)
+        if isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value):
+            return tuple(sorted(value))
+        return value
+
+    def check(self, name: str, value: object) -> None:
+        """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""
+        if value is not None or not self.optional:
+            self.kind.check(name, value)

@@ -5,9 +5,6 @@ Nothing heavy is imported here, so the command line can read defaults and refuse
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 from qkan.forecasting.config.kinds import (
     CHARACTER,
     COLUMNS,
@@ -21,12 +18,11 @@ from qkan.forecasting.config.kinds import (
     SHARE,
     TEXT,
     Choice,
-    Kind,
+    Option,
     Seasons,
     Several,
     Split,
     Whole,
-    plain,
 )
 from qkan.forecasting.config.names import BASELINE_NAMES
 
@@ -48,6 +44,12 @@ SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
+
+OF_PROTOCOLS: tuple[str, ...] = (
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
+)
+"""Options that the protocol of a benchmark leaves no choice of."""
 
 TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see :mod:`qkan.datasets.read.missing`."""
@@ -99,7 +101,9 @@ DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
 PREACT_INITS: tuple[str, ...] = ("ones", "binary", "ternary", "auto")
 """Frequencies that circuits can start with; see :mod:`qkan.layers.frequencies`."""
 
-_CIRCUIT_OPTIONS = frozenset({"reps", "ansatz", "preact_trainable", "preact_init", "base_activation"})
+_CIRCUIT_OPTIONS = frozenset(
+    {"reps", "ansatz", "preact_trainable", "preact_init", "base_activation", "lr_angles", "lr_frequencies"}
+)
 
 CELL_OPTIONS: dict[str, frozenset[str]] = {
     "qkan": _CIRCUIT_OPTIONS | {"group"},
@@ -118,7 +122,7 @@ cell."""
 RECURRENT_OPTIONS: frozenset[str] = frozenset(
     {
         *("num_layers", "bias", "decoder", "order", "skip"),
-        *("seasonal_lags", "season_encoding", "season_terms", "per_series"),
+        *("seasonal_lags", "season_encoding", "season_terms", "per_series", "restarts"),
     }
 )
 """The options that have no effect on :data:`LINEAR_CELLS`, which are what they are called and nothing more."""
@@ -129,43 +133,6 @@ LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1
 HIDDEN_SIZE = Whole(1, 4096)
 HORIZON = Whole(1, 10_000)
 SEASON = Seasons(100_000)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a training or a comparison; its type and default are those of the field of its name.
-
-    Attributes:
-        help: What it means, for the command line.
-        kind: What values it allows.
-        optional: Whether ``None`` is allowed too.
-        flags: Further names on the command line.
-        computed: Whether it follows from the data, and is not asked for.
-    """
-
-    help: str
-    kind: Kind
-    optional: bool = False
-    flags: tuple[str, ...] = ()
-    computed: bool = False
-
-    def taken(self, value: object) -> object:
-        """Return a value as it is kept: several in a list, an array or an index as a tuple, and a number among them."""
-        if not isinstance(self.kind, Several | Split | Seasons) or isinstance(value, str | bytes | dict | set):
-            return plain(value)
-        value = value.tolist() if hasattr(value, "tolist") else value  # of numpy and pandas
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return (value,)
-        if isinstance(value, Iterable):
-            value = tuple(own.tolist() if hasattr(own, "tolist") else own for own in value)
-        if isinstance(self.kind, Seasons) and isinstance(value, tuple) and all(type(own) is int for own in value):
-            return tuple(sorted(value))
-        return value
-
-    def check(self, name: str, value: object) -> None:
-        """Refuse a value that is not allowed; raises as :meth:`qkan.forecasting.config.kinds.Kind.check`."""
-        if value is not None or not self.optional:
-            self.kind.check(name, value)
 
 
 _SIMPLE = ("naive", "drift", "seasonal-naive", "seasonal-mean", "ridge")  # always there
@@ -275,7 +242,7 @@ OPTIONS: dict[str, Option] = {
     "preact_trainable": Option("Train a weight and a bias for each reading of the input (qkan, hqkan).", FLAG),
     "preact_init": Option(
         "Frequencies that circuits start with (qkan, hqkan): ones, binary (1, 2, 4, ...), ternary (1, 3, 9, ...), or "
-        "auto: those that the training part shows. Without --preact-trainable they stay.",
+        "auto: those that the training part shows. Without --preact-trainable they stay. --restarts tries more.",
         Choice(PREACT_INITS),
     ),
     "base_activation": Option(
@@ -362,6 +329,20 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
+    "lr_angles": Option("Factor of the rate of circuits' angles (qkan, hqkan).  [default: 1]", RATE, True),
+    "lr_frequencies": Option(
+        "Factor of the rate of circuits' trained frequencies and phases (qkan, hqkan).  [default: 1]", RATE, True
+    ),
+    "lbfgs_steps": Option(
+        "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
+        "them, and they are kept if it gains.",
+        Whole(0, 100_000),
+    ),
+    "restarts": Option(
+        "Trainings from different initial weights, of which the one with the lowest validation loss is kept; with "
+        "--preact-init auto from the data's frequencies, binary, ternary, ones and so on.",
+        Whole(1, 100),
+    ),
     "patience": Option(
         "Stop after this many epochs without a lower validation loss.  [default: train all epochs, take the best]",
         Whole(1, 100_000),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.config import FRAME, OPTIONS, without_effect
+from qkan.forecasting.config.idle import VALIDATED_OPTIONS
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import mase_season
 from qkan.forecasting.evaluation.window_frame import values_of, window_frame
@@ -104,7 +105,7 @@ def _applies(config: TrainConfig, name: str) -> bool:
         return config.horizon > 1
     if name in ("devices", "num_nodes", "shards"):
         return config.processes > 1 or config.shards > 1
-    return name != "patience" or (config.patience is not None and config.split[1] > 0)
+    return name not in VALIDATED_OPTIONS or (getattr(config, name) is not None and config.split[1] > 0)
 
 
 def _shared(name: str, value: Any) -> Any:

@@ -41,6 +41,7 @@ from qkan.forecasting.runs.write import (
     VALIDATION,
     WEIGHTS,
     check_sum,
+    checkpoints_in,
     claim_folder,
     read_validation,
 )
@@ -302,6 +303,6 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
             "restore it or start a new run in another folder"
         )
     finished = (out / MANIFEST).exists()
-    if not finished and (out / CHECKPOINT).exists():
-        read_checkpoint(out / CHECKPOINT)  # before anything is written
+    for own in [] if finished else checkpoints_in(out):
+        read_checkpoint(own)  # before anything is written
     return finished

@@ -60,7 +60,13 @@ def claim_folder(out: Path, overwrite: bool) -> None:
         )
     refuse_link((out / CHECKPOINT).parent)
     (out / MANIFEST).unlink(missing_ok=True)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    for own in checkpoints_in(out):
+        own.unlink(missing_ok=True)
+
+
+def checkpoints_in(out: Path) -> list[Path]:
+    """Return the checkpoints in a run folder: one for every start of a training with restarts."""
+    return sorted((out / CHECKPOINT).parent.glob(f"{CHECKPOINT.stem}*{CHECKPOINT.suffix}"))
 
 
 def write_run(out: Path, run: Run, history: Sequence[Mapping[str, float]]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.config.idle import asked_for
+from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
@@ -17,6 +20,7 @@ from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
+from qkan.forecasting.training.lbfgs import finish_with_lbfgs
 from qkan.forecasting.training.progress import Progress
 from qkan.forecasting.training.start import start_skip, validation_loss
 
@@ -57,6 +61,7 @@ class Fitted:
     def metrics(self) -> dict[str, Any]:
         """Return the part of ``metrics.json`` that tells of the training."""
         gate = self.model.gate
+        starts = [loss if math.isfinite(loss) else None for loss in self.result.starts]
         return {
             "parameters": count_parameters(self.model),
             "epochs": len(self.result.history),
@@ -64,6 +69,8 @@ class Fitted:
             "best_validation_loss": self.result.best_loss if len(self.data.validation) else None,
             "train_seconds": round(self.result.seconds, 3),
             **({} if gate is None else {"gate": "open" if float(gate) else "closed"}),
+            **({} if self.result.finish is None else {"lbfgs": asdict(self.result.finish)}),
+            **({"starts": starts} if starts else {}),
         }
 
 
@@ -77,31 +84,77 @@ def fit_forecaster(
 ) -> Fitted:
     """Build the forecaster that a configuration asks for and train it on windows.
 
+    With ``restarts`` it is built and trained so many times, and the model with the lowest validation loss is taken.
     Kernels that are not compiled yet are compiled before the clock of the training runs.
 
     Args:
         config: The model, its training, and the device.
         data: Windows that were cut as ``config`` says.
-        checkpoint, resume, progress: As of :func:`qkan.forecasting.training.loop.fit`.
+        checkpoint, resume, progress: As of :func:`qkan.forecasting.training.loop.fit`; starts after the first one have
+            files of their own beside ``checkpoint``.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C; the checkpoint holds the last saved epoch.
         RunError: the checkpoint cannot be read or written.
         ValueError: an option's value is unknown to the cell, or the model cannot be trained on this device.
     """
-    from qkan.forecasting.training.loop import fit
-
     device = training_device(config)
-    model = build_forecaster(config, torch.Generator().manual_seed(config.seed)).to(device)
-    compile_kernels(config, model)
+    generator = torch.Generator().manual_seed(config.seed)
     train, validation = tensors(data.train), tensors(data.validation)
-    if config.preact_init == "auto":
-        start_frequencies(model, train)
+    if not len(validation):
+        _say_unjudged(config)
+    fits: list[tuple[RecurrentForecaster, FitResult]] = []
+    for start in range(config.restarts if len(validation) else 1):
+        model = build_forecaster(config, generator).to(device)
+        if start == 0:
+            compile_kernels(config, model)
+        if config.preact_init == "auto":
+            start_frequencies(model, train, start)
+        saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
+        saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
+        result = _fit_once(model, train, validation, config, one_series=len(data.ids) == 1, **saving)
+        fits.append((model, result))
+    model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
+    if len(fits) > 1:
+        losses = tuple(math.inf if found.diverged else found.best_loss for _, found in fits)
+        result = replace(result, seconds=sum(found.seconds for _, found in fits), starts=losses)
+    set_gate(model, validation, squared=config.loss == "mse")
+    return Fitted(config, data, model, result)
+
+
+def _say_unjudged(config: TrainConfig) -> None:
+    """Say which options a training without validation windows leaves without effect."""
+    from qkan.datasets import notice
+
+    for name in asked_for(config, ("lbfgs_steps", "restarts")):
+        notice(f"{name}={getattr(config, name)} has no effect: there are no validation windows to judge by")
+
+
+def _fit_once(
+    model: RecurrentForecaster,
+    train: WindowTensors,
+    validation: WindowTensors,
+    config: TrainConfig,
+    *,
+    one_series: bool,
+    **saving: Any,
+) -> FitResult:
+    """Train from one start, with the finish that was asked for.
+
+    Of one series, training starts from a regression on the window where that says much, and takes its weights where no
+    epoch is better.
+    """
+    from qkan.forecasting.training.loop import fit, threads_for
+
     loss = loss_of(config)
-    start = start_skip(model, train, validation, loss) if len(data.ids) == 1 else None
-    result = fit(model, train, validation, config, checkpoint=checkpoint, resume=resume, progress=progress)
+    start = start_skip(model, train, validation, loss) if one_series else None
+    result = fit(model, train, validation, config, **saving)
     if start is not None and start.loss is not None and start.loss <= validation_loss(model, validation, loss):
         model.load_state_dict(start.weights)
         result = replace(result, best_epoch=0, best_loss=start.loss)
-    set_gate(model, validation, squared=config.loss == "mse")
-    return Fitted(config, data, model, result)
+    if not config.lbfgs_steps or not len(validation) or result.diverged:
+        return result
+    with threads_for(model):
+        finish = finish_with_lbfgs(model, train, validation, config)
+    best_loss = finish.after if finish.steps else result.best_loss
+    return replace(result, best_loss=best_loss, seconds=result.seconds + finish.seconds, finish=finish)

@@ -9,14 +9,18 @@ from torch import Tensor, nn
 
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.layers.frequencies import HasFrequencies
+from qkan.layers.frequencies import HasFrequencies, start_weights
 from qkan.layers.periodogram import MOST_SAMPLES, wanted_frequencies
 
 #: Newest steps of what the cell reads that targets are looked at over.
 _STEPS = 2
 
 
-def start_frequencies(model: RecurrentForecaster, train: WindowTensors) -> None:
+#: What the starts after the first try, in turn: 2^l, 3^l and ones; then the first one again, with other weights.
+_OTHERS = ("binary", "ternary", "ones")
+
+
+def start_frequencies(model: RecurrentForecaster, train: WindowTensors, start: int = 0) -> None:
     """Let the circuits of a fresh model start with the frequencies of what the model leaves over.
 
     Looked at are the errors of the fresh model over the numbers that its cell reads last. All circuits start with the
@@ -25,12 +29,17 @@ def start_frequencies(model: RecurrentForecaster, train: WindowTensors) -> None:
     Args:
         model: changed in place; on any device.
         train: windows of the training part, on the CPU.
+        start: number of the start, from 0; the first looks at data, and those after it try other frequencies in turn.
 
     Raises:
         ValueError: targets that are constant, or fewer windows than the frequencies need.
     """
     layers = [m for m in model.modules() if isinstance(m, HasFrequencies) and m.awaits_data]
     if model.cell is None or not layers:
+        return
+    if turn := start % (len(_OTHERS) + 1):
+        for layer in layers:
+            layer.set_frequencies(torch.tensor(start_weights(_OTHERS[turn - 1], layer.reps), dtype=torch.float64))
         return
     read: list[Tensor] = []
 

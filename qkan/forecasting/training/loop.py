@@ -30,6 +30,7 @@ from qkan.forecasting.model.build import count_parameters
 from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.checkpoints import does_not_fit
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
+from qkan.forecasting.training.lbfgs import Finish
 from qkan.forecasting.training.process_state import (
     children_end_with,
     keyboard_interrupts_pass,
@@ -39,6 +40,7 @@ from qkan.forecasting.training.process_state import (
     quiet_lightning,
 )
 from qkan.forecasting.training.progress import Progress, Silent
+from qkan.layers.frequencies import HasFrequencies
 
 _GRADIENT_NORM = 1.0
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
@@ -59,8 +61,12 @@ class FitResult:
             or the last one without a validation part; 0 if no epoch ended with finite losses, or none was better than
             the weights that training started with.
         best_loss: That epoch's validation loss (training loss without a validation part); infinity for epoch 0.
+            Behind a finish that lowered it, that of its weights.
         diverged: Whether training stopped because a loss was not finite.
         seconds: Time spent training, without that of epochs that were lost before a resumption.
+        finish: What LBFGS did behind the epochs; ``None`` if it was not asked for.
+        starts: The lowest validation loss from each of the initial weights, if there were several; the history is that
+            of the best.
     """
 
     history: list[dict[str, float]]
@@ -68,6 +74,8 @@ class FitResult:
     best_loss: float
     diverged: bool
     seconds: float
+    finish: Finish | None = None
+    starts: tuple[float, ...] = ()
 
 
 def resolve_batch_size(batch_size: int | None, windows: int) -> int:
@@ -123,7 +131,7 @@ def fit(
         config,
         total_steps=config.epochs * len(train_loader),
         rank=rank,
-        one_thread=device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS,
+        one_thread=_wants_one_thread(model),
     )
     watched = "train_loss" if validation_loader is None else "val_loss"
     recorder = _Recorder(module, watched, checkpoint, progress)
@@ -143,6 +151,15 @@ def fit(
     recorder.restore_best(model)
     progress.finish()
     return recorder.result()
+
+
+def threads_for(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Compute with one thread where the model is so small that more would cost time."""
+    return one_thread(_wants_one_thread(model))
+
+
+def _wants_one_thread(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type == "cpu" and count_parameters(model) <= _ONE_THREAD_PARAMETERS
 
 
 def _trainer(config: TrainConfig, device: torch.device, callbacks: list[Callback]) -> pl.Trainer:
@@ -219,13 +236,31 @@ class _Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         # A fused step would undo the scaling of 16-bit gradients by itself, after they were clipped.
         fused = not self.config.precision.endswith("mixed")
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=fused)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.total_steps)
+        groups = parameter_groups(self.model, self.config)
+        optimizer = torch.optim.Adam(groups, lr=self.config.lr, fused=fused)
+        peaks = [group["lr"] for group in groups]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _loss(self, batch: Batch) -> Tensor:
         predictions = self.model(*batch.arguments)
         return self.loss(predictions.to(batch.targets.dtype), batch.targets, batch.weights)
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """The parameters by learning rate: those of ``lr`` first, angles and frequencies of circuits where they differ."""
+    angles, frequencies = (factor or 1.0 for factor in (config.lr_angles, config.lr_frequencies))
+    factors = {"theta": angles, "preact_weight": frequencies, "preact_bias": frequencies}
+    of_circuits = {
+        id(parameter): factors.get(name, 1.0)
+        for module in model.modules()
+        if isinstance(module, HasFrequencies)
+        for name, parameter in module.named_parameters(recurse=False)
+    }
+    groups: dict[float, list[nn.Parameter]] = {1.0: []}
+    for parameter in model.parameters():
+        groups.setdefault(of_circuits.get(id(parameter), 1.0), []).append(parameter)
+    return [{"params": parameters, "lr": config.lr * factor} for factor, parameters in groups.items()]
 
 
 _RECORDED: dict[str, Any] = {

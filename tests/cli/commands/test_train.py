@@ -1,6 +1,7 @@
 """``qkan train lstm``."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,13 @@ def test_resume_finds_the_default_folder(elsewhere: Path, qkan) -> None:
     done = qkan(*SMALL, "--resume")
     assert done.exit_code == 0, done.output
     assert facts(done.output)["run folder"] == "runs/damped-shm-lstm-seed0"
+
+
+def test_the_finish_and_the_starts_are_said(elsewhere: Path, qkan) -> None:
+    done = qkan(*SMALL, "--hidden-size", "2", "--lbfgs-steps", "20", "--restarts", "2")
+    assert done.exit_code == 0, done.output
+    assert facts(done.output)["training"].startswith("1 epoch, up to 20 steps of LBFGS, best of 2 starts, batch 8, ")
+    said = r"the weights are those of epoch 1 and \d+ steps of LBFGS, which took the validation loss from \S+ to \S+"
+    assert re.search(rf"{said}, of start [12] of 2\n", done.output), done.output
+    losses = load_run("runs/damped-shm-lstm-seed0").metrics["starts"]
+    assert min(losses) == load_run("runs/damped-shm-lstm-seed0").metrics["best_validation_loss"]

@@ -245,7 +245,6 @@ def test_a_second_fit_keeps_the_frequencies_of_the_first() -> None:
         ({"preact_init": "binary", "reps": 25}, ValueError, "use reps of at most 24"),
         ({"preact_init": "binary", "ansatz": "px"}, ValueError, r"ansatz 'px' encodes acos\(w x\), .* must be 'ones'"),
         ({"init": "broad"}, ValueError, "unknown init 'broad'; use one of auto, near_linear, normal, wide"),
-        ({"base_init": "zero"}, ValueError, "unknown base_init 'zero'; use one of uniform, eye"),
     ],
 )
 @pytest.mark.parametrize("kind", [QKANLayer, HQKAN])

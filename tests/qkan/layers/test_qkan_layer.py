@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from qkan import Ansatz, QKANLayer
 from qkan.kernels.circuits import statevector as reference
+from qkan.layers import init
 
 
 def by_hand(layer: QKANLayer, x: torch.Tensor) -> torch.Tensor:
@@ -175,6 +176,24 @@ def test_near_linear_start() -> None:
     expected = slopes.sin() * torch.sin(x[:, None])
     assert (layer.edge_outputs(x) - expected).abs().max() < 0.35
     assert (layer.edge_outputs(x) - expected).abs().mean() < 0.06
+
+
+@pytest.mark.parametrize("ansatz", ["pz", "mix"])
+@pytest.mark.parametrize("preact_init", ["ones", "binary", "ternary"])
+def test_the_near_linear_start_is_one_sine_for_any_number_of_repetitions(
+    ansatz: str, preact_init: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "NEAR_LINEAR_STD", 0.0)
+    x = torch.linspace(-3, 3, 21, dtype=torch.float64).unsqueeze(1)
+    for reps in (1, 2, 3, 5):
+        layer = QKANLayer(
+            1, 4, reps, ansatz=ansatz, preact_init=preact_init, base_activation=None, init="near_linear",
+            dtype=torch.float64,
+        )  # fmt: skip
+        slopes = layer.theta[:, 0, 1, layer.ansatz.slope].detach() - (
+            math.pi / 2 if (ansatz, reps) == ("mix", 1) else 0
+        )
+        torch.testing.assert_close(layer(x), torch.sin(x) * slopes.sin(), rtol=0, atol=1e-14)
 
 
 def test_circuits_below_trained_output_weights_start_at_one_slope() -> None:

@@ -74,6 +74,8 @@ SOUND: dict[str, tuple[str, ...]] = {
     "--batch-size": ("1", "16", "1000000"),
     "--lr": ("0.01", "1e-9", "9.9"),
     "--patience": ("1", "100000"),
+    "--lbfgs-steps": ("0", "3"),
+    "--restarts": ("1", "2"),
     "--seed": ("0", "4294967295"),
     "--precision": ("32-true", "64-true", "bf16-mixed"),
     "--devices": ("1",),

@@ -10,7 +10,7 @@ from qkan.datasets import DataNotice, series_from_frame
 from qkan.forecasting import CompareConfig, Forecaster, TrainConfig
 from qkan.forecasting.automatic import AutoConfig
 from qkan.forecasting.config import OPTIONS
-from qkan.forecasting.config.idle import SEASONAL_OPTIONS, idle_options
+from qkan.forecasting.config.idle import SEASONAL_OPTIONS, VALIDATED_OPTIONS, idle_options
 from qkan.forecasting.data.load import as_cut, cut_windows
 
 
@@ -31,6 +31,16 @@ from qkan.forecasting.data.load import as_cut, cut_windows
         ({"season_terms": 3, "protocol": "m4"}, "season_terms=3 has no effect: series of protocol='m4' have no common"),
         ({"season_terms": 3, "season_encoding": "none"}, "season_terms=3 has no effect: season_encoding='none' has no"),
         ({"patience": 5, "split": (0.8, 0.0, 0.2)}, "patience=5 has no effect: split=(0.8, 0.0, 0.2) leaves no valid"),
+        (
+            {"lbfgs_steps": 9, "split": (0.8, 0.0, 0.2)},
+            "lbfgs_steps=9 has no effect: split=(0.8, 0.0, 0.2) leaves no validation part to stop by; leave one of",
+        ),
+        ({"restarts": 2, "split": (0.8, 0.0, 0.2)}, "restarts=2 has no effect: split=(0.8, 0.0, 0.2) leaves no valid"),
+        (
+            {"lbfgs_steps": 9, "dropout": 0.5},
+            "lbfgs_steps=9 has no effect: dropout=0.5 changes the loss at random,",
+        ),
+        ({"lr_frequencies": 3.0}, "lr_frequencies=3.0 has no effect: preact_trainable=False leaves the frequencies as"),
         ({"sep": ";", "data": "x.xlsx"}, "sep=';' has no effect: it is about CSV files, and data names another kind"),
         ({"encoding": "cp1252", "data": "X.PARQUET"}, "encoding='cp1252' has no effect: it is about CSV files, and"),
     ],
@@ -45,7 +55,9 @@ def test_an_option_that_another_one_turns_off_is_refused(options, message):
 
 def test_what_turns_an_option_off_is_allowed_without_it():
     bare = TrainConfig(data="x", skip=0, season="none", level="none", decoder="last", split=(0.8, 0.0, 0.2))
-    assert set(idle_options(bare)) == {"dropout", *SEASONAL_OPTIONS, "patience"} <= set(OPTIONS)
+    assert (
+        set(idle_options(bare)) == {"dropout", *SEASONAL_OPTIONS, *VALIDATED_OPTIONS, "lr_frequencies"} <= set(OPTIONS)
+    )
     own = TrainConfig(data="x", per_series=True, season_encoding="none", season_terms=3)  # those of every series
     assert own.season_terms == 3
 
@@ -92,6 +104,15 @@ def test_seasonal_options_of_data_without_a_season_are_said_and_left_out():
     assert (cut.season, cut.season_terms, cut.seasonal_lags, cut.context) == ("none", 6, None, 4)
 
 
-def test_patience_needs_values_to_stop_by():
-    with pytest.raises(ValueError, match="patience=3 has no effect: val_size=0 leaves no validation part to stop by"):
-        Forecaster("lstm", window=4, horizon=1, patience=3).fit(noise(), val_size=0)
+@pytest.mark.parametrize("name", VALIDATED_OPTIONS)
+def test_what_stops_by_validation_needs_values_to_stop_by(name):
+    with pytest.raises(ValueError, match=f"{name}=3 has no effect: val_size=0 leaves no validation part to stop by"):
+        Forecaster("lstm", window=4, horizon=1, **{name: 3}).fit(noise(), val_size=0)
+
+
+def test_what_one_process_does_is_refused_to_several():
+    for name in ("lbfgs_steps", "restarts"):
+        with pytest.raises(ValueError, match=f"{name}=3 has no effect: it is for models that one process trains"):
+            TrainConfig(data="x", devices=2, **{name: 3})
+    with pytest.raises(ValueError, match="restarts=3 has no effect on cell 'linear'; leave it out or choose one of"):
+        TrainConfig(data="x", cell="linear", restarts=3)  # which starts at zeros

@@ -1,0 +1,33 @@
+"""Constants beside CUDA graphs, which know their addresses."""
+
+import pytest
+import torch
+
+from qkan.kernels.common import constant_cache
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr(constant_cache, "_CAPTURED", {})
+
+
+class OnCuda:
+    """As much of a tensor of a CUDA device as the cache asks for."""
+
+    device = torch.device("cuda:0")
+
+
+@pytest.mark.usefixtures("capturing")
+def test_what_a_graph_is_captured_with_is_kept_for_ever() -> None:
+    tensor = OnCuda()
+    constant_cache.keep_for_graphs(tensor, tensor)  # type: ignore[arg-type]
+    constant_cache.keep_for_graphs(torch.zeros(3))
+    assert list(constant_cache._CAPTURED.values()) == [tensor]
+
+
+@pytest.mark.usefixtures("capturing")
+def test_a_graph_captured_before_a_first_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="run the module once with tensors of these shapes before the capture"):
+        constant_cache.before_copying(torch.device("cuda:0"))
+    constant_cache.before_copying(torch.device("cpu"))
