@@ -59,14 +59,14 @@ def made_series() -> dict[str, np.ndarray]:
     day = 6 + 5 * np.sin(2 * np.pi * m / 24)
     return {
         "pendulum": _motion(lambda _, s: [s[1], -0.3 * s[1] - 9.81 * np.sin(s[0])], (2.0, 0.0), 30.0, 300),
-        "pendulum, noise": _motion(lambda _, s: [s[1], -0.1 * s[1] - 9.81 * np.sin(s[0])], (2.0, 0.0), 40.0, 500)
+        "noisy pendulum": _motion(lambda _, s: [s[1], -0.1 * s[1] - 9.81 * np.sin(s[0])], (2.0, 0.0), 40.0, 500)
         + 0.05 * noise[0, :500],
         "Bessel J0": jv(0, np.linspace(1, 80, 300)),
         "Bessel J5": jv(5, np.linspace(5, 150, 400)),
         "chirp": np.sin(2 * np.pi * (n / 60 + n**2 / 12000)),
         "amplitude modulation": (1 + 0.5 * np.sin(2 * np.pi * n / 91)) * np.sin(2 * np.pi * n / 11.3),
         "two sines": two,
-        "three sines, noise": two + 0.5 * np.sin(n / np.sqrt(3)) + 0.1 * noise[1, :500],
+        "three noisy sines": two + 0.5 * np.sin(n / np.sqrt(3)) + 0.1 * noise[1, :500],
         "Van der Pol": _motion(lambda _, s: [s[1], 2 * (1 - s[0] ** 2) * s[1] - s[0]], (1.0, 0.0), 100.0, 500),
         "Lorenz": _motion(
             lambda _, s: [10 * (s[1] - s[0]), s[0] * (28 - s[2]) - s[1], s[0] * s[1] - 8 / 3 * s[2]],

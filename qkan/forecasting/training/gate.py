@@ -9,14 +9,14 @@ from qkan.forecasting.data.batches import WindowTensors, in_order
 from qkan.forecasting.model.build import RecurrentForecaster
 
 BLOCKS = 10
-"""Parts of the validation windows, in their order, over which errors are compared."""
+"""Parts of the validation windows, in order of time, over which errors are compared."""
 
 
 def set_gate(model: RecurrentForecaster, validation: WindowTensors, *, squared: bool) -> None:
     """Close the gate of a forecaster unless its validation error is below that of the last value.
 
-    Below means: by more than the standard error of the difference, over :data:`BLOCKS` parts of the windows. Without a
-    validation part the gate stays open.
+    Below means: by more than the standard error of the difference, over :data:`BLOCKS` parts of the windows, each with
+    one stretch of time of all series, which err together. Without a validation part the gate stays open.
 
     Args:
         model: Trained, on any device; its gate is set.
@@ -26,11 +26,22 @@ def set_gate(model: RecurrentForecaster, validation: WindowTensors, *, squared: 
     if model.gate is None or not len(validation):
         return
     model.gate.fill_(1.0)
-    gains = _gains(model, validation, squared=squared)
+    gains = _gains(model, validation, squared=squared)[_by_time(validation)]
     parts = torch.stack([part.mean() for part in gains.tensor_split(min(BLOCKS, len(gains)))])
     error = parts.std() / len(parts) ** 0.5 if len(parts) > 1 else parts.new_zeros(())
     if not gains.mean() > error:
         model.gate.fill_(0.0)
+
+
+def _by_time(windows: WindowTensors) -> Tensor:
+    """Windows, (N,), by their place among those of their series, the oldest of every series first."""
+    own = windows.series
+    if own is None:
+        return torch.arange(len(windows))
+    own = own.cpu()
+    counts = torch.bincount(own)
+    place = torch.arange(len(own)) - (counts.cumsum(0) - counts)[own]
+    return ((place + 0.5) / counts[own]).argsort(stable=True)
 
 
 def _gains(model: RecurrentForecaster, validation: WindowTensors, *, squared: bool) -> Tensor:

@@ -45,6 +45,22 @@ def test_a_gain_within_its_standard_error_is_none():
     assert float(model.gate) == 0.0
 
 
+def test_series_that_err_together_are_no_evidence_for_each_other():
+    steps = torch.cat([torch.ones(64), -torch.ones(39)])  # a gain over 60 of 99 windows, in every series alike
+    own = windows_of(torch.cat([torch.zeros(1), steps.cumsum(0)]), 4, 1)
+    many = WindowTensors(
+        own.values.repeat(10, 1), torch.zeros(1040, 0), None,
+        (104 * torch.arange(10)[:, None] + own.first).flatten(), 4, 1,
+        series=torch.arange(10).repeat_interleave(len(own)),
+    )  # fmt: skip
+    model = shifted(model_of(horizon=1), 0.1)
+    for windows in (own, many):
+        set_gate(model, windows, squared=True)
+        assert float(model.gate) == 0.0
+    set_gate(shifted(model, 1.0), windows_of(torch.arange(40.0), 4, 1), squared=True)
+    assert float(model.gate) == 1.0
+
+
 def test_what_nobody_observed_does_not_count():
     values = torch.arange(40.0)
     values[20] = -1e6
