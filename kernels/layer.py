@@ -217,7 +217,7 @@ class CircuitLayer:
             operands = self._as_operands(plan)
             return lambda x: operands_sum(x.reshape(-1, x.shape[-1]), operands).reshape(*x.shape[:-1], -1)
         expansion, fused = self.expand(plan), self.backend == "spectral-triton"
-        if self._one_per_input and fused and self.edge_weight is not None:
+        if fused and self._one_per_input and isinstance(expansion, spectral.Expansion) and self.edge_weight is not None:
             expansion = expansion.times(self.edge_weight)
         elif self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
@@ -377,7 +377,8 @@ class CircuitLayer:
         except KernelUnavailableError as error:
             if self.backend != "auto":
                 raise
-            return warn_once(error.reason)
+            warn_once(error.reason)
+            return None
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def _run(self, x: Tensor, edge_weight: Tensor | None, *, reduce: bool) -> Tensor:
