@@ -119,6 +119,7 @@ class FittedNetwork(Candidate):
     Attributes:
         run: The network that forecasts.
         history: Its epochs.
+        epochs: Of the last fit; 0 where the judged fit kept the regression that its training starts from.
     """
 
     def __init__(self, asked: str, fitted: Fitted, parts: Parts, stage: Stage) -> None:
@@ -127,10 +128,11 @@ class FittedNetwork(Candidate):
         self.judged = forecast_windows(fitted.model, fitted.data)
         self.seconds, self.parameters = stage.seconds, metrics["parameters"]
         self.closed = metrics.get("gate") == "closed"
-        self.config = replace(fitted.config, epochs=max(LEAST_EPOCHS, metrics["best_epoch"]))
-        self.options = {"train": fitted.config.to_dict(), "epochs_of_the_last_fit": self.config.epochs}
+        self.epochs = max(LEAST_EPOCHS, best) if (best := metrics["best_epoch"]) else 0
+        self.config = fitted.config
+        self.options = {"train": self.config.to_dict(), "epochs_of_the_last_fit": self.epochs}
         more = len(parts.final.train) / len(fitted.data.train)
-        self.last_fit = self.seconds * more * self.config.epochs / fitted.config.epochs
+        self.last_fit = self.seconds * more * self.epochs / self.config.epochs
         self._take(fitted)
 
     def _take(self, fitted: Fitted) -> None:
@@ -142,8 +144,11 @@ class FittedNetwork(Candidate):
         return table[self.name].to_numpy().reshape(len(parts.final.ids), -1)
 
     def again(self, parts: Parts, budget: Budget) -> np.ndarray:
-        """Train it again, for as many epochs as turned out best."""
-        fitted = fit_forecaster(self.config, parts.final, progress=_Until(budget))
+        """Train it again, for as many epochs as turned out best; where none was, the regression at its start stays."""
+        if not self.epochs:  # steps of a gradient would undo it, and nothing is left to judge them by
+            return self.kept(parts)
+        config = replace(self.config, epochs=self.epochs)
+        fitted = fit_forecaster(config, parts.final, progress=_Until(budget))
         fitted.check_converged()
         self._take(fitted)
         return self.kept(parts)
@@ -157,14 +162,14 @@ def fit_candidate(asked: str, parts: Parts, config: AutoConfig, budget: Budget) 
         OutOfTime: it would not fit into the time left.
         RunError: the training diverged.
     """
+    if asked == "double-sarima" and not long_season(parts.judged.series.season):
+        raise CannotFit("the data have no season that holds the shortest several times")
     if asked != "naive":  # the measure of all takes no time
         budget.check(expected_seconds(asked, parts, budget) * (1 + _LAST_FIT))
     stage = Stage(budget)
     if asked in NETWORKS:
         return [_network(asked, parts, config, stage)]
     data = parts.judged if asked in REGRESSIONS else parts.fixed
-    if asked == "double-sarima" and not long_season(data.series.season):
-        raise CannotFit("the data have no season that holds the shortest several times")
     reasons: dict[str, str] = {}
     fitting = Fitting(
         told=lambda name, done, total: stage.at(done / total, _LAST_FIT),
@@ -187,6 +192,7 @@ def _network(cell: str, parts: Parts, config: AutoConfig, stage: Stage) -> Candi
         epochs = int(own.epochs * error.share * _MARGIN)
         if epochs < FEWEST_EPOCHS:
             raise
+        stage = Stage(stage.budget)  # the time of the first try is spent, and not given back
         fitted = fit_forecaster(replace(own, epochs=epochs), parts.judged, progress=_Watched(stage))
     fitted.check_converged()
     found = FittedNetwork(cell, fitted, parts, stage)

@@ -91,7 +91,7 @@ def settings_of(run: Run) -> dict[str, str]:
     }
     return {
         "trained parameters": f"{run.metrics['parameters']:,}",
-        "trained epochs": f"{run.metrics['epochs']}, best {run.metrics['best_epoch']}",
+        "trained epochs": f"{run.metrics['epochs']}, best {run.metrics['best_epoch'] or 'the start'}",
         "fingerprint of the data": run.data["fingerprint"][:16],
         **options,
     }

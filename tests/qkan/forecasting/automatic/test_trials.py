@@ -12,7 +12,7 @@ import pytest
 from qkan.datasets import Series
 from qkan.forecasting.automatic import AutoConfig, AutoForecaster, forecast_table, search, verdict
 from qkan.forecasting.automatic.budget import Budget, Clock, OutOfTime, Stage
-from qkan.forecasting.automatic.candidates import FittedBaseline, _Watched, astray, expected_seconds
+from qkan.forecasting.automatic.candidates import FittedBaseline, FittedNetwork, _Watched, astray, expected_seconds
 from qkan.forecasting.automatic.options import FREE
 from qkan.forecasting.automatic.parts import make_parts
 from qkan.forecasting.automatic.trials import Search, SilentSearch, _fit_again, with_sizes
@@ -219,6 +219,8 @@ def test_a_last_training_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -
     found = tried(made(wave(120)), horizon=2, candidates=("lstm",), epochs=1)
     parts, network = found.parts, found.candidates[1]
     assert parts is not None
+    assert isinstance(network, FittedNetwork)
+    network.epochs = 5  # whatever the first one was worth
     with pytest.raises(OutOfTime, match="no time is left"):
         network.again(parts, Budget(1.0, ticking()))
 
@@ -236,13 +238,15 @@ def test_a_network_that_does_not_fit_trains_for_fewer_epochs(monkeypatch: pytest
     series = made(wave(120))
     train = TrainConfig(data=FRAME, loss="mae", epochs=40, batch_size=32)
     config = with_sizes(AutoConfig(train=train, budget=None, candidates=("lstm",)), series, 2)
-    found = search(series, config, budget=Budget(70.0, lambda: now[0]))
+    budget = Budget(70.0, lambda: now[0])
+    found = search(series, config, budget=budget)
     assert "LSTM" in [one.name for one in found.candidates], found.skipped
     [network] = [one for one in found.candidates if one.name == "LSTM"]
     epochs = network.options["train"]["epochs"]
     assert 8 <= epochs < 40
     assert network.note == f"{epochs} of 40 epochs, as many as the time allowed"
     assert now[0] <= 70
+    assert budget.seconds == 70  # what the first try took is not given back
 
 
 def test_kernels_that_are_compiled_and_first_steps_tell_no_pace() -> None:
@@ -265,6 +269,21 @@ def test_a_network_is_judged_and_trained_again() -> None:
     found = tried(made(wave(120)), horizon=2, candidates=("lstm",), epochs=1)
     assert [own.name for own in found.candidates] == ["Naive", "LSTM"]
     assert found.future.shape == (1, 2)
+
+
+def test_a_network_whose_start_no_epoch_betters_forecasts_from_it() -> None:
+    steps = np.arange(312)
+    swing = np.exp(-steps / 150) * np.sin(2 * np.pi * steps / 17.3)
+    found = tried(made(swing[:300]), horizon=12, candidates=("lstm",), epochs=2, season="none", device="cpu")
+    assert found.candidates[1].options["epochs_of_the_last_fit"] == 0
+    assert found.name == "LSTM"
+    np.testing.assert_allclose(found.future[0], swing[300:], atol=1e-6)
+
+
+def test_a_season_that_the_data_lack_is_told_before_anything_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("qkan.forecasting.automatic.candidates.fit_one")
+    found = tried(made(wave(200), season=(7,)), candidates=("double-sarima",))
+    assert found.skipped == {"DoubleSARIMA": "the data have no season that holds the shortest several times"}
 
 
 def test_three_lines_say_what_won() -> None:
