@@ -97,7 +97,8 @@ def print_plan(config: CompareConfig, folds: Sequence[ForecastData], around: str
             "cells": ", ".join(CELL_NAMES[cell] for cell in config.cells),
             "around them": around,
             "sizes": f"at most {', '.join(f'{budget:,}' for budget in config.budget_params)} parameters",
-            "each": f"learning rates {rates} with {tuning}, then {count(more, 'more seed')} with the best",
+            "each": f"learning rates {rates} with {tuning}"
+            + (f", then {count(more, 'more seed')} with the best" if more else ""),
             "training": f"at most {config.effort}, window {config.window}, horizon {config.horizon}, "
             f"loss {config.loss}",
             "folder": config.out,
@@ -133,5 +134,6 @@ def print_comparison(comparison: Comparison) -> None:
         )
     for sentence in comparison.left_out:
         click.echo(f"left out: {sentence}")
-    click.echo(f"plot: {comparison.path / 'comparison.png'}")
+    if (plot := comparison.path / "comparison.png").exists():
+        click.echo(f"plot: {plot}")
     click.echo(f"all sizes: {comparison.path / 'comparison.md'}, points.csv; all runs: runs.csv")

@@ -28,6 +28,9 @@ _COLOURS = {
     "spline": "#332288",
     "chebyshev": "#aa4499",
     "mlp": "#661100",
+    "linear": "#888888",
+    "cycle": "#44aa99",
+    "sparse": "#ddcc77",
 }
 _FAMILIES = {"LSTM and GRU": ("lstm", "gru"), "QKAN-LSTM and HQKAN-LSTM": ("qkan", "hqkan")}
 

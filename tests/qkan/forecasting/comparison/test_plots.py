@@ -3,6 +3,7 @@ import pandas as pd
 from saved_figures import lines
 
 from qkan.forecasting.comparison.plots import save_comparison_plot
+from qkan.forecasting.config import CELL_NAMES
 
 
 def points(**columns) -> pd.DataFrame:
@@ -35,6 +36,15 @@ def test_comparison_plot_shows_curves_fronts_and_baselines(drawn, tmp_path):
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert {"LSTM (12 s + 0.5 s)", "QKAN-LSTM (12 s + 0.5 s)"} <= set(legend)
     assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "log", "test MAE [calls]")
+
+
+def test_every_cell_can_be_drawn(drawn, tmp_path):
+    cells = list(CELL_NAMES)
+    frame = pd.DataFrame({"cell": cells, "parameters": 10, "seconds": 1.0, "predict_seconds": 0.5})
+    frame = frame.assign(mae_median=2.0, mae_min=1.0, mae_max=3.0)
+    save_comparison_plot(tmp_path / "c.png", frame, BASELINES, title="x", unit="")
+    legend = {text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()}
+    assert {f"{CELL_NAMES[cell]} (1 s + 0.5 s)" for cell in cells} <= legend
 
 
 def test_diverged_points_are_not_drawn(drawn, tmp_path):

@@ -15,6 +15,8 @@ def test_loss_plot_shows_both_losses_and_the_kept_epoch(drawn, tmp_path):
     axes = drawn[0].axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "mean squared error (scaled values)")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    save_loss_plot(tmp_path / "loss.png", history, 0)
+    assert "kept weights (the start)" in lines(drawn[1])
 
 
 def test_loss_plot_without_validation(drawn, tmp_path):
