@@ -72,7 +72,8 @@ def save_loss_plot(path: Path, history: Sequence[Mapping[str, float]], best_epoc
     axes.plot(epochs, [row["train_loss"] for row in history], label="training", color=GREY, marker=marker, ms=4)
     if "val_loss" in history[-1]:
         axes.plot(epochs, [row["val_loss"] for row in history], label="validation", color=BLUE, marker=marker, ms=4)
-    axes.axvline(best_epoch, color=ORANGE, linestyle="--", label=f"kept weights (epoch {best_epoch})")
+    kept = f"epoch {best_epoch}" if best_epoch else "the start"
+    axes.axvline(best_epoch, color=ORANGE, linestyle="--", label=f"kept weights ({kept})")
     axes.set(xlabel="epoch", ylabel=f"{_LOSSES[loss]} (scaled values)", yscale="log", title="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
