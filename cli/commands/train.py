@@ -40,7 +40,7 @@ Examples:
 def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
     """Train a QKAN-LSTM or another recurrent cell on a series.
 
-    Training stops early when the validation loss no longer falls, and the weights of the best epoch are kept. The
+    The weights of the epoch with the lowest validation loss are kept; --patience stops when it no longer falls. The
     errors on the test part are given in the unit of the series, next to those of forecasts that need no training.
     Options, weights, history, metrics, predictions and plots go to the run folder.
     """

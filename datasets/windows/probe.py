@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _FOLDS = (0.5, 0.75, 1.0)  # fitted up to one share of the windows of every series, judged up to the next
-_MOST_WINDOWS = 3000  # of all series together, evenly spread
+_MOST_WINDOWS = 3000  # of all series together, one at random of every so many
 _FEWEST = 10  # windows that judge, else nothing is said
 _PENALTIES = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e3)
 _BENDS, _NEWEST = 64, 2  # random features; lags of a regression that sees the newest only
@@ -33,7 +33,8 @@ class Probe:
     def __init__(self, values: Sequence[np.ndarray], lags: int, horizon: int = 1) -> None:
         self.lags = lags
         every = max(1, -(-sum(len(own) for own in values) // _MOST_WINDOWS))
-        self.rows = [np.arange(lags + horizon - 1, len(own), every) for own in values]
+        draw = np.random.default_rng(0)
+        self.rows = [_one_of_every(every, lags + horizon - 1, len(own), draw) for own in values]
         scaled = [_scaled(own) for own in values]
         places = [rows[:, None] - horizon + 1 - np.arange(lags, 0, -1) for rows in self.rows]
         self.windows = np.concatenate([own[place] for own, place in zip(scaled, places, strict=True)])
@@ -43,7 +44,12 @@ class Probe:
     @property
     def says_something(self) -> bool:
         """Whether there are enough windows to fit and to judge, and the values change."""
-        return bool((self.share > _FOLDS[0]).sum() >= _FEWEST and self.naive.any())
+        return self.has_windows and bool(self.naive.any())
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether there are enough windows to fit and to judge."""
+        return bool((self.share > _FOLDS[0]).sum() >= _FEWEST)
 
     @property
     def naive(self) -> np.ndarray:
@@ -98,6 +104,12 @@ def _ridges(x: np.ndarray, y: np.ndarray, held: np.ndarray, target: np.ndarray) 
     moments = axes.T @ (x.T @ (y - level))
     weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in _PENALTIES], axis=1)
     return np.abs((held - middle) / scale @ weights + level - target[:, None]).T
+
+
+def _one_of_every(every: int, start: int, end: int, draw: np.random.Generator) -> np.ndarray:
+    """One place at random of every so many, ascending: places by a whole step could all have one phase of a season."""
+    first = np.arange(start, end, every)
+    return first if every == 1 else np.minimum(first + draw.integers(every, size=len(first)), end - 1)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

@@ -68,7 +68,10 @@ def choose_seasons(series: Series, split: Split, asked: str | Sequence[int] = "a
             )
         return SeasonChoice(tuple(asked), "as asked")
     if series.season:
-        return SeasonChoice(tuple(own for own in series.season if 2 * own <= longest), "of the series or its clock")
+        fitting = tuple(own for own in series.season if 2 * own <= longest)
+        longer = ", ".join(str(own) for own in series.season if own not in fitting)
+        left = f"; the training part does not hold {longer} twice" if longer else ""
+        return SeasonChoice(fitting, f"of the series or its clock{left}")
     known, ends = _choices.setdefault(series, {}), tuple(train_ends)
     if ends not in known:
         known[ends] = _found_in(series, ends)
@@ -82,6 +85,7 @@ _choices: WeakKeyDictionary[Series, dict[tuple[int, ...], SeasonChoice]] = WeakK
 def _found_in(series: Series, train_ends: Sequence[int]) -> SeasonChoice:
     """What the training parts show."""
     places = np.unique(np.linspace(0, len(series.ids) - 1, min(_MOST_SERIES, len(series.ids))).round().astype(int))
+    places = places[np.asarray(train_ends)[places] > 0]
     values = [series.values_of(int(place))[: train_ends[place]] for place in places]
     found = find_seasons(values)
     if not found:
@@ -94,16 +98,14 @@ def useful_seasons(values: Sequence[np.ndarray], found: tuple[int, ...], phases:
     """Choose, of seasons that were found, those that are none of the motion's own.
 
     A swing of a pendulum or of a sum of sines repeats, too, but not by the clock. So there is no season where the last
-    values say the next one nearly as it is, unless the values repeat as exactly, and none where regressions
-    on lags forecast better without its phase.
+    values say the next one nearly as it is, unless the values repeat as exactly, and none where its phase does not make
+    forecasts of regressions on lags better.
 
     Args:
-        values: One array of finite values per series, oldest first.
+        values: One array of finite values per series, oldest first, none of them empty.
         found: Lengths in steps, ascending.
         phases: Their phase angles at every value, (length, seasons) per series.
     """
-    phases = [phase for phase, own in zip(phases, values, strict=True) if len(own)]
-    values = [own for own in values if len(own)]
     probe = Probe(values, 2 * found[0] if found[0] <= _LONGEST_LAGS // 2 else _FEW_LAGS)
     steps = " and ".join(map(str, found))
     if not probe.says_something or _change(values, found[-1]) <= _EXACTLY * _change(values, 1):
@@ -146,14 +148,15 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     """Find up to two seasons by the autocorrelation of values without their trend, averaged over series.
 
     One is the shortest peak that is nearly as high as the highest, and positive enough to be of use. Beside it stands
-    the highest peak at a part of it, if that is more than half as high (the day in a week), and the longer
-    one if it shows in what the part leaves over; or else its best multiple
-    in what it leaves over (the week of a day).
+    the highest peak at a part of it, if that is more than half as high (the day in a week), and the longer one if it
+    shows in what the part leaves over; or else its best multiple in what it leaves over (the week of a day). Series
+    less than half as long as the median do not count, since a season must fit three times into each that does.
 
     Args:
         values: One array of finite values per series, oldest first.
     """
-    rests = [_without_trend(own) for own in values if len(own) >= 3 * _REPEATS]
+    usual = float(np.median([len(own) for own in values])) if len(values) else 0.0
+    rests = [_without_trend(own) for own in values if len(own) >= max(3 * _REPEATS, usual / 2)]
     rests = [own for own in rests if own.any()]
     if not rests:
         return ()

@@ -54,7 +54,8 @@ class Forecaster:
     Args:
         cell: One of :data:`qkan.forecasting.CELLS`, or a linear forecaster: ``linear``, ``cycle`` or ``sparse``.
         window: Past values that the model sees, in steps; ``None`` takes two of the shortest season of the data,
-            if it has one of up to 48 steps, or 24; fewer where the series do not hold them.
+            if it has one of up to 48 steps, or 24, or one of the longest season where several series are read by
+            periods; fewer where the series do not hold them.
         horizon: Future values to predict, in steps; ``None`` takes that season, or 24, or fewer. Every fit takes
             its own.
         freq: Step between two times, as an alias of pandas or polars such as ``"h"`` or ``"1mo"``, or an offset such as

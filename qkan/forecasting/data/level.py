@@ -45,8 +45,10 @@ def choose_level(data: ForecastData) -> LevelChoice:
     values = data.series.values_of(0)[: data.boundaries[0, 0]]
     steps = dict.fromkeys((1, data.train.horizon))
     probes = [Probe([values], min(data.window, _MOST_LAGS), step) for step in steps]
-    if not all(probe.says_something for probe in probes):
+    if not all(probe.has_windows for probe in probes):
         return LevelChoice("last", "too few values to tell")
+    if not all(probe.says_something for probe in probes):
+        return LevelChoice("last", "the newest values do not change")
     if not _stays(values):
         return LevelChoice("last", "the level leaves its range")
     times = data.series.times_of(0)

@@ -24,8 +24,8 @@ def chosen_parts(asked: DataAndTrainingOptions, series: Series, data: ForecastDa
 
     seasons, why = choose_seasons(series, split_of(asked, series), asked.season)
     named = ", ".join(map(str, seasons)) or "none"
-    level, reason = as_cut(asked, data).level, ""
+    cut, reason = as_cut(asked, data), ""
     if level_is_free(with_found_seasons(asked, data.seasons), data):
         reason = f" ({choose_level(data).why})"
-    lags = "; values one season back" if asked.seasonal_lags else ""
-    return f"season {named} ({why}); level {level}{reason}{lags}"
+    lags = "; values one season back" if cut.seasonal_lags else ""
+    return f"season {named} ({why}); level {cut.level}{reason}{lags}"

@@ -22,7 +22,7 @@ from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_with_lbfgs
 from qkan.forecasting.training.progress import Progress
-from qkan.forecasting.training.start import start_skip, validation_loss
+from qkan.forecasting.training.start import mean_loss, start_skip
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -142,14 +142,14 @@ def _fit_once(
     """Train from one start, with the finish that was asked for.
 
     Of one series, training starts from a regression on the window where that says much, and takes its weights where no
-    epoch is better.
+    epoch is better: by the validation windows or, without any, where the training ends with a higher loss of its own.
     """
     from qkan.forecasting.training.loop import fit, threads_for
 
-    loss = loss_of(config)
-    start = start_skip(model, train, validation, loss) if one_series else None
+    loss, judge = loss_of(config), validation if len(validation) else train
+    start = start_skip(model, train, judge, loss) if one_series else None
     result = fit(model, train, validation, config, **saving)
-    if start is not None and start.loss is not None and start.loss <= validation_loss(model, validation, loss):
+    if start is not None and start.loss <= mean_loss(model, judge, loss):
         model.load_state_dict(start.weights)
         result = replace(result, best_epoch=0, best_loss=start.loss)
     if not config.lbfgs_steps or not len(validation) or result.diverged:

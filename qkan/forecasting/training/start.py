@@ -25,14 +25,14 @@ class Start(NamedTuple):
 
     Attributes:
         weights: The state of the model.
-        loss: Their validation loss; ``None`` without a validation part.
+        loss: Their loss on the windows that judge.
     """
 
     weights: dict[str, Tensor]
-    loss: float | None
+    loss: float
 
 
-def start_skip(model: RecurrentForecaster, train: WindowTensors, validation: WindowTensors, loss: Loss) -> Start | None:
+def start_skip(model: RecurrentForecaster, train: WindowTensors, judge: WindowTensors, loss: Loss) -> Start | None:
     """Let the linear skip of a fresh model of one series start as the ridge regression of the targets on the window.
 
     Small steps of a gradient do not find the map of a smooth motion, whose lags are nearly the same; a regression does.
@@ -43,8 +43,8 @@ def start_skip(model: RecurrentForecaster, train: WindowTensors, validation: Win
     Args:
         model: Changed in place.
         train: Windows of the training part, on the CPU.
-        validation: Windows that judge the weights of the start, on the CPU.
-        loss: What judges.
+        judge: Windows that judge the weights of the start, on the CPU.
+        loss: Their loss.
 
     Returns:
         The start; ``None`` where everything stays.
@@ -70,14 +70,13 @@ def start_skip(model: RecurrentForecaster, train: WindowTensors, validation: Win
             courses = torch.linalg.eigh(said.T @ said).eigenvectors[:, -len(skip.patterns.weight) :]
             skip.courses.weight.copy_(courses)
             skip.patterns.weight.copy_((weights @ courses).T)
-    value = validation_loss(model, validation, loss) if len(validation) else None
-    return Start(copy.deepcopy(model.state_dict()), value)
+    return Start(copy.deepcopy(model.state_dict()), mean_loss(model, judge, loss))
 
 
-def validation_loss(model: RecurrentForecaster, validation: WindowTensors, loss: Loss) -> float:
-    """Mean loss over all observed targets, as the training judges an epoch."""
+def mean_loss(model: RecurrentForecaster, judge: WindowTensors, loss: Loss) -> float:
+    """Mean loss over all observed targets of some windows, as the training judges an epoch."""
     device = next(model.parameters()).device
-    windows, was_training, total, observed = validation.to(device), model.training, 0.0, 0.0
+    windows, was_training, total, observed = judge.to(device), model.training, 0.0, 0.0
     model.eval()
     with torch.inference_mode():
         for index in in_order(len(windows)):

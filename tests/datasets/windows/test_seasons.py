@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from qkan.datasets import DataError, Series
-from qkan.datasets.windows import choose_seasons, find_seasons, seasons_of
+from qkan.datasets.windows import Probe, choose_seasons, find_seasons, seasons_of
 
 STEPS = np.arange(1200)
 NOISE = np.random.default_rng(0).standard_normal(1200)
@@ -141,3 +141,31 @@ def test_a_noisy_season_is_found_to_the_step():
             2 * np.pi * STEPS[:480] / 12
         )
         assert find_seasons([walk]) == (12,)
+
+
+def test_a_day_stays_in_a_series_so_long_that_one_window_of_24_is_looked_at():
+    steps = np.arange(72_000)
+    noise = np.random.default_rng(0).standard_normal(len(steps)) * 1.5
+    values = noise + 3 * ((steps % 24 > 7) & (steps % 24 < 19)) + 2 * (steps % 24 == 8)
+    assert seasons_of(made(values), Ends(72_000)) == (24,)
+
+
+def test_windows_of_a_long_series_have_every_phase():
+    [rows] = Probe([np.arange(72_000.0)], 12).rows
+    assert len(rows) == 3000
+    assert set(rows % 24) == set(range(24))
+    assert (np.diff(rows) > 0).all()
+    assert 12 <= rows[0] < rows[-1] < 72_000
+
+
+def test_a_short_series_of_a_panel_does_not_hide_the_season_of_the_others():
+    panel = [day() + 0.3 * NOISE] * 3
+    for short in (0, 9, 30, 100):
+        assert find_seasons([*panel, panel[0][:short]]) == (24,)
+
+
+def test_a_declared_season_that_does_not_fit_is_named_in_the_reason():
+    assert choose_seasons(made(day(), season=(7, 365)), Ends(700)) == (
+        (7,),
+        "of the series or its clock; the training part does not hold 365 twice",
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qkan.datasets import ForecastData, Series
+from qkan.datasets import DataNotice, ForecastData, Series
 from qkan.forecasting import CompareConfig, TrainConfig
 from qkan.forecasting.data.level import choose_level
 from qkan.forecasting.data.load import as_cut, cut_windows
@@ -104,3 +104,15 @@ def test_a_plan_says_what_was_chosen_and_why():
     assert "; level last (changes since then leave " in said
     asked = TrainConfig(data="x", season="none", level="none")
     assert chosen_parts(asked, made(values), cut(values, season="none")[1]) == "season none (as asked); level none"
+
+
+def test_a_plan_names_no_values_one_season_back_where_there_is_no_season():
+    with pytest.warns(DataNotice, match="seasonal_lags=True has no effect"):
+        config, data = cut(NOISE, seasonal_lags=True)
+    assert "season back" not in chosen_parts(config, made(NOISE), data)
+    config, data = cut(NOISE, seasonal_lags=True, season=(12,))
+    assert chosen_parts(config, made(NOISE), data).endswith("; values one season back")
+
+
+def test_a_constant_series_has_enough_values_that_do_not_change():
+    assert choose_level(cut(np.full(600, 3.0))[1]) == ("last", "the newest values do not change")

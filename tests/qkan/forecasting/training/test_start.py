@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from qkan.datasets import Series
-from qkan.forecasting import TrainConfig
+from qkan.forecasting import Forecaster, TrainConfig
 from qkan.forecasting.data.load import as_cut, cut_windows, tensors
 from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
-from qkan.forecasting.training.start import start_skip, validation_loss
+from qkan.forecasting.training.start import mean_loss, start_skip
 
 STEPS = np.arange(300)
 SWING = np.exp(-STEPS / 150) * np.sin(2 * np.pi * STEPS / 17.3)
@@ -76,4 +76,12 @@ def test_the_start_is_kept_where_no_epoch_is_better():
     model, _, start = started(SWING, level="last")
     assert fitted.result.best_loss == start.loss
     assert torch.equal(fitted.model.skip.patterns.weight, model.skip.patterns.weight)
-    assert validation_loss(fitted.model, tensors(data.validation), loss_of(config)) == pytest.approx(start.loss)
+    assert mean_loss(fitted.model, tensors(data.validation), loss_of(config)) == pytest.approx(start.loss)
+
+
+def test_without_validation_windows_the_training_loss_says_whether_the_start_is_kept():
+    frame = pd.DataFrame({"unique_id": "a", "ds": STEPS, "y": SWING})
+    forecaster = Forecaster("lstm", season="none", level="last", window=6, horizon=3, hidden_size=2, epochs=1)
+    found = forecaster.fit(frame[:290], val_size=0).predict()["LSTM"]
+    assert forecaster.run.metrics["best_epoch"] == 0
+    assert np.abs(found - SWING[290:293]).max() < 1e-5
