@@ -119,7 +119,6 @@ class FittedNetwork(Candidate):
     Attributes:
         run: The network that forecasts.
         history: Its epochs.
-        epochs: Of the last fit; 0 where the judged fit kept the regression that its training starts from.
     """
 
     def __init__(self, asked: str, fitted: Fitted, parts: Parts, stage: Stage) -> None:
@@ -128,11 +127,10 @@ class FittedNetwork(Candidate):
         self.judged = forecast_windows(fitted.model, fitted.data)
         self.seconds, self.parameters = stage.seconds, metrics["parameters"]
         self.closed = metrics.get("gate") == "closed"
-        self.epochs = max(LEAST_EPOCHS, best) if (best := metrics["best_epoch"]) else 0
-        self.config = fitted.config
-        self.options = {"train": self.config.to_dict(), "epochs_of_the_last_fit": self.epochs}
+        self.config = replace(fitted.config, epochs=max(LEAST_EPOCHS, metrics["best_epoch"]))
+        self.options = {"train": fitted.config.to_dict(), "epochs_of_the_last_fit": self.config.epochs}
         more = len(parts.final.train) / len(fitted.data.train)
-        self.last_fit = self.seconds * more * self.epochs / self.config.epochs
+        self.last_fit = self.seconds * more * self.config.epochs / fitted.config.epochs
         self._take(fitted)
 
     def _take(self, fitted: Fitted) -> None:
@@ -144,11 +142,8 @@ class FittedNetwork(Candidate):
         return table[self.name].to_numpy().reshape(len(parts.final.ids), -1)
 
     def again(self, parts: Parts, budget: Budget) -> np.ndarray:
-        """Train it again, for as many epochs as turned out best; where none was, the regression at its start stays."""
-        if not self.epochs:  # steps of a gradient would undo it, and nothing is left to judge them by
-            return self.kept(parts)
-        config = replace(self.config, epochs=self.epochs)
-        fitted = fit_forecaster(config, parts.final, progress=_Until(budget))
+        """Train it again, for as many epochs as turned out best."""
+        fitted = fit_forecaster(self.config, parts.final, progress=_Until(budget))
         fitted.check_converged()
         self._take(fitted)
         return self.kept(parts)
