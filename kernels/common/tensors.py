@@ -117,7 +117,8 @@ def full_matmul(a: Tensor, b: Tensor) -> Tensor:
     ``torch.set_float32_matmul_precision("high")`` and older switches say that about every product in single precision.
     """
     kind = a.device.type
-    may_round = kind == "cuda" or (kind == "cpu" and torch.get_float32_matmul_precision() != "highest")
+    known = kind == "cpu" and not torch.compiler.is_compiling()  # a compiler cannot read the setting
+    may_round = kind in ("cpu", "cuda") and not (known and torch.get_float32_matmul_precision() == "highest")
     if a.dtype != torch.float32 or not may_round:
         return a @ b
     return (a.double() @ b.double()).to(a.dtype)

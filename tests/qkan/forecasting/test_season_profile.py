@@ -62,7 +62,8 @@ def test_the_term_is_part_of_the_effect_that_the_phase_has_on_a_forecast(file):
     """With a head of zeros nothing goes through the cell, so they are the same."""
     import torch
 
-    run = untrained_run(TrainConfig(data=str(file), **TINY))
+    # Windows that are divided by their own scale have the effect at a few windows, the term at the mean scale of all.
+    run = untrained_run(TrainConfig(data=str(file), level="last", **TINY))
     with torch.no_grad():
         run.model.head.weight.zero_()
     table = season_profile(run).table
