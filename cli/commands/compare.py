@@ -62,14 +62,14 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     from qkan.forecasting.baselines import check_baselines
     from qkan.forecasting.comparison.folds import cut_folds
     from qkan.forecasting.data.defaults import sized
-    from qkan.forecasting.data.load import load_series_of
+    from qkan.forecasting.data.load import as_cut, load_series_of
     from qkan.forecasting.data.reasons import chosen_parts
 
     check_baselines(config.baselines)
     series = load_series_of(config)
     config = sized(config, series, sizes | {"loss": options["loss"]})
     folds = cut_folds(series, config)
-    print_plan(config, folds, chosen_parts(config, series, folds[0]))
+    print_plan(config, folds, chosen_parts(config, as_cut(config, folds[0]), series, folds[0]))
 
     try:
         with ComparisonDisplay() as display:

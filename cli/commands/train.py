@@ -63,7 +63,8 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
     data = cut_windows(series, config)
-    print_plan(as_cut(config, data), data, out, chosen_parts(config, series, data))
+    cut = as_cut(config, data)
+    print_plan(cut, data, out, chosen_parts(config, cut, series, data))
     try:
         with TrainingDisplay() as display:
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)

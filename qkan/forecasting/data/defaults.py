@@ -10,7 +10,7 @@ import numpy as np
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig, context_steps
 from qkan.forecasting.config.reading import MANY_PERIODS, chosen_order
-from qkan.forecasting.data.load import split_of
+from qkan.forecasting.data.load import cells_of, split_of
 
 if TYPE_CHECKING:
     from qkan.datasets import Series
@@ -69,7 +69,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     if given.get("window") is None:
         window = _of_whole_segments(window, config, series, split)
     config = replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
-    if len(series.ids) > 1 and config.protocol is None and not _linear_cells(config):
+    # Linear forecasters are published models, which read a window as they do.
+    if len(series.ids) > 1 and config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
         config = _for_panel(config, series, given, split)
     if series.borders is not None and isinstance(config, TrainConfig) and given.get("lr", 0) is None:
         config = replace(config, lr=_RATE_OF_PROTOCOLS)
@@ -129,19 +130,12 @@ def _by_steps(config: DataAndTrainingOptions, season: int) -> bool:
     return order == "steps"
 
 
-def _linear_cells(config: DataAndTrainingOptions) -> bool:
-    """Whether a linear forecaster is asked for: published models, which read a window as they do."""
-    cells = (getattr(config, "cell", ""), *getattr(config, "cells", ()))
-    return not set(LINEAR_CELLS).isdisjoint(cells)
-
-
 def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Series, split: Split) -> int:
     """A window that nobody asked for, of as many whole segments or periods as it holds, but one at least."""
     from qkan.datasets import seasons_of
 
     length = config.segment
-    cells = (getattr(config, "cell", ""), *getattr(config, "cells", ()))
-    by_season = config.order in ("segments", "periods") or "sparse" in cells
+    by_season = config.order in ("segments", "periods") or "sparse" in cells_of(config)
     if length is None and by_season:
         seasons = seasons_of(series, split, config.season)
         length = seasons[0] if seasons else None

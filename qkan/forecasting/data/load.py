@@ -227,11 +227,15 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
 
 
+def cells_of(config: DataAndTrainingOptions) -> set[str]:
+    """The cell of a training, or the cells of a comparison."""
+    return {getattr(config, "cell", ""), *getattr(config, "cells", ())}
+
+
 def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
     """Whether the data choose the level, as nobody asked: of one series that is read by steps or segments; of several
     without a protocol, and without what is known in advance, whose effect would be multiplied by a scale."""
-    cells = {getattr(config, "cell", ""), *getattr(config, "cells", ())}
-    if config.level != "auto" or config.per_series or cells & set(LINEAR_CELLS):
+    if config.level != "auto" or config.per_series or not cells_of(config).isdisjoint(LINEAR_CELLS):
         return False
     if len(data.ids) > 1:
         return config.protocol is None and not (config.future_cols or data.scaler.categories)

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 from qkan.forecasting.config import DataAndTrainingOptions
 from qkan.forecasting.data.level import choose_level
-from qkan.forecasting.data.load import as_cut, level_is_free, split_of, with_found_seasons
+from qkan.forecasting.data.load import level_is_free, split_of, with_found_seasons
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Series
 
 
-def chosen_parts(asked: DataAndTrainingOptions, series: Series, data: ForecastData) -> str:
+def chosen_parts(asked: DataAndTrainingOptions, cut: DataAndTrainingOptions, series: Series, data: ForecastData) -> str:
     """Return season, level and seasonal lags of a model, with the reasons where the training part of a series chose.
 
     Args:
         asked: The options, with all that is left to the training part.
+        cut: The same as :func:`qkan.forecasting.data.load.as_cut` decides them.
         series: The data as they were read.
         data: The windows that were cut of them.
     """
@@ -24,7 +25,7 @@ def chosen_parts(asked: DataAndTrainingOptions, series: Series, data: ForecastDa
 
     seasons, why = choose_seasons(series, split_of(asked, series), asked.season)
     named = ", ".join(map(str, seasons)) or "none"
-    cut, reason = as_cut(asked, data), ""
+    reason = ""
     if level_is_free(with_found_seasons(asked, data.seasons), data):
         reason = f" ({choose_level(data).why})"
     lags = "; values one season back" if cut.seasonal_lags else ""

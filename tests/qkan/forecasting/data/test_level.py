@@ -96,22 +96,26 @@ def test_all_cells_of_a_comparison_have_the_level_of_the_data():
     assert as_cut(config, data).level == "none"
 
 
+def plan(asked: TrainConfig, series: Series, data: ForecastData) -> str:
+    return chosen_parts(asked, as_cut(asked, data), series, data)
+
+
 def test_a_plan_says_what_was_chosen_and_why():
     values = np.exp(-STEPS / 200) * np.sin(STEPS / 3)
     config, data = cut(values)
-    said = chosen_parts(config, made(values), data)
+    said = plan(config, made(values), data)
     assert said.startswith("season none (19 steps repeat, but the last values leave ")
     assert "; level last (changes since then leave " in said
     asked = TrainConfig(data="x", season="none", level="none")
-    assert chosen_parts(asked, made(values), cut(values, season="none")[1]) == "season none (as asked); level none"
+    assert plan(asked, made(values), cut(values, season="none")[1]) == "season none (as asked); level none"
 
 
 def test_a_plan_names_no_values_one_season_back_where_there_is_no_season():
     with pytest.warns(DataNotice, match="seasonal_lags=True has no effect"):
         config, data = cut(NOISE, seasonal_lags=True)
-    assert "season back" not in chosen_parts(config, made(NOISE), data)
+    assert "season back" not in plan(config, made(NOISE), data)
     config, data = cut(NOISE, seasonal_lags=True, season=(12,))
-    assert chosen_parts(config, made(NOISE), data).endswith("; values one season back")
+    assert plan(config, made(NOISE), data).endswith("; values one season back")
 
 
 def test_a_constant_series_has_enough_values_that_do_not_change():
