@@ -98,6 +98,13 @@ def _ltsf(path: Path, form: CsvForm) -> Series:
                 f"column {str(column)!r} of {path.name} holds {shortened(first)}, which is no number; with protocol "
                 "'ltsf' every column but date is a channel, so drop the others"
             )
+        lacking = np.flatnonzero(frame[column].isna())
+        if lacking.size:
+            raise DataError(
+                f"row {lacking[0] + 1} of column {str(column)!r} of {path.name} is missing or NaN, and benchmarks of "
+                "protocol 'ltsf' have every value; fill it first, or leave the protocol out, with one row a value and "
+                "missing='mask'"
+            )
     times = pd.to_datetime(frame[dates[0]], errors="coerce", format="mixed")
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])

@@ -1,13 +1,15 @@
 """Errors as the papers on a benchmark give them, by hand from what a run predicted."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from qkan.datasets import DataError
+from qkan.datasets import DataError, DataNotice
 from qkan.forecasting import CompareConfig, TrainConfig, compare, load_run, train
+from qkan.forecasting.data.load import cut_windows, load_series_of
 
 _TINY = {"cell": "linear", "window": 6, "epochs": 1, "season": "none", "device": "cpu"}
 
@@ -56,6 +58,29 @@ def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tm
     assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(DataError, match="judges the 6 test values of every series, so horizon must be 6, got 5"):
         train(TrainConfig(data=config.data, protocol="m4", horizon=5, **_TINY), tmp_path / "other")
+
+
+def test_series_of_m4_that_a_window_leaves_out_are_said_with_one_that_does_not(tmp_path):
+    sizes = {"Y1": 13, "Y2": 20, "Y3": 40}
+    for name, rows in (("train", sizes), ("test", dict.fromkeys(sizes, 6))):
+        frame = pd.DataFrame({own: pd.Series(np.arange(size) ** 0.5) for own, size in rows.items()}).T
+        frame.to_csv(tmp_path / f"Yearly-{name}.csv", index_label="V1")
+    options = {name: value for name, value in _TINY.items() if name != "window"}
+    config = TrainConfig(data=str(tmp_path / "Yearly-train.csv"), protocol="m4", horizon=6, window=9, **options)
+    said = (
+        "left out 2 of 3 series, too short for window=9 and horizon=6, so these are not the errors of all series that "
+        "M4 tells of (window=1 leaves none out): 'Y1', 'Y2'"
+    )
+    with pytest.warns(DataNotice, match=re.escape(said)):
+        assert cut_windows(load_series_of(config), config).ids == ("Y3",)
+    config = replace(config, window=1)
+    assert cut_windows(load_series_of(config), config).ids == ("Y1", "Y2", "Y3")
+
+
+@pytest.mark.parametrize("data", ["telecom", "no-such-file"])
+def test_a_protocol_asks_for_the_file_of_a_benchmark(data):
+    with pytest.raises(DataError, match=f"protocol='ltsf' is for files of public benchmarks, and '{data}' names none"):
+        load_series_of(TrainConfig(data=data, protocol="ltsf"))
 
 
 def test_a_comparison_has_the_errors_of_the_protocol_and_linear_forecasters(wide, tmp_path):
