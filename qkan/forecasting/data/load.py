@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
+MOST_TARGETS = 1_000_000
+"""Forecasts in a file of a run folder, about: ten million would take gigabytes to write, and nobody reads them."""
 
 
 def load_series_of(
@@ -270,6 +272,19 @@ def tensors(windows: Windows) -> WindowTensors:
         masked=windows.masked,
         series=torch.from_numpy(windows.series),
     )
+
+
+def spread_windows(windows: Windows) -> np.ndarray:
+    """Return which windows a file of a run folder holds: every k-th of every series, from its first one.
+
+    k is 1 unless they have more than :data:`MOST_TARGETS` targets.
+
+    Returns:
+        Rows, int64, ascending.
+    """
+    counts = np.bincount(windows.series)
+    place = np.arange(len(windows)) - np.repeat(counts.cumsum() - counts, counts)
+    return np.flatnonzero(place % max(1, -(-len(windows) * windows.horizon // MOST_TARGETS)) == 0)
 
 
 def some_windows(data: ForecastData, count: int) -> ForecastData:

@@ -9,6 +9,7 @@ import pytest
 
 from qkan.datasets import DataError, DataNotice
 from qkan.forecasting import CompareConfig, TrainConfig, compare, load_run, train
+from qkan.forecasting.data import load
 from qkan.forecasting.data.load import cut_windows, load_series_of
 
 _TINY = {"cell": "linear", "window": 6, "epochs": 1, "season": "none", "device": "cpu"}
@@ -36,6 +37,20 @@ def test_ltsf_errors_are_standardised_over_all_channels_and_windows(wide, tmp_pa
     assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
     assert set(run.metrics["protocol"]) == set(run.metrics["test"])
     assert load_run(tmp_path / "run").metrics["protocol"] == run.metrics["protocol"]
+
+
+def test_files_of_a_run_hold_every_kth_window_of_a_large_part_and_errors_count_all(wide, tmp_path, monkeypatch):
+    config = TrainConfig(data=str(wide), protocol="ltsf", horizon=4, **_TINY)
+    whole = train(config, tmp_path / "whole")
+    monkeypatch.setattr(load, "MOST_TARGETS", 2 * 17 * 4 // 3 + 1)
+    with pytest.warns(DataNotice, match="predictions.csv holds 12 of 34 windows of the test part, evenly spread"):
+        thin = train(config, tmp_path / "thin")
+    assert thin.metrics["protocol"] == whole.metrics["protocol"]
+    assert thin.metrics["test"] == whole.metrics["test"]
+    kept = whole.predictions.groupby("unique_id")["cutoff"].transform(lambda own: pd.factorize(own)[0] % 3 == 0)
+    pd.testing.assert_frame_equal(thin.predictions, whole.predictions[kept].reset_index(drop=True))
+    origins = [own.validation.groupby("unique_id")["cutoff"].nunique().tolist() for own in (whole, thin)]
+    assert origins == [[8, 8], [4, 4]]
 
 
 def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tmp_path):
