@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
-MOST_TARGETS = 1_000_000
+MOST_TARGETS = 500_000
 """Forecasts in a file of a run folder, about: ten million would take gigabytes to write, and nobody reads them."""
 
 

@@ -121,9 +121,9 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Targets of the test part, of more than a million those of every k-th window: unique_id, ds, cutoff (the last
-        time that the model saw), y (NaN if nobody observed it), the model's name (``QKAN-LSTM``) and the ends of its
-        intervals (``QKAN-LSTM-lo-90``, ...), in original units: what libraries for evaluation read."""
+        """Targets of the test part, of more than half a million those of every k-th window: unique_id, ds, cutoff (the
+        last time that the model saw), y (NaN if nobody observed it), the model's name (``QKAN-LSTM``) and the ends of
+        its intervals (``QKAN-LSTM-lo-90``, ...), in original units: what libraries for evaluation read."""
         import pandas as pd
 
         self._check(PREDICTIONS)
