@@ -7,6 +7,7 @@ from then on and says so once.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -42,6 +43,11 @@ def warn_once(reason: str) -> None:
     if reason not in _warned:
         _warned.add(reason)
         warnings.warn(f"backend 'auto' computes in PyTorch: {reason}", UserWarning, stacklevel=2)
+
+
+def runs_kernels(device: torch.device) -> bool:
+    """Whether Triton starts kernels on tensors of a device: CUDA and ROCm ones, and a CPU's if it interprets them."""
+    return device.type == "cuda" or (device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
 
 
 def device_problem(device: torch.device, family: str) -> Problem | None:

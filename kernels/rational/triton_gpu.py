@@ -13,13 +13,13 @@ This module imports without Triton.
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qkan.kernels.common import triton_device
 from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
@@ -45,7 +45,7 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
     x: Tensor = tensors[0]
-    if x.device.type != "cuda" and not (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
+    if not triton_device.runs_kernels(x.device):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {x.device.type!r}; move the tensors there, or set "
             "TRITON_INTERPRET=1 before Python starts to interpret them slowly"

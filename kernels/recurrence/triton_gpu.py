@@ -18,7 +18,6 @@ This module imports without Triton.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
@@ -29,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from qkan.kernels.common import triton_device
 from qkan.kernels.common.constant_cache import before_copying, keep_for_graphs
 from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.recurrence.types import (
@@ -46,9 +46,9 @@ from qkan.kernels.spectral.basis import Basis
 
 #: What is named where a kernel cannot be built.
 FAMILY = "kernels of recurrences"
-#: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
-#: the whole batch is better; an estimate, to be replaced by a measurement.
-MAX_MATRIX = 2**19
+#: Most numbers in the matrix, which every program streams at every step: 16 MB take about 0.2 ms, as long as the 40
+#: launches do that the ``torch`` backend makes of a step. An estimate, to be replaced by a measurement.
+MAX_MATRIX = 2**22
 #: Most units, latents and outputs.
 MAX_WIDTH = 1024
 
@@ -87,7 +87,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run this recurrence, else the reason why not and what would help."""
     steps: Tensor = tensors[0]
     weights = Weights(*tensors[1:])
-    if steps.device.type != "cuda" and not (steps.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
+    if not triton_device.runs_kernels(steps.device):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {steps.device.type!r}; move the module there, or set "
             "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
@@ -239,7 +239,7 @@ class _Call:
             "REVERSE": self.layout.reverse,
             "RESIDENT": tile.resident,
             "OPERAND": matmul_dtype[spec.matmul_dtype],
-            "PRECISION": "ieee" if self.device.type == "cuda" else "interpreted",
+            "PRECISION": "interpreted" if self.device.type == "cpu" else "ieee",
             "HIDDEN": hidden,
             "WIDTH": width,
             "OUT": out,
@@ -331,7 +331,9 @@ def _paired(functions: Tensor, basis: Basis) -> Tensor:
 def _packed(matrix: Tensor, rows: int, columns: int, matmul_dtype: torch.dtype | None = None) -> Tensor:
     """A matrix in whole tiles, contiguous, rounded for products."""
     height, width = matrix.shape[-2:]
-    padded = F.pad(matrix, (0, -width % columns, 0, -height % rows)).contiguous()
+    if height % rows or width % columns:  # even padding by nothing is a copy
+        matrix = F.pad(matrix, (0, -width % columns, 0, -height % rows))
+    padded = matrix.contiguous()
     return padded if matmul_dtype is None else padded.to(matmul_dtype)
 
 
