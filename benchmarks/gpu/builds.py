@@ -113,10 +113,11 @@ def build(target: str, family: str) -> dict[str, Any]:
     from qkan.kernels.circuits.bloch import triton_gpu as circuits
     from qkan.kernels.rational import triton_gpu as rational
     from qkan.kernels.recurrence import triton_gpu as recurrence
+    from qkan.kernels.spectral import triton_gpu as expansions
 
     with ExitStack() as stack:
         stack.enter_context(on_meta())
-        for module in (circuits, rational, recurrence):
+        for module in (circuits, expansions, rational, recurrence):
             stack.enter_context(mock.patch.object(module, "lanes", return_value=TARGETS[target][2]))
         stack.enter_context(mock.patch.object(torch.version, "hip", "6.4" if TARGETS[target][0] == "hip" else None))
         steps()[family]()

@@ -23,7 +23,7 @@ from qkan.kernels.common import triton_device
 from qkan.kernels.common.constant_cache import constants
 from qkan.kernels.common.host_sync import plain_needed, transformed
 from qkan.kernels.common.tensors import piece_elements
-from qkan.kernels.common.triton_device import Problem, device_problem, launching, warn_once
+from qkan.kernels.common.triton_device import Problem, device_problem, lanes, launching, register_bound, warn_once
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 
 #: What is named where a kernel cannot be built.
@@ -112,7 +112,8 @@ def _arguments(circuits: Circuits, tensors: tuple[Any, ...]) -> tuple[tuple[Any,
     block_p = min(BLOCK_P, max(4, 1 << (circuits.points - 1).bit_length()))
     given = dict(zip(("WEIGHTED", "BIASED", "MIXED"), (t is not None for t in optional), strict=True))
     block_o = min(BLOCK_O, 1 << (outputs - 1).bit_length())
-    return pointers, sizes, {**given, "BLOCK_P": block_p, "BLOCK_O": block_o, "num_warps": block_p // 4}
+    bound = register_bound(128, lanes(theta.device))
+    return pointers, sizes, {**given, "BLOCK_P": block_p, "BLOCK_O": block_o, "num_warps": block_p // 4, **bound}
 
 
 def _laid_out(tensors: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -25,6 +25,8 @@ def main(cases: list[str]) -> None:
     for case in cases:
         device, dtype, kind = case.split("/")
         target = TARGETS[device]
+        triton_gpu.lanes = lambda device, target=target: target.warp_size
+        torch.version.hip = "6.4" if target.backend == "hip" else None
         layer = QKANLayer(64, 64, 3, preact_trainable=kind == "trained", backend="spectral")
         x = torch.rand(256, 64, requires_grad=True)
 
