@@ -110,7 +110,7 @@ def on_meta(read: float = 1.8) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(triton_device, "runs_kernels", lambda device: device.type == "meta"))
         stack.enter_context(mock.patch.object(host_sync, "values_of", lambda tensor: [read] * tensor.numel()))
-        stack.enter_context(mock.patch.object(host_sync, "memory", lambda device: MEMORY))
+        stack.enter_context(mock.patch.object(host_sync, "memory", return_value=MEMORY))
         yield
 
 

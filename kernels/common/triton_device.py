@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -43,6 +44,12 @@ def warn_once(reason: str) -> None:
     if reason not in _warned:
         _warned.add(reason)
         warnings.warn(f"backend 'auto' computes in PyTorch: {reason}", UserWarning, stacklevel=2)
+
+
+@lru_cache(maxsize=1)
+def triton_installed() -> bool:
+    """Whether the package is there; looking for it takes longer than starting a kernel."""
+    return find_spec("triton") is not None
 
 
 def runs_kernels(device: torch.device) -> bool:

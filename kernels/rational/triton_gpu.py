@@ -13,7 +13,6 @@ This module imports without Triton.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -50,7 +49,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
             f"its kernels run on CUDA and ROCm devices, not on {x.device.type!r}; move the tensors there, or set "
             "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
         )
-    if find_spec("triton") is None:
+    if not triton_device.triton_installed():
         return "Triton is not installed; install it (pip install triton)"
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
@@ -70,7 +69,7 @@ def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Te
 def backward(
     spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor, grad: Tensor, coefficients: bool
 ) -> Gradients:
-    """Gradients in one launch and one sum; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
+    """Gradients in two launches; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
     grad_x = torch.empty_like(x)
     m, n = spec.order
     tiles, constants = _launch(spec, x, backward=True)
@@ -91,8 +90,12 @@ def backward(
         )
         if not coefficients:
             return Gradients(grad_x, None, None)
-        totals = partial.sum(0, dtype=torch.float64).to(torch.float32)
-    return Gradients(grad_x, *(part.contiguous() for part in totals.split((m + 1, n), 1)))
+        of_a, of_b = (x.new_empty((spec.groups, size), dtype=torch.float32) for size in (m + 1, n))
+        # A program a coefficient, in a fixed order: for a last block that adds up, a counter would have to stay zero.
+        _device_code().total_kernel[(spec.groups * (m + 1 + n),)](
+            partial, of_a, of_b, tiles, spec.groups, M=m, N=n, BLOCK=256, num_warps=4
+        )
+    return Gradients(grad_x, of_a, of_b)
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int, int, float]:

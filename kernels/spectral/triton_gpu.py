@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -41,7 +40,7 @@ def usable(*tensors: Tensor | None) -> bool:
         return False
     if first.device.type == "cpu" and not INTERPRETED:
         return False
-    if torch.compiler.is_compiling() or plain_needed() or transformed() or find_spec("triton") is None:
+    if torch.compiler.is_compiling() or plain_needed() or transformed() or not triton_device.triton_installed():
         return False
     for tensor in tensors:
         if tensor is not None and (tensor.dtype != torch.float32 or tensor.device != first.device):
@@ -94,11 +93,11 @@ def _nodes(points: int) -> tuple[Tensor, ...]:
     return (*chebyshev_nodes(points), *chebyshev_rule(points))
 
 
-def _program(circuits: Circuits, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _program(circuits: Circuits, like: Tensor) -> tuple[Tensor, ...]:
     """Nodes and transform in double precision, and the table, on the device of ``like``."""
     wide, whole = like.new_empty(0, dtype=torch.float64), like.new_empty(0, dtype=torch.int32)
     nodes, analysis = constants(_rule if circuits.kind == "fourier" else _nodes, circuits.points, wide)
-    return nodes, analysis, *constants(_table(circuits.ansatz), circuits.reps, whole)  # type: ignore[return-value]
+    return nodes, analysis, *constants(_table(circuits.ansatz), circuits.reps, whole)
 
 
 def _arguments(circuits: Circuits, tensors: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:

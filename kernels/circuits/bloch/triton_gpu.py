@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -246,7 +245,7 @@ def unsupported_reason(
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
     if torch.compiler.is_compiling() or tracing():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
-    if find_spec("triton") is None:
+    if not triton_device.triton_installed():
         return "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
     if not triton_device.runs_kernels(device):
         return (
