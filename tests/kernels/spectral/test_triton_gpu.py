@@ -170,6 +170,24 @@ def test_a_layer_and_its_second_derivatives(options: dict[str, Any]) -> None:
         agree(found, expected, 2e-5)
 
 
+TRANSFORMS: dict[str, Any] = {
+    "vmap": lambda layer, x: torch.vmap(layer)(torch.stack((x, -x))),
+    "jacrev": lambda layer, x: torch.func.jacrev(layer)(x),
+    "jvp": lambda layer, x: torch.func.jvp(layer, (x,), (torch.ones_like(x),))[1],
+    "is_grads_batched": lambda layer, x: torch.autograd.grad(
+        layer(x), x, torch.eye(10, dtype=x.dtype, device=x.device).view(10, 2, 5), is_grads_batched=True
+    )[0],
+}
+
+
+@pytest.mark.parametrize("taken", TRANSFORMS)
+def test_transforms_find_another_way(taken: str) -> None:
+    layer, x = QKANLayer(3, 5, 2, backend="spectral").to(DEVICE), uniform(2, 3).requires_grad_()
+    truth = copy.deepcopy(layer).double()
+    truth.backend = "reference"
+    agree(TRANSFORMS[taken](layer, x), TRANSFORMS[taken](truth, x.detach().double().requires_grad_()), 2e-5)
+
+
 def test_large_inputs_and_what_is_not_finite_stay_where_they_are() -> None:
     basis = Basis("fourier", 3, base="silu")
     x = uniform(6, 3, bound=1e5)
