@@ -154,7 +154,7 @@ def _sizes_of_protocol(config: DataAndTrainingOptions, series: Series, window: i
     if validation < 0:
         three, held = 3 * max(series.season, default=0), int(series.lengths.min()) + train + validation
         return three if 0 < three <= held else window, -validation
-    horizon = min(config.horizon, validation - train)
+    horizon = max(1, min(config.horizon, validation - train, int(series.lengths.min()) - validation))
     most = max(1, (train - horizon) // 2)
     season = series.season[0] if series.season and config.season != "none" else None
     if season is None:

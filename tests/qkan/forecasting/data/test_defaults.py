@@ -73,7 +73,8 @@ HOURS, QUARTERS, TENS, DAYS = (24, 168), (96, 672), (144, 1008), (7,)
         (DAYS, 5_311, {}, None, (210, 96)),
         ((), 5_311, {}, None, (336, 96)),
         (HOURS, 500, {}, None, (192, 71)),
-        (HOURS, 240, {}, None, (103, 34)),  # no week for every window
+        (HOURS, 240, {}, None, (103, 34)),
+        ((), 6, {}, None, (2, 1)),  # one value tests  # no week for every window
     ],
 )
 def test_windows_of_ltsf_are_read_by_periods_or_are_short(season, train, options, horizon, sizes):
