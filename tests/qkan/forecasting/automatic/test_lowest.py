@@ -37,7 +37,9 @@ def test_what_was_filled_says_nothing() -> None:
 
 
 def test_negative_values_are_refused_where_none_may_be() -> None:
-    with pytest.raises(DataError, match="series 'b' has the value -1, so its forecasts may be below 0, too; leave out the option"):
+    with pytest.raises(
+        DataError, match=r"series .b. has the value -1, so its forecasts may be below 0, too; leave out"
+    ):
         lowest_forecasts(panel(np.ones(3), np.array([0, -1, 2])), True)
 
 
