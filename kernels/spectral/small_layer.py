@@ -26,7 +26,8 @@ class _SmallLayer(torch.autograd.Function):
     def forward(ctx: Any, x, matrix, constant, base_weight, offset, basis: Basis, base: str | None):
         ctx.save_for_backward(x, matrix, constant, base_weight, offset)
         ctx.basis, ctx.base = basis, base
-        return triton_gpu.small_layer(basis, x, matrix, constant, base and (base, base_weight), offset)
+        of_base = None if base is None else (base, base_weight)
+        return triton_gpu.small_layer(basis, x, matrix, constant, of_base, offset)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
@@ -36,7 +37,7 @@ class _SmallLayer(torch.autograd.Function):
         plain = torch.is_grad_enabled() or stand_for_batch(grad)
         if not plain and triton_gpu.usable(grad, *saved):
             try:
-                base = ctx.base and (ctx.base, base_weight)
+                base = None if ctx.base is None else (ctx.base, base_weight)
                 of_x, of_matrix, summed, of_base = triton_gpu.small_layer_gradients(ctx.basis, x, matrix, base, grad)
             except KernelUnavailableError as error:
                 warn_once(error.reason)
