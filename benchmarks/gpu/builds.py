@@ -40,7 +40,8 @@ def steps() -> dict[str, Callable[[], Any]]:
     layer = partial(QKANLayer, 16, 32, 2, device="meta")
     return {
         "circuits": lambda: training_step(layer(backend="triton"), 256, 16),
-        "expansions": lambda: training_step(layer(backend="spectral"), 4096, 16),
+        "expansions": lambda: training_step(layer(backend="spectral"), 65536, 16),
+        "small layers": lambda: training_step(layer(backend="spectral"), 64, 16),
         "recurrences": lambda: training_step(QKANLSTM(3, 16, reps=1, device="meta", backend="triton"), 4, 32, 3),
         "rational": lambda: training_step(GroupRational(64, 8, device="meta", backend="triton"), 256, 64),
     }
@@ -127,5 +128,5 @@ def build(target: str, family: str) -> dict[str, Any]:
 def cases(options: Any) -> Cases:
     """Families within targets."""
     for target in options.targets or (USUAL[:1] if options.small else USUAL):
-        for family in ("expansions",) if options.small else ("circuits", "expansions", "recurrences", "rational"):
+        for family in ("expansions",) if options.small else steps():
             yield f"{target} {family}", partial(build, target, family)
