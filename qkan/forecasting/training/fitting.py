@@ -23,6 +23,7 @@ from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_with_lbfgs
 from qkan.forecasting.training.progress import Progress
 from qkan.forecasting.training.start import mean_loss, start_skip
+from qkan.forecasting.training.start_mean import start_mean
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -147,6 +148,7 @@ def _fit_once(
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), validation if len(validation) else train
+    start_mean(model, train)
     start = start_skip(model, train, judge, loss) if one_series else None
     result = fit(model, train, validation, config, **saving)
     if start is not None and start.loss <= mean_loss(model, judge, loss):

@@ -257,6 +257,10 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         if isinstance(module, HasFrequencies)
         for name, parameter in module.named_parameters(recurse=False)
     }
+    if getattr(model, "mean", None) is not None:
+        slow = float(__import__("os").environ.get("SLOW", "1"))
+        for part in (model.mean, model.skip, model.known):
+            of_circuits |= {id(parameter): slow for parameter in part.parameters()}
     groups: dict[float, list[nn.Parameter]] = {1.0: []}
     for parameter in model.parameters():
         groups.setdefault(of_circuits.get(id(parameter), 1.0), []).append(parameter)
