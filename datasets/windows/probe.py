@@ -93,7 +93,8 @@ class Probe:
         """
         found, ends = [], np.cumsum([len(rows) for rows in self.rows])[:-1]
         for fit, held in self._folds():
-            known = [int(rows[own].max(initial=-1)) + 1 for rows, own in zip(self.rows, np.split(fit, ends), strict=True)]
+            parts = zip(self.rows, np.split(fit, ends), strict=True)
+            known = [int(rows[own].max(initial=-1)) + 1 for rows, own in parts]
             rests = [
                 own - columns @ _ridge(columns[:end], own[:end])
                 for own, columns, end in zip(self.values, waves, known, strict=True)

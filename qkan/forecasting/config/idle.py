@@ -37,9 +37,8 @@ def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
     if not config.skip:
         found["dropout"] = "it hides values from the linear skip, and skip=0 leaves none"
     if config.level == "season" and (config.season == "none" or config.per_series):
-        found["level"] = (
-            "per_series gives every series a season of its own" if config.per_series else "season='none' leaves no season"
-        )
+        own = "per_series gives every series a season of its own"
+        found["level"] = own if config.per_series else "season='none' leaves no season"
     if config.season == "none":
         found |= dict.fromkeys(SEASONAL_OPTIONS, "season='none' leaves no season")
     elif config.season_encoding == "auto" and config.protocol == "m4" and not config.per_series:

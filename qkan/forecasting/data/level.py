@@ -68,7 +68,8 @@ def choose_level(data: ForecastData) -> LevelChoice:
     if last.mean() <= _EXPLAINED:
         return LevelChoice("last", f"changes since then leave {last.mean():.2g} of naive's error")
     if clearly_below(season, min(last, none, key=np.mean)):
-        figures = f"error {season.mean():.3g} of naive's, {min(last.mean(), none.mean()):.3g} with none or another level"
+        other = min(last.mean(), none.mean())
+        figures = f"error {season.mean():.3g} of naive's, {other:.3g} with another level or none"
         return LevelChoice("season", f"changes from it forecast best: {figures}")
     figures = f"error {none.mean():.3g} of naive's without a level, {last.mean():.3g} with it"
     if clearly_below(none, last):

@@ -74,7 +74,7 @@ class MeanSeason(nn.Module):
         return said.squeeze(-1)
 
     def start(self, sines: Tensor, cosines: Tensor, constant: Tensor) -> None:
-        """Take the coefficients of waves, in the order of the circuits, (waves,) each: a sin x + b cos x is one wave."""
+        """Take the coefficients of waves, in the order of the circuits, (waves,) each; sine and cosine are one wave."""
         angles = self.circuits.angles
         if angles is None:
             raise ValueError("the mean of a season is a sum of circuits")
