@@ -82,6 +82,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
         return config
     lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])
     windows = int(np.clip(lengths - config.window - config.trained_horizon + 1, 0, None).sum())
+    if config.protocol is None and len(series.ids) == 1:  # one of a long horizon tells as much as several
+        windows *= max(1, config.trained_horizon // _LONGEST_SEASON)
     most = max(_FEWEST_EPOCHS, _WINDOWS_TRAINED // max(windows, 1))
     return replace(config, epochs=min(config.epochs, most))
 
