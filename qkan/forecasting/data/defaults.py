@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
+_SHORT_HORIZON = 24  # a window of so many targets counts once
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
 _LOOK_BACK, _MOST_PERIODS, _STEPS_READ = 720, 30, 336  # of ltsf: as its papers do, and where steps are read one by one
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
@@ -83,7 +84,7 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])
     windows = int(np.clip(lengths - config.window - config.trained_horizon + 1, 0, None).sum())
     if config.protocol is None and len(series.ids) == 1:  # one of a long horizon tells as much as several
-        windows *= max(1, config.trained_horizon // _LONGEST_SEASON)
+        windows *= max(1, config.trained_horizon // _SHORT_HORIZON)
     most = max(_FEWEST_EPOCHS, _WINDOWS_TRAINED // max(windows, 1))
     return replace(config, epochs=min(config.epochs, most))
 
