@@ -34,9 +34,10 @@ def choose_level(data: ForecastData) -> LevelChoice:
 
     What series of a panel share is their shape, not their size. Of a single one the last value is the rule, since
     without it no forecast follows a level beyond the training part. But the next value of a logistic map depends on
-    the level itself, and counts scatter around a level that stays, or around the hour of the week. So nothing is taken
-    away, or the mean season, where the newest quarter of the training part stays in the range of the older values and
-    regressions on what the windows hold forecast clearly better so. Only the training part is looked at.
+    the level itself, and counts scatter around a level that stays, a season ahead around the hour of the week. So
+    nothing is taken away, or for a horizon of a season or more the mean season, where the newest quarter of the
+    training part stays in the range of the older values and regressions on what the windows hold forecast clearly
+    better so. Only the training part is looked at.
 
     Args:
         data: The windows.
@@ -58,13 +59,13 @@ def choose_level(data: ForecastData) -> LevelChoice:
     phases = season_phases(data.series, times[: len(values)], data.seasons)
     waves = season_waves(phases, data.seasons, 6)
     mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
-    found: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
+    whole = bool(data.seasons) and data.train.horizon >= data.seasons[0]
+    errors: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
     for probe in probes:
-        naive = probe.naive.mean()
         for level in ("last", "none"):
-            found[level].append(probe.errors(level, waves[probe.rows[0]]) / naive)
-        found["season"].append((probe.errors_around([mean]) if data.seasons else found["none"][-1] * naive) / naive)
-    last, none, season = (np.concatenate(own) for own in found.values())
+            errors[level].append(probe.errors(level, waves[probe.rows[0]]) / probe.naive.mean())
+        errors["season"].append(probe.errors_around([mean]) / probe.naive.mean() if whole else errors["none"][-1])
+    last, none, season = (np.concatenate(own) for own in errors.values())
     if last.mean() <= _EXPLAINED:
         return LevelChoice("last", f"changes since then leave {last.mean():.2g} of naive's error")
     if clearly_below(season, min(last, none, key=np.mean)):
