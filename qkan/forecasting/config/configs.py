@@ -13,6 +13,7 @@ from qkan.forecasting.config.options import (
     CELL_OPTIONS,
     COMPARED_CELLS,
     DEFAULT_LEVELS,
+    FINISH_STEPS,
     LINEAR_CELLS,
     METRIC_LOSSES,
     OF_PROTOCOLS,
@@ -107,7 +108,7 @@ class DataAndTrainingOptions:
     patience: int | None = None
     lr_angles: float | None = None
     lr_frequencies: float | None = None
-    lbfgs_steps: int = 0
+    lbfgs_steps: int | None = None
     restarts: int = 1
     device: str = "auto"
 
@@ -179,7 +180,8 @@ class DataAndTrainingOptions:
     @property
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
-        finish = f", up to {self.lbfgs_steps} steps of LBFGS" if self.lbfgs_steps else ""
+        steps = f", up to {FINISH_STEPS if self.lbfgs_steps is None else self.lbfgs_steps} steps of LBFGS"
+        finish = f"{steps} where the model is small" if self.lbfgs_steps is None else steps if self.lbfgs_steps else ""
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 

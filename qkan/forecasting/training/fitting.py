@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,9 +21,10 @@ from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
-from qkan.forecasting.training.lbfgs import finish_with_lbfgs
+from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
+from qkan.forecasting.training.objective import Objective
 from qkan.forecasting.training.progress import Progress
-from qkan.forecasting.training.start import mean_loss, start_skip
+from qkan.forecasting.training.start import start_skip
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -107,12 +109,13 @@ def fit_forecaster(
     for start in range(config.restarts if len(validation) else 1):
         model = build_forecaster(config, generator).to(device)
         if start == 0:
-            compile_kernels(config, model)
+            steps = finish_steps(config, count_parameters(model), len(train)) if len(validation) else 0
+            compile_kernels(config, model, (torch.float32, torch.float64)[: 2 if steps else 1])
         if config.preact_init == "auto":
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
         saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
-        result = _fit_once(model, train, validation, config, one_series=len(data.ids) == 1, **saving)
+        result = _fit_once(model, train, validation, config, steps, one_series=len(data.ids) == 1, **saving)
         fits.append((model, result))
     model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
     if len(fits) > 1:
@@ -135,26 +138,53 @@ def _fit_once(
     train: WindowTensors,
     validation: WindowTensors,
     config: TrainConfig,
+    steps: int,
     *,
     one_series: bool,
     **saving: Any,
 ) -> FitResult:
-    """Train from one start, with the finish that was asked for.
+    """Train from one start, with a finish of at most so many steps.
 
     Of one series, training starts from a regression on the window where that says much, and takes its weights where no
     epoch is better: by the validation windows or, without any, where the training ends with a higher loss of its own.
+    With a finish the epochs start from the weights as drawn, since beside a regression the cell has little slope to
+    learn by; the regression has a finish of its own, and the validation windows choose.
     """
-    from qkan.forecasting.training.loop import fit, threads_for
+    from qkan.forecasting.training.loop import fit
 
     loss, judge = loss_of(config), validation if len(validation) else train
+    drawn = copy.deepcopy(model.state_dict())
     start = start_skip(model, train, judge, loss) if one_series else None
+    if steps:
+        model.load_state_dict(drawn)
     result = fit(model, train, validation, config, **saving)
-    if start is not None and start.loss <= mean_loss(model, judge, loss):
-        model.load_state_dict(start.weights)
-        result = replace(result, best_epoch=0, best_loss=start.loss)
-    if not config.lbfgs_steps or not len(validation) or result.diverged:
+    if result.diverged:
         return result
+    ends = [(model.state_dict(), result)]
+    if start is not None:  # first, as it is kept where no epoch is better
+        ends.insert(0, (start.weights, replace(result, best_epoch=0, best_loss=start.loss, seconds=0.0)))
+    finished = []
+    for weights, end in [(copy.deepcopy(weights), end) for weights, end in ends]:
+        model.load_state_dict(weights)
+        end = _finished(model, train, validation, config, end, steps) if steps else end
+        finished.append((Objective(model, judge, loss).value(), end, copy.deepcopy(model.state_dict())))
+    _, best, weights = min(finished, key=lambda found: found[0])
+    model.load_state_dict(weights)
+    return replace(best, seconds=sum(end.seconds for _, end, _ in finished))
+
+
+def _finished(
+    model: RecurrentForecaster,
+    train: WindowTensors,
+    validation: WindowTensors,
+    config: TrainConfig,
+    result: FitResult,
+    steps: int,
+) -> FitResult:
+    """Go on from the weights that a training ended with."""
+    from qkan.forecasting.training.loop import threads_for
+
     with threads_for(model):
-        finish = finish_with_lbfgs(model, train, validation, config)
+        finish = finish_with_lbfgs(model, train, validation, config, steps)
     best_loss = finish.after if finish.steps else result.best_loss
     return replace(result, best_loss=best_loss, seconds=result.seconds + finish.seconds, finish=finish)
