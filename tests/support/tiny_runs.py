@@ -5,8 +5,8 @@ from qkan.forecasting.config import without_effect
 
 BARE = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
 """A forecaster that is a cell and its head, without what stands around it."""
-BARE_FLAGS = ("--level", "none", "--skip", "0", "--season", "none", "--decoder", "last")
-"""The same for the command line."""
+BARE_FLAGS = ("--level", "none", "--skip", "0", "--season", "none", "--decoder", "last", "--lbfgs-steps", "0")
+"""The same for the command line, without a finish."""
 _TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu", "lbfgs_steps": 0}
 
 

@@ -24,7 +24,7 @@ from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Objective
 from qkan.forecasting.training.progress import Progress
-from qkan.forecasting.training.start import start_skip
+from qkan.forecasting.training.start import Start, start_skip
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -141,49 +141,54 @@ def _fit_once(
     steps: int,
     *,
     one_series: bool,
+    checkpoint: Path | None,
     **saving: Any,
 ) -> FitResult:
     """Train from one start, with a finish of at most so many steps.
 
     Of one series, training starts from a regression on the window where that says much, and takes its weights where no
     epoch is better: by the validation windows or, without any, where the training ends with a higher loss of its own.
-    With a finish the epochs start from the weights as drawn, since beside a regression the cell has little slope to
-    learn by; the regression has a finish of its own, and the validation windows choose.
+    Beside a regression the cell has little slope to learn by, and a finish does not get away from there. So with a
+    finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
-    from qkan.forecasting.training.loop import fit
-
     loss, judge = loss_of(config), validation if len(validation) else train
     drawn = copy.deepcopy(model.state_dict())
     start = start_skip(model, train, judge, loss) if one_series else None
-    if steps:
-        model.load_state_dict(drawn)
-    result = fit(model, train, validation, config, **saving)
-    if result.diverged:
-        return result
-    ends = [(model.state_dict(), result)]
-    if start is not None:  # first, as it is kept where no epoch is better
-        ends.insert(0, (start.weights, replace(result, best_epoch=0, best_loss=start.loss, seconds=0.0)))
-    finished = []
-    for weights, end in [(copy.deepcopy(weights), end) for weights, end in ends]:
-        model.load_state_dict(weights)
-        end = _finished(model, train, validation, config, end, steps) if steps else end
-        finished.append((Objective(model, judge, loss).value(), end, copy.deepcopy(model.state_dict())))
-    _, best, weights = min(finished, key=lambda found: found[0])
+    rest = (train, validation, config, steps)
+    first = _trained(model, *rest, start, checkpoint, **saving)
+    if start is None or not steps:
+        return first
+    best = math.inf if first.diverged else Objective(model, judge, loss).value()
+    weights = copy.deepcopy(model.state_dict())
+    model.load_state_dict(drawn)
+    second = _trained(model, *rest, None, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-drawn"), **saving)
+    seconds = first.seconds + second.seconds
+    if Objective(model, judge, loss).value() < best:
+        return replace(second, seconds=seconds)
     model.load_state_dict(weights)
-    return replace(best, seconds=sum(end.seconds for _, end, _ in finished))
+    return replace(first, seconds=seconds)
 
 
-def _finished(
+def _trained(
     model: RecurrentForecaster,
     train: WindowTensors,
     validation: WindowTensors,
     config: TrainConfig,
-    result: FitResult,
     steps: int,
+    start: Start | None,
+    checkpoint: Path | None,
+    **saving: Any,
 ) -> FitResult:
-    """Go on from the weights that a training ended with."""
-    from qkan.forecasting.training.loop import threads_for
+    """Train from the weights that the model has, those of ``start`` if that is given, and finish."""
+    from qkan.forecasting.training.loop import fit, threads_for
 
+    loss, judge = loss_of(config), validation if len(validation) else train
+    result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
+    if start is not None and start.loss <= Objective(model, judge, loss).value():
+        model.load_state_dict(start.weights)
+        result = replace(result, best_epoch=0, best_loss=start.loss)
+    if not steps or result.diverged:
+        return result
     with threads_for(model):
         finish = finish_with_lbfgs(model, train, validation, config, steps)
     best_loss = finish.after if finish.steps else result.best_loss

@@ -177,9 +177,9 @@ def test_angles_and_frequencies_have_rates_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("options", "parameters", "windows", "steps"),
     [
-        ({}, 1000, 1000, 400),
-        ({"cell": "lstm"}, 1000, 1000, 400),
-        ({"cell": "linear"}, 5, 1000, 400),
+        ({}, 1000, 1000, 200),
+        ({"cell": "lstm"}, 1000, 1000, 200),
+        ({"cell": "linear"}, 5, 1000, 200),
         ({}, 1001, 1000, 0),
         ({}, 100, 100_001, 0),  # of three values each
         ({"window": 4096}, 100, 100, 0),
