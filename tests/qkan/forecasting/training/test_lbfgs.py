@@ -218,13 +218,27 @@ def test_a_run_that_is_stopped_amid_the_finish_is_resumed_to_the_same_end(
     assert (resumed.metrics["lbfgs"]["steps"], resumed.metrics["epochs"]) == (whole.metrics["lbfgs"]["steps"], 2)
 
 
-def test_where_lags_say_much_both_the_regression_and_the_epochs_are_finished() -> None:
-    config = tiny_config(data="duffing", cell="lstm", hidden_size=4, skip=2, epochs=3, lbfgs_steps=60)
-    data = load_windows(config)
-    fitted = fit_forecaster(config, data)
-    regression = fit_forecaster(replace(config, lbfgs_steps=0), data)
-    assert regression.result.best_epoch == 0
-    assert fitted.result.best_epoch > 0
-    assert fitted.result.best_loss < 0.5 * regression.result.best_loss
-    assert fitted.result.best_loss == fitted.result.finish.after < fitted.result.finish.before
-    assert error(fitted.model, tensors(data.validation)) == pytest.approx(fitted.result.best_loss, rel=1e-5)
+def test_where_lags_say_much_a_training_from_the_weights_as_drawn_stands_beside_that_from_a_regression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qkan.forecasting.training import fitting
+
+    ends: list[tuple[bool, float, float]] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        result = once(*arguments, **options)
+        ends.append((arguments[5] is not None, result.best_loss, result.seconds))
+        return result
+
+    once = fitting._trained
+    monkeypatch.setattr(fitting, "_trained", noted)
+    config = tiny_config(data="lorenz", level="last", skip=2, lbfgs_steps=40)
+    fitted = fit_forecaster(config, load_windows(config))
+    assert [regression for regression, _, _ in ends] == [True, False]
+    losses = [loss for _, loss, _ in ends]
+    assert fitted.result.best_loss == min(losses) < max(losses)
+    assert fitted.result.seconds == sum(seconds for _, _, seconds in ends)
+    assert error(fitted.model, tensors(fitted.data.validation)) == pytest.approx(min(losses), rel=1e-5)
+    ends.clear()
+    fit_forecaster(replace(config, lbfgs_steps=0), fitted.data)
+    assert [regression for regression, _, _ in ends] == [True]
