@@ -13,11 +13,11 @@ compare() { # folder below docs/results, series, options
 telecom=(--seeds 5 --trials 2 --level none --batch-size 512 --epochs 40 --reps 2)
 compare telecom telecom "${telecom[@]}" --latent-features 3 --season-terms 4 --budget-params 200,400 --baselines lightgbm
 compare telecom-100 telecom "${telecom[@]}" --season-terms 3 --budget-params 100
-# Every other series: circuits, what a circuit is without its constraint, a spline in its place, and cells without any.
+# Every other series, 15 epochs and the finish that small models have: circuits, what a circuit is without its constraint, a spline in its place, and cells without any.
 other() {
     local series=$1
     shift
-    compare "$series" "$series" --seeds 3 --trials 2 --reps 2 --window 4 --budget-params 250 \
+    compare "$series" "$series" --seeds 3 --trials 2 --epochs 15 --reps 2 --window 4 --budget-params 250 \
         --cells qkan,hqkan,lowrank,spline,fourier,lstm,gru --baselines lightgbm "$@"
 }
 other damped-shm
@@ -28,7 +28,7 @@ for series in duffing narma-5 narma-10 delayed-quantum-control jaynes-cummings d
     other "$series"
 done
 
-bare() { compare "$@" --window 4 --level none --skip 0 --season none --decoder last; }
+bare() { compare "$@" --window 4 --level none --skip 0 --season none --decoder last --lbfgs-steps 0; }
 # The published 34-parameter QKAN-LSTM: a circuit per edge, hidden size 1, one repetition, no gate bias.
 for series in damped-shm bessel-j2; do
     bare "published-$series" "$series" --seeds 5 --cells qkan --group edge --no-bias --budget-params 35

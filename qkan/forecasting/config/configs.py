@@ -180,8 +180,8 @@ class DataAndTrainingOptions:
     @property
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
-        steps = f", up to {FINISH_STEPS if self.lbfgs_steps is None else self.lbfgs_steps} steps of LBFGS"
-        finish = f"{steps} where the model is small" if self.lbfgs_steps is None else steps if self.lbfgs_steps else ""
+        steps, unsaid = self.lbfgs_steps, " where the model is small" if self.lbfgs_steps is None else ""
+        finish = "" if steps == 0 else f", up to {steps or FINISH_STEPS} steps of LBFGS{unsaid}"
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 
