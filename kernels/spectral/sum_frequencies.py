@@ -86,9 +86,9 @@ class SumExpansion:
         return torch.cat((angles.cos(), angles.sin()), -2)
 
     def prepared(
-        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None, *, fused: bool = False
+        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None
     ) -> Callable[[Tensor], Tensor]:
-        """A function of inputs. Its features are not fused, whatever ``fused`` says."""
+        """A function of inputs."""
         matrix, constant = self.matrix.flatten(0, 1), self.constant.sum(0)
         constant = constant if offset is None else constant + offset
 

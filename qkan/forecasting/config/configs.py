@@ -291,10 +291,10 @@ class TrainConfig(DataAndTrainingOptions):
             ValueError: the seasons are still to be found in the data, or the window does not fit the order.
         """
         linear = self.cell in LINEAR_CELLS
+        if self.cell in ("cycle", "sparse") and not self.seasons and self.segment is None:
+            raise ValueError(f"cell={self.cell!r} needs a season, and the series has none; name it, such as season=24")
         asked = "periods" if self.cell == "sparse" else "steps" if linear else self.order
         order, segment = chosen_order(asked, self.segment, self.seasons, self.window, self.trained_horizon)
-        if self.cell == "cycle" and not self.seasons:
-            raise ValueError("cell='cycle' needs a season, and the series has none; name it, such as season=24")
         level = self.level
         if level == "auto":
             level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"

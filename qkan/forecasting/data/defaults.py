@@ -20,6 +20,7 @@ _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
+_LOOK_BACK, _MOST_PERIODS, _STEPS_READ = 720, 30, 336  # of ltsf: as its papers do, and where steps are read one by one
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
 
 
@@ -63,7 +64,7 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     split = split_of(config, series) if split is None else split
     window, horizon = default_sizes(series, split, config.season, (config.window, config.horizon))
     if series.borders is not None:
-        window, horizon = _sizes_of_protocol(series, window)
+        window, horizon = _sizes_of_protocol(replace(config, horizon=given.get("horizon") or 96), series, window)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
     if given.get("window") is None:
@@ -142,14 +143,24 @@ def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Seri
     return window if length is None else max(1, window // length) * length
 
 
-def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
-    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data.
+def _sizes_of_protocol(config: DataAndTrainingOptions, series: Series, window: int) -> tuple[int, int]:
+    """Window and horizon where a benchmark's protocol decides: all test values of M4, of other data that of ``config``.
 
-    Windows of M4 are three of the longest season where every series holds them, for none may be left out.
+    Windows of M4 are three of the longest season where every series holds them, for none may be left out. Those of
+    other data are 30 of the shortest season, or as many as a look-back of 720 steps holds, but enough of them to be
+    read by periods. Where cells read single steps, there are 336 of them.
     """
     train, validation = series.borders or (0, 0)
     if validation < 0:
         three, held = 3 * max(series.season, default=0), int(series.lengths.min()) + train + validation
         return three if 0 < three <= held else window, -validation
-    longest = 30 * series.season[0] if series.season else 336
-    return min(longest, max(1, (train - 96) // 2)), min(96, validation - train)
+    horizon = max(1, min(config.horizon, validation - train, int(series.lengths.min()) - validation))
+    most = max(1, (train - horizon) // 2)
+    season = series.season[0] if series.season and config.season != "none" else None
+    if season is None:
+        return min(_STEPS_READ, most), horizon
+    enough = MANY_PERIODS * season
+    if cells_of(config).isdisjoint(LINEAR_CELLS) and _by_steps(replace(config, window=enough), season):
+        return min(_STEPS_READ, most), horizon
+    look_back = max(enough, min(_MOST_PERIODS, _LOOK_BACK // season) * season)
+    return min(look_back, most // season * season if most >= enough else most), horizon

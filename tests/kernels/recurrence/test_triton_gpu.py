@@ -172,8 +172,8 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not on 'meta'; move the module there" in str(reason(Kind(), 2, steps=torch.zeros(2, 8, device="meta")))
     wide = str(reason(Kind(basis=Basis("fourier", 0, base="tanh"), encoder=True), 1100))
     assert wide == "its kernels take at most 1024 units, latents and outputs, not 1100, 3 and 1100; use fewer"
-    assert "pays up to 524288 numbers, not 640000; use fewer features" in str(reason(Kind(), 200))
-    monkeypatch.setattr(recurrence_triton, "find_spec", lambda name: None)
+    assert "pays up to 4194304 numbers, not 5760000; use fewer features" in str(reason(Kind(), 600))
+    monkeypatch.setattr(recurrence_triton.triton_device, "triton_installed", lambda: False)
     assert str(reason(Kind(), 2)) == "Triton is not installed; install it (pip install triton)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "not on 'cpu'; move the module there, or set TRITON_INTERPRET=1" in str(reason(Kind(), 2))

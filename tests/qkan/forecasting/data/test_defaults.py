@@ -54,6 +54,35 @@ def test_windows_of_m4_are_three_of_the_longest_season_where_every_series_holds_
     assert (found.window, found.horizon) == (window, 4)
 
 
+HOURS, QUARTERS, TENS, DAYS = (24, 168), (96, 672), (144, 1008), (7,)
+
+
+@pytest.mark.parametrize(
+    ("season", "train", "options", "horizon", "sizes"),
+    [
+        (HOURS, 8_640, {}, None, (720, 96)),
+        (HOURS, 8_640, {}, 720, (720, 720)),
+        (HOURS, 8_640, {}, 12, (336, 12)),  # read step by step
+        (HOURS, 8_640, {"strategy": "recursive"}, None, (336, 96)),
+        (HOURS, 8_640, {"season": "none"}, None, (336, 96)),
+        (HOURS, 8_640, {"order": "periods"}, 12, (720, 12)),
+        (HOURS, 8_640, {"cell": "sparse"}, 12, (720, 12)),
+        (QUARTERS, 34_560, {}, None, (672, 96)),
+        (TENS, 36_887, {}, None, (336, 96)),  # less than a day ahead
+        (TENS, 36_887, {}, 192, (1_008, 192)),
+        (DAYS, 5_311, {}, None, (210, 96)),
+        ((), 5_311, {}, None, (336, 96)),
+        (HOURS, 500, {}, None, (192, 71)),
+        (HOURS, 240, {}, None, (103, 34)),
+        ((), 6, {}, None, (2, 1)),  # one value tests  # no week for every window
+    ],
+)
+def test_windows_of_ltsf_are_read_by_periods_or_are_short(season, train, options, horizon, sizes):
+    made = Series("made", daily(int(train / 0.7)).frame, season=season, borders=(train, int(train / 0.7 * 0.8)))
+    found = sized(TrainConfig(data="x", protocol="ltsf", **options), made, {"window": None, "horizon": horizon})
+    assert (found.window, found.horizon) == sizes
+
+
 @pytest.mark.parametrize(("given", "lr"), [({}, 0.03), ({"lr": 0.03}, 0.03), ({"lr": None}, 0.01)])
 def test_the_file_of_a_benchmark_takes_a_lower_learning_rate_unless_one_is_asked_for(given, lr):
     config = TrainConfig(data="x", protocol="m4")
