@@ -13,7 +13,6 @@ from qkan.forecasting.config.options import (
     CELL_OPTIONS,
     COMPARED_CELLS,
     DEFAULT_LEVELS,
-    FINISH_STEPS,
     LINEAR_CELLS,
     METRIC_LOSSES,
     OF_PROTOCOLS,
@@ -180,8 +179,8 @@ class DataAndTrainingOptions:
     @property
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
-        steps, unsaid = self.lbfgs_steps, " where the model is small" if self.lbfgs_steps is None else ""
-        finish = "" if steps == 0 else f", up to {steps or FINISH_STEPS} steps of LBFGS{unsaid}"
+        steps, unsaid = self.lbfgs_steps, ", a finish by LBFGS where the model is small"
+        finish = f", up to {steps} steps of LBFGS" if steps else unsaid if steps is None else ""
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 
