@@ -95,7 +95,7 @@ PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 """Options that a run may be resumed with other values of: they do not change what is computed."""
 
-FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 200, 1_000, 300_000
+FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 200, 1_000, 30_000
 """Steps of LBFGS behind the epochs by default, of models of at most so many parameters, and at most so many values in
 all training windows; see :func:`qkan.forecasting.training.lbfgs.finish_steps`."""
 

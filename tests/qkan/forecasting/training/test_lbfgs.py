@@ -181,7 +181,7 @@ def test_angles_and_frequencies_have_rates_of_their_own() -> None:
         ({"cell": "lstm"}, 1000, 1000, 200),
         ({"cell": "linear"}, 5, 1000, 200),
         ({}, 1001, 1000, 0),
-        ({}, 100, 100_001, 0),  # of three values each
+        ({}, 100, 10_001, 0),  # of three values each
         ({"window": 4096}, 100, 100, 0),
         ({"lbfgs_steps": 7}, 10_000, 1_000_000, 7),
         ({"lbfgs_steps": 0}, 10, 10, 0),
