@@ -20,7 +20,8 @@ def verdict(found: Search, unit: str) -> list[str]:
         return found.notes[:1]
     error, unit = found.error, f" {unit}" if unit else ""
     origins = len(found.parts.judged.test)
-    lines = [f"{_who(found)}: mean absolute error {error:.4g}{unit} over {origins:,} rolling origins."]
+    origin_word = "origin" if origins == 1 else "origins"
+    lines = [f"{_who(found)}: mean absolute error {error:.4g}{unit} over {origins:,} rolling {origin_word}."]
     named = dict(zip((one.name for one in found.candidates), found.errors, strict=True))
     sides = [_side(error, named.get(name), name) for name in (model_name("naive"), model_name("ridge"))]
     lines.append(f"That is {' and '.join(sides)}.")

@@ -18,12 +18,17 @@ SEASONAL_OPTIONS: tuple[str, ...] = ("season_encoding", "season_terms", "seasona
 VALIDATED_OPTIONS: tuple[str, ...] = ("patience", "lbfgs_steps", "restarts")
 """What a training without a validation part has no use for."""
 
+_NOTHING = {("lbfgs_steps", 0)}
+"""Values that turn off by themselves what another option may leave without effect."""
+
 _NO_TEXT = (".parquet", ".xlsx")
 
 
 def asked_for(config: DataAndTrainingOptions, names: Iterable[str]) -> list[str]:
-    """Return those of some options whose value is not the default."""
-    return [name for name in names if getattr(config, name) != getattr(type(config), name)]
+    """Return those of some options whose value is not the default, and not one that asks for nothing."""
+    values = {name: getattr(config, name) for name in names}
+    defaults = type(config)
+    return [name for name, own in values.items() if own != getattr(defaults, name) and (name, own) not in _NOTHING]
 
 
 def about_seasons(config: DataAndTrainingOptions) -> list[str]:

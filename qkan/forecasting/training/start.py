@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.forecasting.data.batches import WindowTensors, in_order
+from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.model.losses import Loss
 from qkan.forecasting.model.parts import Level, Skip
+from qkan.forecasting.training.objective import Objective
 
 _MOST_WINDOWS = 5000  # evenly spread
 _JUDGED = 0.25  # of them, the newest, judge
@@ -71,22 +72,7 @@ def start_skip(model: RecurrentForecaster, train: WindowTensors, judge: WindowTe
             courses = torch.linalg.eigh(said.T @ said).eigenvectors[:, -len(skip.patterns.weight) :]
             skip.courses.weight.copy_(courses)
             skip.patterns.weight.copy_((weights @ courses).T)
-    return Start(copy.deepcopy(model.state_dict()), mean_loss(model, judge, loss))
-
-
-def mean_loss(model: RecurrentForecaster, judge: WindowTensors, loss: Loss) -> float:
-    """Mean loss over all observed targets of some windows, as the training judges an epoch."""
-    device = next(model.parameters()).device
-    windows, was_training, total, observed = judge.to(device), model.training, 0.0, 0.0
-    model.eval()
-    with torch.inference_mode():
-        for index in in_order(len(windows)):
-            batch = windows.batch(index)
-            count = float(batch.observed())
-            total += count * float(loss(model(*batch.arguments), batch.targets, batch.weights))
-            observed += count
-    model.train(was_training)
-    return total / observed
+    return Start(copy.deepcopy(model.state_dict()), Objective(model, judge, loss).value())
 
 
 def _lagged(model: RecurrentForecaster, train: WindowTensors) -> tuple[Tensor, Tensor]:
