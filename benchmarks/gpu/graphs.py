@@ -25,9 +25,9 @@ def _graph(module: nn.Module, x: Tensor) -> tuple[Callable[[], Any], list[Tensor
     return captured(keep), written
 
 
-def _compared(found: list[Tensor], expected: Any) -> dict[str, Any]:
+def _compared(found: list[Tensor], expected: Any, tolerance: float = 1e-6) -> dict[str, Any]:
     pairs = zip(found, expected, strict=True)
-    return judged(max(relative_error(a, b.cpu()) for a, b in pairs), 1e-6)
+    return judged(max(relative_error(a, b.cpu()) for a, b in pairs), tolerance)
 
 
 def replayed(make: Make, x: Tensor, device: torch.device) -> dict[str, Any]:
@@ -40,7 +40,8 @@ def replayed(make: Make, x: Tensor, device: torch.device) -> dict[str, Any]:
             parameter.mul_(0.9)
         x.mul_(0.5)
     replay()
-    return _compared([part.clone() for part in written], training(module, x, upstream=torch.ones_like)())
+    # Where nothing can be read back, others compute what a graph holds.
+    return _compared([part.clone() for part in written], training(module, x, upstream=torch.ones_like)(), 1e-4)
 
 
 def after_other_layouts(device: torch.device) -> dict[str, Any]:
