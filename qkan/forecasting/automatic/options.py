@@ -102,8 +102,12 @@ class AutoConfig:
         return tuple(name for name in CANDIDATES if name == "naive" or name in self.candidates)
 
     def network(self, cell: str, config: TrainConfig) -> TrainConfig:
-        """Return the options of a network on data that were cut by ``config``."""
-        return TrainConfig.from_dict({**config.to_dict(), **NETWORKS[cell], "cell": cell})
+        """Return the options of a network on data that were cut by ``config``.
+
+        It has no finish that nobody asked for: the last fit, on everything, has no validation part to stop one by.
+        """
+        own = {"cell": cell, "lbfgs_steps": config.lbfgs_steps or 0}
+        return TrainConfig.from_dict({**config.to_dict(), **NETWORKS[cell], **own})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-able values."""
