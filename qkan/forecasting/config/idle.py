@@ -31,11 +31,19 @@ def asked_for(config: DataAndTrainingOptions, names: Iterable[str]) -> list[str]
     return [name for name, own in values.items() if own != getattr(defaults, name) and (name, own) not in _NOTHING]
 
 
+def about_seasons(config: DataAndTrainingOptions) -> list[str]:
+    """Return the options that were asked for and have no effect without a season."""
+    return asked_for(config, SEASONAL_OPTIONS) + ["level"] * (config.level == "season")
+
+
 def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
     """Return, by name, which options have no effect beside the others, whatever their value, and why."""
     found = {}
     if not config.skip:
         found["dropout"] = "it hides values from the linear skip, and skip=0 leaves none"
+    if config.level == "season" and (config.season == "none" or config.per_series):
+        own = "per_series gives every series a season of its own"
+        found["level"] = own if config.per_series else "season='none' leaves no season"
     if config.season == "none":
         found |= dict.fromkeys(SEASONAL_OPTIONS, "season='none' leaves no season")
     elif config.season_encoding == "auto" and config.protocol == "m4" and not config.per_series:

@@ -79,8 +79,11 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
-LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "none")
+LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "season", "none")
 """What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
+
+MEAN_HARMONICS = 32
+"""Harmonics of every season of the mean season that can be the level: most of a day's course of five minutes."""
 
 SEASON_ENCODINGS: tuple[str, ...] = ("auto", "circuit", "sincos", "table", "none")
 
@@ -274,8 +277,9 @@ OPTIONS: dict[str, Option] = {
         "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
     ),
     "level": Option(
-        "What is taken from every window and put back: its last value, its mean, mean and scale (window), or nothing. "
-        "auto: window for several series and cycle, mean in order of periods, else last or none, as the series says.",
+        "What is taken from every window and put back: its last value, its mean, mean and scale (window), the mean "
+        "season (a circuit per harmonic), or nothing. auto: window for several series and cycle, mean in order of "
+        "periods, else last, season or none, as the series says.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),

@@ -25,6 +25,7 @@ from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Objective
 from qkan.forecasting.training.progress import Progress
 from qkan.forecasting.training.start import Start, start_skip
+from qkan.forecasting.training.start_mean import start_mean
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -152,6 +153,7 @@ def _fit_once(
     finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
     loss, judge = loss_of(config), validation if len(validation) else train
+    start_mean(model, train)
     drawn = copy.deepcopy(model.state_dict())
     start = start_skip(model, train, judge, loss) if one_series else None
     rest = (train, validation, config, steps)
