@@ -178,7 +178,8 @@ def _plan_reason(case: Case, _: tuple[Tensor | None, ...]) -> str | None:
 
 def _seconds(engine: LayerEngine, case: Case, _: tuple[Tensor | None, ...]) -> float:
     points = case.plan.points if isinstance(case.plan, Plan) else 0
-    return cost.seconds(case.work, engine.name, case.device, points)
+    device = case.device if case.device == "cpu" else "other" if case.triton is not None else "cuda"
+    return cost.seconds(case.work, engine.name, device, points)
 
 
 #: ``auto`` chooses between spectral, triton and bloch; ``reference`` is the slow ground truth.

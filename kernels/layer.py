@@ -33,9 +33,8 @@ from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_grad
 from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
-from qkan.kernels.spectral.basis import BASES
+from qkan.kernels.spectral.basis import BASES, Operands
 from qkan.kernels.spectral.matmul import operands_sum
-from qkan.kernels.spectral.operands import Operands
 
 
 class CircuitLayer:
@@ -215,9 +214,7 @@ class CircuitLayer:
         expansion = self.expand(plan)
         if self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
-        if self.base is not None:
-            expansion = expansion.with_base(*self.base)
-        return expansion.prepared(self.offset, matmul_dtype)
+        return expansion.prepared(self.base, self.offset, matmul_dtype)
 
     def _mixed(self, activations: Tensor) -> Tensor:
         return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)

@@ -47,17 +47,24 @@ class Registry(Generic[E]):
         what: what they compute, as in "backend 'triton' cannot run this recurrence".
         engines: in the order in which ``auto`` asks them; the last one runs everything.
         others: further names that are backends, but no engines: ``reference`` and the like.
+        only_by_name: names of engines that ``auto`` never takes.
         cost: (engine, spec, tensors) to estimated seconds, if ``auto`` takes the cheapest engine that can run.
     """
 
     what: str
     engines: tuple[E, ...]
     others: tuple[str, ...] = ("reference",)
+    only_by_name: tuple[str, ...] = ()
     cost: Callable[[E, Any, tuple[Tensor | None, ...]], float] | None = None
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", ("auto", *(engine.name for engine in self.engines), *self.others))
+
+    @property
+    def candidates(self) -> tuple[E, ...]:
+        """The engines that ``auto`` chooses from."""
+        return tuple(engine for engine in self.engines if engine.name not in self.only_by_name)
 
     def check(self, name: str) -> str:
         """Return ``name`` if it is a backend.
@@ -83,7 +90,7 @@ class Registry(Generic[E]):
             ValueError: no engine of that name, or one that cannot run; the message says why.
         """
         if name == "auto":
-            able = (engine for engine in self.engines if self._can_run(engine, spec, tensors))
+            able = (engine for engine in self.candidates if self._can_run(engine, spec, tensors))
             if self.cost is None:
                 return next(able)
             cost = self.cost
@@ -112,7 +119,7 @@ class Registry(Generic[E]):
         if name != "auto":
             return f"{chosen.name}: asked for by name"
         lines = [f"{chosen.name}: {'the first backend that can run' if self.cost is None else 'the lowest estimate'}"]
-        for engine in self.engines:
+        for engine in self.candidates:
             reason = self.unsupported_reason(engine, name, spec, tensors)
             if reason is not None:
                 lines.append(f"{engine.name} cannot run: {reason}")

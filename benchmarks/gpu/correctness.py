@@ -25,30 +25,27 @@ LAYERS: dict[str, dict[str, Any]] = {
     "px": {"ansatz": "px", "preact_trainable": True},
     "amplitude": {"readout": "amplitude"},
 }
-BACKENDS = ("auto", "spectral", "triton", "bloch")
+BACKENDS = ("auto", "spectral", "bloch", "triton")
 HIDDEN = (1, 16, 17, 64, 146, 200)
 
 
 def layer_cases(device: torch.device, small: bool) -> Cases:
-    """QKANLayer through every backend."""
+    """QKANLayer through every backend; what takes seconds to compile comes last."""
     torch.manual_seed(1)
-    x = 2 * torch.rand(70, 9) - 1
-    for kind, options in LAYERS.items():
-        for backend in BACKENDS:
-            if (backend == "spectral" and kind in ("px", "amplitude")) or (
-                small and kind not in ("fixed", "per input")
-            ):
+    x, wide = 2 * torch.rand(70, 9) - 1, 2 * torch.rand(256, 64) - 1
+    for backend in BACKENDS:
+        for kind, options in LAYERS.items():
+            free = kind in ("px", "amplitude")
+            if (free and backend == "spectral") or (small and kind not in ("fixed", "per input")):
                 continue
             for reps in (1, 3):
                 make = partial(QKANLayer, 9, 33, reps, backend=backend, **options)
                 points = 0.3 * x / reps if kind == "px" else x
-                name = f"layer {kind}, {backend}, R {reps}"
-                yield name, partial(agreement, make, points, device, 1e-3 if kind in ("px", "amplitude") else EXACT)
-    for dtype in (torch.bfloat16, torch.float16):
-        for backend in BACKENDS:
+                case = partial(agreement, make, points, device, 1e-3 if free else EXACT)
+                yield f"layer {kind}, {backend}, R {reps}", case
+        for dtype in (torch.bfloat16, torch.float16):
             make = partial(QKANLayer, 64, 64, 3, backend=backend)
-            yield f"layer {backend}, autocast {dtype}", partial(agreement, make, 2 * torch.rand(256, 64) - 1, device,
-                                                                ROUNDED, dtype)  # fmt: skip
+            yield f"layer {backend}, autocast {dtype}", partial(agreement, make, wide, device, ROUNDED, dtype)
 
 
 def module_cases(device: torch.device, small: bool) -> Cases:
@@ -109,11 +106,9 @@ def beyond_32_bits(device: torch.device) -> dict[str, Any]:
 
 
 def cases(options: Any) -> Cases:
-    """Modules, then derivatives and transforms, then graphs and streams."""
+    """Modules, graphs and streams, then layers by every backend, derivatives and transforms."""
     device, small = torch.device(options.device), options.small
-    yield from layer_cases(device, small)
     yield from module_cases(device, small)
-    yield from derivatives.cases(device, small)
     for name, make, x in (
         ("layer", partial(QKANLayer, 64, 64, 3), torch.rand(256, 64)),
         ("layer trained", partial(QKANLayer, 64, 64, 3, preact_trainable=True), torch.rand(256, 64)),
@@ -123,9 +118,12 @@ def cases(options: Any) -> Cases:
         yield f"twenty runs of {name}", partial(repeated, make, x, device)
         if device.type == "cuda":
             yield f"graph of {name}", partial(graphs.replayed, make, x, device)
+            yield f"qkan.graphed of {name}", partial(graphs.graphed, make, x, device)
             yield f"side stream of {name}", partial(graphs.on_a_side_stream, make, x, device)
     if device.type == "cuda":
         yield "graph after 70 other layouts", partial(graphs.after_other_layouts, device)
         yield "reduce-overhead of QKANLayer", partial(graphs.compiled, partial(QKANLayer, 8, 20, 2), (64, 8), device)
         yield "reduce-overhead of QKANLSTM", partial(graphs.compiled, partial(QKANLSTM, 3, 20), (7, 37, 3), device)
         yield "more than 2^31 elements", partial(beyond_32_bits, device)
+    yield from layer_cases(device, small)
+    yield from derivatives.cases(device, small)

@@ -43,6 +43,6 @@ def check(tool: str, make: str, seconds: float) -> dict[str, Any]:
 
 def cases(options: Any) -> Cases:
     """Every family under both tools."""
-    for family, make in STEPS.items():
-        for tool in TOOLS if options.device == "cuda" else ():
+    for tool in TOOLS if options.device == "cuda" else ():
+        for family, make in STEPS.items():
             yield f"{tool} {family}", lambda tool=tool, make=make: check(tool, make, 30.0)

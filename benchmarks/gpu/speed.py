@@ -80,6 +80,7 @@ def layer_cases(device: torch.device, sizes: tuple[tuple[int, ...], ...]) -> Cas
             peers: dict[str, Make] = {"MLP": partial(mlp, inputs, outputs, parameters_of(make()))}
             if preact == "fixed":
                 peers["Linear"] = partial(nn.Linear, inputs, outputs)
+            if preact == "fixed" and samples == SIZES[-1][0]:  # compiling takes half a minute
                 peers["plain formula, compiled"] = partial(compiled, partial(PlainFormula, inputs, outputs, reps))
             for dtype in (None, torch.bfloat16):
                 digits = "" if dtype is None else ", bf16"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 #: Bytes that are written between two timed steps, so that none finds its data in the cache: twice that of an H200.
 FLUSHED = 2**27
-ROUNDS, SECONDS, WARM_UPS = 40, 0.5, 3
+ROUNDS, SECONDS, WARM_UPS = 40, 0.3, 3
 
 Step = Callable[[], Any]
 

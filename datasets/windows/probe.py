@@ -14,6 +14,7 @@ _PENALTIES = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e3)
 _BENDS, _NEWEST = 64, 2  # random features; lags of a regression that sees the newest only
 _STEEPNESS = (1.0, 4.0)
 _BLOCKS, _LEAST_GAIN = 10, 0.01
+_SHRUNK = 1e-4  # of the mean square of a wave
 
 
 class Probe:
@@ -35,11 +36,15 @@ class Probe:
         every = max(1, -(-sum(len(own) for own in values) // _MOST_WINDOWS))
         draw = np.random.default_rng(0)
         self.rows = [_one_of_every(every, lags + horizon - 1, len(own), draw) for own in values]
-        scaled = [_scaled(own) for own in values]
-        places = [rows[:, None] - horizon + 1 - np.arange(lags, 0, -1) for rows in self.rows]
-        self.windows = np.concatenate([own[place] for own, place in zip(scaled, places, strict=True)])
-        self.targets = np.concatenate([own[rows] for own, rows in zip(scaled, self.rows, strict=True)])
+        self.values, self.horizon = [_scaled(own) for own in values], horizon
+        self.windows, self.targets = self._cut(self.values)
         self.share = np.concatenate([(np.arange(len(rows)) + 0.5) / max(len(rows), 1) for rows in self.rows])
+
+    def _cut(self, values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Windows (N, lags) and targets (N,) of values at the places that were drawn."""
+        back = self.horizon - 1 + np.arange(self.lags, 0, -1)
+        windows = [own[rows[:, None] - back] for own, rows in zip(values, self.rows, strict=True)]
+        return np.concatenate(windows), np.concatenate([own[rows] for own, rows in zip(values, self.rows, strict=True)])
 
     @property
     def says_something(self) -> bool:
@@ -75,15 +80,53 @@ class Probe:
         """
         windows = self.windows[:, -(lags or self.lags) :]
         offset = self.windows[:, -1] if level == "last" else np.zeros(len(self.windows))
-        changes, draw = windows - offset[:, None], np.random.default_rng(0)
+        changes = windows - offset[:, None]
         both = changes if known is None else np.column_stack([changes, known])
-        designs = [both, *(np.column_stack([both, _bends(own, draw)]) for own in (both, changes[:, -_NEWEST:]))]
-        tried = [own for design in designs for own in self._tried(design, self.targets - offset)]
-        return min(tried, key=lambda own: float(own.mean()))
+        designs = _bent(both, changes)
+        return _best([_tried(designs, self.targets - offset, *fold) for fold in self._folds()])
 
-    def _tried(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Absolute errors of a ridge regression with every penalty, (penalties, windows that judge)."""
-        return np.concatenate([_ridges(x[fit], y[fit], x[held], y[held]) for fit, held in self._folds()], axis=1)
+    def errors_around(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        """Absolute errors as of :meth:`errors`, where the mean season of the older values is taken away and put back.
+
+        Args:
+            waves: What a season is a sum of, at all values of every series, (length, columns) each.
+        """
+        found, ends = [], np.cumsum([len(rows) for rows in self.rows])[:-1]
+        for fit, held in self._folds():
+            parts = zip(self.rows, np.split(fit, ends), strict=True)
+            known = [int(rows[own].max(initial=-1)) + 1 for rows, own in parts]
+            rests = [
+                own - columns @ _ridge(columns[:end], own[:end])
+                for own, columns, end in zip(self.values, waves, known, strict=True)
+            ]
+            windows, targets = self._cut(rests)
+            found.append(_tried(_bent(windows, windows), targets, fit, held))
+        return _best(found)
+
+
+def _bent(inputs: np.ndarray, lags: np.ndarray) -> list[np.ndarray]:
+    """Designs of regressions: inputs alone, with random features of them, and with those of the newest lags."""
+    draw = np.random.default_rng(0)
+    return [inputs, *(np.column_stack([inputs, _bends(own, draw)]) for own in (inputs, lags[:, -_NEWEST:]))]
+
+
+def _tried(designs: Sequence[np.ndarray], y: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Absolute errors of the windows that judge, of every design and penalty, (designs * penalties, windows)."""
+    return np.concatenate([_ridges(x[fit], y[fit], x[held], y[held]) for x in designs])
+
+
+def _best(folds: Sequence[np.ndarray]) -> np.ndarray:
+    """The errors of the regression that has the smallest over all folds, (windows,)."""
+    tried = np.concatenate(folds, axis=1)
+    found: np.ndarray = tried[tried.mean(axis=1).argmin()]
+    return found
+
+
+def _ridge(waves: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Weights of some values on waves, slightly shrunk: the day is a part of the week, too."""
+    gram = waves.T @ waves
+    shrunk = gram + _SHRUNK * len(values) * np.eye(len(gram)) + 1e-12 * np.eye(len(gram))
+    return np.asarray(np.linalg.solve(shrunk, waves.T @ values))
 
 
 def clearly_below(errors: np.ndarray, others: np.ndarray) -> bool:

@@ -46,10 +46,13 @@ def warn_once(reason: str) -> None:
         warnings.warn(f"backend 'auto' computes in PyTorch: {reason}", UserWarning, stacklevel=2)
 
 
-@lru_cache(maxsize=1)
+#: Looked for once: that takes longer than starting a kernel. Not by functools, which compilers warn of.
+_INSTALLED = find_spec("triton") is not None
+
+
 def triton_installed() -> bool:
-    """Whether the package is there; looking for it takes longer than starting a kernel."""
-    return find_spec("triton") is not None
+    """Whether the package is there."""
+    return _INSTALLED
 
 
 def runs_kernels(device: torch.device) -> bool:

@@ -198,6 +198,17 @@ def backward(
     return RecurrenceGradients(inner, step_grads, hidden, dh, dc)
 
 
+def prepare(spec: Spec, layout: Layout, weights: Weights, device: torch.device) -> None:
+    """As of :class:`qkan.kernels.recurrence.types.Engine`: plans and orders of terms, which caches keep."""
+    for backward in (False, True):
+        tile = _Call(spec, layout, weights, device, backward=backward).tile
+        _plan(layout.sizes, tile.batch, device)
+    if weights.activation_coeffs is None and spec.basis.kind == "fourier":
+        numbers, places = (torch.zeros(0, dtype=dtype, device=device) for dtype in (torch.float32, torch.int64))
+        for rule, like in ((_in_pairs, places), (_swapped_in_pairs, places), (_derivative_factors, numbers)):
+            constants(rule, spec.basis.terms, like)
+
+
 class _Call:
     """What both launches of a recurrence share."""
 
@@ -381,4 +392,4 @@ def _device_code() -> Any:
     return recurrence_triton_jit
 
 
-ENGINE = Engine("triton", unsupported_reason, forward, backward)
+ENGINE = Engine("triton", unsupported_reason, forward, backward, prepare=prepare)

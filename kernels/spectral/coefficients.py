@@ -42,6 +42,7 @@ from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_coefficients, triton_gpu
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.matmul import weighted_sum
+from qkan.kernels.spectral.small_layer import small_layer
 from qkan.kernels.spectral.sum_frequencies import SumExpansion, frequencies
 
 #: Beyond so many terms single precision no longer holds what the bound promises.
@@ -70,20 +71,34 @@ class Expansion:
         return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
 
     def prepared(
-        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None
+        self,
+        base: tuple[str, Tensor] | None = None,
+        offset: Tensor | None = None,
+        matmul_dtype: torch.dtype | None = None,
     ) -> Callable[[Tensor], Tensor]:
         """The sum over inputs, (..., inputs) to (..., outputs), with what depends on parameters alone computed once.
 
         Args:
+            base: as of :class:`qkan.kernels.layer.CircuitLayer`, or None.
             offset: (outputs,) to add, or None.
             matmul_dtype: see :func:`qkan.kernels.spectral.matmul.weighted_sum`.
         """
-        constant = self.constant.sum(0)
-        constant = constant if offset is None else constant + offset
+
+        def added_up() -> tuple[Expansion, Tensor]:
+            constant = self.constant.sum(0)
+            whole = self if base is None else self.with_base(*base)
+            return whole, constant if offset is None else constant + offset
+
+        kernels = matmul_dtype is None and triton_gpu.usable(self.matrix, None if base is None else base[1])
+        made = None if kernels else added_up()
 
         def run(x: Tensor) -> Tensor:
-            flat = x.reshape(-1, x.shape[-1])
-            y = weighted_sum(flat, self.matrix, constant, self.basis, matmul_dtype=matmul_dtype)
+            nonlocal made
+            flat, parameters = x.reshape(-1, x.shape[-1]), (self.matrix, self.constant, base, offset)
+            y = small_layer(self.basis, flat, *parameters) if made is None else None
+            if y is None:
+                made = added_up() if made is None else made
+                y = weighted_sum(flat, made[0].matrix, made[1], made[0].basis, matmul_dtype=matmul_dtype)
             return y.reshape(*x.shape[:-1], y.shape[-1])
 
         return run

@@ -31,8 +31,7 @@ from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
-from qkan.kernels.spectral.basis import BASES, Basis
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import BASES, Basis, Operands
 
 #: So few feature values, as a step of a small recurrence has, cost less with autograd's own backward.
 SMALL_ELEMENTS = 2**13

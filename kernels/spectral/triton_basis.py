@@ -151,21 +151,8 @@ def base_slope(x, BASE: tl.constexpr):
 
 
 @triton.jit
-def tf32(x):
-    """float32 rounded to the nearest number of TF32, ties up in size: tensor cores drop the digits behind it.
-
-    NaN stays NaN: the sum could run over.
-    """
-    bits = x.to(tl.uint32, bitcast=True)
-    rounded = ((bits + 0x1000) & 0xFFFFE000).to(tl.float32, bitcast=True)
-    return tl.where(x == x, rounded, x)
-
-
-@triton.jit
 def dot(a, b, acc, OPERAND: tl.constexpr, PRECISION: tl.constexpr):
     """acc + a b, with a and b rounded to OPERAND."""
-    if PRECISION == "tf32":
-        return tl.dot(tf32(a.to(tl.float32)), tf32(b.to(tl.float32)), acc, input_precision=PRECISION)
     if PRECISION != "interpreted":
         return tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
     # The interpreter cuts off where devices round to nearest, and cannot multiply bfloat16; products are exact anyway.

@@ -31,6 +31,8 @@ FAMILY = "kernels of expansions"
 INTERPRETED = False
 #: Most outputs of a program of coefficients, points that it evaluates at once, rows and inputs of a tile of features.
 BLOCK_O, BLOCK_P, BLOCK_R, BLOCK_I = 32, 16, 16, 64
+#: Samples of a tile of a small layer.
+SMALL_ROWS = 32
 
 
 def usable(*tensors: Tensor | None) -> bool:
@@ -268,3 +270,61 @@ def product_gradients(
         total = torch.zeros_like(flat) if total is None else total
         total = total.to(matrix.dtype).view(matrix.shape)
     return grad_x, total
+
+
+def _small_arguments(
+    basis: Basis, base: tuple[str, Tensor] | None, x: Tensor, outputs: int
+) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Sizes, strides behind those of the first tensor, and constants that both kernels of small layers share."""
+    step, partner = (1, basis.size) if basis.kind == "fourier" else (2, 1)
+    sizes = (*x.shape, outputs, -(-basis.terms // 2), basis.terms, step, partner)
+    strides = (*x.stride(), *((0, 0) if base is None else base[1].stride()))
+    block_o = max(16, 1 << (outputs - 1).bit_length())
+    options = {"KIND": basis.kind, "BASE": "none" if base is None else base[0], "BLOCK_O": block_o, "num_warps": 4}
+    return sizes, strides, options | {"BLOCK_R": SMALL_ROWS}
+
+
+def small_layer(
+    basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, base: tuple[str, Tensor] | None, offset: Tensor | None
+) -> Tensor:
+    """A layer in one kernel: features of x times the matrix, the sum of ``constant`` over inputs, base and offset.
+
+    Args:
+        basis: the features, without a base.
+        x: (samples, inputs).
+        matrix: (terms, inputs, outputs), contiguous.
+        constant: (inputs, outputs), contiguous.
+        base: name and weights (outputs, inputs) of a base branch, or None.
+        offset: (outputs,) or None.
+    """
+    from qkan.kernels.spectral.triton_kernels import small_forward_kernel
+
+    outputs = matrix.shape[2]
+    y = x.new_empty(len(x), outputs)
+    sizes, strides, options = _small_arguments(basis, base, x, outputs)
+    weight, added = x if base is None else base[1], x if offset is None else offset.contiguous()
+    with launching(FAMILY, x.device):
+        small_forward_kernel[(-(-len(x) // SMALL_ROWS),)](
+            x, matrix, weight, constant, added, y, *sizes, *strides, float(basis.radius), HAS_OFFSET=offset is not None,
+            **options,
+        )  # fmt: skip
+    return y
+
+
+def small_layer_gradients(
+    basis: Basis, x: Tensor, matrix: Tensor, base: tuple[str, Tensor] | None, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients of x, matrix, the constant of every input (outputs,), and the base weights of :func:`small_layer`."""
+    from qkan.kernels.spectral.triton_kernels import small_backward_kernel
+
+    outputs = matrix.shape[2]
+    grad_x, of_matrix, of_constant = x.new_empty(x.shape), x.new_empty(matrix.shape), x.new_empty(outputs)
+    of_base = None if base is None else x.new_empty(base[1].shape)
+    sizes, strides, options = _small_arguments(basis, base, x, outputs)
+    weight, of_weight = (x, x) if base is None or of_base is None else (base[1], of_base)
+    with launching(FAMILY, x.device):
+        small_backward_kernel[(x.shape[1],)](
+            grad, x, matrix, weight, grad_x, of_matrix, of_weight, of_constant, *sizes, *grad.stride(), *strides,
+            float(basis.radius), **options,
+        )  # fmt: skip
+    return grad_x, of_matrix, of_constant, of_base

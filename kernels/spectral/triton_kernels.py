@@ -262,3 +262,81 @@ def input_gradient_kernel(
         if WRITES:
             tl.store(here, base(tile, BASE).to(of_features.dtype.element_ty), mask=live)
     tl.store(grad_x + r * inputs + i, total, mask=live)
+
+
+@triton.jit
+def _term(matrix, term, i, inputs, outputs, o, live):
+    """Weights (1, outputs) of a term of an input."""
+    return tl.load(matrix + (term * inputs + i) * outputs + o, mask=live, other=0.0)
+
+
+@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+def small_forward_kernel(
+    x, matrix, base_weight, constant, offset, y, samples, inputs, outputs, pairs, waves, step, partner, x_row, x_column,
+    base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr, HAS_OFFSET: tl.constexpr, BLOCK_R: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """A small layer at once: features of one input after the other meet their weights where they are made."""
+    r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
+    o = tl.arange(0, BLOCK_O)[None, :]
+    there, live = r < samples, o < outputs
+    total = tl.zeros((BLOCK_R, BLOCK_O), tl.float32)
+    if HAS_OFFSET:
+        total += tl.load(offset + o, mask=live, other=0.0)
+    for i in range(inputs):
+        column = tl.load(x + r * x_row + i * x_column, mask=there, other=0.0)
+        total += tl.load(constant + i * outputs + o, mask=live, other=0.0)
+        u, v, first, second = seed(column, radius, KIND)
+        for pair in range(pairs):
+            first, second, even, odd = next_pair(u, v, first, second, KIND)
+            term = pair * step
+            total += even * _term(matrix, term, i, inputs, outputs, o, live)
+            total += odd * _term(matrix, term + partner, i, inputs, outputs, o, live & (term + partner < waves))
+        if BASE != "none":
+            total += base(column, BASE) * tl.load(base_weight + o * base_o + i * base_i, mask=live, other=0.0)
+    tl.store(y + r * outputs + o, total, mask=there & live)
+
+
+@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+def small_backward_kernel(
+    grad, x, matrix, base_weight, grad_x, of_matrix, of_base, of_constant, samples, inputs, outputs, pairs, waves, step,
+    partner, grad_row, grad_column, x_row, x_column, base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """All gradients of an input's column, weights and base weights; the first program has that of the constant, too."""
+    i = tl.program_id(0)
+    o = tl.arange(0, BLOCK_O)[None, :]
+    live = o < outputs
+    of_input = tl.load(base_weight + o * base_o + i * base_i, mask=live, other=0.0) if BASE != "none" else 0.0
+    for begin in range(0, samples, BLOCK_R):
+        r = begin + tl.arange(0, BLOCK_R)[:, None]
+        there, later = r < samples, begin > 0
+        column = tl.load(x + r * x_row + i * x_column, mask=there, other=0.0)
+        upstream = tl.load(grad + r * grad_row + o * grad_column, mask=there & live, other=0.0)
+        _add(of_constant + o, tl.sum(upstream, axis=0, keep_dims=True), live & (i == 0), later)
+        u, v, first, second = seed(column, radius, KIND)
+        first_slope = tl.zeros_like(first)
+        second_slope = tl.zeros_like(first) - 1.0
+        total = tl.zeros_like(column)
+        for pair in range(pairs):
+            even_first, even_second, even_slope, odd_slope = next_slopes(
+                u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+            )
+            first_slope, second_slope = even_first, even_second
+            first, second, even, odd = next_pair(u, v, first, second, KIND)
+            term = pair * step
+            weights = _term(matrix, term, i, inputs, outputs, o, live)
+            total += even_slope * tl.sum(upstream * weights, axis=1, keep_dims=True)
+            place = of_matrix + (term * inputs + i) * outputs + o
+            _add(place, tl.sum(upstream * even, axis=0, keep_dims=True), live, later)
+            both = live & (term + partner < waves)
+            weights = _term(matrix, term + partner, i, inputs, outputs, o, both)
+            total += odd_slope * tl.sum(upstream * weights, axis=1, keep_dims=True)
+            place += partner * inputs * outputs
+            _add(place, tl.sum(upstream * odd, axis=0, keep_dims=True), both, later)
+        if BASE != "none":
+            total += base_slope(column, BASE) * tl.sum(upstream * of_input, axis=1, keep_dims=True)
+            summed = tl.sum(upstream * base(column, BASE), axis=0, keep_dims=True)
+            _add(of_base + o * inputs + i, summed, live, later)
+        tl.store(grad_x + r * inputs + i, total, mask=there)
+        tl.debug_barrier()

@@ -15,7 +15,7 @@ from qkan.kernels.backends import Backend, check_backend, check_readout
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
 from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.layer import CircuitLayer
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.layers.edge_access import EdgeCircuits
 from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import Refinable

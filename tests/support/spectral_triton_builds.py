@@ -1,7 +1,7 @@
 """What the Triton kernels of expansions need on each device: compile them as a training step of a layer starts them.
 
 By hand: ``python tests/support/spectral_triton_builds.py sm_90/fp32/trained``, one or more cases (device, dtype of
-products, pre-activations). Prints one JSON object a kernel.
+products, pre-activations, or ``small``). Prints one JSON object a kernel.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from qkan.kernels.circuits.bloch import numba_cpu
 from qkan.kernels.spectral import triton_gpu, triton_kernels
 
 KERNELS = ("coefficients", "coefficients_gradient", "features", "input_gradient")
+SMALL = ("small_forward", "small_backward")
 
 
 def main(cases: list[str]) -> None:
@@ -27,15 +28,19 @@ def main(cases: list[str]) -> None:
         target = TARGETS[device]
         triton_gpu.lanes = lambda device, target=target: target.warp_size
         torch.version.hip = "6.4" if target.backend == "hip" else None
-        layer = QKANLayer(64, 64, 3, preact_trainable=kind == "trained", backend="spectral")
-        x = torch.rand(256, 64, requires_grad=True)
+        inputs, outputs = (8, 20) if kind == "small" else (64, 64)
+        layer = QKANLayer(inputs, outputs, 3, preact_trainable=kind == "trained", backend="spectral")
+        x = torch.rand(256, inputs, requires_grad=True)
 
         def step(layer: QKANLayer = layer, x: torch.Tensor = x, narrow: bool = dtype == "bf16") -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
                 y = layer(x)
             y.sum().backward()
 
-        for name, kernel, args, options in recorded(triton_kernels, step, KERNELS):
+        started = (*KERNELS[:2], *SMALL) if kind == "small" else KERNELS
+        for name, kernel, args, options in recorded(triton_kernels, step, started):
+            if kind == "small" and name not in SMALL:
+                continue  # other cases build them
             binary = compiled(kernel, args, options, target, aligned=True)
             used = resources(binary, target) | {"shared": binary.metadata.shared}
             print(json.dumps({"case": case, "kernel": name, **used}), flush=True)

@@ -107,7 +107,7 @@ class DataAndTrainingOptions:
     patience: int | None = None
     lr_angles: float | None = None
     lr_frequencies: float | None = None
-    lbfgs_steps: int = 0
+    lbfgs_steps: int | None = None
     restarts: int = 1
     device: str = "auto"
 
@@ -179,7 +179,8 @@ class DataAndTrainingOptions:
     @property
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
-        finish = f", up to {self.lbfgs_steps} steps of LBFGS" if self.lbfgs_steps else ""
+        steps, unsaid = self.lbfgs_steps, ", a finish by LBFGS where the model is small"
+        finish = f", up to {steps} steps of LBFGS" if steps else unsaid if steps is None else ""
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 

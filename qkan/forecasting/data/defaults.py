@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
+_SHORT_HORIZON = 24  # a window of so many targets counts once
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
 _LOOK_BACK, _MOST_PERIODS, _STEPS_READ = 720, 30, 336  # of ltsf: as its papers do, and where steps are read one by one
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
@@ -50,7 +51,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     """Return the options with what was given, and where nothing was, with what the data suggest.
 
     That is the window and the horizon of :func:`default_sizes`; without a season they stay as they are, as far as the
-    series holds them. Several series have more, see :func:`_for_panel`. Where ``given`` has ``epochs`` that are
+    series holds them. Several series have more, see :func:`_for_panel`, and so has a season of many steps that is
+    predicted whole, see :func:`_for_long_season`. Where ``given`` has ``epochs`` that are
     ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same; an ``lr`` of ``None`` is
     lower for the file of a benchmark.
 
@@ -73,12 +75,16 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     # Linear forecasters are published models, which read a window as they do.
     if len(series.ids) > 1 and config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
         config = _for_panel(config, series, given, split)
+    if len(series.ids) == 1 and config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
+        config = _for_long_season(config, series, given, split)
     if series.borders is not None and isinstance(config, TrainConfig) and given.get("lr", 0) is None:
         config = replace(config, lr=_RATE_OF_PROTOCOLS)
     if given.get("epochs", 0) is not None:
         return config
     lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])
     windows = int(np.clip(lengths - config.window - config.trained_horizon + 1, 0, None).sum())
+    if config.protocol is None and len(series.ids) == 1:  # one of a long horizon tells as much as several
+        windows *= max(1, config.trained_horizon // _SHORT_HORIZON)
     most = max(_FEWEST_EPOCHS, _WINDOWS_TRAINED // max(windows, 1))
     return replace(config, epochs=min(config.epochs, most))
 
@@ -108,6 +114,29 @@ def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split:
     if config.seasonal_lags is None and unseen and _by_steps(config, day) and _has_room(config, back, series, split):
         own["seasonal_lags"] = True
     return replace(config, **own)
+
+
+def _for_long_season(config: _Config, series: Series, given: Mapping[str, Any], split: Split) -> _Config:
+    """The options where all of a season of many steps is predicted: a window of one, read by segments.
+
+    Segments have about as many steps as the window has segments, so that neither the cell's walk nor its input is long.
+    """
+    from qkan.datasets import seasons_of
+
+    seasons = seasons_of(series, split, config.season)
+    free = given.get("window") is None and config.segment is None and config.order in ("auto", "segments")
+    if not (free and seasons and config.trained_horizon >= seasons[0] > _LONGEST_SEASON):
+        return config
+    segment = _segment_of(seasons[0])
+    window = -(-seasons[0] // segment) * segment
+    return replace(config, window=window, segment=segment) if _has_room(config, window, series, split) else config
+
+
+def _segment_of(season: int) -> int:
+    """The divisor of a season that is nearest to its square root; the root itself where none is half or twice it."""
+    root = season**0.5
+    near = [own for own in range(2, season) if season % own == 0 and root / 2 <= own <= 2 * root]
+    return min(near, key=lambda own: abs(own - root), default=round(root))
 
 
 def _has_room(config: DataAndTrainingOptions, context: int, series: Series, split: Split) -> bool:

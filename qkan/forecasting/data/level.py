@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from qkan.forecasting.config.options import MEAN_HARMONICS
+
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
@@ -18,7 +20,7 @@ class LevelChoice(NamedTuple):
     """What is taken from every window and put back.
 
     Attributes:
-        level: ``last``, ``none`` or ``window``.
+        level: ``last``, ``none``, ``season`` or ``window``.
         why: Why, for one line of a plan.
     """
 
@@ -27,12 +29,14 @@ class LevelChoice(NamedTuple):
 
 
 def choose_level(data: ForecastData) -> LevelChoice:
-    """Choose the level of windows: the last value or nothing of a single series, mean and scale of several.
+    """Choose the level of windows: the last value, the mean season or nothing of a single series, mean and scale of
+    several.
 
     What series of a panel share is their shape, not their size. Of a single one the last value is the rule, since
     without it no forecast follows a level beyond the training part. But the next value of a logistic map depends on
-    the level itself, and counts scatter around a level that stays. So nothing is taken away where the newest quarter of
-    the training part stays in the range of the older values and regressions on what the windows hold forecast clearly
+    the level itself, and counts scatter around a level that stays, a season ahead around the hour of the week. So
+    nothing is taken away, or for a horizon of a season or more the mean season, where the newest quarter of the
+    training part stays in the range of the older values and regressions on what the windows hold forecast clearly
     better so. Only the training part is looked at.
 
     Args:
@@ -52,14 +56,22 @@ def choose_level(data: ForecastData) -> LevelChoice:
     if not _stays(values):
         return LevelChoice("last", "the level leaves its range")
     times = data.series.times_of(0)
-    errors: dict[str, list[np.ndarray]] = {"last": [], "none": []}
+    phases = season_phases(data.series, times[: len(values)], data.seasons)
+    waves = season_waves(phases, data.seasons, 6)
+    mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
+    whole = bool(data.seasons) and data.train.horizon >= data.seasons[0]
+    errors: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
     for probe in probes:
-        waves = season_waves(season_phases(data.series, times[probe.rows[0]], data.seasons), data.seasons, 6)
-        for level, own in errors.items():
-            own.append(probe.errors(level, waves) / probe.naive.mean())
-    last, none = (np.concatenate(own) for own in errors.values())
+        for level in ("last", "none"):
+            errors[level].append(probe.errors(level, waves[probe.rows[0]]) / probe.naive.mean())
+        errors["season"].append(probe.errors_around([mean]) / probe.naive.mean() if whole else errors["none"][-1])
+    last, none, season = (np.concatenate(own) for own in errors.values())
     if last.mean() <= _EXPLAINED:
         return LevelChoice("last", f"changes since then leave {last.mean():.2g} of naive's error")
+    if clearly_below(season, min(last, none, key=np.mean)):
+        other = min(last.mean(), none.mean())
+        figures = f"error {season.mean():.3g} of naive's, {other:.3g} with another level or none"
+        return LevelChoice("season", f"changes from it forecast best: {figures}")
     figures = f"error {none.mean():.3g} of naive's without a level, {last.mean():.3g} with it"
     if clearly_below(none, last):
         return LevelChoice("none", f"the next value depends on the level itself: {figures}")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
-from qkan.forecasting.config.idle import SEASONAL_OPTIONS, asked_for
+from qkan.forecasting.config.idle import about_seasons
 from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.level import choose_level
@@ -194,7 +194,7 @@ def _not_all(config: DataAndTrainingOptions, series: Series, earlier: int) -> st
 
 def with_found_seasons(config: _Config, found: tuple[int, ...]) -> _Config:
     """Return the options with the seasons of the data; without any, what is about seasons has its default."""
-    idle = {} if found else {name: getattr(type(config), name) for name in SEASONAL_OPTIONS}
+    idle = {} if found else {name: getattr(type(config), name) for name in about_seasons(config)}
     return replace(config, season=found or "none", **idle)
 
 
@@ -202,7 +202,7 @@ def _say_idle(config: DataAndTrainingOptions) -> None:
     """Say which options about seasons have no effect, as there is none."""
     from qkan.datasets import notice
 
-    for name in asked_for(config, SEASONAL_OPTIONS):
+    for name in about_seasons(config):
         notice(
             f"{name}={getattr(config, name)!r} has no effect: the training part shows no season; name one, such as "
             "season=24, or leave it out"

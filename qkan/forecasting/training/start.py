@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.forecasting.data.batches import WindowTensors, in_order
+from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.model.losses import Loss
 from qkan.forecasting.model.parts import Level, Skip
+from qkan.forecasting.training.objective import Objective
 
 _MOST_WINDOWS = 5000  # evenly spread
 _JUDGED = 0.25  # of them, the newest, judge
@@ -54,7 +55,8 @@ def start_skip(model: RecurrentForecaster, train: WindowTensors, judge: WindowTe
         return None
     inputs, targets = _lagged(model, train)
     one_bias = model.decodes_steps or model.order.kind == "segments"  # shared by the steps: it cannot be that of one
-    found = _regression(inputs, targets, constant=not one_bias)
+    # What a mean season leaves over is small, and so is what is lost if the cell starts beside a whole regression.
+    found = _regression(inputs, targets, constant=not one_bias, enough=_ENOUGH if model.mean is None else 1.0)
     if found is None:
         return None
     weights, constant = found
@@ -70,29 +72,20 @@ def start_skip(model: RecurrentForecaster, train: WindowTensors, judge: WindowTe
             courses = torch.linalg.eigh(said.T @ said).eigenvectors[:, -len(skip.patterns.weight) :]
             skip.courses.weight.copy_(courses)
             skip.patterns.weight.copy_((weights @ courses).T)
-    return Start(copy.deepcopy(model.state_dict()), mean_loss(model, judge, loss))
-
-
-def mean_loss(model: RecurrentForecaster, judge: WindowTensors, loss: Loss) -> float:
-    """Mean loss over all observed targets of some windows, as the training judges an epoch."""
-    device = next(model.parameters()).device
-    windows, was_training, total, observed = judge.to(device), model.training, 0.0, 0.0
-    model.eval()
-    with torch.inference_mode():
-        for index in in_order(len(windows)):
-            batch = windows.batch(index)
-            count = float(batch.observed())
-            total += count * float(loss(model(*batch.arguments), batch.targets, batch.weights))
-            observed += count
-    model.train(was_training)
-    return total / observed
+    return Start(copy.deepcopy(model.state_dict()), Objective(model, judge, loss).value())
 
 
 def _lagged(model: RecurrentForecaster, train: WindowTensors) -> tuple[Tensor, Tensor]:
     """What the skip reads and has to say of training windows, float64 (N, window) and (N, horizon)."""
     places = torch.linspace(0, len(train) - 1, min(len(train), _MOST_WINDOWS)).round().long()
     batch = train.batch(places)
-    values, targets = batch.arguments[0][:, -model.around.window :, 0].double(), batch.targets.double()
+    values, targets = batch.arguments[0][..., 0].double(), batch.targets.double()
+    if model.mean is not None:
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            of_inputs, of_targets = model.mean_of(*(argument.to(device) for argument in batch.arguments))
+        values, targets = values - of_inputs.cpu(), targets - of_targets.cpu()
+    values = values[:, -model.around.window :]
     if batch.weights is not None:
         seen = batch.weights.bool().all(dim=1)
         values, targets = values[seen], targets[seen]
@@ -100,7 +93,7 @@ def _lagged(model: RecurrentForecaster, train: WindowTensors) -> tuple[Tensor, T
     return (values, targets) if level is None else (level.remove(values), level.remove(targets))
 
 
-def _regression(inputs: Tensor, targets: Tensor, *, constant: bool) -> tuple[Tensor, Tensor] | None:
+def _regression(inputs: Tensor, targets: Tensor, *, constant: bool, enough: float) -> tuple[Tensor, Tensor] | None:
     """Weights (window, horizon) and constants (horizon,) of the best ridge regression; ``None`` if it says little."""
     count = len(inputs) - round(_JUDGED * len(inputs))
     size = float(inputs.square().mean())
@@ -123,4 +116,4 @@ def _regression(inputs: Tensor, targets: Tensor, *, constant: bool) -> tuple[Ten
     errors = {penalty: error(penalty) for penalty in _PENALTIES}
     best = min(errors, key=lambda penalty: errors[penalty])
     naive = float((targets[count:] - inputs[count:, -1:]).abs().mean())
-    return fitted(len(inputs), best) if errors[best] < _ENOUGH * naive else None
+    return fitted(len(inputs), best) if errors[best] < enough * naive else None

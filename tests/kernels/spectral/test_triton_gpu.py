@@ -19,7 +19,7 @@ from qkan.kernels.circuits.bloch import numba_cpu
 from qkan.kernels.common import triton_device
 from qkan.kernels.common.constant_cache import constants
 from qkan.kernels.common.tensors import PIECE_ELEMENTS
-from qkan.kernels.spectral import coefficients, triton_gpu
+from qkan.kernels.spectral import coefficients, small_layer, triton_gpu
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.matmul import Sum, plain_gradients, weighted_sum
 
@@ -40,7 +40,8 @@ def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton_gpu, "INTERPRETED", True)
     monkeypatch.setattr(numba_cpu, "_DTYPES", ())
     monkeypatch.setattr(triton_device, "_failed", {})
-    for name, size in (("BLOCK_O", 4), ("BLOCK_P", 4), ("BLOCK_R", 4), ("BLOCK_I", 8)):
+    monkeypatch.setattr(small_layer, "SMALL", 0)
+    for name, size in (("SMALL_ROWS", 16), ("BLOCK_O", 4), ("BLOCK_P", 4), ("BLOCK_R", 4), ("BLOCK_I", 8)):
         monkeypatch.setattr(triton_gpu, name, size)
     real = Tensor.new_empty
     monkeypatch.setattr(Tensor, "new_empty", lambda *a, **k: _filled(real(*a, **k)))
@@ -152,6 +153,31 @@ def test_products_in_one_piece_and_in_several(elements: int, monkeypatch: pytest
     assert all(torch.equal(a, b) for a, b in zip(found, repeated, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("basis", "base"),
+    [(Basis("fourier", 3), "silu"), (Basis("chebyshev", 6, 1.5), None), (Basis("chebyshev", 7, 1.5), "tanh")],
+    ids=str,
+)
+def test_small_layers_in_one_kernel(basis: Basis, base: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_layer, "SMALL", 2**14)
+    torch.manual_seed(6)
+    x, matrix, constant = uniform(3, 37).t(), uniform(basis.terms, 3, 5), uniform(3, 5)
+    weight = None if base is None else uniform(3, 5).t()
+    given = [x, matrix, constant, weight, None if base is None else uniform(5)]
+    grad = uniform(5, 37).t()
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        tensors = [None if t is None else t.detach().to(dtype).requires_grad_() for t in given]
+        if dtype == torch.float32:
+            first, *others, name = *tensors[:3], None if base is None else (base, tensors[3])
+            y = small_layer.small_layer(basis, first, *others, name, tensors[4])
+        else:
+            y = small_layer._plain_small_layer(basis, base, *tensors)
+        results.append([y, *torch.autograd.grad(y, [t for t in tensors if t is not None], grad.to(dtype))])
+    for found, expected in zip(*results, strict=True):
+        agree(found, expected, 4e-6)
+
+
 def values(layer: Any, x: Tensor) -> list[Tensor]:
     x = x.clone().requires_grad_()
     y = layer(x)
@@ -168,6 +194,24 @@ def test_a_layer_and_its_second_derivatives(options: dict[str, Any]) -> None:
     x = uniform(20, 3)
     for found, expected in zip(values(layer, x), values(truth, x.double()), strict=True):
         agree(found, expected, 2e-5)
+
+
+TRANSFORMS: dict[str, Any] = {
+    "vmap": lambda layer, x: torch.vmap(layer)(torch.stack((x, -x))),
+    "jacrev": lambda layer, x: torch.func.jacrev(layer)(x),
+    "jvp": lambda layer, x: torch.func.jvp(layer, (x,), (torch.ones_like(x),))[1],
+    "is_grads_batched": lambda layer, x: torch.autograd.grad(
+        layer(x), x, torch.eye(10, dtype=x.dtype, device=x.device).view(10, 2, 5), is_grads_batched=True
+    )[0],
+}
+
+
+@pytest.mark.parametrize("taken", TRANSFORMS)
+def test_transforms_find_another_way(taken: str) -> None:
+    layer, x = QKANLayer(3, 5, 2, backend="spectral").to(DEVICE), uniform(2, 3).requires_grad_()
+    truth = copy.deepcopy(layer).double()
+    truth.backend = "reference"
+    agree(TRANSFORMS[taken](layer, x), TRANSFORMS[taken](truth, x.detach().double().requires_grad_()), 2e-5)
 
 
 def test_large_inputs_and_what_is_not_finite_stay_where_they_are() -> None:
@@ -191,7 +235,10 @@ def test_empty_batches_and_layers_start_nothing() -> None:
     assert all(float(g.abs().sum()) == 0 for g in torch.autograd.grad(y.sum(), [x, *layer.parameters()]))
 
 
-@pytest.mark.parametrize("kernel", ["coefficients", "coefficients_gradient", "features", "input_gradient"])
+@pytest.mark.parametrize(
+    "kernel",
+    ["coefficients", "coefficients_gradient", "features", "input_gradient", "small_forward", "small_backward"],
+)
 def test_a_kernel_that_cannot_be_built_is_computed_by_pytorch_with_one_warning(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,8 +247,9 @@ def test_a_kernel_that_cannot_be_built_is_computed_by_pytorch_with_one_warning(
             raise RuntimeError("PassManager::run failed")
 
     torch.manual_seed(5)
-    layer, x = QKANLayer(3, 5, 2, backend="spectral").to(DEVICE), uniform(1000, 3)
-    grad = uniform(1000, 5)
+    monkeypatch.setattr(small_layer, "SMALL", 2**14 if kernel.startswith("small") else 0)
+    layer, x = QKANLayer(3, 5, 2, backend="spectral").to(DEVICE), uniform(40, 3)
+    grad = uniform(40, 5)
 
     def step() -> list[Tensor]:
         given = x.clone().requires_grad_()

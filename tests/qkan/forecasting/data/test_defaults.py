@@ -91,6 +91,30 @@ def test_the_file_of_a_benchmark_takes_a_lower_learning_rate_unless_one_is_asked
     assert sized(TrainConfig(data="x"), daily(200), {**NOTHING, **given}).lr == 0.03
 
 
+@pytest.mark.parametrize(
+    ("options", "given", "read"),
+    [
+        ({"horizon": 96}, {}, (96, 8)),  # 12 segments of 8 steps
+        ({"horizon": 97, "season": (97,)}, {}, (100, 10)),  # a prime number of steps
+        ({"horizon": 95}, {}, (12, None)),  # less than a season
+        ({"horizon": 96, "season": (48,)}, {}, (96, None)),
+        ({"horizon": 96, "order": "steps"}, {}, (12, None)),
+        ({"horizon": 96, "cell": "linear"}, {}, (12, None)),
+        ({"horizon": 96}, {"window": 50}, (50, None)),
+        ({"horizon": 96, "segment": 6}, {}, (12, 6)),
+    ],
+)
+def test_a_season_of_many_steps_that_is_predicted_whole_is_read_by_segments(options, given, read):
+    config = TrainConfig(data="x", **{"season": (96,), **options})
+    found = sized(config, daily(1500), {"window": None, "horizon": config.horizon, **given})
+    assert (found.window, found.segment) == read
+
+
+def test_a_short_series_is_not_read_so_far_back():
+    config = TrainConfig(data="x", season=(96,), horizon=96)
+    assert sized(config, daily(400), {"window": None, "horizon": 96}).segment is None
+
+
 def panel(*lengths: int, season: tuple[int, ...] = (24, 168)) -> Series:
     """Several series of these lengths."""
     frames = [
