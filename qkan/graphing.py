@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from qkan.kernels.common.host_sync import as_in_a_graph
+
 Step = Callable[..., Any]
-#: Runs in front of a capture: constants reach the device, kernels are built, the allocator finds its sizes.
+#: Runs in front of a capture, as in it: constants reach the device, kernels are built, the allocator finds its sizes.
 WARM_UPS = 3
 #: Largest difference of a captured module from the module itself, over the largest output or 1: other kernels may run
 #: in a graph, where nothing can be read back.
@@ -168,7 +170,7 @@ def _captured(run: Callable[[], Any], device: torch.device) -> tuple[Any, Callab
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), as_in_a_graph():
             for _ in range(WARM_UPS):
                 run()
         torch.cuda.current_stream().wait_stream(stream)
