@@ -296,6 +296,9 @@ def test_three_lines_say_what_won() -> None:
     assert "% below Naive" in lines[1]
     assert "Ridge" in lines[1]
     assert lines[2].startswith("It took ")
+    alone = verdict(tried(made(wave(10)), horizon=3, candidates=("naive",)), "")
+    assert alone[0].endswith("over 1 rolling origin.")
+    assert alone[2].endswith("to try 1 method.")
 
 
 def frame(count: int = 120) -> pd.DataFrame:
