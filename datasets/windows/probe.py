@@ -14,6 +14,7 @@ _PENALTIES = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e3)
 _BENDS, _NEWEST = 64, 2  # random features; lags of a regression that sees the newest only
 _STEEPNESS = (1.0, 4.0)
 _BLOCKS, _LEAST_GAIN = 10, 0.01
+_SMALLEST_SCALE = 1e-2  # of a window, as of the forecaster's
 
 
 class Probe:
@@ -28,10 +29,11 @@ class Probe:
         values: One array of finite values per series, oldest first.
         lags: Values that a regression sees.
         horizon: Steps ahead of the last of them that it predicts.
+        squared: Whether errors are squared or absolute.
     """
 
-    def __init__(self, values: Sequence[np.ndarray], lags: int, horizon: int = 1) -> None:
-        self.lags = lags
+    def __init__(self, values: Sequence[np.ndarray], lags: int, horizon: int = 1, *, squared: bool = False) -> None:
+        self.lags, self.squared = lags, squared
         every = max(1, -(-sum(len(own) for own in values) // _MOST_WINDOWS))
         draw = np.random.default_rng(0)
         self.rows = [_one_of_every(every, lags + horizon - 1, len(own), draw) for own in values]
@@ -53,8 +55,8 @@ class Probe:
 
     @property
     def naive(self) -> np.ndarray:
-        """Absolute errors of repeating the last value, of the windows that judge."""
-        return np.abs(self.targets - self.windows[:, -1])[self._judged]
+        """Errors of repeating the last value, of the windows that judge."""
+        return self._error(self.targets - self.windows[:, -1])[self._judged]
 
     @property
     def _judged(self) -> np.ndarray:
@@ -66,44 +68,62 @@ class Probe:
         return [(self.share <= begin, (self.share > begin) & (self.share <= end)) for begin, end in ends]
 
     def errors(self, level: str, known: np.ndarray | None = None, lags: int | None = None) -> np.ndarray:
-        """Absolute errors of the windows that judge, where the range of each series is 2, oldest first.
+        """Errors of the windows that judge, where the range of each series is 2, oldest first.
 
         Args:
-            level: What is taken from a window and put back: ``last`` or ``none``.
+            level: What is taken from a window and put back: ``last``, ``none`` or ``window`` (mean and scale).
             known: What else is known of every target, (windows, columns).
             lags: How many of the lags a regression sees; ``None`` for all.
         """
         windows = self.windows[:, -(lags or self.lags) :]
-        offset = self.windows[:, -1] if level == "last" else np.zeros(len(self.windows))
-        changes, draw = windows - offset[:, None], np.random.default_rng(0)
+        offset, scale = _levels(windows, level)
+        changes, draw = (windows - offset[:, None]) / scale[:, None], np.random.default_rng(0)
         both = changes if known is None else np.column_stack([changes, known])
         designs = [both, *(np.column_stack([both, _bends(own, draw)]) for own in (both, changes[:, -_NEWEST:]))]
-        tried = [own for design in designs for own in self._tried(design, self.targets - offset)]
+        tried = [own for design in designs for own in self._tried(design, (self.targets - offset) / scale, scale)]
         return min(tried, key=lambda own: float(own.mean()))
 
-    def _tried(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Absolute errors of a ridge regression with every penalty, (penalties, windows that judge)."""
-        return np.concatenate([_ridges(x[fit], y[fit], x[held], y[held]) for fit, held in self._folds()], axis=1)
+    def _tried(self, x: np.ndarray, y: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Errors of a ridge regression with every penalty, (penalties, windows that judge)."""
+        parts = self._folds()
+        off = [_ridges(x[fit], y[fit], scale[fit], x[held], y[held]) * scale[held] for fit, held in parts]
+        return self._error(np.concatenate(off, axis=1))
+
+    def _error(self, off: np.ndarray) -> np.ndarray:
+        return np.square(off) if self.squared else np.abs(off)
 
 
-def clearly_below(errors: np.ndarray, others: np.ndarray) -> bool:
+def clearly_below(errors: np.ndarray, others: np.ndarray, least: float = _LEAST_GAIN) -> bool:
     """Whether errors are smaller than others of the same windows: by more than the standard error of the difference
-    over ten blocks, and by more than 1 %."""
+    over ten blocks, and by more than a least part of the others."""
     gains = others - errors
     blocks = np.array([own.mean() for own in np.array_split(gains, _BLOCKS)])
-    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, _LEAST_GAIN * others.mean()))
+    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, least * others.mean()))
 
 
-def _ridges(x: np.ndarray, y: np.ndarray, held: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Absolute errors of one regression a penalty, from its Gram matrix: a decomposition of the windows would be slow,
-    and wait for threads."""
-    middle, scale, level = x.mean(axis=0), x.std(axis=0), y.mean()
-    scale = np.where(scale > 1e-12, scale, 1.0)
-    x = (x - middle) / scale
+def _levels(windows: np.ndarray, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and scale of every window, (N,) each, as a forecaster takes them away."""
+    ones = np.ones(len(windows))
+    if level == "window":
+        return windows.mean(axis=1), np.sqrt(windows.var(axis=1) + _SMALLEST_SCALE**2)
+    return (windows[:, -1] if level == "last" else 0 * ones), ones
+
+
+def _ridges(x: np.ndarray, y: np.ndarray, scale: np.ndarray, held: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What one regression a penalty says too much, (penalties, held), where errors are multiplied by a scale.
+
+    It comes from the Gram matrix: a decomposition of the windows would be slow, and wait for threads.
+    """
+    share = np.square(scale) / np.square(scale).sum()
+    middle, level = share @ x, share @ y
+    size = np.sqrt(share @ np.square(x - middle))
+    size = np.where(size > 1e-12, size, 1.0)
+    x = (x - middle) / size * scale[:, None]
     sizes, axes = np.linalg.eigh(x.T @ x)
-    moments = axes.T @ (x.T @ (y - level))
-    weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in _PENALTIES], axis=1)
-    return np.abs((held - middle) / scale @ weights + level - target[:, None]).T
+    moments = axes.T @ (x.T @ ((y - level) * scale))
+    penalties = np.array(_PENALTIES) * np.square(scale).mean()
+    weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in penalties], axis=1)
+    return ((held - middle) / size @ weights + level - target[:, None]).T
 
 
 def _one_of_every(every: int, start: int, end: int, draw: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,7 @@ _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
+_HEAVY_TAILS = 5  # times that the changes of a step scatter beyond what half of them tell, of normal ones once
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
 
 
@@ -49,7 +50,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     """Return the options with what was given, and where nothing was, with what the data suggest.
 
     That is the window and the horizon of :func:`default_sizes`; without a season they stay as they are, as far as the
-    series holds them. Several series have more, see :func:`_for_panel`. Where ``given`` has ``epochs`` that are
+    series holds them. Several series, or one whose changes have heavy tails, have the absolute loss; of several more is
+    decided, see :func:`_for_panel`. Where ``given`` has ``epochs`` that are
     ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same; an ``lr`` of ``None`` is
     lower for the file of a benchmark.
 
@@ -70,8 +72,12 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
         window = _of_whole_segments(window, config, series, split)
     config = replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
     # Linear forecasters are published models, which read a window as they do.
-    if len(series.ids) > 1 and config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
-        config = _for_panel(config, series, given, split)
+    if config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
+        several = len(series.ids) > 1
+        # No spike may outweigh the other values, of one series or of several.
+        free = config.metric is None and given.get("loss", "") in (None, "auto")
+        config = replace(config, loss="mae") if free and (several or _heavy_tailed(series, split)) else config
+        config = _for_panel(config, series, given, split) if several else config
     if series.borders is not None and isinstance(config, TrainConfig) and given.get("lr", 0) is None:
         config = replace(config, lr=_RATE_OF_PROTOCOLS)
     if given.get("epochs", 0) is not None:
@@ -85,19 +91,17 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
 def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split: Split) -> _Config:
     """The options with what nobody asked for as several series are read best; docs/forecasting.md has the figures.
 
-    The loss is the absolute one, as no spike of one series may outweigh the others. A horizon of a season or more is
-    read period by period, from a window of one longest season that holds enough of them; windows that are shorter than
-    a season have the values one season back beside them. Both only where it costs no series, and leaves the training
-    part room. Their level is that of :func:`qkan.forecasting.data.level.choose_level`.
+    A horizon of a season or more is read period by period, from a window of one longest season that holds enough of
+    them; windows that are shorter than a season have the values one season back beside them. Both only where it costs
+    no series, and leaves the training part room. Their level is that of
+    :func:`qkan.forecasting.data.level.choose_level`.
     """
     from qkan.datasets import seasons_of
 
     own: dict[str, Any] = {}
-    if config.metric is None and given.get("loss", "") in (None, "auto"):
-        own["loss"] = "mae"
     seasons = seasons_of(series, split, config.season)
     if not seasons:
-        return replace(config, **own)
+        return config
     day, longest = seasons[0], seasons[-1]
     free = given.get("window") is None and config.segment is None and config.order in ("auto", "periods")
     whole = longest % day == 0 and longest >= MANY_PERIODS * day
@@ -107,6 +111,18 @@ def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split:
     if config.seasonal_lags is None and unseen and _by_steps(config, day) and _has_room(config, back, series, split):
         own["seasonal_lags"] = True
     return replace(config, **own)
+
+
+def _heavy_tailed(series: Series, split: Split) -> bool:
+    """Whether few changes of one series are far larger than most: spikes, or mostly the same value. Only the training
+    part is looked at."""
+    values = series.values_of(0)[: split.boundaries(int(series.lengths[0]))[0]]
+    if len(values) < 2:
+        return False
+    largest = max(float(np.abs(values).max()), np.finfo(float).tiny)
+    changes = np.diff(values / largest)
+    usual = 1.4826 * float(np.median(np.abs(changes - np.median(changes))))  # the deviation of normal ones
+    return bool(changes.std() > _HEAVY_TAILS * usual)
 
 
 def _has_room(config: DataAndTrainingOptions, context: int, series: Series, split: Split) -> bool:

@@ -15,7 +15,7 @@ from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainC
 from qkan.forecasting.config.idle import SEASONAL_OPTIONS, asked_for
 from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
-from qkan.forecasting.data.level import choose_level
+from qkan.forecasting.data.level import LevelChoice, choose_level
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
@@ -222,8 +222,8 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         category_sizes=sizes,
         per_series=len(data.ids) if config.per_series else False,
     )
-    if level_is_free(config, data):
-        config = replace(config, level=choose_level(data).level)
+    chosen = level_by_data(config, data)
+    config = config if chosen is None else replace(config, level=chosen.level)
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
 
 
@@ -232,15 +232,24 @@ def cells_of(config: DataAndTrainingOptions) -> set[str]:
     return {getattr(config, "cell", ""), *getattr(config, "cells", ())}
 
 
-def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
-    """Whether the data choose the level, as nobody asked: of one series that is read by steps or segments; of several
-    without a protocol, and without what is known in advance, whose effect would be multiplied by a scale."""
+def level_by_data(config: DataAndTrainingOptions, data: ForecastData) -> LevelChoice | None:
+    """Return the level that the data choose, as nobody asked: of one series that is read by steps or segments; of
+    several without a protocol, and without what is known in advance, whose effect would be multiplied by a scale.
+
+    ``None`` where the level is not left to them.
+    """
     if config.level != "auto" or config.per_series or not cells_of(config).isdisjoint(LINEAR_CELLS):
-        return False
-    if len(data.ids) > 1:
-        return config.protocol is None and not (config.future_cols or data.scaler.categories)
+        return None
     how = (config.order, config.segment, config.seasons, config.window, config.trained_horizon)
-    return chosen_order(*how)[0] != "periods"
+    by_periods = chosen_order(*how)[0] == "periods"
+    if len(data.ids) > 1:
+        if config.protocol is not None or config.future_cols or data.scaler.categories:
+            return None
+        if by_periods:
+            return LevelChoice("window", "several series, read by periods")
+    elif by_periods:
+        return None
+    return choose_level(data, squared=config.loss == "mse")
 
 
 def tensors(windows: Windows) -> WindowTensors:

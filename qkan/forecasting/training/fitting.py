@@ -22,7 +22,7 @@ from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_with_lbfgs
 from qkan.forecasting.training.progress import Progress
-from qkan.forecasting.training.start import mean_loss, start_skip
+from qkan.forecasting.training.start import mean_loss, start_from_regression
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -112,7 +112,7 @@ def fit_forecaster(
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
         saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
-        result = _fit_once(model, train, validation, config, one_series=len(data.ids) == 1, **saving)
+        result = _fit_once(model, train, validation, config, **saving)
         fits.append((model, result))
     model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
     if len(fits) > 1:
@@ -135,19 +135,17 @@ def _fit_once(
     train: WindowTensors,
     validation: WindowTensors,
     config: TrainConfig,
-    *,
-    one_series: bool,
     **saving: Any,
 ) -> FitResult:
     """Train from one start, with the finish that was asked for.
 
-    Of one series, training starts from a regression on the window where that says much, and takes its weights where no
-    epoch is better: by the validation windows or, without any, where the training ends with a higher loss of its own.
+    Training starts from a regression where that says much, and takes its weights where no epoch is better: by the
+    validation windows or, without any, where the training ends with a higher loss of its own.
     """
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), validation if len(validation) else train
-    start = start_skip(model, train, judge, loss) if one_series else None
+    start = start_from_regression(model, train, judge, loss)
     result = fit(model, train, validation, config, **saving)
     if start is not None and start.loss <= mean_loss(model, judge, loss):
         model.load_state_dict(start.weights)
