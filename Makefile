@@ -13,7 +13,7 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-peers clean
+.PHONY: help demo test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -63,6 +63,10 @@ bench-layer: ## measure layers: errors, time, memory; options in BENCH="--peers 
 bench-lstm: ## measure recurrences
 bench-rational: ## measure rational activations
 bench-block: ## measure GPT blocks with an MLP and with HQKANs
+
+bench-gpu: $(STAMP) ## what kernels compute on this machine's GPU and how fast, in eight minutes (BENCH=--dry without one)
+	$(BIN)/python -m benchmarks.gpu $(BENCH)
+
 
 # One environment a package, with the torch of constraints.txt. The original package is built with the torch that it runs
 # with. `make -k bench-peers` goes on where an index lacks a package: --peers then says that it is not installed.

@@ -36,6 +36,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "level: last": {"level": "last"},
     "level: mean": {"level": "mean"},
     "level: window": {"level": "window"},
+    "level: season": {"level": "season"},
     "no skip": {"skip": 0},
     "no season": _NO_SEASON,
     "season as sines and cosines": {"season_encoding": "sincos"},
@@ -81,9 +82,20 @@ def rows_of(data: str, cell: str, changes: dict[str, Any], parts: list[str]) -> 
     config = sized(config, series, given)
     data = cut_windows(series, config)
     seasons, config = data.seasons, replace(config, level=as_cut(config, data).level)
-    useful = [name for name in parts if name == "bare cell" or seasons or not _OF_SEASONS & set(PARTS[name])]
-    found = {name: replace(config, **PARTS[name]) for name in useful}
+    useful = [name for name in parts if name == "bare cell" or seasons or not _about_seasons(PARTS[name])]
+    found = {name: _changed(config, PARTS[name]) for name in useful}
     return {name: own for name, own in found.items() if name == "all parts" or own != config}
+
+
+def _about_seasons(part: dict[str, Any]) -> bool:
+    """Whether a part is one of the season."""
+    return bool(_OF_SEASONS & set(part)) or part.get("level") == "season"
+
+
+def _changed(config: TrainConfig, part: dict[str, Any]) -> TrainConfig:
+    """The options with those of a part; what leaves no mean season to take away takes the last value."""
+    level = "last" if config.level == "season" and {"season", "per_series"} & set(part) else config.level
+    return replace(config, **{"level": level, **part})
 
 
 @click.command(help=__doc__)

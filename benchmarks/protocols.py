@@ -4,8 +4,8 @@
     python -m benchmarks.protocols exchange_rate.csv --protocol ltsf --horizons 96 --set window=96
     python -m benchmarks.protocols Hourly-train.csv --protocol m4
 
-Every model trains with the same options but those that make it what it is (:data:`MODELS`); ``--set`` changes options
-of all of them. ``--baselines dlinear,ridge`` stand below them, each with the best of ``--trials`` settings by
+Every model trains as ``qkan train`` would with the options that make it what it is (:data:`MODELS`); ``--set`` changes
+options of all of them. ``--baselines dlinear,ridge`` stand below them, each with the best of ``--trials`` settings by
 validation. The validation part chooses the epoch and the gate. Seconds are those of the training on one thread. Errors
 of several seeds are medians, with the smallest and the largest in brackets.
 """
@@ -20,6 +20,8 @@ from typing import Any
 import click
 import torch
 
+from benchmarks.dlinear import OPTIONS as DLINEAR
+from benchmarks.dlinear import score_dlinear
 from qkan.datasets import DataNotice, ForecastData, Series
 from qkan.forecasting import TrainConfig
 from qkan.forecasting.baselines import Fitting, Origins, fit_baselines
@@ -31,15 +33,17 @@ from qkan.forecasting.training.fitting import fit_forecaster
 
 PERIODS = {"order": "periods", "season_encoding": "none", "lr": 1e-2}
 MODELS: dict[str, dict[str, Any]] = {
-    "sparse": {"cell": "sparse", "lr": 1e-2},
+    "hqkan": {"cell": "hqkan"},
+    "sparse": {"cell": "sparse"},
     "linear": {"cell": "linear", "lr": 1e-3},
-    "cycle": {"cell": "cycle", "lr": 1e-3},
+    "cycle": {"cell": "cycle"},
     "hqkan-periods": {"cell": "hqkan", "reps": 2, **PERIODS},
     "lstm-periods": {"cell": "lstm", **PERIODS},
     "lowrank-periods": {"cell": "lowrank", **PERIODS},
     "qkan-periods": {"cell": "qkan", **PERIODS},
     "hqkan-periods-season": {"cell": "hqkan", "reps": 2, **PERIODS, "season_encoding": "circuit"},
     "hqkan-segments": {"cell": "hqkan", "latent_features": 4, "segment": 24, "skip": 0, "hidden_size": 16, "lr": 1e-2},
+    "dlinear": DLINEAR,
     "gru-segments": {"cell": "gru", "segment": 24, "skip": 0, "hidden_size": 16, "lr": 1e-2},
 }
 """What is trained, by what it is called."""
@@ -58,13 +62,15 @@ def baseline_rows(config: TrainConfig, data: ForecastData, names: list[str], tri
     for fitted in fit_baselines(data, names, fitting):
         forecasts = {fitted.name: fitted.forecast(Origins.of(data)).mean}
         errors = protocol_scores(str(config.protocol), data, forecasts)[fitted.name]
-        row = {"name": fitted.name, "parameters": fitted.parameters or 0, "seconds": fitted.seconds, "gate": "-"}
-        rows.append({**row, **errors})
+        row = {"name": fitted.name, "parameters": fitted.parameters or 0, "seconds": fitted.seconds}
+        rows.append({**row, "validation": None, "gate": "-", **errors})
     return rows
 
 
-def score(config: TrainConfig, data: ForecastData) -> dict[str, Any]:
+def score(name: str, config: TrainConfig, data: ForecastData) -> dict[str, Any]:
     """Train one model and return its errors, parameters and seconds."""
+    if name == "dlinear":
+        return score_dlinear(str(config.protocol), data, config.seed)
     begun = time.perf_counter()
     fitted = fit_forecaster(config, data)
     seconds = time.perf_counter() - begun
@@ -79,7 +85,9 @@ def print_row(config: TrainConfig, name: str, found: list[dict[str, Any]]) -> No
     middle = {key: statistics.median(row[key] for row in found) for key in ("parameters", "seconds")}
     errors = [shown([row[key] for row in found]) for key in PROTOCOL_METRICS[str(config.protocol)]]
     gates = "/".join(sorted({row["gate"] for row in found}))
-    row = [f"{middle['parameters']:,}", *errors, gates, f"{middle['seconds']:.0f}"]
+    judged = [row["validation"] for row in found if row["validation"] is not None]
+    validation = shown(judged) if judged else "-"
+    row = [f"{middle['parameters']:,}", validation, *errors, gates, f"{middle['seconds']:.0f}"]
     print(f"| {config.horizon} | {name} |", " | ".join(row), "|", flush=True)
 
 
@@ -102,12 +110,14 @@ def main(
         name: json.loads(value) for name, _, value in (change.partition("=") for change in changes)
     }
     series = load_series_of(TrainConfig(data=file, protocol=protocol))
-    print("| horizon | model | parameters |", *(f"{name} |" for name in PROTOCOL_METRICS[protocol]), "gate | seconds |")
-    print("|---" * (5 + len(PROTOCOL_METRICS[protocol])) + "|")
+    columns = ("horizon", "model", "parameters", "validation", *PROTOCOL_METRICS[protocol], "gate", "seconds")
+    print("|", " | ".join(columns), "|")
+    print("|---" * len(columns) + "|")
     for horizon in [int(own) for own in horizons.split(",") if own] or [None]:
         for name in models.split(",") if models else []:
-            config, data = cut(file, protocol, {**MODELS[name], **given}, horizon, series)
-            found = [score(as_cut(replace(config, seed=seed), data), data) for seed in range(seeds)]
+            fixed = DLINEAR if name == "dlinear" else {}
+            config, data = cut(file, protocol, {**MODELS[name], **given, **fixed}, horizon, series)
+            found = [score(name, as_cut(replace(config, seed=seed), data), data) for seed in range(seeds)]
             print_row(config, name, found)
         if baselines:
             of_window = {name: given[name] for name in ("window", "season") if name in given}
@@ -121,8 +131,8 @@ def cut(
 ) -> tuple[TrainConfig, ForecastData]:
     """Return the options of a model, with sizes and epochs as ``qkan train`` decides on them, and its windows."""
     config = TrainConfig(data=file, protocol=protocol, **options)
-    given = {"window": options.get("window"), "horizon": horizon, "epochs": options.get("epochs")}
-    config = sized(config, series, given)
+    given = {name: options.get(name) for name in ("window", "epochs", "lr")}
+    config = sized(config, series, {**given, "horizon": horizon})
     return config, cut_windows(series, config)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qkan.kernels import backend_cost as cost
 from qkan.kernels.circuits.ansatz import Ansatz
-from qkan.kernels.common.host_sync import cannot_sync, largest
+from qkan.kernels.common.host_sync import bounds, cannot_sync, largest
 from qkan.kernels.registry import Registry
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.kernels.spectral import sum_frequencies as sums
@@ -89,6 +89,10 @@ def _plan_chebyshev(
     if bandwidth is None and cannot_sync(theta):
         return "the number of terms of trained pre-activations depends on their values, which cannot be read here"
     bound = radius() if callable(radius) else radius
+    if bound is None and x is not None and bandwidth is None and x.device.type != "cpu":
+        read = bounds(x, weight)  # one wait for the device, not two
+        if read is not None:
+            return chebyshev_plan(*read, torch.finfo(theta.dtype).eps)
     if bound is None and x is not None:
         bound = largest(x)
     width = largest(weight.detach().abs().sum(-1), finite=False) if bandwidth is None else bandwidth
@@ -152,14 +156,13 @@ class Case(NamedTuple):
         work: sizes.
         device: ``"cpu"``, ``"cuda"``, ...
         plan: how the layer can be expanded, or why not.
-        triton, fused: why the Triton kernels of circuits and of expansions cannot run, or None if they can.
+        triton: why the Triton kernels of circuits cannot run, or None if they can.
     """
 
     work: cost.Work
     device: str
     plan: Plan | str
     triton: str | None
-    fused: str | None = None
 
 
 class LayerEngine(NamedTuple):
@@ -175,20 +178,18 @@ def _plan_reason(case: Case, _: tuple[Tensor | None, ...]) -> str | None:
 
 def _seconds(engine: LayerEngine, case: Case, _: tuple[Tensor | None, ...]) -> float:
     points = case.plan.points if isinstance(case.plan, Plan) else 0
-    return cost.seconds(case.work, engine.name, case.device, points)
+    device = case.device if case.device == "cpu" else "other" if case.triton is not None else "cuda"
+    return cost.seconds(case.work, engine.name, device, points)
 
 
-#: ``auto`` chooses between spectral, triton and bloch. ``reference`` is the slow ground truth; ``spectral-triton``, the
-#: expansion in fused kernels, runs where it is asked for as GPUs have never timed it (docs/kernels.md).
+#: ``auto`` chooses between spectral, triton and bloch; ``reference`` is the slow ground truth.
 LAYERS: Registry[LayerEngine] = Registry(
     "this layer",
     (
         LayerEngine("spectral", _plan_reason),
-        LayerEngine("spectral-triton", lambda case, tensors: case.fused or _plan_reason(case, tensors)),
         LayerEngine("triton", lambda case, _: case.triton),
         LayerEngine("bloch", lambda case, _: None),
     ),
-    only_by_name=("spectral-triton",),
     cost=_seconds,
 )
 
@@ -202,7 +203,7 @@ def cheapest(case: Case) -> str:
 def explain(case: Case) -> Choice:
     """Which backend ``auto`` takes, and what it has considered."""
     candidates = []
-    for engine in LAYERS.candidates:
+    for engine in LAYERS.engines:
         reason = LAYERS.unsupported_reason(engine, "auto", case, ())
         if reason is not None:
             candidates.append(Candidate(engine.name, None, reason))

@@ -12,12 +12,9 @@ from qkan.kernels.backend_choice import LAYERS
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
 from qkan.kernels.spectral import coefficients as spectral
-from qkan.kernels.spectral import triton_gpu as spectral_triton
 
 READOUTS = ("z", "amplitude")
 BACKENDS = LAYERS.names
-#: Backends that expand a layer.
-EXPANDED = ("spectral", "spectral-triton")
 
 
 @runtime_checkable
@@ -54,7 +51,6 @@ def available_backends() -> dict[str, str | None]:
     reasons = dict.fromkeys(LAYERS.names[1:])
     return reasons | {
         "triton": triton_unsupported_reason(like, get_ansatz("pz"), reps=1, per_sample=False),
-        "spectral-triton": spectral_triton.unsupported_reason(like),
     }
 
 
@@ -93,8 +89,8 @@ def check_backend(backend: Backend, ansatz: Ansatz, readout: str, *, sums: bool 
     simulator = resolve_backend(backend)
     if isinstance(simulator, Simulator):
         simulator.check(ansatz, readout)
-    elif backend in EXPANDED:
-        refuse(str(backend), spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=False))
+    elif backend == "spectral":
+        refuse("spectral", spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=False))
     elif backend == "triton" and not sums:
         refuse(backend, NO_EDGES)
     return backend

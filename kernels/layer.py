@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from qkan.kernels import backend_cost as cost
 from qkan.kernels.backend_choice import LAYERS, Case, Choice, Plan, Radius, cheapest, explain, plan_expansion
 from qkan.kernels.backends import (
-    EXPANDED,
     NO_EDGES,
     NO_TRANSFORMS,
     ON_CPU,
@@ -34,10 +33,8 @@ from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_grad
 from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
-from qkan.kernels.spectral import triton_gpu as spectral_triton
-from qkan.kernels.spectral.basis import BASES
+from qkan.kernels.spectral.basis import BASES, Operands
 from qkan.kernels.spectral.matmul import operands_sum
-from qkan.kernels.spectral.operands import Operands
 
 
 class CircuitLayer:
@@ -88,7 +85,7 @@ class CircuitLayer:
             self._widen()
         self.ansatz, self.reps, self.readout = ansatz, reps, readout
         self.backend: Backend = backend if backend == "auto" else resolve_backend(backend)
-        if backend in EXPANDED:
+        if backend == "spectral":
             reason = spectral.unsupported_reason(ansatz=ansatz, readout=readout, per_sample=theta.dim() > 4)
             refuse(str(backend), reason)
 
@@ -125,7 +122,7 @@ class CircuitLayer:
             harmonics=self.harmonics,
             x=x,
             radius=radius,
-            **options | ({"sums": False} if self.backend == "spectral-triton" else {}),  # no kernel has such features
+            **options,
         )
 
     def _triton_unsupported_reason(self, x: Tensor) -> str | None:
@@ -143,12 +140,11 @@ class CircuitLayer:
             trained=self.weight is not None,
         )
         # Asked only where it may run: the question looks for the package, which every call on a CPU would pay for.
-        ask = x.device.type == "cuda" or self.backend == "triton"
+        ask = x.device.type != "cpu" or self.backend == "triton"
         triton = self._triton_unsupported_reason(x) if ask else ON_CPU
         if triton is None and self.backend == "auto" and transformed():
             triton = NO_TRANSFORMS
-        fused = spectral_triton.unsupported_reason(x) if self.backend == "spectral-triton" else None
-        return Case(work, x.device.type, plan, triton, fused)
+        return Case(work, x.device.type, plan, triton)
 
     def choose(self, x: Tensor) -> tuple[str, Plan | None]:
         """The backend that runs for inputs ``x`` (..., inputs), and the plan of its expansion, if it is one.
@@ -170,7 +166,7 @@ class CircuitLayer:
         backend = cheapest(case) if self.backend == "auto" else self.backend
         if backend == "triton" and transformed():
             backend = "bloch"  # the formula of the kernels, which have no rules for transforms
-        return backend, plan if backend in EXPANDED else None
+        return backend, plan if backend == "spectral" else None
 
     def _plan_for(self, x: Tensor) -> Plan | str:
         # No expansion runs on fewer points than three, so the range of fewer samples need not be read.
@@ -209,21 +205,16 @@ class CircuitLayer:
         """The layer by expansion: one matrix product, or activations and a linear map."""
         if (
             self._one_per_input
-            and self.backend != "spectral-triton"
             and matmul_dtype is None
             and plan.kind != "sums"
             and numba_supported(self.theta, self.edge_weight)
         ):
             operands = self._as_operands(plan)
             return lambda x: operands_sum(x.reshape(-1, x.shape[-1]), operands).reshape(*x.shape[:-1], -1)
-        expansion, fused = self.expand(plan), self.backend == "spectral-triton"
-        if fused and self._one_per_input and isinstance(expansion, spectral.Expansion) and self.edge_weight is not None:
-            expansion = expansion.times(self.edge_weight)
-        elif self._one_per_input:
+        expansion = self.expand(plan)
+        if self._one_per_input:
             return lambda x: self._finish(x, self._mixed(expansion.activation(x)))
-        if self.base is not None:
-            expansion = expansion.with_base(*self.base)
-        return expansion.prepared(self.offset, matmul_dtype, fused=fused)
+        return expansion.prepared(self.base, self.offset, matmul_dtype)
 
     def _mixed(self, activations: Tensor) -> Tensor:
         return activations if self.edge_weight is None else F.linear(activations, self.edge_weight)
@@ -243,9 +234,9 @@ class CircuitLayer:
                 with it trained pre-activations can be expanded, too.
         """
         self._fix_strides()
-        plan = self._plan(None, radius) if self.backend in ("auto", *EXPANDED) else ""
+        plan = self._plan(None, radius) if self.backend in ("auto", "spectral") else ""
         if isinstance(plan, str):
-            if self.backend in EXPANDED:
+            if self.backend == "spectral":
                 refuse(self.backend, plan)
             return self
         matmul_dtype = autocast_dtype(self.dtype, self.theta.device)
@@ -253,8 +244,6 @@ class CircuitLayer:
             run = self._expanded(plan, matmul_dtype)
 
         def prepared(x: Tensor) -> Tensor:
-            if self.backend == "spectral-triton":
-                refuse(self.backend, spectral_triton.unsupported_reason(x), "")
             with without_autocast(x.device):
                 return run(x.to(self.compute)).to(self.dtype)
 
@@ -360,7 +349,7 @@ class CircuitLayer:
         with without_autocast(x.device):
             x = x.to(self.compute, copy=True)  # as in _finish
             # Of many circuits per input an expansion keeps all features of all samples; auto does not spend that.
-            plan = self.choose(x)[1] if self.backend in EXPANDED or self.theta.shape[-4] == 1 else None
+            plan = self.choose(x)[1] if self.backend == "spectral" or self.theta.shape[-4] == 1 else None
             if plan is None:
                 y = self._run(x, None, reduce=False)
                 return (y if self.edge_weight is None else y * self.edge_weight).to(self.dtype)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qkan import interop as interop
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
+    from qkan.graphing import graphed as graphed
     from qkan.interop.kat import load_kat_state_dict as load_kat_state_dict
     from qkan.interop.sklearn import QKANSelector as QKANSelector
     from qkan.kan.fitting import fit as fit
@@ -47,6 +48,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "compiling": ("compile", "largest_difference"),
+        "graphing": ("graphed",),
         "interop.kat": ("load_kat_state_dict",),
         "interop.sklearn": ("QKANSelector",),
         "kan.fitting": ("fit",),

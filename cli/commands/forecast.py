@@ -20,6 +20,7 @@ _OF_DATA = (
     *("past_cols", "future_cols", "static_cols", "category_cols", "calendar", "missing", "freq", "season"),
 )
 _MORE = ("epochs", "seed", "device")
+_NONNEGATIVE = {"auto": None, "yes": True, "no": False}
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
 
 
@@ -75,6 +76,14 @@ Examples:
     default=",".join(DEFAULT_CANDIDATES),
     help=f"Some of {', '.join(CANDIDATES)}; naive is always tried.  [default: all, lightgbm where it is installed]",
 )
+@click.option(
+    "--nonnegative",
+    type=click.Choice(list(_NONNEGATIVE)),
+    default="auto",
+    show_default=True,
+    help="Whether no forecast and no end of an interval is below 0; auto decides for every series: where all known "
+    "values are counts (whole numbers, none below 0).",
+)
 @_shared
 @click.option(
     "--future",
@@ -90,6 +99,7 @@ def forecast(
     budget: float | None,
     level: tuple[float, ...],
     candidates: tuple[str, ...],
+    nonnegative: str,
     future: str | None,
     out: Path | None,
     overwrite: bool,
@@ -106,7 +116,13 @@ def forecast(
     """
     sizes: dict[str, Any] = {} if horizon is None else {"horizon": horizon}
     train = TrainConfig(data=data, loss="mae", **options, **sizes)
-    config = AutoConfig(train=train, budget=budget, candidates=candidates, future=future and os.path.abspath(future))
+    config = AutoConfig(
+        train=train,
+        budget=budget,
+        candidates=candidates,
+        future=future and os.path.abspath(future),
+        nonnegative=_NONNEGATIVE[nonnegative],
+    )
     folder = out or Path("runs") / f"forecast-{data_stem(data)}"
 
     from qkan.cli.progress import SearchDisplay

@@ -110,8 +110,11 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) 
     from qkan.cli.tables import print_facts
     from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
+    from qkan.forecasting.training.lbfgs import finish_steps
     from qkan.forecasting.training.loop import resolve_batch_size
 
+    parameters = check_size(config)
+    steps = finish_steps(config, parameters, len(data.train)) if len(data.validation) else 0
     device = str(training_device(config))
     most, patience = ("", "") if config.patience is None else ("at most ", f"patience {config.patience}, ")
     if config.processes > 1:
@@ -132,8 +135,8 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) 
             **({"channels": _channels(config)} if config.channels > 1 else {}),
             "cell": ", ".join([config.cell, *(f"{name} {value}" for name, value in (shape | own).items())]),
             "around it": around,
-            "parameters": f"{check_size(config):,}",
-            "training": f"{most}{config.effort}, batch {batch_size}, lr {config.lr:g}, "
+            "parameters": f"{parameters:,}",
+            "training": f"{most}{replace(config, lbfgs_steps=steps).effort}, batch {batch_size}, lr {config.lr:g}, "
             f"{patience}loss {config.loss}, seed {config.seed}, on {device}",
             "run folder": str(out),
         }

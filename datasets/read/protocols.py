@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from qkan.datasets.errors import DataError, notice, shortened
+from qkan.datasets.read.cells import numbers_of
 from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import read_table
 from qkan.datasets.read.select import keep_series
@@ -98,6 +99,14 @@ def _ltsf(path: Path, form: CsvForm) -> Series:
                 f"column {str(column)!r} of {path.name} holds {shortened(first)}, which is no number; with protocol "
                 "'ltsf' every column but date is a channel, so drop the others"
             )
+        lacking = np.flatnonzero(frame[column].isna())
+        if lacking.size:
+            raise DataError(
+                f"row {lacking[0] + 1} of column {str(column)!r} of {path.name} is missing or NaN, and benchmarks of "
+                "protocol 'ltsf' have every value; fill it first, or leave the protocol out, with one row a value and "
+                "missing='mask'"
+            )
+        numbers_of(frame[column], f"column {str(column)!r} of {path.name}", "drop it", missing=False)
     times = pd.to_datetime(frame[dates[0]], errors="coerce", format="mixed")
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])
@@ -116,7 +125,10 @@ def _ltsf(path: Path, form: CsvForm) -> Series:
         return replace(found, borders=(int(0.7 * length), length - int(0.2 * length)))
     step = {"h": 24, "15min": 96}.get(str(found.frequency))
     if step is None:
-        raise DataError(f"{path.name} has steps of {found.frequency}, but ETT files have steps of h or 15min")
+        raise DataError(
+            f"{path.name} has steps of {found.frequency or 'no regular size'}, but ETT files have steps of h or 15min; "
+            "give the file as it is published, or leave the protocol out"
+        )
     ends = [months * _MONTH * step for months in _ETT_MONTHS]
     if len(frame) < ends[2]:
         raise DataError(

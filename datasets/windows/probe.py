@@ -15,6 +15,7 @@ _BENDS, _NEWEST = 64, 2  # random features; lags of a regression that sees the n
 _STEEPNESS = (1.0, 4.0)
 _BLOCKS, _LEAST_GAIN = 10, 0.01
 _SMALLEST_SCALE = 1e-2  # of a window, as of the forecaster's
+_SHRUNK = 1e-4  # of the mean square of a wave
 
 
 class Probe:
@@ -29,19 +30,22 @@ class Probe:
         values: One array of finite values per series, oldest first.
         lags: Values that a regression sees.
         horizon: Steps ahead of the last of them that it predicts.
-        squared: Whether errors are squared or absolute.
     """
 
-    def __init__(self, values: Sequence[np.ndarray], lags: int, horizon: int = 1, *, squared: bool = False) -> None:
-        self.lags, self.squared = lags, squared
+    def __init__(self, values: Sequence[np.ndarray], lags: int, horizon: int = 1) -> None:
+        self.lags = lags
         every = max(1, -(-sum(len(own) for own in values) // _MOST_WINDOWS))
         draw = np.random.default_rng(0)
         self.rows = [_one_of_every(every, lags + horizon - 1, len(own), draw) for own in values]
-        scaled = [_scaled(own) for own in values]
-        places = [rows[:, None] - horizon + 1 - np.arange(lags, 0, -1) for rows in self.rows]
-        self.windows = np.concatenate([own[place] for own, place in zip(scaled, places, strict=True)])
-        self.targets = np.concatenate([own[rows] for own, rows in zip(scaled, self.rows, strict=True)])
+        self.values, self.horizon = [_scaled(own) for own in values], horizon
+        self.windows, self.targets = self._cut(self.values)
         self.share = np.concatenate([(np.arange(len(rows)) + 0.5) / max(len(rows), 1) for rows in self.rows])
+
+    def _cut(self, values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Windows (N, lags) and targets (N,) of values at the places that were drawn."""
+        back = self.horizon - 1 + np.arange(self.lags, 0, -1)
+        windows = [own[rows[:, None] - back] for own, rows in zip(values, self.rows, strict=True)]
+        return np.concatenate(windows), np.concatenate([own[rows] for own, rows in zip(values, self.rows, strict=True)])
 
     @property
     def says_something(self) -> bool:
@@ -55,8 +59,8 @@ class Probe:
 
     @property
     def naive(self) -> np.ndarray:
-        """Errors of repeating the last value, of the windows that judge."""
-        return self._error(self.targets - self.windows[:, -1])[self._judged]
+        """Absolute errors of repeating the last value, of the windows that judge."""
+        return np.abs(self.targets - self.windows[:, -1])[self._judged]
 
     @property
     def _judged(self) -> np.ndarray:
@@ -68,7 +72,7 @@ class Probe:
         return [(self.share <= begin, (self.share > begin) & (self.share <= end)) for begin, end in ends]
 
     def errors(self, level: str, known: np.ndarray | None = None, lags: int | None = None) -> np.ndarray:
-        """Errors of the windows that judge, where the range of each series is 2, oldest first.
+        """Absolute errors of the windows that judge, where the range of each series is 2, oldest first.
 
         Args:
             level: What is taken from a window and put back: ``last``, ``none`` or ``window`` (mean and scale).
@@ -77,28 +81,34 @@ class Probe:
         """
         windows = self.windows[:, -(lags or self.lags) :]
         offset, scale = _levels(windows, level)
-        changes, draw = (windows - offset[:, None]) / scale[:, None], np.random.default_rng(0)
+        changes = (windows - offset[:, None]) / scale[:, None]
         both = changes if known is None else np.column_stack([changes, known])
-        designs = [both, *(np.column_stack([both, _bends(own, draw)]) for own in (both, changes[:, -_NEWEST:]))]
-        tried = [own for design in designs for own in self._tried(design, (self.targets - offset) / scale, scale)]
-        return min(tried, key=lambda own: float(own.mean()))
+        designs, targets = _bent(both, changes), (self.targets - offset) / scale
+        return _best([_tried(designs, targets, scale, *fold) for fold in self._folds()])
 
-    def _tried(self, x: np.ndarray, y: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Errors of a ridge regression with every penalty, (penalties, windows that judge)."""
-        parts = self._folds()
-        off = [_ridges(x[fit], y[fit], scale[fit], x[held], y[held]) * scale[held] for fit, held in parts]
-        return self._error(np.concatenate(off, axis=1))
+    def errors_around(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        """Absolute errors as of :meth:`errors`, where the mean season of the older values is taken away and put back.
 
-    def _error(self, off: np.ndarray) -> np.ndarray:
-        return np.square(off) if self.squared else np.abs(off)
+        Args:
+            waves: What a season is a sum of, at all values of every series, (length, columns) each.
+        """
+        found, ends = [], np.cumsum([len(rows) for rows in self.rows])[:-1]
+        for fit, held in self._folds():
+            parts = zip(self.rows, np.split(fit, ends), strict=True)
+            known = [int(rows[own].max(initial=-1)) + 1 for rows, own in parts]
+            rests = [
+                own - columns @ _ridge(columns[:end], own[:end])
+                for own, columns, end in zip(self.values, waves, known, strict=True)
+            ]
+            windows, targets = self._cut(rests)
+            found.append(_tried(_bent(windows, windows), targets, np.ones(len(targets)), fit, held))
+        return _best(found)
 
 
-def clearly_below(errors: np.ndarray, others: np.ndarray, least: float = _LEAST_GAIN) -> bool:
-    """Whether errors are smaller than others of the same windows: by more than the standard error of the difference
-    over ten blocks, and by more than a least part of the others."""
-    gains = others - errors
-    blocks = np.array([own.mean() for own in np.array_split(gains, _BLOCKS)])
-    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, least * others.mean()))
+def _bent(inputs: np.ndarray, lags: np.ndarray) -> list[np.ndarray]:
+    """Designs of regressions: inputs alone, with random features of them, and with those of the newest lags."""
+    draw = np.random.default_rng(0)
+    return [inputs, *(np.column_stack([inputs, _bends(own, draw)]) for own in (inputs, lags[:, -_NEWEST:]))]
 
 
 def _levels(windows: np.ndarray, level: str) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +119,37 @@ def _levels(windows: np.ndarray, level: str) -> tuple[np.ndarray, np.ndarray]:
     return (windows[:, -1] if level == "last" else 0 * ones), ones
 
 
+def _tried(
+    designs: Sequence[np.ndarray], y: np.ndarray, scale: np.ndarray, fit: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """Absolute errors of the windows that judge, times their scale, (designs * penalties, windows)."""
+    return np.concatenate([_ridges(x[fit], y[fit], scale[fit], x[held], y[held]) * scale[held] for x in designs])
+
+
+def _best(folds: Sequence[np.ndarray]) -> np.ndarray:
+    """The errors of the regression that has the smallest over all folds, (windows,)."""
+    tried = np.concatenate(folds, axis=1)
+    found: np.ndarray = tried[tried.mean(axis=1).argmin()]
+    return found
+
+
+def _ridge(waves: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Weights of some values on waves, slightly shrunk: the day is a part of the week, too."""
+    gram = waves.T @ waves
+    shrunk = gram + _SHRUNK * len(values) * np.eye(len(gram)) + 1e-12 * np.eye(len(gram))
+    return np.asarray(np.linalg.solve(shrunk, waves.T @ values))
+
+
+def clearly_below(errors: np.ndarray, others: np.ndarray, least: float = _LEAST_GAIN) -> bool:
+    """Whether errors are smaller than others of the same windows: by more than the standard error of the difference
+    over ten blocks, and by more than a least part of the others."""
+    gains = others - errors
+    blocks = np.array([own.mean() for own in np.array_split(gains, _BLOCKS)])
+    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, least * others.mean()))
+
+
 def _ridges(x: np.ndarray, y: np.ndarray, scale: np.ndarray, held: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What one regression a penalty says too much, (penalties, held), where errors are multiplied by a scale.
+    """Absolute errors of one regression a penalty, (penalties, held), fitted to windows of which each has a scale.
 
     It comes from the Gram matrix: a decomposition of the windows would be slow, and wait for threads.
     """
@@ -123,7 +162,7 @@ def _ridges(x: np.ndarray, y: np.ndarray, scale: np.ndarray, held: np.ndarray, t
     moments = axes.T @ (x.T @ ((y - level) * scale))
     penalties = np.array(_PENALTIES) * np.square(scale).mean()
     weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in penalties], axis=1)
-    return ((held - middle) / size @ weights + level - target[:, None]).T
+    return np.abs((held - middle) / size @ weights + level - target[:, None]).T
 
 
 def _one_of_every(every: int, start: int, end: int, draw: np.random.Generator) -> np.ndarray:

@@ -56,6 +56,12 @@ def exporting() -> bool:
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
 
 
+def values_of(tensor: Tensor) -> list[float]:
+    """The numbers of a small tensor, in one copy; the device has to have made them."""
+    numbers: list[float] = tensor.tolist()
+    return numbers
+
+
 def largest(x: Tensor, *, finite: bool = True) -> float | None:
     """The largest (``finite``) |x|, or None where it cannot be read: in a CUDA graph, without data.
 
@@ -68,12 +74,30 @@ def largest(x: Tensor, *, finite: bool = True) -> float | None:
     if x.numel() == 0:
         return 0.0
     try:
-        low, high = (float(end) for end in x.detach().aminmax())
+        low, high = values_of(torch.stack(x.detach().aminmax()))
         if finite and not math.isfinite(low + high):
             low, high = 0.0, float(x.detach().abs().nan_to_num(0.0, 0.0, 0.0).max())
     except RuntimeError:  # a tensor that stands for others (tracing, the meta device) has no value to read
         return None
     return max(-low, high)
+
+
+def bounds(x: Tensor, weight: Tensor) -> tuple[float, float] | None:
+    """The largest |x| and the largest sum of |w_l|, read in one copy; None where they cannot be read or are not finite.
+
+    Args:
+        x: any shape.
+        weight: (..., reps).
+    """
+    if cannot_sync(x) or transformed() or 0 in (x.numel(), weight.numel()):
+        return None
+    norm = torch.linalg.vector_norm
+    try:
+        sizes = torch.stack((norm(x.detach(), math.inf), norm(weight.detach(), 1, -1).amax()))
+        reach, width = values_of(sizes)
+    except RuntimeError:  # as in :func:`largest`
+        return None
+    return (reach, width) if math.isfinite(reach + width) else None
 
 
 def memory(device: torch.device) -> int | None:

@@ -9,20 +9,24 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from qkan.kernels.common import host_sync
+
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 
 _PLAIN = (Tensor, Parameter)
 
-#: Numbers (4 bytes in single precision) that one piece of work keeps, by device type: on a CPU so many as its caches
-#: hold; half and twice as many are no faster on two cores (docs/decisions.md). Tests put smaller numbers in.
+#: Numbers (4 bytes in single precision) that one piece of work keeps on a CPU: so many as its caches hold; half and
+#: twice as many are no faster on two cores (docs/decisions.md). Tests put smaller numbers in.
 PIECE_ELEMENTS = {"cpu": 2**20}
-#: On every other device: enough to fill it, and little of its memory.
-OTHER_PIECE_ELEMENTS = 2**24
+#: On other devices: enough to fill them, and up to this share of their memory, as every piece costs launches.
+LEAST_PIECE_ELEMENTS, PIECE_SHARE = 2**24, 32
 
 
 def piece_elements(device: torch.device) -> int:
     """How many numbers one piece of work may keep at once on ``device``."""
-    return PIECE_ELEMENTS.get(device.type, OTHER_PIECE_ELEMENTS)
+    if device.type in PIECE_ELEMENTS:
+        return PIECE_ELEMENTS[device.type]
+    return max(LEAST_PIECE_ELEMENTS, (host_sync.memory(device) or 0) // (4 * PIECE_SHARE))
 
 
 def has_memory(tensor: Tensor) -> bool:
@@ -46,7 +50,7 @@ def has_memory(tensor: Tensor) -> bool:
             f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage has been resized to {size} bytes; "
             "give it memory again, or load its values, before it is used"
         )
-    return not tensor.is_neg() and (tensor.data_ptr() != 0 or not tensor.numel())
+    return not tensor.is_neg() and (tensor.data_ptr() != 0 or tensor.is_meta or not tensor.numel())
 
 
 def _reach(tensor: Tensor) -> int:

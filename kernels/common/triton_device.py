@@ -7,11 +7,13 @@ from then on and says so once.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -42,6 +44,20 @@ def warn_once(reason: str) -> None:
     if reason not in _warned:
         _warned.add(reason)
         warnings.warn(f"backend 'auto' computes in PyTorch: {reason}", UserWarning, stacklevel=2)
+
+
+#: Looked for once: that takes longer than starting a kernel. Not by functools, which compilers warn of.
+_INSTALLED = find_spec("triton") is not None
+
+
+def triton_installed() -> bool:
+    """Whether the package is there."""
+    return _INSTALLED
+
+
+def runs_kernels(device: torch.device) -> bool:
+    """Whether Triton starts kernels on tensors of a device: CUDA and ROCm ones, and a CPU's if it interprets them."""
+    return device.type == "cuda" or (device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
 
 
 def device_problem(device: torch.device, family: str) -> Problem | None:

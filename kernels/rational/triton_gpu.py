@@ -13,13 +13,12 @@ This module imports without Triton.
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qkan.kernels.common import triton_device
 from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
@@ -45,12 +44,12 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
     x: Tensor = tensors[0]
-    if x.device.type != "cuda" and not (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
+    if not triton_device.runs_kernels(x.device):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {x.device.type!r}; move the tensors there, or set "
             "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
         )
-    if find_spec("triton") is None:
+    if not triton_device.triton_installed():
         return "Triton is not installed; install it (pip install triton)"
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
@@ -70,7 +69,7 @@ def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Te
 def backward(
     spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor, grad: Tensor, coefficients: bool
 ) -> Gradients:
-    """Gradients in one launch and one sum; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
+    """Gradients in two launches; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
     grad_x = torch.empty_like(x)
     m, n = spec.order
     tiles, constants = _launch(spec, x, backward=True)
@@ -91,8 +90,12 @@ def backward(
         )
         if not coefficients:
             return Gradients(grad_x, None, None)
-        totals = partial.sum(0, dtype=torch.float64).to(torch.float32)
-    return Gradients(grad_x, *(part.contiguous() for part in totals.split((m + 1, n), 1)))
+        of_a, of_b = (x.new_empty((spec.groups, size), dtype=torch.float32) for size in (m + 1, n))
+        # A program a coefficient, in a fixed order: for a last block that adds up, a counter would have to stay zero.
+        _device_code().total_kernel[(spec.groups * (m + 1 + n),)](
+            partial, of_a, of_b, tiles, spec.groups, M=m, N=n, BLOCK=256, num_warps=4
+        )
+    return Gradients(grad_x, of_a, of_b)
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int, int, float]:

@@ -204,3 +204,22 @@ def backward_kernel(
     if LEARNS:
         place = tl.arange(0, SUMS)
         tl.store(partial + place, sums, mask=place < M + 1 + N)
+
+
+@triton.jit(do_not_specialize=["tiles", "groups"])
+def total_kernel(
+    partial, of_numerator, of_denominator, tiles, groups, M: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The gradient of one coefficient of one group: its parts from all tiles, added up in float64."""
+    group, place = tl.program_id(0) // (M + 1 + N), tl.program_id(0) % (M + 1 + N)
+    stride = groups.to(tl.int64) * (M + 1 + N)
+    partial += tl.program_id(0)
+    total = tl.zeros((BLOCK,), tl.float64)
+    for start in range(0, tiles, BLOCK):
+        tile = start + tl.arange(0, BLOCK)
+        total += tl.load(partial + tile * stride, mask=tile < tiles, other=0.0).to(tl.float64)
+    summed = tl.sum(total, 0).to(tl.float32)
+    if place <= M:
+        tl.store(of_numerator + group * (M + 1) + place, summed)
+    else:
+        tl.store(of_denominator + group * N + place - (M + 1), summed)

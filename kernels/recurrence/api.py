@@ -255,7 +255,11 @@ def _arriving(ctx: Any, grads: Tensors) -> tuple[list[Tensor], Any, Any, tuple[b
     saved = ctx.saved_tensors  # read once: under checkpointing a second reading is an error
     check_readable(*saved)
     tensors, kept = saved[:_INPUTS], saved[_INPUTS:]
-    filled = [kept[0].new_zeros(s) if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
+    zeros: dict[torch.Size, Tensor] = {}  # one for all of a shape: engines only read them
+    for grad, shape in zip(grads, ctx.shapes, strict=False):
+        if grad is None and shape not in zeros:
+            zeros[shape] = kept[0].new_zeros(shape)
+    filled = [zeros[s] if g is None else g for g, s in zip(grads, ctx.shapes, strict=False)]
     return filled, kept, tensors, tuple(ctx.needs_input_grad[4:])
 
 

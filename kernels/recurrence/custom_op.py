@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from qkan.kernels.common.tensors import check_readable
-from qkan.kernels.recurrence.types import GATES, Engine, Layout, Spec
+from qkan.kernels.recurrence.types import GATES, Engine, Layout, Spec, Weights
 from qkan.kernels.spectral.basis import Basis
 
 _LOW = {"": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -49,6 +50,14 @@ def _understood(passes: Passes, *described: Any) -> tuple[Spec, Layout, Engine]:
     return Spec(cell, basis, _LOW[matmul_dtype], inputs), Layout(tuple(sizes), reverse), passes.engines[engine]
 
 
+def _prepare(passes: Passes, arguments: Sequence[Any]) -> None:
+    """Let the engine put its constants on the device outside of what is traced, where all sizes are known."""
+    spec, layout, engine = _understood(passes, *arguments[:10])
+    if engine.prepare is not None and all(type(size) is int for size in layout.sizes):
+        with _disable_current_modes():
+            engine.prepare(spec, layout, Weights(*arguments[12:17]), arguments[11].device)
+
+
 def _filled(found: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
     """Operations return tensors: an empty one for None, and none that is another's memory."""
     seen: set[int] = set()
@@ -80,6 +89,7 @@ def operation(passes: Passes) -> Callable[..., tuple[Tensor, Tensor, Tensor | No
     @forward.register_fake
     def _(*arguments: Any) -> list[Tensor]:
         cell, keep, steps, matrix = arguments[0], arguments[10], arguments[11], arguments[12]
+        _prepare(passes, arguments)
         encoder, h_0, c_0 = arguments[15], arguments[17], arguments[18]
         rows, gates = steps.shape[0], matrix.shape[2]
         kept: list[tuple[int, ...]] = [(0,), (0,), (0,)]

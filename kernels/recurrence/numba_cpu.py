@@ -27,7 +27,7 @@ from qkan.kernels.recurrence.types import (
     Weights,
     layout_of,
 )
-from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.kernels.spectral.numba_cpu import (
     ROWS,
     SHARD_WORK,
@@ -41,7 +41,6 @@ from qkan.kernels.spectral.numba_cpu import (
     size_of,
     transposed_weights,
 )
-from qkan.kernels.spectral.operands import Operands
 
 Size = tuple[int, int, int]
 #: Numbers of scratch memory that the sequences of one walk may need, about half of a core's second-level cache.

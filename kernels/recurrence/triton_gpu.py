@@ -18,18 +18,17 @@ This module imports without Triton.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels.common.constant_cache import before_copying, keep_for_graphs
+from qkan.kernels.common import triton_device
+from qkan.kernels.common.constant_cache import before_copying, constants, keep_for_graphs
 from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
@@ -46,9 +45,9 @@ from qkan.kernels.spectral.basis import Basis
 
 #: What is named where a kernel cannot be built.
 FAMILY = "kernels of recurrences"
-#: Most numbers in the matrix. Every program streams it at every step, so that with more of them one product a step for
-#: the whole batch is better; an estimate, to be replaced by a measurement.
-MAX_MATRIX = 2**19
+#: Most numbers in the matrix, which every program streams at every step: 16 MB take about 0.2 ms, as long as the 40
+#: launches do that the ``torch`` backend makes of a step. An estimate, to be replaced by a measurement.
+MAX_MATRIX = 2**22
 #: Most units, latents and outputs.
 MAX_WIDTH = 1024
 
@@ -87,12 +86,12 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run this recurrence, else the reason why not and what would help."""
     steps: Tensor = tensors[0]
     weights = Weights(*tensors[1:])
-    if steps.device.type != "cuda" and not (steps.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
+    if not triton_device.runs_kernels(steps.device):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {steps.device.type!r}; move the module there, or set "
             "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
         )
-    if find_spec("triton") is None:
+    if not triton_device.triton_installed():
         return "Triton is not installed; install it (pip install triton)"
     if not spec.basis.fused:
         return f"its kernels make no features of kind {spec.basis.kind!r}"
@@ -199,6 +198,17 @@ def backward(
     return RecurrenceGradients(inner, step_grads, hidden, dh, dc)
 
 
+def prepare(spec: Spec, layout: Layout, weights: Weights, device: torch.device) -> None:
+    """As of :class:`qkan.kernels.recurrence.types.Engine`: plans and orders of terms, which caches keep."""
+    for backward in (False, True):
+        tile = _Call(spec, layout, weights, device, backward=backward).tile
+        _plan(layout.sizes, tile.batch, device)
+    if weights.activation_coeffs is None and spec.basis.kind == "fourier":
+        numbers, places = (torch.zeros(0, dtype=dtype, device=device) for dtype in (torch.float32, torch.int64))
+        for rule, like in ((_in_pairs, places), (_swapped_in_pairs, places), (_derivative_factors, numbers)):
+            constants(rule, spec.basis.terms, like)
+
+
 class _Call:
     """What both launches of a recurrence share."""
 
@@ -239,7 +249,7 @@ class _Call:
             "REVERSE": self.layout.reverse,
             "RESIDENT": tile.resident,
             "OPERAND": matmul_dtype[spec.matmul_dtype],
-            "PRECISION": "ieee" if self.device.type == "cuda" else "interpreted",
+            "PRECISION": "interpreted" if self.device.type == "cpu" else "ieee",
             "HIDDEN": hidden,
             "WIDTH": width,
             "OUT": out,
@@ -294,6 +304,10 @@ def _values(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
     """The features of the forward pass: terms with latents in rows and units in columns."""
     basis, matrix, coeffs = spec.basis, weights.matrix, weights.activation_coeffs
     functions = basis.terms - (basis.base is not None)
+    if coeffs is None and basis.kind == "fourier":
+        (order,) = constants(_in_pairs, basis.terms, matrix.new_empty(0, dtype=torch.int64))
+        laid_out = matrix.unflatten(-1, (GATES[spec.cell], -1)).transpose(1, 2).index_select(0, order)
+        return _Features(_packed(laid_out, tile.latents, tile.units, spec.matmul_dtype), None, functions, False)
     if coeffs is None:
         matrix = torch.cat((_paired(matrix[:functions], basis), matrix[functions:]))
     else:
@@ -305,6 +319,12 @@ def _values(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
 def _slopes(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
     """Their derivatives for the backward pass: terms with units in rows and latents in columns."""
     basis, matrix, coeffs = spec.basis, weights.matrix, weights.activation_coeffs
+    if coeffs is None and basis.kind == "fourier":
+        (order,) = constants(_swapped_in_pairs, basis.terms, matrix.new_empty(0, dtype=torch.int64))
+        (factors,) = constants(_derivative_factors, basis.terms, matrix)
+        turned = matrix.unflatten(-1, (GATES[spec.cell], -1)).permute(0, 2, 3, 1)
+        laid_out = turned.index_select(0, order).mul_(factors)
+        return _Features(_packed(laid_out, tile.units, tile.latents, spec.matmul_dtype), None, 2 * basis.size, False)
     transposed_weights, constant = (
         replace(basis, base=None).differentiate(coeffs[1:]) if coeffs is not None else basis.differentiate(matrix)
     )
@@ -321,6 +341,26 @@ def _slopes(spec: Spec, weights: Weights, tile: Tiles) -> _Features:
     return _Features(packed, coeffs, functions, coeffs is None and constant is not None)
 
 
+def _in_pairs(terms: int) -> tuple[Tensor, ...]:
+    """Which of cosines, sines and base stand as cos x, sin x, cos 2x, ..., base: one operation lays them out."""
+    size = terms // 2
+    order = [k + part * size for k in range(size) for part in (0, 1)] + [2 * size] * (terms % 2)
+    return (torch.tensor(order, device="cpu"),)
+
+
+def _swapped_in_pairs(terms: int) -> tuple[Tensor, ...]:
+    """The same with sines first: the derivative of a_k cos kx + b_k sin kx is k b_k cos kx - k a_k sin kx."""
+    size = terms // 2
+    order = [k + (1 - part) * size for k in range(size) for part in (0, 1)] + [2 * size] * (terms % 2)
+    return (torch.tensor(order, device="cpu"),)
+
+
+def _derivative_factors(terms: int) -> tuple[Tensor, ...]:
+    """1, -1, 2, -2, ... and 1 for a base."""
+    factors = [sign * (k + 1.0) for k in range(terms // 2) for sign in (1, -1)] + [1.0] * (terms % 2)
+    return (torch.tensor(factors, dtype=torch.float64, device="cpu").view(-1, 1, 1, 1),)
+
+
 def _paired(functions: Tensor, basis: Basis) -> Tensor:
     """Functions in the order in which kernels make them, with a last one of weight zero if they would be odd."""
     if basis.kind == "fourier":
@@ -331,7 +371,9 @@ def _paired(functions: Tensor, basis: Basis) -> Tensor:
 def _packed(matrix: Tensor, rows: int, columns: int, matmul_dtype: torch.dtype | None = None) -> Tensor:
     """A matrix in whole tiles, contiguous, rounded for products."""
     height, width = matrix.shape[-2:]
-    padded = F.pad(matrix, (0, -width % columns, 0, -height % rows)).contiguous()
+    if height % rows or width % columns:  # even padding by nothing is a copy
+        matrix = F.pad(matrix, (0, -width % columns, 0, -height % rows))
+    padded = matrix.contiguous()
     return padded if matmul_dtype is None else padded.to(matmul_dtype)
 
 
@@ -350,4 +392,4 @@ def _device_code() -> Any:
     return recurrence_triton_jit
 
 
-ENGINE = Engine("triton", unsupported_reason, forward, backward)
+ENGINE = Engine("triton", unsupported_reason, forward, backward, prepare=prepare)

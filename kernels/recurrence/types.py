@@ -192,6 +192,8 @@ class Engine(NamedTuple):
         features: (spec, weights, z, inner) to the gradients of matrix and bias from :attr:`RecurrenceGradients.inner`;
             None leaves them to products in PyTorch.
         takes_inputs: whether it knows :attr:`Spec.inputs`.
+        prepare: (spec, layout, weights, device), called while a compiler traces: puts on the device what a run would
+            put there, which CUDA graphs that the compiler captures could not keep; None if there is nothing.
     """
 
     name: str
@@ -200,3 +202,4 @@ class Engine(NamedTuple):
     backward: Callable[[Spec, Layout, Weights, Tape, Tensor, Tensor, Tensor, Tensor | None], RecurrenceGradients]
     features: Callable[[Spec, Weights, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     takes_inputs: bool = False
+    prepare: Callable[[Spec, Layout, Weights, torch.device], None] | None = None

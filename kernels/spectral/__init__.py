@@ -9,7 +9,6 @@ __all__ = [
     "numba_coefficients",
     "numba_cpu",
     "numba_kernels",
-    "operands",
     "sum_frequencies",
     "triton_basis",
     "triton_gpu",

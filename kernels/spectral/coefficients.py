@@ -37,10 +37,12 @@ from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.constant_cache import constants, exact_like
 from qkan.kernels.common.tensors import check_readable, full_matmul, piece_elements
-from qkan.kernels.common.vjp import vjp_needed
-from qkan.kernels.spectral import numba_coefficients
+from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
+from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
+from qkan.kernels.spectral import numba_coefficients, triton_gpu
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 from qkan.kernels.spectral.matmul import weighted_sum
+from qkan.kernels.spectral.small_layer import small_layer
 from qkan.kernels.spectral.sum_frequencies import SumExpansion, frequencies
 
 #: Beyond so many terms single precision no longer holds what the bound promises.
@@ -63,32 +65,40 @@ class Expansion:
     matrix: Tensor
     constant: Tensor
 
-    def times(self, edge_weight: Tensor) -> Expansion:
-        """One circuit per input, of which every output sums up its own share ``edge_weight`` (outputs, inputs)."""
-        weights = edge_weight.t()
-        return replace(self, matrix=self.matrix * weights, constant=self.constant * weights)
-
     def with_base(self, base: str, weight: Tensor) -> Expansion:
         """The same layer with a base branch: one more feature, whose weights are (outputs, inputs)."""
         matrix = torch.cat((self.matrix, weight.t().unsqueeze(0)))
         return replace(self, basis=replace(self.basis, base=base), matrix=matrix)
 
     def prepared(
-        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None, *, fused: bool = False
+        self,
+        base: tuple[str, Tensor] | None = None,
+        offset: Tensor | None = None,
+        matmul_dtype: torch.dtype | None = None,
     ) -> Callable[[Tensor], Tensor]:
         """The sum over inputs, (..., inputs) to (..., outputs), with what depends on parameters alone computed once.
 
         Args:
+            base: as of :class:`qkan.kernels.layer.CircuitLayer`, or None.
             offset: (outputs,) to add, or None.
-            matmul_dtype, fused: see :func:`qkan.kernels.spectral.matmul.weighted_sum`.
+            matmul_dtype: see :func:`qkan.kernels.spectral.matmul.weighted_sum`.
         """
-        constant = self.constant.sum(0)
-        constant = constant if offset is None else constant + offset
+
+        def added_up() -> tuple[Expansion, Tensor]:
+            constant = self.constant.sum(0)
+            whole = self if base is None else self.with_base(*base)
+            return whole, constant if offset is None else constant + offset
+
+        kernels = matmul_dtype is None and triton_gpu.usable(self.matrix, None if base is None else base[1])
+        made = None if kernels else added_up()
 
         def run(x: Tensor) -> Tensor:
-            y = weighted_sum(
-                x.reshape(-1, x.shape[-1]), self.matrix, constant, self.basis, matmul_dtype=matmul_dtype, fused=fused
-            )
+            nonlocal made
+            flat, parameters = x.reshape(-1, x.shape[-1]), (self.matrix, self.constant, base, offset)
+            y = small_layer(self.basis, flat, *parameters) if made is None else None
+            if y is None:
+                made = added_up() if made is None else made
+                y = weighted_sum(flat, made[0].matrix, made[1], made[0].basis, matmul_dtype=matmul_dtype)
             return y.reshape(*x.shape[:-1], y.shape[-1])
 
         return run
@@ -119,12 +129,12 @@ def unsupported_reason(*, ansatz: Ansatz, readout: str, per_sample: bool) -> str
 
 @dataclass(frozen=True)
 class _Rule:
-    """How circuits become coefficients: evaluated at ``points``, multiplied with ``analysis`` (terms, points).
+    """How circuits become coefficients: evaluated at ``radius`` times ``nodes``, multiplied with ``analysis``.
 
-    ``kind`` and ``radius`` are those of the features.
+    ``analysis`` is (terms, points); ``kind`` and ``radius`` are those of the features.
     """
 
-    points: Tensor
+    nodes: Tensor
     analysis: Tensor
     ansatz: Ansatz
     reps: int
@@ -136,9 +146,9 @@ def _coefficients(
     rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Coefficients of the features, (terms - 1, inputs, outputs), and of the constant, (inputs, outputs)."""
-    numbers = 6 * rule.reps * len(rule.points) * theta.shape[-4] * theta.shape[-3]
+    numbers = 6 * rule.reps * len(rule.nodes) * theta.shape[-4] * theta.shape[-3]
     values = bloch.at_points(
-        rule.points,
+        rule.nodes if rule.kind == "fourier" else rule.radius * rule.nodes,
         theta,
         weight,
         bias,
@@ -183,7 +193,7 @@ class _FusedCoefficients(torch.autograd.Function):
 def _point_rule(rule: _Rule, circuits: numba_coefficients.CircuitTensors) -> numba_coefficients.PointRule:
     theta, weight, bias, _ = circuits
     given = (weight is not None, bias is not None, theta.dtype)
-    return numba_coefficients.point_rule(rule.kind, len(rule.points), rule.ansatz, rule.reps, *given)
+    return numba_coefficients.point_rule(rule.kind, len(rule.nodes), rule.ansatz, rule.reps, *given)
 
 
 def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -191,10 +201,42 @@ def _numba_coefficients(rule: _Rule, *tensors: Tensor | None) -> tuple[Tensor, T
     return numba_coefficients.coefficients(_point_rule(rule, circuits), rule.radius, circuits)
 
 
+class _TritonCoefficients(torch.autograd.Function):
+    """:func:`_coefficients` in one kernel, and its gradients in another, where those of GPUs take the tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, theta, weight, bias, edge_weight, rule: _Rule):
+        ctx.save_for_backward(theta, weight, bias, edge_weight)
+        ctx.rule = rule
+        return triton_gpu.coefficients(_circuits(rule), (theta, weight, bias, edge_weight))
+
+    @staticmethod
+    def backward(ctx: Any, of_matrix: Tensor, of_constant: Tensor):
+        tensors, needs, rule = ctx.saved_tensors, ctx.needs_input_grad[:4], ctx.rule
+        check_readable(*tensors)
+        plain = torch.is_grad_enabled() or stand_for_batch(of_matrix, of_constant)
+        if not plain and triton_gpu.usable(*tensors):
+            try:
+                found = triton_gpu.coefficient_gradients(_circuits(rule), tensors, of_matrix, of_constant)
+                return *(f if need else None for f, need in zip(found, needs, strict=True)), None
+            except KernelUnavailableError as error:
+                warn_once(error.reason)
+        return *vjp_needed(partial(_coefficients, rule), tensors, needs, (of_matrix, of_constant)), None
+
+
+def _circuits(rule: _Rule) -> triton_gpu.Circuits:
+    return triton_gpu.Circuits(rule.kind, len(rule.nodes), rule.radius, rule.ansatz, rule.reps)
+
+
 def _expand(
     basis: Basis, rule: _Rule, theta: Tensor, weight: Tensor | None, bias: Tensor | None, edge_weight: Tensor | None
 ) -> Expansion:
     tensors = theta, weight, bias, edge_weight
+    if triton_gpu.usable(*tensors):
+        try:
+            return Expansion(basis, *_TritonCoefficients.apply(*tensors, rule))
+        except KernelUnavailableError as error:
+            warn_once(error.reason)
     if not numba_supported(*tensors, dtype=theta.dtype):
         return Expansion(basis, *_coefficients(rule, *tensors))
     if torch.is_grad_enabled():
@@ -315,7 +357,7 @@ def chebyshev(
     """
     (analysis,) = constants(chebyshev_rule, terms, theta)
     # In double precision: a rounded node would err by Omega times as much.
-    points = radius * constants(chebyshev_nodes, terms, exact_like(theta))[0]
+    (nodes,) = constants(chebyshev_nodes, terms, exact_like(theta))
     basis = Basis("chebyshev", terms, radius)
-    rule = _Rule(points, analysis, ansatz, reps, "chebyshev", radius)
+    rule = _Rule(nodes, analysis, ansatz, reps, "chebyshev", radius)
     return _expand(basis, rule, theta, weight, bias, edge_weight)

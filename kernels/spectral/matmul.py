@@ -27,11 +27,11 @@ from torch import Tensor
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import plain_needed
 from qkan.kernels.common.tensors import check_readable, piece_elements, without_autocast
+from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
-from qkan.kernels.spectral.basis import BASES, Basis
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import BASES, Basis, Operands
 
 #: So few feature values, as a step of a small recurrence has, cost less with autograd's own backward.
 SMALL_ELEMENTS = 2**13
@@ -41,18 +41,11 @@ WIDE_INPUTS = 96
 
 @dataclass(frozen=True)
 class Sum:
-    """Which sum: its basis, whether it is diagonal, a narrower dtype for the product or None, whether in Triton."""
+    """Which sum: its basis, whether it is diagonal, and a narrower dtype for the product or None."""
 
     basis: Basis
     diagonal: bool = False
     matmul_dtype: torch.dtype | None = None
-    fused: bool = False
-
-    def for_triton(self) -> dict[str, Any]:
-        """The basis as :mod:`qkan.kernels.spectral.triton_gpu` takes it."""
-        basis = self.basis
-        sizes = {"kind": basis.kind, "size": basis.size, "radius": basis.radius, "base": basis.base}
-        return sizes | {"matmul_dtype": self.matmul_dtype}
 
 
 def plain_sum(kind: Sum, x: Tensor, matrix: Tensor, constant: Tensor) -> Tensor:
@@ -174,11 +167,19 @@ def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
         yield _Piece(x, slice(first, min(first + take, samples)), kind, workspace)
 
 
+def _in_triton(kind: Sum, x: Tensor, matrix: Tensor) -> bool:
+    """Whether kernels on a GPU make the features."""
+    return kind.basis.fused and not kind.diagonal and spectral_triton.usable(x, matrix)
+
+
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, constant: Tensor, kind: Sum) -> Tensor:
-        if kind.fused:
-            return spectral_triton.spectral_sum(x, matrix, constant, **kind.for_triton())
+        if _in_triton(kind, x, matrix):
+            try:
+                return spectral_triton.product(kind.basis, x, matrix, constant, kind.matmul_dtype)
+            except KernelUnavailableError as error:
+                warn_once(error.reason)
         out = x.new_empty(x.shape if kind.diagonal else (x.shape[0], matrix.shape[-1]))
         for piece in _pieces(x, kind):
             piece.times(matrix, constant, out)
@@ -215,8 +216,12 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
-        if kind.fused:
-            return _fused_gradients(x, matrix, grad, kind, need_x, need_matrix)
+        if _in_triton(kind, x, matrix):
+            try:
+                needs = need_x, need_matrix
+                return spectral_triton.product_gradients(kind.basis, x, matrix, grad, kind.matmul_dtype, needs)
+            except KernelUnavailableError as error:
+                warn_once(error.reason)
         grad_x = x.new_empty(x.shape) if need_x else None
         grad_matrix = matrix.new_zeros(matrix.shape) if need_matrix else None
         slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
@@ -269,16 +274,6 @@ def matrix_gradient(
 ) -> Tensor:
     """dL/dM of :func:`weighted_sum` for dL/dy = ``grad``, in pieces; nothing is differentiable."""
     return _Gradients.apply(x, matrix, grad, Sum(basis, diagonal, matmul_dtype), False, True)[1]
-
-
-def _fused_gradients(x: Tensor, matrix: Tensor, grad: Tensor, kind: Sum, need_x: bool, need_matrix: bool):
-    slopes, constant = kind.basis.differentiate(matrix) if need_x else (None, None)
-    if slopes is not None and len(slopes) < len(matrix):
-        # The kernel has one weight per feature; the highest polynomial is in no derivative.
-        top = kind.basis.size - 2
-        slopes = torch.cat((slopes[:top], torch.zeros_like(matrix[:1]), slopes[top:]))
-    options = kind.for_triton() | {"needs": (need_x, need_matrix)}
-    return spectral_triton.spectral_gradients(grad, x, slopes, constant, **options)
 
 
 def activation_functions(x: Tensor, basis: Basis, activation_coeffs: Tensor) -> list[Tensor]:
@@ -341,7 +336,6 @@ def weighted_sum(
     *,
     diagonal: bool = False,
     matmul_dtype: torch.dtype | None = None,
-    fused: bool = False,
 ) -> Tensor:
     """Features of x times a matrix.
 
@@ -353,17 +347,16 @@ def weighted_sum(
         diagonal: y_i depends on x_i alone, with the weights of input i: no sum over inputs.
         matmul_dtype: bfloat16 or float16 to round features and matrix to for the product, which is added up in float32;
             None multiplies in the dtype of x. Features are computed in the dtype of x either way.
-        fused: one Triton kernel makes the features where it multiplies them, so that they never reach memory.
 
     Returns:
         (samples, outputs), or (samples, inputs) if ``diagonal``, in the dtype of x. First and second derivatives, vmap
         and compilation work.
     """
-    kind = Sum(basis, diagonal, matmul_dtype, fused and not diagonal)
-    if basis.fused and not (diagonal or fused or matmul_dtype is not None) and numba_supported(x, matrix, constant):
+    kind = Sum(basis, diagonal, matmul_dtype)
+    if basis.fused and not (diagonal or matmul_dtype is not None) and numba_supported(x, matrix, constant):
         return _NumbaSum.apply(x.contiguous(), matrix.contiguous(), constant, None, basis)
     # Sizes are looked at last: an exported program has to hold for all.
     plain = torch.compiler.is_compiling() or plain_needed()
-    if plain or (x.numel() * basis.terms <= SMALL_ELEMENTS and not kind.fused):
+    if plain or (x.numel() * basis.terms <= SMALL_ELEMENTS and not _in_triton(kind, x, matrix)):
         return plain_sum(kind, x, matrix, constant)
     return _Sum.apply(x, matrix, constant, kind)

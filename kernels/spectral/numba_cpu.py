@@ -64,7 +64,7 @@ def transposed_weights(basis: Basis, matrix: Tensor, activation_coeffs: Tensor |
     """The weights that take gradients back to the inputs.
 
     Args:
-        basis, matrix, activation_coeffs: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        basis, matrix, activation_coeffs: as in :class:`qkan.kernels.spectral.basis.Operands`.
 
     Returns:
         the matrix (blocks, inputs, outputs): with activation_coeffs the matrix itself, else weights of the constant
@@ -102,7 +102,7 @@ def matrix_gradient_copies(
     """What every thread contributes to the gradients of matrix and bias.
 
     Args:
-        basis, activation_coeffs: as in :class:`qkan.kernels.spectral.operands.Operands`.
+        basis, activation_coeffs: as in :class:`qkan.kernels.spectral.basis.Operands`.
         size: of the matrix.
         x, grad: (rows, inputs) and (rows, outputs), contiguous.
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -58,14 +58,12 @@ class SumExpansion:
         weight, bias: pre-activations (inputs, reps).
         matrix: (2 N, inputs, outputs), cosines before sines.
         constant: (inputs, outputs).
-        base: as of :class:`qkan.kernels.layer.CircuitLayer`, or None.
     """
 
     weight: Tensor
     bias: Tensor
     matrix: Tensor
     constant: Tensor
-    base: tuple[str, Tensor] | None = None
 
     def frequencies(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Frequencies and phases (N, inputs), the sums of weights and of biases."""
@@ -86,9 +84,12 @@ class SumExpansion:
         return torch.cat((angles.cos(), angles.sin()), -2)
 
     def prepared(
-        self, offset: Tensor | None = None, matmul_dtype: torch.dtype | None = None, *, fused: bool = False
+        self,
+        base: tuple[str, Tensor] | None = None,
+        offset: Tensor | None = None,
+        matmul_dtype: torch.dtype | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """A function of inputs. Its features are not fused, whatever ``fused`` says."""
+        """As of :class:`qkan.kernels.spectral.coefficients.Expansion`."""
         matrix, constant = self.matrix.flatten(0, 1), self.constant.sum(0)
         constant = constant if offset is None else constant + offset
 
@@ -99,8 +100,8 @@ class SumExpansion:
                 if matmul_dtype is None
                 else (features.to(matmul_dtype) @ matrix.to(matmul_dtype)).to(x.dtype)
             )
-            if self.base is not None:
-                y = y + F.linear(BASES[self.base[0]][0](x), self.base[1])
+            if base is not None:
+                y = y + F.linear(BASES[base[0]][0](x), base[1])
             return y + constant
 
         return run
@@ -112,7 +113,3 @@ class SumExpansion:
     def edges(self, x: Tensor) -> Tensor:
         """As of :class:`qkan.kernels.spectral.coefficients.Expansion`."""
         return torch.einsum("...ti,tio->...oi", self.features(x), self.matrix) + self.constant.t()
-
-    def with_base(self, base: str, weight: Tensor) -> SumExpansion:
-        """As of :class:`qkan.kernels.spectral.coefficients.Expansion`."""
-        return replace(self, base=(base, weight))

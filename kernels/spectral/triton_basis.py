@@ -90,6 +90,25 @@ def next_pair(u, v, first, second, KIND: tl.constexpr):
 
 
 @triton.jit
+def next_slopes(u, v, first, second, first_slope, second_slope, number, radius, KIND: tl.constexpr):
+    """Derivatives of what :func:`next_pair` gives of the same values, with respect to x.
+
+    ``first_slope`` and ``second_slope`` begin as 0 and -1 and are those of the carried values with respect to |x| / A;
+    ``number`` counts pairs from 1.
+    """
+    if KIND == "fourier":
+        cosine = first * u - second * v
+        sine = second * u + first * v
+        return first_slope, second_slope, -number * sine, number * cosine
+    difference = second + u * first
+    slope = second_slope + 2.0 * first + u * first_slope
+    odd_slope = first_slope + slope
+    slope = slope + 2.0 * (first + difference) + u * odd_slope
+    even_slope = odd_slope + slope
+    return even_slope, slope, odd_slope / radius, even_slope * v / radius
+
+
+@triton.jit
 def tanh(x):
     """tanh to 2e-7 of itself, in the instructions that every target and the interpreter have."""
     # A minimax fit of (tanh(x) / x - 1) / x^2 (relative error of tanh 1e-9) where the quotient below would cancel.
@@ -132,21 +151,8 @@ def base_slope(x, BASE: tl.constexpr):
 
 
 @triton.jit
-def tf32(x):
-    """float32 rounded to the nearest number of TF32, ties up in size: tensor cores drop the digits behind it.
-
-    NaN stays NaN: the sum could run over.
-    """
-    bits = x.to(tl.uint32, bitcast=True)
-    rounded = ((bits + 0x1000) & 0xFFFFE000).to(tl.float32, bitcast=True)
-    return tl.where(x == x, rounded, x)
-
-
-@triton.jit
 def dot(a, b, acc, OPERAND: tl.constexpr, PRECISION: tl.constexpr):
     """acc + a b, with a and b rounded to OPERAND."""
-    if PRECISION == "tf32":
-        return tl.dot(tf32(a.to(tl.float32)), tf32(b.to(tl.float32)), acc, input_precision=PRECISION)
     if PRECISION != "interpreted":
         return tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
     # The interpreter cuts off where devices round to nearest, and cannot multiply bfloat16; products are exact anyway.

@@ -1,356 +1,330 @@
-"""The matrix product of the spectral route on GPUs, its features made in registers and never written to memory.
+"""Expansions on GPUs in Triton: coefficients in one kernel, features in another, products by the vendor's library.
 
-An expansion is y[b, o] = const[o] + sum over terms t and inputs i of F_t(x[b, i]) M[t, i, o], the terms in this order:
+A training step of a layer starts one kernel for coefficients and one for their gradients, one for features, one that
+turns the gradient of features into that of x and leaves the features in its place, and three products. Products are
+:func:`torch.mm`'s, so they follow PyTorch's switches. Features are made in float32 and written in the dtype that
+products take.
 
-* ``"fourier"`` of size R: cos x, cos 2x, ..., cos Rx, sin x, ..., sin Rx;
-* ``"chebyshev"`` of size K: T_1(x / A), ..., T_(K-1)(x / A); T_0 is part of the constant;
-* then base(x), if there is a base.
-
-The derivative of a term is a combination of the same terms, so the gradient of x is
-dx[b, i] = sum_t S_t(x[b, i]) (sum_o g[b, o] M'[t, i, o]) + sum_o g[b, o] M'_0[i, o], where S_t is F_t but base'(x) for
-the base. Three kernels compute y, dx and dM (:mod:`qkan.kernels.spectral.triton_kernels`). Runs repeat bit for bit:
-what several programs contribute to dM is summed in a fixed order, without atomics.
-
-Precision. Features are made in float32 whatever the dtype of x and under autocast, and sums are accumulated in float32.
-The numbers that are multiplied are float32 for float32 inputs (on NVIDIA's tensor cores three TF32 products, which is
-about as accurate) and TF32, rounded to nearest, for float16: as many digits with the range of float32, so gradients do
-not overflow. For bfloat16 features, M, M' and g are rounded to bfloat16: the error of y, root mean square, is 2.2e-3 of
-y's own with normal M and 1,280 terms times inputs of either kind, and 2.8e-3 once y itself is rounded (float32: 1.3e-7
-and, for Chebyshev terms up to T_11, 2.6e-7).
+Everything repeats bit for bit: a number is written by one program, in a fixed order.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from qkan.kernels.common.host_sync import tracing
-from qkan.kernels.common.triton_device import device_problem, launching
+from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.kernels.common import triton_device
+from qkan.kernels.common.constant_cache import constants
+from qkan.kernels.common.host_sync import plain_needed, transformed
+from qkan.kernels.common.tensors import piece_elements
+from qkan.kernels.common.triton_device import Problem, device_problem, lanes, launching, register_bound, warn_once
+from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 
 #: What is named where a kernel cannot be built.
 FAMILY = "kernels of expansions"
-KINDS = ("fourier", "chebyshev")
-BASES = ("silu", "gelu", "relu", "tanh", "identity")
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-#: Samples, inputs and outputs of a tile at most, by kernel and by the dtype of x: large enough for tensor cores, small
-#: enough to compile without register spills for compute capabilities 8.0 and 9.0 and for gfx942.
-TILES = {
-    ("forward", torch.float32): (64, 16, 64),
-    ("forward", torch.bfloat16): (64, 32, 64),
-    ("forward", torch.float16): (64, 16, 32),
-    ("input_gradient", torch.float32): (64, 16, 32),
-    ("input_gradient", torch.bfloat16): (64, 32, 32),
-    ("input_gradient", torch.float16): (64, 16, 32),
-    ("matrix_gradient", torch.float32): (32, 32, 64),
-    ("matrix_gradient", torch.bfloat16): (32, 32, 64),
-    ("matrix_gradient", torch.float16): (32, 32, 32),
-}
-#: How every kernel is compiled.
-OPTIONS = {"num_warps": 4, "num_stages": 3}
-#: Pairs of terms whose matrix gradient one program computes, two accumulators each.
-PAIRS = 2
-#: Programs of the matrix gradient to start if there is that much work: two for each that 132 multiprocessors can hold.
-PROGRAMS = 512
-#: Fewest samples of a split: fewer would not pay for writing and reading the partial sums.
-MIN_SHARE = 256
-#: Strides above this are laid out anew: offsets inside a tile have 32 bits.
-MAX_STRIDE = 2**24
+#: Kernels are never interpreted but in tests, which say so here: nobody asks for them by name.
+INTERPRETED = False
+#: Most outputs of a program of coefficients, points that it evaluates at once, rows and inputs of a tile of features.
+BLOCK_O, BLOCK_P, BLOCK_R, BLOCK_I = 32, 16, 16, 64
+#: Samples of a tile of a small layer.
+SMALL_ROWS = 32
 
 
-def unsupported_reason(x: Tensor) -> str | None:
-    """None if the kernels can run on ``x``, else the reason why not and what would help."""
-    if torch.compiler.is_compiling() or tracing():
-        return "a compiler cannot trace the launch of its kernels; compile backend 'spectral' instead, which it fuses"
-    if find_spec("triton") is None:
-        return "Triton is not installed; pip install triton, or use another backend"
-    if x.dtype not in DTYPES:
-        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-        return f"the Triton kernels compute in {names}, not {x.dtype}; convert the inputs, or use another backend"
-    if x.device.type != "cuda" and not (x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
-        return (
-            f"the Triton kernels need a CUDA or ROCm device, not {x.device.type}; move the module and its inputs "
-            "there, use another backend, or set TRITON_INTERPRET=1 before Python starts to interpret them slowly"
-        )
-    return device_problem(x.device, FAMILY)
+def usable(*tensors: Tensor | None) -> bool:
+    """Whether the kernels run on these tensors here and now; a machine that cannot build them is told of, once."""
+    first = next(tensor for tensor in tensors if tensor is not None)
+    if first.dtype != torch.float32 or not triton_device.runs_kernels(first.device):
+        return False
+    if first.device.type == "cpu" and not INTERPRETED:
+        return False
+    if torch.compiler.is_compiling() or plain_needed() or transformed() or not triton_device.triton_installed():
+        return False
+    for tensor in tensors:
+        if tensor is not None and (tensor.dtype != torch.float32 or tensor.device != first.device):
+            return False
+    problem = device_problem(first.device, FAMILY)
+    if isinstance(problem, Problem):
+        warn_once(problem)
+    return problem is None
 
 
-def spectral_sum(
-    x: Tensor,
-    matrix: Tensor,
-    const: Tensor | None,
-    *,
-    kind: str,
-    size: int,
-    radius: float = 1.0,
-    base: str | None = None,
-    matmul_dtype: torch.dtype | None = None,
-) -> Tensor:
-    """Features of x times a matrix.
+class Circuits(NamedTuple):
+    """How circuits are evaluated and turned into coefficients.
 
-    Args:
-        x: (samples, inputs), any strides, on a device that :func:`unsupported_reason` accepts. Computed in float32.
-        matrix: M, (terms, inputs, outputs), any floating dtype.
-        const: (outputs,), or None for zeros.
-        kind, size: the terms, see the head of this module.
-        radius: A, > 0, rounded to float32; only for ``"chebyshev"``. Beyond it terms grow without bound.
-        base: one of :data:`BASES`, or None for no base.
-        matmul_dtype: bfloat16 or float16, to multiply as for inputs of that dtype; None as for that of x.
-
-    Returns:
-        (samples, outputs) in the dtype of x.
-
-    Raises:
-        ValueError: the kernels cannot run on x, or sizes or names are wrong.
+    Attributes:
+        kind, points, radius: ``"fourier"`` at so many angles, or ``"chebyshev"`` at so many nodes of [-radius, radius].
+        ansatz, reps: the circuits.
     """
-    pairs, functions = _check(x, matrix, kind, size, radius, base)
-    samples, inputs = x.shape
-    terms, _, outputs = matrix.shape
-    _check_shape("const", const, (outputs,))
-    if 0 in (samples, inputs, outputs, terms):
-        y = x.new_zeros((samples, outputs))
-        return y if const is None else y + const.to(y.dtype)
-    product = matmul_dtype or x.dtype
-    x, matrix = _narrow(x), matrix.to(_operand(product)).contiguous()
-    y = torch.empty((samples, outputs), dtype=x.dtype, device=x.device)
-    block_b, block_i, block_o = tile("forward", product, inputs, outputs)
-    with launching(FAMILY, x.device):
-        _device_code().forward_kernel[(-(-samples // block_b), -(-outputs // block_o))](
-            x,
-            matrix,
-            y if const is None else const.contiguous(),
-            y,
-            samples,
-            inputs,
-            outputs,
-            pairs,
-            functions,
-            *_term_steps(kind, size),
-            inputs * outputs,
-            *x.stride(),
-            float(radius),
-            HAS_CONST=const is not None,
-            **_constants(kind, base, x.device, product, (block_b, block_i, block_o)),
-        )
-    return y
-
-
-def spectral_gradients(
-    g: Tensor,
-    x: Tensor,
-    slopes: Tensor | None,
-    slope0: Tensor | None,
-    *,
-    kind: str,
-    size: int,
-    radius: float = 1.0,
-    base: str | None = None,
-    matmul_dtype: torch.dtype | None = None,
-    needs: tuple[bool, bool] = (True, True),
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of :func:`spectral_sum` with respect to x and the matrix; that of const is ``g.sum(0)``.
-
-    Args:
-        g: gradient of y, (samples, outputs), any strides and floating dtype.
-        x, kind, size, radius, base, matmul_dtype: as in :func:`spectral_sum`.
-        slopes: M', (terms, inputs, outputs); may be None where no gradient of x is needed.
-        slope0: M'_0, (inputs, outputs), or None for zeros.
-        needs: whether to compute the gradient of x, and that of the matrix.
-
-    Returns:
-        dx (samples, inputs) in the dtype of x, and dM (terms, inputs, outputs) in float32; None where not needed.
-
-    Raises:
-        ValueError: as in :func:`spectral_sum`, or the gradient of x is needed without ``slopes``.
-    """
-    need_x, need_matrix = needs
-    if need_x and slopes is None:
-        raise ValueError("slopes is None, but the gradient of x is needed; pass the matrix of slopes")
-    pairs, functions = _check(x, slopes if need_x else None, kind, size, radius, base)
-    if g.dim() != 2 or g.shape[0] != x.shape[0]:
-        raise ValueError(f"g has shape {tuple(g.shape)}; it must be ({x.shape[0]}, outputs) like the output")
-    terms = functions + (base is not None)
-    _check_shape("slopes", slopes, (terms, x.shape[1], g.shape[1]))
-    _check_shape("slope0", slope0, (x.shape[1], g.shape[1]))
-    g, x = _narrow(g.to(x.dtype)), _narrow(x)
-    steps = (pairs, functions, *_term_steps(kind, size))
-    options = _Options(kind, float(radius), base, matmul_dtype or x.dtype)
-    dx = dmatrix = None
-    with launching(FAMILY, x.device):
-        if need_x and slopes is not None:
-            dx = _input_gradient(g, x, slopes, slope0, steps, options)
-        if need_matrix:
-            dmatrix = _matrix_gradient(g, x, terms, steps, options)
-    return dx, dmatrix
-
-
-class _Options(NamedTuple):
-    """Kind, radius and base of the terms, and the dtype that products are rounded for."""
 
     kind: str
+    points: int
     radius: float
-    base: str | None
-    product: torch.dtype
-
-
-def _input_gradient(
-    g: Tensor,
-    x: Tensor,
-    slopes: Tensor,
-    slope0: Tensor | None,
-    steps: tuple[int, ...],
-    options: _Options,
-) -> Tensor:
-    (samples, inputs), outputs = x.shape, g.shape[1]
-    if 0 in (samples, inputs, outputs) or (slopes.shape[0] == 0 and slope0 is None):
-        return torch.zeros_like(x)
-    operand = _operand(options.product)
-    slopes = slopes.to(operand).contiguous()
-    dx = torch.empty((samples, inputs), dtype=x.dtype, device=x.device)
-    blocks = tile("input_gradient", options.product, inputs, outputs)
-    _device_code().input_gradient_kernel[(-(-samples // blocks[0]), -(-inputs // blocks[1]))](
-        g,
-        x,
-        slopes,
-        slopes if slope0 is None else slope0.to(operand).contiguous(),
-        dx,
-        samples,
-        inputs,
-        outputs,
-        *steps,
-        inputs * outputs,
-        *g.stride(),
-        *x.stride(),
-        options.radius,
-        HAS_SLOPE0=slope0 is not None,
-        **_constants(options.kind, options.base, x.device, options.product, blocks),
-    )
-    return dx
-
-
-def _matrix_gradient(g: Tensor, x: Tensor, terms: int, steps: tuple[int, ...], options: _Options) -> Tensor:
-    (samples, inputs), outputs = x.shape, g.shape[1]
-    if 0 in (samples, inputs, outputs, terms):
-        return x.new_zeros((terms, inputs, outputs), dtype=torch.float32)
-    blocks = tile("matrix_gradient", options.product, inputs, outputs)
-    groups = -(-steps[0] // PAIRS) + (options.base is not None)
-    tiles = -(-inputs // blocks[1]) * -(-outputs // blocks[2])
-    splits, share = split(samples, tiles * groups, blocks[0])
-    partials = torch.empty((splits, terms, inputs, outputs), dtype=torch.float32, device=x.device)
-    _device_code().matrix_gradient_kernel[(tiles, groups, splits)](
-        g,
-        x,
-        partials,
-        samples,
-        inputs,
-        outputs,
-        terms,
-        share,
-        *steps,
-        inputs * outputs,
-        *g.stride(),
-        *x.stride(),
-        options.radius,
-        **_constants(options.kind, options.base, x.device, options.product, blocks),
-    )
-    return partials[0] if splits == 1 else partials.sum(0)
-
-
-def tile(kernel: str, dtype: torch.dtype, inputs: int, outputs: int) -> tuple[int, int, int]:
-    """Samples, inputs and outputs of a tile; tensor cores want 16 at least, even where the layer has fewer."""
-    block_b, block_i, block_o = TILES[kernel, dtype]
-    fitting = [max(16, 1 << (extent - 1).bit_length()) for extent in (inputs, outputs)]
-    return block_b, min(block_i, fitting[0]), min(block_o, fitting[1])
-
-
-def split(samples: int, programs: int, block_b: int) -> tuple[int, int]:
-    """Cut the batch into (splits, samples of a split) for the matrix gradient, which has ``programs`` tiles."""
-    wanted = max(1, min(-(-samples // MIN_SHARE), -(-PROGRAMS // programs)))
-    share = -(-samples // (wanted * block_b)) * block_b
-    return -(-samples // share), share
-
-
-def _check(x: Tensor, matrix: Tensor | None, kind: str, size: int, radius: float, base: str | None) -> tuple[int, int]:
-    """Pairs of terms, and terms that are not the base."""
-    reason = unsupported_reason(x)
-    if reason is not None:
-        raise ValueError(reason)
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; use one of {', '.join(KINDS)}")
-    if base is not None and base not in BASES:
-        raise ValueError(f"unknown base {base!r}; use one of {', '.join(BASES)}, or None")
-    if size < 1:
-        raise ValueError(f"size {size} must be at least 1")
-    if not radius > 0:
-        raise ValueError(f"radius {radius} must be positive")
-    functions = 2 * size if kind == "fourier" else size - 1
-    terms = functions + (base is not None)
-    if x.dim() != 2:
-        raise ValueError(f"x has shape {tuple(x.shape)}; it must be (samples, inputs)")
-    if matrix is not None and (matrix.dim() != 3 or matrix.shape[:2] != (terms, x.shape[1])):
-        raise ValueError(
-            f"the matrix has shape {tuple(matrix.shape)}; {kind} of size {size} with base {base} needs "
-            f"({terms}, {x.shape[1]}, outputs)"
-        )
-    return (functions + 1) // 2, functions
-
-
-def _check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
-    """Kernels would read beyond the end of a smaller tensor."""
-    if tensor is not None and tensor.shape != shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; with these inputs and outputs it must be {shape}")
-
-
-def _term_steps(kind: str, size: int) -> tuple[int, int]:
-    """From the first term of a pair to that of the next pair, and to its partner."""
-    return (1, size) if kind == "fourier" else (2, 1)
-
-
-def _operand(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the numbers that are multiplied."""
-    return torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
-
-
-def _narrow(tensor: Tensor) -> Tensor:
-    return tensor if max(tensor.stride()) <= MAX_STRIDE else tensor.contiguous()
-
-
-def _device_code() -> Any:
-    """Imported late, because importing triton takes a while and is not possible everywhere."""
-    from qkan.kernels.spectral import triton_kernels as spectral_triton_jit
-
-    return spectral_triton_jit
-
-
-def precision(dtype: torch.dtype, capability: tuple[int, int] | None) -> str:
-    """How float32 numbers are multiplied for inputs of ``dtype``; ``capability`` is None but on NVIDIA's devices."""
-    if capability is None or capability < (8, 0) or dtype == torch.bfloat16:
-        return "ieee"
-    return "tf32x3" if dtype == torch.float32 else "tf32"
+    ansatz: Ansatz
+    reps: int
 
 
 @lru_cache(maxsize=64)
-def _capability(device: torch.device) -> tuple[int, int] | None:
-    return None if torch.version.hip else torch.cuda.get_device_capability(device)
+def _table(ansatz: Ansatz) -> Callable[[int], tuple[Tensor, ...]]:
+    """A rule for the table of rotations by the number of repetitions: (rotations, 5), see ``_rotation`` on the device.
+
+    Trained angles, and encodings, are counted in the order of gates, so those of a rotation follow one another.
+    """
+
+    def table(reps: int) -> tuple[Tensor, ...]:
+        columns = ansatz.angles
+        rows = []
+        for step in ansatz.program(reps):
+            thetas = [row * columns + column for row, column in step.thetas] or [0]
+            encodings = list(step.encodings) or [0]
+            rows.append([step.axis, thetas[0], len(step.thetas), encodings[0], len(step.encodings)])
+        return (torch.tensor(rows, dtype=torch.float64, device="cpu").view(-1, 5),)
+
+    return table
 
 
-def _constants(
-    kind: str, base: str | None, device: torch.device, product: torch.dtype, blocks: tuple[int, int, int]
-) -> dict[str, Any]:
-    """What is constant when a kernel is compiled."""
-    from triton import language as tl
+def _rule(points: int) -> tuple[Tensor, ...]:
+    return fourier_rule(points // 2)
 
-    return {
-        "KIND": kind,
-        "BASE": base or "none",
-        "OPERAND": tl.bfloat16 if _operand(product) == torch.bfloat16 else tl.float32,
-        "PRECISION": precision(product, _capability(device)) if device.type == "cuda" else "interpreted",
-        "BLOCK_B": blocks[0],
-        "BLOCK_I": blocks[1],
-        "BLOCK_O": blocks[2],
-        **OPTIONS,
-    }
+
+def _nodes(points: int) -> tuple[Tensor, ...]:
+    return (*chebyshev_nodes(points), *chebyshev_rule(points))
+
+
+def _program(circuits: Circuits, like: Tensor) -> tuple[Tensor, ...]:
+    """Nodes and transform in double precision, and the table, on the device of ``like``."""
+    wide, whole = like.new_empty(0, dtype=torch.float64), like.new_empty(0, dtype=torch.int32)
+    nodes, analysis = constants(_rule if circuits.kind == "fourier" else _nodes, circuits.points, wide)
+    return nodes, analysis, *constants(_table(circuits.ansatz), circuits.reps, whole)
+
+
+def _arguments(circuits: Circuits, tensors: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
+    """Pointers, sizes and constants that both kernels of coefficients share."""
+    theta, *optional = tensors
+    outputs, inputs = theta.shape[:2]
+    nodes, analysis, table = _program(circuits, theta)
+    pointers = (theta, *(theta if t is None else t for t in optional), nodes, analysis, table)
+    strides = [stride for t in optional for stride in ((0, 0) if t is None else t.stride()[:2])]
+    sizes = (inputs, outputs, circuits.points, len(table), theta.shape[2:].numel(), circuits.reps, *strides)
+    block_p = min(BLOCK_P, max(4, 1 << (circuits.points - 1).bit_length()))
+    given = dict(zip(("WEIGHTED", "BIASED", "MIXED"), (t is not None for t in optional), strict=True))
+    block_o = min(BLOCK_O, 1 << (outputs - 1).bit_length())
+    bound = register_bound(128, lanes(theta.device))
+    return pointers, sizes, {**given, "BLOCK_P": block_p, "BLOCK_O": block_o, "num_warps": block_p // 4, **bound}
+
+
+def _laid_out(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+    """theta contiguous, repetitions of pre-activations side by side; edges may have any strides."""
+    theta, weight, bias, edge_weight = tensors
+    rows = (None if t is None else t if t.shape[2] == 1 or t.stride(2) == 1 else t.contiguous() for t in (weight, bias))
+    return theta.contiguous(), *rows, edge_weight
+
+
+def coefficients(circuits: Circuits, tensors: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    """Coefficients of the features (points - 1, inputs, outputs), and of the constant (inputs, outputs).
+
+    Args:
+        circuits: what they are.
+        tensors: theta (outputs, inputs, rows, angles), weight and bias of pre-activations (outputs, inputs, reps) and
+            weights of the sum (outputs, inputs), all but theta or None, in float32.
+    """
+    from qkan.kernels.spectral.triton_kernels import coefficients_kernel
+
+    tensors = _laid_out(tensors)
+    theta = tensors[0]
+    outputs, inputs = theta.shape[:2]
+    matrix, constant = theta.new_empty(circuits.points - 1, inputs, outputs), theta.new_empty(inputs, outputs)
+    if constant.numel():
+        pointers, sizes, options = _arguments(circuits, tensors)
+        with launching(FAMILY, theta.device):
+            coefficients_kernel[(inputs * -(-outputs // options["BLOCK_O"]),)](
+                *pointers, matrix, constant, *sizes, float(circuits.radius), *circuits.ansatz.initial, **options
+            )
+    return matrix, constant
+
+
+def coefficient_gradients(
+    circuits: Circuits, tensors: tuple[Any, ...], of_matrix: Tensor, of_constant: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the tensors of :func:`coefficients` from those of what it gives, which may have any strides."""
+    from qkan.kernels.spectral.triton_kernels import coefficients_gradient_kernel
+
+    theta, weight, bias, edge_weight = tensors = _laid_out(tensors)
+    outputs, inputs = theta.shape[:2]
+    steps = circuits.ansatz.program(circuits.reps)
+    angles = theta.shape[2:].numel()
+    used = sum(len(step.thetas) for step in steps), sum(len(step.encodings) for step in steps)
+    # Angles behind the last rotation that is seen have no gradient.
+    empty = theta.new_empty if used == (angles, circuits.reps) else theta.new_zeros
+    of_theta = empty(theta.shape)
+    of_weight, of_bias = (None if t is None else empty(outputs, inputs, circuits.reps) for t in (weight, bias))
+    of_edge = None if edge_weight is None else empty(outputs, inputs)
+    if of_constant.numel():
+        pointers, sizes, options = _arguments(circuits, tensors)
+        found = (of_theta, *(of_theta if t is None else t for t in (of_weight, of_bias, of_edge)))
+        strides = (*of_matrix.stride(), *of_constant.stride())
+        with launching(FAMILY, theta.device):
+            coefficients_gradient_kernel[(inputs * -(-outputs // options["BLOCK_O"]),)](
+                *pointers, of_matrix, of_constant, *found, *sizes, *strides, float(circuits.radius),
+                *circuits.ansatz.initial, **options,
+            )  # fmt: skip
+    return of_theta, of_weight, of_bias, of_edge
+
+
+def _features_arguments(basis: Basis, x: Tensor) -> tuple[tuple[Any, ...], tuple[int, int], dict[str, Any]]:
+    """Sizes, grid and constants that both kernels of features share."""
+    functions = basis.terms - (basis.base is not None)
+    step, partner = (1, basis.size) if basis.kind == "fourier" else (2, 1)
+    samples, inputs = x.shape
+    block_i = min(BLOCK_I, 1 << (inputs - 1).bit_length())
+    block_r = BLOCK_R * BLOCK_I // block_i
+    sizes = (samples, inputs, -(-functions // 2), functions, step, partner, basis.terms * inputs, *x.stride())
+    options = {"KIND": basis.kind, "BASE": basis.base or "none", "BLOCK_R": block_r, "BLOCK_I": block_i, "num_warps": 4}
+    return (*sizes, float(basis.radius)), (-(-samples // block_r), -(-inputs // block_i)), options
+
+
+def features(basis: Basis, x: Tensor, out: Tensor) -> None:
+    """Write all features of x (samples, inputs) to ``out`` (samples, terms, inputs), contiguous, in its dtype."""
+    from qkan.kernels.spectral.triton_kernels import features_kernel
+
+    if out.numel():
+        sizes, grid, options = _features_arguments(basis, x)
+        with launching(FAMILY, x.device):
+            features_kernel[grid](x, out, *sizes, **options)
+
+
+def input_gradient(basis: Basis, x: Tensor, of_features: Tensor, grad_x: Tensor, *, writes: bool) -> None:
+    """Write the gradient of x (samples, inputs) to ``grad_x``, contiguous, from that of its features.
+
+    Args:
+        basis, x: as of :func:`features`.
+        of_features: the gradient of the features, laid out as they are.
+        grad_x: where to.
+        writes: whether features take the place of their gradients.
+    """
+    from qkan.kernels.spectral.triton_kernels import input_gradient_kernel
+
+    if grad_x.numel():
+        sizes, grid, options = _features_arguments(basis, x)
+        with launching(FAMILY, x.device):
+            input_gradient_kernel[grid](x, of_features, grad_x, *sizes, WRITES=writes, **options)
+
+
+def _pieces(x: Tensor, terms: int) -> list[slice]:
+    """Rows of x whose features a device may hold at once."""
+    samples, inputs = x.shape
+    most = max(64, piece_elements(x.device) // max(1, inputs * terms) // 64 * 64)
+    return [slice(first, min(first + most, samples)) for first in range(0, samples, most)]
+
+
+def product(basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, matmul_dtype: torch.dtype | None) -> Tensor:
+    """Features of x (samples, inputs) times ``matrix`` (terms, inputs, outputs), and ``constant`` (outputs,).
+
+    With ``matmul_dtype`` features and matrix are rounded to it for the product.
+    """
+    flat, pieces, outputs = matrix.flatten(0, 1), _pieces(x, basis.terms), []
+    flat = flat if matmul_dtype is None else flat.to(matmul_dtype)
+    for rows in pieces:
+        part = x[rows]
+        made = part.new_empty(len(part), flat.shape[0], dtype=flat.dtype)
+        features(basis, part, made)
+        outputs.append(torch.addmm(constant, made, flat) if matmul_dtype is None else (made @ flat) + constant)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs) if outputs else x.new_empty(0, matrix.shape[2])
+
+
+def product_gradients(
+    basis: Basis,
+    x: Tensor,
+    matrix: Tensor,
+    grad: Tensor,
+    matmul_dtype: torch.dtype | None,
+    needs: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of x and of the matrix of :func:`product` from that of what it gives; None where not needed.
+
+    With M the matrix, the gradient of feature t of input i is sum_o dL/dy_o M_tio, and that of x_i the sum over t of it
+    times F_t'(x_i): one product and one kernel, which knows the derivatives.
+    """
+    need_x, need_matrix = needs
+    flat = matrix.flatten(0, 1)
+    if matmul_dtype is not None:
+        flat, grad = flat.to(matmul_dtype), grad.to(matmul_dtype)
+    grad_x = x.new_empty(x.shape) if need_x else None
+    total: Tensor | None = None
+    for rows in _pieces(x, basis.terms):
+        part = x[rows]
+        if grad_x is not None:
+            made = grad[rows] @ flat.mT
+            input_gradient(basis, part, made, grad_x[rows], writes=need_matrix)
+        else:
+            made = part.new_empty(len(part), flat.shape[0], dtype=flat.dtype)
+            features(basis, part, made)
+        if need_matrix:
+            share = made.mT @ grad[rows]
+            total = share if total is None else total.add_(share)
+    if need_matrix:
+        total = torch.zeros_like(flat) if total is None else total
+        total = total.to(matrix.dtype).view(matrix.shape)
+    return grad_x, total
+
+
+def _small_arguments(
+    basis: Basis, base: tuple[str, Tensor] | None, x: Tensor, outputs: int
+) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Sizes, strides behind those of the first tensor, and constants that both kernels of small layers share."""
+    step, partner = (1, basis.size) if basis.kind == "fourier" else (2, 1)
+    sizes = (*x.shape, outputs, -(-basis.terms // 2), basis.terms, step, partner)
+    strides = (*x.stride(), *((0, 0) if base is None else base[1].stride()))
+    block_o = max(16, 1 << (outputs - 1).bit_length())
+    options = {"KIND": basis.kind, "BASE": "none" if base is None else base[0], "BLOCK_O": block_o, "num_warps": 4}
+    return sizes, strides, options | {"BLOCK_R": SMALL_ROWS}
+
+
+def small_layer(
+    basis: Basis, x: Tensor, matrix: Tensor, constant: Tensor, base: tuple[str, Tensor] | None, offset: Tensor | None
+) -> Tensor:
+    """A layer in one kernel: features of x times the matrix, the sum of ``constant`` over inputs, base and offset.
+
+    Args:
+        basis: the features, without a base.
+        x: (samples, inputs).
+        matrix: (terms, inputs, outputs), contiguous.
+        constant: (inputs, outputs), contiguous.
+        base: name and weights (outputs, inputs) of a base branch, or None.
+        offset: (outputs,) or None.
+    """
+    from qkan.kernels.spectral.triton_kernels import small_forward_kernel
+
+    outputs = matrix.shape[2]
+    y = x.new_empty(len(x), outputs)
+    sizes, strides, options = _small_arguments(basis, base, x, outputs)
+    weight, added = x if base is None else base[1], x if offset is None else offset.contiguous()
+    with launching(FAMILY, x.device):
+        small_forward_kernel[(-(-len(x) // SMALL_ROWS),)](
+            x, matrix, weight, constant, added, y, *sizes, *strides, float(basis.radius), HAS_OFFSET=offset is not None,
+            **options,
+        )  # fmt: skip
+    return y
+
+
+def small_layer_gradients(
+    basis: Basis, x: Tensor, matrix: Tensor, base: tuple[str, Tensor] | None, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients of x, matrix, the constant of every input (outputs,), and the base weights of :func:`small_layer`."""
+    from qkan.kernels.spectral.triton_kernels import small_backward_kernel
+
+    outputs = matrix.shape[2]
+    grad_x, of_matrix, of_constant = x.new_empty(x.shape), x.new_empty(matrix.shape), x.new_empty(outputs)
+    of_base = None if base is None else x.new_empty(base[1].shape)
+    sizes, strides, options = _small_arguments(basis, base, x, outputs)
+    weight, of_weight = (x, x) if base is None or of_base is None else (base[1], of_base)
+    with launching(FAMILY, x.device):
+        small_backward_kernel[(x.shape[1],)](
+            grad, x, matrix, weight, grad_x, of_matrix, of_weight, of_constant, *sizes, *grad.stride(), *strides,
+            float(basis.radius), **options,
+        )  # fmt: skip
+    return grad_x, of_matrix, of_constant, of_base

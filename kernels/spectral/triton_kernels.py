@@ -1,234 +1,342 @@
 """Device code of :mod:`qkan.kernels.spectral.triton_gpu`; importing this module imports triton.
 
-The terms come in pairs, so that one loop serves both bases: (cos kx, sin kx) or (T_(2k-1), T_2k). A tile of inputs
-holds two constants and two carried values per element and goes from pair to pair in registers (:func:`next_pair`).
-Arguments that all kernels share: ``pairs`` of terms; ``waves``, the terms without the base; ``step`` from a pair's
-first term to that of the next pair and ``partner`` to its second; ``plane``, inputs times outputs.
+*Coefficients*: a program owns one input and BLOCK_O outputs, whose circuits it evaluates on all points, BLOCK_P at a
+time, and multiplies with the transform. The circuit is a table of rotations that is read as the kernel runs, so one
+compiled kernel serves every ansatz and any number of repetitions. Angles are put together in double precision.
+
+*Features*: a program makes all features of a tile of BLOCK_R samples and BLOCK_I inputs in registers, pair by pair
+(:func:`~qkan.kernels.spectral.triton_basis.next_pair`), and writes each once.
 """
 
 import triton
 import triton.language as tl
 
-from qkan.kernels.spectral.triton_basis import base, base_slope, dot, next_pair, seed
+from qkan.kernels.circuits.bloch.triton_rotations import half_turn, trig_of_turns, turn, turn_gradient
+from qkan.kernels.spectral.triton_basis import base, base_slope, next_pair, next_slopes, seed
+
+_TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
+
+
+#: What is told apart neither by 1 nor by multiples of 16: one compiled kernel serves all sizes.
+_EDGES = ["weight_o", "weight_i", "bias_o", "bias_i", "edge_o", "edge_i"]
+_NUMBERS = ["inputs", "outputs", "points", "steps", "angles", "reps", *_EDGES]
+_STRIDES = ["term_stride", "input_stride", "output_stride", "constant_i", "constant_o"]
 
 
 @triton.jit
-def _load(corner, rows, columns, row_stride, column_stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """A tile that starts at ``corner``, zero from its row ``rows`` and its column ``columns`` on."""
-    r = tl.arange(0, ROWS)[:, None]
-    c = tl.arange(0, COLUMNS)[None, :]
-    return tl.load(corner + (r * row_stride + c * column_stride), mask=(r < rows) & (c < columns), other=0.0)
+def _rotation(program, k):
+    """Axis, first trained angle and their number, first encoding and their number of rotation ``k``."""
+    entry = program + 5 * k
+    return tl.load(entry), tl.load(entry + 1), tl.load(entry + 2), tl.load(entry + 3), tl.load(entry + 4)
 
 
 @triton.jit
-def _store(corner, tile, rows, columns, row_stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    r = tl.arange(0, ROWS)[:, None]
-    c = tl.arange(0, COLUMNS)[None, :]
-    tl.store(corner + (r * row_stride + c), tile.to(corner.dtype.element_ty), mask=(r < rows) & (c < columns))
-
-
-@triton.jit
-def forward_kernel(
-    x,
-    matrix,
-    const,
-    y,
-    samples,
-    inputs,
-    outputs,
-    pairs,
-    waves,
-    step,
-    partner,
-    plane,
-    x_row,
-    x_column,
-    radius,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    HAS_CONST: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK_B: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_O: tl.constexpr,
+def _trig(
+    theta, weight, bias, points, live, first, thetas, encoding, encodings, WEIGHTED: tl.constexpr, BIASED: tl.constexpr
 ):
-    """y for a tile of samples and outputs: every chunk of inputs is loaded once, its terms meet their planes of M."""
-    row = tl.program_id(0).to(tl.int64) * BLOCK_B
-    column = tl.program_id(1) * BLOCK_O
-    rows, columns = samples - row, outputs - column
-    x += row * x_row
-    matrix += column
-    plane = tl.cast(plane, tl.int64)
-    acc = tl.zeros((BLOCK_B, BLOCK_O), tl.float32)
-    for start in range(0, inputs, BLOCK_I):
-        left = inputs - start
-        tile = _load(x, rows, left, x_row, x_column, BLOCK_B, BLOCK_I).to(tl.float32)
-        u, v, first, second = seed(tile, radius, KIND)
-        for pair in range(pairs):
-            first, second, even, odd = next_pair(u, v, first, second, KIND)
-            term = pair * step
-            weights = _load(matrix + term * plane, left, columns, outputs, 1, BLOCK_I, BLOCK_O)
-            acc = dot(even, weights, acc, OPERAND, PRECISION)
-            term += partner
-            # A last term without partner meets zeros.
-            bound = tl.where(term < waves, left, 0)
-            weights = _load(matrix + term * plane, bound, columns, outputs, 1, BLOCK_I, BLOCK_O)
-            acc = dot(odd, weights, acc, OPERAND, PRECISION)
-        if BASE != "none":
-            weights = _load(matrix + waves * plane, left, columns, outputs, 1, BLOCK_I, BLOCK_O)
-            acc = dot(base(tile, BASE), weights, acc, OPERAND, PRECISION)
-        x += BLOCK_I * x_column
-        matrix += BLOCK_I * outputs
-    if HAS_CONST:
-        c = tl.arange(0, BLOCK_O)
-        acc += tl.load(const + column + c, mask=c < columns, other=0.0).to(tl.float32)[None, :]
-    _store(y + row * outputs + column, acc, rows, columns, outputs, BLOCK_B, BLOCK_O)
+    """Cosine and sine, (points, outputs), of a rotation whose angle is a sum of trained angles and encodings."""
+    constant = tl.zeros(live.shape, tl.float64)
+    for j in range(thetas):
+        constant += tl.load(theta + (first + j), mask=live, other=0.0).to(tl.float64)
+    slope = tl.zeros(live.shape, tl.float64)
+    for j in range(encodings):
+        if WEIGHTED:
+            slope += tl.load(weight + (encoding + j), mask=live, other=0.0).to(tl.float64)
+        else:
+            slope += 1.0
+        if BIASED:
+            constant += tl.load(bias + (encoding + j), mask=live, other=0.0).to(tl.float64)
+    turns = (slope * points + constant) * _TURNS
+    turns -= tl.floor(turns)
+    halves = tl.floor(2.0 * turns + 0.5)
+    return trig_of_turns((turns - 0.5 * halves).to(tl.float32), tl.where(halves == 1.0, -2147483648, 0))
 
 
 @triton.jit
-def input_gradient_kernel(
-    g,
-    x,
-    slopes,
-    slope0,
-    dx,
-    samples,
-    inputs,
-    outputs,
-    pairs,
-    waves,
-    step,
-    partner,
-    plane,
-    g_row,
-    g_column,
-    x_row,
-    x_column,
-    radius,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    HAS_SLOPE0: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK_B: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_O: tl.constexpr,
-):
-    """dx for a tile of samples and inputs: chunks of g meet planes of M', the products meet the terms."""
-    row = tl.program_id(0).to(tl.int64) * BLOCK_B
-    column = tl.program_id(1) * BLOCK_I
-    rows, columns = samples - row, inputs - column
-    x += row * x_row + column.to(tl.int64) * x_column
-    tile = _load(x, rows, columns, x_row, x_column, BLOCK_B, BLOCK_I).to(tl.float32)
-    g += row * g_row
-    slopes += column.to(tl.int64) * outputs
-    plane = tl.cast(plane, tl.int64)
-    u, v, first0, second0 = seed(tile, radius, KIND)
-    zero = tl.zeros((BLOCK_B, BLOCK_I), tl.float32)
-    acc = zero
-    for start in range(0, outputs, BLOCK_O):
-        left = outputs - start
-        upstream = _load(g, rows, left, g_row, g_column, BLOCK_B, BLOCK_O)
-        first, second = first0, second0
-        if HAS_SLOPE0:
-            weights = _load(slope0 + column.to(tl.int64) * outputs + start, left, columns, 1, outputs, BLOCK_O, BLOCK_I)
-            acc = dot(upstream, weights, acc, OPERAND, PRECISION)
-        for pair in range(pairs):
-            first, second, even, odd = next_pair(u, v, first, second, KIND)
-            term = pair * step
-            weights = _load(slopes + term * plane, left, columns, 1, outputs, BLOCK_O, BLOCK_I)
-            acc += even * dot(upstream, weights, zero, OPERAND, PRECISION)
-            term += partner
-            bound = tl.where(term < waves, left, 0)
-            weights = _load(slopes + term * plane, bound, columns, 1, outputs, BLOCK_O, BLOCK_I)
-            acc += odd * dot(upstream, weights, zero, OPERAND, PRECISION)
-        if BASE != "none":
-            weights = _load(slopes + waves * plane, left, columns, 1, outputs, BLOCK_O, BLOCK_I)
-            acc += base_slope(tile, BASE) * dot(upstream, weights, zero, OPERAND, PRECISION)
-        g += BLOCK_O * g_column
-        slopes += BLOCK_O
-    _store(dx + row * inputs + column, acc, rows, columns, inputs, BLOCK_B, BLOCK_I)
-
-
-@triton.jit
-def matrix_gradient_kernel(
-    g,
-    x,
-    partials,
-    samples,
-    inputs,
-    outputs,
-    terms,
-    share,
-    pairs,
-    waves,
-    step,
-    partner,
-    plane,
-    g_row,
-    g_column,
-    x_row,
-    x_column,
-    radius,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK_B: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_O: tl.constexpr,
-):
-    """One split's share of dM for a tile of inputs and outputs and two pairs of terms, or the base.
-
-    Programs are (tile, group of terms, split). Every group goes up to its first pair anew, which is cheap beside the
-    products that follow.
-    """
-    tiles = tl.cdiv(outputs, BLOCK_O)
-    row = tl.program_id(0) // tiles * BLOCK_I
-    column = tl.program_id(0) % tiles * BLOCK_O
-    rows, columns = inputs - row, outputs - column
-    begin = tl.program_id(2).to(tl.int64) * share
-    left = tl.minimum(share, samples - begin).to(tl.int32)
-    pair = 2 * tl.program_id(1)
-    plane = tl.cast(plane, tl.int64)
-    partials += tl.program_id(2) * (terms * plane) + row.to(tl.int64) * outputs + column
-    x += begin * x_row + row.to(tl.int64) * x_column
-    g += begin * g_row + column * g_column
-    acc0 = tl.zeros((BLOCK_I, BLOCK_O), tl.float32)
-    if pair < pairs:
-        acc1 = acc0
-        acc2 = acc0
-        acc3 = acc0
-        for start in range(0, left, BLOCK_B):
-            tile = _load(x, rows, left - start, x_column, x_row, BLOCK_I, BLOCK_B).to(tl.float32)
-            upstream = _load(g, left - start, columns, g_row, g_column, BLOCK_B, BLOCK_O)
-            u, v, first, second = seed(tile, radius, KIND)
-            for _ in range(pair):
-                first, second, even, odd = next_pair(u, v, first, second, KIND)
-            first, second, even, odd = next_pair(u, v, first, second, KIND)
-            acc0 = dot(even, upstream, acc0, OPERAND, PRECISION)
-            acc1 = dot(odd, upstream, acc1, OPERAND, PRECISION)
-            first, second, even, odd = next_pair(u, v, first, second, KIND)
-            acc2 = dot(even, upstream, acc2, OPERAND, PRECISION)
-            acc3 = dot(odd, upstream, acc3, OPERAND, PRECISION)
-            x += BLOCK_B * x_row
-            g += BLOCK_B * g_row
-        term = pair * step
-        _store(partials + term * plane, acc0, rows, columns, outputs, BLOCK_I, BLOCK_O)
-        bound = tl.where(term + partner < waves, rows, 0)
-        _store(partials + (term + partner) * plane, acc1, bound, columns, outputs, BLOCK_I, BLOCK_O)
-        rows = tl.where(pair + 1 < pairs, rows, 0)
-        term += step
-        _store(partials + term * plane, acc2, rows, columns, outputs, BLOCK_I, BLOCK_O)
-        bound = tl.where(term + partner < waves, rows, 0)
-        _store(partials + (term + partner) * plane, acc3, bound, columns, outputs, BLOCK_I, BLOCK_O)
+def _rotated(x, y, z, cos, sin, axis, moves):
+    """The vector behind a rotation about ``axis``; ``moves`` is 0 for half a turn."""
+    if moves == 0:
+        if axis == 0:
+            x, y, z = half_turn(x, y, z, 0)
+        elif axis == 1:
+            x, y, z = half_turn(x, y, z, 1)
+        else:
+            x, y, z = half_turn(x, y, z, 2)
     else:
+        if axis == 0:
+            x, y, z = turn(x, y, z, cos, sin, 0)
+        elif axis == 1:
+            x, y, z = turn(x, y, z, cos, sin, 1)
+        else:
+            x, y, z = turn(x, y, z, cos, sin, 2)
+    return x, y, z
+
+
+@triton.jit
+def _run(
+    theta, weight, bias, points, live, program, steps, start_x, start_y, start_z, WEIGHTED: tl.constexpr,
+    BIASED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """The Bloch vector at the end of the circuit, (points, outputs) each."""
+    x = tl.zeros((BLOCK_P, BLOCK_O), tl.float32) + start_x
+    y = tl.zeros((BLOCK_P, BLOCK_O), tl.float32) + start_y
+    z = tl.zeros((BLOCK_P, BLOCK_O), tl.float32) + start_z
+    for k in range(steps):
+        axis, first, thetas, encoding, encodings = _rotation(program, k)
+        cos, sin = _trig(
+            theta, weight, bias, points, live, first, thetas, encoding, encodings, WEIGHTED, BIASED
+        )  # fmt: skip
+        x, y, z = _rotated(x, y, z, cos, sin, axis, thetas + encodings)
+    return x, y, z
+
+
+@triton.jit
+def _add(pointer, value, live, later):
+    """Add to numbers that this program alone writes; ``later`` is False where the sum begins."""
+    tl.store(pointer, tl.load(pointer, mask=live & later, other=0.0) + value.to(tl.float32), mask=live)
+
+
+@triton.jit(do_not_specialize=_NUMBERS)
+def coefficients_kernel(
+    theta, weight, bias, edge_weight, nodes, analysis, program, matrix, constant,
+    inputs, outputs, points, steps, angles, reps, weight_o, weight_i, bias_o, bias_i, edge_o, edge_i,
+    radius, start_x, start_y, start_z,
+    WEIGHTED: tl.constexpr, BIASED: tl.constexpr, MIXED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """Coefficients of the circuits of an input and BLOCK_O outputs: (points - 1, inputs, outputs) and the constant."""
+    blocks = tl.cdiv(outputs, BLOCK_O)
+    i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
+    live = o < outputs
+    edge = o * inputs + i
+    factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
+    lines = tl.arange(0, BLOCK_P)[:, None]
+    target = i.to(tl.int64) * outputs + o
+    for begin in range(0, points, BLOCK_P):
+        there = begin + lines < points
+        at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
+        _, _, z = _run(
+            theta + edge * angles, weight + o * weight_o + i * weight_i, bias + o * bias_o + i * bias_i, at, live,
+            program, steps, start_x, start_y, start_z, WEIGHTED, BIASED, BLOCK_P, BLOCK_O,
+        )  # fmt: skip
+        z = z.to(tl.float64)
+        for term in range(points):
+            share = tl.load(analysis + term * points + begin + lines, mask=there, other=0.0)
+            value = tl.sum(share * z, axis=0, keep_dims=True).to(tl.float32) * factor
+            if term == 0:
+                _add(constant + target, value, live, begin > 0)
+            else:
+                _add(matrix + (term - 1) * (inputs.to(tl.int64) * outputs) + target, value, live, begin > 0)
+        tl.debug_barrier()
+
+
+@triton.jit(do_not_specialize=_NUMBERS + _STRIDES)
+def coefficients_gradient_kernel(
+    theta, weight, bias, edge_weight, nodes, analysis, program, of_matrix, of_constant,
+    of_theta, of_weight, of_bias, of_edge,
+    inputs, outputs, points, steps, angles, reps, weight_o, weight_i, bias_o, bias_i, edge_o, edge_i,
+    term_stride, input_stride, output_stride, constant_i, constant_o, radius, start_x, start_y, start_z,
+    WEIGHTED: tl.constexpr, BIASED: tl.constexpr, MIXED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """Gradients of the parameters of an input and BLOCK_O outputs.
+
+    The circuit runs forward, then state and adjoint are turned back together. Of one point tile after the other every
+    gradient is added to where it belongs: no other program writes there.
+    """
+    blocks = tl.cdiv(outputs, BLOCK_O)
+    i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
+    live = o < outputs
+    edge = o * inputs + i
+    factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
+    lines = tl.arange(0, BLOCK_P)[:, None]
+    source = of_matrix + i.to(tl.int64) * input_stride + o * output_stride
+    of_zero = tl.load(of_constant + i.to(tl.int64) * constant_i + o * constant_o, mask=live, other=0.0)
+    theta += edge * angles
+    weight += o * weight_o + i * weight_i
+    bias += o * bias_o + i * bias_i
+    of_theta += edge * angles
+    of_weight += edge * reps
+    of_bias += edge * reps
+    for begin in range(0, points, BLOCK_P):
+        there = begin + lines < points
+        at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
+        x, y, z = _run(
+            theta, weight, bias, at, live, program, steps, start_x, start_y, start_z, WEIGHTED, BIASED, BLOCK_P, BLOCK_O
+        )
+        upstream = tl.zeros((BLOCK_P, BLOCK_O), tl.float64)
+        for term in range(points):
+            share = tl.load(analysis + term * points + begin + lines, mask=there, other=0.0)
+            arriving = of_zero
+            if term > 0:
+                arriving = tl.load(source + (term - 1) * term_stride.to(tl.int64), mask=live, other=0.0)
+            upstream += share * arriving.to(tl.float64)
+        lz = upstream.to(tl.float32)
+        if MIXED:
+            _add(of_edge + edge, tl.sum(lz * z, axis=0, keep_dims=True), live, begin > 0)
+            lz = lz * factor
+        lx = tl.zeros_like(lz)
+        ly = tl.zeros_like(lz)
+        for back in range(steps):
+            axis, first, thetas, encoding, encodings = _rotation(program, steps - 1 - back)
+            cos, sin = _trig(theta, weight, bias, at, live, first, thetas, encoding, encodings, WEIGHTED, BIASED)
+            if axis == 0:
+                slope = turn_gradient(x, y, z, lx, ly, lz, 0)
+            elif axis == 1:
+                slope = turn_gradient(x, y, z, lx, ly, lz, 1)
+            else:
+                slope = turn_gradient(x, y, z, lx, ly, lz, 2)
+            total = tl.sum(slope, axis=0, keep_dims=True)
+            for j in range(thetas):
+                _add(of_theta + (first + j), total, live, begin > 0)
+            for j in range(encodings):
+                if BIASED:
+                    _add(of_bias + (encoding + j), total, live, begin > 0)
+                if WEIGHTED:
+                    along = tl.sum(slope * at.to(tl.float32), axis=0, keep_dims=True)
+                    _add(of_weight + (encoding + j), along, live, begin > 0)
+            # A turn back is one by the angle with the other sign, half a turn its own inverse.
+            x, y, z = _rotated(x, y, z, cos, -sin, axis, thetas + encodings)
+            lx, ly, lz = _rotated(lx, ly, lz, cos, -sin, axis, thetas + encodings)
+        tl.debug_barrier()
+
+
+@triton.jit
+def _tile(samples, inputs, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr):
+    """Rows and inputs of this program's tile, and which of them exist."""
+    r = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
+    i = tl.program_id(1) * BLOCK_I + tl.arange(0, BLOCK_I)[None, :]
+    return r, i, (r < samples) & (i < inputs)
+
+
+@triton.jit(do_not_specialize=["samples", "pairs"])
+def features_kernel(
+    x, out, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
+    KIND: tl.constexpr, BASE: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
+):  # fmt: skip
+    """All features of a tile to ``out`` (samples, terms, inputs), ``row`` numbers a sample, in the dtype of ``out``."""
+    r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
+    tile = tl.load(x + r * x_row + i * x_column, mask=live, other=0.0)
+    out += r * row + i
+    u, v, first, second = seed(tile, radius, KIND)
+    for pair in range(pairs):
+        first, second, even, odd = next_pair(u, v, first, second, KIND)
+        term = pair * step
+        tl.store(out + term * inputs, even.to(out.dtype.element_ty), mask=live)
+        term += partner
+        tl.store(out + term * inputs, odd.to(out.dtype.element_ty), mask=live & (term < waves))
+    if BASE != "none":
+        tl.store(out + waves * inputs, base(tile, BASE).to(out.dtype.element_ty), mask=live)
+
+
+@triton.jit(do_not_specialize=["samples", "pairs"])
+def input_gradient_kernel(
+    x, of_features, grad_x, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
+    KIND: tl.constexpr, BASE: tl.constexpr, WRITES: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
+):  # fmt: skip
+    """The gradient of x from that of its features; with WRITES these take the place of their gradients."""
+    r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
+    tile = tl.load(x + r * x_row + i * x_column, mask=live, other=0.0)
+    of_features += r * row + i
+    u, v, first, second = seed(tile, radius, KIND)
+    first_slope = tl.zeros_like(first)
+    second_slope = tl.zeros_like(first) - 1.0
+    total = tl.zeros_like(tile)
+    for pair in range(pairs):
+        first_slope, second_slope, even_slope, odd_slope = next_slopes(
+            u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+        )
+        first, second, even, odd = next_pair(u, v, first, second, KIND)
+        here = of_features + pair * step * inputs
+        total += even_slope * tl.load(here, mask=live, other=0.0).to(tl.float32)
+        if WRITES:
+            tl.store(here, even.to(of_features.dtype.element_ty), mask=live)
+        here += partner * inputs
+        both = live & (pair * step + partner < waves)
+        total += odd_slope * tl.load(here, mask=both, other=0.0).to(tl.float32)
+        if WRITES:
+            tl.store(here, odd.to(of_features.dtype.element_ty), mask=both)
+    if BASE != "none":
+        here = of_features + waves * inputs
+        total += base_slope(tile, BASE) * tl.load(here, mask=live, other=0.0).to(tl.float32)
+        if WRITES:
+            tl.store(here, base(tile, BASE).to(of_features.dtype.element_ty), mask=live)
+    tl.store(grad_x + r * inputs + i, total, mask=live)
+
+
+@triton.jit
+def _term(matrix, term, i, inputs, outputs, o, live):
+    """Weights (1, outputs) of a term of an input."""
+    return tl.load(matrix + (term * inputs + i) * outputs + o, mask=live, other=0.0)
+
+
+@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+def small_forward_kernel(
+    x, matrix, base_weight, constant, offset, y, samples, inputs, outputs, pairs, waves, step, partner, x_row, x_column,
+    base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr, HAS_OFFSET: tl.constexpr, BLOCK_R: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """A small layer at once: features of one input after the other meet their weights where they are made."""
+    r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
+    o = tl.arange(0, BLOCK_O)[None, :]
+    there, live = r < samples, o < outputs
+    total = tl.zeros((BLOCK_R, BLOCK_O), tl.float32)
+    if HAS_OFFSET:
+        total += tl.load(offset + o, mask=live, other=0.0)
+    for i in range(inputs):
+        column = tl.load(x + r * x_row + i * x_column, mask=there, other=0.0)
+        total += tl.load(constant + i * outputs + o, mask=live, other=0.0)
+        u, v, first, second = seed(column, radius, KIND)
+        for pair in range(pairs):
+            first, second, even, odd = next_pair(u, v, first, second, KIND)
+            term = pair * step
+            total += even * _term(matrix, term, i, inputs, outputs, o, live)
+            total += odd * _term(matrix, term + partner, i, inputs, outputs, o, live & (term + partner < waves))
         if BASE != "none":
-            for start in range(0, left, BLOCK_B):
-                tile = _load(x, rows, left - start, x_column, x_row, BLOCK_I, BLOCK_B).to(tl.float32)
-                upstream = _load(g, left - start, columns, g_row, g_column, BLOCK_B, BLOCK_O)
-                acc0 = dot(base(tile, BASE), upstream, acc0, OPERAND, PRECISION)
-                x += BLOCK_B * x_row
-                g += BLOCK_B * g_row
-            _store(partials + waves * plane, acc0, rows, columns, outputs, BLOCK_I, BLOCK_O)
+            total += base(column, BASE) * tl.load(base_weight + o * base_o + i * base_i, mask=live, other=0.0)
+    tl.store(y + r * outputs + o, total, mask=there & live)
+
+
+@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+def small_backward_kernel(
+    grad, x, matrix, base_weight, grad_x, of_matrix, of_base, of_constant, samples, inputs, outputs, pairs, waves, step,
+    partner, grad_row, grad_column, x_row, x_column, base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
+    """All gradients of an input's column, weights and base weights; the first program has that of the constant, too."""
+    i = tl.program_id(0)
+    o = tl.arange(0, BLOCK_O)[None, :]
+    live = o < outputs
+    of_input = tl.load(base_weight + o * base_o + i * base_i, mask=live, other=0.0) if BASE != "none" else 0.0
+    for begin in range(0, samples, BLOCK_R):
+        r = begin + tl.arange(0, BLOCK_R)[:, None]
+        there, later = r < samples, begin > 0
+        column = tl.load(x + r * x_row + i * x_column, mask=there, other=0.0)
+        upstream = tl.load(grad + r * grad_row + o * grad_column, mask=there & live, other=0.0)
+        _add(of_constant + o, tl.sum(upstream, axis=0, keep_dims=True), live & (i == 0), later)
+        u, v, first, second = seed(column, radius, KIND)
+        first_slope = tl.zeros_like(first)
+        second_slope = tl.zeros_like(first) - 1.0
+        total = tl.zeros_like(column)
+        for pair in range(pairs):
+            even_first, even_second, even_slope, odd_slope = next_slopes(
+                u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+            )
+            first_slope, second_slope = even_first, even_second
+            first, second, even, odd = next_pair(u, v, first, second, KIND)
+            term = pair * step
+            weights = _term(matrix, term, i, inputs, outputs, o, live)
+            total += even_slope * tl.sum(upstream * weights, axis=1, keep_dims=True)
+            place = of_matrix + (term * inputs + i) * outputs + o
+            _add(place, tl.sum(upstream * even, axis=0, keep_dims=True), live, later)
+            both = live & (term + partner < waves)
+            weights = _term(matrix, term + partner, i, inputs, outputs, o, both)
+            total += odd_slope * tl.sum(upstream * weights, axis=1, keep_dims=True)
+            place += partner * inputs * outputs
+            _add(place, tl.sum(upstream * odd, axis=0, keep_dims=True), both, later)
+        if BASE != "none":
+            total += base_slope(column, BASE) * tl.sum(upstream * of_input, axis=1, keep_dims=True)
+            summed = tl.sum(upstream * base(column, BASE), axis=0, keep_dims=True)
+            _add(of_base + o * inputs + i, summed, live, later)
+        tl.store(grad_x + r * inputs + i, total, mask=there)
+        tl.debug_barrier()

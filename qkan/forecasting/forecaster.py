@@ -80,6 +80,8 @@ class Forecaster:
         strange = sorted(set(options) - known)
         if strange:
             raise TypeError(f"Forecaster has no option {strange[0]!r}; its options are {', '.join(sorted(known))}")
+        if cell == "auto":
+            raise ValueError("'auto' is no cell; AutoForecaster(horizon) tries cells and simpler methods, and chooses")
         sizes = [_WITHOUT_SEASON if size is None else size for size in (window, horizon)]
         self.config = TrainConfig(data=FRAME, cell=cell, window=sizes[0], horizon=sizes[1], **options)
         self._given = {"window": window, "horizon": horizon, **{name: options.get(name) for name in ("epochs", "loss")}}

@@ -21,7 +21,7 @@ from qkan.kan.input_checks import FitOptions, Loss
 from qkan.kan.pruning import Pruned
 from qkan.kan.regularization import regularization
 from qkan.kernels.backend_choice import Radius
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.layers.extend_reps import extend
 from qkan.layers.options import LayerOptions
 from qkan.layers.periodogram import wanted_frequencies

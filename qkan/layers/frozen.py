@@ -29,8 +29,7 @@ from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
-from qkan.kernels.spectral.basis import BASES
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import BASES, Operands
 from qkan.kernels.spectral.sum_frequencies import SumExpansion
 from qkan.layers.options import BaseActivation, base_function, check_input
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from qkan.kernels.backend_choice import Radius
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
-from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis
+from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis, Operands
 from qkan.kernels.spectral.matmul import weighted_sum
-from qkan.kernels.spectral.operands import Operands
 from qkan.layers.init import normal_, uniform_
 from qkan.layers.options import check_dtype, check_input, check_memory, finite_float, positive_int
 

@@ -15,7 +15,7 @@ from qkan.kernels.backends import Backend, check_backend, check_readout
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
 from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.layer import CircuitLayer
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.layers.edge_access import EdgeCircuits
 from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import Refinable
@@ -66,11 +66,10 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
         readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|, the original authors' default.
         init: initial angles: ``"near_linear"``, ``"normal"``, ``"wide"`` or ``"auto"``; see :mod:`qkan.layers.init`.
         backend: how circuits are evaluated: ``"spectral"`` (one matrix product; readout z, not px), ``"bloch"``
-            (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"spectral-triton"`` (the matrix product in
-            one kernel), ``"reference"`` (slow, float64), ``"pennylane"`` or a :class:`qkan.PennyLane` with settings
-            (gate by gate, readout z), or ``"auto"``, the cheapest by an estimate that :meth:`explain_backend` shows. To
-            expand trained pre-activations the largest input is read back from the device, unless one w per input makes
-            that needless.
+            (always), ``"triton"`` (bloch in one kernel, CUDA and ROCm), ``"reference"`` (slow, float64),
+            ``"pennylane"`` or a :class:`qkan.PennyLane` with settings (gate by gate, readout z), or ``"auto"``, the
+            cheapest by an estimate that :meth:`explain_backend` shows. To expand trained pre-activations the largest
+            input is read back from the device, unless one w per input makes that needless.
         generator: source of the initial values; None takes torch's default one. Nothing reseeds it.
         device, dtype: of the parameters, as for any torch module.
 

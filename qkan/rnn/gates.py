@@ -17,9 +17,8 @@ from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import cannot_sync, largest
 from qkan.kernels.recurrence.circuits_cpu import GateCircuits, Parameters, gate_circuits
 from qkan.kernels.recurrence.types import GATES, Spec
-from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.kernels.spectral.numba_coefficients import bounds
-from qkan.kernels.spectral.operands import Operands
 from qkan.layers.frozen import FrozenLayer
 from qkan.layers.init import uniform_
 from qkan.layers.kan_layer import KANLayer

@@ -235,7 +235,7 @@ class QKANLSTM(_LSTMBase):
             ``bias`` is one bias per gate unit.
         backend: what runs. ``"numba"`` (CPU), ``"triton"`` (CUDA and ROCm) and ``"torch"`` run whole sequences, which
             needs gates that are a matrix product over features. ``"reference"``, the slow ground truth, ``"spectral"``,
-            ``"spectral-triton"``, ``"bloch"``, ``"pennylane"`` or a :class:`qkan.PennyLane` run step by step, with
+            ``"bloch"``, ``"pennylane"`` or a :class:`qkan.PennyLane` run step by step, with
             circuits evaluated by that backend of :class:`qkan.QKANLayer`. ``"auto"`` takes the first of the former that
             can run, else goes step by step. :meth:`explain_backend` tells which and why.
         checkpoint_steps: keep only the states of every so many steps and walk again in the backward pass: memory for

@@ -15,7 +15,7 @@ from qkan.kernels.common.tensors import fix_gradient_strides
 from qkan.kernels.multiqubit import circuit as entangled
 from qkan.kernels.multiqubit import pauli, statevector
 from qkan.kernels.registry import Registry
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.layers.init import uniform_
 from qkan.layers.options import CircuitOptions, check_dtype
 from qkan.rnn import qlstm_pennylane

@@ -18,7 +18,7 @@ from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import circuits_cpu
 from qkan.kernels.recurrence.reference import gru_step, lstm_step, scan
 from qkan.kernels.recurrence.types import Layout, Spec, Weights
-from qkan.kernels.spectral.operands import Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.layers.options import CircuitOptions
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.backend import ENGINES, Backend, whole_sequences

@@ -287,7 +287,7 @@ def test_default_sizes_are_those_of_the_published_table() -> None:
         (["--size", "1,2,0,4"], "'1,2,0,4' is not four positive whole numbers B,I,O,R, such as 256,64,64,3"),
         (["--size", "1,2,x,4"], "'1,2,x,4' is not four positive whole numbers"),
         (["--size", "1,2,3,2000"], "'1,2,3,2000' has 2000 repetitions R; a circuit has 1 to 1024"),
-        (["--backends", "blach"], "'--backends': unknown backend 'blach'; use one of auto, spectral, spectral-triton"),
+        (["--backends", "blach"], "'--backends': unknown backend 'blach'; use one of auto, spectral, triton, bloch"),
         (["--backends", "bloch,bloch"], "'--backends': 'bloch' is given twice"),
         (["--ansatz", "pq"], "unknown ansatz 'pq'; use one of pz, rpz, px, real, mix"),
         (["--ansatz", "px", "--inputs", "normal"], "--ansatz px takes inputs in [-1, 1] only: use --inputs uniform."),

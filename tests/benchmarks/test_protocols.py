@@ -20,11 +20,11 @@ def test_rows_have_the_spread_of_the_seeds_and_baselines_one_value(tmp_path: Pat
     done = CliRunner().invoke(main, [str(tmp_path / "Yearly-train.csv"), *asked], catch_exceptions=False)
     assert done.exit_code == 0
     head, _, linear, naive = ([own.strip() for own in row.split("|")[1:-1]] for row in done.output.splitlines())
-    assert head == ["horizon", "model", "parameters", "mase", "smape", "gate", "seconds"]
+    assert head == ["horizon", "model", "parameters", "validation", "mase", "smape", "gate", "seconds"]
     assert linear[:2] == ["6", "linear"]
-    assert " to " in linear[3]
+    assert " to " in linear[4]
     errors = [
         np.abs(values["test"][name] - own[-1]).mean() / seasonal_change(own, 1) for name, own in values["train"].items()
     ]
-    assert naive[:3] == ["6", "Naive", "0"]
-    assert float(naive[3]) == pytest.approx(np.mean(errors), abs=1e-4)
+    assert naive[:4] == ["6", "Naive", "0", "-"]
+    assert float(naive[4]) == pytest.approx(np.mean(errors), abs=1e-4)

@@ -73,7 +73,7 @@ def agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None
 #: No layer of "px" or "amplitude" is band-limited, so the spectral backends refuse them by name.
 THROUGH = [
     (backend, kind)
-    for backend in ("triton", "spectral-triton", "spectral", "bloch")
+    for backend in ("triton", "spectral", "bloch")
     for kind in LAYERS
     if not (backend.startswith("spectral") and kind in ("px", "amplitude"))
 ]

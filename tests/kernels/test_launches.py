@@ -1,76 +1,99 @@
-"""How many operations a training step starts on a device: counted on the meta device, where nothing is computed."""
+"""How many kernels a training step starts on a GPU: counted on the meta device, where nothing is computed."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
-from qkan import QKANLayer
-from qkan.kernels import backend_choice
+pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
-#: Operations that start nothing on a device.
-FREE = frozenset(
-    [
-        "view",
-        "t",
-        "transpose",
-        "expand",
-        "slice",
-        "select",
-        "unsqueeze",
-        "squeeze",
-        "permute",
-        "detach",
-        "alias",
-        "unbind",
-        "split",
-        "split_with_sizes",
-        "_unsafe_view",
-        "as_strided",
-        "empty",
-        "new_empty",
-        "empty_like",
-        "empty_strided",
-        "_reshape_alias",
-        "unflatten",
-        "chunk",
-        "lift_fresh",
-    ]
-)
+from benchmarks.gpu.launches import STEPS, count
+from benchmarks.gpu.stand_in import Launches, counting, training_step
+from qkan import QKANLSTM, QKANLayer
+from qkan.kernels import backend_choice, backend_cost
+from qkan.kernels.common import host_sync, triton_device
+
+#: Steps of :data:`benchmarks.gpu.launches.STEPS` and what they start.
+STARTED = {
+    "layer 65536, 256, 256, 3 fixed": 10,
+    "layer 65536, 256, 256, 3 trained": 14,
+    "layer 64, 8, 20, 3 fixed": 4,
+    "layer 64, 8, 20, 3 trained": 8,
+    "layer 65536, 256, 256, 3 triton": 41,
+    "lstm 256, 128, 64, R 2": 28,
+    "lstm 256, 128, 256, R 2": 28,
+    "gru 256, 128, 64, R 2": 26,
+    "hqkan-lstm 256, 128, 64": 34,
+    "rational 64, 197, 768": 5,
+}
 
 
-class Launches(TorchDispatchMode):
-    """Counts operations that start something on a device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += function.overloadpacket.__name__ not in FREE
-        return function(*args, **(kwargs or {}))
+def test_every_step_that_is_counted_has_a_number_here() -> None:
+    assert list(STARTED) == list(STEPS)
 
 
-@pytest.mark.parametrize(
-    ("backend", "shape", "trained", "most"),
-    [
-        ("spectral", (65536, 256, 256, 3), False, 700),  # pieces of the size of a CPU's cache: 6,781
-        ("spectral", (65536, 256, 256, 3), True, 2200),  # 34,271
-        ("spectral", (64, 8, 20, 3), False, 220),
-        ("bloch", (64, 8, 20, 3), False, 220),
-    ],
-)
-def test_launches_of_a_training_step_stay_below_a_ceiling(
-    backend: str, shape: tuple[int, int, int, int], trained: bool, most: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", STARTED)
+def test_launches_of_a_training_step(name: str) -> None:
+    found = count(name)
+    assert found["launches"] == STARTED[name], found["of"]
+
+
+def test_the_cost_model_counts_the_same_launches() -> None:
+    large = tuple(STARTED[f"layer 65536, 256, 256, 3 {kind}"] for kind in ("fixed", "trained"))
+    assert backend_cost.LAUNCHES["spectral"] == large
+    assert backend_cost.LAUNCHES["triton"][0] == STARTED["layer 65536, 256, 256, 3 triton"]
+
+
+@pytest.mark.parametrize(("trained", "most"), [(False, 700), (True, 2200)])
+def test_launches_without_triton_stay_below_a_ceiling(
+    trained: bool, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples, inputs, outputs, reps = shape
+    """Pieces of the size of a CPU's cache took 6,781 and 34,271."""
     monkeypatch.setattr(backend_choice, "largest", lambda x, finite=True: 1.0 if finite else 3.3)  # K = 12 terms
-    layer = QKANLayer(inputs, outputs, reps, preact_trainable=trained, backend=backend).to("meta")
-    x = torch.empty(samples, inputs, device="meta", requires_grad=True)
+    layer: nn.Module = QKANLayer(256, 256, 3, preact_trainable=trained, backend="spectral", device="meta")
     with Launches() as launches:
-        y = layer(x)
-        torch.autograd.grad(y, [x, *layer.parameters()], torch.empty_like(y))
+        training_step(layer, 65536, 256)
     assert launches.count <= most
+
+
+def test_ranges_of_trained_pre_activations_are_read_in_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = QKANLayer(8, 20, 3, preact_trainable=True, device="meta")
+    with counting():
+        reads, real = [], host_sync.values_of
+        monkeypatch.setattr(host_sync, "values_of", lambda tensor: reads.append(tensor.shape) or real(tensor))
+        training_step(layer, 64, 8)
+    monkeypatch.undo()
+    assert reads == [(2,)]
+
+
+def test_more_elements_than_32_bits_count_start_grids_that_devices_take() -> None:
+    with counting() as launches:
+        y, *_ = training_step(QKANLayer(64, 8, 3, device="meta"), 2**26, 64)
+    assert y.shape == (2**26, 8)
+    assert 100 < launches.count < 1000
+
+
+def test_without_triton_expansions_are_computed_by_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = QKANLayer(8, 20, 3, backend="spectral", device="meta")
+    monkeypatch.setattr(triton_device, "triton_installed", lambda: False)
+    with counting() as launches:
+        training_step(layer, 64, 8)
+    assert not [name for name in launches.found if name.startswith("triton:")]
+    layer.backend = "triton"
+    with pytest.raises(ValueError, match="Triton is not installed"):
+        layer(torch.empty(64, 8, device="meta"))
+
+
+def test_tensors_on_two_devices_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"QKANLayer is on meta, but its input is on cpu; move one of them with .to\("):
+        QKANLayer(8, 20, 3, device="meta")(torch.zeros(64, 8))
+    with pytest.raises(RuntimeError, match="not at the same device, found input tensor at cpu and parameter tensor at"):
+        QKANLSTM(3, 2, device="meta")(torch.zeros(4, 5, 3))  # the words of nn.LSTM
+
+
+def test_operations_and_kernels_are_told_apart() -> None:
+    with Launches() as launches:
+        x = torch.ones(3, device="meta")
+        (x + x).view(3, 1).t().sum()
+    assert dict(launches.found) == {"ones": 1, "add": 1, "sum": 1}

@@ -17,9 +17,7 @@ BACKENDS = ["spectral", "bloch", "reference"]
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="unknown backend 'fast'; use one of auto, spectral, spectral-triton, triton, bloch, reference"
-    ):
+    with pytest.raises(ValueError, match="unknown backend 'fast'; use one of auto, spectral, triton, bloch, reference"):
         backends.check_backend("fast", ANSATZE["pz"], "z")
     with pytest.raises(ValueError, match="unknown readout 'x'; use z"):
         backends.check_readout("x")
@@ -90,7 +88,7 @@ def test_a_backend_by_name_is_the_one_that_runs(backend: str, monkeypatch: pytes
     assert evaluate.prepare()(torch.randn(50, 3)).shape == (50, 2)
 
 
-@pytest.mark.parametrize("backend", ["triton", "spectral-triton"])
+@pytest.mark.parametrize("backend", ["triton"])
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 def test_triton_backends_through_the_seam(backend: str, trained: bool, shared: bool) -> None:
@@ -119,7 +117,7 @@ def test_triton_backends_refuse_by_name_what_they_cannot_run(monkeypatch: pytest
         CircuitLayer(theta, None, None, None, backend="triton", **PZ).edges(x)
     monkeypatch.delenv("TRITON_INTERPRET")
     if not torch.cuda.is_available():
-        for backend in ("triton", "spectral-triton"):
+        for backend in ("triton",):
             assert "CUDA" in str(backends.available_backends()[backend])
             with pytest.raises(ValueError, match=f"backend '{backend}' cannot run this layer: .*CUDA"):
                 CircuitLayer(theta, None, None, None, backend=backend, **PZ)(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qkan import QKANLSTM, QKANLayer
 from qkan.kernels.circuits.ansatz import ANSATZE
-from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients, matmul, triton_gpu
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
@@ -66,7 +64,7 @@ def gradients(module: torch.nn.Module, x: Tensor, autocast: bool) -> list[Tensor
 
 
 @pytest.mark.usefixtures("high")  # the transform to coefficients is multiplied as on CUDA
-@pytest.mark.parametrize("backend", ["triton", "spectral-triton", "spectral", "bloch"])
+@pytest.mark.parametrize("backend", ["triton", "spectral", "bloch"])
 def test_a_backward_pass_inside_autocast_is_that_outside(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_numba(monkeypatch)
     monkeypatch.setattr(matmul, "SMALL_ELEMENTS", 0)
@@ -86,57 +84,15 @@ def test_a_backward_pass_of_a_recurrence_inside_autocast_is_that_outside(backend
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_features_of_fused_kernels_are_made_in_float32_under_autocast(trained: bool) -> None:
+def test_features_of_kernels_are_made_in_float32_under_autocast(trained: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large inputs, rounded to bfloat16 themselves, would be other inputs, and trained ones outside the domain."""
     torch.manual_seed(0)
-    layer = QKANLayer(4, 3, 2, preact_trainable=trained, backend="spectral-triton")
-    unfused = copy.deepcopy(layer)
-    unfused.backend = "spectral"
+    without_numba(monkeypatch)
+    layer = QKANLayer(4, 3, 2, preact_trainable=trained, backend="spectral")
     x = (3.0 if trained else 30.0) * (2 * torch.rand(40, 4) - 1)
-    exact = unfused(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        errors = [float((module(x) - exact).detach().square().mean().sqrt()) for module in (layer, unfused)]
+    exact, errors = layer(x), []
+    for interpreted in (True, False):
+        monkeypatch.setattr(triton_gpu, "INTERPRETED", interpreted)
+        with torch.autocast("cpu", torch.bfloat16):
+            errors.append(float((layer(x) - exact).detach().square().mean().sqrt()))
     assert 0 < errors[0] <= 1.5 * errors[1]
-
-
-def test_float16_products_are_rounded_to_tf32_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensor cores drop what TF32 has no room for; the kernels round to nearest before."""
-    monkeypatch.setattr(triton_gpu, "precision", lambda dtype, capability: "tf32")
-    real = triton_gpu._constants
-    monkeypatch.setattr(triton_gpu, "_constants", lambda *given: real(*given) | {"PRECISION": "tf32"})
-    matrix = 1 + torch.rand(1, 16, 16)
-    y = triton_gpu.spectral_sum(torch.eye(16), matrix, None, kind="chebyshev", size=1, base="identity", radius=1.0,
-                                matmul_dtype=torch.float16)  # fmt: skip
-    rounded = (matrix[0].double() * 2**10).round() / 2**10  # numbers from 1 to 2 have ten digits behind the point
-    assert torch.equal(y.double(), rounded)
-    bad = matrix.clone()
-    bad[0, 3, 5], bad[0, 2, 1] = torch.inf, torch.tensor(0x7FFFFFFF, dtype=torch.int32).view(torch.float32)
-    y = triton_gpu.spectral_sum(torch.ones(1, 16), bad, None, kind="chebyshev", size=1, base="identity", radius=1.0,
-                                matmul_dtype=torch.float16)  # fmt: skip
-    assert y[0, 5] == torch.inf
-    assert y[0].isnan().tolist() == [place == 1 for place in range(16)]
-
-
-@pytest.mark.parametrize("kind", ["sums", "per-input"])
-def test_spectral_triton_by_name_runs_its_kernels_for_every_kind_of_layer(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options: dict[str, Any] = (
-        {"preact_trainable": "input"} if kind == "sums" else {"group": "input", "postact_weight_trainable": True}
-    )
-    torch.manual_seed(0)
-    layer, x = QKANLayer(3, 2, 2, backend="spectral-triton", **options), 2 * torch.rand(6, 3) - 1
-    reference = copy.deepcopy(layer)
-    reference.backend = "reference"
-    ran, real = [], triton_gpu.spectral_sum
-    monkeypatch.setattr(triton_gpu, "spectral_sum", lambda *given, **named: ran.append(1) or real(*given, **named))
-    torch.testing.assert_close(layer(x), reference(x), rtol=0, atol=1e-5)
-    assert ran
-
-
-def test_spectral_triton_by_name_refuses_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    theta = torch.randn(2, 3, 3, 2)
-    layer = CircuitLayer(theta, None, None, None, ansatz=ANSATZE["pz"], reps=2, backend="spectral-triton")
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    with pytest.raises(ValueError, match="compile backend 'spectral' instead"):
-        layer(torch.randn(4, 3))

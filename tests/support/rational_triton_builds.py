@@ -22,7 +22,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def rows(case: str) -> list[dict[str, Any]]:
-    """Registers, spills and vector loads of both kernels of a case."""
+    """Registers, spills and vector loads of the kernels of a case."""
     device, order, denominator, dtype, run = case.split("/")
     target = TARGETS[device]
     rational_triton.lanes = lambda device: target.warp_size
@@ -37,7 +37,7 @@ def rows(case: str) -> list[dict[str, Any]]:
         rational_triton.backward(spec, x, a, b, x, True)
 
     found = []
-    for kernel, function, args, options in recorded(rational_triton_jit, call):
+    for kernel, function, args, options in recorded(rational_triton_jit, call, ("forward", "backward", "total")):
         binary = compiled(function, args, options, target, aligned=True)
         vectors = bool(re.search(r"ld\.global\.v4\.b32", binary.asm.get("ptx", "")))
         found.append({"case": case, "kernel": kernel, "vectors": vectors, **resources(binary, target)})

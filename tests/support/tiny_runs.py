@@ -5,9 +5,9 @@ from qkan.forecasting.config import without_effect
 
 BARE = {"level": "none", "skip": 0, "season": "none", "decoder": "last"}
 """A forecaster that is a cell and its head, without what stands around it."""
-BARE_FLAGS = ("--level", "none", "--skip", "0", "--season", "none", "--decoder", "last")
-"""The same for the command line."""
-_TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu"}
+BARE_FLAGS = ("--level", "none", "--skip", "0", "--season", "none", "--decoder", "last", "--lbfgs-steps", "0")
+"""The same for the command line, without a finish."""
+_TINY = {**BARE, "data": "damped-shm", "window": 4, "epochs": 2, "batch_size": 64, "device": "cpu", "lbfgs_steps": 0}
 
 
 def tiny_config(**options: object) -> TrainConfig:
@@ -30,4 +30,4 @@ def train_in_child(out: str, resume: bool) -> None:
     from qkan.forecasting import train
 
     torch.set_num_threads(1)
-    train(tiny_config(epochs=25, batch_size=8, lr=0.03), out, resume=resume)
+    train(tiny_config(epochs=25, batch_size=8, lr=0.03, lbfgs_steps=30), out, resume=resume)

@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ TARGETS = {
     "gfx1100": GPUTarget("hip", "gfx1100", 32),
 }
 POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
+POINTERS |= {torch.float64: "*fp64", torch.int32: "*i32"}
 
 
 class Recorder:
@@ -65,9 +66,11 @@ def launches(ansatz: str, reps: int, trained: bool, lanes: int) -> Iterator[tupl
     return recorded(bloch_triton_kernels, layer)
 
 
-def recorded(module: Any, run: Callable[[], None]) -> Iterator[tuple[str, Any, tuple[Any, ...], dict[str, Any]]]:
-    """Name, kernel, arguments and options of the first launches of a module's two kernels that ``run`` makes."""
-    names = ("forward_kernel", "backward_kernel")
+def recorded(
+    module: Any, run: Callable[[], None], kernels: Sequence[str] = ("forward", "backward")
+) -> Iterator[tuple[str, Any, tuple[Any, ...], dict[str, Any]]]:
+    """Name, kernel, arguments and options of the first launches of a module's kernels that ``run`` makes."""
+    names = [f"{name}_kernel" for name in kernels]
     recorders = {name: Recorder(getattr(module, name)) for name in names}
     for name, recorder in recorders.items():
         setattr(module, name, recorder)

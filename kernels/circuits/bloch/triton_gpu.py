@@ -19,10 +19,8 @@ a second pass adds up in a fixed order: there are no atomics and runs repeat bit
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -32,6 +30,7 @@ from torch.nn import functional as F
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
 from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
+from qkan.kernels.common import triton_device
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.common.triton_device import KernelUnavailableError, device_problem, lanes, launching, warn_once
@@ -246,9 +245,9 @@ def unsupported_reason(
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
     if torch.compiler.is_compiling() or tracing():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
-    if find_spec("triton") is None:
+    if not triton_device.triton_installed():
         return "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
-    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+    if not triton_device.runs_kernels(device):
         return (
             f"its kernels run on CUDA and ROCm devices, not on {device.type!r}; move the layer there, use backend "
             "'bloch', or set TRITON_INTERPRET=1 to interpret them"

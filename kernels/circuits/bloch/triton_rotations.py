@@ -27,12 +27,32 @@ _ROUND = tl.constexpr(12582912.0)
 
 
 @triton.jit
+def trig_of_turns(h, flip):
+    """cos and sin of h turns, |h| <= 1/4, both with the other sign where the highest bit of ``flip`` is set.
+
+    The polynomials are minimax fits of sin(2 pi h) / h and cos(2 pi h) in h^2 (errors 4e-9 and 3e-10).
+    """
+    square = h * h
+    sine = tl.fma(square, 39.53180464512843, -76.54916930902618)
+    sine = tl.fma(sine, square, 81.60097892229783)
+    sine = tl.fma(sine, square, -41.341654657091716)
+    sine = tl.fma(sine, square, 6.283185158627559) * h
+    cosine = tl.fma(square, -24.979424464690965, 60.143619221111294)
+    cosine = tl.fma(cosine, square, -85.45355237292256)
+    cosine = tl.fma(cosine, square, 64.93934625328762)
+    cosine = tl.fma(cosine, square, -19.739208546393826)
+    cosine = tl.fma(cosine, square, 1.0)
+    cosine = (cosine.to(tl.int32, bitcast=True) ^ flip).to(tl.float32, bitcast=True)
+    sine = (sine.to(tl.int32, bitcast=True) ^ flip).to(tl.float32, bitcast=True)
+    return cosine, sine
+
+
+@triton.jit
 def _sine_cosine(w, x, phase):
     """cos and sin of ``w x + phase`` (|phase| <= pi), to 5e-7 as long as the angle is below 1e7.
 
     The product is exact: its rounding error is what the fused multiply-add leaves over. Counted in turns, whole turns
-    are dropped from it before the phase is added, then half turns. The polynomials are minimax fits of sin(2 pi h) / h
-    and cos(2 pi h) in h^2 for |h| <= 1/4 (errors 4e-9 and 3e-10).
+    are dropped from it before the phase is added, then half turns.
     """
     high = w * x
     low = tl.fma(w, x, -high)
@@ -45,25 +65,11 @@ def _sine_cosine(w, x, phase):
     h = tl.fma(rounded - _ROUND, -0.5, rest)
     # Beyond 1e13 the turns are lost. Any bounded value will do then, but NaN stays NaN.
     h = tl.where(tl.abs(h) > 0.26, 0.0, h)
-    square = h * h
-    sine = tl.fma(square, 39.53180464512843, -76.54916930902618)
-    sine = tl.fma(sine, square, 81.60097892229783)
-    sine = tl.fma(sine, square, -41.341654657091716)
-    sine = tl.fma(sine, square, 6.283185158627559) * h
-    cosine = tl.fma(square, -24.979424464690965, 60.143619221111294)
-    cosine = tl.fma(cosine, square, -85.45355237292256)
-    cosine = tl.fma(cosine, square, 64.93934625328762)
-    cosine = tl.fma(cosine, square, -19.739208546393826)
-    cosine = tl.fma(cosine, square, 1.0)
-    # An odd number of half turns flips both signs.
-    flip = rounded.to(tl.int32, bitcast=True) << 31
-    cosine = (cosine.to(tl.int32, bitcast=True) ^ flip).to(tl.float32, bitcast=True)
-    sine = (sine.to(tl.int32, bitcast=True) ^ flip).to(tl.float32, bitcast=True)
-    return cosine, sine
+    return trig_of_turns(h, rounded.to(tl.int32, bitcast=True) << 31)  # an odd number of half turns flips both signs
 
 
 @triton.jit
-def _turn(x, y, z, cos, sin, AXIS: tl.constexpr):
+def turn(x, y, z, cos, sin, AXIS: tl.constexpr):
     """Rotate (x, y, z) about a coordinate axis."""
     if AXIS == 0:
         y, z = cos * y - sin * z, cos * z + sin * y
@@ -75,8 +81,8 @@ def _turn(x, y, z, cos, sin, AXIS: tl.constexpr):
 
 
 @triton.jit
-def _turn_back(x, y, z, cos, sin, AXIS: tl.constexpr):
-    """Undo :func:`_turn`. With ``-sin`` that would be an instruction more, for the sake of the sign of zero."""
+def turn_back(x, y, z, cos, sin, AXIS: tl.constexpr):
+    """Undo :func:`turn`. With ``-sin`` that would be an instruction more, for the sake of the sign of zero."""
     if AXIS == 0:
         y, z = cos * y + sin * z, cos * z - sin * y
     elif AXIS == 1:
@@ -87,7 +93,8 @@ def _turn_back(x, y, z, cos, sin, AXIS: tl.constexpr):
 
 
 @triton.jit
-def _half_turn(x, y, z, AXIS: tl.constexpr):
+def half_turn(x, y, z, AXIS: tl.constexpr):
+    """Rotate (x, y, z) about a coordinate axis by half a turn."""
     if AXIS != 0:
         x = -x
     if AXIS != 1:
@@ -165,10 +172,10 @@ def step(
     """One rotation of the circuit. The vector is (1, BLOCK_O) up to the first encoding, then (BLOCK_B, BLOCK_O)."""
     AXIS: tl.constexpr = STEP & 3
     if STEP >> 2 == 0:
-        x, y, z = _half_turn(x, y, z, AXIS)
+        x, y, z = half_turn(x, y, z, AXIS)
     else:
         cos, sin = _trig(cos_x, sin_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE)
-        x, y, z = _turn(x, y, z, cos, sin, AXIS)
+        x, y, z = turn(x, y, z, cos, sin, AXIS)
     return x, y, z
 
 
@@ -190,7 +197,7 @@ def read_slope(z):
 
 
 @triton.jit
-def _turn_gradient(x, y, z, lx, ly, lz, AXIS: tl.constexpr):
+def turn_gradient(x, y, z, lx, ly, lz, AXIS: tl.constexpr):
     """d loss / d angle = lambda . (axis x s) behind the rotation."""
     if AXIS == 0:
         gradient = lz * y - ly * z
@@ -271,10 +278,10 @@ def step_back(
     AXIS: tl.constexpr = STEP & 3
     PHASE: tl.constexpr = ((STEP >> 8) & 255) - 1
     if STEP >> 2 == 0:
-        x, y, z = _half_turn(x, y, z, AXIS)
-        lx, ly, lz = _half_turn(lx, ly, lz, AXIS)
+        x, y, z = half_turn(x, y, z, AXIS)
+        lx, ly, lz = half_turn(lx, ly, lz, AXIS)
     else:
-        gradient = _turn_gradient(x, y, z, lx, ly, lz, AXIS)
+        gradient = turn_gradient(x, y, z, lx, ly, lz, AXIS)
         if PHASE >= 0:
             add(totals, later, gradient, PHASE, WIDTH, LEARNS)
         if (STEP >> 2) & 63 != 0:
@@ -282,6 +289,6 @@ def step_back(
                 totals, later, grad_x, gradient, cos_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE, LEARNS
             )
         cos, sin = _trig(cos_x, sin_x, planes, WIDTH, STEP, PHASES, ENCODINGS, MODE)
-        x, y, z = _turn_back(x, y, z, cos, sin, AXIS)
-        lx, ly, lz = _turn_back(lx, ly, lz, cos, sin, AXIS)
+        x, y, z = turn_back(x, y, z, cos, sin, AXIS)
+        lx, ly, lz = turn_back(lx, ly, lz, cos, sin, AXIS)
     return x, y, z, lx, ly, lz, grad_x

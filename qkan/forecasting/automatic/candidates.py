@@ -80,14 +80,14 @@ class FittedBaseline(Candidate):
 
     def __init__(self, asked: str, fitted: Baseline, parts: Parts, stage: Stage) -> None:
         self.asked, self.name, self.fitted = asked, fitted.name, fitted
-        self.judged = fitted.forecast(parts.origins).mean
+        self.judged = parts.possible(fitted.forecast(parts.origins).mean)
         self.seconds, self.parameters = stage.seconds, fitted.parameters
         self.last_fit = _LAST_FIT * self.seconds
         self.options = {"settings": fitted.settings, "choices": fitted.choices, "failures": fitted.failures}
 
     def kept(self, parts: Parts) -> np.ndarray:
         """Go on from the end of every series."""
-        return self.fitted.forecast(Origins.at_end(parts.final.series)).mean
+        return parts.possible_after(self.fitted.forecast(Origins.at_end(parts.final.series)).mean)
 
     def again(self, parts: Parts, budget: Budget) -> np.ndarray:
         """Fit it again with the settings that were chosen; series whose estimation goes astray keep the judged fit."""
@@ -98,7 +98,7 @@ class FittedBaseline(Candidate):
         if self.name not in found:
             return kept
         own = found[self.name]
-        future = own.forecast(Origins.at_end(parts.final.series)).mean
+        future = parts.possible_after(own.forecast(Origins.at_end(parts.final.series)).mean)
         return np.where(astray(own, self, parts)[:, None], kept, future)
 
 
@@ -108,7 +108,7 @@ def astray(own: Baseline, judged: FittedBaseline, parts: Parts) -> np.ndarray:
     Then its estimation went astray. The newest origins tell: a model of one series is fitted to its newest values only.
     bool (series,).
     """
-    seen = parts.errors(own.forecast(parts.origins).mean, MAX_FIT // 2)
+    seen = parts.errors(parts.possible(own.forecast(parts.origins).mean), MAX_FIT // 2)
     before = parts.errors(judged.judged, MAX_FIT // 2)
     return ~(seen <= before) & ~np.isnan(before)
 
@@ -124,7 +124,7 @@ class FittedNetwork(Candidate):
     def __init__(self, asked: str, fitted: Fitted, parts: Parts, stage: Stage) -> None:
         metrics = fitted.metrics()
         self.asked, self.name = asked, fitted.config.model_name
-        self.judged = forecast_windows(fitted.model, fitted.data)
+        self.judged = parts.possible(forecast_windows(fitted.model, fitted.data))
         self.seconds, self.parameters = stage.seconds, metrics["parameters"]
         self.closed = metrics.get("gate") == "closed"
         self.config = replace(fitted.config, epochs=max(LEAST_EPOCHS, metrics["best_epoch"]))
@@ -139,7 +139,7 @@ class FittedNetwork(Candidate):
     def kept(self, parts: Parts) -> np.ndarray:
         """Go on from the end of every series."""
         table = forecast(self.run, parts.final.series)
-        return table[self.name].to_numpy().reshape(len(parts.final.ids), -1)
+        return parts.possible_after(table[self.name].to_numpy().reshape(len(parts.final.ids), -1))
 
     def again(self, parts: Parts, budget: Budget) -> np.ndarray:
         """Train it again, for as many epochs as turned out best."""

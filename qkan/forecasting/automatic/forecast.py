@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.automatic.lowest import lowest_forecasts
 from qkan.forecasting.evaluation.calibration import add_intervals, calibrate
 from qkan.forecasting.evaluation.frames import bounds, check_levels
 from qkan.forecasting.evaluation.window_frame import window_frame
@@ -54,6 +55,12 @@ def forecast_table(found: Search, levels: Sequence[float] = ()) -> tuple[pd.Data
     if short and known:
         notes.append(f"{short:,} of {len(series.ids):,} series are too short to be judged and repeat their last value.")
     table = _with_intervals(found, table, levels)
+    columns, lowest = list(table)[2:-1], np.repeat(lowest_forecasts(series, found.config.nonnegative), horizon)
+    raised = table.loc[(table[columns].min(axis=1) <= lowest), "unique_id"].nunique()
+    table[columns] = table[columns].clip(lower=lowest, axis=0)
+    if raised and found.config.nonnegative is None:
+        whose = "all values are" if len(series.ids) == 1 else f"the values of {raised:,} series are all"
+        notes.append(f"No forecast and no interval reaches below 0, as {whose} counts.")
     empty = [level for level in levels if table[bounds(name, level)[0]].isna().all()]
     if empty:
         listed = " and ".join(f"{level:g} %" for level in empty)

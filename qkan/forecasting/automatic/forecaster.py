@@ -38,6 +38,8 @@ class AutoForecaster:
         budget: Seconds that fitting should take; ``None`` for no limit.
         candidates: What is tried; see :data:`qkan.forecasting.automatic.options.CANDIDATES`.
         freq: As of :class:`qkan.forecasting.Forecaster`.
+        nonnegative: Whether no forecast and no end of an interval is below 0; ``None`` decides for every series: where
+            all known values are counts (whole numbers, none below 0).
         options: Those of :class:`qkan.forecasting.TrainConfig` that name columns, and ``calendar``, ``missing``,
             ``season``, ``epochs``, ``seed`` and ``device``.
 
@@ -53,13 +55,14 @@ class AutoForecaster:
         budget: float | None = DEFAULT_BUDGET,
         candidates: Sequence[str] = DEFAULT_CANDIDATES,
         freq: Any = None,
+        nonnegative: bool | None = None,
         **options: Any,
     ) -> None:
         strange = sorted(set(options) - set(_OPTIONS))
         if strange:
             raise TypeError(f"AutoForecaster has no option {strange[0]!r}; its options are {', '.join(_OPTIONS)}")
         train = TrainConfig(data=FRAME, window=24, horizon=24 if horizon is None else horizon, loss="mae", **options)
-        self.config = AutoConfig(train=train, budget=budget, candidates=tuple(candidates))
+        self.config = AutoConfig(train=train, budget=budget, candidates=tuple(candidates), nonnegative=nonnegative)
         self.horizon, self.freq = horizon, freq
         self._found: Search | None = None
         self._like: Callable[[pd.DataFrame], Any] = lambda table: table

@@ -17,8 +17,9 @@ FREE = (*RULES, "seasonal-mean")
 """What takes no time worth counting."""
 REGRESSIONS = ("ridge", "lightgbm")
 """What learns from windows, its settings chosen on the validation part."""
-STATISTICAL = ("theta", "ets", "sarima", "double-sarima")
-"""What is fitted to every series by itself."""
+STATISTICAL = ("theta", "ets", "double-sarima", "sarima")
+"""What is fitted to every series by itself. Until a week shows, both SARIMAs forecast the same, and the first counts:
+it may see the week when it is fitted again, to more values."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"hqkan": {"reps": 2}, "lstm": {}, "qkan": {}}
 """Cells that are tried, with what makes each of them what it is."""
 CANDIDATES = (*FREE, "ridge", *STATISTICAL, "lightgbm", *NETWORKS)
@@ -58,6 +59,8 @@ class AutoConfig:
         budget: Seconds that the search should take, above 0; ``None`` for no limit.
         candidates: Some of :data:`CANDIDATES`; the naive rule is always tried.
         future: File that the covariates known in advance came from, for the record.
+        nonnegative: Whether no forecast is below 0; ``None`` decides for every series: where all known values are
+            counts (whole numbers, none below 0).
 
     Raises:
         NotInstalled: a candidate needs a package that is not there.
@@ -68,6 +71,7 @@ class AutoConfig:
     budget: float | None = DEFAULT_BUDGET
     candidates: tuple[str, ...] = DEFAULT_CANDIDATES
     future: str | None = None
+    nonnegative: bool | None = None
 
     def __post_init__(self) -> None:
         from qkan.forecasting.baselines.registry import check_installed
@@ -80,6 +84,10 @@ class AutoConfig:
             if name not in CANDIDATES:
                 raise ValueError(f"unknown candidate {name!r}; choose from {', '.join(CANDIDATES)}")
         check_installed(self.candidates)
+        if self.nonnegative not in (None, True, False):
+            raise ValueError(
+                f"nonnegative must be True, False or None for what the values say, got {self.nonnegative!r}"
+            )
         object.__setattr__(self, "candidates", tuple(dict.fromkeys(self.candidates)))
         idle = [] if set(NETWORKS) & set(self.candidates) else asked_for(self.train, _OF_NETWORKS)
         for name in idle:
@@ -94,8 +102,12 @@ class AutoConfig:
         return tuple(name for name in CANDIDATES if name == "naive" or name in self.candidates)
 
     def network(self, cell: str, config: TrainConfig) -> TrainConfig:
-        """Return the options of a network on data that were cut by ``config``."""
-        return TrainConfig.from_dict({**config.to_dict(), **NETWORKS[cell], "cell": cell})
+        """Return the options of a network on data that were cut by ``config``.
+
+        It has no finish that nobody asked for: the last fit, on everything, has no validation part to stop one by.
+        """
+        own = {"cell": cell, "lbfgs_steps": config.lbfgs_steps or 0}
+        return TrainConfig.from_dict({**config.to_dict(), **NETWORKS[cell], **own})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON-able values."""
@@ -104,6 +116,7 @@ class AutoConfig:
             "budget": self.budget,
             "candidates": list(self.candidates),
             "future": self.future,
+            "nonnegative": self.nonnegative,
         }
 
 

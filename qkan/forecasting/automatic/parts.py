@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qkan.forecasting.automatic.lowest import lowest_forecasts
 from qkan.forecasting.baselines import Origins
 from qkan.forecasting.config.reading import MANY_PERIODS
 from qkan.forecasting.data.load import cut_windows, with_found_seasons
@@ -34,6 +35,8 @@ class Parts:
         final: Everything trains.
         learning: Whether there is enough for methods that learn from windows: ridge and networks.
         units: What errors of every series are divided by, above 0: float64 (series,).
+        lowest: Below what no forecast of a series is, as far as known before the origins: float64 (series,).
+        lowest_after: The same with all values known.
     """
 
     config: TrainConfig
@@ -41,6 +44,8 @@ class Parts:
     final: ForecastData
     learning: bool
     units: np.ndarray
+    lowest: np.ndarray
+    lowest_after: np.ndarray
 
     @property
     def fixed(self) -> ForecastData:
@@ -51,6 +56,14 @@ class Parts:
     def origins(self) -> Origins:
         """The moments that everything is judged from."""
         return Origins.of(self.judged)
+
+    def possible(self, forecasts: np.ndarray) -> np.ndarray:
+        """Forecasts from the origins, (N, horizon), raised to the lowest possible value of their series."""
+        return np.maximum(forecasts, self.lowest[self.origins.series][:, None])
+
+    def possible_after(self, forecasts: np.ndarray) -> np.ndarray:
+        """Forecasts of what follows every series, (series, horizon), raised to the lowest possible value."""
+        return np.maximum(forecasts, self.lowest_after[:, None])
 
     def errors(self, forecasts: np.ndarray, newest: int | None = None) -> np.ndarray:
         """Mean absolute error of every series, original units, (series,); NaN where one has no target or forecast.
@@ -77,7 +90,7 @@ class Parts:
         return np.where(observed, 1 / (self.units * np.maximum(counts, 1))[owner][:, None], 0.0)
 
 
-def make_parts(series: Series, config: TrainConfig) -> Parts | None:
+def make_parts(series: Series, config: TrainConfig, nonnegative: bool | None = None) -> Parts | None:
     """Cut a series for a search, or return ``None`` if it is too short to judge anything by.
 
     Series of a panel that are too short are left out, with a notice.
@@ -85,6 +98,7 @@ def make_parts(series: Series, config: TrainConfig) -> Parts | None:
     Args:
         series: The data.
         config: How; window and horizon are those to use where the series are long enough.
+        nonnegative: As of :class:`~qkan.forecasting.automatic.options.AutoConfig`.
 
     Raises:
         DataError: the data cannot be used.
@@ -110,7 +124,9 @@ def make_parts(series: Series, config: TrainConfig) -> Parts | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataNotice)
         final = cut_windows(judged.series, config, split=LastSteps(0))
-    return Parts(config, _thinned(judged), final, learning, _units(judged))
+    lowest = lowest_forecasts(judged.series, nonnegative, judged.boundaries[:, 1])
+    lowest_after = lowest_forecasts(judged.series, nonnegative)
+    return Parts(config, _thinned(judged), final, learning, _units(judged), lowest, lowest_after)
 
 
 def _with_window(config: TrainConfig, data: ForecastData) -> TrainConfig:

@@ -134,6 +134,8 @@ def command_of(
     asked = tuple(candidates) or found.config.candidates
     words += ["--candidates", ",".join(asked)] if asked != DEFAULT_CANDIDATES else []
     words += ["--future", found.config.future] if found.config.future else []
+    nonnegative = found.config.nonnegative
+    words += [] if nonnegative is None else ["--nonnegative", "yes" if nonnegative else "no"]
     budget = found.config.budget
     words += ["--budget", "none" if candidates or budget is None else f"{budget:g}s"]
     return shlex.join([*words, *(["--out", out] if out else [])])

@@ -19,14 +19,18 @@ def verdict(found: Search, unit: str) -> list[str]:
     if found.parts is None or found.error is None:
         return found.notes[:1]
     error, unit = found.error, f" {unit}" if unit else ""
-    origins = len(found.parts.judged.test)
-    lines = [f"{_who(found)}: mean absolute error {error:.4g}{unit} over {origins:,} rolling origins."]
+    origins = _counted(len(found.parts.judged.test), "rolling origin")
+    lines = [f"{_who(found)}: mean absolute error {error:.4g}{unit} over {origins}."]
     named = dict(zip((one.name for one in found.candidates), found.errors, strict=True))
     sides = [_side(error, named.get(name), name) for name in (model_name("naive"), model_name("ridge"))]
     lines.append(f"That is {' and '.join(sides)}.")
     skipped = f" {', '.join(found.skipped)} left out." if found.skipped else ""
-    lines.append(f"It took {in_words(found.seconds)} to try {len(found.candidates)} methods.{skipped}")
+    lines.append(f"It took {in_words(found.seconds)} to try {_counted(len(found.candidates), 'method')}.{skipped}")
     return lines
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _who(found: Search) -> str:

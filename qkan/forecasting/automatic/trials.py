@@ -142,7 +142,7 @@ def search(
         DataError: the data cannot be used.
     """
     budget, progress = budget or Budget(config.budget), progress or SilentSearch()
-    parts = make_parts(series, config.train)
+    parts = make_parts(series, config.train, config.nonnegative)
     found = Search(config, series, parts)
     progress.start(len(config.tried), config.budget)
     if parts is None:

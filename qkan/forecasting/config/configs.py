@@ -107,7 +107,7 @@ class DataAndTrainingOptions:
     patience: int | None = None
     lr_angles: float | None = None
     lr_frequencies: float | None = None
-    lbfgs_steps: int = 0
+    lbfgs_steps: int | None = None
     restarts: int = 1
     device: str = "auto"
 
@@ -179,7 +179,8 @@ class DataAndTrainingOptions:
     @property
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
-        finish = f", up to {self.lbfgs_steps} steps of LBFGS" if self.lbfgs_steps else ""
+        steps, unsaid = self.lbfgs_steps, ", a finish by LBFGS where the model is small"
+        finish = f", up to {steps} steps of LBFGS" if steps else unsaid if steps is None else ""
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 
@@ -289,10 +290,10 @@ class TrainConfig(DataAndTrainingOptions):
             ValueError: the seasons are still to be found in the data, or the window does not fit the order.
         """
         linear = self.cell in LINEAR_CELLS
+        if self.cell in ("cycle", "sparse") and not self.seasons and self.segment is None:
+            raise ValueError(f"cell={self.cell!r} needs a season, and the series has none; name it, such as season=24")
         asked = "periods" if self.cell == "sparse" else "steps" if linear else self.order
         order, segment = chosen_order(asked, self.segment, self.seasons, self.window, self.trained_horizon)
-        if self.cell == "cycle" and not self.seasons:
-            raise ValueError("cell='cycle' needs a season, and the series has none; name it, such as season=24")
         level = self.level
         if level == "auto":
             level = "window" if self.cell == "cycle" else "mean" if order == "periods" else "last"

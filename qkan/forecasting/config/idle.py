@@ -18,12 +18,22 @@ SEASONAL_OPTIONS: tuple[str, ...] = ("season_encoding", "season_terms", "seasona
 VALIDATED_OPTIONS: tuple[str, ...] = ("patience", "lbfgs_steps", "restarts")
 """What a training without a validation part has no use for."""
 
+_NOTHING = {("lbfgs_steps", 0)}
+"""Values that turn off by themselves what another option may leave without effect."""
+
 _NO_TEXT = (".parquet", ".xlsx")
 
 
 def asked_for(config: DataAndTrainingOptions, names: Iterable[str]) -> list[str]:
-    """Return those of some options whose value is not the default."""
-    return [name for name in names if getattr(config, name) != getattr(type(config), name)]
+    """Return those of some options whose value is not the default, and not one that asks for nothing."""
+    values = {name: getattr(config, name) for name in names}
+    defaults = type(config)
+    return [name for name, own in values.items() if own != getattr(defaults, name) and (name, own) not in _NOTHING]
+
+
+def about_seasons(config: DataAndTrainingOptions) -> list[str]:
+    """Return the options that were asked for and have no effect without a season."""
+    return asked_for(config, SEASONAL_OPTIONS) + ["level"] * (config.level == "season")
 
 
 def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
@@ -31,6 +41,9 @@ def idle_options(config: DataAndTrainingOptions) -> dict[str, str]:
     found = {}
     if not config.skip:
         found["dropout"] = "it hides values from the linear skip, and skip=0 leaves none"
+    if config.level == "season" and (config.season == "none" or config.per_series):
+        own = "per_series gives every series a season of its own"
+        found["level"] = own if config.per_series else "season='none' leaves no season"
     if config.season == "none":
         found |= dict.fromkeys(SEASONAL_OPTIONS, "season='none' leaves no season")
     elif config.season_encoding == "auto" and config.protocol == "m4" and not config.per_series:

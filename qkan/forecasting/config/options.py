@@ -79,8 +79,11 @@ EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
-LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "none")
+LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "season", "none")
 """What can be taken from every window and put back on its forecast; see :mod:`qkan.forecasting.model.parts`."""
+
+MEAN_HARMONICS = 32
+"""Harmonics of every season of the mean season that can be the level: most of a day's course of five minutes."""
 
 SEASON_ENCODINGS: tuple[str, ...] = ("auto", "circuit", "sincos", "table", "none")
 
@@ -94,6 +97,10 @@ PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
 PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 """Options that a run may be resumed with other values of: they do not change what is computed."""
+
+FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 200, 1_000, 30_000
+"""Steps of LBFGS behind the epochs by default, of models of at most so many parameters, and at most so many values in
+all training windows; see :func:`qkan.forecasting.training.lbfgs.finish_steps`."""
 
 DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
 """Percentages of the intervals that the quantile loss trains unless asked for others."""
@@ -270,8 +277,9 @@ OPTIONS: dict[str, Option] = {
         "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
     ),
     "level": Option(
-        "What is taken from every window and put back: its last value, its mean, mean and scale (window), or nothing. "
-        "auto: window for several series and cycle, mean in order of periods, else last or none, as the series says.",
+        "What is taken from every window and put back: its last value, its mean, mean and scale (window), the mean "
+        "season (a circuit per harmonic), or nothing. auto: window for several series and cycle, mean in order of "
+        "periods, else last, season or none, as the series says.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
@@ -335,8 +343,10 @@ OPTIONS: dict[str, Option] = {
     ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
-        "them, and they are kept if it gains.",
+        f"them, and they are kept if it gains.  [default: {FINISH_STEPS} for at most {FINISH_PARAMETERS:,} parameters "
+        f"and {FINISH_VALUES:,} values in training windows, else 0]",
         Whole(0, 100_000),
+        True,
     ),
     "restarts": Option(
         "Trainings from different initial weights, of which the one with the lowest validation loss is kept; with "

@@ -93,16 +93,20 @@ class WindowTensors:
             chosen: bool (N,).
         """
         first = self.first[chosen]
-        length = self.window + self.horizon
-        # The windows that have begun before a row, less those that have ended: above zero where one reads the row.
-        starts = torch.bincount(first, minlength=len(self.values) + 1)
-        ends = torch.bincount(first + length, minlength=len(self.values) + 1)
-        read = (starts - ends).cumsum(0)[:-1] > 0
+        read = self.rows_of(first)
         place = read.cumsum(0) - 1
         values, futr_exog = self.values[read], self.futr_exog[read]
         weights = None if self.weights is None else self.weights[read]
         series = None if self.series is None else self.series[chosen]
         return replace(self, values=values, futr_exog=futr_exog, weights=weights, first=place[first], series=series)
+
+    def rows_of(self, first: Tensor) -> Tensor:
+        """Which rows windows read that begin at some rows, bool (rows,)."""
+        length = self.window + self.horizon
+        # The windows that have begun before a row, less those that have ended: above zero where one reads the row.
+        starts = torch.bincount(first, minlength=len(self.values) + 1)
+        ends = torch.bincount(first + length, minlength=len(self.values) + 1)
+        return (starts - ends).cumsum(0)[:-1] > 0
 
     def batch(self, index: Tensor) -> Batch:
         """Gather the windows ``index``, int64 (B,) on any device."""

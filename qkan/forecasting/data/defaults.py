@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 _LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
+_SHORT_HORIZON = 24  # a window of so many targets counts once
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
+_LOOK_BACK, _MOST_PERIODS, _STEPS_READ = 720, 30, 336  # of ltsf: as its papers do, and where steps are read one by one
 _HEAVY_TAILS = 5  # times that the changes of a step scatter beyond what half of them tell, of normal ones once
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
 
@@ -51,7 +53,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
 
     That is the window and the horizon of :func:`default_sizes`; without a season they stay as they are, as far as the
     series holds them. Several series, or one whose changes have heavy tails, have the absolute loss; of several more is
-    decided, see :func:`_for_panel`. Where ``given`` has ``epochs`` that are
+    decided, see :func:`_for_panel`, and so is of a season of many steps that is
+    predicted whole, see :func:`_for_long_season`. Where ``given`` has ``epochs`` that are
     ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same; an ``lr`` of ``None`` is
     lower for the file of a benchmark.
 
@@ -65,7 +68,7 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     split = split_of(config, series) if split is None else split
     window, horizon = default_sizes(series, split, config.season, (config.window, config.horizon))
     if series.borders is not None:
-        window, horizon = _sizes_of_protocol(series, window)
+        window, horizon = _sizes_of_protocol(replace(config, horizon=given.get("horizon") or 96), series, window)
     if given.get("horizon") is None and config.loss == "quantile" and config.strategy == "recursive":
         horizon = 1  # more steps have no intervals
     if given.get("window") is None:
@@ -77,13 +80,15 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
         # No spike may outweigh the other values, of one series or of several.
         free = config.metric is None and given.get("loss", "") in (None, "auto")
         config = replace(config, loss="mae") if free and (several or _heavy_tailed(series, split)) else config
-        config = _for_panel(config, series, given, split) if several else config
+        config = (_for_panel if several else _for_long_season)(config, series, given, split)
     if series.borders is not None and isinstance(config, TrainConfig) and given.get("lr", 0) is None:
         config = replace(config, lr=_RATE_OF_PROTOCOLS)
     if given.get("epochs", 0) is not None:
         return config
     lengths = np.array([split.boundaries(int(length))[0] for length in series.lengths])
     windows = int(np.clip(lengths - config.window - config.trained_horizon + 1, 0, None).sum())
+    if config.protocol is None and len(series.ids) == 1:  # one of a long horizon tells as much as several
+        windows *= max(1, config.trained_horizon // _SHORT_HORIZON)
     most = max(_FEWEST_EPOCHS, _WINDOWS_TRAINED // max(windows, 1))
     return replace(config, epochs=min(config.epochs, most))
 
@@ -111,6 +116,29 @@ def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split:
     if config.seasonal_lags is None and unseen and _by_steps(config, day) and _has_room(config, back, series, split):
         own["seasonal_lags"] = True
     return replace(config, **own)
+
+
+def _for_long_season(config: _Config, series: Series, given: Mapping[str, Any], split: Split) -> _Config:
+    """The options where all of a season of many steps is predicted: a window of one, read by segments.
+
+    Segments have about as many steps as the window has segments, so that neither the cell's walk nor its input is long.
+    """
+    from qkan.datasets import seasons_of
+
+    seasons = seasons_of(series, split, config.season)
+    free = given.get("window") is None and config.segment is None and config.order in ("auto", "segments")
+    if not (free and seasons and config.trained_horizon >= seasons[0] > _LONGEST_SEASON):
+        return config
+    segment = _segment_of(seasons[0])
+    window = -(-seasons[0] // segment) * segment
+    return replace(config, window=window, segment=segment) if _has_room(config, window, series, split) else config
+
+
+def _segment_of(season: int) -> int:
+    """The divisor of a season that is nearest to its square root; the root itself where none is half or twice it."""
+    root = season**0.5
+    near = [own for own in range(2, season) if season % own == 0 and root / 2 <= own <= 2 * root]
+    return min(near, key=lambda own: abs(own - root), default=round(root))
 
 
 def _heavy_tailed(series: Series, split: Split) -> bool:
@@ -158,14 +186,24 @@ def _of_whole_segments(window: int, config: DataAndTrainingOptions, series: Seri
     return window if length is None else max(1, window // length) * length
 
 
-def _sizes_of_protocol(series: Series, window: int) -> tuple[int, int]:
-    """Window and horizon where a benchmark's protocol decides: all test values of M4, 96 steps of other data.
+def _sizes_of_protocol(config: DataAndTrainingOptions, series: Series, window: int) -> tuple[int, int]:
+    """Window and horizon where a benchmark's protocol decides: all test values of M4, of other data that of ``config``.
 
-    Windows of M4 are three of the longest season where every series holds them, for none may be left out.
+    Windows of M4 are three of the longest season where every series holds them, for none may be left out. Those of
+    other data are 30 of the shortest season, or as many as a look-back of 720 steps holds, but enough of them to be
+    read by periods. Where cells read single steps, there are 336 of them.
     """
     train, validation = series.borders or (0, 0)
     if validation < 0:
         three, held = 3 * max(series.season, default=0), int(series.lengths.min()) + train + validation
         return three if 0 < three <= held else window, -validation
-    longest = 30 * series.season[0] if series.season else 336
-    return min(longest, max(1, (train - 96) // 2)), min(96, validation - train)
+    horizon = max(1, min(config.horizon, validation - train, int(series.lengths.min()) - validation))
+    most = max(1, (train - horizon) // 2)
+    season = series.season[0] if series.season and config.season != "none" else None
+    if season is None:
+        return min(_STEPS_READ, most), horizon
+    enough = MANY_PERIODS * season
+    if cells_of(config).isdisjoint(LINEAR_CELLS) and _by_steps(replace(config, window=enough), season):
+        return min(_STEPS_READ, most), horizon
+    look_back = max(enough, min(_MOST_PERIODS, _LOOK_BACK // season) * season)
+    return min(look_back, most // season * season if most >= enough else most), horizon

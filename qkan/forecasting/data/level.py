@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from qkan.forecasting.config.options import MEAN_HARMONICS
+
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
-    from qkan.datasets.windows import Probe
 
 _MOST_LAGS = 96
 _EXPLAINED = 0.01  # of the error of repeating the last value: below it, the rest is a matter of the training
-_LEAST_GAIN, _LEAST_GAIN_OF_PANEL = 0.01, 0.1
+_LEAST_GAIN_OF_PANEL = 0.1  # regressions and networks differ by less
 _SERIES_STAY = 0.9  # of the series of a panel, where nothing is taken from its windows
-_WORDS = {"last": "the last value taken away", "window": "mean and scale of the window", "none": "nothing"}
 _SEEN = 0.95  # of the newest quarter lies in the range of the older values, widened by a tenth, if the level stays
 
 
@@ -22,7 +22,7 @@ class LevelChoice(NamedTuple):
     """What is taken from every window and put back.
 
     Attributes:
-        level: ``last``, ``none`` or ``window``.
+        level: ``last``, ``none``, ``season`` or ``window``.
         why: Why, for one line of a plan.
     """
 
@@ -30,63 +30,81 @@ class LevelChoice(NamedTuple):
     why: str
 
 
-def choose_level(data: ForecastData, *, squared: bool) -> LevelChoice:
-    """Choose the level of windows by regressions on what the windows hold, judged inside the training part.
+def choose_level(data: ForecastData) -> LevelChoice:
+    """Choose the level of windows: the last value, the mean season or nothing of a single series, mean and scale, the
+    last value or nothing of several.
 
-    Of a single series the last value is the rule, since without it no forecast follows a level beyond the training
-    part. What series of a panel share is their shape, not their size: there the rule is mean and scale of the window,
-    unless forecasts are better by more than a tenth without the scale (a line has the same slope in every window) or
-    without a level, as regressions and networks differ by less. The next value of a logistic map depends on the level
-    itself, and counts scatter around a level that stays. So nothing is taken away where the newest quarter of the
-    training parts stays in the range of the older values and forecasts are clearly better without. Only the training
-    parts are looked at.
+    What series of a panel share is their shape, not their size, so there the rule is mean and scale of the window; but
+    a line has the same slope in every window, whatever its scale. Of a single one the last value is the rule, since
+    without it no forecast follows a level beyond the training part. But the next value of a logistic map depends on
+    the level itself, and counts scatter around a level that stays, a season ahead around the hour of the week. So
+    nothing is taken away, or for a horizon of a season or more the mean season, where the newest quarter of the
+    training part stays in the range of the older values and regressions on what the windows hold forecast clearly
+    better so. Only the training part is looked at.
 
     Args:
         data: The windows.
-        squared: Whether the errors that training minimises are squared or absolute.
     """
-    from qkan.datasets.windows import Probe, clearly_below
+    from qkan.datasets.windows import Probe, clearly_below, season_phases, season_waves
 
-    values = [data.series.values_of(place)[: data.boundaries[place, 0]] for place in range(len(data.ids))]
-    rule = "last" if len(values) == 1 else "window"
-    lags = min(data.window, _MOST_LAGS)
-    probes = [Probe(values, lags, step, squared=squared) for step in dict.fromkeys((1, data.train.horizon))]
+    if len(data.ids) > 1:
+        return _level_of_panel(data)
+    values = data.series.values_of(0)[: data.boundaries[0, 0]]
+    steps = dict.fromkeys((1, data.train.horizon))
+    probes = [Probe([values], min(data.window, _MOST_LAGS), step) for step in steps]
     if not all(probe.has_windows for probe in probes):
-        return LevelChoice(rule, "too few values to tell")
+        return LevelChoice("last", "too few values to tell")
     if not all(probe.says_something for probe in probes):
-        return LevelChoice(rule, "the newest values do not change")
+        return LevelChoice("last", "the newest values do not change")
+    if not _stays(values):
+        return LevelChoice("last", "the level leaves its range")
+    times = data.series.times_of(0)
+    phases = season_phases(data.series, times[: len(values)], data.seasons)
+    waves = season_waves(phases, data.seasons, 6)
+    mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
+    whole = bool(data.seasons) and data.train.horizon >= data.seasons[0]
+    errors: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
+    for probe in probes:
+        for level in ("last", "none"):
+            errors[level].append(probe.errors(level, waves[probe.rows[0]]) / probe.naive.mean())
+        errors["season"].append(probe.errors_around([mean]) / probe.naive.mean() if whole else errors["none"][-1])
+    last, none, season = (np.concatenate(own) for own in errors.values())
+    if last.mean() <= _EXPLAINED:
+        return LevelChoice("last", f"changes since then leave {last.mean():.2g} of naive's error")
+    if clearly_below(season, min(last, none, key=np.mean)):
+        other = min(last.mean(), none.mean())
+        figures = f"error {season.mean():.3g} of naive's, {other:.3g} with another level or none"
+        return LevelChoice("season", f"changes from it forecast best: {figures}")
+    figures = f"error {none.mean():.3g} of naive's without a level, {last.mean():.3g} with it"
+    if clearly_below(none, last):
+        return LevelChoice("none", f"the next value depends on the level itself: {figures}")
+    return LevelChoice("last", figures)
+
+
+def _level_of_panel(data: ForecastData) -> LevelChoice:
+    """Mean and scale of the window, unless regressions with the last value taken away, or with nothing where the levels
+    stay in their range, are better by more than a tenth."""
+    from qkan.datasets.windows import Probe, clearly_below, season_phases, season_waves
+
+    series, rule = data.series, "window"
+    values = [series.values_of(place)[: data.boundaries[place, 0]] for place in range(len(data.ids))]
+    lags = min(data.window, _MOST_LAGS)
+    probes = [Probe(values, lags, step) for step in dict.fromkeys((1, data.train.horizon))]
+    if not all(probe.says_something for probe in probes):
+        return LevelChoice(rule, "several series, and too few values that change to tell")
     stays = bool(np.mean([_stays(own) for own in values if len(own)]) >= _SERIES_STAY)
-    if not stays and rule == "last":
-        return LevelChoice(rule, "the level leaves its range")
-    tried = dict.fromkeys((rule, "last", *(["none"] * stays)))
-    errors = {level: np.concatenate([_errors(data, probe, level) for probe in probes]) for level in tried}
-    usual = {level: _usual(own, squared) for level, own in errors.items()}
-    if usual["last"] <= _EXPLAINED:
-        return LevelChoice("last", f"changes since then leave {usual['last']:.2g} of naive's error")
-    chosen = rule
-    for level in tried:
-        least = _LEAST_GAIN_OF_PANEL if chosen == "window" else _LEAST_GAIN
-        chosen = level if clearly_below(errors[level], errors[chosen], least) else chosen
-    figures = ", ".join(f"{usual[level]:.3g} with {_WORDS[level]}" for level in tried)
-    if chosen == "none":
-        return LevelChoice(chosen, f"the next value depends on the level itself: error {figures}")
-    return LevelChoice(chosen, f"error {figures}")
-
-
-def _errors(data: ForecastData, probe: Probe, level: str) -> np.ndarray:
-    """Errors of a level, in units of that of repeating the last value."""
-    from qkan.datasets.windows import season_phases, season_waves
-
-    series = data.series
-    phases = [
-        season_phases(series, series.times_of(place)[rows], data.seasons) for place, rows in enumerate(probe.rows)
-    ]
-    waves = season_waves(np.concatenate(phases), data.seasons, 6)
-    return probe.errors(level, waves) / probe.naive.mean()
-
-
-def _usual(errors: np.ndarray, squared: bool) -> float:
-    return float(errors.mean() ** 0.5 if squared else errors.mean())
+    errors: dict[str, list[np.ndarray]] = {own: [] for own in (rule, "last", *(["none"] * stays))}
+    for probe in probes:
+        times = [series.times_of(place)[rows] for place, rows in enumerate(probe.rows)]
+        phases = np.concatenate([season_phases(series, own, data.seasons) for own in times])
+        for level, found in errors.items():
+            found.append(probe.errors(level, season_waves(phases, data.seasons, 6)) / probe.naive.mean())
+    whole = {level: np.concatenate(found) for level, found in errors.items()}
+    best = min(whole, key=lambda level: float(whole[level].mean()))
+    chosen = best if clearly_below(whole[best], whole[rule], _LEAST_GAIN_OF_PANEL) else rule
+    said = {rule: "mean and scale of the window", "last": "the last value", "none": "nothing"}
+    figures = ", ".join(f"{found.mean():.3g} with {said[level]}" for level, found in whole.items())
+    return LevelChoice(chosen, f"several series; error of naive's {figures} taken away")
 
 
 def _stays(values: np.ndarray) -> bool:

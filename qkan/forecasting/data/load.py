@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
-from qkan.forecasting.config.idle import SEASONAL_OPTIONS, asked_for
+from qkan.forecasting.config.idle import about_seasons
 from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.level import LevelChoice, choose_level
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
+MOST_TARGETS = 500_000
+"""Forecasts in a file of a run folder, about: ten million would take gigabytes to write, and nobody reads them."""
 
 
 def load_series_of(
@@ -38,10 +40,15 @@ def load_series_of(
     Raises:
         DataError: the data cannot be found, read or used.
     """
-    from qkan.datasets import protocol_series, resolve_series
+    from qkan.datasets import DataError, names_file, protocol_series, resolve_series
 
     source = config.data if data is None else data
     if config.protocol is not None:
+        if not names_file(source):
+            raise DataError(
+                f"protocol={config.protocol!r} is for files of public benchmarks, and {str(source)!r} names none; give "
+                "the path of one, such as ETTh1.csv or Hourly-train.csv, or leave the protocol out"
+            )
         form = {name: getattr(config, name) for name in ("sep", "decimal", "encoding", "series")}
         return with_season(protocol_series(config.protocol, source, **form), config.season)
     frequency = config.freq
@@ -163,7 +170,7 @@ def cut_windows(
     earlier = config.context - config.window
     lags = f", and seasonal lags {earlier} steps before it," if earlier else ""
     why = f"too short for window={config.window}{lags} and horizon={config.horizon}"
-    series, kept = long_enough(series, too_short(series, **sizes), why)
+    series, kept = long_enough(series, too_short(series, **sizes), why + _not_all(config, series, earlier))
     if scaler is not None and len(kept) < len(scaler.ids):
         scaler = scaler.pick(kept, series.ids)
     return make_forecast_data(
@@ -176,9 +183,18 @@ def cut_windows(
     )
 
 
+def _not_all(config: DataAndTrainingOptions, series: Series, earlier: int) -> str:
+    """Say that errors of M4 are those of all its series, and which window leaves none out."""
+    if series.borders is None or series.borders[0] >= 0:
+        return ""
+    held = int(series.lengths.min()) + series.borders[0] - config.trained_horizon - earlier
+    hint = f" (window={held} leaves none out)" if held > 0 else ""
+    return f", so these are not the errors of all series that M4 tells of{hint}"
+
+
 def with_found_seasons(config: _Config, found: tuple[int, ...]) -> _Config:
     """Return the options with the seasons of the data; without any, what is about seasons has its default."""
-    idle = {} if found else {name: getattr(type(config), name) for name in SEASONAL_OPTIONS}
+    idle = {} if found else {name: getattr(type(config), name) for name in about_seasons(config)}
     return replace(config, season=found or "none", **idle)
 
 
@@ -186,7 +202,7 @@ def _say_idle(config: DataAndTrainingOptions) -> None:
     """Say which options about seasons have no effect, as there is none."""
     from qkan.datasets import notice
 
-    for name in asked_for(config, SEASONAL_OPTIONS):
+    for name in about_seasons(config):
         notice(
             f"{name}={getattr(config, name)!r} has no effect: the training part shows no season; name one, such as "
             "season=24, or leave it out"
@@ -249,7 +265,7 @@ def level_by_data(config: DataAndTrainingOptions, data: ForecastData) -> LevelCh
             return LevelChoice("window", "several series, read by periods")
     elif by_periods:
         return None
-    return choose_level(data, squared=config.loss == "mse")
+    return choose_level(data)
 
 
 def tensors(windows: Windows) -> WindowTensors:
@@ -265,6 +281,19 @@ def tensors(windows: Windows) -> WindowTensors:
         masked=windows.masked,
         series=torch.from_numpy(windows.series),
     )
+
+
+def spread_windows(windows: Windows) -> np.ndarray:
+    """Return which windows a file of a run folder holds: every k-th of every series, from its first one.
+
+    k is 1 unless they have more than :data:`MOST_TARGETS` targets.
+
+    Returns:
+        Rows, int64, ascending.
+    """
+    counts = np.bincount(windows.series)
+    place = np.arange(len(windows)) - np.repeat(counts.cumsum() - counts, counts)
+    return np.flatnonzero(place % max(1, -(-len(windows) * windows.horizon // MOST_TARGETS)) == 0)
 
 
 def some_windows(data: ForecastData, count: int) -> ForecastData:

@@ -13,6 +13,7 @@ from qkan.forecasting.model.orders import Order, padded
 from qkan.forecasting.model.parts import (
     CategoryFeatures,
     Level,
+    MeanSeason,
     PeriodSkip,
     SeasonFeatures,
     Skip,
@@ -36,7 +37,8 @@ class Surroundings(NamedTuple):
         futr_exog_channels: Channels known in advance, behind the others: covariates, calendar, one code a category,
             the number of the series (if they have parts of their own) and one phase a season.
         category_sizes: How many names every category has.
-        level: What is taken from every window and put back: ``last``, ``mean``, ``window`` or ``none``.
+        level: What is taken from every window and put back: ``last``, ``mean``, ``window``, ``season``
+            (:class:`MeanSeason`) or ``none``.
         skip: Rank of the linear map of the window; 0 for none. In order of periods, any rank is the whole map.
         newest: Rank of a linear map of the newest period to all target steps, beside that of the periods; 0 for none.
         seasons: Lengths of the seasons, in steps.
@@ -139,6 +141,7 @@ class RecurrentForecaster(nn.Module):
         self.reads = min(most, around.window)  # newest steps of the window that are the cell's
         self.head = None if cell is None else self._new_head(hidden_size)
         self.season = around.features() if around.seasons else None
+        self.mean = MeanSeason(around.seasons) if around.level == "season" else None
         self.own = PerSeries(around.series, around.seasons, around.season_terms) if around.series else None
         one_step = torch.tensor([2 * math.pi / season for season in around.seasons])
         self.register_buffer("one_step", one_step, persistent=False)
@@ -149,7 +152,7 @@ class RecurrentForecaster(nn.Module):
         if around.skip and around.order == "periods":
             self.smoothing, self.skip = Smoothing(around.stride), PeriodSkip(self.order)
         elif around.skip:
-            self.skip = Skip(around.window, horizon, around.skip, last_is_zero=around.level == "last")
+            self.skip = Skip(around.window, horizon, around.skip, last_is_zero=around.level in ("last", "season"))
         self.dropout = nn.Dropout(around.dropout)
         self.cycle = nn.Parameter(torch.zeros(around.seasons[-1])) if around.cycle else None
         self.positions: nn.Parameter | None = None
@@ -192,6 +195,10 @@ class RecurrentForecaster(nn.Module):
         own = None if futr_exog is None else self._own(futr_exog)
         if own is not None:
             values = values - own.season(self._phases(inputs) - self.one_step)
+        mean_ahead = None
+        if self.mean is not None and futr_exog is not None:
+            mean, mean_ahead = self.mean_of(inputs, futr_exog)
+            values = values - mean
         level = self._level(values[:, -window:], own)
         values = values if level is None else level.remove(values)
         if self.cycle is not None and futr_exog is not None:
@@ -213,6 +220,8 @@ class RecurrentForecaster(nn.Module):
         if self.cycle is not None and futr_exog is not None:
             predicted = predicted + entry(self.cycle, len(self.cycle), futr_exog[..., -1:])
         predicted = predicted if level is None else level.restore(predicted)
+        if mean_ahead is not None:
+            predicted = predicted + mean_ahead.unsqueeze(2)
         if own is not None and futr_exog is not None:
             predicted = predicted + own.season(self._phases(futr_exog)).unsqueeze(2)
         if self.gate is not None:  # the last value takes the place of the middle quantile
@@ -288,6 +297,16 @@ class RecurrentForecaster(nn.Module):
     def _phases(self, channels: Tensor) -> Tensor:
         """The phases at the end of channels (B, steps, n)."""
         return channels[..., channels.shape[2] - len(self.around.seasons) :]
+
+    def mean_of(self, inputs: Tensor, futr_exog: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean season at the steps of windows and at their target steps, (B, context) and (B, horizon).
+
+        Raises:
+            ValueError: this forecaster has none.
+        """
+        if self.mean is None:
+            raise ValueError("this forecaster has no mean season")
+        return self.mean(self._phases(inputs) - self.one_step), self.mean(self._phases(futr_exog))
 
     def _level(self, values: Tensor, own: OwnParts | None) -> Level | None:
         """Level of windows (B, window); a series that has its own smooths its last values."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qkan.forecasting.config.options import MEAN_HARMONICS
 from qkan.forecasting.model.orders import Order
 
 _SMALLEST_SCALE = 1e-2
@@ -26,10 +27,11 @@ class Level(NamedTuple):
     def of(cls, values: Tensor, kind: str) -> Level | None:
         """Return the level of windows of scaled values (B, window): ``last``, ``mean``, ``window`` or ``none``.
 
+        Behind a mean season (``season``) nothing is left to take away.
         ``window`` has the mean and the standard deviation of the window (reversible instance normalisation, Kim et al.
         2022, without trained numbers).
         """
-        if kind == "none":
+        if kind in ("none", "season"):
             return None
         if kind == "last":
             return cls(values[:, -1:], None)
@@ -47,6 +49,39 @@ class Level(NamedTuple):
         """Undo :meth:`remove` for forecasts (B, steps, quantiles)."""
         scaled = values if self.scale is None else values * self.scale.unsqueeze(2)
         return scaled + self.offset.unsqueeze(2)
+
+
+class MeanSeason(nn.Module):
+    """The mean course of a series over its seasons, which is taken from every window and put back on its forecast.
+
+    A constant and, for every harmonic of every season, weight * <X> of a circuit of :class:`SeasonFeatures`; all are
+    trained, from nothing or from what :meth:`start` is told.
+
+    Args:
+        seasons: Lengths in steps.
+    """
+
+    def __init__(self, seasons: Sequence[int]) -> None:
+        super().__init__()
+        self.circuits = SeasonFeatures(seasons, "circuit", MEAN_HARMONICS)
+        self.weights = nn.Linear(self.circuits.channels, 1)
+        nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.weights.bias)
+
+    def forward(self, phases: Tensor) -> Tensor:
+        """The mean at phase angles (B, steps, seasons), (B, steps)."""
+        said: Tensor = self.weights(self.circuits(phases))
+        return said.squeeze(-1)
+
+    def start(self, sines: Tensor, cosines: Tensor, constant: Tensor) -> None:
+        """Take the coefficients of waves, in the order of the circuits, (waves,) each; sine and cosine are one wave."""
+        angles = self.circuits.angles
+        if angles is None:
+            raise ValueError("the mean of a season is a sum of circuits")
+        with torch.no_grad():
+            angles.copy_(torch.atan2(-sines, cosines))
+            self.weights.weight.copy_(torch.hypot(sines, cosines).unsqueeze(0))
+            self.weights.bias.copy_(constant)
 
 
 class Skip(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import torch
 
 from qkan.forecasting.baselines.registry import plain_forecasts
 from qkan.forecasting.config.options import HORIZON, OPTIONS
-from qkan.forecasting.data.load import cut_windows, long_enough, tensors
+from qkan.forecasting.data.load import cut_windows, long_enough, spread_windows, tensors
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
@@ -206,11 +206,14 @@ def validation_frame(model: RecurrentForecaster, config: TrainConfig, data: Fore
     Returns:
         A cross-validation frame with the columns unique_id, ds, cutoff, step, y, the model's name and ``unit``, the
         mean seasonal change of the series' training part (NaN if it has none); targets that nobody observed have no
-        row. ``None`` if there is no validation part that holds a whole horizon.
+        row. Windows of large parts are thinned: see
+        :func:`spread_windows`. ``None`` if there is no validation part
+        that holds a whole horizon.
     """
     whole = data.with_validation_horizon(config.horizon)
     if not len(whole.validation):
         return None
+    whole = replace(whole, validation=whole.validation.pick(spread_windows(whole.validation)))
     frame = window_frame(whole, "validation", {config.model_name: forecast_windows(model, whole, "validation")})
     unit = dict(zip(data.ids, mase_scale(data), strict=True))
     return frame.assign(unit=frame["unique_id"].map(unit))

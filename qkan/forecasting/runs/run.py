@@ -95,7 +95,7 @@ class Run:
 
     @property
     def validation(self) -> pd.DataFrame | None:
-        """Every observed target of the validation part, for conformal intervals: see
+        """Observed targets of the validation part, for conformal intervals: see
         :func:`qkan.forecasting.runs.inference.validation_frame`; ``None`` if there is none.
 
         Raises:
@@ -121,9 +121,9 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Every target of the test part: unique_id, ds, cutoff (the last time that the model saw), y (NaN if nobody
-        observed it), the model's name (``QKAN-LSTM``) and the ends of its intervals (``QKAN-LSTM-lo-90``, ...), in
-        original units: what libraries for evaluation read."""
+        """Targets of the test part, of more than half a million those of every k-th window: unique_id, ds, cutoff (the
+        last time that the model saw), y (NaN if nobody observed it), the model's name (``QKAN-LSTM``) and the ends of
+        its intervals (``QKAN-LSTM-lo-90``, ...), in original units: what libraries for evaluation read."""
         import pandas as pd
 
         self._check(PREDICTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from qkan._util.csv_cells import csv_text, unguarded
+from qkan.forecasting.data.load import spread_windows
 from qkan.forecasting.evaluation.frames import check_frame
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.io.files import (
@@ -146,10 +148,16 @@ def read_validation(folder: Path, model: str, frequency: str | None) -> pd.DataF
 
 def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: Evaluation) -> None:
     """Write forecasts and errors on the test part: ``predictions.csv`` and ``metrics_by_series.csv``."""
-    from qkan.datasets import has_clock
+    from qkan.datasets import has_clock, notice
 
-    series = data.series
-    table = series.give_back(_predictions_frame(config, data, found.quantiles))
+    series, kept = data.series, spread_windows(data.test)
+    if len(kept) < len(data.test):
+        notice(
+            f"{PREDICTIONS} holds {len(kept):,} of {len(data.test):,} windows of the test part, evenly spread; the "
+            "errors are those of all"
+        )
+    thinned = replace(data, test=data.test.pick(kept))
+    table = series.give_back(_predictions_frame(config, thinned, found.quantiles[kept]))
     write_text(out / PREDICTIONS, csv_text(table, with_clock=has_clock(series.frequency)))
     write_text(out / BY_SERIES, csv_text(series.give_back(found.by_series)))
 

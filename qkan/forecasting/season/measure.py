@@ -168,6 +168,8 @@ class Season:
             own = self._own(index)
             if own is not None:
                 term = term * own.factor[0] + own.season(phases.unsqueeze(0))[0]
+            if self.model.mean is not None:
+                term = term + deepcopy(self.model.mean).double()(phases)
         course = term.numpy() * self.data.scaler.scale[index] * self._gate
         return np.asarray(course - course.mean())
 
@@ -178,13 +180,14 @@ class Season:
         closed = nothing if features is None else features.closed_forms(weights)
         if closed is None:
             return {}
-        own, found = self._own(index), {}
+        own, mean, found = self._own(index), self._mean_waves(), {}
         factor = self._scale(index) * (1.0 if own is None else float(own.factor))
         for place, season in enumerate(self.seasons):
             parts = [Polynomial(season, *closed[place]).times(factor)]
             if own is not None:
                 waves = own.turns[place] > 0
                 parts.append(Polynomial(season, own.cosines[0, waves].numpy(), own.sines[0, waves].numpy()))
+            parts += [Polynomial(season, *mean[place])] if mean else []
             found[season] = sum_of(parts).times(self.data.scaler.scale[index] * self._gate)
         if self.model.cycle is not None:
             del found[self.seasons[-1]]  # it is a table
@@ -201,6 +204,11 @@ class Season:
         before = others + category_channels(sizes)
         weights = known.weight[known.weight.shape[0] // 2, before : before + features.channels]
         return features, weights.detach().double()
+
+    def _mean_waves(self) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """Cosines and sines of the mean season by season; ``None`` where it is not the level."""
+        mean = self.model.mean
+        return None if mean is None else mean.circuits.closed_forms(mean.weights.weight[0])
 
     @property
     def _gate(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,9 +21,11 @@ from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
-from qkan.forecasting.training.lbfgs import finish_with_lbfgs
+from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
+from qkan.forecasting.training.objective import Objective
 from qkan.forecasting.training.progress import Progress
-from qkan.forecasting.training.start import mean_loss, start_from_regression
+from qkan.forecasting.training.start import Start, start_from_regression
+from qkan.forecasting.training.start_mean import start_mean
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -107,12 +110,13 @@ def fit_forecaster(
     for start in range(config.restarts if len(validation) else 1):
         model = build_forecaster(config, generator).to(device)
         if start == 0:
-            compile_kernels(config, model)
+            steps = finish_steps(config, count_parameters(model), len(train)) if len(validation) else 0
+            compile_kernels(config, model, (torch.float32, torch.float64)[: 2 if steps else 1])
         if config.preact_init == "auto":
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
         saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
-        result = _fit_once(model, train, validation, config, **saving)
+        result = _fit_once(model, train, validation, config, steps, **saving)
         fits.append((model, result))
     model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
     if len(fits) > 1:
@@ -135,24 +139,58 @@ def _fit_once(
     train: WindowTensors,
     validation: WindowTensors,
     config: TrainConfig,
+    steps: int,
+    *,
+    checkpoint: Path | None,
     **saving: Any,
 ) -> FitResult:
-    """Train from one start, with the finish that was asked for.
+    """Train from one start, with a finish of at most so many steps.
 
     Training starts from a regression where that says much, and takes its weights where no epoch is better: by the
     validation windows or, without any, where the training ends with a higher loss of its own.
+    Beside a regression the cell has little slope to learn by, and a finish does not get away from there. So with a
+    finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
+    loss, judge = loss_of(config), validation if len(validation) else train
+    start_mean(model, train)
+    drawn = copy.deepcopy(model.state_dict())
+    start = start_from_regression(model, train, judge, loss)
+    rest = (train, validation, config, steps)
+    first = _trained(model, *rest, start, checkpoint, **saving)
+    if start is None or not start.begins or not steps:
+        return first
+    best = math.inf if first.diverged else Objective(model, judge, loss).value()
+    weights = copy.deepcopy(model.state_dict())
+    model.load_state_dict(drawn)
+    second = _trained(model, *rest, None, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-drawn"), **saving)
+    seconds = first.seconds + second.seconds
+    if Objective(model, judge, loss).value() < best:
+        return replace(second, seconds=seconds)
+    model.load_state_dict(weights)
+    return replace(first, seconds=seconds)
+
+
+def _trained(
+    model: RecurrentForecaster,
+    train: WindowTensors,
+    validation: WindowTensors,
+    config: TrainConfig,
+    steps: int,
+    start: Start | None,
+    checkpoint: Path | None,
+    **saving: Any,
+) -> FitResult:
+    """Train from the weights that the model has, take those of ``start`` if they are better, and finish."""
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), validation if len(validation) else train
-    start = start_from_regression(model, train, judge, loss)
-    result = fit(model, train, validation, config, **saving)
-    if start is not None and start.loss <= mean_loss(model, judge, loss):
+    result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
+    if start is not None and start.loss <= Objective(model, judge, loss).value():
         model.load_state_dict(start.weights)
         result = replace(result, best_epoch=0, best_loss=start.loss)
-    if not config.lbfgs_steps or not len(validation) or result.diverged:
+    if not steps or result.diverged:
         return result
     with threads_for(model):
-        finish = finish_with_lbfgs(model, train, validation, config)
+        finish = finish_with_lbfgs(model, train, validation, config, steps)
     best_loss = finish.after if finish.steps else result.best_loss
     return replace(result, best_loss=best_loss, seconds=result.seconds + finish.seconds, finish=finish)

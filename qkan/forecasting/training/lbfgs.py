@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.data.batches import Batch, WindowTensors, in_order
+from qkan.forecasting.config.idle import idle_options
+from qkan.forecasting.config.options import FINISH_PARAMETERS, FINISH_STEPS, FINISH_VALUES
+from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.losses import loss_of
+from qkan.forecasting.training.objective import Objective
 
 STEPS_BETWEEN_LOOKS = 10
 LOOKS_WITHOUT_GAIN = 10
@@ -28,7 +31,7 @@ class Finish:
     Attributes:
         steps: Steps until the kept weights; 0 if none of them lowers the validation loss, and the epoch's are kept.
         evaluations: How often the loss of all training windows and its gradient were computed.
-        before, after: Validation loss of the epoch that it starts from and of the kept weights.
+        before, after: Validation loss of the weights that it starts from and of the kept ones.
         seconds: Its part of the training time.
     """
 
@@ -39,48 +42,83 @@ class Finish:
     seconds: float
 
 
-def finish_with_lbfgs(model: nn.Module, train: WindowTensors, validation: WindowTensors, config: TrainConfig) -> Finish:
+def finish_steps(config: TrainConfig, parameters: int, windows: int) -> int:
+    """Return how many steps of LBFGS a training ends with at most.
+
+    Unless it was asked for, that is none beside options that it cannot go with, and none for large models or many
+    windows, whose steps would take longer than the epochs.
+
+    Args:
+        config: The options; ``lbfgs_steps`` of ``None`` was not asked for.
+        parameters: Trained parameters of the model.
+        windows: Training windows.
+    """
+    if config.lbfgs_steps is not None:
+        return config.lbfgs_steps
+    values = windows * (config.context + config.trained_horizon)
+    small = parameters <= FINISH_PARAMETERS and values <= FINISH_VALUES
+    return FINISH_STEPS if small and "lbfgs_steps" not in idle_options(config) else 0
+
+
+def finish_with_lbfgs(
+    model: nn.Module, train: WindowTensors, validation: WindowTensors, config: TrainConfig, steps: int
+) -> Finish:
     """Go on from the weights of a trained model with LBFGS and a strong Wolfe line search, in place.
 
     The weights with the lowest validation loss among those of the start and of every tenth step are kept, so the model
-    is never worse by validation. No random number is drawn: the same start gives the same end. It computes in the
-    dtype of the weights, in float64 with ``precision="64-true"``; a mixed precision is too coarse for its line search.
+    is never worse by validation. No random number is drawn: the same start gives the same end. It computes in float64,
+    since a line search in float32 ends early where neighbouring values are nearly the same; models of many parameters
+    stay as they are.
 
     Args:
-        model: The model with the weights of its best epoch, on the device to compute on; its dtype stays.
+        model: The model with the weights to go on from, on the device to compute on; its dtype stays.
         train: Windows to train on, all in each evaluation of the loss.
         validation: Windows to stop and judge by, one or more.
-        config: ``lbfgs_steps``, the loss, its quantiles and ``precision`` are used.
+        config: The loss and its quantiles are used.
+        steps: Most steps.
     """
-    begin, was_training = time.perf_counter(), model.training
+    begin, was_training, loss = time.perf_counter(), model.training, loss_of(config)
     kept = next(model.parameters()).dtype
-    objective = _Objective(model.to(torch.float64 if config.precision == "64-true" else kept), train, config)
-    judged = _Objective(model, validation, config)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.train()  # which changes nothing without a dropout, and cuDNN's LSTM has no gradient elsewhere
-    before = judged.value()
-    best, weights, best_steps = before, _copy(model), 0
-    steps, looks = 0, 0
-    optimizer = _optimizer(parameters)
-    while steps < config.lbfgs_steps and looks < LOOKS_WITHOUT_GAIN:
-        optimizer.param_groups[0]["max_iter"] = min(STEPS_BETWEEN_LOOKS, config.lbfgs_steps - steps)
-        optimizer.step(objective.with_gradient)
-        made = optimizer.state[parameters[0]]["n_iter"]
-        loss, looks = judged.value(), looks + 1
-        if loss < best:
-            best, weights, best_steps, looks = loss, _copy(model), made, 0
-        if made == steps or not math.isfinite(loss):  # nothing lowers the training loss, or it went out of range
-            break
-        steps = made
+    few = sum(parameter.numel() for parameter in parameters) <= _MANY_PARAMETERS
+    before, start = Objective(model, validation, loss).value(), _copy(model)
+    model.to(torch.float64 if few else kept).train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
+    objective = Objective(model, train, loss)
+    weights, best_steps = _search(
+        model, objective, Objective(model, validation, loss), _optimizer(parameters, few), steps
+    )
     model.load_state_dict(weights)
     model.to(kept).train(was_training)
     for parameter in parameters:
         parameter.grad = None
-    return Finish(best_steps, objective.evaluations, before, best, time.perf_counter() - begin)
+    after = Objective(model, validation, loss).value()
+    if not after < before:  # also where the gain is lost with the digits
+        model.load_state_dict(start)
+        after, best_steps = before, 0
+    return Finish(best_steps, objective.evaluations, before, after, time.perf_counter() - begin)
 
 
-def _optimizer(parameters: list[nn.Parameter]) -> torch.optim.LBFGS:
-    few = sum(parameter.numel() for parameter in parameters) <= _MANY_PARAMETERS
+def _search(
+    model: nn.Module, objective: Objective, judged: Objective, optimizer: torch.optim.LBFGS, steps: int
+) -> tuple[dict[str, Tensor], int]:
+    """Return the weights with the lowest loss of those that are looked at, and the steps until then."""
+    (group,) = optimizer.param_groups
+    best, weights, best_steps = judged.value(), _copy(model), 0
+    done, looks = 0, 0
+    while done < steps and looks < LOOKS_WITHOUT_GAIN:
+        group["max_iter"] = min(STEPS_BETWEEN_LOOKS, steps - done)
+        optimizer.step(objective.with_gradient)
+        made = optimizer.state[group["params"][0]]["n_iter"]
+        loss, looks = judged.value(), looks + 1
+        if loss < best:
+            best, weights, best_steps, looks = loss, _copy(model), made, 0
+        if made == done or not math.isfinite(loss):  # nothing lowers the training loss, or it went out of range
+            break
+        done = made
+    return weights, best_steps
+
+
+def _optimizer(parameters: list[nn.Parameter], few: bool) -> torch.optim.LBFGS:
     return torch.optim.LBFGS(
         parameters,
         max_eval=_EVALUATIONS,
@@ -93,38 +131,3 @@ def _optimizer(parameters: list[nn.Parameter]) -> torch.optim.LBFGS:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-class _Objective:
-    """The mean loss of all observed targets of windows, computed in pieces of bounded size."""
-
-    def __init__(self, model: nn.Module, windows: WindowTensors, config: TrainConfig) -> None:
-        like = next(model.parameters())
-        self.model, self.loss, self.dtype = model, loss_of(config), like.dtype
-        self.windows, self.evaluations = windows.to(like.device), 0
-        whole = [self.windows.batch(index).observed() for index in in_order(len(windows))]
-        self.observed = torch.stack(whole).sum()
-
-    def value(self) -> float:
-        """The loss."""
-        with torch.no_grad():
-            return math.fsum(float(self._part(index)) for index in in_order(len(self.windows)))
-
-    def with_gradient(self) -> float:
-        """The loss, with its gradient left in the parameters."""
-        self.evaluations += 1
-        self.model.zero_grad()
-        total = []
-        with torch.enable_grad():
-            for index in in_order(len(self.windows)):
-                part = self._part(index)
-                part.backward()
-                total.append(float(part.detach()))
-        return math.fsum(total)
-
-    def _part(self, index: Tensor) -> Tensor:
-        """What some windows add to the mean."""
-        batch: Batch = self.windows.batch(index)
-        predicted = self.model(*(argument.to(self.dtype) for argument in batch.arguments))
-        share = batch.observed() / self.observed
-        return self.loss(predicted, batch.targets.to(self.dtype), batch.weights) * share.to(self.dtype)

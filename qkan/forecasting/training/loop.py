@@ -26,7 +26,7 @@ from qkan.forecasting.data.batches import Batch, WindowTensors
 from qkan.forecasting.data.loaders import epoch_seed, training_loader
 from qkan.forecasting.data.loaders import validation_loader as validation_shares
 from qkan.forecasting.io.files import RunError
-from qkan.forecasting.model.build import count_parameters
+from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
 from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.checkpoints import does_not_fit
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
@@ -48,6 +48,7 @@ _PROGRESS_SECONDS = 0.1
 # Below this size a second thread costs more in waiting than it saves in work (a telecom epoch on a busy machine: 0.8 s
 # with one thread, 4.5 s with two).
 _ONE_THREAD_PARAMETERS = 50_000
+_RATE_OF_STARTED = 0.1  # times that of the cell: the full rate takes a least-squares fit of a hundred waves apart
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,8 @@ class _Module(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The parameters by learning rate: those of ``lr`` first, angles and frequencies of circuits where they differ."""
+    """The parameters by learning rate: those of ``lr`` first, then angles and frequencies of circuits, and what starts
+    from least squares, where they differ."""
     angles, frequencies = (factor or 1.0 for factor in (config.lr_angles, config.lr_frequencies))
     factors = {"theta": angles, "preact_weight": frequencies, "preact_bias": frequencies}
     of_circuits = {
@@ -257,10 +259,19 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         if isinstance(module, HasFrequencies)
         for name, parameter in module.named_parameters(recurse=False)
     }
+    started = {id(parameter): _RATE_OF_STARTED for part in _started(model) for parameter in part.parameters()}
+    factors_of = of_circuits | started
     groups: dict[float, list[nn.Parameter]] = {1.0: []}
     for parameter in model.parameters():
-        groups.setdefault(of_circuits.get(id(parameter), 1.0), []).append(parameter)
+        groups.setdefault(factors_of.get(id(parameter), 1.0), []).append(parameter)
     return [{"params": parameters, "lr": config.lr * factor} for factor, parameters in groups.items()]
+
+
+def _started(model: nn.Module) -> list[nn.Module]:
+    """The parts of a forecaster around a mean season, which starts from least squares as they do."""
+    if not isinstance(model, RecurrentForecaster) or model.mean is None or model.cell is None:
+        return []
+    return [part for part in (model.mean, model.skip, model.known) if part is not None]
 
 
 _RECORDED: dict[str, Any] = {

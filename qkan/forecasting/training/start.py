@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.forecasting.data.batches import Batch, WindowTensors, by_time, in_order
+from qkan.forecasting.data.batches import Batch, WindowTensors, by_time
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.model.losses import Loss
 from qkan.forecasting.model.parts import Level, Skip
+from qkan.forecasting.training.objective import Objective
 
 _MOST_WINDOWS, _MOST_PRODUCTS = (
     20_000,
@@ -30,10 +31,12 @@ class Start(NamedTuple):
     Attributes:
         weights: The state of the model.
         loss: Their loss on the windows that judge.
+        begins: Whether the model has them, so that training starts there.
     """
 
     weights: dict[str, Tensor]
     loss: float
+    begins: bool
 
 
 def start_from_regression(
@@ -65,25 +68,12 @@ def start_from_regression(
         return None
     drawn = copy.deepcopy(model.state_dict())
     _take(model, found)
-    start = Start(copy.deepcopy(model.state_dict()), mean_loss(model, judge, loss))
-    if found.error >= _ENOUGH:
+    # What a mean season leaves over is small, and so is what is lost if the cell starts beside a whole regression.
+    begins = found.error < (_ENOUGH if model.mean is None else 1.0)
+    start = Start(copy.deepcopy(model.state_dict()), Objective(model, judge, loss).value(), begins)
+    if not begins:
         model.load_state_dict(drawn)
     return start
-
-
-def mean_loss(model: RecurrentForecaster, judge: WindowTensors, loss: Loss) -> float:
-    """Mean loss over all observed targets of some windows, as the training judges an epoch."""
-    device = next(model.parameters()).device
-    windows, was_training, total, observed = judge.to(device), model.training, 0.0, 0.0
-    model.eval()
-    with torch.inference_mode():
-        for index in in_order(len(windows)):
-            batch = windows.batch(index)
-            count = float(batch.observed())
-            total += count * float(loss(model(*batch.arguments), batch.targets, batch.weights))
-            observed += count
-    model.train(was_training)
-    return total / observed
 
 
 class _Design(NamedTuple):
@@ -92,7 +82,7 @@ class _Design(NamedTuple):
     Attributes:
         lags: The window less its level, and ones where every target step has a constant of its own, (N, lags).
         known: What is known of every target step, and ones where they share a constant, (N, horizon, known).
-        changes: Targets less the last value, (N, horizon).
+        changes: Targets less the last value, or less a mean season, (N, horizon).
     """
 
     lags: Tensor
@@ -108,9 +98,10 @@ class _Linear:
     """
 
     def __init__(self, model: RecurrentForecaster) -> None:
-        self.model = model
+        self.model, self.device = model, next(model.parameters()).device
         self.shared = model.decodes_steps or model.order.kind == "segments"  # a constant cannot be that of one step
         self.constant = not self.shared or model.order.kind == "steps"
+        self.around_mean = model.mean is not None
         season = model.season
         self.channels = 0 if season is None else season.channels
         self.waves = season is not None and season.encoding in ("circuit", "sincos")
@@ -118,17 +109,21 @@ class _Linear:
         names = 0 if model.categories is None else sum(table.shape[1] for table in model.categories.tables)
         self.begin = around.futr_exog_channels - len(around.seasons) - len(around.category_sizes) + names
 
+    @torch.no_grad()
     def of(self, batch: Batch) -> _Design:
         """Return the columns of some windows."""
         model = self.model
         inputs, window = batch.arguments[0], model.around.window
         futr_exog = batch.arguments[1] if len(batch.arguments) > 1 else None
         values, targets = inputs[..., 0].double(), batch.targets.double()
+        if model.mean is not None and futr_exog is not None:
+            of_inputs, of_targets = model.mean_of(inputs.to(self.device), futr_exog.to(self.device))
+            values, targets = values - of_inputs.cpu(), targets - of_targets.cpu()
         level = Level.of(values[:, -window:], model.around.level)
         if level is not None:
             values, targets = level.remove(values), level.remove(targets)
-        with torch.no_grad():
-            known = model.known_of_targets(values.float(), futr_exog).double()
+        ahead = None if futr_exog is None else futr_exog.to(self.device)
+        known = model.known_of_targets(values.float().to(self.device), ahead).cpu().double()
         known = self._with_waves(known, futr_exog)
         lags, ones = values[:, -window:], values.new_ones(())
         if self.constant and self.shared:
@@ -136,16 +131,20 @@ class _Linear:
         elif self.constant:
             lags = torch.cat([lags, ones.expand(len(lags), 1)], dim=1)
         scale = ones.expand(len(lags), 1) if level is None or level.scale is None else level.scale
-        changes = (targets - values[:, -1:]) * scale
+        changes = targets * scale if self.around_mean else (targets - values[:, -1:]) * scale
         return _Design(lags * scale, known * scale.unsqueeze(2), changes)
 
     def _with_waves(self, known: Tensor, futr_exog: Tensor | None) -> Tensor:
         season, end = self.model.season, self.begin + self.channels
+        if self.around_mean:  # it says what is known of the steps
+            return known[..., :0]
         if season is None or futr_exog is None:
             return known
         waves = known[..., :0]
         if self.waves:
-            angles = futr_exog[..., futr_exog.shape[2] - len(season.seasons) :].double() @ season.frequencies.double()
+            angles = (
+                futr_exog[..., futr_exog.shape[2] - len(season.seasons) :].double() @ season.frequencies.cpu().double()
+            )
             waves = torch.cat([angles.sin(), angles.cos()], dim=2)
         return torch.cat([known[..., : self.begin], waves, known[..., end:]], dim=2)
 
@@ -273,14 +272,14 @@ def _take(model: RecurrentForecaster, found: _Found) -> None:
         head.bias.copy_(lags[-1].repeat_interleave(model.quantiles))
         lags, gram = lags[:-1], gram[:-1, :-1]
     lags = lags.clone()
-    lags[-1] += 1.0  # changes are those since the last value
+    lags[-1] += 0.0 if linear.around_mean else 1.0  # changes are those since the last value
     if skip.courses is None:
         skip.patterns.weight.copy_(lags.T)
     else:  # the courses of the regression's forecasts that vary most
         courses = torch.linalg.eigh(lags.T @ gram @ lags).eigenvectors[:, -len(skip.patterns.weight) :]
         skip.courses.weight.copy_(courses)
         skip.patterns.weight.copy_((lags @ courses).T)
-    if model.known is not None:
+    if model.known is not None and not linear.around_mean:
         model.known.weight.copy_(_of_channels(linear, known))
 
 

@@ -66,6 +66,7 @@ def test_a_forecast_is_not_overwritten_unasked(qkan, sales, tmp_path) -> None:
         (("--candidates", "ridge,oracle"), "unknown candidate 'oracle'; choose from naive, drift"),
         (("--horizon", "0"), "0 is not in the range"),
         (("--level", "100"), "100"),
+        (("--nonnegative", "maybe"), "'maybe' is not one of 'auto', 'yes', 'no'"),
         (("--level", "high"), "'high' is not a list of percentages separated by commas, such as 80,90"),
     ],
 )
@@ -99,6 +100,14 @@ def test_a_series_that_is_too_short(qkan, tmp_path) -> None:
         ([f"{day},4" for day in range(60)], ("--horizon", "80"), "60 values are too few to judge anything"),
         ([f"{day},4" for day in range(60)], ("--horizon", "3"), "Naive wins: mean absolute error 0 over"),
         ([f"{day},{day % 3 == 0:d}" for day in range(60)], ("--horizon", "3"), "% below Naive"),
+        ([f"{day},0" for day in range(60)], ("--horizon", "3"), "No forecast and no interval reaches below 0, as all"),
+        (
+            [f"{day},{-day}" for day in range(60)],
+            ("--horizon", "3", "--nonnegative", "yes"),
+            "series 'odd' has the value",
+        ),
+        ([f"{day},{day}" for day in range(10)], ("--horizon", "3"), "over 1 rolling origin."),
+        ([f"{day // 2},{day}" for day in range(60)], ("--horizon", "3"), "repeats the time of row 1; drop duplicates"),
         (["0,1", "1,2"], ("--horizon", "3"), "series 'odd' has 2 points; every series needs at least 3"),
         (["0,1", "1,", *[f"{day},2" for day in range(2, 60)]], ("--horizon", "3"), "row 2 of column 'y' is missing"),
         (
@@ -108,7 +117,19 @@ def test_a_series_that_is_too_short(qkan, tmp_path) -> None:
         ),
         ([f"{day},1" for day in range(60) if day not in (7, 8)], ("--horizon", "3"), "the times are irregular: row 8"),
     ],
-    ids=["long-horizon", "constant", "counts", "two-values", "missing", "masked", "irregular"],
+    ids=[
+        "long-horizon",
+        "constant",
+        "counts",
+        "zeros",
+        "negative",
+        "ten-values",
+        "twice",
+        "two-values",
+        "missing",
+        "masked",
+        "irregular",
+    ],
 )
 def test_odd_data_have_a_finite_forecast_or_one_sentence(qkan, tmp_path, rows, words, sentence) -> None:
     path, out = tmp_path / "odd.csv", tmp_path / "out"

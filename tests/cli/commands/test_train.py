@@ -225,3 +225,13 @@ def test_the_finish_and_the_starts_are_said(elsewhere: Path, qkan) -> None:
     assert re.search(rf"{said}, of start [12] of 2\n", done.output), done.output
     losses = load_run("runs/damped-shm-lstm-seed0").metrics["starts"]
     assert min(losses) == load_run("runs/damped-shm-lstm-seed0").metrics["best_validation_loss"]
+
+
+def test_the_plan_says_that_a_small_model_is_finished_by_default(elsewhere: Path, qkan) -> None:
+    options = ("--data", "damped-shm", "--cell", "gru", "--epochs", "1", "--window", "4", "--hidden-size", "1")
+    done = qkan("train", "lstm", *options)
+    assert done.exit_code == 0, done.output
+    assert facts(done.output)["training"].startswith("1 epoch, up to 200 steps of LBFGS, batch 8, ")
+    run = load_run("runs/damped-shm-gru-seed0")
+    assert run.config.lbfgs_steps is None
+    assert run.metrics["lbfgs"]["after"] <= run.metrics["lbfgs"]["before"]

@@ -71,7 +71,12 @@ def test_rows_are_steps_where_times_are_irregular(tmp_path):
             lambda frame: frame.assign(date=pd.date_range("2020-01-01", periods=40)),
             "wide.csv has steps of D, but ETT files have steps of h or 15min",
         ),
-        (lambda frame: frame.assign(OT=np.nan), "missing"),
+        (lambda frame: frame.assign(OT=frame["OT"].replace(9, np.inf)), "row 4 of column 'OT' is inf"),
+        (lambda frame: frame.assign(OT=True), "column 'OT' of wide.csv holds bool values, not numbers; drop it"),
+        (
+            lambda frame: frame.assign(OT=frame["OT"].where(frame["OT"] != 9)),
+            "row 4 of column 'OT' of wide.csv is missing or NaN, and benchmarks of protocol 'ltsf' have every value",
+        ),
     ],
 )
 def test_a_wide_file_of_another_shape_is_refused(tmp_path, change, message):

@@ -25,7 +25,6 @@ from qkan.kernels.rational import triton_gpu as rational_triton
 from qkan.kernels.rational.types import Spec as RationalSpec
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.types import Spec
-from qkan.kernels.spectral import triton_gpu as spectral_triton
 from qkan.kernels.spectral.basis import Basis
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
@@ -82,7 +81,6 @@ def reasons(device: torch.device) -> list[str | None]:
             ansatz=ANSATZE["pz"], reps=1, device=device, dtype=torch.float32, per_sample=False
         ),
         rational_triton.unsupported_reason(spec, (OnDevice(device),)),
-        spectral_triton.unsupported_reason(OnDevice(device)),
         recurrence_triton.unsupported_reason(
             Spec("lstm", basis), (OnDevice(device), torch.zeros(2, 3, 12), torch.zeros(12), None, None, None)
         ),
@@ -98,9 +96,9 @@ class OnDevice:
 
 @pytest.mark.usefixtures("cards")
 def test_cards_without_what_the_kernels_need_are_refused() -> None:
-    assert reasons(torch.device("cuda")) == reasons(torch.device("cuda:0")) == [None] * 4
+    assert reasons(torch.device("cuda")) == reasons(torch.device("cuda:0")) == [None] * 3
     assert (
-        reasons(torch.device("cuda:1")) == ["Tesla T4 has compute capability 7.5, and the Triton kernels need 8.0"] * 4
+        reasons(torch.device("cuda:1")) == ["Tesla T4 has compute capability 7.5, and the Triton kernels need 8.0"] * 3
     )
 
 

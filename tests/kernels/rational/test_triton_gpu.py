@@ -224,7 +224,7 @@ def test_unsupported_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     long = "its kernels take float32, bfloat16, float16, not torch.float64; convert x"
     assert reason(x=torch.zeros(1, 2, 3).double()) == long
     assert "not on 'meta'; move the tensors there" in str(reason(x=torch.zeros(1, 2, 3, device="meta")))
-    monkeypatch.setattr(rational_triton, "find_spec", lambda name: None)
+    monkeypatch.setattr(rational_triton.triton_device, "triton_installed", lambda: False)
     assert reason() == "Triton is not installed; install it (pip install triton)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "not on 'cpu'; move the tensors there, or set TRITON_INTERPRET=1" in str(reason())

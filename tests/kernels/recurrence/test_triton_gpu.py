@@ -14,11 +14,14 @@ import pytest
 import torch
 from recurrences import KINDS, Case, Kind, assert_close, make, results
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from qkan.kernels.common import constant_cache
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import reference as recurrence_reference
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
 from qkan.kernels.recurrence.triton_gpu import Tiles, tiles
+from qkan.kernels.recurrence.types import Weights
 from qkan.kernels.spectral.basis import Basis
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
@@ -172,8 +175,8 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not on 'meta'; move the module there" in str(reason(Kind(), 2, steps=torch.zeros(2, 8, device="meta")))
     wide = str(reason(Kind(basis=Basis("fourier", 0, base="tanh"), encoder=True), 1100))
     assert wide == "its kernels take at most 1024 units, latents and outputs, not 1100, 3 and 1100; use fewer"
-    assert "pays up to 524288 numbers, not 640000; use fewer features" in str(reason(Kind(), 200))
-    monkeypatch.setattr(recurrence_triton, "find_spec", lambda name: None)
+    assert "pays up to 4194304 numbers, not 5760000; use fewer features" in str(reason(Kind(), 600))
+    monkeypatch.setattr(recurrence_triton.triton_device, "triton_installed", lambda: False)
     assert str(reason(Kind(), 2)) == "Triton is not installed; install it (pip install triton)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "not on 'cpu'; move the module there, or set TRITON_INTERPRET=1" in str(reason(Kind(), 2))
@@ -214,3 +217,21 @@ def test_importing_does_not_import_triton() -> None:
     code = "import sys, qkan.kernels.recurrence.api; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("kind", [Kind(), Kind(cell="gru")], ids=str)
+def test_constants_are_made_while_a_compiler_traces(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA graphs that a compiler captures cannot keep what is made inside an operation at its first run."""
+    monkeypatch.setattr(constant_cache, "_KNOWN", {})
+    recurrence_triton._plan.cache_clear()
+    given = make(kind, (3, 2), 5, dtype=torch.float32)
+    with FakeTensorMode() as mode:
+        fake = [None if t is None else mode.from_tensor(t) for t in (given.steps, *given.weights, given.h_0, given.c_0)]
+        steps, *fields, h_0, c_0 = fake
+        recurrence.run(given.spec, given.layout, steps, Weights(*fields), h_0, c_0, backend="triton")
+    made = set(constant_cache._KNOWN)
+    assert recurrence_triton._plan.cache_info().currsize == 1
+    results(given.to(device=DEVICE), "triton")
+    assert set(constant_cache._KNOWN) == made
+    assert len(made) == 3
+    assert recurrence_triton._plan.cache_info().currsize == 1

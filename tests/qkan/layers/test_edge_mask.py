@@ -101,7 +101,7 @@ def test_a_pruned_edge_is_exactly_zero_and_its_parameters_get_none(name: str) ->
         assert found.abs().max() > 0, key
 
 
-@pytest.mark.parametrize("backend", ["triton", "spectral-triton", "pennylane", PennyLane(diff_method="backprop")])
+@pytest.mark.parametrize("backend", ["triton", "pennylane", PennyLane(diff_method="backprop")])
 def test_backends_asked_for_by_name_leave_pruned_edges_out(backend: Any) -> None:
     exact = layer_of("fixed")
     exact.prune(PRUNED)

@@ -102,7 +102,7 @@ def test_an_engine_by_name_that_cannot_run_says_why() -> None:
 @pytest.mark.parametrize("make", [QKANLSTM, HQKANLSTM, QKANGRU, QKANLSTMCell])
 def test_unknown_backends_are_refused_with_what_there_is(make: Callable[..., nn.Module]) -> None:
     module = make(1, 2)
-    known = "auto, numba, triton, torch, reference, spectral, spectral-triton, bloch, pennylane"
+    known = "auto, numba, triton, torch, reference, spectral, bloch, pennylane"
     with pytest.raises(ValueError, match=rf"^unknown backend 'cuda'; use one of {known}$"):
         make(1, 2, backend="cuda")
     with pytest.raises(ValueError, match=rf"^unknown backend 'cuda'; use one of {known}$"):

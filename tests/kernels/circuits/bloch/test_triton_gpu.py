@@ -342,7 +342,7 @@ def test_a_processor_needs_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bloch_triton, "find_spec", lambda name: None)
+    monkeypatch.setattr(bloch_triton.triton_device, "triton_installed", lambda: False)
     reason = "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
     assert bloch_triton.unsupported_reason(**OKAY) == reason
 

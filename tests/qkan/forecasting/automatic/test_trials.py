@@ -130,6 +130,11 @@ def test_constant_values_are_forecast_without_error() -> None:
     assert found.future.tolist() == [[4.0, 4.0, 4.0]]
 
 
+def test_until_a_week_shows_the_sarima_that_may_see_it_later_counts() -> None:
+    asked = AutoConfig(train=TrainConfig(data=FRAME), candidates=("sarima", "double-sarima")).tried
+    assert asked == ("naive", "double-sarima", "sarima")  # of candidates that forecast the same, the first counts
+
+
 def ticking() -> Clock:
     """A clock that goes on by a second whenever somebody looks."""
     return itertools.count(1.0).__next__
@@ -291,6 +296,9 @@ def test_three_lines_say_what_won() -> None:
     assert "% below Naive" in lines[1]
     assert "Ridge" in lines[1]
     assert lines[2].startswith("It took ")
+    alone = verdict(tried(made(wave(10)), horizon=3, candidates=("naive",)), "")
+    assert alone[0].endswith("over 1 rolling origin.")
+    assert alone[2].endswith("to try 1 method.")
 
 
 def frame(count: int = 120) -> pd.DataFrame:

@@ -28,6 +28,8 @@ from qkan.forecasting.data.load import as_cut, cut_windows
             {"season_terms": 3, "season_encoding": "table"},
             "season_terms=3 has no effect: season_encoding='table' has no",
         ),
+        ({"level": "season", "season": "none"}, "level='season' has no effect: season='none' leaves no season; leave"),
+        ({"level": "season", "per_series": True}, "level='season' has no effect: per_series gives every series"),
         ({"season_terms": 3, "protocol": "m4"}, "season_terms=3 has no effect: series of protocol='m4' have no common"),
         ({"season_terms": 3, "season_encoding": "none"}, "season_terms=3 has no effect: season_encoding='none' has no"),
         ({"patience": 5, "split": (0.8, 0.0, 0.2)}, "patience=5 has no effect: split=(0.8, 0.0, 0.2) leaves no valid"),

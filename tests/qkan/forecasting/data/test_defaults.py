@@ -54,12 +54,65 @@ def test_windows_of_m4_are_three_of_the_longest_season_where_every_series_holds_
     assert (found.window, found.horizon) == (window, 4)
 
 
+HOURS, QUARTERS, TENS, DAYS = (24, 168), (96, 672), (144, 1008), (7,)
+
+
+@pytest.mark.parametrize(
+    ("season", "train", "options", "horizon", "sizes"),
+    [
+        (HOURS, 8_640, {}, None, (720, 96)),
+        (HOURS, 8_640, {}, 720, (720, 720)),
+        (HOURS, 8_640, {}, 12, (336, 12)),  # read step by step
+        (HOURS, 8_640, {"strategy": "recursive"}, None, (336, 96)),
+        (HOURS, 8_640, {"season": "none"}, None, (336, 96)),
+        (HOURS, 8_640, {"order": "periods"}, 12, (720, 12)),
+        (HOURS, 8_640, {"cell": "sparse"}, 12, (720, 12)),
+        (QUARTERS, 34_560, {}, None, (672, 96)),
+        (TENS, 36_887, {}, None, (336, 96)),  # less than a day ahead
+        (TENS, 36_887, {}, 192, (1_008, 192)),
+        (DAYS, 5_311, {}, None, (210, 96)),
+        ((), 5_311, {}, None, (336, 96)),
+        (HOURS, 500, {}, None, (192, 71)),
+        (HOURS, 240, {}, None, (103, 34)),
+        ((), 6, {}, None, (2, 1)),  # one value tests  # no week for every window
+    ],
+)
+def test_windows_of_ltsf_are_read_by_periods_or_are_short(season, train, options, horizon, sizes):
+    made = Series("made", daily(int(train / 0.7)).frame, season=season, borders=(train, int(train / 0.7 * 0.8)))
+    found = sized(TrainConfig(data="x", protocol="ltsf", **options), made, {"window": None, "horizon": horizon})
+    assert (found.window, found.horizon) == sizes
+
+
 @pytest.mark.parametrize(("given", "lr"), [({}, 0.03), ({"lr": 0.03}, 0.03), ({"lr": None}, 0.01)])
 def test_the_file_of_a_benchmark_takes_a_lower_learning_rate_unless_one_is_asked_for(given, lr):
     config = TrainConfig(data="x", protocol="m4")
     made = Series("made", daily(200).frame, season=(7,), borders=(-8, -4), mase_season=1)
     assert sized(config, made, {**NOTHING, **given}).lr == lr
     assert sized(TrainConfig(data="x"), daily(200), {**NOTHING, **given}).lr == 0.03
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "read"),
+    [
+        ({"horizon": 96}, {}, (96, 8)),  # 12 segments of 8 steps
+        ({"horizon": 97, "season": (97,)}, {}, (100, 10)),  # a prime number of steps
+        ({"horizon": 95}, {}, (12, None)),  # less than a season
+        ({"horizon": 96, "season": (48,)}, {}, (96, None)),
+        ({"horizon": 96, "order": "steps"}, {}, (12, None)),
+        ({"horizon": 96, "cell": "linear"}, {}, (12, None)),
+        ({"horizon": 96}, {"window": 50}, (50, None)),
+        ({"horizon": 96, "segment": 6}, {}, (12, 6)),
+    ],
+)
+def test_a_season_of_many_steps_that_is_predicted_whole_is_read_by_segments(options, given, read):
+    config = TrainConfig(data="x", **{"season": (96,), **options})
+    found = sized(config, daily(1500), {"window": None, "horizon": config.horizon, **given})
+    assert (found.window, found.segment) == read
+
+
+def test_a_short_series_is_not_read_so_far_back():
+    config = TrainConfig(data="x", season=(96,), horizon=96)
+    assert sized(config, daily(400), {"window": None, "horizon": 96}).segment is None
 
 
 def panel(*lengths: int, season: tuple[int, ...] = (24, 168)) -> Series:

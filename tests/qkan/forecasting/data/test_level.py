@@ -52,17 +52,36 @@ def test_a_level_is_taken_away_unless_the_next_value_depends_on_it(values, level
     assert level_of(values) == level
 
 
+def busy_hours(spread: float) -> np.ndarray:
+    """Counts around the hour of a week of 5 days, with a level of their own every day."""
+    draw = np.random.default_rng(3)
+    hours, days = np.abs(draw.normal(30, 12, 60)), np.repeat(draw.normal(0, spread, 50), 12)
+    return draw.poisson(np.maximum(hours[STEPS % 60] + days, 1)).astype(float)
+
+
+def test_the_mean_season_is_taken_away_where_changes_from_it_are_forecast_better():
+    assert level_of(busy_hours(2.0), season=(12, 60), horizon=12) == "season"
+    assert choose_level(cut(busy_hours(2.0), season=(12, 60), horizon=12)[1]).why.startswith("changes from it forecast")
+    assert level_of(20 * np.cumsum(NOISE) + busy_hours(0.0), season=(12, 60), horizon=12) == "last"  # leaves its range
+    assert level_of(logistic(), season=(12, 60)) == "none"
+
+
+def test_a_mean_season_that_was_asked_for_needs_a_season_in_the_data():
+    with pytest.warns(DataNotice, match="level='season' has no effect: the training part shows no season; name one"):
+        assert level_of(np.cumsum(NOISE), level="season") == "last"
+
+
 def test_the_reason_is_told_with_figures():
-    level, why = choose_level(cut(logistic())[1], squared=True)
+    level, why = choose_level(cut(logistic())[1])
     assert level == "none"
     assert why.startswith("the next value depends on the level itself: error ")
-    assert choose_level(cut(np.cumsum(NOISE))[1], squared=True).why == "the level leaves its range"
-    assert choose_level(cut(logistic(40))[1], squared=True) == ("last", "too few values to tell")
+    assert choose_level(cut(np.cumsum(NOISE))[1]).why == "the level leaves its range"
+    assert choose_level(cut(logistic(40))[1]) == ("last", "too few values to tell")
 
 
 def test_values_behind_the_training_part_choose_no_level():
     walk = np.concatenate([logistic(420), 50 + 10 * np.cumsum(NOISE[:180])])  # 0.7 of 600 values train
-    found = [choose_level(cut(own)[1], squared=True) for own in (walk, logistic())]
+    found = [choose_level(cut(own)[1]) for own in (walk, logistic())]
     assert found[0] == found[1]
 
 
@@ -120,14 +139,8 @@ def test_a_plan_names_no_values_one_season_back_where_there_is_no_season():
 
 
 def test_a_constant_series_has_enough_values_that_do_not_change():
-    found = choose_level(cut(np.full(600, 3.0))[1], squared=True)
+    found = choose_level(cut(np.full(600, 3.0))[1])
     assert found == ("last", "the newest values do not change")
-
-
-def test_rare_counts_have_no_level_where_squared_errors_are_trained():
-    rare = np.random.default_rng(2).poisson(0.4, 700).astype(float)
-    assert level_of(rare) == "none"
-    assert level_of(rare, loss="mae") == "last"  # for absolute errors the gain is less than 1 %
 
 
 def panel_of(*values: np.ndarray) -> Series:

@@ -1,13 +1,16 @@
 """Errors as the papers on a benchmark give them, by hand from what a run predicted."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from qkan.datasets import DataError
+from qkan.datasets import DataError, DataNotice
 from qkan.forecasting import CompareConfig, TrainConfig, compare, load_run, train
+from qkan.forecasting.data import load
+from qkan.forecasting.data.load import cut_windows, load_series_of
 
 _TINY = {"cell": "linear", "window": 6, "epochs": 1, "season": "none", "device": "cpu"}
 
@@ -36,6 +39,20 @@ def test_ltsf_errors_are_standardised_over_all_channels_and_windows(wide, tmp_pa
     assert load_run(tmp_path / "run").metrics["protocol"] == run.metrics["protocol"]
 
 
+def test_files_of_a_run_hold_every_kth_window_of_a_large_part_and_errors_count_all(wide, tmp_path, monkeypatch):
+    config = TrainConfig(data=str(wide), protocol="ltsf", horizon=4, **_TINY)
+    whole = train(config, tmp_path / "whole")
+    monkeypatch.setattr(load, "MOST_TARGETS", 2 * 17 * 4 // 3 + 1)
+    with pytest.warns(DataNotice, match="predictions.csv holds 12 of 34 windows of the test part, evenly spread"):
+        thin = train(config, tmp_path / "thin")
+    assert thin.metrics["protocol"] == whole.metrics["protocol"]
+    assert thin.metrics["test"] == whole.metrics["test"]
+    kept = whole.predictions.groupby("unique_id")["cutoff"].transform(lambda own: pd.factorize(own)[0] % 3 == 0)
+    pd.testing.assert_frame_equal(thin.predictions, whole.predictions[kept].reset_index(drop=True))
+    origins = [own.validation.groupby("unique_id")["cutoff"].nunique().tolist() for own in (whole, thin)]
+    assert origins == [[8, 8], [4, 4]]
+
+
 def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tmp_path):
     rng = np.random.default_rng(1)
     train_values = {name: rng.normal(size=size).cumsum() + 20 for name, size in (("Y1", 31), ("Y2", 44))}
@@ -56,6 +73,29 @@ def test_m4_errors_are_means_over_series_scaled_by_all_values_before_the_test(tm
     assert run.metrics["protocol"]["Linear"] == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(DataError, match="judges the 6 test values of every series, so horizon must be 6, got 5"):
         train(TrainConfig(data=config.data, protocol="m4", horizon=5, **_TINY), tmp_path / "other")
+
+
+def test_series_of_m4_that_a_window_leaves_out_are_said_with_one_that_does_not(tmp_path):
+    sizes = {"Y1": 13, "Y2": 20, "Y3": 40}
+    for name, rows in (("train", sizes), ("test", dict.fromkeys(sizes, 6))):
+        frame = pd.DataFrame({own: pd.Series(np.arange(size) ** 0.5) for own, size in rows.items()}).T
+        frame.to_csv(tmp_path / f"Yearly-{name}.csv", index_label="V1")
+    options = {name: value for name, value in _TINY.items() if name != "window"}
+    config = TrainConfig(data=str(tmp_path / "Yearly-train.csv"), protocol="m4", horizon=6, window=9, **options)
+    said = (
+        "left out 2 of 3 series, too short for window=9 and horizon=6, so these are not the errors of all series that "
+        "M4 tells of (window=1 leaves none out): 'Y1', 'Y2'"
+    )
+    with pytest.warns(DataNotice, match=re.escape(said)):
+        assert cut_windows(load_series_of(config), config).ids == ("Y3",)
+    config = replace(config, window=1)
+    assert cut_windows(load_series_of(config), config).ids == ("Y1", "Y2", "Y3")
+
+
+@pytest.mark.parametrize("data", ["telecom", "no-such-file"])
+def test_a_protocol_asks_for_the_file_of_a_benchmark(data):
+    with pytest.raises(DataError, match=f"protocol='ltsf' is for files of public benchmarks, and '{data}' names none"):
+        load_series_of(TrainConfig(data=data, protocol="ltsf"))
 
 
 def test_a_comparison_has_the_errors_of_the_protocol_and_linear_forecasters(wide, tmp_path):

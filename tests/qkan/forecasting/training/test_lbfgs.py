@@ -20,7 +20,7 @@ from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.runs.write import checkpoints_in
 from qkan.forecasting.training.fitting import fit_forecaster
-from qkan.forecasting.training.lbfgs import finish_with_lbfgs
+from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.loop import parameter_groups
 
 
@@ -44,10 +44,10 @@ def circuit(**options: Any) -> TrainConfig:
 def test_a_finish_fits_two_sines_that_adam_alone_does_not() -> None:
     from qkan.forecasting.training.loop import fit
 
-    config, data, between = circuit(epochs=8, batch_size=32, lbfgs_steps=120), two_sines(120), two_sines(119, 0.026)
+    config, data, between = circuit(epochs=8, batch_size=32), two_sines(120), two_sines(119, 0.026)
     model = build_forecaster(config, torch.Generator().manual_seed(0))
     result = fit(model, data, between, config)
-    finish = finish_with_lbfgs(model, data, between, config)
+    finish = finish_with_lbfgs(model, data, between, config, 120)
     assert result.best_loss > 0.02
     assert finish.before == pytest.approx(result.best_loss, rel=1e-4)
     assert finish.after < 1e-3
@@ -56,12 +56,12 @@ def test_a_finish_fits_two_sines_that_adam_alone_does_not() -> None:
 
 
 def test_weights_that_validation_does_not_prefer_are_not_kept() -> None:
-    config, data = circuit(lbfgs_steps=40), two_sines(40)
+    config, data = circuit(), two_sines(40)
     opposite = replace(data, values=data.values.clone())
     opposite.values[2::3] *= -1  # what training learns is wrong there
     model = build_forecaster(config, torch.Generator().manual_seed(0))
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    finish = finish_with_lbfgs(model, data, opposite, config)
+    finish = finish_with_lbfgs(model, data, opposite, config, 40)
     assert (finish.steps, finish.after) == (0, finish.before)
     torch.testing.assert_close(dict(model.state_dict()), start, rtol=0, atol=0)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -73,14 +73,14 @@ def test_weights_that_validation_does_not_prefer_are_not_kept() -> None:
 def test_pieces_of_the_windows_add_up(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     weights = torch.ones(180)
     weights[5::12] = 0  # targets that were not observed, more in some pieces than in others
-    data, config = replace(two_sines(60), weights=weights), circuit(lbfgs_steps=10)
+    data, config = replace(two_sines(60), weights=weights), circuit()
     if options.get("cell") == "linear":
-        config = tiny_config(window=2, lbfgs_steps=10, cell="linear")
+        config = tiny_config(window=2, cell="linear")
     config, ends = replace(config, **options), []
     for piece in (4096, 7):
         monkeypatch.setattr(batches, "EVALUATION_BATCH", piece)
         model = build_forecaster(config, torch.Generator().manual_seed(0))
-        ends.append(finish_with_lbfgs(model, data.keep(torch.arange(60) % 4 != 1), data, config))
+        ends.append(finish_with_lbfgs(model, data.keep(torch.arange(60) % 4 != 1), data, config, 10))
         assert next(model.parameters()).dtype == torch.float32
     assert ends[0].after < ends[0].before
     assert ends[1].before == pytest.approx(ends[0].before, rel=1e-6)
@@ -172,3 +172,73 @@ def test_angles_and_frequencies_have_rates_of_their_own() -> None:
     }  # fmt: skip
     (alone,) = parameter_groups(model, replace(config, lr_angles=None, lr_frequencies=None))
     assert list(map(id, alone["params"])) == list(map(id, model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "windows", "steps"),
+    [
+        ({}, 1000, 1000, 200),
+        ({"cell": "lstm"}, 1000, 1000, 200),
+        ({"cell": "linear"}, 5, 1000, 200),
+        ({}, 1001, 1000, 0),
+        ({}, 100, 10_001, 0),  # of three values each
+        ({"window": 4096}, 100, 100, 0),
+        ({"lbfgs_steps": 7}, 10_000, 1_000_000, 7),
+        ({"lbfgs_steps": 0}, 10, 10, 0),
+        ({"lbfgs_steps": 0, "dropout": 0.1, "skip": 2}, 10, 10, 0),
+        ({"dropout": 0.1, "skip": 2}, 10, 10, 0),
+        ({"devices": 2}, 10, 10, 0),
+        ({"split": (0.8, 0.0, 0.2)}, 10, 10, 0),
+    ],
+)
+def test_small_models_are_finished_unless_another_option_forbids_it(
+    options: dict[str, Any], parameters: int, windows: int, steps: int
+) -> None:
+    config = tiny_config(**{"window": 2, "cell": "qkan", "lbfgs_steps": None, **options})
+    assert finish_steps(config, parameters, windows) == steps
+
+
+def test_a_run_that_is_stopped_amid_the_finish_is_resumed_to_the_same_end(
+    tmp_path: Path, data: ForecastData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qkan.forecasting.training import lbfgs
+
+    config = circuit(lbfgs_steps=15)
+    whole = train(config, tmp_path / "whole", data=data)
+    with monkeypatch.context() as patch:
+
+        def stopped(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(lbfgs, "_search", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "cut", data=data)
+    resumed = train(config, tmp_path / "cut", data=data, resume=True)
+    torch.testing.assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
+    assert (resumed.metrics["lbfgs"]["steps"], resumed.metrics["epochs"]) == (whole.metrics["lbfgs"]["steps"], 2)
+
+
+def test_where_lags_say_much_a_training_from_the_weights_as_drawn_stands_beside_that_from_a_regression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qkan.forecasting.training import fitting
+
+    ends: list[tuple[bool, float, float]] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        result = once(*arguments, **options)
+        ends.append((arguments[5] is not None, result.best_loss, result.seconds))
+        return result
+
+    once = fitting._trained
+    monkeypatch.setattr(fitting, "_trained", noted)
+    config = tiny_config(data="lorenz", level="last", skip=2, lbfgs_steps=40)
+    fitted = fit_forecaster(config, load_windows(config))
+    assert [regression for regression, _, _ in ends] == [True, False]
+    losses = [loss for _, loss, _ in ends]
+    assert fitted.result.best_loss == min(losses) < max(losses)
+    assert fitted.result.seconds == sum(seconds for _, _, seconds in ends)
+    assert error(fitted.model, tensors(fitted.data.validation)) == pytest.approx(min(losses), rel=1e-5)
+    ends.clear()
+    fit_forecaster(replace(config, lbfgs_steps=0), fitted.data)
+    assert [regression for regression, _, _ in ends] == [True]

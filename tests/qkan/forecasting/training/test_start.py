@@ -12,7 +12,8 @@ from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
-from qkan.forecasting.training.start import mean_loss, start_from_regression
+from qkan.forecasting.training.objective import Objective
+from qkan.forecasting.training.start import start_from_regression
 
 STEPS = np.arange(300)
 SWING = np.exp(-STEPS / 150) * np.sin(2 * np.pi * STEPS / 17.3)
@@ -97,7 +98,7 @@ def test_the_start_is_kept_where_no_epoch_is_better():
     model, _, start = started(SWING, level="last")
     assert fitted.result.best_loss == start.loss
     assert torch.equal(fitted.model.skip.patterns.weight, model.skip.patterns.weight)
-    assert mean_loss(fitted.model, tensors(data.validation), loss_of(config)) == pytest.approx(start.loss)
+    assert Objective(fitted.model, tensors(data.validation), loss_of(config)).value() == pytest.approx(start.loss)
 
 
 def test_without_validation_windows_the_training_loss_says_whether_the_start_is_kept():
