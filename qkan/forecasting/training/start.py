@@ -59,7 +59,8 @@ def start_from_regression(
         loss: Their loss.
 
     Returns:
-        The weights; ``None`` where there is no linear skip, or the regression is no better than the last value.
+        The weights; ``None`` where there is no linear skip, the regression is no better than the last value, or
+        intervals are trained, of which it says nothing, and it does not begin.
     """
     if not isinstance(model.skip, Skip) or model.head is None or model.own is not None or len(train) < 2:
         return None
@@ -71,9 +72,10 @@ def start_from_regression(
     # What a mean season leaves over is small, and so is what is lost if the cell starts beside a whole regression.
     begins = found.error < (_ENOUGH if model.mean is None else 1.0)
     start = Start(copy.deepcopy(model.state_dict()), Objective(model, judge, loss).value(), begins)
-    if not begins:
-        model.load_state_dict(drawn)
-    return start
+    if begins:
+        return start
+    model.load_state_dict(drawn)
+    return start if model.quantiles == 1 else None  # a regression says no quantiles but one
 
 
 class _Design(NamedTuple):
@@ -225,8 +227,8 @@ def _regression(linear: _Linear, train: WindowTensors) -> _Found | None:
     order = by_time(train)
     places = order[torch.linspace(0, len(train) - 1, min(len(train), most)).round().long()]
     if train.weights is not None:
-        seen = [train.batch(index).weights.bool().all(dim=1) for index in places.split(_PIECE)]
-        places = places[torch.cat(seen)]
+        observed = [train.batch(index).weights for index in places.split(_PIECE)]
+        places = places[torch.cat([own.bool().all(dim=1) for own in observed if own is not None])]
     count = len(places) - round(_JUDGED * len(places))
     if len(places) - count < 2 or count <= model.around.window:
         return None

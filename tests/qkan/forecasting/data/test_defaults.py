@@ -178,7 +178,7 @@ STEPPED = RNG.standard_normal(400) + 8 * (np.arange(400) > 100)
     ("values", "given", "loss"),
     [
         (SPIKES, None, "mae"),
-        (1e-200 * SPIKES, "auto", "mae"),
+        (1e-90 * SPIKES, "auto", "mae"),
         (SPIKES, "mse", "mse"),
         (DEMAND, None, "mae"),
         (STEPPED, None, "mse"),  # one break is no spike
