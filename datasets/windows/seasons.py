@@ -25,6 +25,7 @@ _LEAST_GAIN, _HARMONICS = 0.0025, 6
 _EXACTLY = 0.1  # of the mean change of a step: what changes less over a season repeats, but for a little noise
 _AS_LAGS = 2.0  # times what the last values leave open: a repetition that leaves more is not what moves the values
 _COHERENT, _MOST_BLOCKS = 0.9, 8  # of the parts of a series, whose phases agree: a clock does not wander
+_MOST_DRIFT = 0.5  # steps between the first and the last of these parts
 _HARMLESS = 0.01  # of the error: what a coherent season may cost the next value, within the noise of the judgement
 _NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
 
@@ -148,15 +149,30 @@ def _coherence(values: Sequence[np.ndarray], phases: Sequence[np.ndarray], seaso
     """How well the phase of the first season agrees between parts of every series: 1 for a clock, less for a cycle that
     wanders or whose length is no whole number of steps. It is that of the strongest harmonic."""
     turns = np.arange(1, _HARMONICS + 1)
-    sums, sizes = np.zeros(_HARMONICS), np.zeros(_HARMONICS)
+    aligned, sizes = np.zeros((_MOST_BLOCKS, _HARMONICS), dtype=complex), np.zeros(_HARMONICS)
     for own, angles in zip(values, phases, strict=True):
         waves = _without_trend(own)[:, None] * np.exp(1j * angles[:, :1] * turns)
         count = max(1, min(_MOST_BLOCKS, len(own) // season))
         blocks = np.array([block.mean(axis=0) for block in np.array_split(waves, count)])
-        sums += np.abs(blocks.sum(axis=0))
+        whole = blocks.sum(axis=0)
+        aligned[:count] += blocks * (whole / np.maximum(np.abs(whole), 1e-300)).conj()
         sizes += np.abs(blocks).sum(axis=0)
     strongest = int(np.argmax(sizes))
-    return float(sums[strongest] / sizes[strongest]) if sizes[strongest] > 0 else 0.0
+    parts = aligned[np.abs(aligned[:, strongest]) > 0, strongest]
+    if not len(parts) or _drifts(np.angle(parts) * season / (2 * np.pi * turns[strongest])):
+        return 0.0
+    return float(parts.sum().real / sizes[strongest])
+
+
+def _drifts(lags: np.ndarray) -> bool:
+    """Whether a season runs away from its clock by more than half a step, beyond the scatter of the parts around that."""
+    if len(lags) < 3:
+        return False
+    places = np.linspace(-0.5, 0.5, len(lags))
+    drift = float(places @ lags / (places @ places))
+    left = lags - lags.mean() - drift * places
+    error = float(np.sqrt(left @ left / (len(lags) - 2) / (places @ places)))
+    return abs(drift) > max(_MOST_DRIFT, 3 * error)
 
 
 def _change(values: Sequence[np.ndarray], lag: int) -> float:

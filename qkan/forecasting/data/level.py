@@ -15,6 +15,7 @@ _MOST_LAGS = 96
 _EXPLAINED = 0.01  # of the error of repeating the last value: below it, the rest is a matter of the training
 _LEAST_GAIN_OF_PANEL = 0.1  # regressions and networks differ by less
 _SERIES_STAY = 0.9  # of the series of a panel, where nothing is taken from its windows
+_MOSTLY = 0.5  # of the values
 _SEEN = 0.95  # of the newest quarter lies in the range of the older values, widened by a tenth, if the level stays
 
 
@@ -58,6 +59,8 @@ def choose_level(data: ForecastData) -> LevelChoice:
         return LevelChoice("last", "the newest values do not change")
     if not _stays(values):
         return LevelChoice("last", "the level leaves its range")
+    if np.unique(values, return_counts=True)[1].max() > _MOSTLY * len(values):
+        return LevelChoice("none", "most values are the same, so that is the level")
     times = data.series.times_of(0)
     phases = season_phases(data.series, times[: len(values)], data.seasons)
     waves = season_waves(phases, data.seasons, 6)

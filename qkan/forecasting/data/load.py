@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qkan.datasets.windows import Split, Windows
 
 
+_WHOLE_SKIP = 12  # target steps of a panel, at most, that have a linear map each where its level is the last value
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 MOST_TARGETS = 500_000
 """Forecasts in a file of a run folder, about: ten million would take gigabytes to write, and nobody reads them."""
@@ -239,7 +240,11 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         per_series=len(data.ids) if config.per_series else False,
     )
     chosen = level_by_data(config, data)
-    config = config if chosen is None else replace(config, level=chosen.level)
+    if chosen is not None:
+        config = replace(config, level=chosen.level)
+    # A slope of many target steps needs a course for each: their season grows with it.
+    if len(data.ids) > 1 and chosen is not None and chosen.level == "last" and not asked_for(config, ("skip",)):
+        config = replace(config, skip=max(config.skip, min(config.trained_horizon, _WHOLE_SKIP)))
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
 
 

@@ -143,6 +143,12 @@ def test_a_constant_series_has_enough_values_that_do_not_change():
     assert found == ("last", "the newest values do not change")
 
 
+def test_mostly_one_value_is_the_level():
+    rare = np.random.default_rng(2).poisson(0.4, 700).astype(float)
+    assert level_of(rare) == level_of(5 + rare, loss="mae") == "none"
+    assert level_of(np.where(STEPS > 350, 4.0, 0.0) + (NOISE > 1)) == "last"  # it leaves its range
+
+
 def panel_of(*values: np.ndarray) -> Series:
     frames = [pd.DataFrame({"unique_id": f"s{n}", "ds": np.arange(len(own)), "y": own}) for n, own in enumerate(values)]
     return Series("made", pd.concat(frames, ignore_index=True))
@@ -161,4 +167,5 @@ def panel_of(*values: np.ndarray) -> Series:
 def test_a_panel_keeps_mean_and_scale_of_its_windows_unless_another_level_is_clearly_better(values, level):
     series = panel_of(*values)
     config = TrainConfig(data="x", window=8, horizon=4, loss="mae")
-    assert as_cut(config, cut_windows(series, config)).level == level
+    found = as_cut(config, cut_windows(series, config))
+    assert (found.level, found.skip) == (level, 4 if level == "last" else 2)
