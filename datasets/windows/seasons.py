@@ -165,7 +165,7 @@ def _coherence(values: Sequence[np.ndarray], phases: Sequence[np.ndarray], seaso
 
 
 def _drifts(lags: np.ndarray) -> bool:
-    """Whether a season runs away from its clock by more than half a step, beyond the scatter of the parts around that."""
+    """Whether a season leaves its clock by more than half a step, beyond the scatter of the parts around that."""
     if len(lags) < 3:
         return False
     places = np.linspace(-0.5, 0.5, len(lags))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
-from qkan.forecasting.config.idle import about_seasons
+from qkan.forecasting.config.idle import about_seasons, asked_for
 from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.level import LevelChoice, choose_level
