@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
-from qkan.forecasting.config.idle import about_seasons, asked_for
+from qkan.forecasting.config.idle import about_seasons
 from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.data.level import LevelChoice, choose_level
@@ -243,7 +243,7 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
     if chosen is not None:
         config = replace(config, level=chosen.level)
     # A slope of many target steps needs a course for each: their season grows with it.
-    if len(data.ids) > 1 and chosen is not None and chosen.level == "last" and not asked_for(config, ("skip",)):
+    if len(data.ids) > 1 and chosen is not None and chosen.level == "last" and config.skip == type(config).skip:
         config = replace(config, skip=max(config.skip, min(config.trained_horizon, _WHOLE_SKIP)))
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
 
