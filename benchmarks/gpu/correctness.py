@@ -118,6 +118,7 @@ def cases(options: Any) -> Cases:
         yield f"twenty runs of {name}", partial(repeated, make, x, device)
         if device.type == "cuda":
             yield f"graph of {name}", partial(graphs.replayed, make, x, device)
+            yield f"qkan.graphed of {name}", partial(graphs.graphed, make, x, device)
             yield f"side stream of {name}", partial(graphs.on_a_side_stream, make, x, device)
     if device.type == "cuda":
         yield "graph after 70 other layouts", partial(graphs.after_other_layouts, device)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import qkan
 from benchmarks.gpu.compare import judged, relative_error, values
 from benchmarks.gpu.timing import captured, training
 from qkan import QKANLSTM
@@ -81,3 +82,16 @@ def compiled(make: Make, shape: tuple[int, ...], device: torch.device) -> dict[s
     expected = module(x)
     expected = expected[0] if isinstance(expected, tuple) else expected
     return judged(relative_error(y, expected.cpu()), 1e-4)
+
+
+def graphed(make: Make, x: Tensor, device: torch.device) -> dict[str, Any]:
+    """``qkan.graphed``: inference of new inputs with parameters that were changed in place behind the capture."""
+    torch.manual_seed(0)
+    module, x = make().to(device), x.to(device)
+    run = qkan.graphed(module, x)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0.9)
+    found, expected = run(0.5 * x), module(0.5 * x)
+    found, expected = (y[0] if isinstance(y, tuple) else y for y in (found, expected))
+    return judged(relative_error(found, expected.cpu()), 1e-4)

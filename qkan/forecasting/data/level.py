@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
 _MOST_LAGS = 96
+_SEASONS = 10  # of the longest, at least: the mean of fewer has more than a tenth of the variance of one
 _EXPLAINED = 0.01  # of the error of repeating the last value: below it, the rest is a matter of the training
 _LEAST_GAIN_OF_PANEL = 0.1  # regressions and networks differ by less
 _SERIES_STAY = 0.9  # of the series of a panel, where nothing is taken from its windows
@@ -65,7 +66,7 @@ def choose_level(data: ForecastData) -> LevelChoice:
     phases = season_phases(data.series, times[: len(values)], data.seasons)
     waves = season_waves(phases, data.seasons, 6)
     mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
-    whole = bool(data.seasons) and data.train.horizon >= data.seasons[0]
+    whole = bool(data.seasons) and data.train.horizon >= data.seasons[0] and len(values) >= _SEASONS * data.seasons[-1]
     errors: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
     for probe in probes:
         for level in ("last", "none"):
