@@ -13,6 +13,7 @@ compare() { # folder below docs/results, series, options
 telecom=(--seeds 5 --trials 2 --level none --batch-size 512 --epochs 40 --reps 2)
 compare telecom telecom "${telecom[@]}" --latent-features 3 --season-terms 4 --budget-params 200,400 --baselines lightgbm
 compare telecom-100 telecom "${telecom[@]}" --season-terms 3 --budget-params 100
+compare telecom-day telecom --horizon 169 --metric mae --cells hqkan,lowrank,lstm --reps 2 --latent-features 3 --budget-params 2500 --trials 2 --seeds 3 --epochs 4 --baselines lightgbm
 # Every other series, 15 epochs and the finish that small models have: circuits, what a circuit is without its constraint, a spline in its place, and cells without any.
 other() {
     local series=$1

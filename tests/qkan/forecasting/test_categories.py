@@ -8,6 +8,7 @@ from qkan.datasets import DataError
 from qkan.forecasting import Forecaster, export, load_exported, load_run, predict
 
 TINY = {"window": 6, "horizon": 3, "hidden_size": 2, "epochs": 2, "batch_size": 64, "device": "cpu", "season": "none"}
+TINY |= {"lbfgs_steps": 0}
 GROUPS = {"static_cols": ["size", "region"], "category_cols": ["promo"]}
 
 

@@ -8,7 +8,7 @@ import torch
 from qkan.datasets import DataError, DataNotice
 from qkan.forecasting import CompareConfig, Forecaster, RunError, load_run, predict
 
-TINY = {"window": 6, "horizon": 3, "hidden_size": 2, "epochs": 2, "batch_size": 64, "device": "cpu"}
+TINY = {"window": 6, "horizon": 3, "hidden_size": 2, "epochs": 2, "batch_size": 64, "device": "cpu", "lbfgs_steps": 0}
 EXTRAS = {"past_cols": ("price",), "future_cols": ("holiday",), "calendar": ("hour",)}
 
 

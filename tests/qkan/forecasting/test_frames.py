@@ -11,7 +11,7 @@ import pytest
 from qkan.datasets import DataError, DataNotice
 from qkan.forecasting import Forecaster, RunError
 
-TINY = {"window": 4, "horizon": 2, "hidden_size": 2, "epochs": 1, "batch_size": 64, "device": "cpu"}
+TINY = {"window": 4, "horizon": 2, "hidden_size": 2, "epochs": 1, "batch_size": 64, "device": "cpu", "lbfgs_steps": 0}
 DAYS = pd.date_range("2024-03-01", periods=40, freq="D", tz="Europe/Rome")
 IDS = (2, 10, 1)
 

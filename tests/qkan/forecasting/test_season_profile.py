@@ -11,7 +11,7 @@ from qkan.forecasting.season.plot import save_season_plot
 from qkan.forecasting.season.polynomial import Polynomial, sum_of
 from qkan.forecasting.season.profile import season_profile
 
-TINY = {"cell": "lstm", "hidden_size": 2, "window": 4, "device": "cpu", "season": (24,)}
+TINY = {"cell": "lstm", "hidden_size": 2, "window": 4, "device": "cpu", "season": (24,), "lbfgs_steps": 0}
 
 
 def panel(series: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -49,3 +49,17 @@ def test_trees_know_the_level_where_the_next_value_depends_on_it(make_data):
     (found,) = fit_baselines(data, ("lightgbm",), Fitting(trials=1))
     errors = np.abs(found.forecast(Origins.of(data)).mean - data.target_values("test"))
     assert errors.mean() < 0.03  # without the level 0.2
+
+
+def test_of_many_pairs_some_are_learnt_from_with_fewer_bins(data, monkeypatch):
+    from qkan.forecasting.baselines import boosting
+
+    bins = []
+    for most in (100_000, 400):
+        monkeypatch.setattr(boosting, "MOST_PAIRS", most)
+        (found,) = fit_baselines(data, ("lightgbm",), Fitting(settings={"lightgbm": {"lags": 6, "rounds": 1}}))
+        pairs = len(found._training_pairs()[1])
+        assert pairs <= most
+        bins.append(found.model.params.get("max_bin"))
+    assert pairs > 300  # origins are spread evenly, for every step others
+    assert bins == [None, 63]

@@ -117,3 +117,14 @@ def test_what_is_added_to_a_forecast_holds_the_mean_season(run):
 def test_linear_forecasters_take_it_too():
     drawn = untrained_run(TrainConfig(data="telecom", cell="linear", level="season", window=13))
     assert drawn.model.mean is not None
+
+
+def test_what_starts_from_least_squares_moves_at_a_tenth_of_the_rate_of_the_cell():
+    from qkan.forecasting.training.loop import parameter_groups
+
+    config, _ = cut(SHAPE, lr=0.02)
+    model = build_forecaster(config, torch.Generator().manual_seed(0))
+    rates = {id(own): group["lr"] for group in parameter_groups(model, config) for own in group["params"]}
+    slow = {id(own) for part in (model.mean, model.skip, model.known) for own in part.parameters()}
+    assert {round(rates[own], 9) for own in slow} == {0.002}
+    assert {rate for own, rate in rates.items() if own not in slow} == {0.02}
