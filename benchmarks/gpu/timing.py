@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qkan.kernels.common.host_sync import as_in_a_graph
+
 #: Bytes that are written between two timed steps, so that none finds its data in the cache: twice that of an H200.
 FLUSHED = 2**27
 ROUNDS, SECONDS, WARM_UPS = 40, 0.3, 3
@@ -85,7 +87,7 @@ def captured(step: Step) -> Step:
     """The step as a CUDA graph, after runs on another stream as a capture wants them."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream), as_in_a_graph():
         for _ in range(WARM_UPS):
             step()
     torch.cuda.current_stream().wait_stream(stream)
