@@ -5,7 +5,8 @@
 
 prints a Markdown table: one made series a row (oscillations, maps, walks, counts; noise drawn with a seed of its own),
 what the training part chose, and test MAEs in the unit of the series: all defaults, the bare cell (no level, skip or
-season) of the same window and horizon, the last value repeated, and ridge. Medians over the seeds.
+season) of the same window and horizon, the last value repeated, and ridge. Medians over the seeds. Behind them come
+dated series of kinds that a forecaster meets (demand, load, breaks, spikes, gaps, odd sizes).
 """
 
 from __future__ import annotations
@@ -89,10 +90,51 @@ def made_series() -> dict[str, np.ndarray]:
     }
 
 
+def dated_series() -> dict[str, pd.DataFrame]:
+    """Return frames of ``ds`` and ``y`` by name, some with missing values."""
+    rng = np.random.default_rng(7)
+
+    def dated(freq: str, count: int, values: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+        ds = pd.date_range("2000-01-03", periods=count, freq=freq)
+        return pd.DataFrame({"ds": ds, "y": values(np.arange(count, dtype=float))})
+
+    def noise(t: np.ndarray) -> np.ndarray:
+        return rng.standard_normal(len(t))
+
+    def wave(t: np.ndarray, season: int) -> np.ndarray:
+        return np.sin(2 * np.pi * t / season)
+
+    def week_of_hours(t: np.ndarray) -> np.ndarray:
+        return (1 + 0.4 * wave(t - 8, 24) + 0.15 * wave(t, 12)) * np.where(t // 24 % 7 >= 5, 0.7, 1.0)
+
+    def walk(t: np.ndarray, memory: float) -> np.ndarray:
+        return _recursion(noise(t), memory)
+
+    found = {
+        "airline": dated("MS", 144, lambda t: 100 * np.exp(0.01 * t + 0.2 * wave(t, 12) + 0.04 * noise(t))),
+        "intermittent demand": dated("D", 400, lambda t: (rng.random(len(t)) < 0.25) * rng.poisson(4, len(t)) * 1.0),
+        "hourly load": dated("h", 1500, lambda t: 1000 * week_of_hours(t) + 30 * walk(t, 0.8)),
+        "step of the level": dated("D", 500, lambda t: 10 + 8 * (t > 170) + wave(t, 7) + 0.5 * noise(t)),
+        "late step of the level": dated("D", 500, lambda t: 10 + 8 * (t > 430) + wave(t, 7) + 0.5 * noise(t)),
+        "spikes": dated("D", 600, lambda t: (5 + wave(t, 7) + 0.3 * noise(t)) * (1 + 19 * (rng.random(len(t)) < 0.01))),
+        "missing stretches": dated("h", 900, lambda t: 50 * week_of_hours(t) + 2 * noise(t)),
+        "tiny": dated("h", 600, lambda t: 1e-9 * (3 + wave(t, 24) + 0.2 * noise(t))),
+        "huge": dated("h", 600, lambda t: 1e9 * (3 + wave(t, 24) + 0.2 * noise(t))),
+        "far from zero": dated("h", 600, lambda t: 1e9 + wave(t, 24) + 0.2 * noise(t)),
+        "falling": dated("W", 260, lambda t: 500 - 1.5 * t + 5 * noise(t)),
+        "quarterly, 40 values": dated("QS", 40, lambda t: 50 + 0.8 * t + 4 * wave(t, 4) + noise(t)),
+    }  # fmt: skip
+    for begin in (100, 330, 555):
+        found["missing stretches"].loc[begin : begin + 20, "y"] = np.nan
+    return found
+
+
 def scores(series: Series, cell: str, seed: int) -> tuple[TrainConfig, dict[str, float]]:
     """Return the options that were chosen, and test MAEs: all defaults, the bare cell, the last value, ridge."""
     asked = sized(
-        TrainConfig(data=FRAME, cell=cell, seed=seed), series, {"window": None, "horizon": None, "loss": None}
+        TrainConfig(data=FRAME, cell=cell, seed=seed, missing=series.missing),
+        series,
+        {"window": None, "horizon": None, "loss": None},
     )
     found: dict[str, float] = {}
     for name, config in (("bare", replace(asked, **BARE)), ("defaults", asked)):
@@ -115,11 +157,13 @@ def main(cells: str, seeds: int, only: str) -> None:
     print(
         "| series | cell | window, horizon, season, level | defaults | bare cell | Naive | Ridge |\n" + "|---" * 7 + "|"
     )
-    for name, values in made_series().items():
+    frames = {name: pd.DataFrame({"y": values}) for name, values in made_series().items()} | dated_series()
+    for name, frame in frames.items():
         if only and name not in only.split(","):
             continue
+        missing = "mask" if frame["y"].isna().any() else "refuse"
         for cell in cells.split(","):
-            rows = [scores(series_from_frame(pd.DataFrame({"y": values})), cell, seed) for seed in range(seeds)]
+            rows = [scores(series_from_frame(frame, missing=missing), cell, seed) for seed in range(seeds)]
             config = rows[0][0]
             season = " and ".join(map(str, config.seasons)) or "none"
             mae = {own: statistics.median(row[1][own] for row in rows) for own in rows[0][1]}

@@ -72,6 +72,32 @@ KINDS: dict[str, Kind] = {
     "daily: a break and a week": Kind(
         "D", 120, 0, lambda rng, t, own: own * (1 + 2 * (t > 70) + 0.1 * _noise(rng, t) + 0.2 * _wave(t, 7))
     ),
+    "hourly: a day and weekends": Kind(
+        "h",
+        800,
+        50,
+        lambda rng, t, own: (
+            own * ((1 + 0.4 * _wave(t - 8, 24)) * np.where(t // 24 % 7 >= 5, 0.7, 1.0) + 0.05 * _noise(rng, t))
+        ),
+    ),
+    "daily: steps of the level": Kind(
+        "D",
+        200,
+        0,
+        lambda rng, t, own: own * (3 + (t > rng.integers(30, 190)) + 0.3 * _wave(t, 7) + 0.1 * _noise(rng, t)),
+    ),
+    "daily: spikes": Kind(
+        "D",
+        250,
+        0,
+        lambda rng, t, own: (
+            own * ((5 + _wave(t, 7) + 0.3 * _noise(rng, t)) * np.where(rng.random(len(t)) < 0.01, 20, 1))
+        ),
+    ),
+    "daily: sizes from 1e-9 to 1e9": Kind(
+        "D", 150, 0, lambda rng, t, own: 10.0 ** rng.integers(-9, 10) * (3 + 0.5 * _wave(t, 7) + 0.2 * _noise(rng, t))
+    ),
+    "weekly: lines that fall": Kind("W", 120, 0, lambda rng, t, own: own * (100 - 0.7 * t + 3 * _noise(rng, t))),
     "weekly: a decay": Kind("W", 80, 0, lambda rng, t, own: own * (np.exp(-0.03 * t) + 0.02 * _noise(rng, t))),
 }
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from qkan.kernels.common.host_sync import as_in_a_graph
 
 Step = Callable[..., Any]
-#: Runs in front of a capture: constants reach the device, kernels are built, the allocator finds its sizes.
+#: Runs in front of a capture, as in it: constants reach the device, kernels are built, the allocator finds its sizes.
 WARM_UPS = 3
 #: Largest difference of a captured module from the module itself, over the largest output or 1: other kernels may run
 #: in a graph, where nothing can be read back.
@@ -28,23 +32,30 @@ def graphed(
     A module runs without gradients, in the mode (training or eval) that it has, and its first result is compared with
     that of the module. A training step is any function of tensors that ends with ``optimizer.step()``, with an
     optimizer made with ``capturable=True`` where it has that option and ``zero_grad(set_to_none=False)``; it is run
-    four times with the example, on the way to its capture, so parameters move as in four steps.
+    three times with the example in front of its capture, so parameters move as in three steps.
 
     Args:
         module_or_step: a module, or a function of as many tensors as ``example`` has.
         example: a tensor, or a tuple of the arguments, on a CUDA device. Later calls have the same shapes and dtypes.
+            A step sees tensors that need a gradient where those of the example do.
         modules: those that a step trains, to watch for changes that a graph would not see.
 
     Returns:
-        a function of such tensors. It returns what the module or step returned, copied.
+        a function of such tensors. It returns what the module or step returned, with copies of its tensors.
 
     Raises:
-        TypeError: neither a module nor a function; an example that holds something else than tensors.
-        ValueError: an example that is not on a CUDA device; a module whose graph computes something else than itself.
+        TypeError: neither a module nor a function; an example that holds something else than tensors; ``modules`` that
+            are no tuple of modules; results that are no tensors in tuples, lists and dicts.
+        ValueError: an example without tensors or not on a CUDA device; what cannot be captured; a module whose graph
+            computes something else than itself.
     """
     if not callable(module_or_step):
         raise TypeError(f"graphed needs a module or a function of tensors, got {type(module_or_step).__name__}")
+    if not isinstance(modules, tuple) or not all(isinstance(module, nn.Module) for module in modules):
+        raise TypeError(f"modules must be a tuple of modules, as (model,), got {type(modules).__name__}")
     given = example if isinstance(example, tuple) else (example,)
+    if not given:
+        raise ValueError("example must hold at least one tensor, got an empty tuple; give the step's input as one")
     for tensor in given:
         if not isinstance(tensor, Tensor):
             raise TypeError(f"example must be a tensor or a tuple of tensors, and holds a {type(tensor).__name__}")
@@ -63,16 +74,21 @@ class Graphed:
     """
 
     def __init__(self, step: Step, example: tuple[Tensor, ...], modules: tuple[nn.Module, ...]) -> None:
-        self._inputs = tuple(tensor.detach().clone() for tensor in example)
-        self._modules = modules
         inference = isinstance(step, nn.Module)
+        with torch.inference_mode(False):  # what it makes could be written to inside of it alone
+            self._inputs = tuple(t.detach().clone().requires_grad_(t.requires_grad and not inference) for t in example)
+        self._modules = modules
 
         def run() -> Any:
-            with torch.set_grad_enabled(not inference):
+            with torch.set_grad_enabled(not inference), _casts_anew():
                 return step(*self._inputs)
 
         expected = run() if inference else None
         self._outputs, self._replay = _captured(run, self._inputs[0].device)
+        _check_results(self._outputs)
+        # A graph knows addresses alone. What the step holds, as the state of its optimizer, and the gradients that it
+        # has written to must stay where they are, whoever else forgets them.
+        self._kept = run, [p.grad for module in modules for p in module.parameters()]
         self._known = dict(_fixed(modules))
         if inference:
             self._replay()
@@ -99,8 +115,9 @@ class Graphed:
                     "qkan.graphed again with an example of the new size"
                 )
         self._check_modules()
-        for given, kept in zip(inputs, self._inputs, strict=True):
-            kept.copy_(given)
+        with torch.no_grad():  # autograd would note every copy, and refuse one to a tensor that needs a gradient
+            for given, kept in zip(inputs, self._inputs, strict=True):
+                kept.copy_(given)
         self._replay()
         return _copied(self._outputs)
 
@@ -109,8 +126,8 @@ class Graphed:
         if now != self._known:
             name = next(n for n in (*now, *self._known) if now.get(n) != self._known.get(n))
             raise ValueError(
-                f"{name} has changed since the capture (moved to other memory, added, removed, another mode or need of "
-                "a gradient), which a graph cannot see; call qkan.graphed again"
+                f"{name} has changed since the capture (moved to other memory, added, replaced, removed, another mode "
+                "or need of a gradient), which a graph cannot see; call qkan.graphed again"
             )
 
 
@@ -127,13 +144,25 @@ def _described(tensor: Tensor) -> str:
 
 
 def _fixed(modules: tuple[nn.Module, ...]) -> Iterator[tuple[str, Any]]:
-    """What a graph has taken for fixed, by name: addresses of parameters and buffers, modes."""
+    """What a graph has taken for fixed, by name: addresses of parameters and buffers, parts and their modes."""
     for place, module in enumerate(modules):
         prefix = "" if len(modules) == 1 else f"modules[{place}]."
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             yield prefix + name, (tensor.data_ptr(), tuple(tensor.shape), tensor.dtype, tensor.requires_grad)
         for name, part in module.named_modules():
             yield f"the mode of {prefix}{name or 'the module'}", part.training
+            yield prefix + (name or "the module"), part
+
+
+@contextmanager
+def _casts_anew() -> Iterator[None]:
+    """Let an autocast around the call keep no rounded parameters: a graph would take them for constants."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 def _captured(run: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
@@ -141,32 +170,43 @@ def _captured(run: Callable[[], Any], device: torch.device) -> tuple[Any, Callab
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), as_in_a_graph():
             for _ in range(WARM_UPS):
                 run()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outputs = run()
+        try:
+            with torch.cuda.graph(graph):
+                outputs = run()
+        except (RuntimeError, ValueError) as error:  # the runs in front of it went well
+            # Ending a capture that has failed raises another error.
+            cause = str(error.__context__ or error).partition("\n")[0]
+            raise ValueError(
+                f"this cannot be captured as a CUDA graph: {cause}; nothing may be read back from the device or copied "
+                "to it (.item(), .cpu(), print, torch.tensor, optimizers without capturable=True)"
+            ) from error
     return outputs, graph.replay
 
 
-def _tensors(results: Any) -> list[Tensor]:
-    if isinstance(results, Tensor):
-        return [results]
-    return [tensor for part in results for tensor in _tensors(part)] if isinstance(results, tuple | list) else []
+def _check_results(results: Any) -> None:
+    for part in tree_leaves(results):
+        if not isinstance(part, Tensor | int | float | str | None):
+            raise TypeError(
+                f"a graph gives back tensors in tuples, lists and dicts, and this returns a {type(part).__name__}; "
+                "return its tensors"
+            )
 
 
 def _copied(results: Any) -> Any:
-    if isinstance(results, Tensor):
-        return results.clone()
-    return type(results)(_copied(part) for part in results) if isinstance(results, tuple | list) else results
+    return tree_map_only(Tensor, torch.clone, results)
 
 
 def _check_equal(found: Any, expected: Any) -> None:
-    for value, truth in zip(_tensors(found), _tensors(expected), strict=True):
-        scale = max(1.0, float(truth.detach().abs().max())) if truth.numel() else 1.0
-        error = float((value.detach() - truth.detach()).abs().max()) / scale if truth.numel() else 0.0
+    for value, truth in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+        if not isinstance(truth, Tensor) or not truth.numel():
+            continue
+        value, truth = value.detach().double(), truth.detach().double()
+        error = float((value - truth).abs().max()) / max(1.0, float(truth.abs().max()))
         if not error <= TOLERANCE:
             raise ValueError(
                 f"the graph of this module differs from the module by {error:.3g} of the largest output, and "

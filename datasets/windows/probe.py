@@ -14,6 +14,7 @@ _PENALTIES = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e3)
 _BENDS, _NEWEST = 64, 2  # random features; lags of a regression that sees the newest only
 _STEEPNESS = (1.0, 4.0)
 _BLOCKS, _LEAST_GAIN = 10, 0.01
+_SMALLEST_SCALE = 1e-2  # of a window, as of the forecaster's
 _SHRUNK = 1e-4  # of the mean square of a wave
 
 
@@ -74,16 +75,16 @@ class Probe:
         """Absolute errors of the windows that judge, where the range of each series is 2, oldest first.
 
         Args:
-            level: What is taken from a window and put back: ``last`` or ``none``.
+            level: What is taken from a window and put back: ``last``, ``none`` or ``window`` (mean and scale).
             known: What else is known of every target, (windows, columns).
             lags: How many of the lags a regression sees; ``None`` for all.
         """
         windows = self.windows[:, -(lags or self.lags) :]
-        offset = self.windows[:, -1] if level == "last" else np.zeros(len(self.windows))
-        changes = windows - offset[:, None]
+        offset, scale = _levels(windows, level)
+        changes = (windows - offset[:, None]) / scale[:, None]
         both = changes if known is None else np.column_stack([changes, known])
-        designs = _bent(both, changes)
-        return _best([_tried(designs, self.targets - offset, *fold) for fold in self._folds()])
+        designs, targets = _bent(both, changes), (self.targets - offset) / scale
+        return _best([_tried(designs, targets, scale, *fold) for fold in self._folds()])
 
     def errors_around(self, waves: Sequence[np.ndarray]) -> np.ndarray:
         """Absolute errors as of :meth:`errors`, where the mean season of the older values is taken away and put back.
@@ -100,7 +101,7 @@ class Probe:
                 for own, columns, end in zip(self.values, waves, known, strict=True)
             ]
             windows, targets = self._cut(rests)
-            found.append(_tried(_bent(windows, windows), targets, fit, held))
+            found.append(_tried(_bent(windows, windows), targets, np.ones(len(targets)), fit, held))
         return _best(found)
 
 
@@ -110,9 +111,19 @@ def _bent(inputs: np.ndarray, lags: np.ndarray) -> list[np.ndarray]:
     return [inputs, *(np.column_stack([inputs, _bends(own, draw)]) for own in (inputs, lags[:, -_NEWEST:]))]
 
 
-def _tried(designs: Sequence[np.ndarray], y: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Absolute errors of the windows that judge, of every design and penalty, (designs * penalties, windows)."""
-    return np.concatenate([_ridges(x[fit], y[fit], x[held], y[held]) for x in designs])
+def _levels(windows: np.ndarray, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and scale of every window, (N,) each, as a forecaster takes them away."""
+    ones = np.ones(len(windows))
+    if level == "window":
+        return windows.mean(axis=1), np.sqrt(windows.var(axis=1) + _SMALLEST_SCALE**2)
+    return (windows[:, -1] if level == "last" else 0 * ones), ones
+
+
+def _tried(
+    designs: Sequence[np.ndarray], y: np.ndarray, scale: np.ndarray, fit: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """Absolute errors of the windows that judge, times their scale, (designs * penalties, windows)."""
+    return np.concatenate([_ridges(x[fit], y[fit], scale[fit], x[held], y[held]) * scale[held] for x in designs])
 
 
 def _best(folds: Sequence[np.ndarray]) -> np.ndarray:
@@ -129,24 +140,29 @@ def _ridge(waves: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.solve(shrunk, waves.T @ values))
 
 
-def clearly_below(errors: np.ndarray, others: np.ndarray) -> bool:
+def clearly_below(errors: np.ndarray, others: np.ndarray, least: float = _LEAST_GAIN) -> bool:
     """Whether errors are smaller than others of the same windows: by more than the standard error of the difference
-    over ten blocks, and by more than 1 %."""
+    over ten blocks, and by more than a least part of the others."""
     gains = others - errors
     blocks = np.array([own.mean() for own in np.array_split(gains, _BLOCKS)])
-    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, _LEAST_GAIN * others.mean()))
+    return bool(gains.mean() > max(blocks.std(ddof=1) / len(blocks) ** 0.5, least * others.mean()))
 
 
-def _ridges(x: np.ndarray, y: np.ndarray, held: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Absolute errors of one regression a penalty, from its Gram matrix: a decomposition of the windows would be slow,
-    and wait for threads."""
-    middle, scale, level = x.mean(axis=0), x.std(axis=0), y.mean()
-    scale = np.where(scale > 1e-12, scale, 1.0)
-    x = (x - middle) / scale
+def _ridges(x: np.ndarray, y: np.ndarray, scale: np.ndarray, held: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Absolute errors of one regression a penalty, (penalties, held), fitted to windows of which each has a scale.
+
+    It comes from the Gram matrix: a decomposition of the windows would be slow, and wait for threads.
+    """
+    share = np.square(scale) / np.square(scale).sum()
+    middle, level = share @ x, share @ y
+    size = np.sqrt(share @ np.square(x - middle))
+    size = np.where(size > 1e-12, size, 1.0)
+    x = (x - middle) / size * scale[:, None]
     sizes, axes = np.linalg.eigh(x.T @ x)
-    moments = axes.T @ (x.T @ (y - level))
-    weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in _PENALTIES], axis=1)
-    return np.abs((held - middle) / scale @ weights + level - target[:, None]).T
+    moments = axes.T @ (x.T @ ((y - level) * scale))
+    penalties = np.array(_PENALTIES) * np.square(scale).mean()
+    weights = axes @ np.stack([moments / (np.maximum(sizes, 0.0) + own) for own in penalties], axis=1)
+    return np.abs((held - middle) / size @ weights + level - target[:, None]).T
 
 
 def _one_of_every(every: int, start: int, end: int, draw: np.random.Generator) -> np.ndarray:

@@ -18,11 +18,15 @@ from qkan.datasets.windows.splits import Split
 _MOST_SERIES = 50  # of a panel, evenly spread, are looked at
 _LEAST_CORRELATION = 0.3
 _REPEATS = 3  # times that a season must fit into the part that it is found in
-_PART = 0.5  # of the strongest correlation makes a season within a season
+_PART, _LEAST_PART = 0.5, 0.1  # of the strongest correlation, and of what is explained, make a season within a season
 _LONGEST_LAGS, _FEW_LAGS = 96, 12  # of the regressions that judge: two seasons, or few
 _EXPLAINED = 0.03  # of the error of repeating the last value: what the last values leave open is no season
 _LEAST_GAIN, _HARMONICS = 0.0025, 6
 _EXACTLY = 0.1  # of the mean change of a step: what changes less over a season repeats, but for a little noise
+_AS_LAGS = 2.0  # times what the last values leave open: a repetition that leaves more is not what moves the values
+_COHERENT, _MOST_BLOCKS = 0.9, 8  # of the parts of a series, whose phases agree: a clock does not wander
+_MOST_DRIFT = 0.5  # steps between the first and the last of these parts
+_HARMLESS = 0.01  # of the error: what a coherent season may cost the next value, within the noise of the judgement
 _NEARLY = 0.95  # of the strongest correlation is as good: of a season and its multiples, the season is taken
 
 
@@ -108,21 +112,29 @@ def useful_seasons(values: Sequence[np.ndarray], found: tuple[int, ...], phases:
     """
     probe = Probe(values, 2 * found[0] if found[0] <= _LONGEST_LAGS // 2 else _FEW_LAGS)
     steps = " and ".join(map(str, found))
-    if not probe.says_something or _change(values, found[-1]) <= _EXACTLY * _change(values, 1):
-        return SeasonChoice(found, f"{steps} steps repeat in the training part")
+    repeats = SeasonChoice(found, f"{steps} steps repeat in the training part")
+    over_season = _change(values, found[-1])
+    exactly = over_season <= _EXACTLY * _change(values, 1)
+    if not probe.says_something or (exactly and not over_season):
+        return repeats
     at = np.concatenate([own[rows] for own, rows in zip(phases, probe.rows, strict=True)])
     tried = (found,) if len(found) == 1 else (found[:1], found)
     errors = {own: _smallest(probe, [season_waves(at, own, most) for most in (1, _HARMONICS)]) for own in tried}
     errors[()] = _smallest(probe, [None])
     naive = float(probe.naive.mean())
+    if exactly and 2 * over_season <= _AS_LAGS * errors[()]:  # the range of a series is 2 for the regressions
+        return repeats
     if errors[()] <= _EXPLAINED * naive:
         left = f"{errors[()] / naive:.2g} of naive's error"
         return SeasonChoice((), f"{steps} steps repeat, but the last values leave {left}")
     best: tuple[int, ...] = ()
     for more in tried:
         best = more if errors[more] < (1 - _LEAST_GAIN) * errors[best] else best
+    first = found[:1]
+    if not best and errors[first] <= (1 + _HARMLESS) * errors[()] and _coherence(values, phases, found[0]) >= _COHERENT:
+        best = first
     if best == found:
-        return SeasonChoice(found, f"{steps} steps repeat in the training part")
+        return repeats
     figures = f"error {errors[best] / naive:.3g} of naive's, {errors[found] / naive:.3g} with it"
     return SeasonChoice(best, f"{steps} steps repeat, but the phase does not help: {figures}")
 
@@ -131,6 +143,36 @@ def _smallest(probe: Probe, known: Sequence[np.ndarray | None]) -> float:
     """The mean error with the level, the number of lags and what is known of the targets that suit best."""
     lags = dict.fromkeys((probe.lags, min(_FEW_LAGS, probe.lags)))
     return min(float(probe.errors(*own).mean()) for own in product(("last", "none"), known, lags))
+
+
+def _coherence(values: Sequence[np.ndarray], phases: Sequence[np.ndarray], season: int) -> float:
+    """How well the phase of the first season agrees between parts of every series: 1 for a clock, less for a cycle that
+    wanders or whose length is no whole number of steps. It is that of the strongest harmonic."""
+    turns = np.arange(1, _HARMONICS + 1)
+    aligned, sizes = np.zeros((_MOST_BLOCKS, _HARMONICS), dtype=complex), np.zeros(_HARMONICS)
+    for own, angles in zip(values, phases, strict=True):
+        waves = _without_trend(own)[:, None] * np.exp(1j * angles[:, :1] * turns)
+        count = max(1, min(_MOST_BLOCKS, len(own) // season))
+        blocks = np.array([block.mean(axis=0) for block in np.array_split(waves, count)])
+        whole = blocks.sum(axis=0)
+        aligned[:count] += blocks * (whole / np.maximum(np.abs(whole), 1e-300)).conj()
+        sizes += np.abs(blocks).sum(axis=0)
+    strongest = int(np.argmax(sizes))
+    parts = aligned[np.abs(aligned[:, strongest]) > 0, strongest]
+    if not len(parts) or _drifts(np.angle(parts) * season / (2 * np.pi * turns[strongest])):
+        return 0.0
+    return float(parts.sum().real / sizes[strongest])
+
+
+def _drifts(lags: np.ndarray) -> bool:
+    """Whether a season leaves its clock by more than half a step, beyond the scatter of the parts around that."""
+    if len(lags) < 3:
+        return False
+    places = np.linspace(-0.5, 0.5, len(lags))
+    drift = float(places @ lags / (places @ places))
+    left = lags - lags.mean() - drift * places
+    error = float(np.sqrt(left @ left / (len(lags) - 2) / (places @ places)))
+    return abs(drift) > max(_MOST_DRIFT, 3 * error)
 
 
 def _change(values: Sequence[np.ndarray], lag: int) -> float:
@@ -165,10 +207,13 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
     if not peaks.size:
         return ()
     strongest = correlation[peaks].max()
-    first = _sharpened(int(peaks[correlation[peaks] >= _NEARLY * strongest][0]), rests)
+    first = _shortest(_sharpened(int(peaks[correlation[peaks] >= _NEARLY * strongest][0]), rests), rests)
     parts = peaks[(first % peaks == 0) & (peaks < first) & (correlation[peaks] >= _PART * strongest)]
-    if parts.size:
-        part = int(parts[np.argmax(correlation[parts])])
+    part = int(parts[np.argmax(correlation[parts])]) if parts.size else first
+    everything = _left_by(1, rests)
+    if everything - _left_by(part, rests) < _LEAST_PART * (everything - _left_by(first, rests)):
+        part = first  # high only because neighbours are alike
+    if part < first:
         over = _correlations([own - _profile(own, part) for own in rests])
         return (part, first) if over[first] >= _LEAST_CORRELATION else (part,)
     left = [own - _profile(own, first) for own in rests]
@@ -188,13 +233,27 @@ def find_seasons(values: Sequence[np.ndarray]) -> tuple[int, ...]:
 def _sharpened(season: int, rests: Sequence[np.ndarray]) -> int:
     """The length within a step of a season whose mean profile leaves least over: noise moves a peak of the correlation,
     and many seasons of a wrong length blur their mean."""
+    near = (season, season - 1, season + 1)
+    return min(near, key=lambda own: _left_by(own, rests)) if season > 3 else season
 
-    def left(length: int) -> float:
-        return sum(
-            float(np.square(own - _profile(own, length)).sum()) / max(1 - length / len(own), 1e-9) for own in rests
-        )
 
-    return min((season, season - 1, season + 1), key=left) if season > 3 else season
+def _shortest(season: int, rests: Sequence[np.ndarray]) -> int:
+    """The shortest part of a season whose mean profile leaves no more over, but for what chance makes of the steps that
+    it has less: noise may lift the correlation at a multiple above that of the season."""
+    count, whole, everything = sum(map(len, rests)), _left_by(season, rests), _left_by(1, rests)
+
+    def as_good(part: int) -> bool:
+        chance = 2 * (2 * (season - part) * len(rests)) ** 0.5 / count
+        return _left_by(part, rests) <= min((1 + chance) * whole, (whole + everything) / 2)
+
+    parts = (own for own in range(2, season) if season % own == 0 and whole < everything)
+    return next(filter(as_good, parts), season)
+
+
+def _left_by(season: int, rests: Sequence[np.ndarray]) -> float:
+    """Squares that the mean profile of a season leaves over, as if it had cost no steps."""
+    squares = (np.square(own - _profile(own, season)).sum() / max(1 - season / len(own), 1e-9) for own in rests)
+    return float(sum(squares))
 
 
 def _without_trend(values: np.ndarray) -> np.ndarray:

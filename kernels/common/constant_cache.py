@@ -50,7 +50,7 @@ def before_copying(device: torch.device) -> None:
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise ValueError(
             f"constants are not on {device} yet, and a CUDA graph that is being captured cannot copy them there; run "
-            "the module once with tensors of these shapes before the capture"
+            "the module once with tensors of these shapes before the capture, or capture it with qkan.graphed"
         )
 
 

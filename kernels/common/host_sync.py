@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -42,9 +44,24 @@ def plain_needed() -> bool:
     return forward_ad._current_level >= 0 or tracing()
 
 
+#: Depth of :func:`as_in_a_graph`, for all threads: backward passes have some of their own.
+_rehearsals = 0
+
+
+@contextmanager
+def as_in_a_graph() -> Iterator[None]:
+    """Take the ways that a capture will take, where nothing is read back, so that what they need is on the device."""
+    global _rehearsals
+    _rehearsals += 1
+    try:
+        yield
+    finally:
+        _rehearsals -= 1
+
+
 def cannot_sync(x: Tensor) -> bool:
     """Whether no value can be read back: under a compiler or tracer, or while a CUDA graph is captured."""
-    if torch.compiler.is_compiling() or tracing():
+    if torch.compiler.is_compiling() or _rehearsals or tracing():
         return True
     return x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 

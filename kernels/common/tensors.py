@@ -53,6 +53,11 @@ def has_memory(tensor: Tensor) -> bool:
     return not tensor.is_neg() and (tensor.data_ptr() != 0 or tensor.is_meta or not tensor.numel())
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is no subclass, which stands for something else, and :func:`has_memory`."""
+    return type(tensor) in _PLAIN and has_memory(tensor)
+
+
 def _reach(tensor: Tensor) -> int:
     """How many bytes of its storage a tensor needs."""
     if not tensor.numel():

@@ -35,7 +35,7 @@ from torch import Tensor
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
-from qkan.kernels.common.constant_cache import constants, exact_like
+from qkan.kernels.common.constant_cache import constants, counted, exact_like
 from qkan.kernels.common.tensors import check_readable, full_matmul, piece_elements
 from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
@@ -278,11 +278,16 @@ def shared(
         theta, edge_weight, ansatz, reps: as in :func:`fourier`.
         weight, bias: pre-activations (1, inputs, reps); bias may be None.
     """
-    counting = torch.tensor([3.0**k for k in range(reps)], dtype=theta.dtype, device=theta.device)
+    (counting,) = constants(_powers, reps, theta)  # a CUDA graph that is being captured copies nothing to the device
     places, degree = counting.expand(*theta.shape[:2], -1), frequencies(reps)
     expansion = fourier(theta, None, edge_weight, ansatz=ansatz, reps=reps, weight=places, degree=degree)
     shifts = torch.zeros_like(weight[0]) if bias is None else bias[0]
     return SumExpansion(weight[0], shifts, expansion.matrix, expansion.constant)
+
+
+def _powers(reps: int) -> tuple[Tensor]:
+    """1, 3, 9, ..."""
+    return (3.0 ** counted(0, reps),)
 
 
 def _log_bessel(order: int, z: float) -> float:

@@ -21,7 +21,7 @@ from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common import triton_device
 from qkan.kernels.common.constant_cache import constants
 from qkan.kernels.common.host_sync import plain_needed, transformed
-from qkan.kernels.common.tensors import piece_elements
+from qkan.kernels.common.tensors import is_plain, piece_elements
 from qkan.kernels.common.triton_device import Problem, device_problem, lanes, launching, register_bound, warn_once
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 
@@ -45,7 +45,9 @@ def usable(*tensors: Tensor | None) -> bool:
     if torch.compiler.is_compiling() or plain_needed() or transformed() or not triton_device.triton_installed():
         return False
     for tensor in tensors:
-        if tensor is not None and (tensor.dtype != torch.float32 or tensor.device != first.device):
+        if tensor is None:
+            continue
+        if tensor.dtype != torch.float32 or tensor.device != first.device or not is_plain(tensor):
             return False
     problem = device_problem(first.device, FAMILY)
     if isinstance(problem, Problem):
@@ -265,10 +267,10 @@ def product_gradients(
             features(basis, part, made)
         if need_matrix:
             share = made.mT @ grad[rows]
-            total = share if total is None else total.add_(share)
+            # Pieces are added up in single precision, however products were rounded.
+            total = share.to(matrix.dtype) if total is None else total.add_(share)
     if need_matrix:
-        total = torch.zeros_like(flat) if total is None else total
-        total = total.to(matrix.dtype).view(matrix.shape)
+        total = (matrix.new_zeros(flat.shape) if total is None else total).view(matrix.shape)
     return grad_x, total
 
 

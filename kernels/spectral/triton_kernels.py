@@ -105,13 +105,13 @@ def coefficients_kernel(
 ):  # fmt: skip
     """Coefficients of the circuits of an input and BLOCK_O outputs: (points - 1, inputs, outputs) and the constant."""
     blocks = tl.cdiv(outputs, BLOCK_O)
-    i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
     o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
     live = o < outputs
     edge = o * inputs + i
     factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
     lines = tl.arange(0, BLOCK_P)[:, None]
-    target = i.to(tl.int64) * outputs + o
+    target = i * outputs + o
     for begin in range(0, points, BLOCK_P):
         there = begin + lines < points
         at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
@@ -144,14 +144,14 @@ def coefficients_gradient_kernel(
     gradient is added to where it belongs: no other program writes there.
     """
     blocks = tl.cdiv(outputs, BLOCK_O)
-    i, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
     o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
     live = o < outputs
     edge = o * inputs + i
     factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
     lines = tl.arange(0, BLOCK_P)[:, None]
-    source = of_matrix + i.to(tl.int64) * input_stride + o * output_stride
-    of_zero = tl.load(of_constant + i.to(tl.int64) * constant_i + o * constant_o, mask=live, other=0.0)
+    source = of_matrix + i * input_stride + o * output_stride
+    of_zero = tl.load(of_constant + i * constant_i + o * constant_o, mask=live, other=0.0)
     theta += edge * angles
     weight += o * weight_o + i * weight_i
     bias += o * bias_o + i * bias_i
@@ -216,7 +216,7 @@ def features_kernel(
 ):  # fmt: skip
     """All features of a tile to ``out`` (samples, terms, inputs), ``row`` numbers a sample, in the dtype of ``out``."""
     r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
-    tile = tl.load(x + r * x_row + i * x_column, mask=live, other=0.0)
+    tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     out += r * row + i
     u, v, first, second = seed(tile, radius, KIND)
     for pair in range(pairs):
@@ -236,7 +236,7 @@ def input_gradient_kernel(
 ):  # fmt: skip
     """The gradient of x from that of its features; with WRITES these take the place of their gradients."""
     r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
-    tile = tl.load(x + r * x_row + i * x_column, mask=live, other=0.0)
+    tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     of_features += r * row + i
     u, v, first, second = seed(tile, radius, KIND)
     first_slope = tl.zeros_like(first)
@@ -277,14 +277,17 @@ def small_forward_kernel(
     BLOCK_O: tl.constexpr,
 ):  # fmt: skip
     """A small layer at once: features of one input after the other meet their weights where they are made."""
-    r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
-    o = tl.arange(0, BLOCK_O)[None, :]
+    # Small as a layer is, its tensors may be views of large ones: 64 bits.
+    r = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
+    o = tl.arange(0, BLOCK_O).to(tl.int64)[None, :]
     there, live = r < samples, o < outputs
     total = tl.zeros((BLOCK_R, BLOCK_O), tl.float32)
     if HAS_OFFSET:
         total += tl.load(offset + o, mask=live, other=0.0)
+    x += r * x_row
     for i in range(inputs):
-        column = tl.load(x + r * x_row + i * x_column, mask=there, other=0.0)
+        column = tl.load(x, mask=there, other=0.0)
+        x += x_column
         total += tl.load(constant + i * outputs + o, mask=live, other=0.0)
         u, v, first, second = seed(column, radius, KIND)
         for pair in range(pairs):
@@ -304,12 +307,12 @@ def small_backward_kernel(
     BLOCK_R: tl.constexpr, BLOCK_O: tl.constexpr,
 ):  # fmt: skip
     """All gradients of an input's column, weights and base weights; the first program has that of the constant, too."""
-    i = tl.program_id(0)
-    o = tl.arange(0, BLOCK_O)[None, :]
+    i = tl.program_id(0).to(tl.int64)
+    o = tl.arange(0, BLOCK_O).to(tl.int64)[None, :]
     live = o < outputs
     of_input = tl.load(base_weight + o * base_o + i * base_i, mask=live, other=0.0) if BASE != "none" else 0.0
     for begin in range(0, samples, BLOCK_R):
-        r = begin + tl.arange(0, BLOCK_R)[:, None]
+        r = (begin + tl.arange(0, BLOCK_R)).to(tl.int64)[:, None]
         there, later = r < samples, begin > 0
         column = tl.load(x + r * x_row + i * x_column, mask=there, other=0.0)
         upstream = tl.load(grad + r * grad_row + o * grad_column, mask=there & live, other=0.0)

@@ -32,7 +32,7 @@ from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
 from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
 from qkan.kernels.common import triton_device
 from qkan.kernels.common.host_sync import tracing
-from qkan.kernels.common.tensors import check_readable
+from qkan.kernels.common.tensors import check_readable, in_memory
 from qkan.kernels.common.triton_device import KernelUnavailableError, device_problem, lanes, launching, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
@@ -111,7 +111,7 @@ def _arguments(
     """Inputs and parameter planes as both kernels read them, and what is constant when they are compiled."""
     plan = call.plan
     layout = x.float() if call.diagonal else x.float().t()
-    inputs = torch.stack((layout.cos(), layout.sin())) if plan.mode == FIXED else layout.contiguous()
+    inputs = torch.stack((layout.cos(), layout.sin())) if plan.mode == FIXED else in_memory(layout)
     planes = [phases.cos(), phases.sin()]
     if weight is not None:
         planes.append(weight)
@@ -217,7 +217,7 @@ def _gradients(
     backward_kernel[(blocks * inputs * splits,)](
         x_planes,
         planes,
-        grad.contiguous(),
+        in_memory(grad),
         grad_x,
         partial,
         samples,

@@ -196,6 +196,17 @@ def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
     return torch.cat(parts)
 
 
+def by_time(windows: WindowTensors) -> Tensor:
+    """Windows, (N,), by their place among those of their series, the oldest of every series first."""
+    own = windows.series
+    if own is None:
+        return torch.arange(len(windows))
+    own = own.cpu()
+    counts = torch.bincount(own)
+    place = torch.arange(len(own)) - (counts.cumsum(0) - counts)[own]
+    return ((place + 0.5) / counts[own]).argsort(stable=True)
+
+
 def in_order(windows: int) -> Sequence[Tensor]:
     """Index batches of all windows in their order, for evaluation."""
     return torch.arange(windows).split(EVALUATION_BATCH)

@@ -22,6 +22,7 @@ _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so 
 _SHORT_HORIZON = 24  # a window of so many targets counts once
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
 _LOOK_BACK, _MOST_PERIODS, _STEPS_READ = 720, 30, 336  # of ltsf: as its papers do, and where steps are read one by one
+_HEAVY_TAILS = 5  # times that the changes of a step scatter beyond what half of them tell, of normal ones once
 _LEAST_ROOM = 2  # times that a training part holds what is read and predicted, before a panel is read further back
 
 
@@ -51,7 +52,8 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
     """Return the options with what was given, and where nothing was, with what the data suggest.
 
     That is the window and the horizon of :func:`default_sizes`; without a season they stay as they are, as far as the
-    series holds them. Several series have more, see :func:`_for_panel`, and so has a season of many steps that is
+    series holds them. Several series, or one whose changes have heavy tails, have the absolute loss; of several more is
+    decided, see :func:`_for_panel`, and so is of a season of many steps that is
     predicted whole, see :func:`_for_long_season`. Where ``given`` has ``epochs`` that are
     ``None``, they are fewer where windows are many: neighbouring windows tell nearly the same; an ``lr`` of ``None`` is
     lower for the file of a benchmark.
@@ -73,10 +75,12 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
         window = _of_whole_segments(window, config, series, split)
     config = replace(config, window=given.get("window") or window, horizon=given.get("horizon") or horizon)
     # Linear forecasters are published models, which read a window as they do.
-    if len(series.ids) > 1 and config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
-        config = _for_panel(config, series, given, split)
-    if len(series.ids) == 1 and config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
-        config = _for_long_season(config, series, given, split)
+    if config.protocol is None and cells_of(config).isdisjoint(LINEAR_CELLS):
+        several = len(series.ids) > 1
+        # No spike may outweigh the other values, of one series or of several.
+        free = config.metric is None and given.get("loss", "") in (None, "auto")
+        config = replace(config, loss="mae") if free and (several or _heavy_tailed(series, split)) else config
+        config = (_for_panel if several else _for_long_season)(config, series, given, split)
     if series.borders is not None and isinstance(config, TrainConfig) and given.get("lr", 0) is None:
         config = replace(config, lr=_RATE_OF_PROTOCOLS)
     if given.get("epochs", 0) is not None:
@@ -92,19 +96,17 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
 def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split: Split) -> _Config:
     """The options with what nobody asked for as several series are read best; docs/forecasting.md has the figures.
 
-    The loss is the absolute one, as no spike of one series may outweigh the others. A horizon of a season or more is
-    read period by period, from a window of one longest season that holds enough of them; windows that are shorter than
-    a season have the values one season back beside them. Both only where it costs no series, and leaves the training
-    part room. Their level is that of :func:`qkan.forecasting.data.level.choose_level`.
+    A horizon of a season or more is read period by period, from a window of one longest season that holds enough of
+    them; windows that are shorter than a season have the values one season back beside them. Both only where it costs
+    no series, and leaves the training part room. Their level is that of
+    :func:`qkan.forecasting.data.level.choose_level`.
     """
     from qkan.datasets import seasons_of
 
     own: dict[str, Any] = {}
-    if config.metric is None and given.get("loss", "") in (None, "auto"):
-        own["loss"] = "mae"
     seasons = seasons_of(series, split, config.season)
     if not seasons:
-        return replace(config, **own)
+        return config
     day, longest = seasons[0], seasons[-1]
     free = given.get("window") is None and config.segment is None and config.order in ("auto", "periods")
     whole = longest % day == 0 and longest >= MANY_PERIODS * day
@@ -137,6 +139,18 @@ def _segment_of(season: int) -> int:
     root = season**0.5
     near = [own for own in range(2, season) if season % own == 0 and root / 2 <= own <= 2 * root]
     return min(near, key=lambda own: abs(own - root), default=round(root))
+
+
+def _heavy_tailed(series: Series, split: Split) -> bool:
+    """Whether few changes of one series are far larger than most: spikes, or mostly the same value. Only the training
+    part is looked at."""
+    values = series.values_of(0)[: split.boundaries(int(series.lengths[0]))[0]]
+    if len(values) < 2:
+        return False
+    largest = max(float(np.abs(values).max()), np.finfo(float).tiny)
+    changes = np.diff(values / largest)
+    usual = 1.4826 * float(np.median(np.abs(changes - np.median(changes))))  # the deviation of normal ones
+    return bool(changes.std() > _HEAVY_TAILS * usual)
 
 
 def _has_room(config: DataAndTrainingOptions, context: int, series: Series, split: Split) -> bool:

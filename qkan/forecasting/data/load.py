@@ -15,13 +15,14 @@ from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainC
 from qkan.forecasting.config.idle import about_seasons
 from qkan.forecasting.config.reading import chosen_order
 from qkan.forecasting.data.batches import WindowTensors
-from qkan.forecasting.data.level import choose_level
+from qkan.forecasting.data.level import LevelChoice, choose_level
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Scaler, Series
     from qkan.datasets.windows import Split, Windows
 
 
+_WHOLE_SKIP = 12  # target steps of a panel, at most, that have a linear map each where its level is the last value
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 MOST_TARGETS = 500_000
 """Forecasts in a file of a run folder, about: ten million would take gigabytes to write, and nobody reads them."""
@@ -238,8 +239,12 @@ def as_cut(config: _Config, data: ForecastData) -> _Config:
         category_sizes=sizes,
         per_series=len(data.ids) if config.per_series else False,
     )
-    if level_is_free(config, data):
-        config = replace(config, level=choose_level(data).level)
+    chosen = level_by_data(config, data)
+    if chosen is not None:
+        config = replace(config, level=chosen.level)
+    # A slope of many target steps needs a course for each: their season grows with it.
+    if len(data.ids) > 1 and chosen is not None and chosen.level == "last" and config.skip == type(config).skip:
+        config = replace(config, skip=max(config.skip, min(config.trained_horizon, _WHOLE_SKIP)))
     return cast("_Config", config.decided()) if isinstance(config, TrainConfig) else config
 
 
@@ -248,15 +253,24 @@ def cells_of(config: DataAndTrainingOptions) -> set[str]:
     return {getattr(config, "cell", ""), *getattr(config, "cells", ())}
 
 
-def level_is_free(config: DataAndTrainingOptions, data: ForecastData) -> bool:
-    """Whether the data choose the level, as nobody asked: of one series that is read by steps or segments; of several
-    without a protocol, and without what is known in advance, whose effect would be multiplied by a scale."""
+def level_by_data(config: DataAndTrainingOptions, data: ForecastData) -> LevelChoice | None:
+    """Return the level that the data choose, as nobody asked: of one series that is read by steps or segments; of
+    several without a protocol, and without what is known in advance, whose effect would be multiplied by a scale.
+
+    ``None`` where the level is not left to them.
+    """
     if config.level != "auto" or config.per_series or not cells_of(config).isdisjoint(LINEAR_CELLS):
-        return False
-    if len(data.ids) > 1:
-        return config.protocol is None and not (config.future_cols or data.scaler.categories)
+        return None
     how = (config.order, config.segment, config.seasons, config.window, config.trained_horizon)
-    return chosen_order(*how)[0] != "periods"
+    by_periods = chosen_order(*how)[0] == "periods"
+    if len(data.ids) > 1:
+        if config.protocol is not None or config.future_cols or data.scaler.categories:
+            return None
+        if by_periods:
+            return LevelChoice("window", "several series, read by periods")
+    elif by_periods:
+        return None
+    return choose_level(data)
 
 
 def tensors(windows: Windows) -> WindowTensors:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qkan.forecasting.config import DataAndTrainingOptions
-from qkan.forecasting.data.level import choose_level
-from qkan.forecasting.data.load import level_is_free, split_of, with_found_seasons
+from qkan.forecasting.data.load import level_by_data, split_of, with_found_seasons
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData, Series
@@ -25,8 +24,7 @@ def chosen_parts(asked: DataAndTrainingOptions, cut: DataAndTrainingOptions, ser
 
     seasons, why = choose_seasons(series, split_of(asked, series), asked.season)
     named = ", ".join(map(str, seasons)) or "none"
-    reason = ""
-    if level_is_free(with_found_seasons(asked, data.seasons), data):
-        reason = f" ({choose_level(data).why})"
+    chosen = level_by_data(with_found_seasons(asked, data.seasons), data)
+    reason = "" if chosen is None else f" ({chosen.why})"
     lags = "; values one season back" if cut.seasonal_lags else ""
     return f"season {named} ({why}); level {cut.level}{reason}{lags}"

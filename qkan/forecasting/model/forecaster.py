@@ -204,7 +204,7 @@ class RecurrentForecaster(nn.Module):
         if self.cycle is not None and futr_exog is not None:
             values = values - _cycle_of_window(self.cycle, ahead)
         smooth = values if self.smoothing is None else self.smoothing(values)
-        known = self._known_of_targets(smooth, futr_exog)
+        known = self.known_of_targets(smooth, futr_exog)
         predicted = values.new_zeros(values.shape[0], self.horizon, self.quantiles)
         if self.cell is not None:
             read = torch.cat([smooth[:, -self.reads :, None], others[:, -self.reads :]], dim=2)
@@ -259,8 +259,13 @@ class RecurrentForecaster(nn.Module):
         output, _ = cell(last.flatten(0, 1).unsqueeze(1), state)
         return order.to_targets(head(output[:, -1]).view(count, steps, -1))
 
-    def _known_of_targets(self, values: Tensor, futr_exog: Tensor | None) -> Tensor:
-        """What is known of every target step: (B, horizon, channels)."""
+    def known_of_targets(self, values: Tensor, futr_exog: Tensor | None) -> Tensor:
+        """What is known of every target step, (B, horizon, channels): covariates, names, season, lags, position.
+
+        Args:
+            values: What the inputs hold, less the level, (B, context).
+            futr_exog: As of :meth:`forward`.
+        """
         known = [values.new_zeros(values.shape[0], self.horizon, 0) if futr_exog is None else self._encoded(futr_exog)]
         known += self._lags_of_targets(values)
         if self._counts_steps:

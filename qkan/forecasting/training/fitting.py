@@ -24,7 +24,7 @@ from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Objective
 from qkan.forecasting.training.progress import Progress
-from qkan.forecasting.training.start import Start, start_skip
+from qkan.forecasting.training.start import Start, start_from_regression
 from qkan.forecasting.training.start_mean import start_mean
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def fit_forecaster(
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
         saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
-        result = _fit_once(model, train, validation, config, steps, one_series=len(data.ids) == 1, **saving)
+        result = _fit_once(model, train, validation, config, steps, **saving)
         fits.append((model, result))
     model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
     if len(fits) > 1:
@@ -141,24 +141,23 @@ def _fit_once(
     config: TrainConfig,
     steps: int,
     *,
-    one_series: bool,
     checkpoint: Path | None,
     **saving: Any,
 ) -> FitResult:
     """Train from one start, with a finish of at most so many steps.
 
-    Of one series, training starts from a regression on the window where that says much, and takes its weights where no
-    epoch is better: by the validation windows or, without any, where the training ends with a higher loss of its own.
+    Training starts from a regression where that says much, and takes its weights where no epoch is better: by the
+    validation windows or, without any, where the training ends with a higher loss of its own.
     Beside a regression the cell has little slope to learn by, and a finish does not get away from there. So with a
     finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
     loss, judge = loss_of(config), validation if len(validation) else train
     start_mean(model, train)
     drawn = copy.deepcopy(model.state_dict())
-    start = start_skip(model, train, judge, loss) if one_series else None
+    start = start_from_regression(model, train, judge, loss)
     rest = (train, validation, config, steps)
     first = _trained(model, *rest, start, checkpoint, **saving)
-    if start is None or not steps:
+    if start is None or not start.begins or not steps:
         return first
     best = math.inf if first.diverged else Objective(model, judge, loss).value()
     weights = copy.deepcopy(model.state_dict())
@@ -181,7 +180,7 @@ def _trained(
     checkpoint: Path | None,
     **saving: Any,
 ) -> FitResult:
-    """Train from the weights that the model has, those of ``start`` if that is given, and finish."""
+    """Train from the weights that the model has, take those of ``start`` if they are better, and finish."""
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), validation if len(validation) else train

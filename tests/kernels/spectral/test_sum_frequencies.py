@@ -82,3 +82,16 @@ def test_a_compiler_can_see_it_whole() -> None:
 
     x = torch.randn(6, 4, dtype=torch.float64)
     torch.testing.assert_close(torch.compile(run, backend="aot_eager", fullgraph=True)(x), run(x), rtol=0, atol=1e-12)
+
+
+def test_only_the_first_run_copies_numbers_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph cannot be captured otherwise."""
+    tensors = arguments("pz", 3, 3, 2, torch.float32)
+    layer, x = CircuitLayer(*tensors, ansatz=ANSATZE["pz"], reps=2, backend="spectral"), torch.randn(7, 4)  # type: ignore[arg-type]
+    first = layer(x)
+
+    def refused(*args: Any, **kwargs: Any) -> Tensor:
+        raise AssertionError("a tensor of Python numbers")
+
+    monkeypatch.setattr(torch, "tensor", refused)
+    assert torch.equal(layer(x), first)

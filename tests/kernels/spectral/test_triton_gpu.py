@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from qkan import QKANLayer
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
@@ -225,6 +227,56 @@ def test_large_inputs_and_what_is_not_finite_stay_where_they_are() -> None:
     triton_gpu.features(basis, x, out)
     assert out.isnan().sum() == basis.terms
     assert bool(out[1, :, 2].isnan().all())
+
+
+def test_pieces_rounded_to_bfloat16_are_added_up_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(7)
+    monkeypatch.setitem(PIECE_ELEMENTS, DEVICE, 1)
+    basis, matrix = Basis("fourier", 1), uniform(2, 1, 1)
+    x, grad = uniform(64, 1), uniform(64, 1)
+    one, nine = (
+        triton_gpu.product_gradients(
+            basis, x.repeat(n, 1), matrix, grad.repeat(n, 1), torch.bfloat16, (False, True)
+        )[1]
+        for n in (1, 9)
+    )  # fmt: skip
+    assert one is not None
+    assert nine is not None
+    torch.testing.assert_close(nine, 9 * one, rtol=1e-6, atol=0)
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="needs 9 GB of a GPU; without one they are a sparse file")
+def test_offsets_into_views_of_large_tensors_have_64_bits(tmp_path: Path) -> None:
+    stride = 2**30 + 1
+    large = torch.from_file(str(tmp_path / "sparse"), shared=True, size=2 * stride + 3, dtype=torch.float32)
+    views = large.as_strided((3, 2), (stride, 1)), large.as_strided((2, 3), (1, stride))
+    basis, offset = Basis("fourier", 1), uniform(4)
+    for view in views:
+        view.copy_(uniform(*view.shape))
+        samples, inputs = view.shape
+        given = view, view.clone()
+        outs = [torch.empty(samples, 2, inputs) for _ in given]
+        slopes = [torch.empty(samples, inputs) for _ in given]
+        matrix, constant = uniform(2, inputs, 4), uniform(inputs, 4)
+        small = [triton_gpu.small_layer(basis, x, matrix, constant, None, offset) for x in given]
+        of_small = [triton_gpu.small_layer_gradients(basis, x, matrix, None, small[0])[0] for x in given]
+        for x, out, slope in zip(given, outs, slopes, strict=True):
+            triton_gpu.features(basis, x, out)
+            triton_gpu.input_gradient(basis, x, out.clone(), slope, writes=False)
+        for far, near in (outs, slopes, small, of_small):
+            assert torch.equal(far, near)
+
+
+def test_tensors_without_numbers_at_their_address_find_another_way() -> None:
+    layer, x = QKANLayer(3, 5, 2, backend="spectral").to(DEVICE), uniform(20, 3)
+    negated = torch.complex(x, -x).conj().imag
+    assert negated.is_neg()
+    assert torch.equal(negated, x)
+    assert not triton_gpu.usable(negated)
+    agree(layer(negated), layer(x), 2e-6)
+    with FakeTensorMode():
+        assert not triton_gpu.usable(torch.empty(20, 3, device=DEVICE))
+    assert not triton_device._failed
 
 
 def test_empty_batches_and_layers_start_nothing() -> None:

@@ -368,3 +368,21 @@ def test_what_cannot_run_raises_with_the_reason() -> None:
 def test_a_whole_layer_on_the_device(name: str, trained: str | None, shared: bool) -> None:
     args = tensors(ALL[name], 1000, 70, 50, 3, trained=trained, edge_weight=True, shared=shared)
     assert_agree(args, tolerance=1e-5, ansatz=ALL[name], reps=3, readout="z")
+
+
+def test_views_that_are_yet_to_be_negated() -> None:
+    x, theta, weight, grad = (torch.rand(*s, device=DEVICE) for s in ((9, 3), (2, 3, 2, 2), (2, 3, 1), (9, 2)))
+    results = []
+    for given, upstream in ((x, grad), (_lazily(x), _lazily(grad))):
+        wanted = given.requires_grad_(), theta.requires_grad_()
+        y = bloch_triton.circuits(wanted[0], wanted[1], weight, None, None, ansatz=ANSATZE["pz"], reps=1, readout="z")
+        results.append([y, *torch.autograd.grad(y, wanted, upstream)])
+    for found, expected in zip(*results, strict=True):
+        assert torch.equal(found, expected)
+
+
+def _lazily(tensor: Tensor) -> Tensor:
+    """The same numbers, of which memory has the negatives."""
+    negated = torch.complex(tensor, -tensor).conj().imag
+    assert negated.is_neg()
+    return negated

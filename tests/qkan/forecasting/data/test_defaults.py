@@ -166,3 +166,32 @@ def test_the_first_fold_decides_how_far_back_a_panel_is_read():
     assert sized(folds, panel(800, 800), NOTHING).window == 48  # it trains on 280 values; a single split would on 560
     assert sized(replace(folds, folds=1), panel(800, 800), NOTHING).window == 168
     assert sized(folds, panel(1488, 1488), NOTHING).window == 168
+
+
+RNG = np.random.default_rng(0)
+SPIKES = (5 + RNG.standard_normal(400)) * np.where(RNG.random(400) < 0.01, 20, 1)
+DEMAND = (RNG.random(400) < 0.25) * RNG.poisson(4, 400).astype(float)
+STEPPED = RNG.standard_normal(400) + 8 * (np.arange(400) > 100)
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "loss"),
+    [
+        (SPIKES, None, "mae"),
+        (1e-90 * SPIKES, "auto", "mae"),
+        (SPIKES, "mse", "mse"),
+        (DEMAND, None, "mae"),
+        (STEPPED, None, "mse"),  # one break is no spike
+        (RNG.standard_t(4, 400), None, "mse"),
+        (np.full(400, 3.0), None, "mse"),
+        (np.concatenate([np.ones(300), SPIKES[:100]]), None, "mse"),  # behind the training part
+    ],
+)
+def test_no_spike_outweighs_the_other_values_of_one_series(values, given, loss):
+    series = Series("made", pd.DataFrame({"unique_id": "a", "ds": np.arange(len(values)), "y": values}))
+    assert sized(TrainConfig(data="x"), series, {**NOTHING, "loss": given}).loss == loss
+
+
+def test_a_metric_that_was_asked_for_says_the_loss_of_a_series_with_spikes():
+    series = Series("made", pd.DataFrame({"unique_id": "a", "ds": np.arange(400), "y": SPIKES}))
+    assert sized(TrainConfig(data="x", metric="rmse"), series, {**NOTHING, "loss": None}).loss == "mse"

@@ -82,7 +82,8 @@ def test_the_reason_is_told_with_figures():
 
 def test_values_behind_the_training_part_choose_no_level():
     walk = np.concatenate([logistic(420), 50 + 10 * np.cumsum(NOISE[:180])])  # 0.7 of 600 values train
-    assert choose_level(cut(walk)[1]) == choose_level(cut(logistic())[1])
+    found = [choose_level(cut(own)[1]) for own in (walk, logistic())]
+    assert found[0] == found[1]
 
 
 def test_what_was_asked_for_stays_and_so_does_what_an_order_needs():
@@ -139,4 +140,33 @@ def test_a_plan_names_no_values_one_season_back_where_there_is_no_season():
 
 
 def test_a_constant_series_has_enough_values_that_do_not_change():
-    assert choose_level(cut(np.full(600, 3.0))[1]) == ("last", "the newest values do not change")
+    found = choose_level(cut(np.full(600, 3.0))[1])
+    assert found == ("last", "the newest values do not change")
+
+
+def test_mostly_one_value_is_the_level():
+    rare = np.random.default_rng(2).poisson(0.4, 700).astype(float)
+    assert level_of(rare) == level_of(5 + rare, loss="mae") == "none"
+    assert level_of(np.where(STEPS > 350, 4.0, 0.0) + (NOISE > 1)) == "last"  # it leaves its range
+
+
+def panel_of(*values: np.ndarray) -> Series:
+    frames = [pd.DataFrame({"unique_id": f"s{n}", "ds": np.arange(len(own)), "y": own}) for n, own in enumerate(values)]
+    return Series("made", pd.concat(frames, ignore_index=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [
+        ([(n + 1) * (STEPS[:80] + 0.3 * NOISE[80 * n : 80 * n + 80]) for n in range(4)], "last"),
+        ([10.0**n * logistic(200) for n in range(4)], "none"),
+        ([np.exp(0.01 * (n + 1) * STEPS[:120]) * (1 + 0.1 * NOISE[:120]) for n in range(4)], "window"),
+        ([np.full(80, float(n)) for n in range(4)], "window"),
+    ],
+    ids=["lines", "logistic maps", "growth of several rates", "constant"],
+)
+def test_a_panel_keeps_mean_and_scale_of_its_windows_unless_another_level_is_clearly_better(values, level):
+    series = panel_of(*values)
+    config = TrainConfig(data="x", window=8, horizon=4, loss="mae")
+    found = as_cut(config, cut_windows(series, config))
+    assert (found.level, found.skip) == (level, 4 if level == "last" else 2)

@@ -13,7 +13,7 @@ from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.objective import Objective
-from qkan.forecasting.training.start import start_skip
+from qkan.forecasting.training.start import start_from_regression
 
 STEPS = np.arange(300)
 SWING = np.exp(-STEPS / 150) * np.sin(2 * np.pi * STEPS / 17.3)
@@ -31,7 +31,7 @@ def cut(values, **options):
 def started(values, **options):
     config, data = cut(values, **options)
     model = build_forecaster(config, torch.Generator().manual_seed(0))
-    start = start_skip(model, tensors(data.train), tensors(data.validation), loss_of(config))
+    start = start_from_regression(model, tensors(data.train), tensors(data.validation), loss_of(config))
     return model, data, start
 
 
@@ -50,17 +50,38 @@ def test_a_skip_of_low_rank_starts_with_the_courses_that_vary_most():
     assert model.skip.courses.weight.shape == (12, 3)
 
 
+def drawn_for(values, **options):
+    return build_forecaster(cut(values, **options)[0], torch.Generator().manual_seed(0)).state_dict()
+
+
 @pytest.mark.parametrize(
     ("values", "options"),
-    [(np.cumsum(NOISE), {}), (NOISE, {}), (np.full(300, 2.0), {}), (SWING, {"skip": 0}), (SWING, {"cell": "linear"})],
-    ids=["walk", "noise", "constant", "no skip", "no cell"],
+    [(np.full(300, 2.0), {}), (SWING, {"skip": 0}), (SWING, {"cell": "linear"}), (STEPS[:20] * NOISE[:20], {})],
+    ids=["constant", "no skip", "no cell", "few windows"],
 )
-def test_where_lags_say_little_or_there_is_no_skip_all_stays_as_it_was_drawn(values, options):
-    config, _ = cut(values, **options)
+def test_without_a_regression_all_stays_as_it_was_drawn(values, options):
     model, _, start = started(values, **options)
     assert start is None
-    drawn = build_forecaster(config, torch.Generator().manual_seed(0)).state_dict()
+    drawn = drawn_for(values, **options)
     assert all(torch.equal(own, drawn[name]) for name, own in model.state_dict().items())
+
+
+def test_where_lags_say_little_training_starts_as_drawn_and_the_regression_waits():
+    steady = 2.0 + 0.5 * NOISE
+    model, data, start = started(steady, level="last")
+    drawn = drawn_for(steady, level="last")
+    assert all(torch.equal(own, drawn[name]) for name, own in model.state_dict().items())
+    model.load_state_dict(start.weights)
+    forecasts, targets = forecast_windows(model, data), data.target_values("test")
+    naive = np.abs(np.diff(steady))[-len(targets) :].mean()
+    assert np.abs(forecasts - targets).mean() < 0.85 * naive  # the mean of the window, not its last value
+
+
+def test_a_regression_shrinks_to_the_last_value():
+    model, _, start = started(np.cumsum(NOISE), level="none")
+    if start is not None:
+        model.load_state_dict(start.weights)
+        assert model.skip.patterns.weight[0, -1] > 0.8
 
 
 def test_only_the_training_part_says_where_to_start():
@@ -86,3 +107,32 @@ def test_without_validation_windows_the_training_loss_says_whether_the_start_is_
     found = forecaster.fit(frame[:290], val_size=0).predict()["LSTM"]
     assert forecaster.run.metrics["best_epoch"] == 0
     assert np.abs(found - SWING[290:293]).max() < 1e-5
+
+
+def lines(slopes=(1.0, 2.0, 30.0), noise=0.1):
+    """Lines of one slope in the unit of each series, with a season of four steps."""
+    rng = np.random.default_rng(3)
+    frames = [
+        pd.DataFrame({
+            "unique_id": f"s{own}",
+            "ds": STEPS[:120],
+            "y": own * (STEPS[:120] + 2 * np.sin(np.pi * STEPS[:120] / 2) + noise * rng.standard_normal(120)),
+        })
+        for own in slopes
+    ]  # fmt: skip
+    return Series("lines", pd.concat(frames, ignore_index=True))
+
+
+@pytest.mark.parametrize("encoding", ["circuit", "sincos"])
+@pytest.mark.parametrize("options", [{}, {"horizon": 4}, {"horizon": 4, "decoder": "last", "skip": 4}])
+def test_one_regression_serves_several_series_with_their_season(encoding, options):
+    config = TrainConfig(
+        data="x", cell="lstm", season=(4,), window=3, level="last", season_encoding=encoding, hidden_size=2, **options
+    )
+    data = cut_windows(lines(noise=0.0), config)
+    config = as_cut(config, data)
+    model = build_forecaster(config, torch.Generator().manual_seed(0))
+    start = start_from_regression(model, tensors(data.train), tensors(data.validation), loss_of(config))
+    assert start.loss < 1e-8
+    forecasts, targets = forecast_windows(model, data), data.target_values("test")
+    assert np.abs(forecasts / targets - 1).max() < 1e-3
