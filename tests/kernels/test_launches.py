@@ -57,13 +57,12 @@ def test_launches_without_triton_stay_below_a_ceiling(
     assert launches.count <= most
 
 
-def test_ranges_of_trained_pre_activations_are_read_in_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranges_of_trained_pre_activations_are_read_in_one_copy() -> None:
     layer = QKANLayer(8, 20, 3, preact_trainable=True, device="meta")
-    with counting():
+    with counting(), pytest.MonkeyPatch.context() as patch:  # undone first: what it replaces is a stand-in
         reads, real = [], host_sync.values_of
-        monkeypatch.setattr(host_sync, "values_of", lambda tensor: reads.append(tensor.shape) or real(tensor))
+        patch.setattr(host_sync, "values_of", lambda tensor: reads.append(tensor.shape) or real(tensor))
         training_step(layer, 64, 8)
-    monkeypatch.undo()
     assert reads == [(2,)]
 
 
