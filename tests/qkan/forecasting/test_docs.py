@@ -15,6 +15,7 @@ BLOCKS = re.findall(r"^```(python|sh)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTAL
 
 def test_every_block_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 200, which take most of the time
     session: dict = {}
     python = [text for kind, text in BLOCKS if kind == "python"]
     for text in python[:2]:  # make the files that the commands read

@@ -274,7 +274,7 @@ def test_a_second_fit_takes_its_sizes_from_its_own_data():
         times = pd.date_range("2024-01-01", periods=length, freq=freq)
         return pd.DataFrame({"ds": times, "y": np.sin(np.arange(length) * 2 * np.pi / period)})
 
-    forecaster = Forecaster("lstm", hidden_size=1, epochs=1)
+    forecaster = Forecaster("lstm", hidden_size=1, epochs=1, lbfgs_steps=0)
     sizes = []
     for frame in (wave(7, "D"), wave(12, "MS"), wave(11, "YS"), wave(7, "D").assign(ds=range(200)).iloc[::-1]):
         forecaster.fit(frame)
@@ -283,7 +283,7 @@ def test_a_second_fit_takes_its_sizes_from_its_own_data():
     rng = np.random.default_rng(0)
     forecaster.fit(pd.DataFrame({"y": rng.normal(size=400)}))  # no season: the sizes of a forecaster without one
     assert (forecaster.config.window, forecaster.config.horizon) == (24, 24)
-    given = Forecaster("lstm", window=5, hidden_size=1, epochs=1)
+    given = Forecaster("lstm", window=5, hidden_size=1, epochs=1, lbfgs_steps=0)
     assert [given.fit(own).config.window for own in (wave(7, "D"), wave(12, "MS"))] == [5, 5]
 
 
