@@ -18,7 +18,8 @@ from qkan.forecasting.training.start_mean import start_mean
 STEPS = np.arange(600)
 WEEK = np.random.default_rng(0).normal(0, 10, 35)  # five days of 7 steps, each step by itself
 SHAPE = 50 + WEEK[STEPS % 35]
-OPTIONS = {"cell": "lstm", "hidden_size": 2, "level": "season", "season": (7, 35), "window": 7, "device": "cpu", "lbfgs_steps": 0}
+OPTIONS = {"cell": "lstm", "hidden_size": 2, "level": "season", "season": (7, 35), "window": 7}
+OPTIONS |= {"device": "cpu", "lbfgs_steps": 0}
 
 
 def made(values: np.ndarray) -> Series:
