@@ -85,6 +85,9 @@ LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "season", "
 MEAN_HARMONICS = 32
 """Harmonics of every season of the mean season that can be the level: most of a day's course of five minutes."""
 
+SHORT_SEASON = 48
+"""Steps of a season that is a horizon by default, and that the phases' few harmonics say well enough."""
+
 SEASON_ENCODINGS: tuple[str, ...] = ("auto", "circuit", "sincos", "table", "none")
 
 DECODERS: tuple[str, ...] = ("last", "steps")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig, context_steps
+from qkan.forecasting.config.options import SHORT_SEASON
 from qkan.forecasting.config.reading import MANY_PERIODS, chosen_order
 from qkan.forecasting.data.load import cells_of, split_of
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from qkan.datasets.windows import Split
 
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
-_LONGEST_SEASON = 48  # that is the horizon unless another one is asked for
 _WINDOWS_TRAINED, _FEWEST_EPOCHS = 600_000, 3  # all epochs together, unless so many epochs are asked for
 _SHORT_HORIZON = 24  # a window of so many targets counts once
 _RATE_OF_PROTOCOLS = 1e-2  # their windows are long and many; at three times that the loss of training rises first
@@ -39,7 +39,7 @@ def default_sizes(
 
     seasons = seasons_of(series, split, asked) or (series.season if asked == "auto" else ())
     window, horizon = otherwise
-    if seasons and seasons[0] <= _LONGEST_SEASON:
+    if seasons and seasons[0] <= SHORT_SEASON:
         window, horizon = 2 * seasons[0], seasons[0]
     length = int(np.median(series.lengths))
     train, end = split.boundaries(length)
@@ -127,7 +127,7 @@ def _for_long_season(config: _Config, series: Series, given: Mapping[str, Any], 
 
     seasons = seasons_of(series, split, config.season)
     free = given.get("window") is None and config.segment is None and config.order in ("auto", "segments")
-    if not (free and seasons and config.trained_horizon >= seasons[0] > _LONGEST_SEASON):
+    if not (free and seasons and config.trained_horizon >= seasons[0] > SHORT_SEASON):
         return config
     segment = _segment_of(seasons[0])
     window = -(-seasons[0] // segment) * segment

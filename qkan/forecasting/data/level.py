@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from qkan.forecasting.config.options import MEAN_HARMONICS
+from qkan.forecasting.config.options import MEAN_HARMONICS, SHORT_SEASON
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -40,9 +40,10 @@ def choose_level(data: ForecastData) -> LevelChoice:
     a line has the same slope in every window, whatever its scale. Of a single one the last value is the rule, since
     without it no forecast follows a level beyond the training part. But the next value of a logistic map depends on
     the level itself, and counts scatter around a level that stays, a season ahead around the hour of the week. So
-    nothing is taken away, or for a horizon of a season or more the mean season, where the newest quarter of the
-    training part stays in the range of the older values and regressions on what the windows hold forecast clearly
-    better so. Only the training part is looked at.
+    nothing is taken away, or for a horizon of a season of more than 48 steps the mean season, where the newest quarter
+    of the training part stays in the range of the older values and regressions on what the windows hold forecast
+    clearly better so. Shorter seasons are said by the phases beside the last value, which follows a level that moves
+    later. Only the training part is looked at.
 
     Args:
         data: The windows.
@@ -66,7 +67,11 @@ def choose_level(data: ForecastData) -> LevelChoice:
     phases = season_phases(data.series, times[: len(values)], data.seasons)
     waves = season_waves(phases, data.seasons, 6)
     mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
-    whole = bool(data.seasons) and data.train.horizon >= data.seasons[0] and len(values) >= _SEASONS * data.seasons[-1]
+    whole = (
+        bool(data.seasons)
+        and data.train.horizon >= data.seasons[0] > SHORT_SEASON
+        and len(values) >= _SEASONS * data.seasons[-1]
+    )
     errors: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
     for probe in probes:
         for level in ("last", "none"):

@@ -52,19 +52,26 @@ def test_a_level_is_taken_away_unless_the_next_value_depends_on_it(values, level
     assert level_of(values) == level
 
 
-def busy_hours(spread: float) -> np.ndarray:
+def busy_hours(spread: float, day: int = 60) -> np.ndarray:
     """Counts around the hour of a week of 3 days, with a level of their own every day."""
     draw = np.random.default_rng(3)
-    hours, days = np.abs(draw.normal(30, 12, 36)), np.repeat(draw.normal(0, spread, 50), 12)
-    return draw.poisson(np.maximum(hours[STEPS % 36] + days, 1)).astype(float)
+    hours, days = np.abs(draw.normal(30, 12, 3 * day)), np.repeat(draw.normal(0, spread, 50), day)
+    return draw.poisson(np.maximum(hours[np.arange(50 * day) % (3 * day)] + days, 1)).astype(float)
 
 
 def test_the_mean_season_is_taken_away_where_changes_from_it_are_forecast_better():
-    assert level_of(busy_hours(2.0), season=(12, 36), horizon=12) == "season"
-    assert choose_level(cut(busy_hours(2.0), season=(12, 36), horizon=12)[1]).why.startswith("changes from it forecast")
-    assert level_of(20 * np.cumsum(NOISE) + busy_hours(0.0), season=(12, 36), horizon=12) == "last"  # leaves its range
+    options = {"season": (60, 180), "horizon": 60}
+    assert level_of(busy_hours(2.0), **options) == "season"
+    assert choose_level(cut(busy_hours(2.0), **options)[1]).why.startswith("changes from it forecast")
+    walk = 20 * np.cumsum(np.random.default_rng(0).standard_normal(3000))
+    assert level_of(walk + busy_hours(0.0), **options) == "last"  # leaves its range
     assert level_of(logistic(), season=(12, 36)) == "none"
-    assert level_of(busy_hours(2.0), season=(12, 60), horizon=12) != "season"  # too few of them to have a mean
+    assert level_of(busy_hours(2.0), season=(60, 300), horizon=60) != "season"  # too few of them to have a mean
+
+
+def test_the_mean_of_a_short_season_is_not_the_level_which_may_move_later():
+    values = 20 + 3 * np.sin(2 * np.pi * STEPS / 12) + 0.5 * NOISE
+    assert level_of(values, season=(12,), horizon=12) != "season"
 
 
 def test_a_mean_season_that_was_asked_for_needs_a_season_in_the_data():
