@@ -66,24 +66,25 @@ def choose_level(data: ForecastData) -> LevelChoice:
     times = data.series.times_of(0)
     phases = season_phases(data.series, times[: len(values)], data.seasons)
     waves = season_waves(phases, data.seasons, 6)
-    mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
     whole = (
         bool(data.seasons)
         and data.train.horizon >= data.seasons[0] > SHORT_SEASON
         and len(values) >= _SEASONS * data.seasons[-1]
     )
-    errors: dict[str, list[np.ndarray]] = {"last": [], "none": [], "season": []}
+    errors: dict[str, list[np.ndarray]] = {"last": [], "none": []}
     for probe in probes:
-        for level in ("last", "none"):
-            errors[level].append(probe.errors(level, waves[probe.rows[0]]) / probe.naive.mean())
-        errors["season"].append(probe.errors_around([mean]) / probe.naive.mean() if whole else errors["none"][-1])
-    last, none, season = (np.concatenate(own) for own in errors.values())
+        for level, own in errors.items():
+            own.append(probe.errors(level, waves[probe.rows[0]]) / probe.naive.mean())
+    last, none = (np.concatenate(own) for own in errors.values())
     if last.mean() <= _EXPLAINED:
         return LevelChoice("last", f"changes since then leave {last.mean():.2g} of naive's error")
-    if clearly_below(season, min(last, none, key=np.mean)):
-        other = min(last.mean(), none.mean())
-        figures = f"error {season.mean():.3g} of naive's, {other:.3g} with another level or none"
-        return LevelChoice("season", f"changes from it forecast best: {figures}")
+    if whole:
+        mean = np.column_stack([np.ones(len(values)), season_waves(phases, data.seasons, MEAN_HARMONICS)])
+        season = np.concatenate([probe.errors_around([mean]) / probe.naive.mean() for probe in probes])
+        if clearly_below(season, min(last, none, key=np.mean)):
+            other = min(last.mean(), none.mean())
+            figures = f"error {season.mean():.3g} of naive's, {other:.3g} with another level or none"
+            return LevelChoice("season", f"changes from it forecast best: {figures}")
     figures = f"error {none.mean():.3g} of naive's without a level, {last.mean():.3g} with it"
     if clearly_below(none, last):
         return LevelChoice("none", f"the next value depends on the level itself: {figures}")
