@@ -5,7 +5,7 @@ below the largest more than once), w_l = 3^l makes (3^R - 1) / 2, each once. Gra
 2602.23409), so what a circuit can represent is decided where it starts; docs/how/initialisation.md helps to choose.
 
 Where w are whole numbers and not trained, phi is a Fourier polynomial, which the kernels compute as one exact matrix
-product (docs/how/kernels.md). Layers tell them by :attr:`HasFrequencies.harmonics`.
+product (docs/how/spectral.md). Layers tell them by :attr:`HasFrequencies.harmonics`.
 """
 
 from __future__ import annotations
