@@ -283,8 +283,9 @@ class _Fit:
     def redraw(self, start: int) -> None:
         """Begin anew from fresh weights; ``start`` is the number of this one, from 1."""
         for part in self.model.modules():
-            if callable(getattr(part, "reset_parameters", None)):
-                part.reset_parameters()  # type: ignore[operator]
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
         _start_frequencies(self.model, self.data, start)
         self.held = []
         self.step, self.optimizer = self.step + 1, "start"

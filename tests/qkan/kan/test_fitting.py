@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qkan import QKAN, fit
+from qkan.kan.fit_history import FitRow
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -360,8 +361,8 @@ def test_restarts_of_auto_try_every_spectrum() -> None:
     network = QKAN([1, 2, 1], reps=2, preact_init="auto")
     seen: list[list[list[float]]] = []
 
-    def watch(row: object) -> None:
-        if row["optimizer"] == "start":  # type: ignore[index]
+    def watch(row: FitRow) -> None:
+        if row["optimizer"] == "start":
             seen.append([layer.preact_weight[0, 0].tolist() for layer in network.layers])
 
     network.fit(x, torch.sin(6 * x), optimizer="adam", steps=1, restarts=5, entropy=0.0, callback=watch)
