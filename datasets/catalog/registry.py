@@ -110,6 +110,7 @@ _SPECS = (
     ),
 )
 SPECS: dict[str, SeriesSpec] = {spec.name: spec for spec in _SPECS}
+"""The built-in series by name."""
 
 
 def available_series() -> dict[str, str]:

@@ -80,7 +80,6 @@ def _power(n: int, complexity: float) -> SymbolicFunction:
 
 
 _POSITIVE = (0.0, math.inf)
-#: The functions by name. The pole or end of a domain stays outside the samples.
 LIBRARY: dict[str, SymbolicFunction] = {
     "0": SymbolicFunction(torch.zeros_like, lambda u: 0 * u, 0, parity=1, searched=False),
     "x": SymbolicFunction(lambda u: u, lambda u: u, 1, parity=-1, searched=False),
@@ -109,6 +108,7 @@ LIBRARY: dict[str, SymbolicFunction] = {
     "arctan": SymbolicFunction(torch.atan, _sympy("atan"), 4, parity=-1),
     "arcsin": SymbolicFunction(torch.asin, _sympy("asin"), 4, (-1.0, 1.0), parity=-1),
 }
+"""The functions by name. The pole or end of a domain stays outside the samples."""
 
 Library = Iterable[str] | Mapping[str, SymbolicFunction] | None
 
