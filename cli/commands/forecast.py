@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from qkan.cli.options import ListType, complete_data, config_option, data_stem
+from qkan.cli.sections import SectionedCommand
 from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.config import TrainConfig
 
@@ -45,6 +46,8 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
+    cls=SectionedCommand,
+    first=("horizon",),
     short_help="Try methods for two minutes and forecast with the best of them.",
     epilog="""\b
 Examples:
