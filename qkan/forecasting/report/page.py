@@ -234,10 +234,11 @@ def _forecasts(frame: pd.DataFrame, found: Accuracy, lines: Sequence[str], unit:
         "" if len(series) == count else f", of {len(series)} of the {count:,} series, from small errors to large ones"
     )
     ahead = int(frame["step"].max())
+    whose = f" Intervals are those of {lines[0]}." if any(part["bands"] for part in judged["series"]) else ""
     how = f" Forecasts of {ahead} steps stand one behind the other." if ahead > 1 else ""
     return {
         "judged": judged,
-        "judged_words": f"The last {longest:,} values{some}. Intervals are those of {lines[0]}.{how}",
+        "judged_words": f"The last {longest:,} values{some}.{whose}{how}",
         "forecasts": _standing(judged),
     }
 

@@ -133,6 +133,7 @@ def draw_residual_acf(acf: pd.DataFrame) -> Plot:
             axes.axhline(0, color=_INK, lw=0.6)
             axes.set_title(clean(name), fontsize=10, loc="left")
         panels[-1].set_xlabel("lag [steps]")
+        panels[-1].xaxis.get_major_locator().set_params(integer=True)
     depth = int(acf["lag"].max())
     caption = "Autocorrelation of one-step errors, mean over series; noise stays in the grey band at 95 % of the lags."
     return finish(

@@ -192,9 +192,10 @@
           render();
         });
       });
-      part.bands.forEach((band) => {
+      part.bands.forEach((band, place) => {
         const key = make("span", { class: "key" }, legend);
-        draw("rect", { width: 26, height: 10, class: "band" }, draw("svg", { class: "swatch", width: 26, height: 10, "aria-hidden": "true" }, key));
+        const svg = draw("svg", { class: "swatch", width: 26, height: 10, "aria-hidden": "true" }, key);
+        for (let layer = 0; layer <= place; layer += 1) draw("rect", { width: 26, height: 10, class: "band" }, svg); // as they lie
         key.append(`${band.level} % interval`);
       });
     };

@@ -99,7 +99,8 @@ def _tested(own: float, other: float, test: Any) -> tuple[str, Kind]:
     if test is None or not np.isfinite(test.p_holm):
         return ("The difference cannot be tested." if own != other else "There is no difference to test."), "untested"
     p = p_value(test.p_holm)
-    shown = f"Diebold-Mariano, p {p if p.startswith('<') else f'= {p}'}"
+    said = f"p {p}" if p.startswith("<") else f"p = {p}"
+    shown = "Diebold-Mariano, " + said.replace(" ", "\u00a0")  # no line ends within it
     if test.p_holm >= SIGNIFICANT:
         return f"No more than chance ({shown}).", "level"
     if (test.difference < 0) != (own < other):
