@@ -74,7 +74,7 @@ class _Display:
 
 
 class TrainingDisplay(_Display):
-    """Shows one training run; a context manager that implements :class:`qkan.forecasting.LiveProgress`.
+    """Shows one training run; a context manager that implements `LiveProgress` of the training.
 
     On a terminal with room for it: the bar, the loss, the validation loss beside that of naive, and a sketch of the
     forecasts of the newest validation values.
@@ -82,6 +82,7 @@ class TrainingDisplay(_Display):
 
     def __init__(self) -> None:
         super().__init__()
+        self.starts = 0
         self.losses: list[float] = []
         self.validation: list[float] = []
         self.naive = math.nan
@@ -99,10 +100,11 @@ class TrainingDisplay(_Display):
     def start(self, epochs: int, steps: int, done: int = 0) -> None:
         """Show the empty bar, or the part that was done before an interruption."""
         self.epochs, self.steps, self.epochs_done, self.done_before = epochs, steps, done, done
+        self.starts += 1
         self.open("epoch {task.fields[epoch]}/{task.fields[epochs]}  loss {task.fields[loss]}")
         if self.bar is not None:
             self.task = self.bar.add_task(
-                "training",
+                "training" if self.starts == 1 else f"start {self.starts} ",
                 total=epochs * steps,
                 completed=done * steps,
                 epoch=done + 1,

@@ -95,17 +95,16 @@ def without_overlap(own: pd.DataFrame, steps: int) -> pd.DataFrame:
 
     With several steps ahead, origins are taken so that their forecasts follow each other.
     """
-    import pandas as pd
-
-    kept: list[pd.DataFrame] = []
+    spans = own.groupby("cutoff", sort=True)["ds"].agg(["min", "max", "size"])
+    kept: list[object] = []
     begin, count = None, 0
-    for _, rows in reversed(list(own.groupby("cutoff", sort=True))):
-        if begin is None or rows["ds"].max() < begin:
-            kept.insert(0, rows)
-            begin, count = rows["ds"].min(), count + len(rows)
+    for cutoff, first, last, size in reversed(list(spans.itertuples(name=None))):
+        if begin is None or last < begin:
+            kept.append(cutoff)
+            begin, count = first, count + size
         if count >= steps:
             break
-    return pd.concat(kept, ignore_index=True)
+    return own[own["cutoff"].isin(kept)].reset_index(drop=True)
 
 
 def _bands(own: pd.DataFrame, model: str) -> list[dict[str, Any]]:
