@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MOST_SERIES = 24
 """Series that a reader can choose from."""
-_MOST_ROWS = 8_000  # of all series together: about 400 kB with four models and two intervals
+_MOST_NUMBERS = 40_000  # of all series together, about 300 kB: a whole page has less than 1 MB
+_MOST_COMING = 12_000  # the same of what comes next
 _MOST_STEPS = 2_000  # of one series
 _LEAST_STEPS = 120
 _DIGITS = 4  # of the range of a series: finer than a screen
@@ -51,7 +52,8 @@ def judged_chart(frame: pd.DataFrame, series: Sequence[str], models: Sequence[st
         models: The models to show; the intervals are those of the first.
         unit: Unit of the values.
     """
-    most = int(np.clip(_MOST_ROWS // max(len(series), 1), _LEAST_STEPS, _MOST_STEPS))
+    columns = 1 + len(models) + 2 * len(interval_levels(frame, models[0]))
+    most = int(np.clip(_MOST_NUMBERS // (columns * max(len(series), 1)), _LEAST_STEPS, _MOST_STEPS))
     parts = []
     for name in series:
         own = without_overlap(frame[frame["unique_id"] == name], most).tail(most)
@@ -76,7 +78,8 @@ def coming_chart(
     parts = []
     for name in series:
         ahead = coming[coming["unique_id"].astype(str) == name]
-        most = int(np.clip(4 * len(ahead), _LEAST_STEPS, max(_MOST_ROWS // max(len(series), 1) - len(ahead), 1)))
+        columns = 2 + 2 * len(interval_levels(ahead, model))
+        most = int(np.clip(4 * len(ahead), _LEAST_STEPS, max(_MOST_COMING // (columns * len(series)), _LEAST_STEPS)))
         known = history[history["unique_id"].astype(str) == name].tail(most)
         times = pd.concat([known["ds"], ahead["ds"]], ignore_index=True)
         before, after = np.full(len(known), np.nan), np.full(len(ahead), np.nan)

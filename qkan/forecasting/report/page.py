@@ -175,7 +175,6 @@ def _render(page: dict[str, Any]) -> str:
     from importlib.resources import files
 
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
 
     folder = files("qkan.forecasting.report")
     template, style, script = (
@@ -187,7 +186,7 @@ def _render(page: dict[str, Any]) -> str:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return (
         environment.from_string(template).render(
-            page, parts=_parts(page), style=Markup(style), script=Markup(script), script_hash=f"sha256-{digest}"
+            page, parts=_parts(page), style=style, script=script, script_hash=f"sha256-{digest}"
         )
         + "\n"
     )

@@ -62,8 +62,8 @@ def draw_forecasts(chart: Mapping[str, Any], place: int) -> Plot:
         place: Of the series.
     """
     part = chart["series"][place]
-    least = sum(value is None for value in part["y"])  # what comes next is shown whole, with as much before it
-    end = slice(-max(_SHOWN_STEPS, 3 * least), None)
+    ahead = sum(value is None for value in part["y"])  # what comes next is shown whole, with some of what is before it
+    end = slice(-(max(30, 4 * ahead) if ahead else _SHOWN_STEPS), None)
     times, observed = times_of(part)[end], _floats(part["y"])[end]
     lines = list(part["models"].items())[:_DRAWN_MODELS]
     with _axes(chart["unit"], height=2.9) as (axes, finish):
@@ -80,8 +80,12 @@ def draw_forecasts(chart: Mapping[str, Any], place: int) -> Plot:
             axes.set_xlabel("step")
         _legend_below(axes)
     methods = " and ".join(name for name, _ in lines) or "no method"
-    what = f"{part['name']}: the last {len(times) - least} values"
-    what += f" and {least} steps ahead by {methods}" if least else f" and their forecasts by {methods}"
+    what = f"{part['name']}: the last {len(times) - ahead} values"
+    what += (
+        f" and {ahead} {'steps' if ahead > 1 else 'step'} ahead by {methods}"
+        if ahead
+        else f" and their forecasts by {methods}"
+    )
     return finish(what, f"{what}.")
 
 

@@ -149,8 +149,10 @@ def residual_table(diagnostics: pd.DataFrame) -> Table:
 def failure_table(failures: pd.DataFrame) -> Table:
     """Return one row for every model and reason, with the series that it concerns."""
     rows = []
-    for (model, reason), own in failures.groupby(["model", "reason"], sort=False):
+    groups = list(failures.groupby(["model", "reason"], sort=False))
+    for (model, reason), own in groups[:_MOST_SERIES]:
         names = own["unique_id"].astype(str)
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         rows.append((str(model), shown, str(reason)))
-    return Table("Models without a forecast for a series", ("model", "series", "reason"), rows, sentences=True)
+    some = f", the first {_MOST_SERIES} of {len(groups):,} reasons" if len(groups) > _MOST_SERIES else ""
+    return Table(f"Models without a forecast for a series{some}", ("model", "series", "reason"), rows, sentences=True)

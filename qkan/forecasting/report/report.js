@@ -81,13 +81,15 @@
     const power = 10 ** Math.floor(Math.log10(rough));
     return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= rough * 0.999) || 10 * power;
   };
-  // Where the axis of time has its marks: at the first value of every hour, day or month, whichever are few enough.
+  // Where the axis of time has its marks: at the first value of every hour, day or month, whichever are far enough apart.
   const marks = (part, times, from, to, most) => {
     const found = (key) => {
       const places = [];
       for (let at = Math.max(from, 1); at <= to; at += 1) if (key(times[at]) !== key(times[at - 1])) places.push(at);
       return places;
     };
+    const apart = (0.8 * (to - from)) / most;
+    const fits = (places) => places.length <= most && places.every((at, rank) => !rank || at - places[rank - 1] >= apart);
     const label = (places, first, second) => {
       let last = null;
       return places.map((place) => {
@@ -104,7 +106,7 @@
     }
     for (const span of SPANS) {
       const places = found((at) => Math.floor(at / span));
-      if (places.length > most) continue;
+      if (!fits(places)) continue;
       if (span < DAY) return label(places, clock, day);
       return label(places, day, (date) => String(date.getUTCFullYear()));
     }
@@ -113,11 +115,12 @@
         const date = new Date(1000 * at);
         return Math.floor((12 * date.getUTCFullYear() + date.getUTCMonth()) / months);
       });
-      if (places.length > most) continue;
+      if (!fits(places)) continue;
       const year = (date) => String(date.getUTCFullYear());
       return months < 12 ? label(places, (date) => MONTHS[date.getUTCMonth()], year) : label(places, year, () => "");
     }
-    return [];
+    const even = Array.from({ length: most - 1 }, (_, place) => Math.round(from + ((place + 0.5) * (to - from)) / (most - 1)));
+    return label(Array.from(new Set(even)), day, (date) => String(date.getUTCFullYear()));
   };
   const path = (values, from, to, x, y) => {
     let text = "", pen = "M";
@@ -294,7 +297,8 @@
       times = timesOf(part);
       at = null;
       fillLegend();
-      show(times.length - FIRST_VIEW, times.length - 1);
+      const ahead = part.y.length - 1 - part.y.findLastIndex((value) => value !== null);
+      show(times.length - (ahead ? Math.max(30, 4 * ahead) : FIRST_VIEW), times.length - 1);
     };
 
     const under = (event) => {

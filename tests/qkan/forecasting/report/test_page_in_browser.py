@@ -88,7 +88,7 @@ def test_charts_are_read_with_mouse_and_keys(browser: Browser, pages: dict[str, 
     browser.run(press.format(-1))
     assert "Naive" in browser.run(judged)
     browser.run(
-        "(() => { const chosen = document.querySelectorAll('select')[1]; chosen.value = 1; "
+        "(() => { const chosen = document.querySelectorAll('select')[1]; chosen.value = 2; "
         "chosen.dispatchEvent(new Event('change')) })()"
     )
     assert browser.run(title).startswith("s1, ")
