@@ -15,7 +15,8 @@ BARS = "▁▂▃▄▅▆▇█"
 MOST_LETTERS = 60
 """Of a line of a drawing."""
 _LEAST_LETTERS = 20  # below which nothing can be seen
-_LABEL, _ROWS, _OTHER_LINES = 12, 6, 8  # letters of a label, lines of a sketch, and of all else in a terminal
+_LABEL, _NUMBER, _LEAST_BARS = 12, 12, 8  # letters of a label and a number, and of a line of bars beside more words
+_ROWS, _OTHER_LINES = 6, 8  # lines of a sketch, and of all else in a terminal
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille letter, by column and row
 _EMPTY = 0x2800
 
@@ -41,8 +42,10 @@ def training_lines(training: Trained, console: Console) -> Iterator[Text]:
         ("validation", training.validation, _beside_naive(training)),
     ):
         if values:
-            width = min(MOST_LETTERS, max(0, room - len(said) - 12))
-            text = f"{label:<{_LABEL}}{sparkline(values, width)} {values[-1]:.4g}{said}"
+            width = room - _NUMBER
+            words = said if width - len(said) >= _LEAST_BARS else ""
+            bars = sparkline(values, min(MOST_LETTERS, width - len(words)))
+            text = f"{label:<{_LABEL}}{bars} {values[-1]:.4g}{words}"
             yield Text(text, no_wrap=True, overflow="ellipsis")
     if training.curves is None or console.height < _ROWS + _OTHER_LINES:
         return

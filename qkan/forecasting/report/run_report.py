@@ -175,14 +175,17 @@ def _runs_beside(
     """Return other runs by the names that they have on the page, and their frames of the test and validation part."""
     names: dict[str, Run] = {}
     made = []
-    for other in beside:
+    paths = [one.path.resolve() for one in (run, *beside)]
+    for place, other in enumerate(beside, 1):
+        if paths[place] in paths[:place]:
+            raise RunError(f"the run {other.path} is named twice; name every run once")
         own = frames_of(other, data)
         check_same_targets((run, frames.windows), (other, own.windows))
         name = own.model
         if name == frames.model or name in names:
             name = f"{name} ({other.path.name})"
         if name in names:
-            raise RunError(f"the run {other.path} is named twice beside {run.path}; name every run once")
+            name = f"{own.model} ({other.path})"
         names[name] = other
         made.append(tuple(_renamed(part, own.model, name) for part in (own.test, own.validation)))
     return names, made

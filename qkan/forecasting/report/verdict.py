@@ -89,7 +89,7 @@ def _measure(whole: pd.DataFrame) -> str:
 
 def _side(name: str, errors: Mapping[str, float], reference: str, test: Any, unit: str) -> Side:
     own, other = errors[reference], errors[name]
-    numbers = f"{number(own)} instead of {number(other)}{unit}."
+    numbers = f"{number(own)}{unit} for both." if own == other else f"{number(own)} instead of {number(other)}{unit}."
     words, kind = _tested(own, other, test)
     return Side(name, _change(own, other, name), numbers, words, kind)
 
@@ -131,7 +131,7 @@ def _headline(reference: str, nearest: Side, errors: Mapping[str, float]) -> str
     first, second = (reference, best) if own < other else (best, reference)
     if nearest.kind == "untested":
         return f"{first} has a smaller error than {second}, but there are too few origins to tell it from chance."
-    return f"{first} has the smallest error, but {second} does as well: the difference is no more than chance."
+    return f"{first} has the smallest error, but the difference to {second} is no more than chance."
 
 
 def lines_to_draw(reference: str, pooled: pd.DataFrame, verdict: Verdict) -> tuple[str, ...]:

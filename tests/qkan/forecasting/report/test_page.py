@@ -235,6 +235,19 @@ def test_a_single_model_of_a_single_series(make_frame, tmp_path: Path) -> None:
     assert not any(best for row in page.rows for _, best in row)
 
 
+def test_a_model_with_other_intervals_is_no_rival_of_itself(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Its forecasts are the same: it has a row in the table of intervals, and no other."""
+    both = frame.assign(**{"good (conformal)": frame["good"]})
+    for end in ("lo", "hi"):
+        both[f"good (conformal)-{end}-80"] = both[f"good-{end}-80"]
+    write_report(tmp_path / "r.html", both, title="Two intervals", reference="good")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.verdict == "good forecasts better than bad."
+    assert page.numbers["numbers-judged"]["models"] == ["good", "bad"]
+    assert len([row for row in page.rows if row[0][0] == "good (conformal)"]) == 1
+    assert len([row for row in page.rows if row[0][0] == "good"]) == 4  # errors, their median, intervals, residuals
+
+
 def test_a_model_without_some_series_is_never_best(make_frame, tmp_path: Path) -> None:
     frame = make_frame(series=2)
     frame.loc[frame["unique_id"] == "s1", "good"] = np.nan

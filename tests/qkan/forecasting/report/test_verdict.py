@@ -50,13 +50,13 @@ def test_better_than_all() -> None:
         (
             (9.0, 10.0),
             0.2,
-            "M has the smallest error, but LSTM does as well: the difference is no more than chance.",
+            "M has the smallest error, but the difference to LSTM is no more than chance.",
             "level",
         ),
         (
             (10.0, 9.0),
             0.2,
-            "LSTM has the smallest error, but M does as well: the difference is no more than chance.",
+            "LSTM has the smallest error, but the difference to M is no more than chance.",
             "level",
         ),
         ((10.0, 9.0), 0.01, "LSTM forecasts better than M.", "worse"),
