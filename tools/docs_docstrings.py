@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: roles such as :class:`qkan.QKAN` become links where the API pages have the name, else code."""
+"""Docstrings as Markdown: roles such as :class:`qkan.QKAN` become links to the API pages, or code."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ class BasisFunctions(NamedTuple):
     """Functions that activations are sums of, in plain PyTorch: what :class:`qkan.KANLayer` takes as its ``basis``.
 
     Attributes:
-        values: (x, size, radius) to all functions of every element of ``x``, (terms, \*x.shape). No element may depend
-            on another one. ``radius`` is half the width of the interval that inputs are expected in.
+        values: (x, size, radius) to all functions of every element of ``x``, ``(terms, *x.shape)``. No element may
+            depend on another one. ``radius`` is half the width of the interval that inputs are expected in.
         slopes: the same for their derivatives; None differentiates ``values``, which takes longer.
         terms: how many functions there are at a size; as many as the size unless told otherwise.
 

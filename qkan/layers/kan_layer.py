@@ -200,7 +200,7 @@ def _kind_and_size(basis: str | BasisFunctions, terms: int) -> tuple[str | Basis
     if isinstance(basis, BasisFunctions):
         return basis, terms
     if not isinstance(basis, str):
-        raise TypeError(f"basis must be a name or BasisFunctions, got {type(basis).__name__}; use BasisFunctions(values)")
+        raise TypeError(f"basis must be a name or BasisFunctions, got {type(basis).__name__}; wrap functions in it")
     if basis not in EDGE_FUNCTIONS:
         raise ValueError(f"unknown basis {basis!r}; use one of {', '.join(EDGE_FUNCTIONS)}, or BasisFunctions")
     functions = EDGE_FUNCTIONS[basis]
@@ -227,14 +227,14 @@ def _check_functions(functions: BasisFunctions, size: int, radius: float) -> Non
         if not isinstance(tensor, Tensor) or tensor.shape != shape:
             got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
             raise ValueError(
-                f"the {name} of this basis are {got} for an input of shape {tuple(x.shape)} and terms={size}; they must "
-                f"be a tensor of shape {shape}, the functions first"
+                f"the {name} of this basis are {got} for an input of shape {tuple(x.shape)} and terms={size}; they "
+                f"must be a tensor of shape {shape}, the functions first"
             )
     if functions.slopes is not None:
         exact = functions._replace(slopes=None).differentiate(x, size, radius)
         off = float((found["slopes"] - exact).abs().max())
         if off > 1e-5 * max(1.0, float(exact.abs().max())):
             raise ValueError(
-                f"the slopes of this basis differ from the derivatives of its values by up to {off:.2g}; correct them, or "
-                "leave them out"
+                f"the slopes of this basis differ from the derivatives of its values by up to {off:.2g}; correct them, "
+                "or leave them out"
             )
