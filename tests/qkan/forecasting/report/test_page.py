@@ -258,6 +258,13 @@ def test_a_model_without_some_series_is_never_best(make_frame, tmp_path: Path) -
     assert page.row("bad")[2][1]
 
 
+def test_times_are_those_of_the_readers_clocks(small: pd.DataFrame, tmp_path: Path) -> None:
+    write_report(tmp_path / "r.html", small, title="Noise", wall_times=lambda times: times + 100)
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.row("first and last value forecast")[1][0] == "101 to 105"
+    assert page.numbers["numbers-judged"]["series"][0]["begin"] == 101
+
+
 def test_an_existing_file_is_replaced_only_when_asked(small, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     path.write_text("mine")
