@@ -44,4 +44,4 @@ def draw(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(DOCS / "figures" / "henon-map.png")
+    draw(DOCS / "assets" / "henon-map.png")

@@ -151,3 +151,5 @@ def forecast(
         if note not in lines:  # too few values are the verdict, too
             click.echo(note, err=True)
     click.echo(f"forecast: {shlex.quote(str(folder / 'forecast.csv'))}")
+    if (folder / "report.html").exists():  # a series that is too short is not judged
+        click.echo(f"report, with a picture of it: {shlex.quote(str(folder / 'report.html'))}")
