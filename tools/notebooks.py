@@ -18,13 +18,14 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def make(source: Path) -> Path:
     """Run the notebook in its folder's place, and write it with what it prints and draws."""
     notebook = jupytext.read(source)
-    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"{source.stem}-{number}"  # the same at every run
-    NotebookClient(notebook, timeout=600, record_timing=False).execute()
+    NotebookClient(notebook, timeout=600, record_timing=False, coalesce_streams=True, kernel_name="python3").execute()
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            output.pop("metadata", None) if output["output_type"] == "stream" else output.update(metadata={})
+            if output["output_type"] != "stream":
+                output["metadata"] = {}
     target = source.with_suffix(".ipynb")
     jupytext.write(notebook, target)
     return target

@@ -22,13 +22,12 @@ FUNCTIONS = None  # elementary functions to try; None: all of the library
 x = 2 * torch.rand(SAMPLES, 2, generator=torch.Generator().manual_seed(1000)) - 1
 y = torch.exp(torch.sin(math.pi * x[:, :1]) + x[:, 1:] ** 2)
 net = QKAN([2, 5, 1], generator=torch.Generator().manual_seed(0))
-net.plot(x, input_names=["x", "y"], title="Before the fit")
 
 # %% [markdown]
 # ## Fit
 #
-# Adam, then LBFGS. Without options a penalty on the entropy of the edges lets a few of them carry everything, and half
-# of the steps go to the rest without it.
+# Adam, then LBFGS. Without options a penalty on the entropy of the edges lets a few of them carry everything. Halfway,
+# where the loss jumps, edges that carry nothing get the weight 0, and the rest goes on without the penalty.
 
 # %%
 history = net.fit(x, y, steps=STEPS)
@@ -38,6 +37,9 @@ fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
 ax.semilogy(frame["step"], frame["train_loss"])
 ax.set(xlabel="step", ylabel="mean squared error")
 plt.show()
+
+# %%
+net.plot(x, input_names=["x", "y"], title="After the fit")
 
 # %% [markdown]
 # ## Prune
