@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from triton_interpreter import patch_once_a_launch
 
 # These run in an environment of their own: `make test-ecosystem`.
 collect_ignore = ["ecosystem"]
@@ -31,3 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     running = [subprocess.Popen([sys.executable, script, dtype]) for dtype in ("float32", "float64")]
     for process in running:
         assert process.wait() == 0, f"{script} fails"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_interpreter() -> None:
+    if os.environ.get("TRITON_INTERPRET") == "1" and find_spec("triton") is not None:
+        patch_once_a_launch()
