@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from triton_interpreter import patch_once_a_launch
 
 # These run in an environment of their own: `make test-ecosystem`.
 collect_ignore = ["ecosystem"]
@@ -36,6 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _fast_interpreter() -> None:
+def _surroundings() -> None:
+    """Interpreted kernels run faster, and new processes start in an environment where kernels are compiled."""
+    from triton_interpreter import patch_once_a_launch
+    from warm_processes import start_servers_without
+
     if os.environ.get("TRITON_INTERPRET") == "1" and find_spec("triton") is not None:
         patch_once_a_launch()
+    start_servers_without("TRITON_INTERPRET")
+
+
+@pytest.fixture(autouse=True)
+def _blank_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs_without_plots import leave_plots_blank
+
+    leave_plots_blank(monkeypatch)

@@ -33,7 +33,9 @@ def patch_once_a_launch() -> None:
 
     @cache
     def builtins(package: Any) -> list[tuple[str, Any]]:
-        return [(name, member) for name, member in inspect.getmembers(package) if interpreter.tl.core.is_builtin(member)]
+        return [
+            (name, member) for name, member in inspect.getmembers(package) if interpreter.tl.core.is_builtin(member)
+        ]
 
     def patch_builtins(package: Any, builder: Any, scope: Any) -> None:
         for name, member in builtins(package):

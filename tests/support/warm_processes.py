@@ -7,7 +7,7 @@ test says of starting an interpreter (variables that only Python reads, closed s
 from __future__ import annotations
 
 import atexit
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import signal
@@ -18,6 +18,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import BinaryIO
 
+import pytest
 import torch
 
 from qkan.forecasting.comparison.workers import TRAINING_MODULES
@@ -28,6 +29,22 @@ def warm_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(TRAINING_MODULES))
     return context
+
+
+def start_servers_without(variable: str) -> None:
+    """Let this process start its server in an environment without a variable, whichever test or comparison needs it.
+
+    What the server imports is imported for all processes that come from it.
+    """
+    server = multiprocessing.forkserver._forkserver
+    start = server.ensure_running
+
+    def ensure_running() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv(variable, raising=False)
+            start()
+
+    server.ensure_running = ensure_running
 
 
 class WarmProcess:
