@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from browser import Browser, browser_or_skip, running_browser
 from hypothesis import settings
 
 # These run in an environment of their own: `make test-ecosystem`.
@@ -50,3 +52,10 @@ def _blank_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     from runs_without_plots import leave_plots_blank
 
     leave_plots_blank(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, one for all tests of a process; without one they are skipped, and fail in CI."""
+    with running_browser(browser_or_skip()) as started:
+        yield started
