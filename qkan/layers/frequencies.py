@@ -73,7 +73,7 @@ def _numbers(weights: Tensor | Sequence[float], reps: int) -> tuple[float, ...]:
             "each repetition"
         )
     if not tensor.isfinite().all():
-        raise ValueError(f"preact_init {tensor.tolist()} must be finite numbers")
+        raise ValueError(f"preact_init {tensor.tolist()} must be finite numbers; give one w for each repetition")
     return tuple(tensor.tolist())
 
 
