@@ -14,7 +14,7 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo docs test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
+.PHONY: help demo docs notebooks test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,10 @@ docs: $(STAMP) ## build the documentation to build/site (open index.html there);
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
+notebooks: $(STAMP) ## run examples/notebooks/*.py and write each with its outputs as .ipynb
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --group notebooks
+	$(BIN)/python tools/notebooks.py
+
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
