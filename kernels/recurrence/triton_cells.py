@@ -1,14 +1,31 @@
 """What a step of a recurrence does on the device; :mod:`qkan.kernels.recurrence.triton_kernels` strings it together.
 
-Matrices are laid out in planes (waves in pairs, base, constant), gates, rows, columns, the last two padded with zeros
-to whole tiles: WIDTH latents and HIDDEN units there. A tile of units has one accumulator a gate, so that all gates of a
-unit meet in the same lane. GRU cells have three gates and hand the fourth accumulator through untouched.
+Matrices are read as PyTorch has them: (terms, WIDTH latents, gates x HIDDEN units), rows one after the other; tiles are
+masked where they end. A tile of units has one accumulator a gate, so that all gates of a unit meet in the same lane.
+GRU cells have three gates and hand the fourth accumulator through untouched.
 """
 
 import triton
 import triton.language as tl
 
-from qkan.kernels.spectral.triton_basis import base, base_slope, dot, next_pair, seed, tanh
+from qkan.kernels.spectral.triton_basis import (
+    base,
+    base_slope,
+    dot,
+    next_pair,
+    next_slopes,
+    pairs_of,
+    seed,
+    seed_slopes,
+    tanh,
+)
+
+
+@triton.jit
+def steps_of(plan, count, BLOCK_B: tl.constexpr):
+    """How many steps this program walks: none where the first step has none of its sequences."""
+    program = tl.program_id(0)
+    return tl.load(plan + 2 * count + program, mask=program * BLOCK_B < tl.load(plan + count), other=0)
 
 
 @triton.jit
@@ -40,9 +57,21 @@ def hand_on(held, tile, pointer, rows, live, start, WIDTH: tl.constexpr, RESIDEN
 
 
 @triton.jit
-def corner(matrix, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """A tile of a matrix that is padded to whole tiles."""
-    return tl.load(matrix + (tl.arange(0, ROWS)[:, None] * WIDTH + tl.arange(0, COLUMNS)[None, :]))
+def copy(target, source, rows, live, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Copy whole rows, which this program's threads see from then on."""
+    for start in range(0, WIDTH, BLOCK):
+        write(target, read(source, rows, live, start, WIDTH, BLOCK), rows, live, start, WIDTH)
+    tl.debug_barrier()
+
+
+@triton.jit
+def corner(
+    matrix, row, column, height, WIDTH: tl.constexpr, ROW: tl.constexpr, COLUMN: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """ROWS x COLUMNS of a matrix, zero beyond ``height`` and WIDTH; its rows lie ROW numbers apart."""
+    r, c = row + tl.arange(0, ROWS)[:, None], column + tl.arange(0, COLUMNS)[None, :]
+    return tl.load(matrix + r * ROW + c * COLUMN, mask=(r < height) & (c < WIDTH), other=0.0)
 
 
 @triton.jit
@@ -78,17 +107,10 @@ def write_gates(pointer, a0, a1, a2, a3, rows, live, start, LSTM: tl.constexpr, 
 
 
 @triton.jit
-def biases(bias, start, LSTM: tl.constexpr, UNITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def biases(bias, start, LSTM: tl.constexpr, HIDDEN: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """What the gates of a tile of units begin with, every row alike."""
-    c = start + tl.arange(0, BLOCK)[None, :]
-    zero = tl.zeros((ROWS, BLOCK), tl.float32)
-    LAST: tl.constexpr = 3 if LSTM else 2
-    return (
-        zero + tl.load(bias + c),
-        zero + tl.load(bias + UNITS + c),
-        zero + tl.load(bias + 2 * UNITS + c),
-        zero + tl.load(bias + LAST * UNITS + c),
-    )
+    rows, live = tl.zeros((ROWS,), tl.int32), tl.full((ROWS,), True, tl.int1)
+    return read_gates(bias, rows, live, start, LSTM, HIDDEN, BLOCK)
 
 
 @triton.jit
@@ -132,152 +154,129 @@ def gru_slopes(r, q, n, a2, h, dh):
 
 
 @triton.jit
-def _activation(z, shape, pairs, radius, KIND: tl.constexpr, WAVES: tl.constexpr, WIDTH: tl.constexpr):
-    """W_0 + sum_k W_k B_k(z), one sum a column of z; ``shape`` holds W_0 and the W_k in pairs, WIDTH apart."""
-    c = tl.arange(0, z.shape[1])
-    value = tl.zeros(z.shape, tl.float32) + tl.load(shape + c)[None, :]
+def _activation(z, shape, z0, functions, radius, KIND: tl.constexpr, WAVES: tl.constexpr, WIDTH: tl.constexpr):
+    """W_0 + sum_k W_k B_k(z), one sum a column of z, and its slope; ``shape`` is (1 + functions, WIDTH)."""
+    Z: tl.constexpr = z.shape[1]
+    value, slope = tl.zeros_like(z) + corner(shape, 0, z0, 1, WIDTH, WIDTH, 1, 1, Z), tl.zeros_like(z)
     if WAVES:
+        pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        for _ in range(pairs):
+        first_slope, second_slope = seed_slopes(first)
+        for pair in range(pairs):
+            first_slope, second_slope, even_slope, odd_slope = next_slopes(
+                u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+            )
             first, second, even, odd = next_pair(u, v, first, second, KIND)
-            value += even * tl.load(shape + WIDTH + c)[None, :] + odd * tl.load(shape + 2 * WIDTH + c)[None, :]
-            shape += 2 * WIDTH
-    return value
+            k = 1 + pair * step
+            weight = corner(shape, k, z0, functions + 1, WIDTH, WIDTH, 1, 1, Z)
+            value, slope = value + weight * even, slope + weight * even_slope
+            weight = corner(shape, k + partner, z0, functions + 1, WIDTH, WIDTH, 1, 1, Z)
+            value, slope = value + weight * odd, slope + weight * odd_slope
+    return value, slope
 
 
 @triton.jit
 def _to_gates(
-    feature,
-    matrix,
-    a0,
-    a1,
-    a2,
-    a3,
-    LSTM: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Add a feature's part to all gates of a tile of units."""
-    GATE: tl.constexpr = WIDTH * HIDDEN
+    feature, matrix, term, terms, z0, u0, a0, a1, a2, a3, LSTM: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
+    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add the part of a feature, one of ``terms``, to all gates of a tile of units."""
+    ROW: tl.constexpr = (4 if LSTM else 3) * HIDDEN
     Z: tl.constexpr = feature.shape[1]
     H: tl.constexpr = a0.shape[1]
-    a0 = dot(feature, corner(matrix, HIDDEN, Z, H), a0, OPERAND, PRECISION)
-    a1 = dot(feature, corner(matrix + GATE, HIDDEN, Z, H), a1, OPERAND, PRECISION)
-    a2 = dot(feature, corner(matrix + 2 * GATE, HIDDEN, Z, H), a2, OPERAND, PRECISION)
+    height = tl.where(term < terms, WIDTH, 0)
+    matrix += term * (WIDTH * ROW)
+    a0 = dot(feature, corner(matrix, z0, u0, height, HIDDEN, ROW, 1, Z, H), a0, OPERAND, PRECISION)
+    a1 = dot(feature, corner(matrix + HIDDEN, z0, u0, height, HIDDEN, ROW, 1, Z, H), a1, OPERAND, PRECISION)
+    a2 = dot(feature, corner(matrix + 2 * HIDDEN, z0, u0, height, HIDDEN, ROW, 1, Z, H), a2, OPERAND, PRECISION)
     if LSTM:
-        a3 = dot(feature, corner(matrix + 3 * GATE, HIDDEN, Z, H), a3, OPERAND, PRECISION)
+        a3 = dot(feature, corner(matrix + 3 * HIDDEN, z0, u0, height, HIDDEN, ROW, 1, Z, H), a3, OPERAND, PRECISION)
     return a0, a1, a2, a3
 
 
 @triton.jit
 def features_to_gates(
-    z,
-    matrix,
-    shape,
-    pairs,
-    radius,
-    a0,
-    a1,
-    a2,
-    a3,
-    LSTM: tl.constexpr,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    WAVES: tl.constexpr,
-    SHAPED: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    z, matrix, shape, z0, u0, functions, radius, a0, a1, a2, a3, LSTM: tl.constexpr, KIND: tl.constexpr,
+    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
+    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """Add to all gates of a tile of units what the features of a tile of z contribute."""
-    PLANE: tl.constexpr = (4 if LSTM else 3) * WIDTH * HIDDEN
+    last = 1 if SHAPED else functions
     if SHAPED:
-        value = _activation(z, shape, pairs, radius, KIND, WAVES, WIDTH)
-        a0, a1, a2, a3 = _to_gates(value, matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-        matrix += PLANE
+        value, _ = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
+        a0, a1, a2, a3 = _to_gates(
+            value, matrix, 0, 1, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+        )  # fmt: skip
     elif WAVES:
+        pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        for _ in range(pairs):
+        for pair in range(pairs):
             first, second, even, odd = next_pair(u, v, first, second, KIND)
-            a0, a1, a2, a3 = _to_gates(even, matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            matrix += PLANE
-            a0, a1, a2, a3 = _to_gates(odd, matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            matrix += PLANE
+            a0, a1, a2, a3 = _to_gates(
+                even, matrix, pair * step, functions, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+            )  # fmt: skip
+            a0, a1, a2, a3 = _to_gates(
+                odd, matrix, pair * step + partner, functions, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND,
+                PRECISION,
+            )  # fmt: skip
     if BASE != "none":
-        a0, a1, a2, a3 = _to_gates(base(z, BASE), matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+        a0, a1, a2, a3 = _to_gates(
+            base(z, BASE), matrix, last, last + 1, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+        )  # fmt: skip
     return a0, a1, a2, a3
 
 
 @triton.jit
 def _from_gates(
-    d0,
-    d1,
-    d2,
-    d3,
-    slopes,
-    Z: tl.constexpr,
-    LSTM: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """The gradient of a feature, (BLOCK_B, Z), from those of all gates of a tile of units."""
-    GATE: tl.constexpr = WIDTH * HIDDEN
+    d0, d1, d2, d3, matrix, term, terms, z0, u0, Z: tl.constexpr, LSTM: tl.constexpr, WIDTH: tl.constexpr,
+    HIDDEN: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a feature, (BLOCK_B, Z), from those of all gates of a tile of units: the matrix turned."""
+    ROW: tl.constexpr = (4 if LSTM else 3) * HIDDEN
     H: tl.constexpr = d0.shape[1]
-    total = dot(d0, corner(slopes, WIDTH, H, Z), tl.zeros((d0.shape[0], Z), tl.float32), OPERAND, PRECISION)
-    total = dot(d1, corner(slopes + GATE, WIDTH, H, Z), total, OPERAND, PRECISION)
-    total = dot(d2, corner(slopes + 2 * GATE, WIDTH, H, Z), total, OPERAND, PRECISION)
+    height = tl.where(term < terms, HIDDEN, 0)
+    matrix += term * (WIDTH * ROW)
+    total = tl.zeros((d0.shape[0], Z), tl.float32)
+    total = dot(d0, corner(matrix, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+    total = dot(d1, corner(matrix + HIDDEN, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+    total = dot(d2, corner(matrix + 2 * HIDDEN, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
     if LSTM:
-        total = dot(d3, corner(slopes + 3 * GATE, WIDTH, H, Z), total, OPERAND, PRECISION)
+        total = dot(d3, corner(matrix + 3 * HIDDEN, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
     return total
 
 
 @triton.jit
 def features_from_gates(
-    z,
-    d0,
-    d1,
-    d2,
-    d3,
-    dz,
-    slopes,
-    shape,
-    pairs,
-    radius,
-    LSTM: tl.constexpr,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    WAVES: tl.constexpr,
-    SHAPED: tl.constexpr,
-    CONSTANT: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    z, d0, d1, d2, d3, dz, matrix, shape, z0, u0, functions, radius, LSTM: tl.constexpr, KIND: tl.constexpr,
+    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
+    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """Add to the gradient of a tile of z what the gradients of the gates of a tile of units contribute."""
-    PLANE: tl.constexpr = (4 if LSTM else 3) * WIDTH * HIDDEN
     Z: tl.constexpr = z.shape[1]
+    last = 1 if SHAPED else functions
     if SHAPED:
-        slope = _activation(z, shape, pairs, radius, KIND, WAVES, WIDTH)
-        dz += slope * _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-        slopes += PLANE
+        _, slope = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
+        dz += slope * _from_gates(
+            d0, d1, d2, d3, matrix, 0, 1, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+        )  # fmt: skip
     elif WAVES:
+        pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        for _ in range(pairs):
-            first, second, even, odd = next_pair(u, v, first, second, KIND)
-            dz += even * _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            slopes += PLANE
-            dz += odd * _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            slopes += PLANE
+        first_slope, second_slope = seed_slopes(first)
+        for pair in range(pairs):
+            first_slope, second_slope, even, odd = next_slopes(
+                u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+            )
+            first, second, _, _ = next_pair(u, v, first, second, KIND)
+            dz += even * _from_gates(
+                d0, d1, d2, d3, matrix, pair * step, functions, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+            )  # fmt: skip
+            dz += odd * _from_gates(
+                d0, d1, d2, d3, matrix, pair * step + partner, functions, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND,
+                PRECISION,
+            )  # fmt: skip
     if BASE != "none":
-        along = _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-        dz += base_slope(z, BASE) * along
-        slopes += PLANE
-    if CONSTANT:
-        dz += _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+        dz += base_slope(z, BASE) * _from_gates(
+            d0, d1, d2, d3, matrix, last, last + 1, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+        )  # fmt: skip
     return dz
