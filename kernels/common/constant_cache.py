@@ -28,7 +28,7 @@ def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor
     # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
     plain = not torch.compiler.is_compiling() and not tracing() and type(like) in (Tensor, nn.Parameter)
     if plain and key in _KNOWN:
-        keep_for_graphs(*_KNOWN[key])
+        keep_while_used(*_KNOWN[key])
         return _KNOWN[key]
     if plain:
         before_copying(like.device)
@@ -54,10 +54,20 @@ def before_copying(device: torch.device) -> None:
         )
 
 
-def keep_for_graphs(*tensors: Tensor) -> None:
-    """Keep constants for ever that a CUDA graph is being captured with: it knows their addresses, a cache forgets."""
-    if tensors and tensors[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+def keep_while_used(*tensors: Tensor) -> None:
+    """Keep the memory of cached constants of a device from whoever comes next, when the cache forgets them.
+
+    A CUDA graph that is being captured knows their addresses: they are kept for ever. Work on another stream than the
+    one that they were made on may not have begun: the allocator waits for it.
+    """
+    if not tensors or tensors[0].device.type != "cuda":
+        return
+    if torch.cuda.is_current_stream_capturing():
         _CAPTURED.update({id(tensor): tensor for tensor in tensors})
+        return
+    stream = torch.cuda.current_stream(tensors[0].device)
+    for tensor in tensors:
+        tensor.record_stream(stream)
 
 
 def exact_like(tensor: Tensor) -> Tensor:

@@ -59,10 +59,12 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
 
 def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """F(x) in one launch; shapes and dtypes as :class:`qkan.kernels.rational.types.Engine` states them."""
+    from qkan.kernels.rational.triton_kernels import forward_kernel
+
     y = torch.empty_like(x)
     tiles, constants = _launch(spec, x, backward=False)
     with launching(FAMILY, x.device):
-        _device_code().forward_kernel[(tiles * spec.groups,)](x, numerator, denominator, y, *_sizes(x), **constants)
+        forward_kernel[(tiles * spec.groups,)](x, numerator, denominator, y, *_sizes(x), **constants)
     return y
 
 
@@ -70,29 +72,23 @@ def backward(
     spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor, grad: Tensor, coefficients: bool
 ) -> Gradients:
     """Gradients in two launches; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
+    from qkan.kernels.rational.triton_kernels import backward_kernel, total_kernel
+
     grad_x = torch.empty_like(x)
     m, n = spec.order
     tiles, constants = _launch(spec, x, backward=True)
     shape = (tiles if coefficients else 0, spec.groups, m + 1 + n)
     partial = torch.empty(shape, dtype=torch.float32, device=x.device)
     with launching(FAMILY, x.device):
-        _device_code().backward_kernel[(tiles * spec.groups,)](
-            x,
-            grad,
-            numerator,
-            denominator,
-            grad_x,
-            partial,
-            *_sizes(x),
-            LEARNS=coefficients,
-            SUMS=1 << (m + n).bit_length(),
-            **constants,
-        )
+        backward_kernel[(tiles * spec.groups,)](
+            x, grad, numerator, denominator, grad_x, partial, *_sizes(x), LEARNS=coefficients,
+            SUMS=1 << (m + n).bit_length(), **constants,
+        )  # fmt: skip
         if not coefficients:
             return Gradients(grad_x, None, None)
         of_a, of_b = (x.new_empty((spec.groups, size), dtype=torch.float32) for size in (m + 1, n))
         # A program a coefficient, in a fixed order: for a last block that adds up, a counter would have to stay zero.
-        _device_code().total_kernel[(spec.groups * (m + 1 + n),)](
+        total_kernel[(spec.groups * (m + 1 + n),)](
             partial, of_a, of_b, tiles, spec.groups, M=m, N=n, BLOCK=256, num_warps=4
         )
     return Gradients(grad_x, of_a, of_b)
@@ -121,13 +117,6 @@ def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, An
         "num_stages": 1,
         **register_bound(168, width),
     }
-
-
-def _device_code() -> Any:
-    """Imported late, because importing triton takes a while and is not possible everywhere."""
-    from qkan.kernels.rational import triton_kernels as rational_triton_jit
-
-    return rational_triton_jit
 
 
 ENGINE = Engine("triton", unsupported_reason, forward, backward)

@@ -161,7 +161,7 @@ def _activation(z, shape, z0, functions, radius, KIND: tl.constexpr, WAVES: tl.c
     if WAVES:
         pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        first_slope, second_slope = seed_slopes(first)
+        first_slope, second_slope = seed_slopes(first, radius)
         for pair in range(pairs):
             first_slope, second_slope, even_slope, odd_slope = next_slopes(
                 u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
@@ -177,20 +177,18 @@ def _activation(z, shape, z0, functions, radius, KIND: tl.constexpr, WAVES: tl.c
 
 @triton.jit
 def _to_gates(
-    feature, matrix, term, terms, z0, u0, a0, a1, a2, a3, LSTM: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
+    feature, matrix, z0, u0, a0, a1, a2, a3, LSTM: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
     OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Add the part of a feature, one of ``terms``, to all gates of a tile of units."""
+    """Add a feature's part to all gates of a tile of units; ``matrix`` is that of its term."""
     ROW: tl.constexpr = (4 if LSTM else 3) * HIDDEN
     Z: tl.constexpr = feature.shape[1]
     H: tl.constexpr = a0.shape[1]
-    height = tl.where(term < terms, WIDTH, 0)
-    matrix += term * (WIDTH * ROW)
-    a0 = dot(feature, corner(matrix, z0, u0, height, HIDDEN, ROW, 1, Z, H), a0, OPERAND, PRECISION)
-    a1 = dot(feature, corner(matrix + HIDDEN, z0, u0, height, HIDDEN, ROW, 1, Z, H), a1, OPERAND, PRECISION)
-    a2 = dot(feature, corner(matrix + 2 * HIDDEN, z0, u0, height, HIDDEN, ROW, 1, Z, H), a2, OPERAND, PRECISION)
+    a0 = dot(feature, corner(matrix, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a0, OPERAND, PRECISION)
+    a1 = dot(feature, corner(matrix + HIDDEN, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a1, OPERAND, PRECISION)
+    a2 = dot(feature, corner(matrix + 2 * HIDDEN, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a2, OPERAND, PRECISION)
     if LSTM:
-        a3 = dot(feature, corner(matrix + 3 * HIDDEN, z0, u0, height, HIDDEN, ROW, 1, Z, H), a3, OPERAND, PRECISION)
+        a3 = dot(feature, corner(matrix + 3 * HIDDEN, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a3, OPERAND, PRECISION)
     return a0, a1, a2, a3
 
 
@@ -201,47 +199,56 @@ def features_to_gates(
     OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add to all gates of a tile of units what the features of a tile of z contribute."""
+    TERM: tl.constexpr = WIDTH * (4 if LSTM else 3) * HIDDEN
     last = 1 if SHAPED else functions
     if SHAPED:
         value, _ = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
         a0, a1, a2, a3 = _to_gates(
-            value, matrix, 0, 1, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+            value, matrix, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
         )  # fmt: skip
     elif WAVES:
         pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
         for pair in range(pairs):
             first, second, even, odd = next_pair(u, v, first, second, KIND)
+            here = matrix + pair * step * TERM
             a0, a1, a2, a3 = _to_gates(
-                even, matrix, pair * step, functions, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+                even, here, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
             )  # fmt: skip
+            here, odd = _partner(matrix, pair * step + partner, functions, TERM, odd)
             a0, a1, a2, a3 = _to_gates(
-                odd, matrix, pair * step + partner, functions, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND,
-                PRECISION,
+                odd, here, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
             )  # fmt: skip
     if BASE != "none":
         a0, a1, a2, a3 = _to_gates(
-            base(z, BASE), matrix, last, last + 1, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+            base(z, BASE), matrix + last * TERM, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
         )  # fmt: skip
     return a0, a1, a2, a3
 
 
 @triton.jit
+def _partner(matrix, term, functions, TERM: tl.constexpr, value):
+    """Where the weights of a pair's second term are, and its value; of a last one that there is not: zero, somewhere.
+
+    Masks would say so, too, but hold registers.
+    """
+    return matrix + tl.minimum(term, functions - 1) * TERM, tl.where(term < functions, value, 0.0)
+
+
+@triton.jit
 def _from_gates(
-    d0, d1, d2, d3, matrix, term, terms, z0, u0, Z: tl.constexpr, LSTM: tl.constexpr, WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    d0, d1, d2, d3, matrix, z0, u0, Z: tl.constexpr, LSTM: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
+    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a feature, (BLOCK_B, Z), from those of all gates of a tile of units: the matrix turned."""
     ROW: tl.constexpr = (4 if LSTM else 3) * HIDDEN
     H: tl.constexpr = d0.shape[1]
-    height = tl.where(term < terms, HIDDEN, 0)
-    matrix += term * (WIDTH * ROW)
     total = tl.zeros((d0.shape[0], Z), tl.float32)
-    total = dot(d0, corner(matrix, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
-    total = dot(d1, corner(matrix + HIDDEN, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
-    total = dot(d2, corner(matrix + 2 * HIDDEN, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+    total = dot(d0, corner(matrix, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+    total = dot(d1, corner(matrix + HIDDEN, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+    total = dot(d2, corner(matrix + 2 * HIDDEN, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
     if LSTM:
-        total = dot(d3, corner(matrix + 3 * HIDDEN, u0, z0, height, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+        total = dot(d3, corner(matrix + 3 * HIDDEN, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
     return total
 
 
@@ -253,30 +260,27 @@ def features_from_gates(
 ):  # fmt: skip
     """Add to the gradient of a tile of z what the gradients of the gates of a tile of units contribute."""
     Z: tl.constexpr = z.shape[1]
+    TERM: tl.constexpr = WIDTH * (4 if LSTM else 3) * HIDDEN
     last = 1 if SHAPED else functions
     if SHAPED:
+        along = _from_gates(d0, d1, d2, d3, matrix, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
         _, slope = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
-        dz += slope * _from_gates(
-            d0, d1, d2, d3, matrix, 0, 1, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
-        )  # fmt: skip
+        dz += slope * along
     elif WAVES:
         pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        first_slope, second_slope = seed_slopes(first)
+        first_slope, second_slope = seed_slopes(first, radius)
         for pair in range(pairs):
             first_slope, second_slope, even, odd = next_slopes(
                 u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
             )
             first, second, _, _ = next_pair(u, v, first, second, KIND)
-            dz += even * _from_gates(
-                d0, d1, d2, d3, matrix, pair * step, functions, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
-            )  # fmt: skip
-            dz += odd * _from_gates(
-                d0, d1, d2, d3, matrix, pair * step + partner, functions, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND,
-                PRECISION,
-            )  # fmt: skip
+            here = matrix + pair * step * TERM
+            dz += even * _from_gates(d0, d1, d2, d3, here, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+            here, odd = _partner(matrix, pair * step + partner, functions, TERM, odd)
+            dz += odd * _from_gates(d0, d1, d2, d3, here, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
     if BASE != "none":
-        dz += base_slope(z, BASE) * _from_gates(
-            d0, d1, d2, d3, matrix, last, last + 1, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
-        )  # fmt: skip
+        here = matrix + last * TERM
+        along = _from_gates(d0, d1, d2, d3, here, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+        dz += base_slope(z, BASE) * along
     return dz

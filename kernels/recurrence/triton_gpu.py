@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from qkan.kernels.common import triton_device
-from qkan.kernels.common.constant_cache import before_copying, keep_for_graphs
+from qkan.kernels.common.constant_cache import before_copying, keep_while_used
 from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
@@ -65,7 +65,8 @@ class Tiles(NamedTuple):
 def tiles(
     hidden: int, latents: int, outputs: int, *, matmul_dtype: bool, plain: bool, backward: bool, lanes: int
 ) -> Tiles:
-    """Tiles for a recurrence of these widths, ``plain`` without encoder and projection, on warps of ``lanes``.
+    """Tiles for a recurrence of these widths on warps of ``lanes``; ``plain`` if nothing else takes registers: no
+    encoder, no projection, and in the backward pass in float32 no slopes of polynomials.
 
     Tensor cores multiply 16 by 16 at least. Products in float32 do without them on NVIDIA: a lane then holds whole rows
     and columns of what it multiplies, so tiles are 16 deep, and states of more than 16 units cannot stay in registers.
@@ -188,10 +189,11 @@ class _Call:
         self.matrix = matrix if spec.matmul_dtype is None else matrix.to(spec.matmul_dtype)
         optional = (weights.activation_coeffs, weights.encoder, weights.projection)
         self.optional = tuple(weights.bias if tensor is None else tensor for tensor in optional)
+        low = spec.matmul_dtype is not None
         plain = weights.encoder is None and weights.projection is None
-        self.tile = tiles(
-            *self.widths, matmul_dtype=spec.matmul_dtype is not None, plain=plain, backward=backward, lanes=self.lanes
-        )
+        if backward and spec.basis.kind == "chebyshev" and not low:
+            plain = False
+        self.tile = tiles(*self.widths, matmul_dtype=low, plain=plain, backward=backward, lanes=self.lanes)
 
     @property
     def grid(self) -> tuple[int]:
@@ -200,7 +202,7 @@ class _Call:
     def arguments(self) -> tuple[Any, ...]:
         """plan, count, batch, functions, radius."""
         plan = _plan(self.layout.sizes, self.tile.batch, self.device)
-        keep_for_graphs(plan)
+        keep_while_used(plan)
         return plan, len(self.layout.sizes), self.batch, self.functions, float(self.spec.basis.radius)
 
     def constants(self) -> dict[str, Any]:
@@ -234,8 +236,7 @@ class _Call:
 def _plan(sizes: tuple[int, ...], block: int, device: torch.device) -> Tensor:
     """First rows and sizes of all steps, then how many steps each block of the sequences of the first step has.
 
-    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph, which
-    :func:`keep_for_graphs` then keeps it for.
+    It is kept: a launch of the same layout copies nothing to the device, so it can be captured in a graph.
     """
     before_copying(device)
     falling = [-size for size in sizes]

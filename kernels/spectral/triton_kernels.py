@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from qkan.kernels.circuits.bloch.triton_rotations import half_turn, trig_of_turns, turn, turn_gradient
-from qkan.kernels.spectral.triton_basis import base, base_slope, next_pair, next_slopes, seed
+from qkan.kernels.spectral.triton_basis import base, base_slope, next_pair, next_slopes, seed, seed_slopes
 
 _TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
 
@@ -96,6 +96,22 @@ def _add(pointer, value, live, later):
     tl.store(pointer, tl.load(pointer, mask=live & later, other=0.0) + value.to(tl.float32), mask=live)
 
 
+@triton.jit
+def _edges(inputs, outputs, BLOCK_O: tl.constexpr):
+    """Input and outputs (1, BLOCK_O) of this program, their edges, and which of them exist."""
+    blocks = tl.cdiv(outputs, BLOCK_O)
+    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
+    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
+    return i, o, o * inputs + i, o < outputs
+
+
+@triton.jit
+def _points(nodes, radius, begin, points, BLOCK_P: tl.constexpr):
+    """Points (BLOCK_P, 1) in double precision, their numbers, and which of them exist."""
+    lines = begin + tl.arange(0, BLOCK_P)[:, None]
+    return tl.load(nodes + lines, mask=lines < points, other=0.0) * radius, lines, lines < points
+
+
 @triton.jit(do_not_specialize=_NUMBERS)
 def coefficients_kernel(
     theta, weight, bias, edge_weight, nodes, analysis, program, matrix, constant,
@@ -104,24 +120,18 @@ def coefficients_kernel(
     WEIGHTED: tl.constexpr, BIASED: tl.constexpr, MIXED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
 ):  # fmt: skip
     """Coefficients of the circuits of an input and BLOCK_O outputs: (points - 1, inputs, outputs) and the constant."""
-    blocks = tl.cdiv(outputs, BLOCK_O)
-    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
-    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
-    live = o < outputs
-    edge = o * inputs + i
+    i, o, edge, live = _edges(inputs, outputs, BLOCK_O)
     factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
-    lines = tl.arange(0, BLOCK_P)[:, None]
     target = i * outputs + o
     for begin in range(0, points, BLOCK_P):
-        there = begin + lines < points
-        at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
+        at, lines, there = _points(nodes, radius, begin, points, BLOCK_P)
         _, _, z = _run(
             theta + edge * angles, weight + o * weight_o + i * weight_i, bias + o * bias_o + i * bias_i, at, live,
             program, steps, start_x, start_y, start_z, WEIGHTED, BIASED, BLOCK_P, BLOCK_O,
         )  # fmt: skip
         z = z.to(tl.float64)
         for term in range(points):
-            share = tl.load(analysis + term * points + begin + lines, mask=there, other=0.0)
+            share = tl.load(analysis + term * points + lines, mask=there, other=0.0)
             value = tl.sum(share * z, axis=0, keep_dims=True).to(tl.float32) * factor
             if term == 0:
                 _add(constant + target, value, live, begin > 0)
@@ -143,13 +153,8 @@ def coefficients_gradient_kernel(
     The circuit runs forward, then state and adjoint are turned back together. Of one point tile after the other every
     gradient is added to where it belongs: no other program writes there.
     """
-    blocks = tl.cdiv(outputs, BLOCK_O)
-    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
-    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
-    live = o < outputs
-    edge = o * inputs + i
+    i, o, edge, live = _edges(inputs, outputs, BLOCK_O)
     factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
-    lines = tl.arange(0, BLOCK_P)[:, None]
     source = of_matrix + i * input_stride + o * output_stride
     of_zero = tl.load(of_constant + i * constant_i + o * constant_o, mask=live, other=0.0)
     theta += edge * angles
@@ -159,14 +164,13 @@ def coefficients_gradient_kernel(
     of_weight += edge * reps
     of_bias += edge * reps
     for begin in range(0, points, BLOCK_P):
-        there = begin + lines < points
-        at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
+        at, lines, there = _points(nodes, radius, begin, points, BLOCK_P)
         x, y, z = _run(
             theta, weight, bias, at, live, program, steps, start_x, start_y, start_z, WEIGHTED, BIASED, BLOCK_P, BLOCK_O
         )
         upstream = tl.zeros((BLOCK_P, BLOCK_O), tl.float64)
         for term in range(points):
-            share = tl.load(analysis + term * points + begin + lines, mask=there, other=0.0)
+            share = tl.load(analysis + term * points + lines, mask=there, other=0.0)
             arriving = of_zero
             if term > 0:
                 arriving = tl.load(source + (term - 1) * term_stride.to(tl.int64), mask=live, other=0.0)
@@ -239,8 +243,7 @@ def input_gradient_kernel(
     tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     of_features += r * row + i
     u, v, first, second = seed(tile, radius, KIND)
-    first_slope = tl.zeros_like(first)
-    second_slope = tl.zeros_like(first) - 1.0
+    first_slope, second_slope = seed_slopes(first, radius)
     total = tl.zeros_like(tile)
     for pair in range(pairs):
         first_slope, second_slope, even_slope, odd_slope = next_slopes(
@@ -318,14 +321,12 @@ def small_backward_kernel(
         upstream = tl.load(grad + r * grad_row + o * grad_column, mask=there & live, other=0.0)
         _add(of_constant + o, tl.sum(upstream, axis=0, keep_dims=True), live & (i == 0), later)
         u, v, first, second = seed(column, radius, KIND)
-        first_slope = tl.zeros_like(first)
-        second_slope = tl.zeros_like(first) - 1.0
+        first_slope, second_slope = seed_slopes(first, radius)
         total = tl.zeros_like(column)
         for pair in range(pairs):
-            even_first, even_second, even_slope, odd_slope = next_slopes(
+            first_slope, second_slope, even_slope, odd_slope = next_slopes(
                 u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
             )
-            first_slope, second_slope = even_first, even_second
             first, second, even, odd = next_pair(u, v, first, second, KIND)
             term = pair * step
             weights = _term(matrix, term, i, inputs, outputs, o, live)

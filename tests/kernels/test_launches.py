@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -19,12 +21,12 @@ STARTED = {
     "layer 65536, 256, 256, 3 fixed": 10,
     "layer 65536, 256, 256, 3 trained": 14,
     "layer 64, 8, 20, 3 fixed": 4,
-    "layer 64, 8, 20, 3 trained": 8,
+    "layer 64, 8, 20, 3 trained": 6,
     "layer 65536, 256, 256, 3 triton": 41,
-    "lstm 256, 128, 64, R 2": 28,
-    "lstm 256, 128, 256, R 2": 28,
-    "gru 256, 128, 64, R 2": 26,
-    "hqkan-lstm 256, 128, 64": 34,
+    "lstm 256, 128, 64, R 2": 21,
+    "lstm 256, 128, 256, R 2": 21,
+    "gru 256, 128, 64, R 2": 21,
+    "hqkan-lstm 256, 128, 64": 23,
     "rational 64, 197, 768": 5,
 }
 
@@ -57,13 +59,25 @@ def test_launches_without_triton_stay_below_a_ceiling(
     assert launches.count <= most
 
 
+@pytest.mark.parametrize("most", [0, 6])
+@pytest.mark.parametrize("off", [0.0, math.nan, math.inf])
+def test_bounds_are_the_largest_input_and_the_largest_sum_of_weights(
+    most: int, off: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_sync, "MOST_READ", most)
+    weight = torch.tensor([[1.0, -2.0], [0.5, off], [0.5, 0.0]]).view(3, 1, 2).requires_grad_()
+    found = host_sync.bounds(torch.tensor([[0.5], [-4.0]]), weight)
+    assert found == (None if off else (4.0, 3.0))
+    assert host_sync.bounds(torch.tensor([[math.nan], [-4.0]]), weight) is None
+
+
 def test_ranges_of_trained_pre_activations_are_read_in_one_copy() -> None:
     layer = QKANLayer(8, 20, 3, preact_trainable=True, device="meta")
     with counting(), pytest.MonkeyPatch.context() as patch:  # undone first: what it replaces is a stand-in
         reads, real = [], host_sync.values_of
         patch.setattr(host_sync, "values_of", lambda tensor: reads.append(tensor.shape) or real(tensor))
         training_step(layer, 64, 8)
-    assert reads == [(2,)]
+    assert reads == [(1 + 8 * 20,)]
 
 
 def test_more_elements_than_32_bits_count_start_grids_that_devices_take() -> None:

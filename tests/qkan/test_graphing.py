@@ -37,7 +37,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return outputs, replay
 
-    monkeypatch.setattr(graphing, "_captured", captured)
+    monkeypatch.setattr(graphing, "captured", captured)
     monkeypatch.setattr(graphing, "_check_device", lambda device: None)
 
 
@@ -105,6 +105,53 @@ def test_a_module_that_was_changed_behind_its_capture_is_refused(change: Callabl
         run(x)
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda optimizer: optimizer.load_state_dict(optimizer.state_dict()), "(step|exp_avg) of Adam"),
+        (lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step(), "lr of Adam"),
+        (lambda optimizer: optimizer.state.clear(), "step of Adam"),
+    ],
+)
+def test_an_optimizer_that_was_changed_behind_the_capture_of_its_step_is_refused(
+    change: Callable[[Any], Any], name: str
+) -> None:
+    layer = QKANLayer(3, 1, 1).to(DEVICE)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, capturable=DEVICE == "cuda")
+
+    def step(x: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=False)
+        loss = layer(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run, x = qkan.graphed(step, torch.rand(5, 3, device=DEVICE), modules=(layer,)), torch.rand(5, 3, device=DEVICE)
+    assert float(run(x)) > float(run(x))
+    change(optimizer)
+    with pytest.raises(ValueError, match=f"{name} .*has changed since the capture .*; call qkan.graphed again"):
+        run(x)
+
+
+def test_a_learning_rate_that_is_a_tensor_may_change() -> None:
+    layer, rate = QKANLayer(3, 1, 1).to(DEVICE), torch.tensor(0.0, device=DEVICE)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=rate, capturable=DEVICE == "cuda", foreach=False)
+
+    def step(x: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=False)
+        loss = layer(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = torch.rand(5, 3, device=DEVICE)
+    run = qkan.graphed(step, x, modules=(layer,))
+    first = run(x)
+    rate.fill_(0.1)
+    assert torch.equal(run(x), first)
+    assert not torch.equal(run(x), first)
+
+
 def test_a_part_that_was_replaced_by_another_without_parameters_is_refused() -> None:
     module = nn.Sequential(QKANLayer(3, 2, 1), nn.ReLU()).to(DEVICE)
     run = qkan.graphed(module, torch.rand(5, 3, device=DEVICE))
@@ -115,7 +162,7 @@ def test_a_part_that_was_replaced_by_another_without_parameters_is_refused() -> 
 
 def test_what_a_step_alone_holds_and_gradients_outlive_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph writes to the state of an optimizer and to gradients, whoever has forgotten them."""
-    monkeypatch.setattr(graphing, "_captured", lambda run, device: (run(), lambda: None))
+    monkeypatch.setattr(graphing, "captured", lambda run, device: (run(), lambda: None))
     layer = QKANLayer(3, 1, 1, device=DEVICE)
 
     def step(x: Tensor) -> Tensor:
@@ -216,7 +263,7 @@ def test_what_cannot_be_captured_is_said_in_a_sentence(monkeypatch: pytest.Monke
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     with pytest.raises(ValueError, match=r"a CUDA graph: operation not permitted when .* capturing; nothing"):
-        graphing._captured(step, torch.device("cuda"))
+        graphing.captured(step, torch.device("cuda"))
     assert calls == [True] * graphing.WARM_UPS + [False]
 
 

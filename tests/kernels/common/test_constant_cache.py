@@ -1,4 +1,4 @@
-"""Constants beside CUDA graphs, which know their addresses."""
+"""Constants beside CUDA graphs, which know their addresses, and streams, which have not read them yet."""
 
 import pytest
 import torch
@@ -17,13 +17,28 @@ class OnCuda:
 
     device = torch.device("cuda:0")
 
+    def __init__(self) -> None:
+        self.read_on: list[object] = []
+
+    def record_stream(self, stream: object) -> None:
+        self.read_on.append(stream)
+
 
 @pytest.mark.usefixtures("capturing")
 def test_what_a_graph_is_captured_with_is_kept_for_ever() -> None:
     tensor = OnCuda()
-    constant_cache.keep_for_graphs(tensor, tensor)  # type: ignore[arg-type]
-    constant_cache.keep_for_graphs(torch.zeros(3))
+    constant_cache.keep_while_used(tensor, tensor)  # type: ignore[arg-type]
+    constant_cache.keep_while_used(torch.zeros(3))
     assert list(constant_cache._CAPTURED.values()) == [tensor]
+    assert not tensor.read_on
+
+
+def test_memory_that_a_cache_forgets_waits_for_the_streams_that_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the side stream of {device}")
+    tensor = OnCuda()
+    constant_cache.keep_while_used(tensor)  # type: ignore[arg-type]
+    assert tensor.read_on == ["the side stream of cuda:0"]
 
 
 @pytest.mark.usefixtures("capturing")
