@@ -2,10 +2,10 @@
 
 The frequencies of a circuit are sums of 0 and +-w_l. Equal w make R different ones, w_l = 2^l makes 2^R - 1 (those
 below the largest more than once), w_l = 3^l makes (3^R - 1) / 2, each once. Gradients move w by about 1 at most (arXiv
-2602.23409), so what a circuit can represent is decided where it starts; docs/initialisation.md helps to choose.
+2602.23409), so what a circuit can represent is decided where it starts; docs/how/initialisation.md helps to choose.
 
 Where w are whole numbers and not trained, phi is a Fourier polynomial, which the kernels compute as one exact matrix
-product (docs/kernels.md). Layers tell them by :attr:`HasFrequencies.harmonics`.
+product (docs/how/spectral.md). Layers tell them by :attr:`HasFrequencies.harmonics`.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ def start_weights(preact_init: str | tuple[float, ...], reps: int) -> tuple[floa
     return tuple(_BASES[preact_init] ** order for order in range(reps))
 
 
+#: What restarts of ``"auto"`` after the first try, in turn; then the first one again, with other weights.
+_OTHERS = ("binary", "ternary", "ones")
+
+
 def whole_sum(weight: Tensor) -> int | None:
     """The largest sum of |w_l| over the last size if all w are whole numbers, else None; reads the values."""
     weight = weight.detach()
@@ -105,10 +109,22 @@ class HasFrequencies(nn.Module):
     _sum_of_data: float | None = None
 
     def reset_frequencies(self) -> None:
-        """Write the initial w; those of ``"auto"`` are ones again, until the module sees data."""
+        """Write the initial w; those of ``"auto"`` are ones again, until the module sees data.
+
+        Raises:
+            ValueError: numbers that the dtype of the parameters cannot hold.
+        """
         self._sum_of_data = None
-        if self.preact_weight is not None:
-            self._write(torch.tensor(start_weights(self.preact_init, self.reps), dtype=torch.float64))
+        if self.preact_weight is None:
+            return
+        weights, dtype = start_weights(self.preact_init, self.reps), self.preact_weight.dtype
+        largest, limit = max(map(abs, weights)), torch.finfo(dtype).max
+        if largest > limit:
+            raise ValueError(
+                f"frequencies in {str(dtype).removeprefix('torch.')} must be at most {limit:.3g}, got {largest:.3g}; "
+                "use smaller ones, fewer repetitions or a wider dtype"
+            )
+        self._write(torch.tensor(weights, dtype=torch.float64))
 
     @property
     def awaits_data(self) -> bool:
@@ -123,6 +139,20 @@ class HasFrequencies(nn.Module):
         """
         self._write(weight)
         self._sum_of_data = float(weight.abs().sum(-1).max())
+
+    def start_otherwise(self, start: int) -> bool:
+        """Write what a restart of ``"auto"`` tries in the place of the data's frequencies.
+
+        Args:
+            start: number of the start, from 0; every fourth, from the first, is for the frequencies of the data.
+
+        Returns:
+            whether frequencies were written.
+        """
+        turn = start % (len(_OTHERS) + 1)
+        if turn:
+            self.set_frequencies(torch.tensor(start_weights(_OTHERS[turn - 1], self.reps), dtype=torch.float64))
+        return turn > 0
 
     def _write(self, weight: Tensor) -> None:
         own = self.preact_weight
