@@ -1,8 +1,9 @@
 """What a step of a recurrence does on the device; :mod:`qkan.kernels.recurrence.triton_kernels` strings it together.
 
-Matrices are read as PyTorch has them: (terms, WIDTH latents, gates x HIDDEN units), rows one after the other; tiles are
-masked where they end. A tile of units has one accumulator a gate, so that all gates of a unit meet in the same lane.
-GRU cells have three gates and hand the fourth accumulator through untouched.
+The matrix is (terms, latents, gates, units), back in time (terms, gates, units, latents), with units and latents padded
+with zeros to whole tiles, UNITS and LATENTS: masks of it would hold registers. Other tensors are masked where they end.
+A tile of units has one accumulator a gate, so that all gates of a unit meet in the same lane. GRU cells have three
+gates and hand the fourth accumulator through untouched.
 """
 
 import triton
@@ -75,6 +76,12 @@ def corner(
 
 
 @triton.jit
+def _whole(matrix, ROW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A tile of a matrix that is padded to whole tiles; its rows lie ROW numbers apart."""
+    return tl.load(matrix + tl.arange(0, ROWS)[:, None] * ROW + tl.arange(0, COLUMNS)[None, :])
+
+
+@triton.jit
 def state_before(outputs, h_0, before, reached, b, live, start, OUT: tl.constexpr, BLOCK: tl.constexpr):
     """A tile of h in front of a step: outputs of the step before, where that had reached the sequence, else h_0."""
     began = b < reached
@@ -107,10 +114,22 @@ def write_gates(pointer, a0, a1, a2, a3, rows, live, start, LSTM: tl.constexpr, 
 
 
 @triton.jit
+def _row(pointer, start, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """A tile (1, BLOCK) of a row; beyond its end the last number again, which the matrix's zeros meet."""
+    return tl.load(pointer + tl.minimum(start + tl.arange(0, BLOCK), WIDTH - 1))[None, :]
+
+
+@triton.jit
 def biases(bias, start, LSTM: tl.constexpr, HIDDEN: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """What the gates of a tile of units begin with, every row alike."""
-    rows, live = tl.zeros((ROWS,), tl.int32), tl.full((ROWS,), True, tl.int1)
-    return read_gates(bias, rows, live, start, LSTM, HIDDEN, BLOCK)
+    zero = tl.zeros((ROWS, BLOCK), tl.float32)
+    LAST: tl.constexpr = 3 if LSTM else 2
+    return (
+        zero + _row(bias, start, HIDDEN, BLOCK),
+        zero + _row(bias + HIDDEN, start, HIDDEN, BLOCK),
+        zero + _row(bias + 2 * HIDDEN, start, HIDDEN, BLOCK),
+        zero + _row(bias + LAST * HIDDEN, start, HIDDEN, BLOCK),
+    )
 
 
 @triton.jit
@@ -157,54 +176,56 @@ def gru_slopes(r, q, n, a2, h, dh):
 def _activation(z, shape, z0, functions, radius, KIND: tl.constexpr, WAVES: tl.constexpr, WIDTH: tl.constexpr):
     """W_0 + sum_k W_k B_k(z), one sum a column of z, and its slope; ``shape`` is (1 + functions, WIDTH)."""
     Z: tl.constexpr = z.shape[1]
-    value, slope = tl.zeros_like(z) + corner(shape, 0, z0, 1, WIDTH, WIDTH, 1, 1, Z), tl.zeros_like(z)
+    value, slope = tl.zeros_like(z) + _row(shape, z0, WIDTH, Z), tl.zeros_like(z)
     if WAVES:
         pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
         first_slope, second_slope = seed_slopes(first, radius)
+        shape += WIDTH
         for pair in range(pairs):
             first_slope, second_slope, even_slope, odd_slope = next_slopes(
                 u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
             )
             first, second, even, odd = next_pair(u, v, first, second, KIND)
-            k = 1 + pair * step
-            weight = corner(shape, k, z0, functions + 1, WIDTH, WIDTH, 1, 1, Z)
+            weight = _row(shape + pair * step * WIDTH, z0, WIDTH, Z)
             value, slope = value + weight * even, slope + weight * even_slope
-            weight = corner(shape, k + partner, z0, functions + 1, WIDTH, WIDTH, 1, 1, Z)
+            here, last = _partner(shape, pair * step + partner, functions, WIDTH, 1.0)
+            weight = _row(here, z0, WIDTH, Z) * last
             value, slope = value + weight * odd, slope + weight * odd_slope
     return value, slope
 
 
 @triton.jit
 def _to_gates(
-    feature, matrix, z0, u0, a0, a1, a2, a3, LSTM: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    feature, matrix, a0, a1, a2, a3, LSTM: tl.constexpr, UNITS: tl.constexpr, OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add a feature's part to all gates of a tile of units; ``matrix`` is that of its term."""
-    ROW: tl.constexpr = (4 if LSTM else 3) * HIDDEN
+    ROW: tl.constexpr = (4 if LSTM else 3) * UNITS
     Z: tl.constexpr = feature.shape[1]
     H: tl.constexpr = a0.shape[1]
-    a0 = dot(feature, corner(matrix, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a0, OPERAND, PRECISION)
-    a1 = dot(feature, corner(matrix + HIDDEN, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a1, OPERAND, PRECISION)
-    a2 = dot(feature, corner(matrix + 2 * HIDDEN, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a2, OPERAND, PRECISION)
+    a0 = dot(feature, _whole(matrix, ROW, Z, H), a0, OPERAND, PRECISION)
+    a1 = dot(feature, _whole(matrix + UNITS, ROW, Z, H), a1, OPERAND, PRECISION)
+    a2 = dot(feature, _whole(matrix + 2 * UNITS, ROW, Z, H), a2, OPERAND, PRECISION)
     if LSTM:
-        a3 = dot(feature, corner(matrix + 3 * HIDDEN, z0, u0, WIDTH, HIDDEN, ROW, 1, Z, H), a3, OPERAND, PRECISION)
+        a3 = dot(feature, _whole(matrix + 3 * UNITS, ROW, Z, H), a3, OPERAND, PRECISION)
     return a0, a1, a2, a3
 
 
 @triton.jit
 def features_to_gates(
     z, matrix, shape, z0, u0, functions, radius, a0, a1, a2, a3, LSTM: tl.constexpr, KIND: tl.constexpr,
-    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, UNITS: tl.constexpr,
+    LATENTS: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add to all gates of a tile of units what the features of a tile of z contribute."""
-    TERM: tl.constexpr = WIDTH * (4 if LSTM else 3) * HIDDEN
+    TERM: tl.constexpr = LATENTS * (4 if LSTM else 3) * UNITS
     last = 1 if SHAPED else functions
+    matrix += z0 * ((4 if LSTM else 3) * UNITS) + u0
     if SHAPED:
         value, _ = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
         a0, a1, a2, a3 = _to_gates(
-            value, matrix, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+            value, matrix, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
         )  # fmt: skip
     elif WAVES:
         pairs, step, partner = pairs_of(functions, KIND)
@@ -213,15 +234,15 @@ def features_to_gates(
             first, second, even, odd = next_pair(u, v, first, second, KIND)
             here = matrix + pair * step * TERM
             a0, a1, a2, a3 = _to_gates(
-                even, here, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+                even, here, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
             )  # fmt: skip
             here, odd = _partner(matrix, pair * step + partner, functions, TERM, odd)
             a0, a1, a2, a3 = _to_gates(
-                odd, here, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+                odd, here, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
             )  # fmt: skip
     if BASE != "none":
         a0, a1, a2, a3 = _to_gates(
-            base(z, BASE), matrix + last * TERM, z0, u0, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION
+            base(z, BASE), matrix + last * TERM, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
         )  # fmt: skip
     return a0, a1, a2, a3
 
@@ -237,35 +258,36 @@ def _partner(matrix, term, functions, TERM: tl.constexpr, value):
 
 @triton.jit
 def _from_gates(
-    d0, d1, d2, d3, matrix, z0, u0, Z: tl.constexpr, LSTM: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
+    d0, d1, d2, d3, matrix, Z: tl.constexpr, LSTM: tl.constexpr, UNITS: tl.constexpr, LATENTS: tl.constexpr,
     OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of a feature, (BLOCK_B, Z), from those of all gates of a tile of units: the matrix turned."""
-    ROW: tl.constexpr = (4 if LSTM else 3) * HIDDEN
+    """The gradient of a feature, (BLOCK_B, Z), from those of all gates of a tile of units."""
+    GATE: tl.constexpr = UNITS * LATENTS
     H: tl.constexpr = d0.shape[1]
     total = tl.zeros((d0.shape[0], Z), tl.float32)
-    total = dot(d0, corner(matrix, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
-    total = dot(d1, corner(matrix + HIDDEN, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
-    total = dot(d2, corner(matrix + 2 * HIDDEN, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+    total = dot(d0, _whole(matrix, LATENTS, H, Z), total, OPERAND, PRECISION)
+    total = dot(d1, _whole(matrix + GATE, LATENTS, H, Z), total, OPERAND, PRECISION)
+    total = dot(d2, _whole(matrix + 2 * GATE, LATENTS, H, Z), total, OPERAND, PRECISION)
     if LSTM:
-        total = dot(d3, corner(matrix + 3 * HIDDEN, u0, z0, HIDDEN, WIDTH, 1, ROW, H, Z), total, OPERAND, PRECISION)
+        total = dot(d3, _whole(matrix + 3 * GATE, LATENTS, H, Z), total, OPERAND, PRECISION)
     return total
 
 
 @triton.jit
 def features_from_gates(
     z, d0, d1, d2, d3, dz, matrix, shape, z0, u0, functions, radius, LSTM: tl.constexpr, KIND: tl.constexpr,
-    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, UNITS: tl.constexpr,
+    LATENTS: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add to the gradient of a tile of z what the gradients of the gates of a tile of units contribute."""
     Z: tl.constexpr = z.shape[1]
-    TERM: tl.constexpr = WIDTH * (4 if LSTM else 3) * HIDDEN
+    TERM: tl.constexpr = LATENTS * (4 if LSTM else 3) * UNITS
     last = 1 if SHAPED else functions
+    matrix += u0 * LATENTS + z0
     if SHAPED:
-        along = _from_gates(d0, d1, d2, d3, matrix, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
         _, slope = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
-        dz += slope * along
+        dz += slope * _from_gates(d0, d1, d2, d3, matrix, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
+        tl.debug_barrier()  # or the next tiles would wait in registers
     elif WAVES:
         pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
@@ -276,11 +298,11 @@ def features_from_gates(
             )
             first, second, _, _ = next_pair(u, v, first, second, KIND)
             here = matrix + pair * step * TERM
-            dz += even * _from_gates(d0, d1, d2, d3, here, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+            dz += even * _from_gates(d0, d1, d2, d3, here, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
             here, odd = _partner(matrix, pair * step + partner, functions, TERM, odd)
-            dz += odd * _from_gates(d0, d1, d2, d3, here, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+            dz += odd * _from_gates(d0, d1, d2, d3, here, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
     if BASE != "none":
         here = matrix + last * TERM
-        along = _from_gates(d0, d1, d2, d3, here, z0, u0, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+        along = _from_gates(d0, d1, d2, d3, here, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
         dz += base_slope(z, BASE) * along
     return dz

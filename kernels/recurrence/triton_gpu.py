@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from qkan.kernels.common import triton_device
 from qkan.kernels.common.constant_cache import before_copying, keep_while_used
@@ -65,8 +66,7 @@ class Tiles(NamedTuple):
 def tiles(
     hidden: int, latents: int, outputs: int, *, matmul_dtype: bool, plain: bool, backward: bool, lanes: int
 ) -> Tiles:
-    """Tiles for a recurrence of these widths on warps of ``lanes``; ``plain`` if nothing else takes registers: no
-    encoder, no projection, and in the backward pass in float32 no slopes of polynomials.
+    """Tiles for a recurrence of these widths, ``plain`` without encoder and projection, on warps of ``lanes``.
 
     Tensor cores multiply 16 by 16 at least. Products in float32 do without them on NVIDIA: a lane then holds whole rows
     and columns of what it multiplies, so tiles are 16 deep, and states of more than 16 units cannot stay in registers.
@@ -185,15 +185,23 @@ class _Call:
         self.spec, self.layout, self.weights, self.batch, self.device = spec, layout, weights, batch, device
         self.widths, self.lanes = _widths(spec, weights), lanes(device)
         self.functions = spec.basis.terms - (spec.basis.base is not None)
-        matrix = weights.matrix
-        self.matrix = matrix if spec.matmul_dtype is None else matrix.to(spec.matmul_dtype)
         optional = (weights.activation_coeffs, weights.encoder, weights.projection)
         self.optional = tuple(weights.bias if tensor is None else tensor for tensor in optional)
-        low = spec.matmul_dtype is not None
         plain = weights.encoder is None and weights.projection is None
-        if backward and spec.basis.kind == "chebyshev" and not low:
-            plain = False
+        low = spec.matmul_dtype is not None
         self.tile = tiles(*self.widths, matmul_dtype=low, plain=plain, backward=backward, lanes=self.lanes)
+        self.matrix = self._in_tiles(weights.matrix, backward)
+
+    def _in_tiles(self, matrix: Tensor, backward: bool) -> Tensor:
+        """The matrix as kernels read it, (terms, latents, gates, units) or (terms, gates, units, latents)."""
+        matrix = matrix.unflatten(-1, (GATES[self.spec.cell], -1))
+        units, latents = (-width % tile for width, tile in zip(self.widths, self.tile[1:3], strict=False))
+        if backward:
+            matrix = matrix.permute(0, 2, 3, 1)
+        if units or latents:  # even padding by nothing is a copy
+            matrix = F.pad(matrix, (0, latents, 0, units) if backward else (0, units, 0, 0, 0, latents))
+        dtype = self.spec.matmul_dtype or matrix.dtype
+        return matrix.to(dtype, memory_format=torch.contiguous_format).contiguous()
 
     @property
     def grid(self) -> tuple[int]:

@@ -8,7 +8,8 @@ A program owns BLOCK_B sequences and walks all their steps. What one part of a s
 
 Sizes are constants of the compilation, so loops over a single tile vanish. Arguments that both kernels share:
 ``plan``, first rows and sizes of the ``count`` steps, then how many steps each program has; how many ``functions`` the
-basis has and their ``radius``; ``batch`` states; weights as :class:`qkan.kernels.recurrence.types.Weights` has them.
+basis has and their ``radius``; ``batch`` states; the matrix as :mod:`qkan.kernels.recurrence.triton_cells` says, other
+weights as :class:`qkan.kernels.recurrence.types.Weights` has them.
 
 This module needs Triton; import it where a kernel is about to run.
 """
@@ -50,6 +51,8 @@ def forward_kernel(
     Without KEEP, ``latent`` has room for one step; ``units``, used where they are projected and not RESIDENT, always
     has.
     """
+    UNITS: tl.constexpr = (HIDDEN + BLOCK_H - 1) // BLOCK_H * BLOCK_H
+    LATENTS: tl.constexpr = (WIDTH + BLOCK_Z - 1) // BLOCK_Z * BLOCK_Z
     b = tl.program_id(0).to(tl.int64) * BLOCK_B + tl.arange(0, BLOCK_B)
     h = read(h_0, b, b < batch, 0, OUT, BLOCK_P)
     c = tl.zeros((BLOCK_B, BLOCK_H), tl.float32)
@@ -94,7 +97,7 @@ def forward_kernel(
                     of = state_before(outputs, h_0, before, reached, b, live, z0, OUT, BLOCK_Z)
                 a0, a1, a2, a3 = features_to_gates(
                     of, matrix, shape, z0, u0, functions, radius, a0, a1, a2, a3,
-                    LSTM, KIND, BASE, WAVES, SHAPED, WIDTH, HIDDEN, OPERAND, PRECISION,
+                    LSTM, KIND, BASE, WAVES, SHAPED, WIDTH, UNITS, LATENTS, OPERAND, PRECISION,
                 )  # fmt: skip
             if LSTM:
                 if not ENCODED:
@@ -150,6 +153,8 @@ def backward_kernel(
     ``grad_h`` and ``grad_c`` are those of the final states. ``step_grads`` takes the gradient of what the inputs
     contribute where it is not ``inner``: the latent's, or that of a GRU's gates.
     """
+    UNITS: tl.constexpr = (HIDDEN + BLOCK_H - 1) // BLOCK_H * BLOCK_H
+    LATENTS: tl.constexpr = (WIDTH + BLOCK_Z - 1) // BLOCK_Z * BLOCK_Z
     b = tl.program_id(0).to(tl.int64) * BLOCK_B + tl.arange(0, BLOCK_B)
     dh = read(grad_h, b, b < batch, 0, OUT, BLOCK_P)
     dc = tl.zeros((BLOCK_B, BLOCK_H), tl.float32)
@@ -207,7 +212,7 @@ def backward_kernel(
                     g0, g1, g2, g3 = read_gates(inner, rows, live, u0, LSTM, HIDDEN, BLOCK_H)
                 dz = features_from_gates(
                     of, g0, g1, g2, g3, dz, matrix, shape, z0, u0, functions, radius,
-                    LSTM, KIND, BASE, WAVES, SHAPED, WIDTH, HIDDEN, OPERAND, PRECISION,
+                    LSTM, KIND, BASE, WAVES, SHAPED, WIDTH, UNITS, LATENTS, OPERAND, PRECISION,
                 )  # fmt: skip
             if ENCODED:
                 write(step_grads, dz, rows, live, z0, WIDTH)

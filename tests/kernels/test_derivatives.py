@@ -53,6 +53,18 @@ def batched_gradients(net: Any, x: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(y, x, torch.eye(y.numel()).view(-1, *y.shape), is_grads_batched=True))
 
 
+def compiled(net: Any, x: Tensor) -> list[Tensor]:
+    """Values and gradients of what a compiler made of it."""
+    return values_and_gradients(net, x, torch.compile(net, backend="aot_eager"))
+
+
+def values_and_gradients(net: Any, x: Tensor, call: Module | None = None) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    y = (call or net)(x)
+    wanted = [x, *parameters(net)]
+    return [y.detach(), *torch.autograd.grad(y.square().sum(), wanted, allow_unused=True, materialize_grads=True)]
+
+
 TAKEN: dict[str, Callable[[Any, Tensor], list[Tensor]]] = {
     "create_graph": second_derivative,
     "penalty": gradient_penalty,
@@ -61,13 +73,31 @@ TAKEN: dict[str, Callable[[Any, Tensor], list[Tensor]]] = {
     "jacrev": lambda net, x: [torch.func.jacrev(net)(x)],
     "hessian": lambda net, x: [torch.func.hessian(lambda x: net(x).sum())(x)],
     "jvp": lambda net, x: list(torch.func.jvp(net, (x,), (torch.ones_like(x),))),
+    "compile": compiled,
 }
+#: Those that every kind of layer goes through; a compiler takes seconds.
+QUICK = [name for name in TAKEN if name != "compile"]
 
 
 def agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
     scale = max(1.0, *(float(truth.detach().abs().max()) for truth in expected))
     for value, truth in zip(found, expected, strict=True):
         torch.testing.assert_close(value, truth, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "trained"])
+@pytest.mark.parametrize("backend", ["spectral", "bloch"])
+def test_a_compiled_layer_through_a_backend_by_name(backend: str, kind: str) -> None:
+    torch.manual_seed(3)
+    truth = QKANLayer(1, 2, 2, backend="reference", **LAYERS[kind])
+    net = copy.deepcopy(truth)
+    net.backend = backend
+    agree(compiled(net, X), values_and_gradients(truth, X), 1e-5)
+
+
+def test_circuits_in_triton_are_refused_under_a_compiler() -> None:
+    with pytest.raises(ValueError, match="a compiler cannot trace the launch of its kernels; compile backend 'bloch'"):
+        torch.compile(QKANLayer(1, 2, 2, backend="triton"), backend="aot_eager")(X)
 
 
 #: No layer of "px" or "amplitude" is band-limited, so the spectral backends refuse them by name.
@@ -79,7 +109,7 @@ THROUGH = [
 ]
 
 
-@pytest.mark.parametrize("taken", TAKEN)
+@pytest.mark.parametrize("taken", QUICK)
 @pytest.mark.parametrize(("backend", "kind"), THROUGH)
 def test_every_derivative_of_two_layers_through_a_backend_by_name(backend: str, kind: str, taken: str) -> None:
     torch.manual_seed(3)
@@ -91,7 +121,7 @@ def test_every_derivative_of_two_layers_through_a_backend_by_name(backend: str, 
     agree(TAKEN[taken](net, X), TAKEN[taken](truth, X), 2e-4 if backend.startswith("spectral") else 1e-5)
 
 
-RECURRENCES = ("create_graph", "is_grads_batched", "vmap", "jacrev", "jvp")
+RECURRENCES = ("create_graph", "is_grads_batched", "vmap", "jacrev", "hessian", "jvp", "compile")
 
 
 @pytest.mark.parametrize("taken", RECURRENCES)
@@ -112,7 +142,8 @@ def test_every_derivative_of_a_recurrence_through_a_backend_by_name(backend: str
             return self.cell(x.unsqueeze(-1))[0].sum((-2, -1))
 
     x = torch.tensor([[0.3, -0.2], [0.5, 0.1]])
-    agree(TAKEN[taken](Outputs(net), x), TAKEN[taken](Outputs(truth), x), 1e-5)
+    expected = (values_and_gradients if taken == "compile" else TAKEN[taken])(Outputs(truth), x)
+    agree(TAKEN[taken](Outputs(net), x), expected, 1e-5)
 
 
 @pytest.mark.parametrize("taken", TAKEN)
@@ -122,4 +153,5 @@ def test_every_derivative_of_a_rational_activation_through_a_backend_by_name(bac
     net = copy.deepcopy(truth)
     net.backend = backend
     x = torch.tensor([[0.3, -0.4], [0.15, 0.8]])
-    agree(TAKEN[taken](net, x), TAKEN[taken](truth, x), 1e-5)
+    expected = (values_and_gradients if taken == "compile" else TAKEN[taken])(truth, x)
+    agree(TAKEN[taken](net, x), expected, 1e-5)
