@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from browser import Browser, browser_or_skip, running_browser
 from hypothesis import settings
 
 # These run in an environment of their own: `make test-ecosystem`.
@@ -31,3 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     running = [subprocess.Popen([sys.executable, script, dtype]) for dtype in ("float32", "float64")]
     for process in running:
         assert process.wait() == 0, f"{script} fails"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, one for all tests of a process; without one they are skipped, and fail in CI."""
+    with running_browser(browser_or_skip()) as started:
+        yield started

@@ -14,7 +14,6 @@ from several_processes import CASES, panel, trained
 from tiny_runs import BARE, BARE_FLAGS, tiny_config
 
 from qkan.forecasting import build_forecaster, train
-from qkan.forecasting.config import PRECISIONS
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training.loop import fit
 
@@ -211,9 +210,3 @@ def test_slurm_without_tasks_per_node_is_told_what_to_use(monkeypatch: pytest.Mo
     sentence = "SLURM must know where the processes go: use --nodes=2 --ntasks-per-node=3 instead of --ntasks=6"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         rank_of(tiny_config(devices=3, num_nodes=2))
-
-
-def test_every_choice_is_documented() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "guides" / "scale.md").read_text(encoding="utf-8")
-    for name in PRECISIONS:
-        assert f"`{name}`" in page, name
