@@ -30,7 +30,8 @@ def graphed(
     shapes, the branches taken, the addresses of all tensors, the precision: switches for TF32 and an autocast around
     later calls change nothing. Parameters that are updated in place, as optimizers and ``load_state_dict`` do, are seen
     by the next call; a change that a graph would not see raises an error, also one of an optimizer that steps in it:
-    its ``load_state_dict``, which makes new tensors, or another learning rate, unless that is a tensor.
+    its ``load_state_dict``, which makes new tensors, or another learning rate, unless that is a tensor. A graph has one
+    place for inputs and results: a call on another stream has to wait for the one before.
 
     A module runs without gradients, in the mode (training or eval) that it has, and its first result is compared with
     that of the module. A training step is any function of tensors that ends with ``optimizer.step()``, with an

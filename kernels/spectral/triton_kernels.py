@@ -20,6 +20,7 @@ _TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
 #: What is told apart neither by 1 nor by multiples of 16: one compiled kernel serves all sizes.
 _EDGES = ["weight_o", "weight_i", "bias_o", "bias_i", "edge_o", "edge_i"]
 _NUMBERS = ["inputs", "outputs", "points", "steps", "angles", "reps", *_EDGES]
+_COUNTS = ["samples", "pairs", "waves", "step", "partner"]
 _STRIDES = ["term_stride", "input_stride", "output_stride", "constant_i", "constant_o"]
 
 
@@ -213,7 +214,7 @@ def _tile(samples, inputs, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr):
     return r, i, (r < samples) & (i < inputs)
 
 
-@triton.jit(do_not_specialize=["samples", "pairs"])
+@triton.jit(do_not_specialize=_COUNTS)
 def features_kernel(
     x, out, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
     KIND: tl.constexpr, BASE: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
@@ -233,7 +234,7 @@ def features_kernel(
         tl.store(out + waves * inputs, base(tile, BASE).to(out.dtype.element_ty), mask=live)
 
 
-@triton.jit(do_not_specialize=["samples", "pairs"])
+@triton.jit(do_not_specialize=_COUNTS)
 def input_gradient_kernel(
     x, of_features, grad_x, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
     KIND: tl.constexpr, BASE: tl.constexpr, WRITES: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
@@ -273,7 +274,7 @@ def _term(matrix, term, i, inputs, outputs, o, live):
     return tl.load(matrix + (term * inputs + i) * outputs + o, mask=live, other=0.0)
 
 
-@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+@triton.jit(do_not_specialize=[*_COUNTS, "inputs", "outputs"])
 def small_forward_kernel(
     x, matrix, base_weight, constant, offset, y, samples, inputs, outputs, pairs, waves, step, partner, x_row, x_column,
     base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr, HAS_OFFSET: tl.constexpr, BLOCK_R: tl.constexpr,
@@ -303,7 +304,7 @@ def small_forward_kernel(
     tl.store(y + r * outputs + o, total, mask=there & live)
 
 
-@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+@triton.jit(do_not_specialize=[*_COUNTS, "inputs", "outputs"])
 def small_backward_kernel(
     grad, x, matrix, base_weight, grad_x, of_matrix, of_base, of_constant, samples, inputs, outputs, pairs, waves, step,
     partner, grad_row, grad_column, x_row, x_column, base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -128,6 +129,29 @@ def test_without_triton_pytorch_computes_and_a_backend_by_name_says_so(
     module.backend = "triton"
     with counting(), pytest.raises(ValueError, match="Triton is not installed; install it"):
         training_step(module, *shape)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernels_start_on_the_device_of_their_tensors(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton starts on the current device, whatever the tensors are on: that of a second one has to be made current."""
+    current: list[str] = []
+    started: list[list[str]] = []
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device.type)
+        yield
+        current.pop()
+
+    real = Launches.__getitem__
+    monkeypatch.setattr(triton_device, "on_device", on)
+    monkeypatch.setattr(
+        Launches, "__getitem__", lambda found, kernel: started.append([*current]) or real(found, kernel)
+    )
+    with counting():
+        training_step(FAMILIES[family](8), *((5, 4, 8) if family in ("lstm", "gru") else (64, 8)))
+    assert started
+    assert all(devices == ["meta"] for devices in started)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
