@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.common import triton_device
-from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, no_triton, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
 #: What is named where a kernel cannot be built.
@@ -44,13 +43,8 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
     x: Tensor = tensors[0]
-    if not triton_device.runs_kernels(x.device):
-        return (
-            f"its kernels run on CUDA and ROCm devices, not on {x.device.type!r}; move the tensors there, or set "
-            "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
-        )
-    if not triton_device.triton_installed():
-        return "Triton is not installed; install it (pip install triton)"
+    if (reason := no_triton(x.device, "tensors")) is not None:
+        return reason
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         return f"its kernels take {names}, not {x.dtype}; convert x"

@@ -26,9 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qkan.kernels.common import triton_device
 from qkan.kernels.common.constant_cache import before_copying, keep_while_used
-from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, no_triton, register_bound
 from qkan.kernels.recurrence.types import (
     GATES,
     Engine,
@@ -86,13 +85,8 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run this recurrence, else the reason why not and what would help."""
     steps: Tensor = tensors[0]
     weights = Weights(*tensors[1:])
-    if not triton_device.runs_kernels(steps.device):
-        return (
-            f"its kernels run on CUDA and ROCm devices, not on {steps.device.type!r}; move the module there, or set "
-            "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
-        )
-    if not triton_device.triton_installed():
-        return "Triton is not installed; install it (pip install triton)"
+    if (reason := no_triton(steps.device, "module")) is not None:
+        return reason
     if not spec.basis.fused:
         return f"its kernels make no features of kind {spec.basis.name!r}"
     if steps.dtype != torch.float32:

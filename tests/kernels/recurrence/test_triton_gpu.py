@@ -16,6 +16,7 @@ from recurrences import KINDS, Case, Kind, assert_close, make, results
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from qkan.kernels.common import triton_device
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import reference as recurrence_reference
 from qkan.kernels.recurrence import triton_gpu as recurrence_triton
@@ -175,7 +176,7 @@ def test_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = str(reason(Kind(basis=Basis("fourier", 0, base="tanh"), encoder=True), 1100))
     assert wide == "its kernels take at most 1024 units, latents and outputs, not 1100, 3 and 1100; use fewer"
     assert "pays up to 4194304 numbers, not 5760000; use fewer features" in str(reason(Kind(), 600))
-    monkeypatch.setattr(recurrence_triton.triton_device, "triton_installed", lambda: False)
+    monkeypatch.setattr(triton_device, "triton_installed", lambda: False)
     assert str(reason(Kind(), 2)) == "Triton is not installed; install it (pip install triton)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "not on 'cpu'; move the module there, or set TRITON_INTERPRET=1" in str(reason(Kind(), 2))
