@@ -105,6 +105,21 @@ def test_a_module_that_was_changed_behind_its_capture_is_refused(change: Callabl
         run(x)
 
 
+def trained_by_adam(**options: Any) -> tuple[Any, torch.optim.Optimizer]:
+    """A captured training step and its optimizer."""
+    layer = QKANLayer(3, 1, 1).to(DEVICE)
+    optimizer = torch.optim.Adam(layer.parameters(), capturable=DEVICE == "cuda", **options)
+
+    def step(x: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=False)
+        loss = layer(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return qkan.graphed(step, torch.rand(5, 3, device=DEVICE), modules=(layer,)), optimizer
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [
@@ -116,36 +131,17 @@ def test_a_module_that_was_changed_behind_its_capture_is_refused(change: Callabl
 def test_an_optimizer_that_was_changed_behind_the_capture_of_its_step_is_refused(
     change: Callable[[Any], Any], name: str
 ) -> None:
-    layer = QKANLayer(3, 1, 1).to(DEVICE)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, capturable=DEVICE == "cuda")
-
-    def step(x: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=False)
-        loss = layer(x).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    run, x = qkan.graphed(step, torch.rand(5, 3, device=DEVICE), modules=(layer,)), torch.rand(5, 3, device=DEVICE)
-    assert float(run(x)) > float(run(x))
+    run, optimizer = trained_by_adam(lr=0.1)
+    x = torch.rand(5, 3, device=DEVICE)
+    run(x)
     change(optimizer)
     with pytest.raises(ValueError, match=f"{name} .*has changed since the capture .*; call qkan.graphed again"):
         run(x)
 
 
 def test_a_learning_rate_that_is_a_tensor_may_change() -> None:
-    layer, rate = QKANLayer(3, 1, 1).to(DEVICE), torch.tensor(0.0, device=DEVICE)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=rate, capturable=DEVICE == "cuda", foreach=False)
-
-    def step(x: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=False)
-        loss = layer(x).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    x = torch.rand(5, 3, device=DEVICE)
-    run = qkan.graphed(step, x, modules=(layer,))
+    x, rate = torch.rand(5, 3, device=DEVICE), torch.tensor(0.0, device=DEVICE)
+    run, _ = trained_by_adam(lr=rate, foreach=False)
     first = run(x)
     rate.fill_(0.1)
     assert torch.equal(run(x), first)
