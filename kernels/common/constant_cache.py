@@ -25,7 +25,8 @@ def counted(first: int, end: int, like: Tensor | None = None) -> Tensor:
 def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor) -> tuple[Tensor, ...]:
     """The rule's tensors, which it makes in double precision on the CPU, in the dtype and on the device of ``like``."""
     key = (rule, size, like.dtype, like.device)
-    # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
+    # A compiler folds constants by itself, and what a tracing mode or a transform of torch.func makes of them (fake
+    # tensors, wrapped ones) must not outlive it.
     plain = not torch.compiler.is_compiling() and not tracing() and type(like) in (Tensor, nn.Parameter)
     if plain and key in _KNOWN:
         keep_while_used(*_KNOWN[key])
@@ -34,7 +35,7 @@ def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor
         before_copying(like.device)
     with torch.inference_mode(False), torch.no_grad():
         made = tuple(tensor.to(like.device, like.dtype) for tensor in rule(size))
-    if plain and all(type(tensor) is Tensor for tensor in made):
+    if plain and all(type(tensor) is Tensor and not _of_a_transform(tensor) for tensor in made):
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.pop(next(iter(_KNOWN)))
         _KNOWN[key] = made
@@ -52,6 +53,9 @@ def before_copying(device: torch.device) -> None:
             f"constants are not on {device} yet, and a CUDA graph that is being captured cannot copy them there; run "
             "the module once with tensors of these shapes before the capture, or capture it with qkan.graphed"
         )
+
+
+_of_a_transform = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 def keep_while_used(*tensors: Tensor) -> None:

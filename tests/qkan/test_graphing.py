@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -123,7 +124,7 @@ def trained_by_adam(**options: Any) -> tuple[Any, torch.optim.Optimizer]:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        (lambda optimizer: optimizer.load_state_dict(optimizer.state_dict()), "(step|exp_avg) of Adam"),
+        (lambda optimizer: optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict())), "(step|exp_avg) of Adam"),
         (lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step(), "lr of Adam"),
         (lambda optimizer: optimizer.state.clear(), "step of Adam"),
     ],

@@ -46,3 +46,19 @@ def test_a_graph_captured_before_a_first_run_is_refused() -> None:
     with pytest.raises(ValueError, match="run the module once with tensors of these shapes before the capture"):
         constant_cache.before_copying(torch.device("cuda:0"))
     constant_cache.before_copying(torch.device("cpu"))
+
+
+def test_what_a_transform_makes_of_constants_does_not_outlive_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands for a level of derivatives that is gone: the next one that met it failed inside of PyTorch."""
+    monkeypatch.setattr(constant_cache, "_KNOWN", {})
+
+    def rule(size: int) -> tuple[torch.Tensor, ...]:
+        return (torch.tensor([2.0] * size),)
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return (x * constant_cache.constants(rule, 3, torch.zeros(1))[0]).square().sum()
+
+    for _ in range(2):
+        assert torch.func.hessian(f)(torch.ones(3)).diagonal().tolist() == [8.0] * 3
+    assert float(f(torch.ones(3))) == 12.0
+    assert len(constant_cache._KNOWN) == 1
