@@ -98,8 +98,15 @@ def check_replace(done: Done, printed: str) -> None:
     assert tuple(done.session["forecast"].shape) == (4, 1)
 
 
+def check_readme(done: Done, printed: str) -> None:
+    assert tuple(done.session["output"].shape) == (8, 49, 16)
+    assert tuple(done.session["h"].shape) == (1, 8, 16)
+    assert done.session["loss"].item() < 0.05  # of a variance of 0.5
+
+
 #: Page -> what must come of it.
 CHECKS: dict[str, Callable[[Done, str], None]] = {
+    "README.md": check_readme,
     "guides/export.md": check_export,
     "guides/forecasting.md": check_forecasting,
     "guides/kan-fit.md": check_fit,

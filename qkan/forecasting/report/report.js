@@ -104,7 +104,9 @@
       const step = Math.max(1, steps(to - from, most));
       return found((at) => Math.floor(at / step)).map((place) => ({ place, lines: [times[place].toLocaleString("en"), ""] }));
     }
+    const closest = Math.min(...times.slice(from + 1, to + 1).map((at, rank) => at - times[from + rank]).filter((step) => step > 0));
     for (const span of SPANS) {
+      if (span < closest) continue; // days of the month, and not midnights, where there is one value a month
       const places = found((at) => Math.floor(at / span));
       if (!fits(places)) continue;
       if (span < DAY) return label(places, clock, day);

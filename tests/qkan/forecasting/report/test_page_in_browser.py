@@ -36,7 +36,9 @@ def pages(make_frame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
         settings={"window": 24, "what a setting may say": LONG},
     )  # fmt: skip
     write_report(folder / "short.html", make_frame(series=1, origins=4, only=1.0), title="One short series")
+    months = pd.date_range("2022-10-01", periods=13, freq="MS")
     flat = make_frame(series=1, origins=12, a=1.0, b=1.0).assign(y=5.0, a=5.0, b=5.0)
+    flat = flat.assign(ds=months[flat["ds"]], cutoff=months[flat["cutoff"]])
     write_report(folder / "constant.html", flat, title="A series that never changes")
     return {path.stem: path for path in folder.iterdir()}
 
@@ -44,6 +46,12 @@ def pages(make_frame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 @pytest.mark.parametrize("name", ["panel", "short", "constant"])
 def test_pages_fit_phones_and_desks(browser: Browser, pages: dict[str, Path], name: str) -> None:
     check_page(browser, pages[name])
+
+
+def test_months_are_marked_as_months(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["constant"])
+    marks = browser.run("Array.from(document.querySelectorAll('.plot .middle'), (mark) => mark.textContent)")
+    assert marks == ["Jan", "2023", "Apr", "Jul", "Oct"]
 
 
 def test_without_scripts_and_on_paper_nothing_is_lost(browser: Browser, pages: dict[str, Path]) -> None:
