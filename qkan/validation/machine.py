@@ -67,7 +67,7 @@ def examine(say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
         >>> from qkan.validation import examine
         >>> found = examine()
         >>> sorted(found["backends"])[:2]
-        ['bloch', 'pennylane']
+        ['layers', 'rational activations']
     """
     packages, kernels = find_packages(), find_kernels()
     if kernels["numba"]["compiled"] and not all(kernels["numba"]["compiled"].values()):
