@@ -43,10 +43,10 @@ KINDS: dict[str, tuple[str, list[Answer]]] = {
     "QKAN": (
         "qkan",
         [
-            _PER_EDGE[1],
             _LONG,
             {**_SHARED, "ansatz": "pz", "init": "near_linear"},
             {**_SHARED, "ansatz": "rpz"},
+            {**_SHARED, "ansatz": "rpz", "reps": 8, "preact": True},
         ],
     ),
 }

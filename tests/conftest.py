@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,24 @@ def pytest_configure(config: pytest.Config) -> None:
     running = [subprocess.Popen([sys.executable, script, dtype]) for dtype in ("float32", "float64")]
     for process in running:
         assert process.wait() == 0, f"{script} fails"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings() -> None:
+    """Interpreted kernels run faster, and new processes start in an environment where kernels are compiled."""
+    from triton_interpreter import patch_once_a_launch
+    from warm_processes import start_servers_without
+
+    if os.environ.get("TRITON_INTERPRET") == "1" and find_spec("triton") is not None:
+        patch_once_a_launch()
+    start_servers_without("TRITON_INTERPRET")
+
+
+@pytest.fixture(autouse=True)
+def _blank_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs_without_plots import leave_plots_blank
+
+    leave_plots_blank(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ product (docs/how/spectral.md). Layers tell them by :attr:`HasFrequencies.harmon
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -64,7 +65,7 @@ def _numbers(weights: Tensor | Sequence[float], reps: int) -> tuple[float, ...]:
         tensor = torch.as_tensor(weights, dtype=torch.float64, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
-            f"preact_init must be one of {', '.join(PREACT_INITS)} or numbers, got {type(weights).__name__}"
+            f"preact_init must be one of {', '.join(PREACT_INITS)} or numbers, got {reprlib.repr(weights)}"
         ) from None
     if tensor.shape != (reps,):
         raise ValueError(
@@ -72,7 +73,7 @@ def _numbers(weights: Tensor | Sequence[float], reps: int) -> tuple[float, ...]:
             "each repetition"
         )
     if not tensor.isfinite().all():
-        raise ValueError(f"preact_init {tensor.tolist()} must be finite numbers")
+        raise ValueError(f"preact_init {tensor.tolist()} must be finite numbers; give one w for each repetition")
     return tuple(tensor.tolist())
 
 

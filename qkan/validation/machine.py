@@ -62,6 +62,12 @@ def examine(say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
         ``packages`` (required ones, and the extras), ``devices``, ``backends`` (None, or why one cannot run),
         ``kernels`` (machine code on disk, found before any step ran), ``steps`` (milliseconds of a training step) and
         ``problems``, a sentence for each thing that is wrong.
+
+    Examples:
+        >>> from qkan.validation import examine
+        >>> found = examine()
+        >>> sorted(found["backends"])[:2]
+        ['layers', 'rational activations']
     """
     packages, kernels = find_packages(), find_kernels()
     if kernels["numba"]["compiled"] and not all(kernels["numba"]["compiled"].values()):
@@ -241,8 +247,13 @@ def _time_step(make: Callable[[], nn.Module], x: torch.Tensor) -> dict[str, Any]
                 begin = time.perf_counter()
     except (RuntimeError, ValueError, OSError, ImportError) as problem:
         error = f"{type(problem).__name__}: {problem}"
-    first, *later = milliseconds or [None]
-    return {"first_ms": first, "ms": median(later) if later else None, "device": x.device.type, "error": error}
+    later = milliseconds[1:]
+    return {
+        "first_ms": milliseconds[0] if milliseconds else None,
+        "ms": median(later) if later else None,
+        "device": x.device.type,
+        "error": error,
+    }
 
 
 def _step(module: nn.Module, x: torch.Tensor) -> float:

@@ -28,6 +28,10 @@ def test_readme_gives_the_two_commands() -> None:
     assert {"make demo", "make test"} <= set(shell_lines(ROOT / "README.md"))
 
 
+def test_19_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").read_text().count("\n") <= 120
+
+
 def test_readme_marks_one_test_command() -> None:
     text = (ROOT / "README.md").read_text()
     assert re.findall(r"<!-- test-command -->\s*^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL) == ["make test\n"]

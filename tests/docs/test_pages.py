@@ -98,8 +98,15 @@ def check_replace(done: Done, printed: str) -> None:
     assert tuple(done.session["forecast"].shape) == (4, 1)
 
 
+def check_readme(done: Done, printed: str) -> None:
+    assert tuple(done.session["output"].shape) == (8, 49, 16)
+    assert tuple(done.session["h"].shape) == (1, 8, 16)
+    assert done.session["loss"].item() < 0.05  # of a variance of 0.5
+
+
 #: Page -> what must come of it.
 CHECKS: dict[str, Callable[[Done, str], None]] = {
+    "README.md": check_readme,
     "guides/export.md": check_export,
     "guides/forecasting.md": check_forecasting,
     "guides/kan-fit.md": check_fit,
@@ -115,7 +122,7 @@ def test_the_page_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 200, which take most of the time
+    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 1,000, which take most of the time
     if name == "guides/interop.md":
         make_original(tmp_path)
     torch.manual_seed(0)

@@ -31,7 +31,13 @@ CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp"
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan", *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
-circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
+circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
+
+Examples:
+    >>> from qkan.forecasting import CELLS
+    >>> CELLS[:3]
+    ('qkan', 'hqkan', 'lowrank')
+"""
 
 LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
 """Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
@@ -75,7 +81,13 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
 """Errors that forecasts can be judged by, each with the losses that train for it, the default first."""
 
 EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-"""What a run can be exported to, with the ending of the file."""
+"""What a run can be exported to, with the ending of the file.
+
+Examples:
+    >>> from qkan.forecasting import EXPORT_FORMATS
+    >>> EXPORT_FORMATS
+    {'onnx': '.onnx', 'torch-export': '.pt2'}
+"""
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
@@ -101,7 +113,7 @@ PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 """Options that a run may be resumed with other values of: they do not change what is computed."""
 
-FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 200, 1_000, 30_000
+FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 1_000, 1_000, 30_000
 """Steps of LBFGS behind the epochs by default, of models of at most so many parameters, and at most so many values in
 all training windows; see :func:`qkan.forecasting.training.lbfgs.finish_steps`."""
 
@@ -346,8 +358,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
-        f"them, and they are kept if it gains.  [default: {FINISH_STEPS} for at most {FINISH_PARAMETERS:,} parameters "
-        f"and {FINISH_VALUES:,} values in training windows, else 0]",
+        f"them, and they are kept if it gains.  [default: {FINISH_STEPS:,} for at most {FINISH_PARAMETERS:,} "
+        f"parameters and {FINISH_VALUES:,} values in training windows, else 0]",
         Whole(0, 100_000),
         True,
     ),

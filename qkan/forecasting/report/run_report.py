@@ -207,7 +207,7 @@ def _coming(run: Run, frames: RunFrames, levels: Sequence[float], intervals: str
     for asked in (levels, None):
         with contextlib.suppress(DataError, RunError):
             own = set(levels) <= set(run.config.interval_levels or ())
-            how = {} if asked is None else {"level": asked, "conformal": not own, "intervals": intervals}
+            how: dict[str, Any] = {} if asked is None else {"level": asked, "conformal": not own, "intervals": intervals}
             return forecast(run, frames.windows.series, **how)
     return None
 

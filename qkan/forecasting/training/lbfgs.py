@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qkan._util.lbfgs import loss_unit
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.config.idle import idle_options
 from qkan.forecasting.config.options import FINISH_PARAMETERS, FINISH_STEPS, FINISH_VALUES
@@ -17,8 +18,12 @@ from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.objective import Objective
 
 STEPS_BETWEEN_LOOKS = 10
-LOOKS_WITHOUT_GAIN = 10
-"""After so many looks at the validation part without a lower loss the finish ends."""
+LOOKS_WITHOUT_GAIN = 25
+"""After so many looks at the validation part without a lower loss the finish ends.
+
+Where the parts of a series differ it takes that many: beside an exact regression the loss may rise for 150 steps before
+it falls to a quarter.
+"""
 _EVALUATIONS = 3 * STEPS_BETWEEN_LOOKS  # of the loss between two looks: the line search takes one or two a step
 _MEMORY = 100  # steps that the curvature is estimated from
 _MANY_PARAMETERS, _SHORT_MEMORY = 100_000, 10  # the memory holds two numbers a step for every parameter
@@ -84,6 +89,7 @@ def finish_with_lbfgs(
     before, start = Objective(model, validation, loss).value(), _copy(model)
     model.to(torch.float64 if few else kept).train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
     objective = Objective(model, train, loss)
+    objective.unit = loss_unit(objective.value())
     weights, best_steps = _search(
         model, objective, Objective(model, validation, loss), _optimizer(parameters, few), steps
     )
