@@ -13,7 +13,7 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
+.PHONY: help demo docs test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +24,9 @@ demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom serie
 	$(BIN)/qkan train lstm --data telecom --hidden-size 2 --out runs/demo --overwrite
 	$(BIN)/qkan evaluate runs/demo runs/demo-lstm
 	$(BIN)/qkan plot season runs/demo --overwrite
+
+docs: $(STAMP) ## build the documentation to build/site (open index.html there); a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
 test: $(STAMP) ## run all tests
@@ -88,7 +91,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "qkan-seq needs Python 3.10 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --upgrade pip setuptools
-	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --no-build-isolation --group test --group lint --editable '.[pennylane,onnx,sklearn]'
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --no-build-isolation --group test --group lint --group docs --editable '.[pennylane,onnx,sklearn]'
 	touch $@
 
 $(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The comparisons of docs/results.md and docs/qlstm.md. An interrupted one continues where it stopped.
+# The comparisons of docs/results/index.md and docs/how/qlstm.md. An interrupted one continues where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-"""Frequencies that circuits start with, and the controls without circuits: the tables of docs/initialisation.md.
+"""Frequencies that circuits start with, and the controls without circuits: the tables of docs/how/initialisation.md.
 
     python -m benchmarks.initial_frequencies                                      # about ten minutes of one core
     python -m benchmarks.initial_frequencies --only waves                         # the first table alone, one minute

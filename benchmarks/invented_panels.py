@@ -1,8 +1,8 @@
 """Forecasts with all defaults of invented panels that move: growing, breaking, multiplied, short, mostly zero.
 
-``python -m benchmarks.invented_panels`` prints docs/forecasting.md's table: medians over the series of the test MAE,
-read as a single series would be and as a panel is by default. Each panel has eight series, whose sizes differ up to a
-thousandfold.
+``python -m benchmarks.invented_panels`` prints the table of docs/guides/forecasting.md: medians over the series of the
+test MAE, read as a single series would be and as a panel is by default. Each panel has eight series, whose sizes
+differ up to a thousandfold.
 """
 
 from __future__ import annotations

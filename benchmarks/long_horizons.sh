@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tables of docs/long-horizons.md, on one thread: ETTh1 a quarter of an hour, the others five minutes each.
+# The tables of docs/results/long-horizons.md, on one thread: ETTh1 a quarter of an hour, the others five minutes each.
 #     benchmarks/long_horizons.sh ETTh1.csv [exchange_rate.csv [Hourly-train.csv]]
 set -euo pipefail
 etth1=$1 exchange=${2:-} m4=${3:-}

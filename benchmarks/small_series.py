@@ -1,7 +1,7 @@
 """Forecasts with all defaults of small series that everybody knows, beside the simple methods.
 
-``python -m benchmarks.small_series`` prints docs/forecasting.md's table: test MAE of a QKAN-LSTM with no option but
-its data, median of the seeds, with dates and with the rows in their order only.
+``python -m benchmarks.small_series`` prints the table of docs/guides/forecasting.md: test MAE of a QKAN-LSTM with no
+option but its data, median of the seeds, with dates and with the rows in their order only.
 """
 
 from __future__ import annotations

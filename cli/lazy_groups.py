@@ -42,8 +42,20 @@ class LazyGroup(click.Group):
 class RootGroup(LazyGroup):
     """The outermost group: a mistake of the user ends in one line and exit code 2, a signal in 128 and its number.
 
-    An error that nothing explains ends in one line as well, with exit code 1.
+    An error that nothing explains ends in one line as well, with exit code 1. ``start`` is what it prints without
+    arguments.
     """
+
+    def __init__(self, *args: Any, start: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.start = start
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; without any, show where to start."""
+        if not args and self.start is not None and not ctx.resilient_parsing:
+            click.echo(self.start)
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; ``--traceback`` lets errors through as they are."""

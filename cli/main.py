@@ -21,15 +21,31 @@ COMMANDS = {
     "validate": "qkan.cli.commands.validate:validate",
     "circuit": "qkan.cli.commands.circuit:circuit",
     "data": "qkan.cli.commands.data:data",
-    "info": "qkan.cli.commands.info:info",
+    "doctor": "qkan.cli.commands.doctor:doctor",
+    "completion": "qkan.cli.commands.completion:completion",
 }
+
+
+START = f"""\
+qkan {__version__}: forecast series, with quantum-inspired networks or what is better.
+
+  qkan data show FILE           what is in a file: its step, seasons, naive errors, a plot
+  qkan forecast FILE            try methods for two minutes, and forecast with the best of them
+  qkan train lstm --data FILE   train one QKAN-LSTM, or another cell
+  qkan report RUN               a page that evaluates it
+  qkan predict RUN              what comes next, with intervals
+
+FILE is a .csv, .parquet or .xlsx file or a built-in series such as telecom; RUN is the folder of a training.
+All commands: qkan --help.  About one: qkan forecast --help.  What runs on this machine: qkan doctor."""
+"""What ``qkan`` alone prints."""
 
 
 @click.group(
     cls=RootGroup,
     lazy=COMMANDS,
+    start=START,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with:  qkan train lstm --data telecom",
+    epilog="Start with:  qkan forecast telecom --horizon 12",
 )
 @click.version_option(__version__, prog_name="qkan")
 @click.option("--traceback", is_flag=True, help="Show the full Python traceback of an error (for bug reports).")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
 from qkan.forecasting.config.kinds import (
@@ -104,6 +105,14 @@ OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace the file.")
 """Decorator: the option ``--overwrite`` of a command that writes one file."""
 
 
+def complete_data(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Complete the name of a built-in series, or of a file."""
+    from qkan.datasets import SPECS
+
+    names = [CompletionItem(name) for name in SPECS if name.startswith(begun)]
+    return [*names, CompletionItem(begun, type="file")]
+
+
 def out_option(help: str) -> Callable[[Command], Command]:
     """Give a command the option ``--out``, a path."""
     return click.option("--out", type=click.Path(path_type=Path), help=help)
@@ -111,7 +120,8 @@ def out_option(help: str) -> Callable[[Command], Command]:
 
 def data_option(purpose: str) -> Callable[[Command], Command]:
     """Give a command the option ``--data`` that takes the place of the run's own data; ``purpose`` begins its help."""
-    return click.option("--data", help=f"{purpose} {OPTIONS['data'].help}  [default: the data of the run]")
+    text = f"{purpose} {OPTIONS['data'].help}  [default: the data of the run]"
+    return click.option("--data", metavar="DATA", help=text, shell_complete=complete_data)
 
 
 def count_option(
@@ -143,6 +153,8 @@ def config_option(
         flag = f"{flag}/--no-{flag[2:]}"
     else:
         settings["type"], settings["metavar"] = _type(option.kind, name.rpartition("_")[2].upper())
+    if name == "data":
+        settings["shell_complete"] = complete_data
     return click.option(flag, *option.flags, as_name or name, **settings)
 
 

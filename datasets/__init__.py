@@ -1,7 +1,7 @@
 """Time series as data frames, splits, scalers and windows.
 
 The way of the data: `resolve_series` (a name or a file) gives a `Series`, `make_forecast_data` splits it by time,
-scales it by its training part and cuts it into windows. See docs/data.md.
+scales it by its training part and cuts it into windows. See docs/guides/data.md.
 """
 
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series

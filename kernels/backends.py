@@ -19,7 +19,10 @@ BACKENDS = LAYERS.names
 
 @runtime_checkable
 class Simulator(Protocol):
-    """Something outside the kernels that evaluates circuits; it may stand where the name of a backend does."""
+    """Something outside the kernels that evaluates circuits; it may stand where the name of a backend does.
+
+    Any object with these two methods is one; :class:`qkan.PennyLane` is.
+    """
 
     def check(self, ansatz: Ansatz, readout: str) -> None:
         """Raise an error if it cannot run such circuits at all."""
@@ -35,7 +38,19 @@ class Simulator(Protocol):
         reps: int,
         readout: str,
     ) -> Tensor:
-        """Evaluate one circuit per element, with the arguments of :func:`qkan.kernels.circuits.statevector.phi`."""
+        """Evaluate one circuit per element.
+
+        Args:
+            x: real, any shape S.
+            theta: (*P, rows, angles) in radians, P broadcastable with S; ``ansatz.gates(reps)`` says which gate takes
+                which of them.
+            preact_weight, preact_bias: (*P, reps), or None for weight 1 and bias 0.
+            ansatz, reps: the circuit.
+            readout: ``"z"``, the expectation <Z>, or ``"amplitude"``, |alpha| - |beta|.
+
+        Returns:
+            Tensor of the broadcast shape of S and P, in the dtype of ``theta``.
+        """
         ...
 
 

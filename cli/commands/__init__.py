@@ -4,11 +4,12 @@
 __all__ = [
     "circuit",
     "compare",
+    "completion",
     "data",
     "data_milan",
+    "doctor",
     "evaluate",
     "export",
-    "info",
     "predict",
     "report",
     "train",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import config_option
+from qkan.cli.options import complete_data, config_option
 from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
@@ -56,12 +56,13 @@ def list_series() -> None:
 
 
 @click.command(
+    short_help="Describe a built-in series or a file, and draw it.",
     epilog="""\b
 Examples:
   qkan data show telecom
-  qkan data show calls.csv --time-col hour --target-col calls --out calls.png"""
+  qkan data show calls.csv --time-col hour --target-col calls --out calls.png""",
 )
-@click.argument("name_or_path", metavar="NAME|FILE")
+@click.argument("name_or_path", metavar="NAME|FILE", shell_complete=complete_data)
 @config_option("time_col")
 @config_option("time_format")
 @config_option("time_zone")

@@ -23,6 +23,7 @@ def import_data() -> None:
 
 @fetch.command(
     "milan",
+    short_help="Download the daily files of the Milan grid.",
     epilog="""\b
 Examples:
   qkan data fetch milan --days 2013-11-01..2013-11-07
@@ -52,6 +53,7 @@ def fetch_milan(days: str | None, out: Path, base_url: str | None) -> None:
 
 @import_data.command(
     "milan",
+    short_help="Sum the daily files of the Milan grid to regular series.",
     epilog="""\b
 Examples:
   qkan data import milan milan/

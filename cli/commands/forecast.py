@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from qkan.cli.options import ListType, config_option, data_stem
+from qkan.cli.options import ListType, complete_data, config_option, data_stem
 from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.config import TrainConfig
 
@@ -52,7 +52,7 @@ Examples:
   qkan forecast telecom --horizon 1 --budget 30s
   qkan forecast visitors.csv --horizon 14 --future-cols holiday --future holidays.csv --level 90""",
 )
-@click.argument("data")
+@click.argument("data", shell_complete=complete_data)
 @config_option("horizon")
 @click.option(
     "--budget",

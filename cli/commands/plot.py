@@ -20,10 +20,11 @@ def plot() -> None:
 
 
 @click.command(
+    short_help="Draw the learned seasons and print their closed form.",
     epilog="""\b
 Examples:
   qkan plot season runs/telecom-qkan-seed0
-  qkan plot season runs/milan-24-qkan-seed0 --series 1,1102 --out season.png"""
+  qkan plot season runs/milan-24-qkan-seed0 --series 1,1102 --out season.png""",
 )
 @RUN
 @data_option("Other data with the same columns.")

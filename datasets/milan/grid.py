@@ -2,7 +2,7 @@
 
 62 daily files from 2013-11-01 to 2014-01-01, 10,000 squares, 10-minute intervals (doi 10.7910/DVN/EGZHFV, Barlacchi et
 al. 2015, Scientific Data 2:150055). `importer` turns them into one Parquet file, `fetch` downloads them. See
-docs/milan.md.
+docs/guides/milan.md.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class ImportProgress(Protocol):
 
 
 class ImportSummary(NamedTuple):
-    """What an import wrote: the Parquet file and the metadata recorded in it, see docs/milan.md."""
+    """What an import wrote: the Parquet file and the metadata recorded in it, see docs/guides/milan.md."""
 
     path: Path
     facts: dict[str, Any]

@@ -4,6 +4,7 @@
 __all__ = [
     "constant_cache",
     "host_sync",
+    "numba_cache",
     "numba_compile",
     "numba_lanes",
     "numba_math",

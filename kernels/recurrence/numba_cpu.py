@@ -55,7 +55,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     if steps.dtype not in (torch.float32, torch.float64):
         return f"its kernels take float32 and float64, not {steps.dtype}"
     if not spec.basis.fused:
-        return f"its kernels make no features of kind {spec.basis.kind!r}"
+        return f"its kernels make no features of kind {spec.basis.name!r}"
     if spec.matmul_dtype is not None:
         return f"its products are in the dtype of the states, and {spec.matmul_dtype} is asked for"
     return None

@@ -94,7 +94,7 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     if not triton_device.triton_installed():
         return "Triton is not installed; install it (pip install triton)"
     if not spec.basis.fused:
-        return f"its kernels make no features of kind {spec.basis.kind!r}"
+        return f"its kernels make no features of kind {spec.basis.name!r}"
     if steps.dtype != torch.float32:
         return f"its kernels compute in float32, not {steps.dtype}; use float32"
     hidden, latents, outputs = _widths(spec, weights)

@@ -54,12 +54,37 @@ BASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 SPLINE_ORDER = 3
 
 
-class Functions(NamedTuple):
-    """A basis in plain operations: terms by its size; functions and derivatives of (x, size, radius)."""
+def _as_many(size: int) -> int:
+    return size
 
-    terms: Callable[[int], int]
+
+class BasisFunctions(NamedTuple):
+    """Functions that activations are sums of, in plain PyTorch: what :class:`qkan.KANLayer` takes as its ``basis``.
+
+    Attributes:
+        values: (x, size, radius) to all functions of every element of ``x``, ``(terms, *x.shape)``. No element may
+            depend on another one. ``radius`` is half the width of the interval that inputs are expected in.
+        slopes: the same for their derivatives; None differentiates ``values``, which takes longer.
+        terms: how many functions there are at a size; as many as the size unless told otherwise.
+
+    Example:
+        >>> def hats(x, size, radius):
+        ...     places = torch.linspace(-radius, radius, size, dtype=x.dtype).view(-1, *[1] * x.dim())
+        ...     return (1 - (x - places).abs() * (size - 1) / (2 * radius)).clamp_min(0)
+        >>> layer = qkan.KANLayer(3, 2, basis=qkan.BasisFunctions(hats), terms=6)
+        >>> layer(torch.rand(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
     values: Callable[[Tensor, int, float], Tensor]
-    slopes: Callable[[Tensor, int, float], Tensor]
+    slopes: Callable[[Tensor, int, float], Tensor] | None = None
+    terms: Callable[[int], int] = _as_many
+
+    def differentiate(self, x: Tensor, size: int, radius: float) -> Tensor:
+        """The derivatives of all functions, in the shape of their values."""
+        if self.slopes is not None:
+            return self.slopes(x, size, radius)
+        return torch.func.jvp(lambda z: self.values(z, size, radius), (x,), (torch.ones_like(x),))[1]
 
 
 def _column(values: Tensor, x: Tensor) -> Tensor:
@@ -138,10 +163,10 @@ def _spline_slopes(x: Tensor, size: int, radius: float) -> Tensor:
 #: By kind. ``tanh-chebyshev``: T_1 .. T_size of tanh(x / radius) (ChebyKAN, arXiv 2405.07200). ``rff``: cosines and
 #: sines of ``size`` random frequencies N(0, (pi / radius)^2) (Rahimi and Recht 2007). ``bspline``: cubic B-splines of
 #: ``size`` equal intervals of [-radius, radius] (KAN, arXiv 2404.19756); two intervals beyond that all are zero.
-FUNCTIONS: dict[str, Functions] = {
-    "tanh-chebyshev": Functions(lambda size: size, _squashed, _squashed_slopes),
-    "rff": Functions(lambda size: 2 * size, _random_waves, _random_slopes),
-    "bspline": Functions(lambda size: size + SPLINE_ORDER, _splines, _spline_slopes),
+FUNCTIONS: dict[str, BasisFunctions] = {
+    "tanh-chebyshev": BasisFunctions(_squashed, _squashed_slopes),
+    "rff": BasisFunctions(_random_waves, _random_slopes, lambda size: 2 * size),
+    "bspline": BasisFunctions(_splines, _spline_slopes, lambda size: size + SPLINE_ORDER),
 }
 
 
@@ -150,26 +175,37 @@ class Basis:
     """Basis functions; see the head of this module.
 
     Attributes:
-        kind, size: which functions, and R or K, or what their row of ``FUNCTIONS`` says.
+        kind, size: which functions, by name or themselves, and R or K, or what these say.
         radius: A, half the width of the domain [-A, A] of Chebyshev polynomials, or what that row says.
         base: a name of :data:`BASES` for one more term, or None.
     """
 
-    kind: str
+    kind: str | BasisFunctions
     size: int
     radius: float = 1.0
     base: str | None = None
 
     @property
+    def plain(self) -> BasisFunctions | None:
+        """The functions in plain operations, or None if kernels make them."""
+        return self.kind if isinstance(self.kind, BasisFunctions) else FUNCTIONS.get(self.kind)
+
+    @property
+    def name(self) -> str:
+        """The kind in words."""
+        return self.kind if isinstance(self.kind, str) else getattr(self.kind.values, "__name__", "own")
+
+    @property
     def fused(self) -> bool:
         """Whether kernels make these functions."""
-        return self.kind not in FUNCTIONS
+        return self.plain is None
 
     @property
     def terms(self) -> int:
         """Features: basis functions without the constant, and the base activation if there is one."""
-        if not self.fused:
-            count = FUNCTIONS[self.kind].terms(self.size)
+        plain = self.plain
+        if plain is not None:
+            count = plain.terms(self.size)
         else:
             count = 2 * self.size if self.kind == "fourier" else self.size - 1
         return count + (self.base is not None)
@@ -177,8 +213,9 @@ class Basis:
     def functions(self, x: Tensor, *, into: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Every feature of ``x``, each in the shape of ``x``, written to the tensors of ``into`` if they are given."""
         slots: Sequence[Tensor | None] = [None] * self.terms if into is None else into
-        if not self.fused:
-            values = FUNCTIONS[self.kind].values(x, self.size, self.radius).unbind()
+        plain = self.plain
+        if plain is not None:
+            values = plain.values(x, self.size, self.radius).unbind()
             functions = [v if slot is None else slot.copy_(v) for v, slot in zip(values, slots, strict=False)]
         elif self.kind == "fourier":
             functions = _fourier_functions(x, self.size, slots)
@@ -194,9 +231,10 @@ class Basis:
 
         The derivative of a base activation takes the place of the last of them, in memory of its own.
         """
+        plain = self.plain
         own = functions[: self.terms - (self.base is not None) - (self.kind == "chebyshev")]
-        if not self.fused:
-            own = FUNCTIONS[self.kind].slopes(x, self.size, self.radius).unbind()
+        if plain is not None:
+            own = plain.differentiate(x, self.size, self.radius).unbind()
         return [*own, *([] if self.base is None else [BASES[self.base][1](x)])]
 
     def differentiate(self, weights: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -10,8 +10,8 @@ J_k(A Omega), a Bessel function, as soon as k (k - 1) >= (A Omega)^2, and interp
 
     2 J_K(A Omega) + 4 (J_(K+1)(A Omega) + J_(K+2)(A Omega) + ...).
 
-docs/kernels.md proves both; a single frequency reaches the first, so there is no better one. The bound is that of one
-phi: a layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much
+docs/how/spectral.md proves both; a single frequency reaches the first, so there is no better one. The bound is that of
+one phi: a layer's output adds up as many as it has inputs, and slopes d phi / d x can be off by K^2 / A times as much
 (Markov).
 
 *Sums of pre-activations*: where an input has one w for all its circuits, see

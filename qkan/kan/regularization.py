@@ -11,7 +11,7 @@ from qkan.kan.edge_activity import edge_activity
 from qkan.layers.options import finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
-SPARSE_ENTROPY = 0.03  # for targets of variance 1; docs/kan-toolbox-formula.md shows what it finds
+SPARSE_ENTROPY = 0.03  # for targets of variance 1; docs/guides/kan-formula.md shows what it finds
 
 
 def sparse_weights(scale: float) -> dict[str, float]:

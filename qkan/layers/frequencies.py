@@ -2,10 +2,10 @@
 
 The frequencies of a circuit are sums of 0 and +-w_l. Equal w make R different ones, w_l = 2^l makes 2^R - 1 (those
 below the largest more than once), w_l = 3^l makes (3^R - 1) / 2, each once. Gradients move w by about 1 at most (arXiv
-2602.23409), so what a circuit can represent is decided where it starts; docs/initialisation.md helps to choose.
+2602.23409), so what a circuit can represent is decided where it starts; docs/how/initialisation.md helps to choose.
 
 Where w are whole numbers and not trained, phi is a Fourier polynomial, which the kernels compute as one exact matrix
-product (docs/kernels.md). Layers tell them by :attr:`HasFrequencies.harmonics`.
+product (docs/how/spectral.md). Layers tell them by :attr:`HasFrequencies.harmonics`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ vanish nor saturate; it needs an ansatz that has such a point. ``"normal"`` draw
 distribution, ``"wide"`` from one that nearly covers the circle, so that all frequencies have amplitudes from the start.
 ``"auto"`` takes the first for one repetition, where it exists, else the third where frequencies differ
 (``preact_init``), and the second otherwise; recurrent modules take the first for any number of repetitions of equal
-frequencies. Why: docs/initialisation.md.
+frequencies. Why: docs/how/initialisation.md.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qkan.kernels.backend_choice import Radius
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
-from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis, Operands
+from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis, BasisFunctions, Operands
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.layers.init import normal_, uniform_
 from qkan.layers.options import check_dtype, check_input, check_memory, finite_float, positive_int
@@ -62,8 +62,8 @@ class KANLayer(nn.Module):
         basis: ``"fourier"``, cos and sin of x, 2 x, ..., terms / 2 x; ``"chebyshev"``, T_1 ... T_terms of tanh(x /
             radius) (ChebyKAN); ``"rff"``, cos and sin of terms / 2 random frequencies N(0, (pi / radius)^2), drawn once
             and the same in every layer; ``"bspline"``, cubic B-splines on terms - 3 equal intervals of [-radius,
-            radius], which fall to zero beyond it.
-        terms: functions of an edge.
+            radius], which fall to zero beyond it; or functions of your own as :class:`qkan.BasisFunctions`.
+        terms: functions of an edge; the size of your own functions.
         radius: see ``basis``; has no effect on ``"fourier"``.
         bias: train c; else there is none.
         base_activation: a name as of :class:`qkan.QKANLayer`, or None for no base branch.
@@ -86,7 +86,7 @@ class KANLayer(nn.Module):
         self,
         in_features: int,
         out_features: int,
-        basis: str = "bspline",
+        basis: str | BasisFunctions = "bspline",
         *,
         terms: int = 8,
         radius: float = 1.0,
@@ -103,18 +103,21 @@ class KANLayer(nn.Module):
         self.basis, self.terms, self.radius = basis, terms, finite_float("radius", radius, positive=True)
         self.base_activation, self.base_trainable = base_activation, base_trainable
         self._functions = Basis(*_kind_and_size(basis, terms), self.radius)
+        if isinstance(basis, BasisFunctions):
+            _check_functions(basis, terms, self.radius)
         if base_activation is not None and base_activation not in BASES:
             raise ValueError(
                 f"unknown base_activation {base_activation!r}; use one of {', '.join(BASES)}, or None to leave it out"
             )
         check_dtype(dtype)
         edges = in_features * out_features
-        check_memory(f"KANLayer({in_features}, {out_features}, terms={terms})", (terms + 1) * edges, device, dtype)
+        functions = self._functions.terms
+        check_memory(f"KANLayer({in_features}, {out_features}, terms={terms})", (functions + 1) * edges, device, dtype)
 
         def empty(*shape: int) -> Tensor:
             return torch.empty(shape, device=device, dtype=dtype)
 
-        self.coefficients = nn.Parameter(empty(terms, in_features, out_features))
+        self.coefficients = nn.Parameter(empty(functions, in_features, out_features))
         self.register_parameter("bias", nn.Parameter(empty(out_features)) if bias else None)
         base = None if base_activation is None else nn.Parameter(empty(out_features, in_features), base_trainable)
         self.register_parameter("base_weight", base)
@@ -151,17 +154,22 @@ class KANLayer(nn.Module):
         check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
         dtype, matmul_dtype = self.coefficients.dtype, autocast_dtype(self.coefficients.dtype, x.device)
         with without_autocast(x.device):
-            operands = self.operands()
+            operands = self._operands()
             flat = x.reshape(-1, self.in_features).to(operands.matrix.dtype)
             y = weighted_sum(flat, operands.matrix, operands.bias, operands.basis, matmul_dtype=matmul_dtype)
             return y.reshape(*x.shape[:-1], self.out_features).to(dtype)
 
-    def operands(self, radius: Radius = None) -> Operands:
-        """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence.api`.
+    def operands(self, radius: Radius = None) -> Operands | str:
+        """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence.api`, or why it is none.
 
         Args:
             radius: has no effect: the functions hold for inputs of any size.
         """
+        if isinstance(self.basis, BasisFunctions) and torch.compiler.is_compiling():
+            return "a compiled recurrence knows its basis by name"
+        return self._operands()
+
+    def _operands(self) -> Operands:
         check_readable(*self._parameters.values())
         compute = torch.promote_types(self.coefficients.dtype, torch.float32)
         matrix, basis = fix_gradient_strides(self.coefficients.to(compute)), self._functions
@@ -182,18 +190,51 @@ class KANLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""
-        shown = f"in_features={self.in_features}, out_features={self.out_features}, basis={self.basis!r}, "
+        basis = self.basis if isinstance(self.basis, str) else self._functions.name
+        shown = f"in_features={self.in_features}, out_features={self.out_features}, basis={basis!r}, "
         return shown + f"terms={self.terms}, radius={self.radius:g}, base_activation={self.base_activation!r}"
 
 
-def _kind_and_size(basis: str, terms: int) -> tuple[str, int]:
-    if basis not in EDGE_FUNCTIONS:
-        raise ValueError(f"unknown basis {basis!r}; use one of {', '.join(EDGE_FUNCTIONS)}")
-    functions = EDGE_FUNCTIONS[basis]
+def _kind_and_size(basis: str | BasisFunctions, terms: int) -> tuple[str | BasisFunctions, int]:
     positive_int("terms", terms, 512)
+    if isinstance(basis, BasisFunctions):
+        return basis, terms
+    if not isinstance(basis, str):
+        raise TypeError(f"basis must be a name or BasisFunctions, got {type(basis).__name__}; wrap functions in it")
+    if basis not in EDGE_FUNCTIONS:
+        raise ValueError(f"unknown basis {basis!r}; use one of {', '.join(EDGE_FUNCTIONS)}, or BasisFunctions")
+    functions = EDGE_FUNCTIONS[basis]
     if terms < functions.least or (functions.even and terms % 2):
         needed = "an even number of terms" if functions.even else f"terms of at least {functions.least}"
         raise ValueError(
             f"basis {basis!r} needs {needed}, got terms={terms}; use terms={max(terms + 1, functions.least)}"
         )
     return functions.kind, functions.size(terms)
+
+
+def _check_functions(functions: BasisFunctions, size: int, radius: float) -> None:
+    """Check functions that a user gave on a few inputs.
+
+    Raises:
+        ValueError: values or slopes of another shape, or slopes that are not the derivatives of the values.
+    """
+    x = torch.linspace(-0.93 * radius, 0.89 * radius, 6, dtype=torch.float64, device="cpu").view(2, 3)
+    shape = (functions.terms(size), *x.shape)
+    found = {"values": functions.values(x, size, radius)}
+    if functions.slopes is not None:
+        found["slopes"] = functions.slopes(x, size, radius)
+    for name, tensor in found.items():
+        if not isinstance(tensor, Tensor) or tensor.shape != shape:
+            got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise ValueError(
+                f"the {name} of this basis are {got} for an input of shape {tuple(x.shape)} and terms={size}; they "
+                f"must be a tensor of shape {shape}, the functions first"
+            )
+    if functions.slopes is not None:
+        exact = functions._replace(slopes=None).differentiate(x, size, radius)
+        off = float((found["slopes"] - exact).abs().max())
+        if off > 1e-5 * max(1.0, float(exact.abs().max())):
+            raise ValueError(
+                f"the slopes of this basis differ from the derivatives of its values by up to {off:.2g}; correct them, "
+                "or leave them out"
+            )

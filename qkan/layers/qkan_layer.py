@@ -58,7 +58,7 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
             (3^reps + 1) / 2 frequencies that one matrix product still gives exactly for inputs of any size.
         preact_init: the initial w_l, l = 0, 1, ...: ``"ones"``; ``"binary"``, 2^l; ``"ternary"``, 3^l, which has every
             frequency up to (3^reps - 1) / 2 once; ``"auto"``, ones until :meth:`qkan.QKAN.fit` finds them in data; or
-            ``reps`` numbers. Kept whole (not trained) they stay one exact matrix product. See docs/initialisation.md.
+            ``reps`` numbers. Kept whole (not trained) they stay one exact matrix product: docs/how/initialisation.md.
         postact_weight_trainable, postact_bias_trainable: train v and c; else v = 1, c = 0.
         base_activation: ``"silu"``, ``"gelu"``, ``"relu"``, ``"tanh"``, ``"identity"``, a callable, or None for no base
             branch at all. A module is not copied: all layers that are given it share its parameters.

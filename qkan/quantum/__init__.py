@@ -3,7 +3,8 @@
 ``import qkan.quantum`` does not import PennyLane; running a circuit does.
 """
 
+from qkan.kernels.backends import Simulator as Simulator
 from qkan.quantum.noise import Noise as Noise
 from qkan.quantum.pennylane import PennyLane as PennyLane
 
-__all__ = ["Noise", "PennyLane"]
+__all__ = ["Noise", "PennyLane", "Simulator"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qkan.validation.layers import Case as Case
     from qkan.validation.layers import Difference as Difference
     from qkan.validation.layers import validate_layers as validate_layers
+    from qkan.validation.machine import examine as examine
     from qkan.validation.runs import noise_curve as noise_curve
     from qkan.validation.runs import shot_errors as shot_errors
     from qkan.validation.runs import validate_run as validate_run
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "Difference",
             "validate_layers",
         ),
+        "machine": ("examine",),
         "runs": (
             "noise_curve",
             "shot_errors",

@@ -20,7 +20,7 @@ from qkan.quantum import PennyLane
 #: The largest difference allowed, by dtype, relative to the largest entry of the tensor where that is above 1.
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-10}
 #: The same for gradients in single precision through a Chebyshev expansion: slopes at the ends of its domain magnify
-#: the rounding of K terms by up to K^2 (docs/kernels.md). float64 keeps its tolerance there.
+#: the rounding of K terms by up to K^2 (docs/how/spectral.md). float64 keeps its tolerance there.
 EXPANDED_TOLERANCE = 2e-5
 #: Backends that run every circuit.
 ALWAYS = ("auto", "bloch", "reference")

@@ -67,8 +67,9 @@ def test_help_lists_every_command(qkan) -> None:
     assert listed[: len(COMMANDS)] == list(COMMANDS)
 
 
-def test_no_line_of_the_help_is_cut_short(qkan) -> None:
-    assert "..." not in qkan("--help", env={"COLUMNS": "80"}).output.split("Commands:")[1]
+@pytest.mark.parametrize("group", ["", "train", "compare", "plot", "data", "data fetch", "data import"])
+def test_no_line_of_the_help_is_cut_short(group: str, qkan) -> None:
+    assert "..." not in qkan(*group.split(), "--help", env={"COLUMNS": "80"}).output.split("Commands:")[1]
 
 
 def test_version_names_the_program(qkan) -> None:
@@ -77,7 +78,7 @@ def test_version_names_the_program(qkan) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train lstm", "compare lstm", "predict", "evaluate", "report", "data show", "info"],
+    ["train lstm", "compare lstm", "predict", "evaluate", "report", "data show", "doctor", "completion"],
 )
 def test_every_command_shows_an_example(command: str, qkan) -> None:
     output = qkan(*command.split(), "--help").output

@@ -4,7 +4,7 @@ import pytest
 
 from qkan.datasets import SPECS
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "data.md"
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

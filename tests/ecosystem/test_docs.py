@@ -7,7 +7,7 @@ import torch
 from documents import DOCS, python_sections
 from torch import nn
 
-SECTIONS = python_sections(DOCS / "replace-mlp.md")
+SECTIONS = python_sections(DOCS / "guides" / "replace-mlp.md")
 
 
 def run(section: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module | torch.Tensor]:

@@ -3,7 +3,7 @@
 import pytest
 from documents import DOCS, python_sections
 
-SECTIONS = python_sections(DOCS / "replace-mlp.md")
+SECTIONS = python_sections(DOCS / "guides" / "replace-mlp.md")
 HERE = ["Plain PyTorch", "Recurrent nets and single linear maps"]
 
 
@@ -18,6 +18,6 @@ def test_python_runs_as_one_session(section: str, capsys: pytest.CaptureFixture[
     if section == "Plain PyTorch":
         assert tuple(session["output"].shape) == (8, 20, 10)  # type: ignore[attr-defined]
         # The page shows the very report that its code prints.
-        assert capsys.readouterr().out.strip() in (DOCS / "replace-mlp.md").read_text()
+        assert capsys.readouterr().out.strip() in (DOCS / "guides" / "replace-mlp.md").read_text()
     else:
         assert tuple(session["forecast"].shape) == (4, 1)  # type: ignore[attr-defined]

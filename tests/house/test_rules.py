@@ -9,12 +9,13 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from documents import pages
 from import_graph import ROOT, cycles, folders_of, import_graph, modules
 
 FILES = modules()
 GRAPH = import_graph(FILES)
 INITS = {name: file for name, file in FILES.items() if file.name == "__init__.py"}
-DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "CONTRIBUTING.md", *pages()]
 
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, MODULES_OF_A_FOLDER, ARGUMENTS = 400, 80, 15, 10
 #: Functions of many arguments that are no kernels: modules and functions whose options are their users' words.

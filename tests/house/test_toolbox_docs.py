@@ -13,13 +13,13 @@ QUICKER = {
     "fit": {"steps=200": "steps=20", "QKANSelector(2,": "QKANSelector(2, steps=20,"},
     "prune": {"train(300, 0.01)": "train(40, 0.01)", "train(200)": "train(20)"},
     "formula": {"auto_symbolic(x, ": 'auto_symbolic(x, ["x^2", "exp", "sin", "tanh"], '},
-    "symbolic": {"max_iter=300": "max_iter=40", "rand(100, 2": "rand(24, 2"},
+    "read": {"max_iter=300": "max_iter=40", "rand(100, 2": "rand(24, 2"},
 }
 
 
 def run(page: str) -> dict[str, object]:
     """What the page leaves behind."""
-    text = (DOCS / f"kan-toolbox-{page}.md").read_text()
+    text = (DOCS / "guides" / f"kan-{page}.md").read_text()
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     for long, short in QUICKER[page].items():
         assert long in code
@@ -51,7 +51,7 @@ def test_prune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_symbolic(capsys: pytest.CaptureFixture[str]) -> None:
-    session = run("symbolic")
+    session = run("read")
     assert isinstance(session["symbolic"], SymbolicQKAN)
     assert session["figure"].axes[0].get_title() == "layer 0: x2 to y1"  # type: ignore[attr-defined]
     printed = capsys.readouterr().out.splitlines()

@@ -1,5 +1,6 @@
 """What the wheel holds, and that it works in a fresh environment."""
 
+import ast
 import site
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from qkan import __version__
 
@@ -90,8 +92,10 @@ def test_console_script_prints_the_version(installed: Path) -> None:
     assert run(installed / "bin" / "qkan", "--version").split()[-1] == __version__
 
 
-def test_console_script_prints_what_is_installed(installed: Path) -> None:
-    assert f"qkan-seq {__version__}" in " ".join(run(installed / "bin" / "qkan", "info").split())
+def test_what_the_wheel_requires_is_found(installed: Path) -> None:
+    code = "from qkan.validation import machine; print(machine.find_packages())"
+    found = ast.literal_eval(run(installed / "bin" / "python", "-c", code))
+    assert (found["qkan-seq"], found["required"]["torch"]["version"]) == (__version__, torch.__version__)
 
 
 @pytest.mark.parametrize(("name", "points"), [("telecom", 27_716), ("milan-24", 35_712)])

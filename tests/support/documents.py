@@ -14,3 +14,8 @@ def python_sections(document: Path) -> dict[str, str]:
         if blocks:
             found[section.splitlines()[0]] = "\n".join(blocks)
     return found
+
+
+def pages() -> list[Path]:
+    """README, and what of ``docs/`` people wrote (the tables below ``docs/results/`` are written by commands)."""
+    return [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("*/*.md"))]

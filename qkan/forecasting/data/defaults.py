@@ -94,7 +94,7 @@ def sized(config: _Config, series: Series, given: Mapping[str, Any], split: Spli
 
 
 def _for_panel(config: _Config, series: Series, given: Mapping[str, Any], split: Split) -> _Config:
-    """The options with what nobody asked for as several series are read best; docs/forecasting.md has the figures.
+    """The options with what nobody asked for as several series are read best (docs/guides/forecasting.md).
 
     A horizon of a season or more is read period by period, from a window of one longest season that holds enough of
     them; windows that are shorter than a season have the values one season back beside them. Both only where it costs

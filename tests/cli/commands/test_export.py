@@ -1,4 +1,4 @@
-"""``qkan export``, and the page docs/export.md from top to bottom."""
+"""``qkan export``, and the page docs/guides/export.md from top to bottom."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from qkan.forecasting import EXPORT_FORMATS
 from qkan.forecasting.config import CELLS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "export.md").read_text(encoding="utf-8")
 SHELL, PYTHON = (re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for kind in ("sh", "python"))
 
 

@@ -1,4 +1,4 @@
-"""The page docs/forecasting.md runs from top to bottom."""
+"""The page docs/guides/forecasting.md runs from top to bottom."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from qkan.cli.main import cli
 from qkan.forecasting.config import CALENDAR, LOSSES, STRATEGIES, TREATMENTS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "forecasting.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "forecasting.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|sh)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 

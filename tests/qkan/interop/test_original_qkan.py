@@ -80,7 +80,7 @@ def test_outputs_are_those_of_the_original(name: str, readout: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("real")])
 def test_the_original_computes_real_in_bfloat16(name: str) -> None:
-    """What its users saw differs from its own formula by the rounding of bfloat16 (docs/interop.md)."""
+    """What its users saw differs from its own formula by the rounding of bfloat16 (docs/guides/interop.md)."""
     for readout in ("amplitude", "z"):
         off = (expected(name, f"{readout}, native") - expected(name, f"{readout}, float64")).abs().max()
         assert 1e-4 < off < 0.2

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from scipy.interpolate import BSpline
+from torch import Tensor
 
-from qkan import HQKANLSTM, JHCGNet, KANLayer
+from qkan import HQKANLSTM, BasisFunctions, JHCGNet, KANLayer
 from qkan.kan.jhcg import BASES
 from qkan.layers.kan_layer import EDGE_FUNCTIONS
 
@@ -97,6 +99,40 @@ def test_cells_with_such_a_latent_agree_with_the_reference(latent: str) -> None:
         torch.testing.assert_close(run(backend), truth, rtol=0, atol=1e-13)
 
 
+def bumps(x: Tensor, size: int, radius: float) -> Tensor:
+    places = torch.linspace(-radius, radius, size, dtype=x.dtype).view(-1, *[1] * x.dim())
+    return torch.exp(-((x - places) ** 2))
+
+
+def slopes_of_bumps(x: Tensor, size: int, radius: float) -> Tensor:
+    places = torch.linspace(-radius, radius, size, dtype=x.dtype).view(-1, *[1] * x.dim())
+    return -2 * (x - places) * bumps(x, size, radius)
+
+
+@pytest.mark.parametrize("slopes", [None, slopes_of_bumps], ids=["differentiated", "given"])
+def test_functions_of_a_user(slopes: Callable[..., Tensor] | None) -> None:
+    basis = BasisFunctions(bumps, slopes)
+    layer = KANLayer(3, 2, basis, terms=5, base_activation="silu", dtype=torch.float64)
+    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    values = torch.einsum("tbi,tio->bo", bumps(x, 5, 1.0), layer.coefficients) + layer.bias
+    values = values + torch.nn.functional.silu(x) @ layer.base_weight.mT
+    torch.testing.assert_close(layer(x), values, rtol=0, atol=1e-13)
+    assert torch.autograd.gradcheck(layer, (x,))
+    assert torch.autograd.gradgradcheck(layer, (x,))
+    assert "basis='bumps'" in repr(layer)
+
+    def gradients(backend: str) -> list[Tensor]:
+        torch.manual_seed(0)
+        lstm = HQKANLSTM(
+            2, 3, latent_features=3, latent=lambda width: KANLayer(width, width, basis), backend=backend, bias=True
+        ).double()
+        output, _ = lstm(torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 3, 2))
+        return [output, *torch.autograd.grad(output.square().sum(), list(lstm.parameters()))]
+
+    for got, wanted in zip(gradients("torch"), gradients("reference"), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
 def test_latents_have_as_many_parameters_as_they_say() -> None:
     def numbers(latent: str) -> int:
         return sum(p.numel() for p in JHCGNet(4, 4, latent_features=2, latent=latent).latent.parameters())
@@ -108,7 +144,23 @@ def test_latents_have_as_many_parameters_as_they_say() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"basis": "wavelet"}, ValueError, "unknown basis 'wavelet'; use one of fourier, rff, chebyshev, bspline"),
+        ({"basis": 3}, TypeError, "basis must be a name or BasisFunctions, got int; wrap functions in it"),
+        (
+            {"basis": BasisFunctions(lambda x, size, radius: x), "terms": 4},
+            ValueError,
+            r"the values of this basis are \(2, 3\) for an input of shape \(2, 3\) and terms=4; they must be a "
+            r"tensor of shape \(4, 2, 3\)",
+        ),
+        (
+            {"basis": BasisFunctions(bumps, bumps), "terms": 4},
+            ValueError,
+            "the slopes of this basis differ from the derivatives of its values by up to .*; correct them, or",
+        ),
+        (
+            {"basis": "wavelet"},
+            ValueError,
+            "unknown basis 'wavelet'; use one of fourier, rff, chebyshev, bspline, or BasisFunctions",
+        ),
         (
             {"basis": "fourier", "terms": 5},
             ValueError,

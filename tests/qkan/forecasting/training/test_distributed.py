@@ -214,6 +214,6 @@ def test_slurm_without_tasks_per_node_is_told_what_to_use(monkeypatch: pytest.Mo
 
 
 def test_every_choice_is_documented() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "scale.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "guides" / "scale.md").read_text(encoding="utf-8")
     for name in PRECISIONS:
         assert f"`{name}`" in page, name
