@@ -96,7 +96,8 @@ def finish_with_lbfgs(
     kept = next(model.parameters()).dtype
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     before, start = Objective(model, validation, loss).value(), _copy(model)
-    model.to(torch.float64 if _few(parameters) else kept).train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
+    model.to(torch.float64 if _few(parameters) else kept)
+    model.train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
     objective = Objective(model, train, loss)
     best_steps = descend(model, objective, Objective(model, validation, loss), steps)
     model.to(kept).train(was_training)
