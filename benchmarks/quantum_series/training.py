@@ -38,9 +38,16 @@ class Standardized(nn.Module):
 
 
 class Error:
-    """The mean squared error over all windows and coordinates of a part, in the dtype that a model has now."""
+    """The mean squared error over all windows and coordinates of a part, in the dtype that a model has now.
 
-    def __init__(self, model: nn.Module, part: Part) -> None:
+    Args:
+        model: The model.
+        part: The windows.
+        unit: What :meth:`with_gradient` counts the error in.
+    """
+
+    def __init__(self, model: nn.Module, part: Part, unit: float = 1.0) -> None:
+        self.unit = unit
         dtype = next(model.parameters()).dtype
         self.model, self.inputs, self.targets = model, part[0].to(dtype), part[1].to(dtype)
 
@@ -50,9 +57,9 @@ class Error:
         return float(nn.functional.mse_loss(self.model(self.inputs), self.targets))
 
     def with_gradient(self) -> float:
-        """The error, with its gradient left in the parameters."""
+        """The error in its unit, with its gradient left in the parameters."""
         self.model.zero_grad()
-        loss = nn.functional.mse_loss(self.model(self.inputs), self.targets)
+        loss = nn.functional.mse_loss(self.model(self.inputs), self.targets) / self.unit
         loss.backward()
         return float(loss.detach())
 
@@ -111,7 +118,9 @@ class Training:
         """Go on with LBFGS in float64."""
         begun, (train, validation, test) = time.perf_counter(), task.parts()
         judged = Error(model.double(), validation)
-        steps = descend(model, Error(model, train), judged, self.steps)
+        # LBFGS of torch ignores curvature below 1e-10, which is that of small errors.
+        unit = Error(model, train).value() or 1.0
+        steps = descend(model, Error(model, train, unit), judged, self.steps)
         seconds = round(time.perf_counter() - begun, 3)
         reached = Error(model, test).value()
         return {"steps": steps, "validation": judged.value(), "test": reached, "finish_seconds": seconds}
