@@ -8,12 +8,13 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 ECOSYSTEM_VENV ?= .venv-ecosystem
 ECOSYSTEM_BIN := $(abspath $(ECOSYSTEM_VENV))/bin
+ECOSYSTEM_PACKAGES := $(ECOSYSTEM_VENV)/.packages
 ECOSYSTEM_STAMP := $(ECOSYSTEM_VENV)/.installed
 LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo docs test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
+.PHONY: help demo docs notebooks test coverage torture test-builds test-ecosystem lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +30,10 @@ docs: $(STAMP) ## build the documentation to build/site (open index.html there);
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Every process gets a run of files, so that few fixtures are made by two of them.
+notebooks: $(STAMP) ## run examples/notebooks/*.py and write each with its outputs as .ipynb
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --group notebooks
+	$(BIN)/python tools/notebooks.py
+
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
@@ -94,9 +99,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --no-build-isolation --group test --group lint --group docs --editable '.[pennylane,onnx,sklearn]'
 	touch $@
 
-$(ECOSYSTEM_STAMP): pyproject.toml constraints-ecosystem.txt
+# In two steps: the packages of others, which take the time, can be installed while something else writes the metadata of
+# this checkout.
+$(ECOSYSTEM_PACKAGES): pyproject.toml constraints-ecosystem.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
 	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
 	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --upgrade pip setuptools
-	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation torch torchvision timm transformers pytest pytest-xdist --editable '.[neuralforecast,baselines]'
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt torch torchvision timm transformers pytest pytest-xdist neuralforecast lightgbm statsforecast
+	touch $@
+
+$(ECOSYSTEM_STAMP): $(ECOSYSTEM_PACKAGES)
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation --editable '.[neuralforecast,baselines]'
 	touch $@

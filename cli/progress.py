@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -9,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qkan.cli.sketch import MOST_LETTERS, training_lines
+
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
     from rich.progress import Progress as Bar
 
+    from qkan.forecasting.training.progress import View
+
+REFRESHES = 4  # of a view of a training, a second
+LOOKING_SHARE = 0.02  # of the training time that may go into looking at forecasts
+MOST_LOSSES = 2_000  # that are kept; of more, the means of two
 PLAIN_LINES = 20  # about as many lines does a training print where there is no terminal
 
 
@@ -20,6 +30,7 @@ class _Display:
 
     def __init__(self) -> None:
         self.bar: Bar | None = None
+        self.live: Live | None = None
         self.began, self.done_before = time.monotonic(), 0
 
     def __enter__(self) -> Any:
@@ -28,7 +39,13 @@ class _Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.bar is not None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar down, and what stands below it."""
+        if self.live is not None:
+            self.live.stop()
+        elif self.bar is not None:
             self.bar.stop()
 
     def open(self, fields: str) -> None:
@@ -38,10 +55,15 @@ class _Display:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         console = Console()
-        if console.is_terminal:
+        if console.is_terminal and not console.is_dumb_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(fields))
             times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
             self.bar = Progress(*columns, *times, console=console)
+            self.show(console)
+
+    def show(self, console: Console) -> None:
+        """Show the bar."""
+        if self.bar is not None:
             self.bar.start()
 
     def left(self, done: int, total: int) -> str:
@@ -52,15 +74,37 @@ class _Display:
 
 
 class TrainingDisplay(_Display):
-    """Shows one training run; a context manager that implements :class:`qkan.forecasting.Progress`."""
+    """Shows one training run; a context manager that implements `LiveProgress` of the training.
+
+    On a terminal with room for it: the bar, the loss, the validation loss beside that of naive, and a sketch of the
+    forecasts of the newest validation values.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts = 0
+        self.losses: list[float] = []
+        self.validation: list[float] = []
+        self.naive = math.nan
+        self.curves: Any = None
+        self.looked_at, self.looking_took = -math.inf, 0.0
+
+    def show(self, console: Console) -> None:
+        """Show the bar with what stands below it, which is drawn anew a few times a second."""
+        from rich.live import Live
+
+        self.losses, self.validation, self.curves = [], [], None
+        self.live = Live(get_renderable=self.view, console=console, refresh_per_second=REFRESHES)
+        self.live.start()
 
     def start(self, epochs: int, steps: int, done: int = 0) -> None:
         """Show the empty bar, or the part that was done before an interruption."""
         self.epochs, self.steps, self.epochs_done, self.done_before = epochs, steps, done, done
+        self.starts += 1
         self.open("epoch {task.fields[epoch]}/{task.fields[epochs]}  loss {task.fields[loss]}")
         if self.bar is not None:
             self.task = self.bar.add_task(
-                "training",
+                "training" if self.starts == 1 else f"start {self.starts} ",
                 total=epochs * steps,
                 completed=done * steps,
                 epoch=done + 1,
@@ -73,23 +117,46 @@ class TrainingDisplay(_Display):
     def step(self, loss: float, count: int = 1) -> None:
         """Move the bar."""
         if self.bar is not None:
+            self.losses.append(loss)
+            if len(self.losses) > MOST_LOSSES:
+                self.losses = [sum(pair) / 2 for pair in zip(self.losses[::2], self.losses[1::2], strict=False)]
             self.bar.update(self.task, advance=count, loss=f"{loss:<9.4g}", epoch=self.epochs_done + 1)
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """Without a terminal, print a line for this epoch unless there would be too many of them."""
         self.epochs_done = round(metrics["epoch"])
         every = -(-self.epochs // PLAIN_LINES)
-        if self.bar is None and (self.epochs_done % every == 0 or self.epochs_done == self.epochs):
+        if self.bar is not None:
+            self.validation += [metrics["val_loss"]] if "val_loss" in metrics else []
+        elif self.epochs_done % every == 0 or self.epochs_done == self.epochs:
             validation = f"  validation {metrics['val_loss']:.4g}" if "val_loss" in metrics else ""
             click.echo(
                 f"epoch {self.epochs_done}/{self.epochs}  loss {metrics['train_loss']:.4g}{validation}  "
                 f"left {self.left(self.epochs_done, self.epochs)}"
             )
 
+    def look(self, view: View) -> None:
+        """Take a look at the model if the last one is so long ago that the training does not feel it."""
+        now = time.monotonic()
+        if self.live is None or now - self.looked_at < max(1 / REFRESHES, self.looking_took / LOOKING_SHARE):
+            return
+        if math.isnan(self.naive):
+            self.naive = view.naive_loss
+        self.curves = view.forecasts(2 * MOST_LETTERS)
+        self.looked_at = time.monotonic()
+        self.looking_took = self.looked_at - now
+
+    def view(self) -> RenderableType:
+        """What a terminal shows now."""
+        from rich.console import Group
+
+        below = () if self.live is None else training_lines(self, self.live.console)
+        return Group(self.bar or "", *below)
+
     def finish(self) -> None:
         """Say so if training ended before its last epoch."""
-        if self.bar is not None:
-            self.bar.stop()
+        self.curves = None  # the sketch goes; the lines of losses stay
+        self.close()
         if self.epochs_done < self.epochs:
             click.echo(f"stopped early after epoch {self.epochs_done} of {self.epochs}")
 
@@ -114,8 +181,7 @@ class ComparisonDisplay(_Display):
     def start(self, runs: int, done: int = 0) -> None:
         """Show the empty bar, or the part that is on disk already."""
         self.runs, self.runs_done, self.done_before = runs, done, done
-        if self.bar is not None:
-            self.bar.stop()
+        self.close()
         self.open("run {task.completed:.0f}/{task.total:.0f}  {task.fields[last]}")
         if self.bar is not None:
             self.task = self.bar.add_task("comparing", total=runs, completed=done, last="")
@@ -133,8 +199,7 @@ class ComparisonDisplay(_Display):
 
     def finish(self) -> None:
         """Take the bar down."""
-        if self.bar is not None:
-            self.bar.stop()
+        self.close()
 
 
 class SearchDisplay(_Display):
@@ -166,8 +231,7 @@ class SearchDisplay(_Display):
 
     def finish(self) -> None:
         """Take the bar down."""
-        if self.bar is not None:
-            self.bar.stop()
+        self.close()
 
 
 class ImportDisplay(_Display):

@@ -24,18 +24,31 @@ import regression_worker as worker
 Answer = dict[str, Any]
 Ask = Callable[[Answer], Answer]
 
-_CIRCUITS: list[Answer] = [
+_LONG: Answer = {"reps": 8, "ansatz": "rpz", "preact": True, "base": "tanh"}
+#: A circuit for every edge: the four forms that both packages had, of which the original keeps all.
+_PER_EDGE: list[Answer] = [
     {"reps": 3, "ansatz": "pz", "preact": False, "base": "silu"},  # the default of layers in both packages
     {"reps": 3, "ansatz": "rpz", "preact": False, "base": "tanh"},
     {"reps": 2, "ansatz": "rpz", "preact": False, "base": "tanh"},
-    {"reps": 8, "ansatz": "rpz", "preact": True, "base": "tanh"},
+    _LONG,
 ]
+#: One circuit a layer, with a weight and a slope for every edge, so that the network is four times as wide. With the
+#: original's draw, in which all edges have equal weights, its hidden nodes would stay copies of one another.
+_SHARED: Answer = {"reps": 6, "preact": False, "base": "identity", "group": 1}
 #: For every kind: its builder, and four forms to choose from.
 KINDS: dict[str, tuple[str, list[Answer]]] = {
     "MLP": ("mlp", [{"depth": depth, "activation": name} for depth in (1, 2) for name in ("tanh", "silu")]),
     "spline KAN": ("spline", [{"grid": grid} for grid in (3, 5, 10, 20)]),
-    "original QKAN": ("original", _CIRCUITS),
-    "QKAN": ("qkan", _CIRCUITS),
+    "original QKAN": ("original", _PER_EDGE),
+    "QKAN": (
+        "qkan",
+        [
+            _LONG,
+            {**_SHARED, "ansatz": "pz", "init": "near_linear"},
+            {**_SHARED, "ansatz": "rpz"},
+            {**_SHARED, "ansatz": "rpz", "reps": 8, "preact": True},
+        ],
+    ),
 }
 THEIRS = ("original", "spline")
 _LONGEST = 1800.0  # seconds of one training run

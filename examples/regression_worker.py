@@ -100,21 +100,24 @@ def mlp(box: Box, hidden: int, *, depth: int, activation: str) -> nn.Module:
     return nn.Sequential(*made, nn.Linear(hidden, 1))
 
 
-def qkan(box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: str) -> nn.Module:
-    """Two layers of circuits, with a base branch."""
-    widths = [len(box), hidden, 1]
-    options = {"reps": reps, "ansatz": ansatz, "preact_trainable": preact, "base_activation": base}
-    return import_module("qkan").QKAN(widths, postact_weight_trainable=False, **options)
+def qkan(box: Box, hidden: int, *, preact: bool, base: str, group: int | None = None, **options: Any) -> nn.Module:
+    """Two layers of circuits, with a base branch; edges that share circuits have weights of their own."""
+    options |= {"preact_trainable": preact, "base_activation": base, "group": group}
+    return import_module("qkan").QKAN([len(box), hidden, 1], postact_weight_trainable=group is not None, **options)
 
 
-def original(box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: str) -> nn.Module:
+def original(
+    box: Box, hidden: int, *, reps: int, ansatz: str, preact: bool, base: str, group: int | None = None
+) -> nn.Module:
     """The same network of the original authors."""
     return import_module("qkan").QKAN(
         [len(box), hidden, 1],
         reps=reps,
         ansatz=f"{ansatz}_encoding",
         preact_trainable=preact,
-        base_activation=nn.Tanh() if base == "tanh" else base,
+        group=-1 if group is None else group,
+        postact_weight_trainable=group is not None,
+        base_activation={"tanh": nn.Tanh(), "identity": nn.Identity()}.get(base, base),
         ba_trainable=True,
         p_dtype=DTYPE,
         c_dtype=torch.complex128,

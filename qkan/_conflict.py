@@ -19,6 +19,6 @@ def check_no_conflict() -> None:
         return
     raise ImportError(
         f"The distributions qkan {other.version} and qkan-seq both install the import package 'qkan' and cannot share "
-        "one environment: run `pip uninstall qkan qkan-seq` and then `pip install qkan-seq`, or give each of them its "
-        "own virtual environment."
+        "one environment: run `pip uninstall qkan qkan-seq` and install qkan-seq again, or give each of them its own "
+        "virtual environment."
     )

@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from browser import Browser, browser_or_skip, running_browser
 from hypothesis import settings
 
 # These run in an environment of their own: `make test-ecosystem`.
@@ -31,3 +34,28 @@ def pytest_configure(config: pytest.Config) -> None:
     running = [subprocess.Popen([sys.executable, script, dtype]) for dtype in ("float32", "float64")]
     for process in running:
         assert process.wait() == 0, f"{script} fails"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings() -> None:
+    """Interpreted kernels run faster, and new processes start in an environment where kernels are compiled."""
+    from triton_interpreter import patch_once_a_launch
+    from warm_processes import start_servers_without
+
+    if os.environ.get("TRITON_INTERPRET") == "1" and find_spec("triton") is not None:
+        patch_once_a_launch()
+    start_servers_without("TRITON_INTERPRET")
+
+
+@pytest.fixture(autouse=True)
+def _blank_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs_without_plots import leave_plots_blank
+
+    leave_plots_blank(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, one for all tests of a process; without one they are skipped, and fail in CI."""
+    with running_browser(browser_or_skip()) as started:
+        yield started

@@ -1,4 +1,4 @@
-"""Draw the figures of docs/how: ``python tools/docs_figures.py`` writes docs/figures/*.svg."""
+"""Draw the figures of docs/how: ``python tools/docs_figures.py`` writes docs/assets/*.svg."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from qkan import Ansatz, QKANLayer
 
-FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+FIGURES = Path(__file__).parents[1] / "docs" / "assets"
 SIZE = 11  # readable where a page is 390 pixels wide
 BLUE, ORANGE, GREEN, GREY = "#3949ab", "#d84315", "#2e7d32", "#616161"
 GATES = Ansatz("pz", ("rz", "ry"), "rz", ("rz", "ry")).gates(2)

@@ -16,3 +16,10 @@ def on_startup(**_: Any) -> None:
     for folder, place in (("qkan", ""), ("kernels", "kernels"), ("datasets", "datasets"), ("cli", "cli")):
         ignored = shutil.ignore_patterns("__pycache__", "data")
         shutil.copytree(ROOT / folder, tree / place, ignore=ignored, dirs_exist_ok=True)
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Leave tables that commands wrote out of the search, which would find numbers in them."""
+    if page.file.src_uri.endswith("/comparison.md"):
+        page.meta["search"] = {"exclude": True}
+    return markdown

@@ -10,6 +10,7 @@ import click
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
+from qkan.cli.sections import SectionedCommand
 from qkan.forecasting.config import CELL_NAMES, LEARNING_RATES, METRIC_NAMES, CompareConfig, model_name
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def compare() -> None:
 
 
 @click.command(
+    cls=SectionedCommand,
+    first=("data", "cells", "baselines"),
     short_help="Compare QKAN-LSTM with other cells and methods.",
     epilog="""\b
 Examples:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from qkan.cli.options import ListType, complete_data, config_option, data_stem
+from qkan.cli.sections import SectionedCommand
 from qkan.forecasting.automatic.options import CANDIDATES, DEFAULT_CANDIDATES, AutoConfig, parse_budget
 from qkan.forecasting.config import TrainConfig
 
@@ -45,6 +46,8 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
+    cls=SectionedCommand,
+    first=("horizon",),
     short_help="Try methods for two minutes and forecast with the best of them.",
     epilog="""\b
 Examples:
@@ -148,3 +151,5 @@ def forecast(
         if note not in lines:  # too few values are the verdict, too
             click.echo(note, err=True)
     click.echo(f"forecast: {shlex.quote(str(folder / 'forecast.csv'))}")
+    if (folder / "report.html").exists():  # a series that is too short is not judged
+        click.echo(f"report, with a picture of it: {shlex.quote(str(folder / 'report.html'))}")

@@ -17,6 +17,7 @@ _ORIGINS = 1000
     epilog="""\b
 Examples:
   qkan report runs/telecom-qkan-seed0
+  qkan report runs/telecom-qkan-seed0 --beside runs/telecom-lstm-seed0
   qkan report runs/telecom-qkan-seed0 --baselines naive,ets --levels 50,80,95 --out report.html""",
 )
 @RUN
@@ -35,6 +36,13 @@ Examples:
 @count_option("--origins", "Cover at most the last N origins of the test part of each series.", default=_ORIGINS)
 @count_option("--workers", "Processes that fit baselines.", default=1, most=1024)
 @config_option("intervals", "split")
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="RUN",
+    help="Another run with the same test part, such as an LSTM, to compare with; may be given several times.",
+)
 @OVERWRITE
 def report(
     run: Path,
@@ -45,12 +53,15 @@ def report(
     origins: int,
     workers: int,
     intervals: str,
+    beside: tuple[Path, ...],
     overwrite: bool,
 ) -> None:
-    """Write a page about the forecaster in the folder RUN that needs no network and is readable on a phone.
+    """Write a page about the forecaster in the folder RUN: no network, readable on a phone and on paper.
 
-    It shows errors on the test part beside those of statistical baselines from the same origins, tests of whether the
-    differences are more than chance, prediction intervals with their measured coverage, and what the residuals hold.
+    It begins with whether the forecaster is better than the naive forecast, ridge and other methods, and whether by
+    more than chance. Below are the forecasts with their intervals, to zoom and to hover; errors on the test part beside
+    those of statistical baselines from the same origins; the measured coverage of intervals; and what the residuals
+    hold.
     """
     from qkan import forecasting
     from qkan.cli.tables import number, print_rows
@@ -66,6 +77,7 @@ def report(
         origins=origins,
         workers=workers,
         intervals=intervals,
+        beside=[forecasting.load_run(other) for other in beside],
         overwrite=overwrite,
     )
     pooled = made.accuracy.pooled

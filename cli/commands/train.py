@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from qkan.cli.errors import interruption
 from qkan.cli.lazy_groups import LazyGroup
 from qkan.cli.options import FROM_THE_DATA, config_options, data_stem
+from qkan.cli.sections import SectionedCommand
 from qkan.forecasting.config import CELL_OPTIONS, LINEAR_CELLS, TrainConfig
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ def train() -> None:
 
 
 @click.command(
+    cls=SectionedCommand,
+    first=("data",),
     epilog="""\b
 Examples:
   qkan train lstm --data telecom
   qkan train lstm --data calls.csv --time-col hour --target-col calls --horizon 24
-  qkan train lstm --out runs/telecom-qkan-seed0 --resume"""
+  qkan train lstm --out runs/telecom-qkan-seed0 --resume""",
 )
 @config_options(TrainConfig)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATA-CELL-seedSEED]")
@@ -40,9 +43,10 @@ Examples:
 def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
     """Train a QKAN-LSTM or another recurrent cell on a series.
 
-    The weights of the epoch with the lowest validation loss are kept; --patience stops when it no longer falls. The
-    errors on the test part are given in the unit of the series, next to those of forecasts that need no training.
-    Options, weights, history, metrics, predictions and plots go to the run folder.
+    --data is enough: what is left out follows from the data, or has a default that was measured. The weights of the
+    epoch with the lowest validation loss are kept; --patience stops when it no longer falls. The errors on the test
+    part are given in the unit of the series, next to those of forecasts that need no training. Options, weights,
+    history, metrics, predictions and plots go to the run folder.
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other: go on with the run, or replace it.", ctx)

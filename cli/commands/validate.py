@@ -71,7 +71,7 @@ def validate(
     if noise is not None and run is None:
         raise click.UsageError("--noise needs the folder of a trained forecaster: qkan validate RUN --noise ...")
     if out is not None and noise is None:
-        raise click.UsageError("--out is the plot of --noise; give --noise, or leave --out out.")
+        raise click.UsageError("--out names the plot that --noise draws; add --noise, or do without --out.")
     from qkan import forecasting, validation
     from qkan.quantum import Noise, PennyLane
 

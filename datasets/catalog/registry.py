@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ class SeriesSpec:
     session: Session | None = None
 
     def load(self) -> Series:
-        """Build the frame and give the whole series."""
+        """Give the whole series. A process builds its frame once: a comparison and its report read the same one."""
         return Series(
             name=self.name,
-            frame=self.build(),
+            frame=_built(self.build).copy(),
             frequency=self.frequency,
             season=self.season,
             unit=self.unit,
@@ -53,6 +53,11 @@ class SeriesSpec:
             summary=self.summary,
             session=self.session,
         )
+
+
+@cache
+def _built(build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    return build()
 
 
 def _computed(

@@ -17,7 +17,7 @@ from qkan._util.train_mode import modes_kept
 from qkan.kan import input_checks as checks
 from qkan.kan.fit_history import FitHistory, FitRow
 from qkan.kan.input_checks import Callback, FitOptions, FitPlan, Loss, Pair
-from qkan.kan.regularization import sparse_weights
+from qkan.kan.regularization import fit_weights
 
 ADAM_RATE = 1e-2
 SHARES = (1.0, 0.1, 0.0)  # of the entropy in the attempts of a fit to few edges
@@ -42,8 +42,13 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
             * validation: x and y of samples that are not trained on.
             * optimizer: ``"adam"``; ``"lbfgs"`` with a strong Wolfe line search; ``"adam+lbfgs"`` (the default), one
               after the other.
-            * steps: how many, default 300. Two numbers are those of Adam and of LBFGS; of one number Adam makes a
-              third. A step of LBFGS evaluates the loss once or more: column ``evaluations`` of the history counts them.
+            * steps: how many, default 400. Two numbers are those of Adam and of LBFGS; of one number Adam makes a
+              quarter. A step of LBFGS evaluates the loss once or more: column ``evaluations`` of the history has the
+              number.
+            * restarts: how many fits, default 1; the best weights of all are kept. The first one starts from the
+              weights as they are, the others from fresh ones (``reset_parameters`` of every part that has it, from
+              torch's own generator), and with ``preact_init="auto"`` from other frequencies in turn: 2^l, 3^l, ones,
+              those of the data.
             * lr: learning rate of Adam, default 1e-2; for ``"lbfgs"`` alone the length that its line search tries
               first, default 1, which is also what ``"adam+lbfgs"`` takes.
             * batch_size: samples of one step of Adam, drawn anew every epoch; default all. LBFGS always takes all.
@@ -72,24 +77,34 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
     plan = FitPlan(**options)
     loss = checks.loss_function(plan.loss)
     with modes_kept(model), torch.enable_grad():
-        start_frequencies = getattr(model, "start_frequencies", None)
-        if callable(start_frequencies):
-            start_frequencies(*data)
+        _start_frequencies(model, data)
         exact = isinstance(plan.loss, str)
         _probe(model, data, loss, exact=exact)
         if validation is not None:
             _probe(model, validation, loss, exact=exact, where="validation ")
         run = _Fit(model, data, validation, loss, plan.callback)
-        weights, scale = _regularization(model, plan, data, loss)
+        weights, scale = fit_weights(model, plan, data, loss)
         batches = _batches(data, plan.batch_size, plan.generator)
         search, finish = plan.phases(sparse=scale > 0)
         with run:
-            run.weights = weights
-            if search:
-                _few_edges(run, search, plan, batches, below=EXPLAINED * scale)
-            _make(run, finish, plan, batches)
-            _last(run, batches)
+            for start in range(plan.restarts):
+                if start:
+                    run.redraw(start)
+                run.weights = weights
+                if search:
+                    _few_edges(run, search, plan, batches, below=EXPLAINED * scale)
+                _make(run, finish, plan, batches)
+                _last(run, batches)
+                if run.history.stopped == "callback":
+                    break
     return run.history
+
+
+def _start_frequencies(model: nn.Module, data: Pair, start: int = 0) -> None:
+    """Let a model that waits for data (``preact_init="auto"``) take its frequencies."""
+    found = getattr(model, "start_frequencies", None)
+    if callable(found):
+        found(*data, start)
 
 
 def _make(run: _Fit, phases: list[tuple[str, int]], plan: FitPlan, batches: Iterator[_Batch]) -> None:
@@ -124,30 +139,6 @@ def _few_edges(
         _last(run, batches)
         run.restart(start)
     run.weights = dict.fromkeys(weights, 0.0)
-
-
-def _regularization(model: nn.Module, plan: FitPlan, data: Pair, loss: Loss) -> tuple[dict[str, float], float]:
-    """The weights of l1 and entropy in the first steps, and the scale of the loss if the fit chose them, else 0."""
-    known = callable(getattr(model, "regularization", None))
-    if known and plan.l1 is None and plan.entropy is None:
-        scale = _scale(model, data, loss, exact=isinstance(plan.loss, str))
-        return sparse_weights(scale), scale
-    weights = {"l1": plan.l1 or 0.0, "entropy": plan.entropy or 0.0}
-    if any(weights.values()) and not known:
-        raise TypeError(
-            "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
-            f"{type(model).__name__} has none; leave them out"
-        )
-    return weights, 0.0
-
-
-def _scale(model: nn.Module, data: Pair, loss: Loss, *, exact: bool) -> float:
-    """The loss of a model that looks at no input: of the mean target if they are numbers, else of its mean output."""
-    x, y = data
-    with torch.no_grad():
-        outputs = y if exact else model(x)
-        value = abs(float(loss(outputs.mean(0, keepdim=True).expand_as(outputs), y)))
-    return value if math.isfinite(value) else 0.0
 
 
 def _checked_data(x: Tensor, y: Tensor, validation: Pair | None) -> tuple[Pair, Pair | None]:
@@ -287,6 +278,16 @@ class _Fit:
     def restart(self, state: dict[str, Any]) -> None:
         """Begin anew from these values."""
         self.model.load_state_dict(state)
+        self.step, self.optimizer = self.step + 1, "start"
+
+    def redraw(self, start: int) -> None:
+        """Begin anew from fresh weights; ``start`` is the number of this one, from 1."""
+        for part in self.model.modules():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
+        _start_frequencies(self.model, self.data, start)
+        self.held = []
         self.step, self.optimizer = self.step + 1, "start"
 
     @property

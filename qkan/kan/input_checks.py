@@ -99,6 +99,7 @@ class FitOptions(TypedDict, total=False):
     validation: Pair | None
     optimizer: str
     steps: int | tuple[int, int]
+    restarts: int
     lr: float | None
     batch_size: int | None
     loss: str | Loss
@@ -115,6 +116,7 @@ class FitPlan:
     validation: Pair | None = None
     optimizer: str = "adam+lbfgs"
     steps: int | tuple[int, int] = STEPS
+    restarts: int = 1
     lr: float | None = None
     batch_size: int | None = None
     loss: str | Loss = "mse"
@@ -125,6 +127,7 @@ class FitPlan:
 
     def __post_init__(self) -> None:
         budget = self.budget()
+        positive_int("restarts", self.restarts)
         if self.lr is not None:
             finite_float("lr", self.lr, positive=True)
         if self.batch_size is not None:

@@ -103,18 +103,23 @@ class QKAN(nn.Module):
 
         Options, result and errors of :func:`qkan.kan.fitting.fit`. With ``preact_init="auto"`` the first fit starts
         from the frequencies of y over each input (:mod:`qkan.layers.periodogram`), and layers behind the first, whose
-        inputs nobody knows yet, from ones.
+        inputs nobody knows yet, from ones; ``restarts`` try other frequencies as well.
         """
         return fit(self, x, y, **options)
 
-    def start_frequencies(self, x: Tensor, y: Tensor) -> None:
+    def start_frequencies(self, x: Tensor, y: Tensor, start: int = 0) -> None:
         """Give the first layer the frequencies of ``y`` over its inputs ``x``, if it waits for data.
+
+        Starts after the first, 0, give all layers that wait those of :meth:`QKANLayer.start_otherwise`.
 
         Raises:
             ValueError: targets that are constant, fewer samples than frequencies need, or other shapes.
         """
         first = self.layers[0]
         if not isinstance(first, QKANLayer) or not first.awaits_data:
+            return
+        waiting = [layer for layer in self.layers if isinstance(layer, QKANLayer) and layer.awaits_data]
+        if all(layer.start_otherwise(start) for layer in waiting):
             return
         if y.shape[: x.dim() - 1] != x.shape[:-1]:
             raise ValueError(

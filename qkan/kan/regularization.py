@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qkan.kan.edge_activity import edge_activity
+from qkan.kan.input_checks import FitPlan, Loss, Pair
 from qkan.layers.options import finite_float
 from qkan.layers.qkan_layer import QKANLayer
 
@@ -21,6 +23,34 @@ def sparse_weights(scale: float) -> dict[str, float]:
     frequencies grow, until a prune takes edges that matter.
     """
     return {"l1": 0.0, "entropy": SPARSE_ENTROPY * scale}
+
+
+def fit_weights(model: nn.Module, plan: FitPlan, data: Pair, loss: Loss) -> tuple[dict[str, float], float]:
+    """The weights of l1 and entropy in the first steps of a fit, and the scale of the loss if it chose them, else 0.
+
+    Raises:
+        TypeError: weights for a model without a method ``regularization``.
+    """
+    known = callable(getattr(model, "regularization", None))
+    if known and plan.l1 is None and plan.entropy is None:
+        scale = _scale(model, data, loss, exact=isinstance(plan.loss, str))
+        return sparse_weights(scale), scale
+    weights = {"l1": plan.l1 or 0.0, "entropy": plan.entropy or 0.0}
+    if any(weights.values()) and not known:
+        raise TypeError(
+            "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
+            f"{type(model).__name__} has none; leave them out"
+        )
+    return weights, 0.0
+
+
+def _scale(model: nn.Module, data: Pair, loss: Loss, *, exact: bool) -> float:
+    """The loss of a model that looks at no input: of the mean target if they are numbers, else of its mean output."""
+    x, y = data
+    with torch.no_grad():
+        outputs = y if exact else model(x)
+        value = abs(float(loss(outputs.mean(0, keepdim=True).expand_as(outputs), y)))
+    return value if math.isfinite(value) else 0.0
 
 
 def regularization(layers: Iterable[QKANLayer], x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:

@@ -11,6 +11,7 @@ product (docs/how/spectral.md). Layers tell them by :attr:`HasFrequencies.harmon
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -64,7 +65,7 @@ def _numbers(weights: Tensor | Sequence[float], reps: int) -> tuple[float, ...]:
         tensor = torch.as_tensor(weights, dtype=torch.float64, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
-            f"preact_init must be one of {', '.join(PREACT_INITS)} or numbers, got {type(weights).__name__}"
+            f"preact_init must be one of {', '.join(PREACT_INITS)} or numbers, got {reprlib.repr(weights)}"
         ) from None
     if tensor.shape != (reps,):
         raise ValueError(
@@ -72,7 +73,7 @@ def _numbers(weights: Tensor | Sequence[float], reps: int) -> tuple[float, ...]:
             "each repetition"
         )
     if not tensor.isfinite().all():
-        raise ValueError(f"preact_init {tensor.tolist()} must be finite numbers")
+        raise ValueError(f"preact_init {tensor.tolist()} must be finite numbers; give one w for each repetition")
     return tuple(tensor.tolist())
 
 
@@ -81,6 +82,10 @@ def start_weights(preact_init: str | tuple[float, ...], reps: int) -> tuple[floa
     if isinstance(preact_init, tuple):
         return preact_init
     return tuple(_BASES[preact_init] ** order for order in range(reps))
+
+
+#: What restarts of ``"auto"`` after the first try, in turn; then the first one again, with other weights.
+_OTHERS = ("binary", "ternary", "ones")
 
 
 def whole_sum(weight: Tensor) -> int | None:
@@ -105,10 +110,22 @@ class HasFrequencies(nn.Module):
     _sum_of_data: float | None = None
 
     def reset_frequencies(self) -> None:
-        """Write the initial w; those of ``"auto"`` are ones again, until the module sees data."""
+        """Write the initial w; those of ``"auto"`` are ones again, until the module sees data.
+
+        Raises:
+            ValueError: numbers that the dtype of the parameters cannot hold.
+        """
         self._sum_of_data = None
-        if self.preact_weight is not None:
-            self._write(torch.tensor(start_weights(self.preact_init, self.reps), dtype=torch.float64))
+        if self.preact_weight is None:
+            return
+        weights, dtype = start_weights(self.preact_init, self.reps), self.preact_weight.dtype
+        largest, limit = max(map(abs, weights)), torch.finfo(dtype).max
+        if largest > limit:
+            raise ValueError(
+                f"frequencies in {str(dtype).removeprefix('torch.')} must be at most {limit:.3g}, got {largest:.3g}; "
+                "use smaller ones, fewer repetitions or a wider dtype"
+            )
+        self._write(torch.tensor(weights, dtype=torch.float64))
 
     @property
     def awaits_data(self) -> bool:
@@ -123,6 +140,20 @@ class HasFrequencies(nn.Module):
         """
         self._write(weight)
         self._sum_of_data = float(weight.abs().sum(-1).max())
+
+    def start_otherwise(self, start: int) -> bool:
+        """Write what a restart of ``"auto"`` tries in the place of the data's frequencies.
+
+        Args:
+            start: number of the start, from 0; every fourth, from the first, is for the frequencies of the data.
+
+        Returns:
+            whether frequencies were written.
+        """
+        turn = start % (len(_OTHERS) + 1)
+        if turn:
+            self.set_frequencies(torch.tensor(start_weights(_OTHERS[turn - 1], self.reps), dtype=torch.float64))
+        return turn > 0
 
     def _write(self, weight: Tensor) -> None:
         own = self.preact_weight

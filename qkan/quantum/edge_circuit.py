@@ -135,7 +135,10 @@ class EdgeByEdge:
             ValueError: circuits that differ between samples, or so many that they would take too long.
         """
         if theta.dim() != 4:
-            raise ValueError(f"theta of {theta.dim()} dimensions differs between samples; use PennyLane() instead")
+            raise ValueError(
+                f"theta of {theta.dim()} dimensions has circuits of its own for every sample, which do not run edge "
+                "by edge; use backend=PennyLane(), which runs them at once"
+            )
         outputs, inputs = theta.shape[:2]
         work = workload.Workload(len(x) * outputs * inputs, workload.QNODE * outputs * inputs)
         workload.refuse_too_long(work, self.settings.force)

@@ -173,7 +173,7 @@ class Recurrent(HasBackend):
                 raise
             index = int(found[1]) * (2 if self.bidirectional else 1) + (found[2] is not None)
             raise AttributeError(
-                f"{type(self).__name__} has no {name}, because its gates are circuits and no two matrices; the "
+                f"{type(self).__name__} has no {name}, because its gates are circuits, not two matrices; the "
                 f"parameters of that layer and direction are those of directions[{index}]: see named_parameters()"
             ) from None
 

@@ -241,8 +241,13 @@ def _time_step(make: Callable[[], nn.Module], x: torch.Tensor) -> dict[str, Any]
                 begin = time.perf_counter()
     except (RuntimeError, ValueError, OSError, ImportError) as problem:
         error = f"{type(problem).__name__}: {problem}"
-    first, *later = milliseconds or [None]
-    return {"first_ms": first, "ms": median(later) if later else None, "device": x.device.type, "error": error}
+    later = milliseconds[1:]
+    return {
+        "first_ms": milliseconds[0] if milliseconds else None,
+        "ms": median(later) if later else None,
+        "device": x.device.type,
+        "error": error,
+    }
 
 
 def _step(module: nn.Module, x: torch.Tensor) -> float:

@@ -12,18 +12,19 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from warm_processes import WarmProcess
 
 from qkan.forecasting import load_run
 from qkan.forecasting.training.checkpoints import read_checkpoint
 
 # These models are too small for more than one thread, which would wait for the tests that run beside.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-TRAIN = [sys.executable, "-m", "qkan.cli", "train", "lstm"]
-LONG = ["--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "80"]
-LONG += ["--patience", "80", "--batch-size", "64"]
+TRAIN = ["qkan.cli", "train", "lstm"]
+SMALL = ["--data", "damped-shm", "--cell", "lstm", "--window", "4", "--lbfgs-steps", "0"]
+LONG = [*SMALL, "--epochs", "80", "--patience", "80", "--batch-size", "64"]
 
 
-def interrupt_after(marker: bytes, process: subprocess.Popen[bytes], output: int, number: int = signal.SIGINT) -> bytes:
+def interrupt_after(marker: bytes, process: WarmProcess, output: int, number: int = signal.SIGINT) -> bytes:
     """Send Ctrl-C, or another signal, once ``marker`` matches; return all that was printed to ``output``."""
     seen = b""
     while not re.search(marker, seen):
@@ -31,7 +32,7 @@ def interrupt_after(marker: bytes, process: subprocess.Popen[bytes], output: int
         assert part, seen.decode()
         seen += part
     process.send_signal(number)
-    process.wait(timeout=60)
+    process.wait(60)
     return seen
 
 
@@ -39,9 +40,8 @@ def test_interrupt_takes_the_bar_down_and_names_the_command_that_goes_on(tmp_pat
     out = tmp_path / "my run"
     ours, theirs = pty.openpty()
     environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen([*TRAIN, *LONG, "--out", out], stdout=theirs, stderr=PIPE, env=environment) as process:
+    with WarmProcess([*TRAIN, *LONG, "--out", out], stdout=theirs, environment=environment) as process:
         os.close(theirs)
-        assert process.stderr is not None
         interrupt_after(rb"\d\d/80  loss ", process, ours)
         rest = drain(ours)
         errors = process.stderr.read().decode()
@@ -96,9 +96,8 @@ def test_interrupted_comparison_says_how_to_go_on(tmp_path: Path, monkeypatch: p
 def test_sigterm_and_sighup_end_as_ctrl_c_does(number: int, code: int, tmp_path: Path) -> None:
     """The latter is what a terminal sends that is closed."""
     out = tmp_path / "run"
-    with subprocess.Popen([*TRAIN, *LONG, "--out", out], stdout=PIPE, stderr=PIPE, env=ENVIRONMENT) as process:
+    with WarmProcess([*TRAIN, *LONG, "--out", out], environment=ENVIRONMENT) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
         interrupt_after(rb"epoch 1\d/80", process, process.stdout.fileno(), number)
         errors = process.stderr.read().decode()
     assert process.returncode == code
@@ -108,42 +107,39 @@ def test_sigterm_and_sighup_end_as_ctrl_c_does(number: int, code: int, tmp_path:
 
 
 def test_nohup_trains_on(tmp_path: Path) -> None:
-    def ignored() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    short = [*TRAIN, "--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "2", "--out", tmp_path]
-    with subprocess.Popen(short, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT, preexec_fn=ignored) as process:
+    short = [*TRAIN, *SMALL, "--epochs", "2", "--out", tmp_path]
+    with WarmProcess(short, environment=ENVIRONMENT, ignored=[signal.SIGHUP]) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGHUP)
-        process.communicate()
+        process.stdout.read()
+        process.wait(60)
     assert process.returncode == 0
 
 
 def test_sigterm_to_a_training_of_two_processes(tmp_path: Path) -> None:
     """Sent to the whole group, as ``timeout``, Slurm and terminals do."""
     command = [*TRAIN, *LONG, "--devices", "2", "--out", tmp_path / "run"]
-    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT, start_new_session=True) as process:
+    with WarmProcess(command, environment=ENVIRONMENT, new_session=True) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
         for line in process.stdout:
             if line.startswith(b"epoch 1") and b"/80" in line:
                 break
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(60)
         errors = process.stderr.read().decode()  # ends only when the other process has ended too
     assert process.returncode == 143
     assert errors == f"\nInterrupted. Go on with: qkan train lstm --out {tmp_path / 'run'} --resume\n"
 
 
 def test_a_reader_that_goes_away_does_not_stop_a_training(tmp_path: Path) -> None:
-    command = [*TRAIN, "--data", "damped-shm", "--cell", "lstm", "--window", "4", "--epochs", "3", "--out", tmp_path]
-    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT) as process:
+    command = [*TRAIN, *SMALL, "--epochs", "3", "--out", tmp_path]
+    with WarmProcess(command, environment=ENVIRONMENT) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         errors = process.stderr.read()
+        process.wait(60)
     assert (process.returncode, errors) == (0, b"")
     assert len(load_run(tmp_path).history) == 3
 

@@ -1,5 +1,6 @@
 """Options are made from the configuration classes."""
 
+import re
 from dataclasses import MISSING, fields
 
 import click
@@ -8,6 +9,7 @@ import pytest
 from qkan.cli.commands.compare import lstm as compare_lstm
 from qkan.cli.commands.train import lstm as train_lstm
 from qkan.cli.options import FROM_THE_DATA, GroupType, ListType, data_stem
+from qkan.cli.sections import SECTIONS
 from qkan.forecasting.config import OPTIONS, CompareConfig, TrainConfig
 from qkan.forecasting.config.kinds import Whole
 
@@ -64,3 +66,20 @@ def test_group_is_a_name_or_a_number(text: str, value: str | int) -> None:
 )
 def test_folder_name_comes_from_the_data(data: str, stem: str) -> None:
     assert data_stem(data) == stem
+
+
+def test_19_every_option_has_one_heading_in_the_help(qkan) -> None:
+    names = [name for under in SECTIONS.values() for name in under]
+    assert sorted(names) == sorted(set(OPTIONS) - {"out"})
+    for command in (["train", "lstm"], ["compare", "lstm"], ["forecast"]):
+        text = qkan(*command, "--help").output
+        headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
+        assert headings[0] == "Options"
+        assert [heading for heading in SECTIONS if heading in headings] == headings[1:]
+
+
+def test_19_an_option_that_only_shares_its_name_is_the_commands_own(qkan) -> None:
+    own, _, rest = qkan("forecast", "--help").output.partition("\nData:")
+    assert "--level PERCENTAGE" in own
+    assert "--horizon" in own
+    assert "\n  --level" not in rest

@@ -1,10 +1,15 @@
-"""The displays: plain lines without a terminal, a bar on one."""
+"""The displays: plain lines without a terminal, a bar on one, with losses and forecasts below it."""
+
+import math
 
 import click
+import numpy as np
 import pytest
+from rich.console import Console
 
 from qkan.cli import progress
 from qkan.cli.progress import ComparisonDisplay, TrainingDisplay
+from qkan.cli.sketch import sketch, sparkline, training_lines
 from qkan.cli.tables import print_facts, print_rows
 
 
@@ -81,6 +86,126 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "left" in output
 
 
+class View:
+    """A look at a model that counts how often it is taken."""
+
+    naive_loss = 0.5
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def forecasts(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        self.looks += 1
+        wave = np.sin(np.arange(40) / 4)
+        return wave[:points], wave[:points] + 1
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "100", "LINES": "40", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_losses_and_forecasts(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """The validation loss stands beside that of naive; when training ends the sketch goes and the losses stay."""
+    view = View()
+    with TrainingDisplay() as display:
+        display.start(3, 2)
+        for epoch in range(1, 4):
+            clock[0] += 10
+            display.step(0.5 / epoch, 2)
+            display.epoch({"epoch": float(epoch), "train_loss": 0.25, "val_loss": 0.3 - epoch / 20, "lr": 0.01})
+            display.look(view)
+        assert display.live is not None
+        display.live.refresh()
+        during = click.unstyle(capsys.readouterr().out)
+        display.finish()
+    after = click.unstyle(capsys.readouterr().out)
+    assert "forecast    in colour over the newest validation values" in during
+    assert "validation  █▆▁ 0.15, 30 % of naive's 0.5" in during.replace("▅", "▆")
+    assert "loss        █" in after
+    assert "over the newest" not in after
+    assert view.looks == 3
+
+
+@pytest.mark.usefixtures("terminal")
+def test_looking_takes_a_small_share_of_the_time(clock: list[float]) -> None:
+    """A look that takes a second is taken every 50 seconds, a quick one at most as often as the view is drawn."""
+
+    class Slow(View):
+        def forecasts(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+            clock[0] += 1
+            return super().forecasts(points)
+
+    with TrainingDisplay() as display:
+        display.start(1000, 1)
+        slow, quick = Slow(), View()
+        for _ in range(200):
+            clock[0] += 1
+            display.look(slow)
+        assert slow.looks == 4
+        clock[0] += 100
+        display.look(quick)
+        for _ in range(100):
+            clock[0] += 0.02
+            display.look(quick)
+        assert quick.looks == 1 + 7
+
+
+def test_without_a_terminal_nobody_looks(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    view = View()
+    with TrainingDisplay() as display:
+        display.start(1, 1)
+        display.look(view)
+        display.finish()
+    assert view.looks == 0
+
+
+def shown(console: Console) -> list[str]:
+    """What stands below the bar of a training on a console."""
+    display = TrainingDisplay()
+    display.losses, display.validation, display.naive, display.curves = [2.0, 1.0], [3.0], 4.0, View().forecasts(40)
+    with console.capture() as capture:
+        console.print(*training_lines(display, console), sep="\n")
+    return capture.get().splitlines()
+
+
+def test_what_is_shown_fits_the_terminal() -> None:
+    """No colours: the forecast is of letters o. No height: no sketch. No width, or no letters for it: the bar alone."""
+    plain = shown(Console(width=80, height=40, force_terminal=True, no_color=True))
+    assert not any("\x1b[3" in line for line in plain)
+    plain = list(map(click.unstyle, plain))
+    assert plain[2] == "forecast    of o over the newest validation values"
+    assert len(plain) == 9
+    assert "o" in "".join(plain[3:])
+    coloured = shown(Console(width=80, height=40, force_terminal=True, color_system="standard"))
+    assert any("36m" in line for line in coloured[3:])
+    narrow = shown(Console(width=40, height=40, force_terminal=True, no_color=True))
+    assert max(len(click.unstyle(line)) for line in narrow) <= 40
+    assert len(shown(Console(width=80, height=10, force_terminal=True))) == 2
+    assert not any(shown(Console(width=24, height=40, force_terminal=True)))
+
+
+def test_sparklines_follow_logarithms_of_losses() -> None:
+    assert sparkline([100.0, 10.0, 1.0], 10) == "█▅▁"
+    assert sparkline([-1.0, 0.0, 1.0], 10) == "▁▅█"
+    assert sparkline([1.0, math.nan, 1.0], 10) == "▁ ▁"
+    assert sparkline([1.0] * 100, 7) == "▁" * 7
+    assert sparkline([], 7) == ""
+    assert sparkline([math.inf], 7) == " "
+
+
+def test_a_sketch_joins_dots_and_knows_whose_they_are() -> None:
+    lines, owned = sketch([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], 2, 2)
+    assert lines == ["⠉⠉", "⣀⣀"]
+    assert owned == [[True, True], [False, False]]
+    steps, _ = sketch([0.0, 1.0], [math.nan, math.nan], 1, 2)
+    assert steps == ["⢸", "⡇"] or len("".join(steps)) == 2
+    assert sketch([math.nan], [math.nan], 4, 2) == ([], [])
+    assert sketch([1.0, 1.0], [1.0, 1.0], 1, 1)[0] == ["⠤"]
+
+
 def test_tables_fit_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "40")
@@ -122,8 +247,8 @@ def test_a_bar_is_taken_down_by_an_error(monkeypatch: pytest.MonkeyPatch, capsys
     with pytest.raises(KeyboardInterrupt), TrainingDisplay() as display:  # noqa: PT012
         display.start(3, 2)
         raise KeyboardInterrupt
-    assert display.bar is not None
-    assert display.bar.live.is_started is False
+    assert display.live is not None
+    assert display.live.is_started is False
 
 
 RECORD = {"cell": "qkan", "hidden_size": 3, "lr": 0.01, "seed": 1, "test_mae": 13.0}

@@ -1,29 +1,29 @@
-"""The sections on timm and Hugging Face of the page on replacing MLPs work by copy and paste."""
+"""The blocks of pages that need timm, transformers or neuralforecast work by copy and paste."""
 
 from pathlib import Path
 
 import pytest
-import torch
-from documents import DOCS, python_sections
-from torch import nn
+from documents import ECOSYSTEM, ROOT, blocks, pages, run_page
 
-SECTIONS = python_sections(DOCS / "guides" / "replace-mlp.md")
-
-
-def run(section: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module | torch.Tensor]:
-    monkeypatch.chdir(folder)
-    session: dict[str, nn.Module | torch.Tensor] = {}
-    exec(SECTIONS[section], session)
-    return session
-
-
-def test_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("timm", tmp_path, monkeypatch)["logits"].shape == (1, 1000)
+NEEDED = sorted(
+    {
+        (page.relative_to(ROOT).as_posix(), block.needs)
+        for page in pages()
+        for block in blocks(page)
+        if block.needs in ECOSYSTEM
+    }
+)
+#: Page -> what makes it quicker; its figures need the full work.
+QUICKER = {
+    "docs/guides/neuralforecast.md": {"steps=150": "steps=2", "steps=200": "steps=2", "n_windows=2": "n_windows=1"},
+}
 
 
-def test_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = run("Hugging Face", tmp_path, monkeypatch)
-    assert session["written"].shape[1] > 3
-    want, got = session["gpt2"].state_dict(), session["again"].state_dict()
-    assert list(want) == list(got)
-    assert all(torch.equal(want[name], got[name]) for name in want)
+@pytest.mark.parametrize(("name", "needs"), NEEDED)
+def test_the_blocks_run(name: str, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = run_page(ROOT / name, QUICKER.get(name, {}), needs).session
+    if needs == "transformers":
+        want, got = session["gpt2"].state_dict(), session["again"].state_dict()
+        assert list(want) == list(got)
+        assert all((want[key] == got[key]).all() for key in want)

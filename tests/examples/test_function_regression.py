@@ -62,6 +62,10 @@ def test_networks_are_the_widest_that_fit() -> None:
     edge = 4 + 3 + 1  # angles, phases, weight of the base branch
     assert worker.size(circuits) == 4 * 3 * edge
     assert next(circuits.parameters()).dtype == torch.float64
+    shared = worker.build(request(kind="qkan", options=example.KINDS["QKAN"][1][1], parameters=100))
+    assert worker.size(shared) == 2 * (7 * 2) + 2 * 3 * 12  # two circuits, two weights for each edge
+    nodes = shared.layers[0](worker.make_data("x y", True)[0][0])
+    assert nodes.std(1).min() > 1e-3  # no copies of one another
 
 
 def test_training_counts_the_best_weights() -> None:

@@ -31,8 +31,8 @@ def test_import_refuses_to_share_the_environment(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "ImportError: The distributions qkan 0.2.3 and qkan-seq both install the import package 'qkan' and cannot "
-        "share one environment: run `pip uninstall qkan qkan-seq` and then `pip install qkan-seq`, or give each of "
-        "them its own virtual environment."
+        "share one environment: run `pip uninstall qkan qkan-seq` and install qkan-seq again, or give each of them "
+        "its own virtual environment."
     )
 
 

@@ -1,4 +1,4 @@
-"""Trainings that several processes and a single one must end alike; run as a script, it does them in two processes."""
+"""Trainings that several processes and a single one must end alike; run as a module, this is one of two processes."""
 
 import shutil
 import sys

@@ -45,6 +45,7 @@ CONFIG, FORECAST, ORIGINS, CANDIDATES, REPORT = (
 _KIND = "forecast"
 _NOT_ASKED = ("data", "window", "metric", "loss", "scaler")
 """Options of a training that a search chooses."""
+_CHOSEN = "The best was chosen by the very errors that are shown, so expect somewhat larger ones of what comes next."
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
@@ -85,7 +86,7 @@ def write_search(out: Path, found: Search, levels: Sequence[float], *, overwrite
         if found.parts is not None:
             write_text(out / CANDIDATES, csv_text(candidates_table(found)))
             write_text(out / ORIGINS, csv_text(found.series.give_back(found.frame()), with_clock=clock))
-            _write_report(out, found, lines, [*found.notes, *notes])
+            _write_report(out, found, table, lines, [*found.notes, *notes])
         for one, _ in found.members:
             if isinstance(one, FittedNetwork):
                 folder = out / "models" / one.name
@@ -191,7 +192,7 @@ def _command(found: Search, levels: Sequence[float], one: Candidate) -> str | No
     return command_of(found, levels, (one.asked,), f"runs/only-{one.asked}", epochs)
 
 
-def _write_report(out: Path, found: Search, lines: Sequence[str], notes: Sequence[str]) -> None:
+def _write_report(out: Path, found: Search, table: pd.DataFrame, lines: Sequence[str], notes: Sequence[str]) -> None:
     from qkan.forecasting.evaluation.metrics import mase_season
     from qkan.forecasting.evaluation.window_frame import values_of
     from qkan.forecasting.report import write_report
@@ -204,6 +205,7 @@ def _write_report(out: Path, found: Search, lines: Sequence[str], notes: Sequenc
     ends = data.boundaries[:, 1].repeat(data.series.lengths)
     record = found.config.train
     command = [] if record.data == FRAME else [command_of(found, ())]
+    said = [*lines[:1], *lines[2:], _CHOSEN]  # without the line on naive and ridge, with which the page begins
     skipped = [f"{name} was left out: {why}." for name, why in found.skipped.items()]
     write_report(
         out / REPORT,
@@ -214,8 +216,11 @@ def _write_report(out: Path, found: Search, lines: Sequence[str], notes: Sequenc
         facts={"data": found.series.name, "frequency": found.series.frequency or "steps"},
         settings={one.name: f"{one.seconds:.1f} s, {one.parameters or 0:,} parameters" for one in found.candidates},
         reference=found.name,
-        notes=[*lines, *notes, *skipped],
+        notes=[*said, *notes, *skipped],
         commands=command,
         unit=found.series.unit,
+        coming=table,
+        history=found.series.frame,
+        wall_times=found.series.wall_times,
         overwrite=True,
     )

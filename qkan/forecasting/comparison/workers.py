@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qkan.forecasting.comparison.plan import FoldRun, Record
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
 
 _TEST_METRICS = ("mae", "mse", "rmse", "r2", "mase", "scaled_mse")
 _MOST_DEFAULT_WORKERS = 8
+TRAINING_MODULES = (
+    "lightning.pytorch",
+    "qkan.forecasting.comparison.panel_scores",
+    "qkan.forecasting.comparison.workers",
+    "qkan.forecasting.evaluation.protocols",
+    "qkan.forecasting.runs.inference",
+    "qkan.forecasting.training.fitting",
+    "qkan.forecasting.training.loop",
+)
+"""What :func:`train_and_score` imports, in seconds, and without starting a thread of Python, OpenMP or Numba."""
 _folds: list[ForecastData] | None = None  # of this worker process; set once by `start`
 
 
@@ -100,6 +112,24 @@ def work(run: FoldRun) -> Outcome:
     return train_and_score(run.config, _folds[run.fold - 1], run.fold)
 
 
+def training_context() -> BaseContext:
+    """Return how the worker processes start.
+
+    On Linux a server imports :data:`TRAINING_MODULES` once and forks every worker: they share its memory, and only the
+    first pool waits for the imports. The server is a process of its own, so no lock and no pool of threads of this one
+    is copied. It is the one of ``multiprocessing``: if none runs yet, the list replaces what
+    ``set_forkserver_preload`` was told. With a CUDA device, which a fork could not use, and on other systems every
+    worker is a new interpreter.
+    """
+    import torch
+
+    if sys.platform != "linux" or torch.cuda.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(TRAINING_MODULES))
+    return context
+
+
 @contextmanager
 def trainer(config: CompareConfig, folds: list[ForecastData]) -> Iterator[Callable[[list[FoldRun]], Iterator[Outcome]]]:
     """Give a function that trains a list of runs, here or in worker processes, and yields outcomes as they come."""
@@ -111,7 +141,7 @@ def trainer(config: CompareConfig, folds: list[ForecastData]) -> Iterator[Callab
             yield lambda runs: (train_and_score(run.config, folds[run.fold - 1], run.fold) for run in runs)
         return
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start, initargs=(folds,))
+    pool = ProcessPoolExecutor(processes, training_context(), initializer=start, initargs=(folds,))
     try:
         yield lambda runs: (done.result() for done in as_completed([pool.submit(work, run) for run in runs]))
     except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +22,10 @@ def beside_name(model: str) -> str:
     return f"{model}{_BESIDE}"
 
 
-def without_beside(models: Sequence[str]) -> list[str]:
+def without_beside(models: Iterable[str]) -> list[str]:
     """Return the models whose forecasts are not those of another one of them."""
-    return [name for name in models if name.removesuffix(_BESIDE) == name or name.removesuffix(_BESIDE) not in models]
+    names = list(models)
+    return [name for name in names if name.removesuffix(_BESIDE) == name or name.removesuffix(_BESIDE) not in names]
 
 
 def calibrate(

@@ -1,7 +1,9 @@
-"""One page about forecasts that needs nothing else: no network, no scripts, readable on a phone."""
+"""One page about forecasts that needs nothing else: no network, readable on a phone, on paper and without scripts."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +20,21 @@ from qkan.forecasting.evaluation.frames import (
     model_columns,
 )
 from qkan.forecasting.evaluation.metrics import Accuracy, accuracy, mase_scales, without_mase
-from qkan.forecasting.evaluation.model_tests import LOSSES, compare_models
+from qkan.forecasting.evaluation.model_tests import LOSSES, Loss, compare_models
 from qkan.forecasting.evaluation.residuals import residual_acf, residual_diagnostics
 from qkan.forecasting.io.files import check_new_file, make_folder, write_output
+from qkan.forecasting.report import chart
 from qkan.forecasting.report import page_plots as plots
 from qkan.forecasting.report import page_tables as tables
 from qkan.forecasting.report.page_tables import number
+from qkan.forecasting.report.verdict import judge, lines_to_draw
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.forecasting.season.profile import SeasonProfile
 
-_SHOWN_SERIES = 3
+_STANDING_SERIES = 3  # whose figures stand still, for paper and where no script runs
 _DEEPEST_LAG = 60
 
 
@@ -50,6 +54,9 @@ def write_report(
     commands: Sequence[str] = (),
     unit: str = "",
     learned: SeasonProfile | None = None,
+    coming: pd.DataFrame | None = None,
+    history: pd.DataFrame | None = None,
+    wall_times: Callable[[np.ndarray], np.ndarray] | None = None,
     overwrite: bool = False,
 ) -> Accuracy:
     """Write a page with tables, tests and plots of the forecasts of a cross-validation frame.
@@ -72,6 +79,9 @@ def write_report(
         commands: Lines of a shell or of Python that make the report again.
         unit: Unit of y.
         learned: What the model believes of its seasons.
+        coming: What comes next: columns unique_id, ds, the reference and the ends of its intervals; needs ``history``.
+        history: Columns unique_id, ds, y: what is known up to there.
+        wall_times: What the times of the frames, datetime64 or int64 (N,), are on the clocks of the readers.
         overwrite: Replace an existing file.
 
     Returns:
@@ -88,16 +98,17 @@ def write_report(
     wanted = interval_levels_of_all(checked) if levels is None else check_levels(levels)
     scales = None if training is None else mase_scales(training, season)
     found = accuracy(checked, scales=scales, levels=wanted)
+    told, coming, history = (_told(one, wall_times) for one in (checked, coming, history))
     page = {
         "title": title,
         "notes": notes,
-        "facts": [*(facts or {}).items(), *_facts(checked)],
+        "facts": [*(facts or {}).items(), *_facts(told)],
         "settings": list((settings or {}).items()),
         "commands": commands,
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
-        **_results(checked, found, reference, scales, unit),
-        **_residuals(checked, without_beside(model_columns(checked)), season),
-        **_plots(checked, found, reference, wanted, unit),
+        **_results(told, found, reference, scales, unit, season),
+        **_coming(coming, history, reference, unit),
+        **_intervals(found, wanted),
         "seasons": _seasons(learned),
     }
     make_folder(path.parent)
@@ -106,26 +117,46 @@ def write_report(
     return found
 
 
+def _told(frame: Any, wall_times: Callable[[np.ndarray], np.ndarray] | None) -> Any:
+    """Return a frame with the times of the readers' clocks, of which one may come twice."""
+    return frame if frame is None or wall_times is None else frame.assign(ds=wall_times(frame["ds"].to_numpy()))
+
+
+def _tests(
+    frame: pd.DataFrame, reference: str, shown: Sequence[str], scales: Mapping[str, float] | None
+) -> dict[Loss, pd.DataFrame]:
+    """Return the tests by their loss, of errors in units of ``scales`` where any series has one."""
+    if len(shown) < 2 or reference not in shown:
+        return {}
+    if not any(map(np.isfinite, (scales or {}).values())):
+        scales = None
+    return {loss: compare_models(frame, reference, models=shown, loss=loss, scales=scales) for loss in LOSSES}
+
+
 def _results(
-    frame: pd.DataFrame, found: Accuracy, reference: str, scales: Mapping[str, float] | None, unit: str
+    frame: pd.DataFrame, found: Accuracy, reference: str, scales: Mapping[str, float] | None, unit: str, season: int
 ) -> dict[str, Any]:
-    """Return the tables of errors and tests, and what the text around them says."""
-    several = frame["unique_id"].nunique() > 1
+    """Return the verdict, the forecasts, the tables of errors and tests, and what the text around them says."""
     shown = without_beside(found.pooled["model"])
-    table = found.pooled[found.pooled["model"].isin(shown)]
+    pooled, median = (table[table["model"].isin(shown)] for table in (found.pooled, found.median))
+    several, ahead = frame["unique_id"].nunique() > 1, int(frame["step"].max())
+    tests = _tests(frame, reference, shown, scales if several else None)
+    verdict = judge(pooled, tests.get("absolute"), reference, unit)
+    lines = lines_to_draw(reference, pooled, verdict)
     return {
-        "verdict": " ".join(
-            [_verdict(table, reference), *_as_well(frame, table, reference, scales if several else None)]
-        ),
-        "unit_words": f" and widths in {unit}" if unit else " and widths in the unit of the series",
+        "verdict": verdict,
+        "unit_words": f" in {unit}" if unit else " in the unit of the series",
         "mase_words": _mase_words(frame, scales),
         "reference": reference,
-        "overlaps": bool(frame["step"].max() > 1),
-        "bandwidth": f"bandwidth {frame['step'].max() - 1}, the horizon less one",
-        "accuracy": tables.accuracy_table(found.pooled, "Over all forecasts"),
-        "median": tables.accuracy_table(found.median, "Median over the series") if several else None,
+        "overlaps": ahead > 1,
+        "bandwidth": f"bandwidth {ahead - 1}, the horizon less one",
+        "accuracy": tables.accuracy_table(pooled, "Over all forecasts"),
+        "median": tables.accuracy_table(median, "Median over the series") if several else None,
         "per_series": tables.series_table(found.per_series, shown) if several else None,
-        "comparison": _comparison(frame, reference, shown, scales if several else None),
+        "steps": _drawn(plots.draw_step_errors, frame, shown, unit) if ahead > 1 else None,
+        "comparison": tables.comparison_table(tests, reference) if tests else None,
+        **_forecasts(frame, found, lines, unit),
+        **_residuals(frame, without_beside(model_columns(frame)), lines, season),
     }
 
 
@@ -145,42 +176,31 @@ def _render(page: dict[str, Any]) -> str:
 
     from jinja2 import Environment, StrictUndefined
 
-    template = files("qkan.forecasting.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    # Whatever a user calls a series or a model is text, never markup.
-    return Environment(autoescape=True, undefined=StrictUndefined).from_string(template).render(page) + "\n"
+    folder = files("qkan.forecasting.report")
+    template, style, script = (
+        folder.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.jinja", "css", "js")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # Whatever a user calls a series or a model is text, never markup; a browser runs this script and no other.
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    return (
+        environment.from_string(template).render(
+            page, parts=_parts(page), style=style, script=script, script_hash=f"sha256-{digest}"
+        )
+        + "\n"
+    )
 
 
-def _verdict(pooled: pd.DataFrame, reference: str) -> str:
-    whole = pooled[pooled["series"] == pooled["series"].max()]
-    best = whole.loc[whole["mae"].idxmin()]
-    if len(pooled) == 1:
-        return f"The mean absolute error of {best['model']} is {number(best['mae'])}."
-    first = f"{best['model']} has the smallest mean absolute error of {len(whole)} models, {number(best['mae'])}"
-    if best["model"] == reference or reference not in set(whole["model"]):
-        return f"{first}."
-    own = float(whole.set_index("model").loc[reference, "mae"])
-    more = "" if best["mae"] == 0 else f", {100 * (own / best['mae'] - 1):.1f} % more"
-    return f"{first}; that of {reference} is {number(own)}{more}."
-
-
-def _as_well(
-    frame: pd.DataFrame, pooled: pd.DataFrame, reference: str, scales: Mapping[str, float] | None
-) -> list[str]:
-    """Say whether the best of the other models would have done as well, by the test of Diebold and Mariano."""
-    others = pooled[(pooled["series"] == pooled["series"].max()) & (pooled["model"] != reference)]
-    if not len(others) or reference not in set(pooled["model"]):
-        return []
-    best = str(others.loc[others["mae"].idxmin(), "model"])
-    usable = scales if scales is not None and any(np.isfinite(value) for value in scales.values()) else None
-    test = compare_models(frame, reference, models=(best,), scales=usable).iloc[0]
-    if not np.isfinite(test["p_value"]):
-        return []
-    shown = f"(Diebold-Mariano, p = {test['p_value']:.2g})"
-    if test["p_value"] >= 0.05:
-        return [f"{best} does as well as {reference}: the difference is no more than chance {shown}."]
-    if test["difference"] > 0:
-        return [f"{best} does better than {reference}, by more than chance {shown}."]
-    return [f"No other method does as well as {reference}; {best} comes closest {shown}."]
+def _parts(page: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The parts of a page that a reader may want to go to."""
+    there = {"next": page["coming"], "seasons": page["seasons"]}
+    headings = {
+        "next": "What comes next", "forecasts": "Forecasts", "accuracy": "Accuracy", "chance": "Chance",
+        "seasons": "Seasons", "intervals": "Intervals", "residuals": "Residuals", "data": "Data",
+        "settings": "Settings",
+    }  # fmt: skip
+    return [(name, heading) for name, heading in headings.items() if there.get(name, True)]
 
 
 def _facts(frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -197,34 +217,52 @@ def _facts(frame: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _comparison(
-    frame: pd.DataFrame, reference: str, shown: Sequence[str], scales: Mapping[str, float] | None
-) -> tables.Table | None:
-    """Return the tests; errors of several series are in units of their scales, where there are any."""
-    if len(shown) < 2 or reference not in shown:
-        return None
-    usable = scales if scales is not None and any(np.isfinite(value) for value in scales.values()) else None
-    tests = {loss: compare_models(frame, reference, models=shown, loss=loss, scales=usable) for loss in LOSSES}
-    return tables.comparison_table(tests, reference)
-
-
-def _residuals(frame: pd.DataFrame, shown: Sequence[str], season: int) -> dict[str, Any]:
+def _residuals(frame: pd.DataFrame, shown: Sequence[str], lines: Sequence[str], season: int) -> dict[str, Any]:
     diagnostics = residual_diagnostics(frame, models=shown, season=season)
-    acf = residual_acf(frame, models=shown, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
+    acf = residual_acf(frame, models=lines, lags=min(_DEEPEST_LAG, max(24, 2 * season)))
     drawn = _drawn(plots.draw_residual_acf, acf) if len(acf) else None
     return {"residuals": tables.residual_table(diagnostics), "acf": drawn}
 
 
-def _plots(frame: pd.DataFrame, found: Accuracy, reference: str, levels: Sequence[float], unit: str) -> dict[str, Any]:
-    shown = without_beside(found.pooled["model"])
-    best = found.pooled[found.pooled["model"].isin(shown)].sort_values("mae")["model"]
-    pair = [reference, *(name for name in best if name != reference)]
-    series = list(dict.fromkeys(frame["unique_id"]))[:_SHOWN_SERIES]
-    covered = levels and found.pooled[[f"coverage-{level:g}" for level in levels]].notna().any(axis=None)
+def _forecasts(frame: pd.DataFrame, found: Accuracy, lines: Sequence[str], unit: str) -> dict[str, Any]:
+    """Return the forecasts that were judged, as numbers and, of some series, as figures."""
+    series = chart.choose_series(found.per_series, lines[0])
+    judged = chart.judged_chart(frame, series, lines, unit)
+    count, longest = frame["unique_id"].nunique(), max(part["count"] for part in judged["series"])
+    some = (
+        "" if len(series) == count else f", of {len(series)} of the {count:,} series, from small errors to large ones"
+    )
+    ahead = int(frame["step"].max())
+    whose = f" Intervals are those of {lines[0]}." if any(part["bands"] for part in judged["series"]) else ""
+    how = f" Forecasts of {ahead} steps stand one behind the other." if ahead > 1 else ""
     return {
-        "forecasts": [plot for name in series if (plot := _drawn(plots.draw_forecasts, frame, name, pair, unit))],
-        "steps": _drawn(plots.draw_step_errors, frame, shown, unit) if frame["step"].max() > 1 else None,
-        "coverage": _drawn(plots.draw_coverage, found.pooled, levels) if covered else None,
+        "judged": judged,
+        "judged_words": f"The last {longest:,} values{some}.{whose}{how}",
+        "forecasts": _standing(judged),
+    }
+
+
+def _coming(coming: pd.DataFrame | None, history: pd.DataFrame | None, reference: str, unit: str) -> dict[str, Any]:
+    """Return what comes next, as numbers and, of some series, as figures."""
+    if coming is None or history is None:
+        return {"coming": None, "coming_plots": []}
+    series = [str(name) for name in dict.fromkeys(coming["unique_id"])][: chart.MOST_SERIES]
+    made = chart.coming_chart(history, coming, series, reference, unit)
+    return {"coming": made, "coming_plots": _standing(made)}
+
+
+def _standing(made: Mapping[str, Any]) -> list[plots.Plot]:
+    places = range(min(_STANDING_SERIES, len(made["series"])))
+    return [plot for place in places if (plot := _drawn(plots.draw_forecasts, made, place))]
+
+
+def _intervals(found: Accuracy, levels: Sequence[float]) -> dict[str, Any]:
+    names = [f"coverage-{level:g}" for level in levels]
+    if not names or not found.pooled[names].notna().any(axis=None):
+        return {"intervals": None, "coverage": None}
+    return {
+        "intervals": tables.interval_table(found.pooled, "Over all forecasts"),
+        "coverage": _drawn(plots.draw_coverage, found.pooled, levels),
     }
 
 

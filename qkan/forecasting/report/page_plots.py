@@ -1,19 +1,22 @@
-"""The plots of a report, as SVG images inside the page: sharp at any size, light or dark with the reader's screen."""
+"""The plots of a report that stand still, as SVG inside the page: light or dark as the page is, and on paper.
+
+Text stays text, and every colour is a variable of the style of the page: this is where its contrasts are chosen.
+"""
 
 from __future__ import annotations
 
-import base64
+import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 
-from qkan.forecasting.evaluation.frames import bounds, interval_levels
 from qkan.forecasting.season.plot import draw_season
 
 if TYPE_CHECKING:
@@ -22,59 +25,67 @@ if TYPE_CHECKING:
 
     from qkan.forecasting.season.profile import SeasonProfile
 
-_INK = "#123456"  # stands for the colour of text, which the style below sets
+_INK = "#123456"  # stands for the colour of text, as those below stand for those of lines: a browser never sees them
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999999")
+_VARIABLES = {_INK: "var(--ink)", **{colour: f"var(--c{place})" for place, colour in enumerate(_COLOURS)}}
 _SHOWABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_STYLE = "<style>:root{--ink:#222}@media(prefers-color-scheme:dark){:root{--ink:#ddd}}</style>"
+_SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _SHOWN_STEPS = 120  # of the end of a series
 _MOST_MODELS = len(_COLOURS)
 _LONGEST_NAME = 40
+_DRAWN_MODELS = 2  # whose lines can be told apart at a glance
+_COLOURED = ("style", "fill", "stroke")
+_NAMED = ("id", "href", "clip-path", "style")
+_WIDTH = 4.7  # inches of 72 units: as wide as a phone in units of its style, so that letters have their size there
 
 
 @dataclass(frozen=True)
 class Plot:
-    """An image for an ``<img>``.
+    """An image.
 
     Attributes:
-        source: A ``data:`` address with the whole image.
+        svg: An ``<svg>`` element that needs nothing else.
         alt: What it shows, in words, for those who do not see it.
         caption: The line below it.
     """
 
-    source: str
+    svg: str
     alt: str
     caption: str
 
 
-def draw_forecasts(frame: pd.DataFrame, series: str, models: Sequence[str], unit: str) -> Plot:
-    """Draw the end of one series: what was observed, forecasts of up to two models, the widest interval of the first.
-
-    With several steps ahead, origins are taken so that their forecasts follow each other without overlap.
+def draw_forecasts(chart: Mapping[str, Any], place: int) -> Plot:
+    """Draw the end of one series of a chart: what was observed, forecasts of up to two models, the widest interval.
 
     Args:
-        frame: A checked cross-validation frame.
-        series: The series.
-        models: The models to draw; those that lack the series are left out.
-        unit: Unit of the values.
+        chart: Of :mod:`qkan.forecasting.report.chart`.
+        place: Of the series.
     """
-    own = _without_overlap(frame[frame["unique_id"] == series])
-    shown = [name for name in models if own[name].notna().all()][:2]
-    with _axes(clean(unit or "value"), height=3.2) as (axes, finish):
-        times = own["ds"].to_numpy()
-        axes.plot(times, own["y"], color=_INK, lw=1.2, label="observed")
-        for index, name in enumerate(shown):
-            axes.plot(times, own[name], color=_COLOURS[index], lw=1.3, ls=("-", "--")[index], label=clean(name))
-        levels = interval_levels(own, shown[0]) if shown else ()
-        if levels:
-            low, high = (own[name] for name in bounds(shown[0], levels[-1]))
-            axes.fill_between(times, low, high, color=_COLOURS[0], alpha=0.2, lw=0, label=f"{levels[-1]:g} % interval")
-        axes.set_title(clean(series), fontsize=10)
-        if np.issubdtype(times.dtype, np.datetime64):
-            axes.figure.autofmt_xdate(rotation=30)
+    part = chart["series"][place]
+    ahead = sum(value is None for value in part["y"])  # what comes next is shown whole, with some of what is before it
+    end = slice(-(max(30, 4 * ahead) if ahead else _SHOWN_STEPS), None)
+    times, observed = times_of(part)[end], _floats(part["y"])[end]
+    lines = list(part["models"].items())[:_DRAWN_MODELS]
+    with _axes(chart["unit"], height=2.9) as (axes, finish):
+        axes.plot(times, observed, color=_INK, lw=1.2, label="observed")
+        for index, (name, values) in enumerate(lines):
+            axes.plot(times, _floats(values)[end], color=_COLOURS[index], lw=1.3, ls=("-", "--")[index], label=name)
+        for band in part["bands"][:1]:
+            low, high = _floats(band["low"])[end], _floats(band["high"])[end]
+            axes.fill_between(times, low, high, color=_COLOURS[0], alpha=0.2, lw=0, label=f"{band['level']} % interval")
+        axes.set_title(part["name"])
+        if part["dated"]:
+            _date_axis(axes)
         else:
             axes.set_xlabel("step")
         _legend_below(axes)
-    what = f"{clean(series)}: the last {len(own)} values and their forecasts by {' and '.join(map(clean, shown))}"
+    methods = " and ".join(name for name, _ in lines) or "no method"
+    what = f"{part['name']}: the last {len(times) - ahead} values"
+    what += (
+        f" and {ahead} {'steps' if ahead > 1 else 'step'} ahead by {methods}"
+        if ahead
+        else f" and their forecasts by {methods}"
+    )
     return finish(what, f"{what}.")
 
 
@@ -86,6 +97,7 @@ def draw_step_errors(frame: pd.DataFrame, models: Sequence[str], unit: str) -> P
         for name, colour in zip(shown, _COLOURS, strict=False):
             axes.plot(errors[name].index, errors[name], color=colour, marker="o", ms=3, lw=1.2, label=clean(name))
         axes.set_xlabel("steps ahead")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _legend_below(axes)
     what = f"Mean absolute error from 1 to {int(frame['step'].max())} steps ahead, by model"
     return finish(what, f"{what}.")
@@ -117,14 +129,15 @@ def draw_coverage(pooled: pd.DataFrame, levels: Sequence[float]) -> Plot:
 def draw_residual_acf(acf: pd.DataFrame) -> Plot:
     """Draw the autocorrelation of one-step errors of every model, each in a row of its own, with the band of noise."""
     names = list(dict.fromkeys(acf["model"]))[:_MOST_MODELS]
-    with _axes("", height=0.5 + 1.1 * len(names), rows=len(names)) as (panels, finish):
+    with _axes("", height=0.6 + 0.95 * len(names), rows=len(names)) as (panels, finish):
         for axes, name, colour in zip(panels, names, _COLOURS, strict=False):
             own = acf[acf["model"] == name]
             axes.vlines(own["lag"], 0, own["acf"], color=colour, lw=2)
-            axes.axhspan(-own["band"].iloc[0], own["band"].iloc[0], color="#999999", alpha=0.25, lw=0)
+            axes.axhspan(-own["band"].iloc[0], own["band"].iloc[0], color=_COLOURS[-1], alpha=0.25, lw=0)
             axes.axhline(0, color=_INK, lw=0.6)
-            axes.set_title(clean(name), fontsize=9, loc="left")
+            axes.set_title(clean(name), fontsize=10, loc="left")
         panels[-1].set_xlabel("lag [steps]")
+        panels[-1].xaxis.get_major_locator().set_params(integer=True)
     depth = int(acf["lag"].max())
     caption = "Autocorrelation of one-step errors, mean over series; noise stays in the grey band at 95 % of the lags."
     return finish(
@@ -155,19 +168,23 @@ def clean(text: object) -> str:
     return shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 1] + "…"
 
 
-def _without_overlap(own: pd.DataFrame) -> pd.DataFrame:
-    """Return the last rows of one series, in the order of time, one forecast for every time at most."""
-    kept: list[pd.DataFrame] = []
-    begin = None
-    for _, rows in reversed(list(own.groupby("cutoff", sort=True))):
-        if begin is None or rows["ds"].max() < begin:
-            kept.insert(0, rows)
-            begin = rows["ds"].min()
-        if sum(map(len, kept)) >= _SHOWN_STEPS:
-            break
-    import pandas as pd
+def times_of(part: Mapping[str, Any]) -> np.ndarray:
+    """Return the times of a series of a chart: datetime64[s], or steps in int64."""
+    count = part["count"]
+    whole = np.array(part["at"]) if "at" in part else part["begin"] + part.get("apart", 0) * np.arange(count)
+    return whole.astype("datetime64[s]") if part["dated"] else whole
 
-    return pd.concat(kept, ignore_index=True)
+
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _date_axis(axes: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=5)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 @contextmanager
@@ -182,11 +199,13 @@ def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0, share_y: bool = Tr
         "svg.hashsalt": "qkan",  # the same data gives the same bytes
         "text.parse_math": False,  # a dollar sign in a name is a dollar sign
         "font.family": "sans-serif",
+        **{f"{name}size": 9 for name in ("font.", "axes.label", "xtick.label", "ytick.label", "legend.font")},
+        "axes.titlesize": 10,
         **{f"{name}.color": _INK for name in ("text", "xtick", "ytick")},
         **{f"axes.{name}": _INK for name in ("edgecolor", "labelcolor", "titlecolor")},
     }
     with mpl.rc_context(settings):
-        figure = Figure(figsize=(5.8, height), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_alpha(0)
         panels = list(figure.subplots(max(rows, 1), 1, sharex=True, sharey=share_y, squeeze=False)[:, 0])
@@ -198,21 +217,45 @@ def _axes(ylabel: str, *, height: float = 3.4, rows: int = 0, share_y: bool = Tr
 
         def finished(alt: str, caption: str) -> Plot:
             with mpl.rc_context(settings):
-                return Plot(_as_source(figure), alt, caption)
+                return Plot(_inline(figure), alt, caption)
 
         yield (panels if rows else panels[0]), finished
 
 
-def _as_source(figure: Any) -> str:
+def _inline(figure: Any) -> str:
+    """Return a figure as an element of a page: nothing but shapes and texts, with names that no other figure has."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter that Matplotlib cannot measure: the reader's screen can
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = content.getvalue().decode()
-    text = re.sub(r"<\?xml.*?(?=<svg)", "", text, flags=re.DOTALL)  # the document type names an address
-    text = re.sub(r"(<svg[^>]*>)", rf"\1{_STYLE}", text, count=1).replace(_INK, "var(--ink)")
-    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+    root = ElementTree.fromstring(content.getvalue())
+    for parent in root.iter():
+        for child in [child for child in parent if child.tag in (f"{_SVG}metadata", f"{_SVG}style")]:
+            parent.remove(child)
+    own = hashlib.sha256(content.getvalue()).hexdigest()[:8]
+    for element in root.iter():
+        _adapt(element, own)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapt(element: ElementTree.Element, own: str) -> None:
+    """Give an element the variables of the page for its colours, and names that begin with ``own``."""
+    element.tag = element.tag.removeprefix(_SVG)
+    if _LINK in element.attrib:
+        element.set("href", element.attrib.pop(_LINK))
+    if element.tag == "g":
+        element.attrib.pop("id", None)
+    for name in {*_COLOURED, *_NAMED} & set(element.attrib):
+        value = element.attrib[name]
+        if name in _COLOURED:
+            for colour, variable in _VARIABLES.items():
+                value = value.replace(colour, variable)
+        if name in _NAMED:
+            value = re.sub(r"url\(#|^#", rf"\g<0>{own}-", value) if name != "id" else f"{own}-{value}"
+        element.set(name, value)
 
 
 def _legend_below(axes: Axes) -> None:
-    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -14,8 +14,10 @@ from qkan.forecasting.evaluation.model_tests import LOSSES, Loss
 if TYPE_CHECKING:
     import pandas as pd
 
-_SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05
+"""Level of the tests of a page."""
 _MOST_SERIES = 50
+_ERRORS = ("mae", "rmse", "smape", "mase")
 _LEVEL_HEADS = {"coverage": "inside {level} %", "width": "width {level} %", "winkler": "Winkler {level} %"}
 
 
@@ -49,8 +51,18 @@ def p_value(value: float) -> str:
 
 
 def accuracy_table(table: pd.DataFrame, caption: str) -> Table:
-    """Return one row per model. Only models with as many series as the most can be best of a column."""
-    names = [str(name) for name in table if name not in ("model", "series", "n") and table[name].notna().any()]
+    """Return the errors of one model a row. Only models with as many series as the most can be best of a column."""
+    return _table(table, caption, [str(name) for name in table if name in _ERRORS])
+
+
+def interval_table(table: pd.DataFrame, caption: str) -> Table:
+    """Return the coverage and width of the intervals of one model a row."""
+    names = [str(name) for name in table if str(name).partition("-")[0] in (*_LEVEL_HEADS, "quantile_loss")]
+    return _table(table[table[names].notna().any(axis=1)], caption, names)
+
+
+def _table(table: pd.DataFrame, caption: str, names: Sequence[str]) -> Table:
+    names = [name for name in names if table[name].notna().any()]
     whole = (table["series"] == table["series"].max()).to_numpy()
     first = ["model"] if whole.all() else ["model", "series"]
     texts = [[str(value) for value in table[name]] for name in first]
@@ -103,14 +115,14 @@ def comparison_table(tests: Mapping[Loss, pd.DataFrame], reference: str) -> Tabl
         for loss in LOSSES
         for row in tests[loss].itertuples(index=False)
     ]  # fmt: skip
-    head = ("against", "loss", "origins", "difference", "statistic", "p", "p (Holm)", f"at {100 * _SIGNIFICANT:g} %")
+    head = ("against", "loss", "origins", "difference", "statistic", "p", "p (Holm)", f"at {100 * SIGNIFICANT:g} %")
     return Table(f"{reference} against the others", head, rows)
 
 
 def _in_words(difference: float, p: float, reference: str) -> str:
     if not np.isfinite(p):
         return "no test"
-    if p >= _SIGNIFICANT:
+    if p >= SIGNIFICANT:
         return "no difference shown"
     return f"{reference} is {'better' if difference < 0 else 'worse'}"
 
@@ -120,7 +132,7 @@ def residual_table(diagnostics: pd.DataFrame) -> Table:
     rows = []
     for name, own in diagnostics.groupby("model", sort=False):
         tested = own[own["p_value"].notna()]
-        shares = 100 * (tested[["bias_p", "p_value"]] < _SIGNIFICANT).mean()  # NaN if there is no test
+        shares = 100 * (tested[["bias_p", "p_value"]] < SIGNIFICANT).mean()  # NaN if there is no test
         medians = own[["bias", "acf1", "ljung_box", "p_value"]].median()
         rows.append(
             (
@@ -130,15 +142,17 @@ def residual_table(diagnostics: pd.DataFrame) -> Table:
         )  # fmt: skip
     lags = ", ".join(str(value) for value in sorted(set(diagnostics["lags"])))
     head = ("model", "bias", "biased series %", "autocorrelation at lag 1", "Ljung-Box", "p", "rejected series %")
-    caption = f"One-step errors, medians over series; Ljung-Box over {lags} lags; shares at {100 * _SIGNIFICANT:g} %"
+    caption = f"One-step errors, medians over series; Ljung-Box over {lags} lags; shares at {100 * SIGNIFICANT:g} %"
     return Table(caption, head, rows)
 
 
 def failure_table(failures: pd.DataFrame) -> Table:
     """Return one row for every model and reason, with the series that it concerns."""
     rows = []
-    for (model, reason), own in failures.groupby(["model", "reason"], sort=False):
+    groups = list(failures.groupby(["model", "reason"], sort=False))
+    for (model, reason), own in groups[:_MOST_SERIES]:
         names = own["unique_id"].astype(str)
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         rows.append((str(model), shown, str(reason)))
-    return Table("Models without a forecast for a series", ("model", "series", "reason"), rows, sentences=True)
+    some = f", the first {_MOST_SERIES} of {len(groups):,} reasons" if len(groups) > _MOST_SERIES else ""
+    return Table(f"Models without a forecast for a series{some}", ("model", "series", "reason"), rows, sentences=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from qkan.forecasting.config.options import DEFAULT_LEVELS
 from qkan.forecasting.evaluation.calibration import adapt, add_intervals, beside_name, calibrate
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
-from qkan.forecasting.io.files import check_new_file
+from qkan.forecasting.io.files import RunError, check_new_file
 from qkan.forecasting.report.page import write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
+from qkan.forecasting.runs.inference import check_same_targets
 from qkan.forecasting.season.profile import season_profile
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def report_run(
     origins: int = MAX_ORIGINS,
     workers: int = 1,
     intervals: str = "split",
+    beside: Sequence[Run] = (),
     overwrite: bool = False,
 ) -> ReportResult:
     """Write the report of a finished run.
@@ -78,11 +81,13 @@ def report_run(
         origins: At most this many origins per series, the last ones of the test part.
         workers: Processes for fitting baselines.
         intervals: How conformal intervals are made, one of :data:`qkan.forecasting.config.options.INTERVALS`.
+        beside: Other runs with the same test part, such as an LSTM of the same size.
         overwrite: Replace an existing file.
 
     Raises:
         DataError: the data cannot be used.
-        RunError: the run's data has changed since, the file exists and ``overwrite`` is false, or it cannot be written.
+        RunError: the run's data has changed since, the file exists and ``overwrite`` is false, it cannot be written, or
+            a run beside it is tested on other targets.
         ValueError: an argument is out of range.
     """
     import pandas as pd
@@ -100,7 +105,8 @@ def report_run(
         )
     missing: dict[str, str] = {}
     fitted = fit_baselines(frames.windows, chosen, Fitting(workers=workers, left_out=missing.__setitem__))
-    test, validation = _beside(frames, fitted, wanted)
+    names, runs = _runs_beside(run, frames, beside, data)
+    test, validation = _beside(frames, [*runs, *_baseline_frames(frames, fitted, wanted)])
     last = _last_origins(test, origins)
     if last.sum() < len(test):
         notes.append(f"This report covers the last {origins:,} origins of each series, not the whole test part.")
@@ -113,12 +119,13 @@ def report_run(
         out,
         test,
         **_of_data(run, frames),
-        settings=_settings(run, fitted),
+        settings=_settings(run, fitted) | {name: f"the run {other.path.name}" for name, other in names.items()},
         levels=wanted,
         failures=failures,
         notes=notes,
-        commands=_commands(run, _options(chosen, wanted, origins, intervals), out, data),
+        commands=_commands(run, _options(chosen, wanted, origins, intervals, beside), out, data),
         learned=season_profile(run, data) if run.config.seasons else None,
+        coming=_coming(run, frames, wanted, intervals),
         overwrite=overwrite,
     )
     return ReportResult(out, found, tuple(notes))
@@ -133,6 +140,8 @@ def _of_data(run: Run, frames: RunFrames) -> dict[str, Any]:
         "facts": {"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
         "reference": frames.model,
         "unit": frames.unit,
+        "history": frames.windows.series.frame,
+        "wall_times": frames.windows.series.wall_times,
     }
 
 
@@ -160,16 +169,70 @@ def _last_origins(frame: pd.DataFrame, count: int) -> pd.Series:
     return frame.groupby("unique_id")["cutoff"].rank(method="dense", ascending=False) <= count
 
 
-def _beside(
+def _runs_beside(
+    run: Run, frames: RunFrames, beside: Sequence[Run], data: str | Path | Series | None
+) -> tuple[dict[str, Run], list[tuple[pd.DataFrame, pd.DataFrame]]]:
+    """Return other runs by the names that they have on the page, and their frames of the test and validation part."""
+    names: dict[str, Run] = {}
+    made = []
+    paths = [one.path.resolve() for one in (run, *beside)]
+    for place, other in enumerate(beside, 1):
+        if paths[place] in paths[:place]:
+            raise RunError(f"the run {other.path} is named twice; name every run once")
+        own = frames_of(other, data)
+        check_same_targets((run, frames.windows), (other, own.windows))
+        name = own.model
+        if name == frames.model or name in names:
+            name = f"{name} ({other.path.name})"
+        if name in names:
+            name = f"{own.model} ({other.path})"
+        names[name] = other
+        made.append(tuple(_renamed(part, own.model, name) for part in (own.test, own.validation)))
+    return names, made
+
+
+def _renamed(frame: pd.DataFrame, model: str, name: str) -> pd.DataFrame:
+    """Return a frame whose model, with its intervals, is called something else."""
+    ends = tuple(f"{model}-{side}-" for side in ("lo", "hi"))
+    own = [column for column in frame if column == model or str(column).startswith(ends)]
+    return frame.rename(columns={column: name + str(column).removeprefix(model) for column in own})
+
+
+def _coming(run: Run, frames: RunFrames, levels: Sequence[float], intervals: str) -> pd.DataFrame | None:
+    """Return what comes after the data, without intervals where there are too few errors for them; ``None`` where it
+    cannot be forecast, as without covariates of the time ahead."""
+    from qkan.datasets import DataError
+    from qkan.forecasting.runs.inference import forecast
+
+    for asked in (levels, None):
+        with contextlib.suppress(DataError, RunError):
+            own = set(levels) <= set(run.config.interval_levels or ())
+            how = {} if asked is None else {"level": asked, "conformal": not own, "intervals": intervals}
+            return forecast(run, frames.windows.series, **how)
+    return None
+
+
+def _baseline_frames(
     frames: RunFrames, fitted: Sequence[Baseline], levels: Sequence[float]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the forecasts of the test and of the validation part with those of the baselines beside them."""
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return the forecasts that baselines make of the test and of the validation part."""
     if not fitted:
-        return frames.test, frames.validation
-    test = join_forecasts(frames.test, forecast_frame(frames.windows, "test", fitted, levels))
+        return []
+    test = forecast_frame(frames.windows, "test", fitted, levels)
     if not len(frames.validation):
-        return test, frames.validation
-    return test, join_forecasts(frames.validation, forecast_frame(frames.windows, "validation", fitted, levels))
+        return [(test, frames.validation)]
+    return [(test, forecast_frame(frames.windows, "validation", fitted, levels))]
+
+
+def _beside(
+    frames: RunFrames, others: Iterable[tuple[pd.DataFrame, pd.DataFrame]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the forecasts of the test and of the validation part with those of others beside them."""
+    test, validation = frames.test, frames.validation
+    for own in others:
+        test = join_forecasts(test, own[0])
+        validation = join_forecasts(validation, own[1]) if len(validation) else validation
+    return test, validation
 
 
 def _with_intervals(
@@ -225,7 +288,10 @@ def _commands(run: Run, options: Sequence[str], out: Path, data: object) -> list
     return [*trained, shlex.join(words)]
 
 
-def _options(chosen: Sequence[str], levels: Sequence[float], origins: int, intervals: str) -> list[str]:
+def _options(
+    chosen: Sequence[str], levels: Sequence[float], origins: int, intervals: str, beside: Sequence[Run]
+) -> list[str]:
     options = ["--levels", ",".join(f"{level:g}" for level in levels), "--baselines", ",".join(chosen) or "none"]
     options += ["--intervals", intervals] if intervals != "split" else []
+    options += [word for other in beside for word in ("--beside", other.path.name)]
     return [*options, "--origins", str(origins)] if origins != MAX_ORIGINS else options

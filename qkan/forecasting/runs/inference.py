@@ -147,7 +147,7 @@ def scores_of_all(
     others = {}
     for place, run in enumerate(runs[1:], start=1):
         own = windows_for(run, data, new_series=new_series)
-        _check_same_targets((first, windows), (run, own))
+        check_same_targets((first, windows), (run, own))
         others[name[place]] = forecast_windows(run.model, own)
     scores = _first(found.scores, score(windows, others), {} if kept is None else kept[0])
     if found.medians is None:
@@ -168,7 +168,7 @@ def _first(found: Scores, others: Scores, baselines: Scores) -> Scores:
     return {model: found[model], **others, **{name: found[name] for name in rest}, **baselines}
 
 
-def _check_same_targets(one: tuple[Run, ForecastData], other: tuple[Run, ForecastData]) -> None:
+def check_same_targets(one: tuple[Run, ForecastData], other: tuple[Run, ForecastData]) -> None:
     """Refuse to compare errors of different targets.
 
     Raises:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from qkan.forecasting.season.profile import SeasonProfile
 
 
+_MOST_POINTS = 2_000  # of thin lines, one a series: with more of them, every second or third series is drawn
+
+
 def save_season_plot(profile: SeasonProfile, path: str | Path, *, title: str = "") -> None:
     """Draw the learned seasons, one beside the other, and write them as PNG.
 
@@ -55,7 +58,8 @@ def draw_season(panels: Any, profile: SeasonProfile, season: int, *, ink: str) -
     unit, clock = profile.unit or "value", profile.clocks[season]
     steps = rows.index.to_numpy()
     if several:
-        for _, own in profile.table[profile.table["season"] == season].groupby("unique_id"):
+        lines = list(profile.table[profile.table["season"] == season].groupby("unique_id"))
+        for _, own in lines[:: -(-len(lines) * season // _MOST_POINTS)]:
             above.plot(steps, own[profile.model], color=ORANGE, lw=0.6, alpha=0.25)
             below.plot(steps, own["effect"], color=ORANGE, lw=0.6, alpha=0.25)
     of = f", mean of {len(profile.drift)} series" if several else ""

@@ -21,9 +21,10 @@ from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
+from qkan.forecasting.training.glimpse import Glimpse, Shown
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Objective
-from qkan.forecasting.training.progress import Progress
+from qkan.forecasting.training.progress import LiveProgress, Progress
 from qkan.forecasting.training.start import Start, start_from_regression
 from qkan.forecasting.training.start_mean import start_mean
 
@@ -184,6 +185,8 @@ def _trained(
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), validation if len(validation) else train
+    if isinstance(saving["progress"], LiveProgress) and len(validation):
+        saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
     result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
     if start is not None and start.loss <= Objective(model, judge, loss).value():
         model.load_state_dict(start.weights)

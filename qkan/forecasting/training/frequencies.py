@@ -9,15 +9,11 @@ from torch import Tensor, nn
 
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.layers.frequencies import HasFrequencies, start_weights
+from qkan.layers.frequencies import HasFrequencies
 from qkan.layers.periodogram import MOST_SAMPLES, wanted_frequencies
 
 #: Newest steps of what the cell reads that targets are looked at over.
 _STEPS = 2
-
-
-#: What the starts after the first try, in turn: 2^l, 3^l and ones; then the first one again, with other weights.
-_OTHERS = ("binary", "ternary", "ones")
 
 
 def start_frequencies(model: RecurrentForecaster, train: WindowTensors, start: int = 0) -> None:
@@ -37,9 +33,7 @@ def start_frequencies(model: RecurrentForecaster, train: WindowTensors, start: i
     layers = [m for m in model.modules() if isinstance(m, HasFrequencies) and m.awaits_data]
     if model.cell is None or not layers:
         return
-    if turn := start % (len(_OTHERS) + 1):
-        for layer in layers:
-            layer.set_frequencies(torch.tensor(start_weights(_OTHERS[turn - 1], layer.reps), dtype=torch.float64))
+    if all(layer.start_otherwise(start) for layer in layers):
         return
     read: list[Tensor] = []
 

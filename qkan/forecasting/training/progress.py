@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Progress(Protocol):
@@ -20,6 +23,25 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """Training ended, early or not. Not called when it was interrupted."""
+
+
+class View(Protocol):
+    """A look at a model as it is now, of :mod:`qkan.forecasting.training.glimpse`; each look takes its time."""
+
+    @property
+    def naive_loss(self) -> float:
+        """The validation loss of repeating the last value, of scaled values."""
+
+    def forecasts(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """The newest validation targets and their forecasts, scaled, (points,) or fewer."""
+
+
+@runtime_checkable
+class LiveProgress(Progress, Protocol):
+    """Watches one training run, and the model itself where there are validation windows."""
+
+    def look(self, view: View) -> None:
+        """An epoch ended: here is the model. What is asked of it takes time, so ask a few times a second."""
 
 
 class CompareProgress(Protocol):

@@ -1,47 +1,7 @@
-"""``qkan export``, and the page docs/guides/export.md from top to bottom."""
+"""``qkan export``."""
 
-import re
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
 import pytest
-
-from qkan.forecasting import EXPORT_FORMATS
-from qkan.forecasting.config import CELLS
-
-PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "export.md").read_text(encoding="utf-8")
-SHELL, PYTHON = (re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for kind in ("sh", "python"))
-
-
-def test_the_page_runs(qkan, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    said = {}
-    for line in "".join(SHELL).splitlines():
-        done = qkan(*line.split()[1:])
-        assert done.exit_code == 0, done.output
-        said[line.split()[1], line.split()[-1]] = done.stdout
-    for name in ("shm.onnx", "shm.pt2"):
-        first, second, third = said["export", name].splitlines()
-        assert first == f"{name}: {Path(name).stat().st_size:,} bytes"
-        assert re.fullmatch(r"largest difference from the run on 237 windows: \d\.\de-0[678]", second)
-        assert third == "holds for inputs of any size"
-    session: dict = {}
-    for text in PYTHON:
-        exec(text, session)
-    wanted = pd.read_csv("run.csv")
-    for got in (pd.read_csv("onnx.csv"), session["table"]):
-        pd.testing.assert_frame_equal(got, wanted, check_dtype=False, rtol=0, atol=1e-6)
-    assert session["forecast"].shape == (1, 2)
-    np.testing.assert_allclose(session["same"].detach().numpy(), session["forecast"], rtol=0, atol=1e-6)
-
-
-def test_every_cell_and_format_is_documented():
-    for name in CELLS:
-        assert f"`{name}`" in PAGE, name
-    for name, suffix in EXPORT_FORMATS.items():
-        assert name in PAGE
-        assert suffix in PAGE
 
 
 def test_the_file_lies_beside_the_run_and_stays(qkan, trained, tmp_path):

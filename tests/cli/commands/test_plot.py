@@ -50,5 +50,5 @@ def test_the_report_shows_the_seasons(folder, tmp_path):
 
     made = report.report_run(load_run(folder), tmp_path / "page.html", baselines=())
     page = made.path.read_text(encoding="utf-8")
-    assert "<h2>Seasons</h2>" in page
+    assert '<h2 id="seasons">Seasons</h2>' in page
     assert "cos(2πt/24)" in page

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from tiny_runs import tiny_config
 
 from qkan.cli.commands import report
-from qkan.forecasting import load_run, train
+from qkan.forecasting import load_run, predict, train
 from qkan.forecasting.evaluation import accuracy, check_frame, fit_conformal
 from qkan.forecasting.report import report_run
 from qkan.forecasting.report.run_frame import frames_of, training_command
@@ -75,6 +76,44 @@ def test_a_report_of_two_series(two_series: Path, qkan) -> None:
     assert "qkan train lstm --data two.csv --season none --window 4 --horizon 2 " in text
     assert " --decoder last --split 0.6,0.2,0.2" in text
     assert '<tr><th scope="row">split</th><td>0.6,0.2,0.2</td></tr>' in text
+
+
+def test_another_run_stands_beside(two_series: Path, tmp_path: Path, qkan) -> None:
+    """Under its own name, in the verdict too; one of the same name is told apart by its folder."""
+    config = load_run(two_series).config
+    train(replace(config, seed=1), tmp_path / "again")
+    train(replace(config, cell="gru"), tmp_path / "other")
+    words = ["--beside", tmp_path / "other", "--beside", tmp_path / "again", "--baselines", "naive", "--levels", "80"]
+    done = qkan("report", two_series, *words, "--out", tmp_path / "r.html")
+    assert done.exit_code == 0, done.output
+    assert first_words(done.stdout)[3:7] == ["LSTM", "GRU", "LSTM", "Naive"]
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert '<tr><th scope="row">LSTM (again)</th><td>the run again</td></tr>' in text
+    assert "--beside other --beside again --overwrite" in text
+    assert "error than Naive</strong>" in text
+    assert '"models":["LSTM",' in text
+    twice = qkan("report", two_series, *words[:2], *words[:2], "--out", tmp_path / "twice.html")
+    assert twice.exit_code == 2
+    assert "is named twice" in twice.stderr
+
+
+def test_a_run_of_other_targets_is_refused(two_series: Path, trained: Path, tmp_path: Path, qkan) -> None:
+    done = qkan("report", two_series, "--beside", trained, "--out", tmp_path / "r.html")
+    assert done.exit_code == 2
+    assert "are tested on different targets, so their errors do not compare" in done.stderr
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_what_comes_next_is_what_is_predicted(two_series: Path, tmp_path: Path) -> None:
+    run = load_run(two_series)
+    report_run(run, tmp_path / "r.html", baselines=(), levels=(80,))
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    numbers = json.loads(text.partition('id="numbers-next">')[2].partition("</script>")[0])
+    expected = predict(run, level=80)
+    for part, (name, own) in zip(numbers["series"], expected.groupby("unique_id"), strict=True):
+        assert part["name"] == name
+        np.testing.assert_allclose(part["models"]["LSTM"][-2:], own["LSTM"], atol=1e-3)
+        np.testing.assert_allclose(part["bands"][0]["low"][-2:], own["LSTM-lo-80"], atol=1e-3)
 
 
 def test_numbers_come_from_calibration_on_the_validation_part(two_series: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from qkan.cli.main import cli
 from qkan.datasets import DataNotice
 from qkan.forecasting import Forecaster, load_run, read_config
 
-FAST = ["--cell", "lstm", "--hidden-size", "2", "--epochs", "1", "--batch-size", "64"]
+FAST = ["--cell", "lstm", "--hidden-size", "2", "--epochs", "1", "--batch-size", "64", "--lbfgs-steps", "0"]
 
 
 def panel(lengths: dict[str, int], freq: str = "h") -> pd.DataFrame:
@@ -143,7 +143,7 @@ def test_a_shared_page_names_no_folder_and_no_option_without_effect(tmp_path, qk
 
 def test_a_saved_forecaster_gets_a_report_on_data_that_is_named(tmp_path, qkan):
     frame = panel({"a": 90, "b": 100})
-    fitted = Forecaster("lstm", window=4, horizon=1, epochs=1, hidden_size=2, batch_size=64).fit(frame)
+    fitted = Forecaster("lstm", window=4, horizon=1, epochs=1, hidden_size=2, batch_size=64, lbfgs_steps=0).fit(frame)
     fitted.save(tmp_path / "saved")
     done = qkan("report", tmp_path / "saved", "--baselines", "naive")
     assert done.exit_code == 2
@@ -161,7 +161,7 @@ def test_a_saved_forecaster_gets_a_report_on_data_that_is_named(tmp_path, qkan):
 
 def test_forecaster_takes_the_season_and_other_horizons():
     frame = panel({"a": 200, "b": 150, "short": 20})
-    fitted = Forecaster("lstm", season=12, epochs=1, hidden_size=2, batch_size=64)
+    fitted = Forecaster("lstm", season=12, epochs=1, hidden_size=2, batch_size=64, lbfgs_steps=0)
     with pytest.warns(DataNotice, match="left out 1 of 3 series, too short for window=24 and horizon=12: 'short'"):
         fitted.fit(frame)
     assert (fitted.config.window, fitted.config.horizon) == (24, 12)

@@ -21,6 +21,7 @@ def hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 COMMON = ("--protocol", "ltsf", "--window", "48", "--horizon", "6", "--epochs", "1", "--season", "24", "--seed", "1")
+COMMON += ("--lbfgs-steps", "0")
 
 
 @pytest.mark.parametrize(

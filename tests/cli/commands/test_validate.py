@@ -67,7 +67,7 @@ def test_a_wrong_backend_ends_with_code_1(monkeypatch: pytest.MonkeyPatch, qkan,
     ("arguments", "sentence"),
     [
         (["--noise", "readout=0.1"], "--noise needs the folder of a trained forecaster: qkan validate RUN --noise ..."),
-        (["--out", "noise.png"], "--out is the plot of --noise"),
+        (["--out", "noise.png"], "--out names the plot that --noise draws"),
         (["--backends", "fast"], "unknown backend 'fast'; use one of auto"),
         (["--device", "ibm"], "'ibm' is not one of"),
         (["--device", "lightning.qubit", "--diff-method", "backprop"], "cannot do diff_method 'backprop'"),

@@ -34,7 +34,7 @@ CASES = built.cases(
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    return built.rows("rational_triton_builds.py", CASES, tmp_path_factory)
+    return built.rows("rational_triton_builds", CASES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -35,7 +35,7 @@ SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024, "gfx110
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    return built.rows("recurrence_triton_resources.py", CASES, tmp_path_factory)
+    return built.rows("recurrence_triton_resources", CASES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -19,7 +19,7 @@ SHARED = 64 * 1024
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    return built.rows("spectral_triton_builds.py", CASES, tmp_path_factory)
+    return built.rows("spectral_triton_builds", CASES, tmp_path_factory)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qkan import QKAN, fit
+from qkan.kan.fit_history import FitRow
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -310,6 +311,8 @@ BAD = torch.tensor([0.0, math.nan, math.inf, 0.0, 0.0, 0.0]).unsqueeze(1)
             "steps (1, 2, 3) must be one number, or two: those of Adam and of LBF",
         ),
         (X, Y, {"steps": (1, 2), "optimizer": "adam"}, TypeError, "steps must be an int, got tuple"),
+        (X, Y, {"restarts": 0}, ValueError, "restarts 0 is outside [1, "),
+        (X, Y, {"restarts": 1.5}, TypeError, "restarts must be an int, got float"),
         (X, Y, {"lr": 0.0}, ValueError, "lr 0.0 must be a finite number above 0"),
         (X, Y, {"lr": "1"}, TypeError, "lr must be a number, got str"),
         (X, Y, {"batch_size": 0}, ValueError, "batch_size 0 is outside [1, "),
@@ -333,6 +336,38 @@ def test_bad_input_is_one_sentence(x, y, options, error, message) -> None:
     with pytest.raises(error, match=re.escape(message)):
         net.fit(x, y, **options)
     assert torch.equal(net.layers[0].theta, before)
+
+
+def test_the_best_of_several_starts_is_kept() -> None:
+    x, y = toy()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    history = fit(model, x, y, optimizer="lbfgs", steps=8, restarts=3)
+    frame = history.to_frame()
+    begins = frame.index[frame["optimizer"] == "start"].tolist()
+    assert (len(begins), list(frame["step"])) == (3, list(range(len(frame))))
+    torch.manual_seed(0)
+    alone = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    assert all(torch.equal(a, b) for a, b in zip(start, alone.parameters(), strict=True))
+    once = fit(alone, x, y, optimizer="lbfgs", steps=8)
+    assert frame["train_loss"].tolist()[: begins[1]] == once.to_frame()["train_loss"].tolist()
+    assert len({frame["train_loss"][begin] for begin in begins}) == 3
+    assert history.best_loss == frame["watched"].min() == F.mse_loss(model(x), y).item()
+
+
+def test_restarts_of_auto_try_every_spectrum() -> None:
+    x = torch.linspace(-3, 3, 60).unsqueeze(1)
+    network = QKAN([1, 2, 1], reps=2, preact_init="auto")
+    seen: list[list[list[float]]] = []
+
+    def watch(row: FitRow) -> None:
+        if row["optimizer"] == "start":
+            seen.append([layer.preact_weight[0, 0].tolist() for layer in network.layers])
+
+    network.fit(x, torch.sin(6 * x), optimizer="adam", steps=1, restarts=5, entropy=0.0, callback=watch)
+    assert seen[1:4] == [[[1, 2], [1, 2]], [[1, 3], [1, 3]], [[1, 1], [1, 1]]]
+    assert seen[4] == seen[0] == [[pytest.approx(6, abs=1e-3), 1], [1, 1]]
 
 
 def test_models_that_cannot_be_fitted() -> None:

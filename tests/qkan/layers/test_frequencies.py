@@ -240,10 +240,26 @@ def test_a_second_fit_keeps_the_frequencies_of_the_first() -> None:
         ),
         ({"preact_init": torch.ones(3, 3)}, ValueError, r"preact_init of shape \(3, 3\) does not fit reps=3"),
         ({"preact_init": 3.0}, ValueError, r"preact_init of shape \(\) does not fit reps=3"),
-        ({"preact_init": None}, TypeError, "preact_init must be one of ones, .* or numbers, got NoneType"),
+        ({"preact_init": None}, TypeError, "preact_init must be one of ones, .* or numbers, got None"),
+        ({"preact_init": ["1", "two", "3"]}, TypeError, r"or numbers, got \['1', 'two', '3'\]"),
         ({"preact_init": "ternary", "reps": 17}, ValueError, r"up to 3\^16, which single precision cannot tell apart"),
         ({"preact_init": "binary", "reps": 25}, ValueError, "use reps of at most 24"),
         ({"preact_init": "binary", "ansatz": "px"}, ValueError, r"ansatz 'px' encodes acos\(w x\), .* must be 'ones'"),
+        (
+            {"preact_init": [1.0, 2.0, 1e39]},
+            ValueError,
+            r"frequencies in float32 must be at most 3.4e\+38, got 1e\+39; use smaller ones, fewer",
+        ),
+        (
+            {"preact_init": "ternary", "reps": 12, "dtype": torch.float16},
+            ValueError,
+            r"at most 6.55e\+04, got 1.77e\+05",
+        ),
+        (
+            {"init": "near_linear", "ansatz": "real"},
+            ValueError,
+            "no near-linear point; use init='normal' or init='auto'",
+        ),
         ({"init": "broad"}, ValueError, "unknown init 'broad'; use one of auto, near_linear, normal, wide"),
     ],
 )

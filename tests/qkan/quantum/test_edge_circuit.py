@@ -126,5 +126,5 @@ def test_edge_by_edge_gives_the_layer(group: int | str | None) -> None:
 def test_edge_by_edge_takes_no_circuits_of_samples() -> None:
     layer, x, theta = random_layer(Case("pz", 1, 2, 1, per_sample=True), 0)
     layer.backend = EdgeByEdge()
-    with pytest.raises(ValueError, match="theta of 5 dimensions differs between samples; use PennyLane"):
+    with pytest.raises(ValueError, match="theta of 5 dimensions has circuits of its own for every sample"):
         layer(x, theta)

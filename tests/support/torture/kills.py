@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tiny_runs import train_in_child
+from warm_processes import warm_context
 
 from torture import examples
 
 COUNT = 30
 
 RESULTS = ("model.safetensors", "history.csv", "predictions.csv", "validation.csv")
-HEAVY = ["torch", "lightning.pytorch", "pandas", "matplotlib.figure", "qkan.forecasting.training.loop", "tiny_runs"]
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 _ERRORS = "errors.txt"
-
-
-@functools.cache
-def _context() -> BaseContext:
-    """Processes that start at once, because a server imported the heavy packages for all of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*HEAVY, "torture.kills", "qkan.cli.main"])
-    return context
 
 
 def command_in_child(out: str, resume: bool, errors: str) -> None:
@@ -50,10 +40,10 @@ def command_in_child(out: str, resume: bool, errors: str) -> None:
 
 def _start(number: int, out: Path) -> BaseProcess:
     if number == signal.SIGKILL:
-        process = _context().Process(target=train_in_child, args=(str(out), out.exists()))
+        process = warm_context().Process(target=train_in_child, args=(str(out), out.exists()))
     else:
         arguments = (str(out), (out / "config.json").exists(), str(out.parent / _ERRORS))
-        process = _context().Process(target=command_in_child, args=arguments)
+        process = warm_context().Process(target=command_in_child, args=arguments)
     process.start()
     return process
 

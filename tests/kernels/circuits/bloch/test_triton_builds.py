@@ -32,7 +32,7 @@ CASES = built.cases(
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    return built.rows("triton_resources.py", CASES, tmp_path_factory)
+    return built.rows("triton_resources", CASES, tmp_path_factory)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,12 +1,14 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny_runs import tiny_comparison, tiny_config
+from warm_processes import warm_context
 
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.plan import FoldRun
@@ -35,6 +37,30 @@ def test_prepared_worker_ignores_ctrl_c_watches_its_parent_and_trains(monkeypatc
     assert handlers == {signal.SIGINT: signal.SIG_IGN}
     assert threads == [(worker_processes._end_with_parent, True)]
     assert workers.work(FoldRun(1, tiny_config())).record["parameters"] == 43
+
+
+def test_workers_are_forked_where_no_device_forbids_it(monkeypatch):
+    """What they import is imported once; a fork could not use CUDA."""
+    expected = "forkserver" if sys.platform == "linux" else "spawn"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert workers.training_context().get_start_method() == expected
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert workers.training_context().get_start_method() == "spawn"
+
+
+def _imported(run):
+    before = set(sys.modules)
+    workers.work(run)
+    return sorted(name for name in set(sys.modules) - before if name.startswith("qkan.") or "." not in name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no fork server is used")
+def test_a_worker_imports_nothing_that_takes_long():
+    """Names of modules that do not exist any more would be ignored."""
+    pool = warm_context().Pool(1, initializer=workers.start, initargs=([load_windows(tiny_comparison(out="o"))],))
+    with pool:
+        imported = pool.apply(_imported, (FoldRun(1, tiny_config()),))
+    assert imported == []
 
 
 def test_worker_that_was_not_prepared_says_so():

@@ -1,10 +1,11 @@
 """The page: complete, one file, safe against what users call things, never half-written."""
 
 import base64
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -19,22 +20,26 @@ HOSTILE = '<script>alert(1)</script> & "$x_1" \'ü\x07'
 
 def test_a_table_that_goes_on_beyond_the_screen_shows_it() -> None:
     """A shade at the edge behind which it goes on, and the names of its rows stay where they are."""
-    style = (Path(page.__file__).parent / "report.html.jinja").read_text(encoding="utf-8").partition("</style>")[0]
+    style = (Path(page.__file__).parent / "report.css").read_text(encoding="utf-8")
     rule = style.partition(".wide {")[2].partition("}")[0]
     assert "overflow-x: auto" in rule
     assert rule.count("local") == rule.count("scroll,") + rule.count("scroll;") == 2
-    assert ".wide td:first-child { position: sticky; left: 0; background: var(--paper); }" in style
+    assert ".wide td:first-child { position: sticky; left: 0; background: var(--paper);" in style
 
 
 class Page(HTMLParser):
-    """What a browser would find: balanced elements, images, the text of every table."""
+    """What a parser finds: balanced elements, images, the text of every table, the numbers of every chart."""
 
     VOID = ("meta", "img", "br")
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.images: list[dict[str, str]] = []
+        self.images: list[str] = []
+        self.numbers: dict[str, dict] = {}
+        self.scripts: list[str] = []
+        self.verdict = ""
+        self.attributes: dict[str, str] = {}
         self.names: set[str] = set()
         self.addresses: list[str] = []
         self.rows: list[list[tuple[str, bool]]] = []
@@ -45,10 +50,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs) -> None:
         found = dict(attrs)
         self.names.add(tag)
+        self.attributes = found
         self.addresses += [found[name] for name in ("src", "href", "srcset", "action") if name in found]
         assert not [name for name in found if name.startswith("on")]
-        if tag == "img":
-            self.images.append(found)
+        if found.get("role") == "img":
+            self.images.append(found["aria-label"])
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "tr":
@@ -61,7 +67,19 @@ class Page(HTMLParser):
     def handle_endtag(self, tag) -> None:
         assert self.open.pop() == tag
 
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
     def handle_data(self, data) -> None:
+        if self.open and self.open[-1] == "script":
+            if self.attributes.get("type") == "application/json":
+                self.numbers[self.attributes["id"]] = json.loads(data)
+            else:
+                self.scripts.append(data)
+        if self.open and self.open[-1] == "p" and self.attributes.get("class") == "verdict":
+            self.verdict += data
         if self.open and self.open[-1] in ("td", "th"):
             text, best = self.rows[-1][-1]
             self.rows[-1][-1] = (text + data, best)
@@ -115,11 +133,11 @@ def written(frame: pd.DataFrame, training: pd.DataFrame, tmp_path_factory: pytes
 def test_the_page_has_all_parts(written) -> None:
     page, text, _ = written
     assert page.headings == [
-        "Data", "Accuracy", "Is the difference more than chance?", "Forecasts", "Intervals", "Residuals",
-        "What could not be fitted", "Settings", "How to make this report",
+        "Forecasts and what came of them", "Accuracy", "Is the difference more than chance?", "Intervals", "Residuals",
+        "What could not be fitted", "Data", "Settings", "How to make this report",
     ]  # fmt: skip
     assert text.startswith("<!doctype html>")
-    assert "good has the smallest mean absolute error of 2 models" in text
+    assert page.verdict == "good forecasts better than bad."
     assert "Only the end was looked at." in text
     assert "qkan report runs/x" in text
     assert [word for word, _ in page.row("SARIMA")] == ["SARIMA", "s1", "too short"]
@@ -132,10 +150,10 @@ def test_the_page_has_all_parts(written) -> None:
 def test_numbers_are_those_of_the_functions(written, frame: pd.DataFrame, training: pd.DataFrame) -> None:
     page, _, found = written
     good = found.pooled.set_index("model").loc["good"]
-    columns = ["mae", "rmse", "smape", "mase", "coverage-80", "width-80", "winkler-80", "coverage-90", "width-90"]
-    assert [word for word, _ in page.row("good")][1:10] == [f"{good[name]:.4g}" for name in columns]
-    # bold: all but the widths, which are neither good nor bad
-    assert [best for _, best in page.row("good")] == [False, *[True] * 5, False, True, True, False, True, True]
+    errors, intervals = [row for row in page.rows if row[0][0] == "good"][0::2][:2]  # pooled, (median,) intervals
+    assert errors == [("good", False), *((f"{good[name]:.4g}", True) for name in ("mae", "rmse", "smape", "mase"))]
+    columns = ["coverage-80", "width-80", "winkler-80", "coverage-90", "width-90", "winkler-90", "quantile_loss"]
+    assert [text for text, _ in intervals[1:]] == [f"{good[name]:.4g}" for name in columns]
     assert not any(best for _, best in page.row("bad"))
     test = compare_models(frame, "good", loss="squared", scales=mase_scales(training)).iloc[0]
     words = [word for word, _ in page.row("bad", "squared")]
@@ -144,27 +162,40 @@ def test_numbers_are_those_of_the_functions(written, frame: pd.DataFrame, traini
 
 
 def test_the_page_needs_nothing_else(written) -> None:
+    """Links lead to parts of the page, figures to their own shapes; one script runs, and the page allows no other."""
     page, text, _ = written
-    assert page.addresses == [image["src"] for image in page.images]
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
-    assert not page.names & {"script", "link", "iframe", "object", "embed", "form", "base"}
-    assert "url(" not in text
+    assert all(address.startswith("#") for address in page.addresses)
+    assert not page.names & {"img", "link", "iframe", "object", "embed", "form", "base"}
+    assert not re.search(r"url\((?!#)", text)
     assert "@import" not in text
-    assert "http" not in text.split("How to make")[0]
+    assert not re.search(r"https?://", text)
+    assert len(page.scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert f"content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'\"" in text
 
 
 def test_every_image_is_a_picture_with_words(written) -> None:
+    page, text, _ = written
+    assert len(page.images) == 5  # two series, errors by step, coverage, residuals
+    assert min(map(len, page.images)) > 20
+    assert text.count("var(--ink)") > 50
+    assert not re.search("#123456|#d55e00|xmlns|<metadata", text)  # colours are those of the page
+
+
+def test_the_numbers_of_the_chart_are_those_of_the_frame(written, frame: pd.DataFrame) -> None:
     page, _, _ = written
-    assert len(page.images) == 5  # errors by step, two series, coverage, residuals
-    for image in page.images:
-        assert len(image["alt"]) > 20
-        drawing = base64.b64decode(image["src"].partition(",")[2]).decode()
-        ElementTree.fromstring(drawing)
-        assert "prefers-color-scheme" in drawing
-        assert "var(--ink)" in drawing
-        assert "#123456" not in drawing
-        assert not re.search(r"(?:href|src)=\"(?!#)", drawing)
-        assert "<script" not in drawing
+    chart = page.numbers["numbers-judged"]
+    assert chart["models"] == ["good", "bad"]
+    assert [part["name"] for part in chart["series"]] == ["s0", "s1"]
+    part = chart["series"][0]
+    last = frame[(frame["unique_id"] == "s0") & (frame["cutoff"] == frame["cutoff"].max())]
+    assert part["count"] == len(part["y"]) == 42  # 40 origins and three steps: every third of them, from the last one
+    assert part["dated"]
+    assert part["begin"] + 41 * part["apart"] == last["ds"].max().timestamp()
+    np.testing.assert_allclose(part["y"][-3:], last["y"], atol=1e-3)
+    np.testing.assert_allclose(part["models"]["bad"][-3:], last["bad"], atol=1e-3)
+    assert [band["level"] for band in part["bands"]] == ["90", "80"]
+    np.testing.assert_allclose(part["bands"][1]["low"][-3:], last["good-lo-80"], atol=1e-3)
 
 
 def test_the_page_is_made_for_a_phone(written) -> None:
@@ -182,10 +213,9 @@ def test_hostile_names_are_text(frame: pd.DataFrame, tmp_path: Path) -> None:
         unit=HOSTILE, failures=pd.DataFrame({"model": [HOSTILE], "unique_id": [HOSTILE], "reason": [HOSTILE]}),
     )  # fmt: skip
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert "script" not in page.names
-    assert page.row(HOSTILE)[1] == (HOSTILE, False)
-    for image in page.images:
-        ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
+    assert (len(page.scripts), list(page.numbers)) == (1, ["numbers-judged"])
+    assert [(HOSTILE, False), (HOSTILE, False)] in page.rows  # of the facts
+    assert page.numbers["numbers-judged"]["models"][0] == HOSTILE.replace("\x07", "?")
 
 
 def test_equal_input_gives_equal_bytes(small: pd.DataFrame, tmp_path: Path) -> None:
@@ -200,8 +230,22 @@ def test_a_single_model_of_a_single_series(make_frame, tmp_path: Path) -> None:
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "There is one model only, so nothing to compare." in text
     assert "No model has prediction intervals." in text
+    assert page.verdict.startswith("The mean absolute error of only is ")
     assert len(page.images) == 2  # the series, the residuals
     assert not any(best for row in page.rows for _, best in row)
+
+
+def test_a_model_with_other_intervals_is_no_rival_of_itself(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Its forecasts are the same: it has a row in the table of intervals, and no other."""
+    both = frame.assign(**{"good (conformal)": frame["good"]})
+    for end in ("lo", "hi"):
+        both[f"good (conformal)-{end}-80"] = both[f"good-{end}-80"]
+    write_report(tmp_path / "r.html", both, title="Two intervals", reference="good")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.verdict == "good forecasts better than bad."
+    assert page.numbers["numbers-judged"]["models"] == ["good", "bad"]
+    assert len([row for row in page.rows if row[0][0] == "good (conformal)"]) == 1
+    assert len([row for row in page.rows if row[0][0] == "good"]) == 4  # errors, their median, intervals, residuals
 
 
 def test_a_model_without_some_series_is_never_best(make_frame, tmp_path: Path) -> None:
@@ -212,6 +256,13 @@ def test_a_model_without_some_series_is_never_best(make_frame, tmp_path: Path) -
     assert [word for word, _ in page.row("good")][1] == "1"
     assert not any(best for _, best in page.row("good"))
     assert page.row("bad")[2][1]
+
+
+def test_times_are_those_of_the_readers_clocks(small: pd.DataFrame, tmp_path: Path) -> None:
+    write_report(tmp_path / "r.html", small, title="Noise", wall_times=lambda times: times + 100)
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.row("first and last value forecast")[1][0] == "101 to 105"
+    assert page.numbers["numbers-judged"]["series"][0]["begin"] == 101
 
 
 def test_an_existing_file_is_replaced_only_when_asked(small, tmp_path: Path) -> None:

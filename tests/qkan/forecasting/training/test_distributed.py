@@ -1,20 +1,20 @@
+import io
 import os
 import re
 import shutil
 import signal
-import subprocess
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import several_processes
 import torch
 from several_processes import CASES, panel, trained
 from tiny_runs import BARE, BARE_FLAGS, tiny_config
+from warm_processes import WarmProcess
 
 from qkan.forecasting import build_forecaster, train
-from qkan.forecasting.config import PRECISIONS
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training.loop import fit
 
@@ -29,11 +29,22 @@ def close(one: dict, other: dict) -> None:
     assert one["best"] == other["best"]
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 def test_two_processes_end_like_one_and_resume_each_other(tmp_path: Path) -> None:
+    """Started as by torchrun; the command line starts its second process itself, in the test of Ctrl-C below."""
     single = {name: trained(config, tmp_path / f"one-{name}") for name, config in CASES.items()}
     shutil.copy(tmp_path / "one-masked.first", tmp_path / "two-resumed")
-    script = several_processes.__file__
-    subprocess.run([sys.executable, script, str(tmp_path)], env=ENVIRONMENT, check=True, timeout=500)
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}
+    command = ["several_processes", tmp_path]
+    ranks = ({**ENVIRONMENT, **group, "RANK": rank, "LOCAL_RANK": rank} for rank in "01")
+    with WarmProcess(command, environment=next(ranks)) as one, WarmProcess(command, environment=next(ranks)) as other:
+        for process in (one, other):
+            process.wait(500)
+            assert process.returncode == 0, process.stderr.read().decode()
     first, second = (torch.load(tmp_path / f"results{rank}.pt", weights_only=True) for rank in (0, 1))
     for name, expected in single.items():
         close(first[name], expected)
@@ -47,29 +58,18 @@ def test_ctrl_c_ends_all_processes_and_one_process_goes_on(tmp_path: Path) -> No
     config = tiny_config(epochs=12, batch_size=9, lr=0.03)
     whole = train(config, tmp_path / "whole")
     options = "--data damped-shm --window 4 --device cpu --cell lstm --hidden-size 2 --epochs 12 --batch-size 9"
-    command = [
-        sys.executable,
-        "-m",
-        "qkan.cli",
-        "train",
-        "lstm",
-        *options.split(),
-        *BARE_FLAGS,
-        "--devices",
-        "2",
-        "--out",
-        "run",
-    ]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    devices = ["--devices", "2", "--out", "run"]
+    command = ["qkan.cli", "train", "lstm", *options.split(), *BARE_FLAGS, *devices]
+    process = WarmProcess(command, environment=ENVIRONMENT, folder=tmp_path)
     shown = []
-    for line in process.stdout:
-        shown.append(line)
-        if line.startswith("epoch 2/12"):
-            process.send_signal(signal.SIGINT)
-            break
-    errors = process.communicate(timeout=120)[1]  # returns when no process holds the other ends of the pipes any more
+    with process:
+        for line in io.TextIOWrapper(process.stdout):
+            shown.append(line)
+            if line.startswith("epoch 2/12"):
+                process.send_signal(signal.SIGINT)
+                break
+        errors = process.stderr.read().decode()  # ends when no process holds the other end of the pipe any more
+        process.wait(120)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1] == "Interrupted. Go on with: qkan train lstm --out run --resume"
     assert "rocess" not in errors  # the second process says nothing
@@ -211,9 +211,3 @@ def test_slurm_without_tasks_per_node_is_told_what_to_use(monkeypatch: pytest.Mo
     sentence = "SLURM must know where the processes go: use --nodes=2 --ntasks-per-node=3 instead of --ntasks=6"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         rank_of(tiny_config(devices=3, num_nodes=2))
-
-
-def test_every_choice_is_documented() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "guides" / "scale.md").read_text(encoding="utf-8")
-    for name in PRECISIONS:
-        assert f"`{name}`" in page, name

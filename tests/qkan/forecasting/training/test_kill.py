@@ -1,26 +1,18 @@
 """A run that is killed at random moments and resumed ends exactly as one that was left alone."""
 
 import json
-import multiprocessing
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_runs import train_in_child
+from warm_processes import warm_context
 
 KILLS = 6  # `make torture` kills 30
-HEAVY = ["torch", "lightning.pytorch", "pandas", "matplotlib.figure", "qkan.forecasting.training.loop", "tiny_runs"]
-
-
-@pytest.fixture(scope="module")
-def processes() -> multiprocessing.context.BaseContext:
-    """Processes that start at once, because a server imported the heavy packages for all of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(HEAVY)
-    return context
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -36,9 +28,9 @@ def check_whole(out: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a system with SIGKILL")
-def test_kills_at_random_moments_change_nothing(processes, tmp_path):
-    def start(out: Path) -> multiprocessing.process.BaseProcess:
-        process = processes.Process(target=train_in_child, args=(str(out), out.exists()))
+def test_kills_at_random_moments_change_nothing(tmp_path):
+    def start(out: Path) -> BaseProcess:
+        process = warm_context().Process(target=train_in_child, args=(str(out), out.exists()))
         process.start()
         return process
 
