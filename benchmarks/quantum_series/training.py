@@ -16,6 +16,7 @@ from benchmarks.quantum_series.tasks import Part, Task
 from qkan.forecasting.training.lbfgs import descend
 
 BATCH, PATIENCE, GRADIENT_NORM = 64, 20, 1.0
+LOOKS = 10  # at the validation part, one every ten steps of LBFGS, without a lower error
 RATES = {"tuned": (1e-2, 3e-2), "paper": (1e-3,)}
 EPOCHS = {"tuned": 50, "paper": 500}
 STEPS = {"tuned": 1000, "paper": 0}
@@ -120,7 +121,7 @@ class Training:
         judged = Error(model.double(), validation)
         # LBFGS of torch ignores curvature below 1e-10, which is that of small errors.
         unit = Error(model, train).value() or 1.0
-        steps = descend(model, Error(model, train, unit), judged, self.steps)
+        steps = descend(model, Error(model, train, unit), judged, self.steps, patience=LOOKS)
         seconds = round(time.perf_counter() - begun, 3)
         reached = Error(model, test).value()
         return {"steps": steps, "validation": judged.value(), "test": reached, "finish_seconds": seconds}

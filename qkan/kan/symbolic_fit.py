@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from qkan._util.lbfgs import loss_unit
 from qkan._util.module_list import module_list
 from qkan.kan.closed_form import compose
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
@@ -298,14 +299,16 @@ class SymbolicQKAN(nn.Module):
         def loss() -> Tensor:
             return (self(x) - y).square().mean()
 
+        with torch.no_grad():
+            before = loss()
+        unit = loss_unit(float(before))
+
         def closure() -> Tensor:
             optimizer.zero_grad()
-            value = loss()
+            value = loss() * unit
             value.backward()
             return value
 
-        with torch.no_grad():
-            before = loss()
         optimizer.step(closure)
         optimizer.zero_grad()
         with torch.no_grad():

@@ -180,7 +180,7 @@ class DataAndTrainingOptions:
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
         steps, unsaid = self.lbfgs_steps, ", a finish by LBFGS where the model is small"
-        finish = f", up to {steps} steps of LBFGS" if steps else unsaid if steps is None else ""
+        finish = f", up to {steps:,} steps of LBFGS" if steps else unsaid if steps is None else ""
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 

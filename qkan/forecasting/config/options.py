@@ -101,7 +101,7 @@ PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 """Options that a run may be resumed with other values of: they do not change what is computed."""
 
-FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 200, 1_000, 30_000
+FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 1_000, 1_000, 30_000
 """Steps of LBFGS behind the epochs by default, of models of at most so many parameters, and at most so many values in
 all training windows; see :func:`qkan.forecasting.training.lbfgs.finish_steps`."""
 
@@ -346,8 +346,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
-        f"them, and they are kept if it gains.  [default: {FINISH_STEPS} for at most {FINISH_PARAMETERS:,} parameters "
-        f"and {FINISH_VALUES:,} values in training windows, else 0]",
+        f"them, and they are kept if it gains.  [default: {FINISH_STEPS:,} for at most {FINISH_PARAMETERS:,} "
+        f"parameters and {FINISH_VALUES:,} values in training windows, else 0]",
         Whole(0, 100_000),
         True,
     ),

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from qkan._util.lbfgs import loss_unit
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.config.idle import idle_options
 from qkan.forecasting.config.options import FINISH_PARAMETERS, FINISH_STEPS, FINISH_VALUES
@@ -18,8 +19,12 @@ from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.objective import Objective
 
 STEPS_BETWEEN_LOOKS = 10
-LOOKS_WITHOUT_GAIN = 10
-"""After so many looks at the validation part without a lower loss the finish ends."""
+LOOKS_WITHOUT_GAIN = 25
+"""After so many looks at the validation part without a lower loss the finish ends.
+
+Where the parts of a series differ it takes that many: beside an exact regression the loss may rise for 150 steps before
+it falls to a quarter.
+"""
 _EVALUATIONS = 3 * STEPS_BETWEEN_LOOKS  # of the loss between two looks: the line search takes one or two a step
 _MEMORY = 100  # steps that the curvature is estimated from
 _MANY_PARAMETERS, _SHORT_MEMORY = 100_000, 10  # the memory holds two numbers a step for every parameter
@@ -99,6 +104,7 @@ def finish_with_lbfgs(
     model.to(torch.float64 if _few(parameters) else kept)
     model.train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
     objective = Objective(model, train, loss)
+    objective.unit = loss_unit(objective.value())
     best_steps = descend(model, objective, Objective(model, validation, loss), steps)
     model.to(kept).train(was_training)
     for parameter in parameters:
@@ -110,14 +116,17 @@ def finish_with_lbfgs(
     return Finish(best_steps, objective.evaluations, before, after, time.perf_counter() - begin)
 
 
-def descend(model: nn.Module, objective: Minimised, judged: Judged, steps: int) -> int:
+def descend(
+    model: nn.Module, objective: Minimised, judged: Judged, steps: int, *, patience: int = LOOKS_WITHOUT_GAIN
+) -> int:
     """Lower an objective with LBFGS, in the dtype that the weights have, and keep the weights that are judged best.
 
     Args:
         model: Its trained parameters are moved, and end at the best judged weights, those of the start included.
         objective: The loss that LBFGS lowers.
-        judged: What every tenth step is judged by; after ten looks without a lower value the search ends.
+        judged: What every tenth step is judged by.
         steps: Most steps.
+        patience: After so many looks without a lower value the search ends.
 
     Returns:
         The steps until the kept weights; 0 for those of the start.
@@ -127,7 +136,7 @@ def descend(model: nn.Module, objective: Minimised, judged: Judged, steps: int) 
     (group,) = optimizer.param_groups
     best, weights, best_steps = judged.value(), _copy(model), 0
     done, looks = 0, 0
-    while done < steps and looks < LOOKS_WITHOUT_GAIN:
+    while done < steps and looks < patience:
         group["max_iter"] = min(STEPS_BETWEEN_LOOKS, steps - done)
         optimizer.step(objective.with_gradient)
         made = optimizer.state[group["params"][0]]["n_iter"]
