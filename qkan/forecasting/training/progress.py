@@ -10,7 +10,20 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Watches one training run. All methods are called from the training process and must return quickly."""
+    """Watches one training run. All methods are called from the training process and must return quickly.
+
+    Examples:
+        >>> from qkan.forecasting import TrainConfig, train
+        >>> class Printed:
+        ...     def start(self, epochs, steps, done=0): print(f"{epochs} epoch")
+        ...     def step(self, loss, count=1): pass
+        ...     def epoch(self, metrics): pass
+        ...     def finish(self): print("done")
+        >>> config = TrainConfig(data="damped-shm", epochs=1, lbfgs_steps=0)
+        >>> run = train(config, "runs/watched", overwrite=True, progress=Printed())
+        1 epoch
+        done
+    """
 
     def start(self, epochs: int, steps: int, done: int = 0) -> None:
         """Training begins: ``epochs`` of ``steps`` steps each, of which ``done`` epochs were trained before."""
@@ -45,7 +58,19 @@ class LiveProgress(Progress, Protocol):
 
 
 class CompareProgress(Protocol):
-    """Watches a comparison: its baselines, and then its training runs."""
+    """Watches a comparison: its baselines, and then its training runs.
+
+    Examples:
+        >>> from qkan.forecasting import CompareConfig, CompareProgress, compare
+        >>> class Printed(CompareProgress):
+        ...     def start(self, runs, done=0): print(f"runs: {runs}")
+        >>> config = CompareConfig(
+        ...     data="damped-shm", cells=("lstm",), budget_params=(150,), out="compared",
+        ...     seeds=1, trials=1, epochs=1, workers=1,
+        ... )
+        >>> found = compare(config, progress=Printed())
+        runs: 1
+    """
 
     def baseline(self, name: str, done: int, total: int) -> None:
         """A baseline has fitted so many of its series, or tried so many of its settings."""
