@@ -52,6 +52,13 @@ def graphed(
             are no tuple of modules; results that are no tensors in tuples, lists and dicts.
         ValueError: an example without tensors or not on a CUDA device; what cannot be captured; a module whose graph
             computes something else than itself.
+
+    Examples:
+        >>> import torch
+        >>> import qkan
+        >>> model = qkan.QKAN([4, 8, 2])
+        >>> if torch.cuda.is_available():
+        ...     fast = qkan.graphed(model.cuda().eval(), torch.rand(32, 4, device="cuda"))
     """
     if not callable(module_or_step):
         raise TypeError(f"graphed needs a module or a function of tensors, got {type(module_or_step).__name__}")

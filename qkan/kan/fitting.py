@@ -70,6 +70,14 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
     Raises:
         TypeError, ValueError: data or an option outside what is listed above; the message names it.
         FloatingPointError: a loss that is NaN or infinite; the best weights until then are restored.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN, fit
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> history = fit(QKAN([2, 1]), x, x[:, :1] ** 2, steps=5)
+        >>> history.best_loss < 1
+        True
     """
     unknown = sorted(set(options) - set(FitOptions.__annotations__))
     if unknown:

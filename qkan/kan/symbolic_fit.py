@@ -238,6 +238,15 @@ class SymbolicQKAN(nn.Module):
         width: sizes of the layers from input to output.
         rmse: (width[-1],) root mean squared error of every output against the network's on the samples it was made on.
         r2: (width[-1],) share of every output's variance there that it explains.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> formula = net.auto_symbolic(x, ["x", "sin"])
+        >>> formula(x).shape, len(formula.symbolic_formula())
+        (torch.Size([60, 1]), 1)
     """
 
     rmse: Tensor

@@ -261,6 +261,12 @@ class TrainConfig(DataAndTrainingOptions):
 
     Raises:
         ValueError: a value is out of its range, or an option is set that the cell does not have.
+
+    Examples:
+        >>> from qkan.forecasting import TrainConfig
+        >>> config = TrainConfig(data="telecom", cell="hqkan", hidden_size=4, horizon=24)
+        >>> config.cell, config.horizon
+        ('hqkan', 24)
     """
 
     cell: str = "qkan"
@@ -328,6 +334,12 @@ class CompareConfig(DataAndTrainingOptions):
 
     Raises:
         ValueError: a value is out of its range.
+
+    Examples:
+        >>> from qkan.forecasting import CompareConfig
+        >>> config = CompareConfig(data="telecom", cells=("qkan", "lstm"), budget_params=(200,), out="compared")
+        >>> config.seeds
+        5
     """
 
     out: str

@@ -31,7 +31,13 @@ CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp"
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan", *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
-circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
+circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
+
+Examples:
+    >>> from qkan.forecasting import CELLS
+    >>> CELLS[:3]
+    ('qkan', 'hqkan', 'lowrank')
+"""
 
 LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
 """Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
@@ -75,7 +81,13 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
 """Errors that forecasts can be judged by, each with the losses that train for it, the default first."""
 
 EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-"""What a run can be exported to, with the ending of the file."""
+"""What a run can be exported to, with the ending of the file.
+
+Examples:
+    >>> from qkan.forecasting import EXPORT_FORMATS
+    >>> EXPORT_FORMATS
+    {'onnx': '.onnx', 'torch-export': '.pt2'}
+"""
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 

@@ -121,6 +121,13 @@ class RecurrentForecaster(nn.Module):
         horizon: Steps to predict.
         around: What stands around the cell.
         quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
+
+    Examples:
+        >>> import torch
+        >>> from qkan.forecasting import load_run
+        >>> model = load_run("runs/demo").model
+        >>> sum(p.numel() for p in model.parameters()) > 0
+        True
     """
 
     gate: Tensor | None
