@@ -224,7 +224,7 @@ def test_a_run_that_is_stopped_amid_the_finish_is_resumed_to_the_same_end(
         def stopped(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(lbfgs, "_search", stopped)
+        patch.setattr(lbfgs, "descend", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "cut", data=data)
     resumed = train(config, tmp_path / "cut", data=data, resume=True)
