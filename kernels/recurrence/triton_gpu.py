@@ -78,6 +78,8 @@ def tiles(
         units, z = (min(units, deep), min(z, wide)) if backward else (min(units, 64), min(z, deep))
         p = min(p, deep)
     threads = 4 * max(units, z, p) if matmul_dtype else 256
+    if backward and not matmul_dtype and z == 32:
+        threads = 128  # four columns a lane, as of 64: with two the compiler keeps more of them waiting than fit
     return Tiles(SEQUENCES, units, z, p, resident, threads // lanes)
 
 

@@ -23,6 +23,9 @@ CASES = built.cases(
     [
         "sm_80/qkan/16/fp32",
         "sm_80/chebyshev/64/low",
+        "sm_80/chebyshev/32/fp32",
+        "sm_80/qkan/100/fp32",
+        "sm_90/shaped/100/fp32",
         "sm_90/hybrid/32/low",
         "gfx942/gru/32/fp32",
         "gfx942/shaped/64/low",
