@@ -366,8 +366,15 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
                 parameter.grad = parameter.grad * unit
         return total * unit
 
+    def unit_here() -> float:
+        loss = float(evaluate().total.detach())
+        if run.parameters[0].dtype == torch.float64:
+            return loss_unit(loss)
+        gradients = [parameter.grad for parameter in run.parameters if parameter.grad is not None]
+        return loss_unit(loss, max((float(gradient.abs().max()) for gradient in gradients), default=0.0))
+
     optimizer, cleared, reached, made, stop = fresh(), True, run.evaluations, 0, False
-    unit = loss_unit(float(evaluate().total.detach()))
+    unit = unit_here()
     if not run.noted:
         stop = run.note(evaluate(), reached)
     while made < steps and not stop:
@@ -377,7 +384,7 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
             if cleared:
                 run.history.stopped = "converged"
                 return
-            optimizer, cleared, unit = fresh(), True, loss_unit(float(evaluate().total.detach()))
+            optimizer, cleared, unit = fresh(), True, unit_here()
             continue
         made, cleared = made + 1, False
         run.step += 1
