@@ -37,7 +37,7 @@ def test_19_notebooks_run_on_small_sizes(name: str, monkeypatch: pytest.MonkeyPa
     plt.switch_backend("agg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 200, which take most of the time
+    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 1,000, which take most of the time
     session: dict[str, Any] = {"__name__": "__main__"}
     for number, (mark, source) in enumerate(cells(name)):
         if mark != "[markdown]":

@@ -355,13 +355,9 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
-    "lr_angles": Option(
-        "Learning rate of circuits' angles, as a multiple of --lr (qkan, hqkan).  [default: 1]", RATE, True
-    ),
+    "lr_angles": Option("Learning rate of circuits' angles, times --lr (qkan, hqkan).  [default: 1]", RATE, True),
     "lr_frequencies": Option(
-        "Learning rate of circuits' trained frequencies and phases, as a multiple of --lr (qkan, hqkan).  [default: 1]",
-        RATE,
-        True,
+        "Learning rate of circuits' frequencies and phases, times --lr (qkan, hqkan).  [default: 1]", RATE, True
     ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
