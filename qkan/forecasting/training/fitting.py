@@ -24,8 +24,7 @@ from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Glimpse, Objective, Shown
 from qkan.forecasting.training.progress import LiveProgress, Progress
-from qkan.forecasting.training.start import Start, start_from_regression
-from qkan.forecasting.training.start_mean import start_mean
+from qkan.forecasting.training.start import Start, start_from_regression, start_mean
 from qkan.forecasting.training.units import read_in_units, say_in_units
 
 if TYPE_CHECKING:
