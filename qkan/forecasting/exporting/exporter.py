@@ -95,7 +95,7 @@ def export(
 
     Examples:
         >>> from qkan.forecasting import export, load_run
-        >>> made = export(load_run("runs/demo"), "demo.pt2", "torch-export", overwrite=True)
+        >>> made = export(load_run("runs/demo"), "demo.onnx", overwrite=True)
         >>> made.difference < 1e-5
         True
     """
