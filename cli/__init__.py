@@ -1,4 +1,4 @@
 """The command line: parse, call qkan.forecasting, print."""
 
 #: The modules that other folders import.
-__all__ = ["errors", "lazy_groups", "main", "options", "progress", "streams", "tables"]
+__all__ = ["errors", "lazy_groups", "main", "options", "progress", "sections", "streams", "tables"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import Progress as Bar
 
-    from qkan.forecasting.training.progress import View
+    from qkan.forecasting.training.progress import Glimpse
 
 REFRESHES = 4  # of a view of a training, a second
 LOOKING_SHARE = 0.02  # of the training time that may go into looking at forecasts
@@ -135,7 +135,7 @@ class TrainingDisplay(_Display):
                 f"left {self.left(self.epochs_done, self.epochs)}"
             )
 
-    def look(self, view: View) -> None:
+    def look(self, view: Glimpse) -> None:
         """Take a look at the model if the last one is so long ago that the training does not feel it."""
         now = time.monotonic()
         if self.live is None or now - self.looked_at < max(1 / REFRESHES, self.looking_took / LOOKING_SHARE):

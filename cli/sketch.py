@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ class Trained(Protocol):
     losses: list[float]
     validation: list[float]
     naive: float
-    curves: Any
+    curves: tuple[Sequence[float], Sequence[float]] | None
 
 
 def training_lines(training: Trained, console: Console) -> Iterator[Text]:
@@ -50,7 +50,8 @@ def training_lines(training: Trained, console: Console) -> Iterator[Text]:
     if training.curves is None or console.height < _ROWS + _OTHER_LINES:
         return
     coloured = console.color_system is not None and not console.no_color
-    lines, owned = sketch(*training.curves, min(MOST_LETTERS, room), _ROWS)
+    observed, forecasts = training.curves
+    lines, owned = sketch(observed, forecasts, min(MOST_LETTERS, room), _ROWS)
     title = (
         f"{'forecast':<{_LABEL}}",
         ("in colour" if coloured else "of o", "bold cyan"),

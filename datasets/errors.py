@@ -12,15 +12,42 @@ import pandas as pd
 
 
 class DataError(ValueError):
-    """Every complaint about data: unknown names, unreadable files, values or times that cannot be used."""
+    """Every complaint about data: unknown names, unreadable files, values or times that cannot be used.
+
+    Examples:
+        >>> from qkan.datasets import DataError, load_series
+        >>> try:
+        ...     load_series("telekom")
+        ... except DataError as error:
+        ...     print(str(error).partition(";")[0])
+        unknown data 'telekom' (did you mean 'telecom'?)
+    """
 
 
 class DataNotice(UserWarning):
-    """What was decided about data for its user, in one sentence."""
+    """What was decided about data for its user, in one sentence.
+
+    Examples:
+        >>> import warnings
+        >>> from qkan.datasets import DataNotice, read_series
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", DataNotice)  # what is decided about the data is not said
+        ...     series = read_series("traffic.csv")
+    """
 
 
 def notice(sentence: str) -> None:
-    """Say what was decided about data, as a warning; the command line prints it on a line of its own."""
+    """Say what was decided about data, as a warning; the command line prints it on a line of its own.
+
+    Examples:
+        >>> import warnings
+        >>> from qkan.datasets import notice
+        >>> with warnings.catch_warnings(record=True) as said:
+        ...     warnings.simplefilter("always")
+        ...     notice("24 steps are the season")
+        >>> print(said[0].message)
+        24 steps are the season
+    """
     warnings.warn(sentence, DataNotice, stacklevel=2)
 
 

@@ -36,6 +36,11 @@ class Session:
 
     Raises:
         DataError: a time is malformed, or the day ends before it starts.
+
+    Examples:
+        >>> from qkan.datasets import Session
+        >>> Session("08:00", "16:30").closing
+        Timedelta('0 days 16:30:00')
     """
 
     first: str
@@ -98,6 +103,12 @@ class Series:
 
     Raises:
         DataError: the frame breaks one of the rules above.
+
+    Examples:
+        >>> from qkan.datasets import read_series
+        >>> series = read_series("traffic.csv")
+        >>> series.ids, series.lengths, series.frequency
+        (('centre',), array([400]), 'h')
     """
 
     name: str

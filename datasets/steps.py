@@ -100,7 +100,13 @@ def months_of(alias: str) -> int | None:
 
 
 def step_size(alias: str | None) -> tuple[str, int] | None:
-    """What two steps must share to be of one size: kind and count; weeks are seven days, quarters three months."""
+    """What two steps must share to be of one size: kind and count; weeks are seven days, quarters three months.
+
+    Examples:
+        >>> from qkan.datasets import step_size
+        >>> step_size("W") == step_size("7D"), step_size("h") == step_size("60min")
+        (True, True)
+    """
     if alias is None:
         return None
     listed = DayList.of_alias(alias)
@@ -124,7 +130,13 @@ def step_size(alias: str | None) -> tuple[str, int] | None:
 
 
 def has_clock(alias: str | None) -> bool:
-    """Whether a step is one of hours or less, so that times are nothing without their time of day."""
+    """Whether a step is one of hours or less, so that times are nothing without their time of day.
+
+    Examples:
+        >>> from qkan.datasets import has_clock
+        >>> has_clock("h"), has_clock("D")
+        (True, False)
+    """
     kind, size = step_size(alias) or ("", 0)
     return kind == "nanoseconds" and size % pd.Timedelta(days=1).value != 0
 

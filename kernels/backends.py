@@ -22,6 +22,11 @@ class Simulator(Protocol):
     """Something outside the kernels that evaluates circuits; it may stand where the name of a backend does.
 
     Any object with these two methods is one; :class:`qkan.PennyLane` is.
+
+    Examples:
+        >>> from qkan.quantum import PennyLane, Simulator
+        >>> isinstance(PennyLane(), Simulator)
+        True
     """
 
     def check(self, ansatz: Ansatz, readout: str) -> None:

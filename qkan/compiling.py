@@ -52,6 +52,14 @@ def compile(
             examples do not reach, or reach with infinite or NaN inputs; a margin or domain outside its range; a layer
             with hooks, which would be lost.
         TypeError: not a module; a layer whose class overrides ``forward``.
+
+    Examples:
+        >>> import torch
+        >>> import qkan
+        >>> model, x = qkan.QKAN([2, 3, 1]), torch.rand(50, 2)
+        >>> frozen = qkan.compile(model, x)
+        >>> torch.allclose(frozen(x), model(x), atol=1e-5)
+        True
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"compile needs an nn.Module, got {type(model).__name__}")
@@ -200,6 +208,12 @@ def largest_difference(model: nn.Module, compiled: nn.Module, example_inputs: An
 
     Raises:
         TypeError: a second model that is not compiled, or an output without a tensor.
+
+    Examples:
+        >>> import torch
+        >>> import qkan
+        >>> model, x = qkan.QKAN([2, 3, 1]), torch.rand(50, 2)
+        >>> found = qkan.largest_difference(model, qkan.compile(model, x), x)
     """
     exact = deepcopy(model).eval().double()
     frozen = deepcopy(compiled).eval()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from qkan.kernels.common.host_sync import as_in_a_graph
@@ -26,8 +27,11 @@ def graphed(
     """A module's inference, or a training step, captured as a CUDA graph.
 
     Small models spend their time starting kernels; a graph starts all of them at once. What is captured is fixed: the
-    shapes, the branches taken, the addresses of all tensors. Parameters that are updated in place, as optimizers and
-    ``load_state_dict`` do, are seen by the next call; a change that a graph would not see raises an error.
+    shapes, the branches taken, the addresses of all tensors, the precision: switches for TF32 and an autocast around
+    later calls change nothing. Parameters that are updated in place, as optimizers and ``load_state_dict`` do, are seen
+    by the next call; a change that a graph would not see raises an error, also one of an optimizer that steps in it:
+    its ``load_state_dict``, which makes new tensors, or another learning rate, unless that is a tensor. A graph has one
+    place for inputs and results: a call on another stream has to wait for the one before.
 
     A module runs without gradients, in the mode (training or eval) that it has, and its first result is compared with
     that of the module. A training step is any function of tensors that ends with ``optimizer.step()``, with an
@@ -48,6 +52,13 @@ def graphed(
             are no tuple of modules; results that are no tensors in tuples, lists and dicts.
         ValueError: an example without tensors or not on a CUDA device; what cannot be captured; a module whose graph
             computes something else than itself.
+
+    Examples:
+        >>> import torch
+        >>> import qkan
+        >>> model = qkan.QKAN([4, 8, 2])
+        >>> if torch.cuda.is_available():
+        ...     fast = qkan.graphed(model.cuda().eval(), torch.rand(32, 4, device="cuda"))
     """
     if not callable(module_or_step):
         raise TypeError(f"graphed needs a module or a function of tensors, got {type(module_or_step).__name__}")
@@ -84,12 +95,13 @@ class Graphed:
                 return step(*self._inputs)
 
         expected = run() if inference else None
-        self._outputs, self._replay = _captured(run, self._inputs[0].device)
+        with _optimizers_that_step() as self._optimizers:
+            self._outputs, self._replay = captured(run, self._inputs[0].device)
         _check_results(self._outputs)
         # A graph knows addresses alone. What the step holds, as the state of its optimizer, and the gradients that it
         # has written to must stay where they are, whoever else forgets them.
         self._kept = run, [p.grad for module in modules for p in module.parameters()]
-        self._known = dict(_fixed(modules))
+        self._known = self._fixed()
         if inference:
             self._replay()
             _check_equal(self._outputs, expected)
@@ -104,7 +116,8 @@ class Graphed:
             what was captured, copied.
 
         Raises:
-            ValueError: other inputs than the example's, or modules that have changed where the graph cannot see it.
+            ValueError: other inputs than the example's, or modules or optimizers that have changed where the graph
+                cannot see it.
         """
         if len(inputs) != len(self._inputs):
             raise ValueError(f"this graph was captured with {len(self._inputs)} tensors, got {len(inputs)}")
@@ -114,21 +127,40 @@ class Graphed:
                     f"input {place} is {_described(given)}, but this graph was captured with {_described(kept)}; call "
                     "qkan.graphed again with an example of the new size"
                 )
-        self._check_modules()
+        self._check_unchanged()
         with torch.no_grad():  # autograd would note every copy, and refuse one to a tensor that needs a gradient
             for given, kept in zip(inputs, self._inputs, strict=True):
                 kept.copy_(given)
         self._replay()
         return _copied(self._outputs)
 
-    def _check_modules(self) -> None:
-        now = dict(_fixed(self._modules))
+    def _fixed(self) -> dict[str, Any]:
+        return dict((*_fixed_in_modules(self._modules), *_fixed_in_optimizers(self._optimizers)))
+
+    def _check_unchanged(self) -> None:
+        now = self._fixed()
         if now != self._known:
             name = next(n for n in (*now, *self._known) if now.get(n) != self._known.get(n))
             raise ValueError(
-                f"{name} has changed since the capture (moved to other memory, added, replaced, removed, another mode "
-                "or need of a gradient), which a graph cannot see; call qkan.graphed again"
+                f"{name} has changed since the capture (moved to other memory, added, replaced, removed, another mode, "
+                "value or need of a gradient), which a graph cannot see; call qkan.graphed again"
             )
+
+
+@contextmanager
+def _optimizers_that_step() -> Iterator[list[Optimizer]]:
+    """The optimizers that take steps inside."""
+    found: list[Optimizer] = []
+
+    def note(optimizer: Optimizer, *given: Any) -> None:
+        if all(known is not optimizer for known in found):
+            found.append(optimizer)
+
+    hook = register_optimizer_step_post_hook(note)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def _check_device(device: torch.device) -> None:
@@ -143,7 +175,7 @@ def _described(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}"
 
 
-def _fixed(modules: tuple[nn.Module, ...]) -> Iterator[tuple[str, Any]]:
+def _fixed_in_modules(modules: tuple[nn.Module, ...]) -> Iterator[tuple[str, Any]]:
     """What a graph has taken for fixed, by name: addresses of parameters and buffers, parts and their modes."""
     for place, module in enumerate(modules):
         prefix = "" if len(modules) == 1 else f"modules[{place}]."
@@ -152,6 +184,23 @@ def _fixed(modules: tuple[nn.Module, ...]) -> Iterator[tuple[str, Any]]:
         for name, part in module.named_modules():
             yield f"the mode of {prefix}{name or 'the module'}", part.training
             yield prefix + (name or "the module"), part
+
+
+def _fixed_in_optimizers(optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Any]]:
+    """The same of optimizers: what groups of parameters have beside these, and addresses of the state."""
+    for place, optimizer in enumerate(optimizers):
+        owner = f"{type(optimizer).__name__}" + (f" {place}" if place else "")
+        for number, group in enumerate(optimizer.param_groups):
+            for key, value in group.items():
+                if key != "params":
+                    yield f"{key} of {owner} (group {number})", _address_or_value(value)
+            for index, parameter in enumerate(group["params"]):
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    yield f"{key} of {owner} (group {number}, parameter {index})", _address_or_value(value)
+
+
+def _address_or_value(value: Any) -> Any:
+    return value.data_ptr() if isinstance(value, Tensor) else value
 
 
 @contextmanager
@@ -165,7 +214,7 @@ def _casts_anew() -> Iterator[None]:
         torch.set_autocast_cache_enabled(before)
 
 
-def _captured(run: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
+def captured(run: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], None]]:
     """Results that stay where they are, and what computes them anew."""
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()

@@ -10,6 +10,7 @@ from typing import Any
 from griffe import Extension
 
 API = Path(__file__).parents[1] / "docs" / "api"
+_CODE = re.compile(r"(``.*?``|`.*?`)", re.DOTALL)
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):`(~?)([\w.]+)`")
 
 
@@ -29,7 +30,8 @@ def as_markdown(text: str) -> str:
         shown = name.rpartition(".")[2] if shortened else name
         return f"[`{shown}`][{name}]" if name in documented() else f"`{shown}`"
 
-    return _ROLE.sub(replaced, text)
+    parts = _CODE.split(_ROLE.sub(replaced, text))  # <Z> is no tag of HTML
+    return "".join(part if i % 2 else re.sub(r"<(?=[A-Za-z])", "&lt;", part) for i, part in enumerate(parts))
 
 
 class MarkdownDocstrings(Extension):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan.kernels.common.host_sync import as_in_a_graph
+from qkan import graphing
 
 #: Bytes that are written between two timed steps, so that none finds its data in the cache: twice that of an H200.
 FLUSHED = 2**27
@@ -84,17 +84,8 @@ def _once(step: Step, device: torch.device) -> float:
 
 
 def captured(step: Step) -> Step:
-    """The step as a CUDA graph, after runs on another stream as a capture wants them."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), as_in_a_graph():
-        for _ in range(WARM_UPS):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+    """The step as a CUDA graph."""
+    return graphing.captured(step, torch.device("cuda", torch.cuda.current_device()))[1]
 
 
 def launches(step: Step, device: torch.device) -> int | None:

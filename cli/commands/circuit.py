@@ -35,12 +35,14 @@ Examples:
   qkan circuit runs/telecom-qkan-seed0 --edge 0,1 --layer cell.directions.0.gates.hidden --out circuit""",
 )
 @RUN
-@click.option("--edge", type=EdgeType(), metavar="O,I", default="0,0", show_default=True, help="Output and input.")
-@click.option("--layer", metavar="NAME", help="Layer of circuits.  [default: the first]")
+@click.option(
+    "--edge", type=EdgeType(), metavar="O,I", default="0,0", show_default=True, help="Its output and input, from 0."
+)
+@click.option("--layer", metavar="NAME", help="Layer that the edge is in.  [default: the first of circuits]")
 @click.option("--x", type=float, default=0.5, show_default=True, metavar="X", help="Input that the circuit reads.")
 @click.option(
     "--precision", type=float, default=0.01, show_default=True, metavar="P",
-    help="Standard error of every <Z>, at most, that shots are counted for.",
+    help="Largest standard error of every <Z>; the shots for it are counted.",
 )  # fmt: skip
 @out_option("Folder for circuit.png, spectrum.png and circuit.qasm.")
 @click.option("--execute", is_flag=True, help="Run all circuits of one forecast edge by edge and compare.")

@@ -39,7 +39,9 @@ Examples:
     help="Prediction intervals in percent, separated by commas: those of the training (quantile loss), or else "
     "conformal ones from the errors on the validation part.  [default: those of the training]",
 )
-@click.option("--conformal", is_flag=True, help="Conformal intervals also where the training gave others.")
+@click.option(
+    "--conformal", is_flag=True, help="Conformal intervals, even if the training gave others (quantile loss)."
+)
 @config_option("intervals", "split")
 @config_option("new_series", "refuse")
 @out_option("CSV file for the forecast.  [default: the terminal]")

@@ -44,9 +44,9 @@ Examples:
 @count_option("--shots", "Also measure circuits with N shots.", least=16)
 @click.option("--noise", metavar="NAME=P,...", help="Also forecast on noisy circuits (with RUN).")
 @count_option("--windows", "Windows of the test part that are forecast with noise.", default=100)
-@count_option("--seed", "Of all random numbers.", default=0, least=0)
+@count_option("--seed", "Seed of all random numbers.", default=0, least=0)
 @click.option("--force", is_flag=True, help="Run even what is estimated to take very long.")
-@out_option("Plot of --noise.  [default: noise.png in RUN]")
+@out_option("Plot that --noise draws.  [default: noise.png in RUN]")
 def validate(
     run: Path | None,
     backends: tuple[str, ...] | None,

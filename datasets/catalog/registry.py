@@ -27,7 +27,14 @@ _FREE = "Apache-2.0 (computed by this package)"
 
 @dataclass(frozen=True)
 class SeriesSpec:
-    """What is known of a series without loading it; ``build`` makes its frame. The other fields are those of Series."""
+    """What is known of a series without loading it; ``build`` makes its frame. The other fields are those of Series.
+
+    Examples:
+        >>> from qkan.datasets import SPECS
+        >>> spec = SPECS["telecom"]
+        >>> spec.points, spec.season, spec.unit
+        (27716, (169, 845), 'calls per 5 minutes')
+    """
 
     name: str
     points: int
@@ -115,10 +122,23 @@ _SPECS = (
     ),
 )
 SPECS: dict[str, SeriesSpec] = {spec.name: spec for spec in _SPECS}
+"""The built-in series by name.
+
+Examples:
+    >>> from qkan.datasets import SPECS
+    >>> "milan-24" in SPECS
+    True
+"""
 
 
 def available_series() -> dict[str, str]:
-    """Name and one-line summary of every series that comes with the package; loads no data."""
+    """Name and one-line summary of every series that comes with the package; loads no data.
+
+    Examples:
+        >>> from qkan.datasets import available_series
+        >>> print(available_series()["logistic-map"])
+        every third iterate of a logistic map, chaotic
+    """
     return {name: spec.summary for name, spec in SPECS.items()}
 
 
@@ -130,6 +150,12 @@ def load_series(name: str) -> Series:
 
     Raises:
         DataError: no series has that name; the message lists the known ones and the closest match.
+
+    Examples:
+        >>> from qkan.datasets import load_series
+        >>> series = load_series("damped-shm")
+        >>> len(series.frame), list(series.frame.columns)
+        (240, ['unique_id', 'ds', 'y'])
     """
     if name not in SPECS:
         close = difflib.get_close_matches(name, [*SPECS, "milan"], n=1)
@@ -142,7 +168,13 @@ def load_series(name: str) -> Series:
 
 
 def names_file(name_or_path: str | Path) -> bool:
-    """Whether `resolve_series` would read a file, there or not, rather than take a series of the package."""
+    """Whether `resolve_series` would read a file, there or not, rather than take a series of the package.
+
+    Examples:
+        >>> from qkan.datasets import names_file
+        >>> names_file("traffic.csv"), names_file("telecom")
+        (True, False)
+    """
     return str(name_or_path) not in SPECS and not names_milan(name_or_path) and is_data_path(name_or_path)
 
 
@@ -170,6 +202,11 @@ def resolve_series(
     Raises:
         DataError: neither a known name nor a readable file, columns were named for a built-in series, or a series to
             keep does not exist.
+
+    Examples:
+        >>> from qkan.datasets import resolve_series
+        >>> resolve_series("telecom").name, resolve_series("traffic.csv").name
+        ('telecom', 'traffic')
     """
     text = str(name_or_path)
     chosen, form = Columns.named(**columns), CsvForm(sep, decimal, encoding)

@@ -31,6 +31,10 @@ def plot_series(series: Series, path: str | Path, split: SplitFractions | None =
 
     Raises:
         DataError: another kind of file, or its folder does not exist.
+
+    Examples:
+        >>> from qkan.datasets import plot_series, read_series
+        >>> plot_series(read_series("traffic.csv"), "traffic.png")
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -21,6 +21,11 @@ def autocorrelation(series: Series, lag: int) -> float | None:
 
     Raises:
         DataError: ``lag`` is below 1.
+
+    Examples:
+        >>> from qkan.datasets import autocorrelation, load_series
+        >>> round(autocorrelation(load_series("telecom"), 169), 1)
+        0.9
     """
     _check_lag(lag)
     found = []
@@ -49,6 +54,11 @@ def naive_test_mae(series: Series, lag: int = 1, split: SplitFractions | None = 
 
     Raises:
         DataError: ``lag`` is below 1.
+
+    Examples:
+        >>> from qkan.datasets import load_series, naive_test_mae
+        >>> round(naive_test_mae(load_series("telecom")), 2)
+        15.42
     """
     _check_lag(lag)
     split = SplitFractions() if split is None else split

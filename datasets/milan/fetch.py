@@ -96,6 +96,11 @@ def fetch_milan(
         DataError: the server cannot be reached or answers with something else than was asked for, a day is not in its
             list, a name in the list is unsafe, a checksum differs, a file of the same name but with other content is
             there, or the disk is full or not writable.
+
+    Examples:
+        >>> import datetime as dt
+        >>> from qkan.datasets.milan import fetch_milan
+        >>> files = fetch_milan("milan", [dt.date(2013, 11, 4)])  # doctest: +SKIP
     """
     base_url = _checked_url(base_url)
     target = Path(folder)

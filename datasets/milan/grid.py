@@ -59,6 +59,11 @@ class MilanOptions:
 
     Raises:
         DataError: an option is none of these.
+
+    Examples:
+        >>> from qkan.datasets.milan import MilanOptions
+        >>> MilanOptions(signal="internet", freq="1h").fill
+        'zero'
     """
 
     signal: str = "sms_in"
@@ -89,6 +94,11 @@ def parse_squares(text: str) -> tuple[int, ...]:
 
     Raises:
         DataError: a part is no number or range of 1 to 10,000, a range runs backwards, or a square is named twice.
+
+    Examples:
+        >>> from qkan.datasets.milan import parse_squares
+        >>> parse_squares("5161,5159-5160")
+        (5159, 5160, 5161)
     """
 
     def ends(part: str) -> tuple[int, int]:
@@ -116,6 +126,11 @@ def parse_days(text: str) -> tuple[dt.date, ...]:
 
     Raises:
         DataError: a part is no day or range, lies outside the data set, runs backwards, or names a day twice.
+
+    Examples:
+        >>> from qkan.datasets.milan import parse_days
+        >>> len(parse_days("2013-11-01..2013-11-07"))
+        7
     """
 
     def ends(part: str) -> tuple[int, int]:
@@ -190,6 +205,12 @@ def wall_clock(ds: pd.DatetimeIndex) -> pd.DatetimeIndex:
 
     Raises:
         DataError: ``ds`` has a zone already.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.datasets.milan import wall_clock
+        >>> wall_clock(pd.DatetimeIndex(["2013-11-04 00:00"]))[0]
+        Timestamp('2013-11-04 00:00:00+0100', tz='Europe/Rome')
     """
     if ds.tz is not None:
         raise DataError(f"ds has the zone {ds.tz}; give the naive times of an imported file")
@@ -209,7 +230,13 @@ def default_path(signal: str, freq: str) -> Path:
 
 
 def names_milan(name: str | Path) -> bool:
-    """Whether ``name`` means an import in the default place: ``milan``, or ``milan-SIGNAL-FREQ``."""
+    """Whether ``name`` means an import in the default place: ``milan``, or ``milan-SIGNAL-FREQ``.
+
+    Examples:
+        >>> from qkan.datasets.milan import names_milan
+        >>> names_milan("milan"), names_milan("milan-24")
+        (True, False)
+    """
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
@@ -218,6 +245,14 @@ def find_milan(name: str) -> Path:
 
     Raises:
         DataError: there is none, or ``milan`` could mean several.
+
+    Examples:
+        >>> from qkan.datasets.milan import find_milan
+        >>> try:
+        ...     find_milan("milan")
+        ... except ValueError as error:
+        ...     print(type(error).__name__)
+        DataError
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -240,7 +275,13 @@ def find_milan(name: str) -> Path:
 
 
 def is_import(path: str | Path) -> bool:
-    """Whether a file is a Parquet file that an import wrote."""
+    """Whether a file is a Parquet file that an import wrote.
+
+    Examples:
+        >>> from qkan.datasets.milan import is_import
+        >>> is_import("traffic.csv")
+        False
+    """
     path = Path(path)
     try:
         return path.suffix.lower() == ".parquet" and path.is_file() and bool(read_facts(path))
@@ -258,6 +299,15 @@ def read_import(path: Path, squares: Sequence[str] = (), *, missing: str = "refu
 
     Raises:
         DataError: the file cannot be read, lacks a square, or has missing values that are refused.
+
+    Examples:
+        >>> import datetime as dt
+        >>> from pathlib import Path
+        >>> from qkan.datasets.milan import import_milan, read_import, write_sample
+        >>> files = write_sample(Path("grid"), [dt.date(2013, 11, 4)], squares=[5160, 5161])
+        >>> path = import_milan(files, "milan-import.parquet", overwrite=True).path
+        >>> read_import(path, ["5161"]).lengths
+        array([144])
     """
     import pyarrow as pa
 
@@ -305,6 +355,15 @@ def read_facts(path: Path) -> dict:
 
     Raises:
         DataError: the file is no Parquet file, or none that an import wrote.
+
+    Examples:
+        >>> import datetime as dt
+        >>> from pathlib import Path
+        >>> from qkan.datasets.milan import import_milan, read_facts, write_sample
+        >>> files = write_sample(Path("grid"), [dt.date(2013, 11, 4)], squares=[5160])
+        >>> path = import_milan(files, "milan-import.parquet", overwrite=True).path
+        >>> read_facts(path)["signal"]
+        'sms_in'
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -91,6 +91,15 @@ def import_milan(
         DataError: an input is missing, malformed or damaged, days are missing between others (with ``fill="zero"``),
             ``out`` exists or cannot be written, or another process imports to it. Then ``out`` is as it was, and the
             days that were complete are kept for the next attempt.
+
+    Examples:
+        >>> import datetime as dt
+        >>> from pathlib import Path
+        >>> from qkan.datasets.milan import import_milan, write_sample
+        >>> files = write_sample(Path("grid"), [dt.date(2013, 11, 4)], squares=[5160, 5161])
+        >>> summary = import_milan(files, "milan-import.parquet", overwrite=True)
+        >>> summary.path.name
+        'milan-import.parquet'
     """
     options = options or MilanOptions()
     target = _target(out, options)

@@ -67,6 +67,14 @@ def write_sample(
         squares: numbers of the squares.
         codes: see `sample_rows`.
         seed: see `sample_rows`.
+
+    Examples:
+        >>> import datetime as dt
+        >>> from pathlib import Path
+        >>> from qkan.datasets.milan import write_sample
+        >>> files = write_sample(Path("grid"), [dt.date(2013, 11, 4)], squares=[5160, 5161])
+        >>> files[0].name
+        'sms-call-internet-mi-2013-11-04.txt'
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / file_name(day) for day in days]

@@ -61,6 +61,12 @@ def read_series(
     Raises:
         DataError: the file cannot be read, or :func:`qkan.datasets.read.table.series_from_frame` refuses what is in it.
             The message names the first offending row, counted from 1 below the header.
+
+    Examples:
+        >>> from qkan.datasets import read_series
+        >>> series = read_series("traffic.csv", time_col="ds", target_col="y")
+        >>> len(series.frame)
+        400
     """
     return file_series(Path(path), Columns.named(**columns), missing, form=CsvForm(sep, decimal, encoding))
 
@@ -99,6 +105,16 @@ def read_future(
 
     Raises:
         DataError: the series has no future covariates, the file cannot be read, or what is in it cannot be used.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.datasets import read_future, series_from_frame
+        >>> ds = pd.date_range("2026-01-01", periods=50, freq="h")
+        >>> table = pd.DataFrame({"ds": ds, "y": range(50), "holiday": 0.0})
+        >>> series = series_from_frame(table[:48], future_cols=["holiday"])
+        >>> table.loc[48:, ["ds", "holiday"]].to_csv("future.csv", index=False)
+        >>> len(read_future("future.csv", series))
+        2
     """
     path = Path(path)
     if not series.future and not series.categories:

@@ -25,6 +25,12 @@ def as_pandas(table: Any, label: str = "the data") -> pd.DataFrame:
     Raises:
         TypeError: it is no table in memory.
         DataError: its columns have several levels.
+
+    Examples:
+        >>> import polars
+        >>> from qkan.datasets import as_pandas
+        >>> as_pandas(polars.DataFrame({"ds": [1, 2], "y": [0.5, 1.5]})).shape
+        (2, 2)
     """
     if not isinstance(table, pd.DataFrame):
         table = _foreign(table, label).to_pandas()
@@ -34,7 +40,16 @@ def as_pandas(table: Any, label: str = "the data") -> pd.DataFrame:
 
 
 def like(table: Any) -> Callable[[pd.DataFrame], Any]:
-    """What makes a pandas data frame one of the package of ``table``, with the types that its columns have there."""
+    """What makes a pandas data frame one of the package of ``table``, with the types that its columns have there.
+
+    Examples:
+        >>> import pandas as pd
+        >>> import polars
+        >>> from qkan.datasets import like
+        >>> back = like(polars.DataFrame({"y": [0.5]}))
+        >>> type(back(pd.DataFrame({"y": [1.5]})))
+        <class 'polars.dataframe.frame.DataFrame'>
+    """
     if isinstance(table, pd.DataFrame):
         return lambda result: result
     import narwhals as nw

@@ -30,7 +30,13 @@ PROTOCOLS = {
     "m4": "the files of the M4 competition, such as Hourly-train.csv beside Hourly-test.csv: official test part, MASE "
     "and sMAPE",
 }
-"""What the protocols read, by name."""
+"""What the protocols read, by name.
+
+Examples:
+    >>> from qkan.datasets import PROTOCOLS
+    >>> sorted(PROTOCOLS)
+    ['ltsf', 'm4']
+"""
 
 _ETT = frozenset({"HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"})
 _MONTH = 30  # days
@@ -74,6 +80,14 @@ def protocol_series(
 
     Raises:
         DataError: the file cannot be read, or is not of the shape that the protocol is for.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.datasets import protocol_series
+        >>> date = pd.date_range("2026-01-01", periods=200, freq="h")
+        >>> pd.DataFrame({"date": date, "OT": range(200)}).to_csv("loads.csv", index=False)
+        >>> protocol_series("ltsf", "loads.csv").ids
+        ('OT',)
     """
     form = CsvForm(sep, decimal, encoding)
     read = {"ltsf": _ltsf, "m4": _m4}[protocol]

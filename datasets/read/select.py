@@ -21,6 +21,12 @@ def keep_series(series: Series, names: Sequence[str]) -> Series:
 
     Raises:
         DataError: there is no series of a name.
+
+    Examples:
+        >>> from qkan.datasets import keep_series, load_series
+        >>> squares = load_series("milan-24")
+        >>> keep_series(squares, squares.ids[:2]).lengths
+        array([1488, 1488])
     """
     if not names:
         return series
@@ -52,13 +58,25 @@ def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:
 
 
 def left_out(names: Sequence[str], total: int, reason: str) -> str:
-    """What to say of series that are ``reason``, such as "too short", while others are not."""
+    """What to say of series that are ``reason``, such as "too short", while others are not.
+
+    Examples:
+        >>> from qkan.datasets import left_out
+        >>> left_out(["harbour", "market"], 30, "too short")
+        "left out 2 of 30 series, too short: 'harbour', 'market'"
+    """
     some = ", ".join(map(shortened, names[:5])) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
     return f"left out {len(names):,} of {total:,} series, {reason}: {some}"
 
 
 def first_values(series: Series, lengths: Sequence[int]) -> Series:
-    """The series as they were when they had so many values each, without future rows."""
+    """The series as they were when they had so many values each, without future rows.
+
+    Examples:
+        >>> from qkan.datasets import first_values, read_series
+        >>> first_values(read_series("traffic.csv"), [100]).lengths
+        array([100])
+    """
     place = np.arange(len(series.frame)) - np.repeat(series.starts[:-1], series.lengths)
     kept = place < np.repeat(np.asarray(lengths, dtype=np.int64), series.lengths)
     observed = None if series.observed is None or series.observed[kept].all() else series.observed[kept]

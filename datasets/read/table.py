@@ -115,6 +115,14 @@ def series_from_frame(
         DataError: a column is missing or ambiguous, a value is missing, infinite, huge or no number, or the times are
             missing, duplicated or irregular. The message names the first offending row, counted from 1.
         TypeError: the table is none.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.datasets import series_from_frame
+        >>> ds = pd.date_range("2026-01-01", periods=48, freq="h")
+        >>> series = series_from_frame(pd.DataFrame({"ds": ds, "y": range(48)}), name="counts")
+        >>> series.name, series.frequency
+        ('counts', 'h')
     """
     label, source = "the data frame", "a data frame"
     return table_series(
@@ -205,6 +213,15 @@ def future_frame(
 
     Raises:
         DataError: a column is missing, a value is no number, or a time cannot be read.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.datasets import future_frame, series_from_frame
+        >>> ds = pd.date_range("2026-01-01", periods=50, freq="h")
+        >>> table = pd.DataFrame({"ds": ds, "y": range(50), "holiday": 0.0})
+        >>> series = series_from_frame(table[:48], future_cols=["holiday"])
+        >>> list(future_frame(table.loc[48:, ["ds", "holiday"]], series, label="the future").columns)
+        ['unique_id', 'ds', 'holiday']
     """
     form = series.form
     frame = with_columns_only(as_pandas(frame, label), label)

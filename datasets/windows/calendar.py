@@ -33,7 +33,13 @@ _TURNS: dict[str, Callable[[pd.DatetimeIndex], np.ndarray]] = {
 """The part of a full turn that has passed, in [0, 1): of the hour, the day, the week, the month, the year."""
 
 CALENDAR: dict[str, int] = {**dict.fromkeys(_TURNS, 2), "weekend": 1}
-"""Channels of every calendar feature by name. ``weekend`` is 1 on Saturday and Sunday, else -1."""
+"""Channels of every calendar feature by name. ``weekend`` is 1 on Saturday and Sunday, else -1.
+
+Examples:
+    >>> from qkan.datasets import CALENDAR
+    >>> sorted(CALENDAR)[:3]
+    ['hour', 'minute', 'month']
+"""
 
 
 def check_calendar(names: Sequence[str]) -> None:

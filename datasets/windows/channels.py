@@ -29,6 +29,13 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
 
     Raises:
         DataError: unknown kind, or a training part without an observed value.
+
+    Examples:
+        >>> import numpy as np
+        >>> from qkan.datasets import fit_scaler, read_series
+        >>> scaler = fit_scaler(read_series("traffic.csv"), np.array([300]), "minmax")
+        >>> scaler.kind
+        'minmax'
     """
     first = series.starts[:-1]
     heads = [slice(begin, end) for begin, end in zip(first + train_begins, first + train_ends, strict=True)]

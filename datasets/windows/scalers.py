@@ -37,6 +37,12 @@ class Scaler:
 
     Raises:
         DataError: unknown kind, lengths that differ, or a number out of range.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> scaler = make_forecast_data(load_series("damped-shm"), window=12, horizon=1, scaler="standard").scaler
+        >>> scaler.kind, len(scaler.scale)
+        ('standard', 1)
     """
 
     kind: str

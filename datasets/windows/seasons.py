@@ -43,7 +43,13 @@ class SeasonChoice(NamedTuple):
 
 
 def seasons_of(series: Series, split: Split, asked: str | Sequence[int] = "auto") -> tuple[int, ...]:
-    """Return the lengths that :func:`choose_seasons` chooses."""
+    """Return the lengths that :func:`choose_seasons` chooses.
+
+    Examples:
+        >>> from qkan.datasets import SplitFractions, read_series, seasons_of
+        >>> seasons_of(read_series("traffic.csv"), SplitFractions())
+        (24,)
+    """
     return choose_seasons(series, split, asked).seasons
 
 

@@ -38,6 +38,11 @@ class SplitFractions:
 
     Raises:
         DataError: a share is out of range or the three do not add up to 1 (within 1e-9).
+
+    Examples:
+        >>> from qkan.datasets import SplitFractions
+        >>> SplitFractions(0.7, 0.1, 0.2).boundaries(1000)
+        (700, 800)
     """
 
     train: float = 0.7
@@ -77,6 +82,11 @@ class FixedBorders:
     Args:
         train: where the training part ends, in steps from the begin of a series, or, below 0, from its end.
         validation: where the validation part ends, as well.
+
+    Examples:
+        >>> from qkan.datasets import FixedBorders
+        >>> FixedBorders(train=600, validation=800).boundaries(1000)
+        (600, 800)
     """
 
     train: int
@@ -102,6 +112,11 @@ class Fold:
         split: how a single fold would be cut.
         number: which one, from 0.
         of: how many there are.
+
+    Examples:
+        >>> from qkan.datasets import Fold, SplitFractions
+        >>> [Fold(SplitFractions(), number, of=3).boundaries(1000) for number in (1, 2, 3)]
+        [(525, 600), (700, 800), (875, 1000)]
     """
 
     split: SplitFractions
@@ -144,6 +159,11 @@ class LastSteps:
 
     Raises:
         DataError: a negative number.
+
+    Examples:
+        >>> from qkan.datasets import LastSteps
+        >>> LastSteps(validation=48, test=24).boundaries(1000)
+        (928, 976)
     """
 
     validation: int | None = None

@@ -54,6 +54,12 @@ class Windows:
         window: input steps.
         horizon: target steps, right after the inputs.
         masked: whether the second channel of ``values`` says which were observed.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> windows = make_forecast_data(load_series("damped-shm"), window=12, horizon=2).test
+        >>> len(windows), windows.inputs.shape[1:], windows.targets.shape[1:]
+        (47, (12, 1), (2,))
     """
 
     values: np.ndarray
@@ -114,6 +120,12 @@ class ForecastData:
         seasons: lengths of the seasons whose phases the inputs hold, in steps.
         calendar: features of the time that the inputs hold.
         numbered: whether the inputs hold the number of the series, before the phases.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> data.inverse(data.test.targets, data.test.series).shape
+        (47, 2)
     """
 
     series: Series
@@ -205,6 +217,13 @@ def make_forecast_data(
         DataError: window or horizon out of range, a scaler that is unknown or of other series, a series too short for a
             window in every part, no training window with an observed target, scaled values beyond float32, unknown
             calendar features, or times without a calendar.
+
+    Examples:
+        >>> from qkan.datasets import SplitFractions, load_series, make_forecast_data
+        >>> split = SplitFractions(0.7, 0.1, 0.2)
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=1, split=split)
+        >>> data.train.inputs.shape, data.train.targets.shape
+        ((156, 12, 1), (156, 1))
     """
     trained = horizon if trained_horizon is None else trained_horizon
     for option, value in (("window", window), ("horizon", horizon), ("trained_horizon", trained)):
@@ -276,6 +295,14 @@ def last_windows(
 
     Raises:
         DataError: a series shorter than the window, or missing future rows.
+
+    Examples:
+        >>> from qkan.datasets import last_windows, load_series, make_forecast_data
+        >>> series = load_series("damped-shm")
+        >>> scaler = make_forecast_data(series, window=12, horizon=1).scaler
+        >>> inputs, known = last_windows(series, window=12, steps=6, scaler=scaler)
+        >>> inputs.shape
+        (1, 12, 1)
     """
     for name, length in zip(series.ids, series.lengths, strict=True):
         if length < window:
@@ -290,7 +317,13 @@ def last_windows(
 def too_short(
     series: Series, *, window: int, horizon: int, trained_horizon: int | None = None, split: Split | None = None
 ) -> np.ndarray:
-    """Which series hold no window in one of the parts, bool, shape (series,); arguments as of `make_forecast_data`."""
+    """Which series hold no window in one of the parts, bool, shape (series,); arguments as of `make_forecast_data`.
+
+    Examples:
+        >>> from qkan.datasets import read_series, too_short
+        >>> too_short(read_series("traffic.csv"), window=24, horizon=12)
+        array([False])
+    """
     split = SplitFractions() if split is None else split
     trained = horizon if trained_horizon is None else trained_horizon
     boundaries = np.array([split.boundaries(int(n)) for n in series.lengths], dtype=np.int64)

@@ -84,6 +84,13 @@ class Ansatz:
 
     Raises:
         ValueError: a gate, axis, map or vector that is not one of the above, or a circuit without trained angles.
+
+    Examples:
+        >>> from qkan import Ansatz, QKANLayer
+        >>> mine = Ansatz("mine", block=("rx", "rz"), encoding="ry", final=("rx", "rz"))
+        >>> mine.angles, mine.rows(2)
+        (2, 3)
+        >>> layer = QKANLayer(4, 3, reps=2, ansatz=mine)
     """
 
     name: str

@@ -25,16 +25,17 @@ def counted(first: int, end: int, like: Tensor | None = None) -> Tensor:
 def constants(rule: Callable[[int], tuple[Tensor, ...]], size: int, like: Tensor) -> tuple[Tensor, ...]:
     """The rule's tensors, which it makes in double precision on the CPU, in the dtype and on the device of ``like``."""
     key = (rule, size, like.dtype, like.device)
-    # A compiler folds constants by itself, and what a tracing mode makes of them (fake tensors) must not outlive it.
+    # A compiler folds constants by itself, and what a tracing mode or a transform of torch.func makes of them (fake
+    # tensors, wrapped ones) must not outlive it.
     plain = not torch.compiler.is_compiling() and not tracing() and type(like) in (Tensor, nn.Parameter)
     if plain and key in _KNOWN:
-        keep_for_graphs(*_KNOWN[key])
+        keep_while_used(*_KNOWN[key])
         return _KNOWN[key]
     if plain:
         before_copying(like.device)
     with torch.inference_mode(False), torch.no_grad():
         made = tuple(tensor.to(like.device, like.dtype) for tensor in rule(size))
-    if plain and all(type(tensor) is Tensor for tensor in made):
+    if plain and all(type(tensor) is Tensor and not _of_a_transform(tensor) for tensor in made):
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.pop(next(iter(_KNOWN)))
         _KNOWN[key] = made
@@ -54,10 +55,23 @@ def before_copying(device: torch.device) -> None:
         )
 
 
-def keep_for_graphs(*tensors: Tensor) -> None:
-    """Keep constants for ever that a CUDA graph is being captured with: it knows their addresses, a cache forgets."""
-    if tensors and tensors[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+_of_a_transform = torch._C._functorch.is_functorch_wrapped_tensor
+
+
+def keep_while_used(*tensors: Tensor) -> None:
+    """Keep the memory of cached constants of a device from whoever comes next, when the cache forgets them.
+
+    A CUDA graph that is being captured knows their addresses: they are kept for ever. Work on another stream than the
+    one that they were made on may not have begun: the allocator waits for it.
+    """
+    if not tensors or tensors[0].device.type != "cuda":
+        return
+    if torch.cuda.is_current_stream_capturing():
         _CAPTURED.update({id(tensor): tensor for tensor in tensors})
+        return
+    stream = torch.cuda.current_stream(tensors[0].device)
+    for tensor in tensors:
+        tensor.record_stream(stream)
 
 
 def exact_like(tensor: Tensor) -> Tensor:

@@ -60,6 +60,18 @@ def runs_kernels(device: torch.device) -> bool:
     return device.type == "cuda" or (device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
 
 
+def no_triton(device: torch.device, what: str, instead: str = "") -> str | None:
+    """Why Triton starts no kernel at all on a device, or None; what would help is to move ``what``, or ``instead``."""
+    if not runs_kernels(device):
+        return (
+            f"its kernels run on CUDA and ROCm devices, not on {device.type!r}; move the {what} there, "
+            f"{instead and instead + ', '}or set TRITON_INTERPRET=1 before Python starts to interpret them slowly"
+        )
+    if not triton_installed():
+        return f"Triton is not installed; install it (pip install triton){instead and ' or ' + instead}"
+    return None
+
+
 def device_problem(device: torch.device, family: str) -> Problem | None:
     """Why kernels of a kind do not run on a device that Triton has a backend for, or None if nothing is known."""
     if (failed := _failed.get((family, device))) is not None:

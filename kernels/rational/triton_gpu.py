@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.kernels.common import triton_device
-from qkan.kernels.common.triton_device import device_problem, lanes, launching, register_bound
+from qkan.kernels.common.triton_device import device_problem, lanes, launching, no_triton, register_bound
 from qkan.kernels.rational.types import LIMIT, Engine, Gradients, Spec, Tensors
 
 #: What is named where a kernel cannot be built.
@@ -44,13 +43,8 @@ def tile(lanes: int, run: int, *, backward: bool) -> tuple[int, int, int]:
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
     """None if the kernels can run on x, the first of ``tensors``, else the reason in words."""
     x: Tensor = tensors[0]
-    if not triton_device.runs_kernels(x.device):
-        return (
-            f"its kernels run on CUDA and ROCm devices, not on {x.device.type!r}; move the tensors there, or set "
-            "TRITON_INTERPRET=1 before Python starts to interpret them slowly"
-        )
-    if not triton_device.triton_installed():
-        return "Triton is not installed; install it (pip install triton)"
+    if (reason := no_triton(x.device, "tensors")) is not None:
+        return reason
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         return f"its kernels take {names}, not {x.dtype}; convert x"
@@ -59,10 +53,12 @@ def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:
 
 def forward(spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """F(x) in one launch; shapes and dtypes as :class:`qkan.kernels.rational.types.Engine` states them."""
+    from qkan.kernels.rational.triton_kernels import forward_kernel
+
     y = torch.empty_like(x)
     tiles, constants = _launch(spec, x, backward=False)
     with launching(FAMILY, x.device):
-        _device_code().forward_kernel[(tiles * spec.groups,)](x, numerator, denominator, y, *_sizes(x), **constants)
+        forward_kernel[(tiles * spec.groups,)](x, numerator, denominator, y, *_sizes(x), **constants)
     return y
 
 
@@ -70,29 +66,23 @@ def backward(
     spec: Spec, x: Tensor, numerator: Tensor, denominator: Tensor, grad: Tensor, coefficients: bool
 ) -> Gradients:
     """Gradients in two launches; shapes as :class:`qkan.kernels.rational.types.Engine` states them."""
+    from qkan.kernels.rational.triton_kernels import backward_kernel, total_kernel
+
     grad_x = torch.empty_like(x)
     m, n = spec.order
     tiles, constants = _launch(spec, x, backward=True)
     shape = (tiles if coefficients else 0, spec.groups, m + 1 + n)
     partial = torch.empty(shape, dtype=torch.float32, device=x.device)
     with launching(FAMILY, x.device):
-        _device_code().backward_kernel[(tiles * spec.groups,)](
-            x,
-            grad,
-            numerator,
-            denominator,
-            grad_x,
-            partial,
-            *_sizes(x),
-            LEARNS=coefficients,
-            SUMS=1 << (m + n).bit_length(),
-            **constants,
-        )
+        backward_kernel[(tiles * spec.groups,)](
+            x, grad, numerator, denominator, grad_x, partial, *_sizes(x), LEARNS=coefficients,
+            SUMS=1 << (m + n).bit_length(), **constants,
+        )  # fmt: skip
         if not coefficients:
             return Gradients(grad_x, None, None)
         of_a, of_b = (x.new_empty((spec.groups, size), dtype=torch.float32) for size in (m + 1, n))
         # A program a coefficient, in a fixed order: for a last block that adds up, a counter would have to stay zero.
-        _device_code().total_kernel[(spec.groups * (m + 1 + n),)](
+        total_kernel[(spec.groups * (m + 1 + n),)](
             partial, of_a, of_b, tiles, spec.groups, M=m, N=n, BLOCK=256, num_warps=4
         )
     return Gradients(grad_x, of_a, of_b)
@@ -121,13 +111,6 @@ def _launch(spec: Spec, x: Tensor, *, backward: bool) -> tuple[int, dict[str, An
         "num_stages": 1,
         **register_bound(168, width),
     }
-
-
-def _device_code() -> Any:
-    """Imported late, because importing triton takes a while and is not possible everywhere."""
-    from qkan.kernels.rational import triton_kernels as rational_triton_jit
-
-    return rational_triton_jit
 
 
 ENGINE = Engine("triton", unsupported_reason, forward, backward)

@@ -97,23 +97,9 @@ def _slopes(x, g, numerator, denominator, M: tl.constexpr, N: tl.constexpr, TERM
 
 @triton.jit
 def forward_kernel(
-    x,
-    numerator,
-    denominator,
-    y,
-    total,
-    run,
-    stride,
-    groups,
-    limit,
-    M: tl.constexpr,
-    N: tl.constexpr,
-    TERMS: tl.constexpr,
-    SHORT: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PART: tl.constexpr,
-):
+    x, numerator, denominator, y, total, run, stride, groups, limit, M: tl.constexpr, N: tl.constexpr,
+    TERMS: tl.constexpr, SHORT: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
     """y = F(x) of a tile."""
     group, _, first = _tile(groups, WIDE, BLOCK)
     numerator += group * (M + 1)
@@ -151,27 +137,10 @@ def _sums(x, up, down, denominator, M: tl.constexpr, N: tl.constexpr, TERMS: tl.
 
 @triton.jit
 def backward_kernel(
-    x,
-    grad,
-    numerator,
-    denominator,
-    grad_x,
-    partial,
-    total,
-    run,
-    stride,
-    groups,
-    limit,
-    M: tl.constexpr,
-    N: tl.constexpr,
-    TERMS: tl.constexpr,
-    LEARNS: tl.constexpr,
-    SHORT: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PART: tl.constexpr,
-    SUMS: tl.constexpr,
-):
+    x, grad, numerator, denominator, grad_x, partial, total, run, stride, groups, limit, M: tl.constexpr,
+    N: tl.constexpr, TERMS: tl.constexpr, LEARNS: tl.constexpr, SHORT: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr, PART: tl.constexpr, SUMS: tl.constexpr,
+):  # fmt: skip
     """The gradient of x and, with LEARNS, this tile's part of those of the coefficients.
 
     ``partial`` is (tiles, groups, M + 1 + N). A tile is summed over the elements of each lane, then over lanes by

@@ -1,14 +1,32 @@
 """What a step of a recurrence does on the device; :mod:`qkan.kernels.recurrence.triton_kernels` strings it together.
 
-Matrices are laid out in planes (waves in pairs, base, constant), gates, rows, columns, the last two padded with zeros
-to whole tiles: WIDTH latents and HIDDEN units there. A tile of units has one accumulator a gate, so that all gates of a
-unit meet in the same lane. GRU cells have three gates and hand the fourth accumulator through untouched.
+The matrix is (terms, latents, gates, units), back in time (terms, gates, units, latents), with units and latents padded
+with zeros to whole tiles, UNITS and LATENTS: masks of it would hold registers. Other tensors are masked where they end.
+A tile of units has one accumulator a gate, so that all gates of a unit meet in the same lane. GRU cells have three
+gates and hand the fourth accumulator through untouched.
 """
 
 import triton
 import triton.language as tl
 
-from qkan.kernels.spectral.triton_basis import base, base_slope, dot, next_pair, seed, tanh
+from qkan.kernels.spectral.triton_basis import (
+    base,
+    base_slope,
+    dot,
+    next_pair,
+    next_slopes,
+    pairs_of,
+    seed,
+    seed_slopes,
+    tanh,
+)
+
+
+@triton.jit
+def steps_of(plan, count, BLOCK_B: tl.constexpr):
+    """How many steps this program walks: none where the first step has none of its sequences."""
+    program = tl.program_id(0)
+    return tl.load(plan + 2 * count + program, mask=program * BLOCK_B < tl.load(plan + count), other=0)
 
 
 @triton.jit
@@ -40,9 +58,27 @@ def hand_on(held, tile, pointer, rows, live, start, WIDTH: tl.constexpr, RESIDEN
 
 
 @triton.jit
-def corner(matrix, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """A tile of a matrix that is padded to whole tiles."""
-    return tl.load(matrix + (tl.arange(0, ROWS)[:, None] * WIDTH + tl.arange(0, COLUMNS)[None, :]))
+def copy(target, source, rows, live, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Copy whole rows, which this program's threads see from then on."""
+    for start in range(0, WIDTH, BLOCK):
+        write(target, read(source, rows, live, start, WIDTH, BLOCK), rows, live, start, WIDTH)
+    tl.debug_barrier()
+
+
+@triton.jit
+def corner(
+    matrix, row, column, height, WIDTH: tl.constexpr, ROW: tl.constexpr, COLUMN: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """ROWS x COLUMNS of a matrix, zero beyond ``height`` and WIDTH; its rows lie ROW numbers apart."""
+    r, c = row + tl.arange(0, ROWS)[:, None], column + tl.arange(0, COLUMNS)[None, :]
+    return tl.load(matrix + r * ROW + c * COLUMN, mask=(r < height) & (c < WIDTH), other=0.0)
+
+
+@triton.jit
+def _whole(matrix, ROW: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A tile of a matrix that is padded to whole tiles; its rows lie ROW numbers apart."""
+    return tl.load(matrix + tl.arange(0, ROWS)[:, None] * ROW + tl.arange(0, COLUMNS)[None, :])
 
 
 @triton.jit
@@ -78,16 +114,21 @@ def write_gates(pointer, a0, a1, a2, a3, rows, live, start, LSTM: tl.constexpr, 
 
 
 @triton.jit
-def biases(bias, start, LSTM: tl.constexpr, UNITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def _row(pointer, start, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """A tile (1, BLOCK) of a row; beyond its end the last number again, which the matrix's zeros meet."""
+    return tl.load(pointer + tl.minimum(start + tl.arange(0, BLOCK), WIDTH - 1))[None, :]
+
+
+@triton.jit
+def biases(bias, start, LSTM: tl.constexpr, HIDDEN: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """What the gates of a tile of units begin with, every row alike."""
-    c = start + tl.arange(0, BLOCK)[None, :]
     zero = tl.zeros((ROWS, BLOCK), tl.float32)
     LAST: tl.constexpr = 3 if LSTM else 2
     return (
-        zero + tl.load(bias + c),
-        zero + tl.load(bias + UNITS + c),
-        zero + tl.load(bias + 2 * UNITS + c),
-        zero + tl.load(bias + LAST * UNITS + c),
+        zero + _row(bias, start, HIDDEN, BLOCK),
+        zero + _row(bias + HIDDEN, start, HIDDEN, BLOCK),
+        zero + _row(bias + 2 * HIDDEN, start, HIDDEN, BLOCK),
+        zero + _row(bias + LAST * HIDDEN, start, HIDDEN, BLOCK),
     )
 
 
@@ -132,152 +173,136 @@ def gru_slopes(r, q, n, a2, h, dh):
 
 
 @triton.jit
-def _activation(z, shape, pairs, radius, KIND: tl.constexpr, WAVES: tl.constexpr, WIDTH: tl.constexpr):
-    """W_0 + sum_k W_k B_k(z), one sum a column of z; ``shape`` holds W_0 and the W_k in pairs, WIDTH apart."""
-    c = tl.arange(0, z.shape[1])
-    value = tl.zeros(z.shape, tl.float32) + tl.load(shape + c)[None, :]
+def _activation(z, shape, z0, functions, radius, KIND: tl.constexpr, WAVES: tl.constexpr, WIDTH: tl.constexpr):
+    """W_0 + sum_k W_k B_k(z), one sum a column of z, and its slope; ``shape`` is (1 + functions, WIDTH)."""
+    Z: tl.constexpr = z.shape[1]
+    value, slope = tl.zeros_like(z) + _row(shape, z0, WIDTH, Z), tl.zeros_like(z)
     if WAVES:
+        pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        for _ in range(pairs):
+        first_slope, second_slope = seed_slopes(first, radius)
+        shape += WIDTH
+        for pair in range(pairs):
+            first_slope, second_slope, even_slope, odd_slope = next_slopes(
+                u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+            )
             first, second, even, odd = next_pair(u, v, first, second, KIND)
-            value += even * tl.load(shape + WIDTH + c)[None, :] + odd * tl.load(shape + 2 * WIDTH + c)[None, :]
-            shape += 2 * WIDTH
-    return value
+            weight = _row(shape + pair * step * WIDTH, z0, WIDTH, Z)
+            value, slope = value + weight * even, slope + weight * even_slope
+            here, last = _partner(shape, pair * step + partner, functions, WIDTH, 1.0)
+            weight = _row(here, z0, WIDTH, Z) * last
+            value, slope = value + weight * odd, slope + weight * odd_slope
+    return value, slope
 
 
 @triton.jit
 def _to_gates(
-    feature,
-    matrix,
-    a0,
-    a1,
-    a2,
-    a3,
-    LSTM: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
+    feature, matrix, a0, a1, a2, a3, LSTM: tl.constexpr, UNITS: tl.constexpr, OPERAND: tl.constexpr,
     PRECISION: tl.constexpr,
-):
-    """Add a feature's part to all gates of a tile of units."""
-    GATE: tl.constexpr = WIDTH * HIDDEN
+):  # fmt: skip
+    """Add a feature's part to all gates of a tile of units; ``matrix`` is that of its term."""
+    ROW: tl.constexpr = (4 if LSTM else 3) * UNITS
     Z: tl.constexpr = feature.shape[1]
     H: tl.constexpr = a0.shape[1]
-    a0 = dot(feature, corner(matrix, HIDDEN, Z, H), a0, OPERAND, PRECISION)
-    a1 = dot(feature, corner(matrix + GATE, HIDDEN, Z, H), a1, OPERAND, PRECISION)
-    a2 = dot(feature, corner(matrix + 2 * GATE, HIDDEN, Z, H), a2, OPERAND, PRECISION)
+    a0 = dot(feature, _whole(matrix, ROW, Z, H), a0, OPERAND, PRECISION)
+    a1 = dot(feature, _whole(matrix + UNITS, ROW, Z, H), a1, OPERAND, PRECISION)
+    a2 = dot(feature, _whole(matrix + 2 * UNITS, ROW, Z, H), a2, OPERAND, PRECISION)
     if LSTM:
-        a3 = dot(feature, corner(matrix + 3 * GATE, HIDDEN, Z, H), a3, OPERAND, PRECISION)
+        a3 = dot(feature, _whole(matrix + 3 * UNITS, ROW, Z, H), a3, OPERAND, PRECISION)
     return a0, a1, a2, a3
 
 
 @triton.jit
 def features_to_gates(
-    z,
-    matrix,
-    shape,
-    pairs,
-    radius,
-    a0,
-    a1,
-    a2,
-    a3,
-    LSTM: tl.constexpr,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    WAVES: tl.constexpr,
-    SHAPED: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    z, matrix, shape, z0, u0, functions, radius, a0, a1, a2, a3, LSTM: tl.constexpr, KIND: tl.constexpr,
+    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, UNITS: tl.constexpr,
+    LATENTS: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """Add to all gates of a tile of units what the features of a tile of z contribute."""
-    PLANE: tl.constexpr = (4 if LSTM else 3) * WIDTH * HIDDEN
+    TERM: tl.constexpr = LATENTS * (4 if LSTM else 3) * UNITS
+    last = 1 if SHAPED else functions
+    matrix += z0 * ((4 if LSTM else 3) * UNITS) + u0
     if SHAPED:
-        value = _activation(z, shape, pairs, radius, KIND, WAVES, WIDTH)
-        a0, a1, a2, a3 = _to_gates(value, matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-        matrix += PLANE
+        value, _ = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
+        a0, a1, a2, a3 = _to_gates(
+            value, matrix, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
+        )  # fmt: skip
     elif WAVES:
+        pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        for _ in range(pairs):
+        for pair in range(pairs):
             first, second, even, odd = next_pair(u, v, first, second, KIND)
-            a0, a1, a2, a3 = _to_gates(even, matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            matrix += PLANE
-            a0, a1, a2, a3 = _to_gates(odd, matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            matrix += PLANE
+            here = matrix + pair * step * TERM
+            a0, a1, a2, a3 = _to_gates(
+                even, here, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
+            )  # fmt: skip
+            here, odd = _partner(matrix, pair * step + partner, functions, TERM, odd)
+            a0, a1, a2, a3 = _to_gates(
+                odd, here, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
+            )  # fmt: skip
     if BASE != "none":
-        a0, a1, a2, a3 = _to_gates(base(z, BASE), matrix, a0, a1, a2, a3, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+        a0, a1, a2, a3 = _to_gates(
+            base(z, BASE), matrix + last * TERM, a0, a1, a2, a3, LSTM, UNITS, OPERAND, PRECISION
+        )  # fmt: skip
     return a0, a1, a2, a3
 
 
 @triton.jit
+def _partner(matrix, term, functions, TERM: tl.constexpr, value):
+    """Where the weights of a pair's second term are, and its value; of a last one that there is not: zero, somewhere.
+
+    Masks would say so, too, but hold registers.
+    """
+    return matrix + tl.minimum(term, functions - 1) * TERM, tl.where(term < functions, value, 0.0)
+
+
+@triton.jit
 def _from_gates(
-    d0,
-    d1,
-    d2,
-    d3,
-    slopes,
-    Z: tl.constexpr,
-    LSTM: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    d0, d1, d2, d3, matrix, Z: tl.constexpr, LSTM: tl.constexpr, UNITS: tl.constexpr, LATENTS: tl.constexpr,
+    OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """The gradient of a feature, (BLOCK_B, Z), from those of all gates of a tile of units."""
-    GATE: tl.constexpr = WIDTH * HIDDEN
+    GATE: tl.constexpr = UNITS * LATENTS
     H: tl.constexpr = d0.shape[1]
-    total = dot(d0, corner(slopes, WIDTH, H, Z), tl.zeros((d0.shape[0], Z), tl.float32), OPERAND, PRECISION)
-    total = dot(d1, corner(slopes + GATE, WIDTH, H, Z), total, OPERAND, PRECISION)
-    total = dot(d2, corner(slopes + 2 * GATE, WIDTH, H, Z), total, OPERAND, PRECISION)
+    total = tl.zeros((d0.shape[0], Z), tl.float32)
+    total = dot(d0, _whole(matrix, LATENTS, H, Z), total, OPERAND, PRECISION)
+    total = dot(d1, _whole(matrix + GATE, LATENTS, H, Z), total, OPERAND, PRECISION)
+    total = dot(d2, _whole(matrix + 2 * GATE, LATENTS, H, Z), total, OPERAND, PRECISION)
     if LSTM:
-        total = dot(d3, corner(slopes + 3 * GATE, WIDTH, H, Z), total, OPERAND, PRECISION)
+        total = dot(d3, _whole(matrix + 3 * GATE, LATENTS, H, Z), total, OPERAND, PRECISION)
     return total
 
 
 @triton.jit
 def features_from_gates(
-    z,
-    d0,
-    d1,
-    d2,
-    d3,
-    dz,
-    slopes,
-    shape,
-    pairs,
-    radius,
-    LSTM: tl.constexpr,
-    KIND: tl.constexpr,
-    BASE: tl.constexpr,
-    WAVES: tl.constexpr,
-    SHAPED: tl.constexpr,
-    CONSTANT: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    z, d0, d1, d2, d3, dz, matrix, shape, z0, u0, functions, radius, LSTM: tl.constexpr, KIND: tl.constexpr,
+    BASE: tl.constexpr, WAVES: tl.constexpr, SHAPED: tl.constexpr, WIDTH: tl.constexpr, UNITS: tl.constexpr,
+    LATENTS: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """Add to the gradient of a tile of z what the gradients of the gates of a tile of units contribute."""
-    PLANE: tl.constexpr = (4 if LSTM else 3) * WIDTH * HIDDEN
     Z: tl.constexpr = z.shape[1]
+    TERM: tl.constexpr = LATENTS * (4 if LSTM else 3) * UNITS
+    last = 1 if SHAPED else functions
+    matrix += u0 * LATENTS + z0
     if SHAPED:
-        slope = _activation(z, shape, pairs, radius, KIND, WAVES, WIDTH)
-        dz += slope * _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-        slopes += PLANE
+        _, slope = _activation(z, shape, z0, functions, radius, KIND, WAVES, WIDTH)
+        dz += slope * _from_gates(d0, d1, d2, d3, matrix, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
+        tl.debug_barrier()  # or the next tiles would wait in registers
     elif WAVES:
+        pairs, step, partner = pairs_of(functions, KIND)
         u, v, first, second = seed(z, radius, KIND)
-        for _ in range(pairs):
-            first, second, even, odd = next_pair(u, v, first, second, KIND)
-            dz += even * _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            slopes += PLANE
-            dz += odd * _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
-            slopes += PLANE
+        first_slope, second_slope = seed_slopes(first, radius)
+        for pair in range(pairs):
+            first_slope, second_slope, even, odd = next_slopes(
+                u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
+            )
+            first, second, _, _ = next_pair(u, v, first, second, KIND)
+            here = matrix + pair * step * TERM
+            dz += even * _from_gates(d0, d1, d2, d3, here, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
+            here, odd = _partner(matrix, pair * step + partner, functions, TERM, odd)
+            dz += odd * _from_gates(d0, d1, d2, d3, here, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
     if BASE != "none":
-        along = _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
+        here = matrix + last * TERM
+        along = _from_gates(d0, d1, d2, d3, here, Z, LSTM, UNITS, LATENTS, OPERAND, PRECISION)
         dz += base_slope(z, BASE) * along
-        slopes += PLANE
-    if CONSTANT:
-        dz += _from_gates(d0, d1, d2, d3, slopes, Z, LSTM, WIDTH, HIDDEN, OPERAND, PRECISION)
     return dz

@@ -67,12 +67,13 @@ class BasisFunctions(NamedTuple):
         slopes: the same for their derivatives; None differentiates ``values``, which takes longer.
         terms: how many functions there are at a size; as many as the size unless told otherwise.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from qkan import BasisFunctions, KANLayer
         >>> def hats(x, size, radius):
         ...     places = torch.linspace(-radius, radius, size, dtype=x.dtype).view(-1, *[1] * x.dim())
         ...     return (1 - (x - places).abs() * (size - 1) / (2 * radius)).clamp_min(0)
-        >>> layer = qkan.KANLayer(3, 2, basis=qkan.BasisFunctions(hats), terms=6)
-        >>> layer(torch.rand(5, 3)).shape
+        >>> KANLayer(3, 2, BasisFunctions(hats), terms=6)(torch.rand(5, 3)).shape
         torch.Size([5, 2])
     """
 

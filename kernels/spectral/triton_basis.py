@@ -90,22 +90,37 @@ def next_pair(u, v, first, second, KIND: tl.constexpr):
 
 
 @triton.jit
+def pairs_of(functions, KIND: tl.constexpr):
+    """How many pairs hold all functions, how far apart the first terms of two pairs are, and the terms of a pair."""
+    if KIND == "fourier":
+        return functions // 2, 1, functions // 2
+    return (functions + 1) // 2, 2, 1
+
+
+@triton.jit
+def seed_slopes(first, radius):
+    """The slopes of the carried values before the first pair."""
+    return tl.zeros_like(first), tl.zeros_like(first) - 1.0 / radius
+
+
+@triton.jit
 def next_slopes(u, v, first, second, first_slope, second_slope, number, radius, KIND: tl.constexpr):
     """Derivatives of what :func:`next_pair` gives of the same values, with respect to x.
 
-    ``first_slope`` and ``second_slope`` begin as 0 and -1 and are those of the carried values with respect to |x| / A;
-    ``number`` counts pairs from 1.
+    ``first_slope`` and ``second_slope`` are those of the carried values with respect to |x|; ``number`` counts pairs
+    from 1.
     """
     if KIND == "fourier":
         cosine = first * u - second * v
         sine = second * u + first * v
         return first_slope, second_slope, -number * sine, number * cosine
+    twice = 2.0 / radius
     difference = second + u * first
-    slope = second_slope + 2.0 * first + u * first_slope
+    slope = second_slope + twice * first + u * first_slope
     odd_slope = first_slope + slope
-    slope = slope + 2.0 * (first + difference) + u * odd_slope
+    slope = slope + twice * (first + difference) + u * odd_slope
     even_slope = odd_slope + slope
-    return even_slope, slope, odd_slope / radius, even_slope * v / radius
+    return even_slope, slope, odd_slope, even_slope * v
 
 
 @triton.jit

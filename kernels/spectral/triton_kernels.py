@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from qkan.kernels.circuits.bloch.triton_rotations import half_turn, trig_of_turns, turn, turn_gradient
-from qkan.kernels.spectral.triton_basis import base, base_slope, next_pair, next_slopes, seed
+from qkan.kernels.spectral.triton_basis import base, base_slope, next_pair, next_slopes, seed, seed_slopes
 
 _TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
 
@@ -20,6 +20,7 @@ _TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
 #: What is told apart neither by 1 nor by multiples of 16: one compiled kernel serves all sizes.
 _EDGES = ["weight_o", "weight_i", "bias_o", "bias_i", "edge_o", "edge_i"]
 _NUMBERS = ["inputs", "outputs", "points", "steps", "angles", "reps", *_EDGES]
+_COUNTS = ["samples", "pairs", "waves", "step", "partner"]
 _STRIDES = ["term_stride", "input_stride", "output_stride", "constant_i", "constant_o"]
 
 
@@ -96,6 +97,22 @@ def _add(pointer, value, live, later):
     tl.store(pointer, tl.load(pointer, mask=live & later, other=0.0) + value.to(tl.float32), mask=live)
 
 
+@triton.jit
+def _edges(inputs, outputs, BLOCK_O: tl.constexpr):
+    """Input and outputs (1, BLOCK_O) of this program, their edges, and which of them exist."""
+    blocks = tl.cdiv(outputs, BLOCK_O)
+    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
+    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
+    return i, o, o * inputs + i, o < outputs
+
+
+@triton.jit
+def _points(nodes, radius, begin, points, BLOCK_P: tl.constexpr):
+    """Points (BLOCK_P, 1) in double precision, their numbers, and which of them exist."""
+    lines = begin + tl.arange(0, BLOCK_P)[:, None]
+    return tl.load(nodes + lines, mask=lines < points, other=0.0) * radius, lines, lines < points
+
+
 @triton.jit(do_not_specialize=_NUMBERS)
 def coefficients_kernel(
     theta, weight, bias, edge_weight, nodes, analysis, program, matrix, constant,
@@ -104,24 +121,18 @@ def coefficients_kernel(
     WEIGHTED: tl.constexpr, BIASED: tl.constexpr, MIXED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
 ):  # fmt: skip
     """Coefficients of the circuits of an input and BLOCK_O outputs: (points - 1, inputs, outputs) and the constant."""
-    blocks = tl.cdiv(outputs, BLOCK_O)
-    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
-    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
-    live = o < outputs
-    edge = o * inputs + i
+    i, o, edge, live = _edges(inputs, outputs, BLOCK_O)
     factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
-    lines = tl.arange(0, BLOCK_P)[:, None]
     target = i * outputs + o
     for begin in range(0, points, BLOCK_P):
-        there = begin + lines < points
-        at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
+        at, lines, there = _points(nodes, radius, begin, points, BLOCK_P)
         _, _, z = _run(
             theta + edge * angles, weight + o * weight_o + i * weight_i, bias + o * bias_o + i * bias_i, at, live,
             program, steps, start_x, start_y, start_z, WEIGHTED, BIASED, BLOCK_P, BLOCK_O,
         )  # fmt: skip
         z = z.to(tl.float64)
         for term in range(points):
-            share = tl.load(analysis + term * points + begin + lines, mask=there, other=0.0)
+            share = tl.load(analysis + term * points + lines, mask=there, other=0.0)
             value = tl.sum(share * z, axis=0, keep_dims=True).to(tl.float32) * factor
             if term == 0:
                 _add(constant + target, value, live, begin > 0)
@@ -143,13 +154,8 @@ def coefficients_gradient_kernel(
     The circuit runs forward, then state and adjoint are turned back together. Of one point tile after the other every
     gradient is added to where it belongs: no other program writes there.
     """
-    blocks = tl.cdiv(outputs, BLOCK_O)
-    i, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
-    o = (block * BLOCK_O + tl.arange(0, BLOCK_O)).to(tl.int64)[None, :]
-    live = o < outputs
-    edge = o * inputs + i
+    i, o, edge, live = _edges(inputs, outputs, BLOCK_O)
     factor = tl.load(edge_weight + o * edge_o + i * edge_i, mask=live, other=0.0) if MIXED else 1.0
-    lines = tl.arange(0, BLOCK_P)[:, None]
     source = of_matrix + i * input_stride + o * output_stride
     of_zero = tl.load(of_constant + i * constant_i + o * constant_o, mask=live, other=0.0)
     theta += edge * angles
@@ -159,14 +165,13 @@ def coefficients_gradient_kernel(
     of_weight += edge * reps
     of_bias += edge * reps
     for begin in range(0, points, BLOCK_P):
-        there = begin + lines < points
-        at = tl.load(nodes + begin + lines, mask=there, other=0.0) * radius
+        at, lines, there = _points(nodes, radius, begin, points, BLOCK_P)
         x, y, z = _run(
             theta, weight, bias, at, live, program, steps, start_x, start_y, start_z, WEIGHTED, BIASED, BLOCK_P, BLOCK_O
         )
         upstream = tl.zeros((BLOCK_P, BLOCK_O), tl.float64)
         for term in range(points):
-            share = tl.load(analysis + term * points + begin + lines, mask=there, other=0.0)
+            share = tl.load(analysis + term * points + lines, mask=there, other=0.0)
             arriving = of_zero
             if term > 0:
                 arriving = tl.load(source + (term - 1) * term_stride.to(tl.int64), mask=live, other=0.0)
@@ -209,7 +214,7 @@ def _tile(samples, inputs, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr):
     return r, i, (r < samples) & (i < inputs)
 
 
-@triton.jit(do_not_specialize=["samples", "pairs"])
+@triton.jit(do_not_specialize=_COUNTS)
 def features_kernel(
     x, out, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
     KIND: tl.constexpr, BASE: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
@@ -229,7 +234,7 @@ def features_kernel(
         tl.store(out + waves * inputs, base(tile, BASE).to(out.dtype.element_ty), mask=live)
 
 
-@triton.jit(do_not_specialize=["samples", "pairs"])
+@triton.jit(do_not_specialize=_COUNTS)
 def input_gradient_kernel(
     x, of_features, grad_x, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
     KIND: tl.constexpr, BASE: tl.constexpr, WRITES: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
@@ -239,8 +244,7 @@ def input_gradient_kernel(
     tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     of_features += r * row + i
     u, v, first, second = seed(tile, radius, KIND)
-    first_slope = tl.zeros_like(first)
-    second_slope = tl.zeros_like(first) - 1.0
+    first_slope, second_slope = seed_slopes(first, radius)
     total = tl.zeros_like(tile)
     for pair in range(pairs):
         first_slope, second_slope, even_slope, odd_slope = next_slopes(
@@ -270,7 +274,7 @@ def _term(matrix, term, i, inputs, outputs, o, live):
     return tl.load(matrix + (term * inputs + i) * outputs + o, mask=live, other=0.0)
 
 
-@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+@triton.jit(do_not_specialize=[*_COUNTS, "inputs", "outputs"])
 def small_forward_kernel(
     x, matrix, base_weight, constant, offset, y, samples, inputs, outputs, pairs, waves, step, partner, x_row, x_column,
     base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr, HAS_OFFSET: tl.constexpr, BLOCK_R: tl.constexpr,
@@ -300,7 +304,7 @@ def small_forward_kernel(
     tl.store(y + r * outputs + o, total, mask=there & live)
 
 
-@triton.jit(do_not_specialize=["samples", "inputs", "outputs", "pairs", "waves", "step", "partner"])
+@triton.jit(do_not_specialize=[*_COUNTS, "inputs", "outputs"])
 def small_backward_kernel(
     grad, x, matrix, base_weight, grad_x, of_matrix, of_base, of_constant, samples, inputs, outputs, pairs, waves, step,
     partner, grad_row, grad_column, x_row, x_column, base_o, base_i, radius, KIND: tl.constexpr, BASE: tl.constexpr,
@@ -318,14 +322,12 @@ def small_backward_kernel(
         upstream = tl.load(grad + r * grad_row + o * grad_column, mask=there & live, other=0.0)
         _add(of_constant + o, tl.sum(upstream, axis=0, keep_dims=True), live & (i == 0), later)
         u, v, first, second = seed(column, radius, KIND)
-        first_slope = tl.zeros_like(first)
-        second_slope = tl.zeros_like(first) - 1.0
+        first_slope, second_slope = seed_slopes(first, radius)
         total = tl.zeros_like(column)
         for pair in range(pairs):
-            even_first, even_second, even_slope, odd_slope = next_slopes(
+            first_slope, second_slope, even_slope, odd_slope = next_slopes(
                 u, v, first, second, first_slope, second_slope, pair + 1, radius, KIND
             )
-            first_slope, second_slope = even_first, even_second
             first, second, even, odd = next_pair(u, v, first, second, KIND)
             term = pair * step
             weights = _term(matrix, term, i, inputs, outputs, o, live)

@@ -65,6 +65,14 @@ class Forecaster:
     Raises:
         TypeError: an option is unknown.
         ValueError: an option is out of its range.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.forecasting import Forecaster
+        >>> frame = pd.read_csv("traffic.csv")
+        >>> model = Forecaster("qkan", window=24, horizon=12, epochs=1).fit(frame)
+        >>> model.predict().shape
+        (12, 3)
     """
 
     def __init__(

@@ -43,6 +43,13 @@ def load_kat_state_dict(module: nn.Module, state_dict: Mapping[str, Any], *, str
             another denominator than KAT computes, or whose groups or order are not the checkpoint's; coefficients that
             put a pole on the real line, as NaN and infinity do. Nothing is loaded then.
         RuntimeError: missing or unexpected names, or other shapes, as load_state_dict raises them.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import GroupRational, load_kat_state_dict
+        >>> checkpoint = {"weight_numerator": torch.rand(1, 6), "weight_denominator": torch.rand(8, 4)}
+        >>> load_kat_state_dict(GroupRational(64), checkpoint)
+        <All keys matched successfully>
     """
     tensors = tensors_of(state_dict)
     rationals = {name: found for name, found in module.named_modules() if isinstance(found, GroupRational)}

@@ -88,6 +88,16 @@ def load_original(
         TypeError: no mapping of names to tensors.
         ValueError: a file that is no checkpoint; tensors that are missing, unknown, misshapen, not finite or of another
             ansatz; an option of the original that cannot be represented, by its name; an unknown option here.
+
+    Examples:
+        >>> import torch
+        >>> from qkan.interop import load_original
+        >>> state = {"theta": torch.rand(2, 3, 4, 2), "postact_bias": torch.zeros(2, 3)}  # as torch.load gives it
+        >>> state |= dict.fromkeys(("base_weight", "postact_weights", "mask"), torch.ones(2, 3))
+        >>> state |= {"preacts_weight": torch.ones(2, 3, 3), "preacts_bias": torch.zeros(2, 3, 3)}
+        >>> layer = load_original(state)
+        >>> layer.in_features, layer.out_features, layer.reps
+        (3, 2, 3)
     """
     if isinstance(ansatz, str):
         ansatz = ansatz.removesuffix("_encoding")

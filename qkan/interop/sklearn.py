@@ -53,6 +53,14 @@ class QKANSelector(SelectorMixin, BaseEstimator):
         network_: the fitted :class:`qkan.QKAN`, float64, on the CPU.
         history_: the :class:`qkan.kan.fit_history.FitHistory` of the fit.
         classes_: the distinct targets, after a classification.
+
+    Examples:
+        >>> import numpy as np
+        >>> from qkan import QKANSelector
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (60, 3))
+        >>> selector = QKANSelector(1, steps=5, random_state=0).fit(x, x[:, 0])
+        >>> int(selector.get_support().sum())
+        1
     """
 
     def __init__(

@@ -37,6 +37,15 @@ class FitHistory:
         best_loss: its value of what is watched.
         stopped: why the fit ended: ``"steps"`` (all were made), ``"converged"`` (LBFGS finds no step that changes the
             weights, even without its memory) or ``"callback"``.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> history = net.fit(x, x[:, :1], steps=5)
+        >>> len(history.to_frame()) == history.best_loss < 1
+        False
     """
 
     watched: str

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from typing_extensions import Unpack
 
+from qkan._util.lbfgs import loss_unit
 from qkan._util.train_mode import modes_kept
 from qkan.kan import input_checks as checks
 from qkan.kan.fit_history import FitHistory, FitRow
@@ -69,6 +70,14 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
     Raises:
         TypeError, ValueError: data or an option outside what is listed above; the message names it.
         FloatingPointError: a loss that is NaN or infinite; the best weights until then are restored.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN, fit
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> history = fit(QKAN([2, 1]), x, x[:, :1] ** 2, steps=5)
+        >>> history.best_loss < 1
+        True
     """
     unknown = sorted(set(options) - set(FitOptions.__annotations__))
     if unknown:
@@ -374,17 +383,26 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
             line_search_fn="strong_wolfe",
         )
 
+    def counted() -> Tensor:
+        """The objective in the unit of the search, with its gradient."""
+        total = evaluate().total
+        for parameter in run.parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad * unit
+        return total * unit
+
     optimizer, cleared, reached, made, stop = fresh(), True, run.evaluations, 0, False
+    unit = loss_unit(float(evaluate().total.detach()))
     if not run.noted:
         stop = run.note(evaluate(), reached)
     while made < steps and not stop:
         before = parameters_to_vector(run.parameters).detach()
-        optimizer.step(lambda: evaluate().total)
+        optimizer.step(counted)
         if torch.equal(before, parameters_to_vector(run.parameters)):
             if cleared:
                 run.history.stopped = "converged"
                 return
-            optimizer, cleared = fresh(), True
+            optimizer, cleared, unit = fresh(), True, loss_unit(float(evaluate().total.detach()))
             continue
         made, cleared = made + 1, False
         run.step += 1

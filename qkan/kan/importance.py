@@ -24,6 +24,15 @@ class Attribution:
     Attributes:
         nodes: one tensor a layer of nodes, (width[l],), inputs first; those of the outputs are 1.
         edges: one tensor a layer of edges, (width[l + 1], width[l]).
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> found = net.attribute(x)
+        >>> found.edges[0].shape, found.nodes[0].shape
+        (torch.Size([1, 2]), torch.Size([2]))
     """
 
     nodes: list[Tensor]

@@ -132,6 +132,12 @@ class JHCGNet(nn.Module):
 
     Raises:
         ValueError, TypeError: a size, latent or option outside what is listed.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import JHCGNet
+        >>> JHCGNet(16, 4, latent_features=5, latent="spline")(torch.rand(8, 16)).shape
+        torch.Size([8, 4])
     """
 
     def __init__(
@@ -195,6 +201,13 @@ class HQKAN(JHCGNet):
 
     Raises:
         ValueError, TypeError: a size, probability or option outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import HQKAN
+        >>> block = HQKAN(64, 6)
+        >>> block(torch.rand(2, 10, 64)).shape
+        torch.Size([2, 10, 64])
     """
 
     def __init__(

@@ -52,6 +52,15 @@ class QKAN(nn.Module):
 
     Raises:
         ValueError, TypeError: fewer than two sizes, or what QKANLayer refuses.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> network = QKAN([2, 5, 1])
+        >>> network(torch.rand(10, 2)).shape
+        torch.Size([10, 1])
+        >>> network.width
+        [2, 5, 1]
     """
 
     layers: Sequence[QKANLayer]  # an nn.ModuleList

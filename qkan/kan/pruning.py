@@ -39,6 +39,15 @@ class Pruned:
         kept: edges that are left in the network.
         total: edges that it was built with.
         change: mean |f_before(x) - f_after(x)| over samples and outputs where data were given, else None.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> removed = net.prune_edges([(0, 0, 1)], x)
+        >>> removed.edges, removed.kept, removed.total
+        (((0, 0, 1),), 1, 2)
     """
 
     edges: tuple[tuple[int, int, int], ...]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from qkan._util.lbfgs import loss_unit
 from qkan._util.module_list import module_list
 from qkan.kan.closed_form import compose
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
@@ -237,6 +238,15 @@ class SymbolicQKAN(nn.Module):
         width: sizes of the layers from input to output.
         rmse: (width[-1],) root mean squared error of every output against the network's on the samples it was made on.
         r2: (width[-1],) share of every output's variance there that it explains.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> formula = net.auto_symbolic(x, ["x", "sin"])
+        >>> formula(x).shape, len(formula.symbolic_formula())
+        (torch.Size([60, 1]), 1)
     """
 
     rmse: Tensor
@@ -298,14 +308,16 @@ class SymbolicQKAN(nn.Module):
         def loss() -> Tensor:
             return (self(x) - y).square().mean()
 
+        with torch.no_grad():
+            before = loss()
+        unit = loss_unit(float(before))
+
         def closure() -> Tensor:
             optimizer.zero_grad()
-            value = loss()
+            value = loss() * unit
             value.backward()
             return value
 
-        with torch.no_grad():
-            before = loss()
         optimizer.step(closure)
         optimizer.zero_grad()
         with torch.no_grad():

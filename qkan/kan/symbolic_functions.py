@@ -42,6 +42,13 @@ class SymbolicFunction:
 
     Raises:
         ValueError: a negative complexity, an empty domain or a parity that is none of the three.
+
+    Examples:
+        >>> import sympy, torch
+        >>> from qkan import SymbolicFunction
+        >>> sinc = SymbolicFunction(torch.sinc, lambda u: sympy.sinc(sympy.pi * u), complexity=3, parity=1)
+        >>> sinc.function(torch.zeros(1))
+        tensor([1.])
     """
 
     function: Callable[[Tensor], Tensor]
@@ -80,7 +87,6 @@ def _power(n: int, complexity: float) -> SymbolicFunction:
 
 
 _POSITIVE = (0.0, math.inf)
-#: The functions by name. The pole or end of a domain stays outside the samples.
 LIBRARY: dict[str, SymbolicFunction] = {
     "0": SymbolicFunction(torch.zeros_like, lambda u: 0 * u, 0, parity=1, searched=False),
     "x": SymbolicFunction(lambda u: u, lambda u: u, 1, parity=-1, searched=False),
@@ -109,6 +115,13 @@ LIBRARY: dict[str, SymbolicFunction] = {
     "arctan": SymbolicFunction(torch.atan, _sympy("atan"), 4, parity=-1),
     "arcsin": SymbolicFunction(torch.asin, _sympy("asin"), 4, (-1.0, 1.0), parity=-1),
 }
+"""The functions by name. The pole or end of a domain stays outside the samples.
+
+Examples:
+    >>> from qkan.kan import LIBRARY
+    >>> LIBRARY["sin"].complexity
+    3
+"""
 
 Library = Iterable[str] | Mapping[str, SymbolicFunction] | None
 

@@ -37,6 +37,15 @@ class Suggestion:
         r2: 1 - (sum of squared errors) / (sum of squared deviations from the mean) on the samples.
         complexity: of f, and one more for every decimal digit beyond the first in which c f and d cancel.
         score: log10(1 - r2) + penalty * complexity; lower is better.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> best = net.suggest_symbolic(0, 0, 1, x, k=2, library=["x", "sin"])[0]
+        >>> best.function in ("x", "sin"), best.r2 <= 1
+        (True, True)
     """
 
     function: str
@@ -51,7 +60,17 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Suggestions(Sequence[Suggestion]):
-    """The best functions for one edge, best first."""
+    """The best functions for one edge, best first.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKAN
+        >>> x = 2 * torch.rand(60, 2) - 1
+        >>> net = QKAN([2, 1], reps=1)
+        >>> found = net.suggest_symbolic(0, 0, 1, x, k=2, library=["x", "sin"])
+        >>> len(found), found.to_frame().shape[0]
+        (2, 2)
+    """
 
     items: tuple[Suggestion, ...]
 

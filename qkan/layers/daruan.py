@@ -28,6 +28,12 @@ class DARUAN(HasFrequencies):
 
     Raises:
         ValueError, TypeError: an option outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import DARUAN
+        >>> DARUAN(8, reps=2)(torch.rand(16, 8)).shape
+        torch.Size([16, 8])
     """
 
     preact_weight: nn.Parameter | None

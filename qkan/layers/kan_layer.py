@@ -76,6 +76,13 @@ class KANLayer(nn.Module):
 
     Raises:
         ValueError, TypeError: an option outside what is listed above; the message names it and the remedy.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import KANLayer
+        >>> layer = KANLayer(3, 2, "chebyshev", terms=6)
+        >>> layer(torch.rand(5, 3)).shape, tuple(layer.coefficients.shape)
+        (torch.Size([5, 2]), (6, 3, 2))
     """
 
     coefficients: nn.Parameter

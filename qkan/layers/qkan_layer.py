@@ -75,6 +75,15 @@ class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
 
     Raises:
         ValueError, TypeError: an option outside what is listed above; the message names it and the remedy.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKANLayer
+        >>> layer = QKANLayer(64, 32, reps=2, group="input", postact_weight_trainable=True)
+        >>> layer(torch.rand(16, 64)).shape
+        torch.Size([16, 32])
+        >>> layer.edge_outputs(torch.rand(16, 64)).shape
+        torch.Size([16, 32, 64])
     """
 
     theta: nn.Parameter

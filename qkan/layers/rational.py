@@ -54,6 +54,13 @@ class GroupRational(nn.Module):
 
     Raises:
         ValueError, TypeError: an option outside its range, or groups that do not divide the channels.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import GroupRational
+        >>> act = GroupRational(64, num_groups=8, init="silu")
+        >>> act(torch.rand(5, 64)).shape
+        torch.Size([5, 64])
     """
 
     def __init__(
@@ -171,6 +178,12 @@ class GRKAN(nn.Module):
 
     Raises:
         ValueError, TypeError: an option outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import GRKAN
+        >>> GRKAN(64, 256, 64)(torch.rand(5, 64)).shape
+        torch.Size([5, 64])
     """
 
     def __init__(

@@ -19,6 +19,12 @@ class Noise:
     Raises:
         ValueError: a value outside [0, 1].
         TypeError: a value that is not a number.
+
+    Examples:
+        >>> from qkan import Noise
+        >>> noise = Noise.parse("depolarizing=0.01,readout=0.02")
+        >>> print(noise.scaled(0.5))
+        depolarizing=0.005,readout=0.01
     """
 
     depolarizing: float = 0.0

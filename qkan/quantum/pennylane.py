@@ -46,6 +46,15 @@ class PennyLane:
         ValueError: an unknown device, a gradient that the device cannot compute, shots with anything but
             parameter-shift, noise outside [0, 1] or on a device without noise.
         TypeError: shots or a seed that is not an int.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import PennyLane, QKANLayer
+        >>> layer = QKANLayer(3, 2, reps=1, backend=PennyLane(shots=100, seed=0))
+        >>> layer(torch.rand(5, 3)).shape
+        torch.Size([5, 2])
+        >>> print(PennyLane(noise="depolarizing=0.01"))
+        pennylane (default.mixed, backprop, noise depolarizing=0.01)
     """
 
     device: str | None = None

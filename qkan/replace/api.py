@@ -72,6 +72,14 @@ def replace_mlp(
             parametrizations, lazy, quantised, the model itself); a size or option outside its range. The model is
             as before then.
         TypeError: a replacement that is neither a name nor a function, an option that it does not have.
+
+    Examples:
+        >>> from torch import nn
+        >>> from qkan import replace_mlp
+        >>> model = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 4))
+        >>> report = replace_mlp(model, latent_features=3)
+        >>> type(model[0]).__name__, report.change < 0
+        ('HQKAN', True)
     """
     return _replace(
         model, find_mlps, "MLP blocks", ("hqkan", "grkan"), replacement, select, latent_features, parameters, options
@@ -104,6 +112,14 @@ def replace_linear(
     Raises:
         ValueError, TypeError: as :func:`replace_mlp`; a linear map whose weight is tied to another, such as an
             embedding, or is read by nn.MultiheadAttention.
+
+    Examples:
+        >>> from torch import nn
+        >>> from qkan import replace_linear
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> report = replace_linear(model, select=lambda name, module: name == "2")
+        >>> type(model[2]).__name__
+        'QKANLayer'
     """
     return _replace(
         model, find_linears, "linear maps", ("qkan", "hqkan"), replacement, select, latent_features, parameters, options
@@ -127,6 +143,14 @@ def replace_recurrent(
 
     Raises:
         ValueError, TypeError: as :func:`replace_mlp`; nn.RNN, which has no counterpart; nn.GRU by ``"hqkan"``.
+
+    Examples:
+        >>> from torch import nn
+        >>> from qkan import replace_recurrent
+        >>> model = nn.ModuleDict({"rnn": nn.LSTM(3, 8), "head": nn.Linear(8, 1)})
+        >>> report = replace_recurrent(model)
+        >>> type(model["rnn"]).__name__
+        'QKANLSTM'
     """
     return _replace(
         model, find_recurrent, "recurrent layers", ("qkan", "hqkan"), replacement, select, None, None, options

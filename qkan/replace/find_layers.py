@@ -44,6 +44,17 @@ class Block:
         drop: dropout probabilities within: in front of the last linear map, and behind it.
         activation: the class name of the activation, None if it is a function.
         refusal: why it cannot be replaced at all, None if nothing is known yet.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from qkan import replace_mlp
+        >>> def lowrank(block):
+        ...     return nn.Sequential(nn.Linear(block.in_features, 2), nn.Linear(2, block.out_features))
+        >>> model = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 4))
+        >>> report = replace_mlp(model, lowrank)
+        >>> model(torch.rand(3, 16)).shape
+        torch.Size([3, 4])
     """
 
     name: str

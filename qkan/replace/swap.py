@@ -28,6 +28,14 @@ class Replaced:
         kind: class of what stood there, or of the layer whose parts they were.
         module: the replacement.
         old_parameters, new_parameters: how many numbers, trained or not.
+
+    Examples:
+        >>> from torch import nn
+        >>> from qkan import replace_mlp
+        >>> model = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 4))
+        >>> (one,) = replace_mlp(model, latent_features=3).replaced
+        >>> one.old_parameters, one.new_parameters
+        (1348, 139)
     """
 
     name: str
@@ -54,6 +62,15 @@ class Replacements:
     Attributes:
         replaced: the blocks, in the order of the model's modules.
         model_before, model_after: parameters of the whole model, shared ones counted once.
+
+    Examples:
+        >>> from torch import nn
+        >>> from qkan import replace_mlp
+        >>> model = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 4))
+        >>> report = replace_mlp(model)
+        >>> len(report.replaced), report.change < 0
+        (1, True)
+        >>> report.undo()
     """
 
     replaced: tuple[Replaced, ...]

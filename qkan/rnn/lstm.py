@@ -244,6 +244,14 @@ class QKANLSTM(_LSTMBase):
 
     Raises:
         ValueError, TypeError: an argument outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKANLSTM
+        >>> lstm = QKANLSTM(8, 32, num_layers=2, batch_first=True)
+        >>> output, (h, c) = lstm(torch.randn(16, 50, 8))
+        >>> output.shape, h.shape
+        (torch.Size([16, 50, 32]), torch.Size([2, 16, 32]))
     """
 
     def __init__(
@@ -286,6 +294,14 @@ class HQKANLSTM(_LSTMBase):
 
     Raises:
         ValueError, TypeError: an argument outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import HQKANLSTM
+        >>> lstm = HQKANLSTM(8, 32, latent_features=4, bidirectional=True)
+        >>> output, (h, c) = lstm(torch.randn(50, 16, 8))
+        >>> output.shape
+        torch.Size([50, 16, 64])
     """
 
     def __init__(
@@ -332,6 +348,13 @@ class QKANGRU(Recurrent):
 
     Raises:
         ValueError, TypeError: an argument outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKANGRU
+        >>> output, h = QKANGRU(8, 16)(torch.randn(50, 4, 8))
+        >>> output.shape, h.shape
+        (torch.Size([50, 4, 16]), torch.Size([1, 4, 16]))
     """
 
     cell: Cell = "gru"

@@ -107,6 +107,12 @@ class QKANGRUCell(_CellBase):
 
     Raises:
         ValueError, TypeError: an argument outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKANGRUCell
+        >>> QKANGRUCell(8, 16)(torch.randn(4, 8)).shape
+        torch.Size([4, 16])
     """
 
     kind: Cell = "gru"
@@ -153,6 +159,15 @@ class QKANLSTMCell(_CellBase):
 
     Raises:
         ValueError, TypeError: an argument outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QKANLSTMCell
+        >>> cell = QKANLSTMCell(8, 16)
+        >>> h, c = cell(torch.randn(4, 8))
+        >>> h, c = cell(torch.randn(4, 8), (h, c))
+        >>> h.shape
+        torch.Size([4, 16])
     """
 
     def __init__(

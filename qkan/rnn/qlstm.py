@@ -170,6 +170,13 @@ class QLSTM(_LSTMBase):
     Raises:
         ValueError, TypeError: an argument outside its range.
         ImportError: PennyLane is asked for and not installed.
+
+    Examples:
+        >>> import torch
+        >>> from qkan import QLSTM
+        >>> output, (h, c) = QLSTM(3, 4, qubits=3)(torch.randn(6, 2, 3))
+        >>> output.shape
+        torch.Size([6, 2, 4])
     """
 
     def __init__(

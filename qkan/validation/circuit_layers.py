@@ -29,6 +29,13 @@ def with_backend(model: Module, backend: Backend) -> Module:
 
     Raises:
         ValueError: it has no circuits.
+
+    Examples:
+        >>> from qkan import QKAN
+        >>> from qkan.validation import with_backend
+        >>> model = with_backend(QKAN([2, 3, 1]), "reference")
+        >>> {layer.backend for layer in model.layers}
+        {'reference'}
     """
     for layer in circuit_layers(model).values():
         layer.backend = backend

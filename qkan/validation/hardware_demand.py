@@ -22,6 +22,11 @@ class Demand:
         gates: of all of them, state preparations included.
         parameters: trained numbers of the whole model.
         shots_per_circuit: measurements for the wanted precision.
+
+    Examples:
+        >>> from qkan.validation import Demand
+        >>> Demand(circuits=48, gates=8, parameters=6, shots_per_circuit=10_000).circuits
+        48
     """
 
     circuits: int
@@ -44,6 +49,12 @@ def demand(model: RecurrentForecaster, precision: float = 0.01) -> Demand:
 
     Raises:
         ValueError: a precision outside (0, 1], or a model without circuits.
+
+    Examples:
+        >>> from qkan.forecasting import load_run
+        >>> from qkan.validation import demand
+        >>> demand(load_run("runs/demo").model, precision=0.01).shots_per_circuit
+        10000
     """
     if not 0 < precision <= 1:
         raise ValueError(f"precision {precision} must be a standard error in (0, 1]; <Z> lies between -1 and 1")

@@ -39,6 +39,11 @@ class Case:
         samples: rows of the input.
         dtype: of parameters and inputs.
         per_sample: give every sample circuits of its own.
+
+    Examples:
+        >>> from qkan.validation import Case
+        >>> print(Case("rpz", reps=2, inputs=3, outputs=2, preact=True))
+        rpz, R=2, 3 to 2, preact=True, float64
     """
 
     ansatz: str | Ansatz
@@ -70,6 +75,11 @@ class Difference:
         value: the largest difference of its entries, divided by the largest entry where that is above 1.
         tolerance: what is allowed.
         case: where.
+
+    Examples:
+        >>> from qkan.validation import Difference
+        >>> Difference("spectral", "output", value=2e-7, tolerance=1e-6, case="pz").passed
+        True
     """
 
     backend: str
@@ -118,6 +128,12 @@ def validate_layers(
     Raises:
         ValueError: settings with shots or noise, or a backend that nobody knows.
         ModuleNotFoundError: PennyLane is not installed.
+
+    Examples:
+        >>> from qkan.validation import Case, validate_layers
+        >>> found = validate_layers([Case("pz", reps=2, inputs=3, outputs=2)], backends=["spectral"])
+        >>> all(difference.passed for difference in found)
+        True
     """
     settings, names = exact(settings), checked_backends(backends)
     differences: list[Difference] = []

@@ -62,6 +62,12 @@ def examine(say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
         ``packages`` (required ones, and the extras), ``devices``, ``backends`` (None, or why one cannot run),
         ``kernels`` (machine code on disk, found before any step ran), ``steps`` (milliseconds of a training step) and
         ``problems``, a sentence for each thing that is wrong.
+
+    Examples:
+        >>> from qkan.validation import examine
+        >>> found = examine()
+        >>> sorted(found["backends"])[:2]
+        ['layers', 'rational activations']
     """
     packages, kernels = find_packages(), find_kernels()
     if kernels["numba"]["compiled"] and not all(kernels["numba"]["compiled"].values()):

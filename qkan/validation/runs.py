@@ -54,6 +54,13 @@ def validate_run(
     Raises:
         ValueError: a cell without circuits, settings with shots or noise, a backend that cannot run this model.
         ModuleNotFoundError: PennyLane is not installed.
+
+    Examples:
+        >>> from qkan.forecasting import load_run
+        >>> from qkan.validation import validate_run
+        >>> found = validate_run(load_run("runs/demo"), backends=["spectral"], windows=1)
+        >>> all(difference.passed for difference in found)
+        True
     """
     settings, names = exact(settings), checked_backends(backends)
     arguments = _arguments(run, windows)
@@ -123,6 +130,14 @@ def shot_errors(
     Raises:
         ValueError: fewer than 16 shots, or a device that cannot run them.
         ModuleNotFoundError: PennyLane is not installed.
+
+    Examples:
+        >>> from qkan.validation import shot_errors
+        >>> for found in shot_errors(1000):
+        ...     print(found.shots, found.measured < 3 * found.predicted)
+        62 True
+        250 True
+        1000 True
     """
     if shots < 16:
         raise ValueError(f"shots {shots} is too few to show how the error falls; use 16 or more")
@@ -185,6 +200,15 @@ def noise_curve(
     Raises:
         ValueError: a cell without circuits, or circuits that would take too long.
         ModuleNotFoundError: PennyLane is not installed.
+
+    Examples:
+        >>> from qkan import Noise
+        >>> from qkan.forecasting import load_run
+        >>> from qkan.validation import noise_curve
+        >>> noise = Noise(depolarizing=0.01)
+        >>> forecasts, naive = noise_curve(load_run("runs/demo"), noise, windows=2, strengths=(0, 1))
+        >>> [forecast.strength for forecast in forecasts]
+        [0, 1]
     """
     data = some_windows(windows_for(run), windows)
     needed = demand(run.model)

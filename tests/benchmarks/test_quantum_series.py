@@ -7,8 +7,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import quantum_series
-from benchmarks.quantum_series import CELLS, TASKS, Training, build, chosen_runs, henon, main, parameters, ranks, widest
+from benchmarks.quantum_series import training
+from benchmarks.quantum_series.__main__ import main
+from benchmarks.quantum_series.cells import CELLS, build, parameters, widest
+from benchmarks.quantum_series.record import chosen_runs
+from benchmarks.quantum_series.tables import against, ranks
+from benchmarks.quantum_series.tasks import TASKS, henon
+from benchmarks.quantum_series.training import Error, Standardized, Training
 
 # Of reservoirpy 0.3.12, henon_map(1000)[[1, 2, 3, 20, 40, 999]].
 HENON = [
@@ -57,7 +62,8 @@ def test_every_cell_fills_the_budget_and_reads_windows(cell):
 
 
 def run(tmp_path, *arguments):
-    options = ["--tasks", "henon-h1-w4", "--cells", "linear,lstm", "--epochs", "1", "--out", str(tmp_path)]
+    short = ["--epochs", "1", "--lbfgs-steps", "2"]
+    options = ["--tasks", "henon-h1-w4", "--cells", "linear,lstm", *short, "--out", str(tmp_path)]
     return CliRunner().invoke(main, [*options, *arguments])
 
 
@@ -69,11 +75,11 @@ def test_runs_are_kept_resumed_and_told(tmp_path, monkeypatch):
     assert [(row["cell"], row["rate"], row["seed"]) for row in rows] == [
         (cell, rate, 0) for cell in ("linear", "lstm") for rate in (0.01, 0.03)
     ]
-    monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Training, "runs", lambda *_: pytest.fail("trained again"))
     again = run(tmp_path, "--seeds", "1")
     assert again.output == first.output
     assert "| `linear` | " in again.output
-    assert "LSTM 1.78, RNN 2.7" in again.output
+    assert "LSTM 1.78, RNN 2.70" in again.output
     monkeypatch.undo()
     assert run(tmp_path, "--seeds", "2").exit_code == 0
     more = json.loads(path.read_text())["runs"]
@@ -81,33 +87,58 @@ def test_runs_are_kept_resumed_and_told(tmp_path, monkeypatch):
     assert [row["rate"] for row in more[4:]] == [chosen_runs(rows, cell)[0]["rate"] for cell in ("linear", "lstm")]
 
 
-def test_training_as_the_paper_does_takes_its_rate_and_stops_on_a_plateau(tmp_path, monkeypatch):
-    monkeypatch.setattr(quantum_series, "PATIENCE", 1)
-    monkeypatch.setattr(quantum_series, "error", lambda *_: 1.0)
-    row = Training("paper", 50, 400).run("linear", TASKS["henon-h1-w4"], 1e-3, 0)
+def test_a_picture_is_drawn_of_errors_beside_those_of_the_lstm(tmp_path):
+    assert run(tmp_path, "--seeds", "1", "--plot", str(tmp_path / "a.png")).exit_code == 0
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    result = run(tmp_path, "--cells", "linear", "--table", "--plot", str(tmp_path / "b.png"))
+    assert result.exit_code == 2
+    assert "name lstm in --cells as well" in " ".join(result.output.split())
+
+
+def test_training_as_the_paper_does_takes_its_rate_and_stops_on_a_plateau(monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE", 1)
+    monkeypatch.setattr(Error, "value", lambda _: 1.0)
+    (row,) = Training("paper", 50, 0, 400).runs("linear", TASKS["henon-h1-w4"], training.RATES["paper"], 0)
     assert (row["epochs"], row["best_epoch"], row["parameters"]) == (1, 0, 18)
-    assert quantum_series.RATES["paper"] == (1e-3,)
+    assert row["rate"] == 1e-3
+
+
+def test_models_see_the_training_part_with_zero_mean_and_unit_variance():
+    train = TASKS["lorenz-h1-w4"].parts()[0]
+    seen = []
+    model = Standardized(torch.nn.Identity(), train)
+    model.model.forward = lambda window: seen.append(window) or torch.zeros(len(window), 3)
+    assert torch.equal(model(train[0]), train[1].mean(dim=0).expand(len(train[0]), 3))
+    assert seen[0].mean(dim=(0, 1)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
+    assert seen[0].flatten(0, 1).std(dim=0).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_the_finish_goes_on_from_the_rate_with_the_lower_validation_error_and_never_raises_it():
+    rows = Training("tuned", 2, 30, 100).runs("gru", TASKS["henon-h1-w4"], (1e-3, 3e-2), 1)
+    assert [row["chosen"] for row in rows] == [False, True]
+    assert rows[0]["adam_validation"] == rows[0]["validation"] > rows[1]["adam_validation"]
+    assert rows[0]["steps"] == 0
+    assert rows[1]["validation"] < 0.1 * rows[1]["adam_validation"]
+    assert rows[1]["steps"] == 30
 
 
 def test_training_lowers_the_error_and_a_seed_gives_the_same_run():
-    found = [Training("tuned", 15, 100).run("gru", TASKS["henon-h1-w4"], 3e-2, 1) for _ in range(2)]
+    found = [Training("tuned", 5, 20, 100).runs("gru", TASKS["henon-h1-w4"], (3e-2,), 1)[0] for _ in range(2)]
     assert found[0]["test"] == found[1]["test"]
     targets = TASKS["henon-h1-w4"].parts()[2][1]
-    assert found[0]["test"] < float(targets.var(dim=0, correction=0).mean())
-
-
-def test_the_rate_with_the_lower_validation_error_is_chosen_whatever_the_test_error():
-    rows = [
-        {"cell": "lstm", "rate": rate, "seed": 0, "validation": error, "test": -error}
-        for rate, error in ((1e-2, 2.0), (3e-2, 1.0))
-    ]
-    rows.append({"cell": "lstm", "rate": 3e-2, "seed": 1, "validation": 9.0, "test": 0.0})
-    assert [(row["rate"], row["seed"]) for row in chosen_runs(rows, "lstm")] == [(3e-2, 0), (3e-2, 1)]
-    assert chosen_runs(rows, "gru") == []
+    assert found[0]["test"] < 0.1 * float(targets.var(dim=0, correction=0).mean())
 
 
 def test_ranks_are_those_of_the_errors():
     assert ranks({"task": {"a": 0.3, "b": 0.1, "c": 0.2}}) == {"task": {"b": 1, "c": 2, "a": 3}}
+
+
+def test_two_cells_are_compared_in_pairs_over_tasks():
+    errors = {str(task): {"a": 1.0, "b": 2.0 + task, "c": 1.0} for task in range(8)}
+    wins, ratio, p = against(errors, "a", "b")
+    assert (wins, ratio) == (8, pytest.approx(30**-0.5))
+    assert p == pytest.approx(2 / 2**8)
+    assert against(errors, "a", "c") == (0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +146,6 @@ def test_ranks_are_those_of_the_errors():
     [
         (("--cells", "lstn"), "--cells has no 'lstn'; choose from qkan, "),
         (("--tasks", "henon"), "--tasks has no 'henon'; choose from mackey-glass-h1-w4, "),
-        (("--tuning-seeds", "4"), "--tuning-seeds must be between 1 and --seeds 3, got 4"),
         (("--cells", "qkan", "--budget", "8"), "the smallest 'qkan' for henon-h1-w4 has "),
         (("--table",), "has no task with runs of all of linear, lstm; run them, or name other --cells"),
     ],

@@ -43,3 +43,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_pictures_say_what_they_show(page: Path) -> None:
     assert [alt for alt in re.findall(r"!\[(.*?)\]", page.read_text(encoding="utf-8")) if len(alt) < 10] == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_in_angle_brackets_is_taken_for_a_tag(page: Path) -> None:
+    """`<Z>` outside of code is not shown."""
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    text = re.sub(r"<!--.*?-->|^ {4}.*$|`[^`]*`", "", text, flags=re.MULTILINE)
+    assert re.findall(r"<[A-Za-z/][^>\n]*>", text) == []

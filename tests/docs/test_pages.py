@@ -122,7 +122,7 @@ def test_the_page_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 200, which take most of the time
+    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 2)  # of 1,000, which take most of the time
     if name == "guides/interop.md":
         make_original(tmp_path)
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -37,7 +38,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return outputs, replay
 
-    monkeypatch.setattr(graphing, "_captured", captured)
+    monkeypatch.setattr(graphing, "captured", captured)
     monkeypatch.setattr(graphing, "_check_device", lambda device: None)
 
 
@@ -105,6 +106,49 @@ def test_a_module_that_was_changed_behind_its_capture_is_refused(change: Callabl
         run(x)
 
 
+def trained_by_adam(**options: Any) -> tuple[Any, torch.optim.Optimizer]:
+    """A captured training step and its optimizer."""
+    layer = QKANLayer(3, 1, 1).to(DEVICE)
+    optimizer = torch.optim.Adam(layer.parameters(), capturable=DEVICE == "cuda", **options)
+
+    def step(x: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=False)
+        loss = layer(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return qkan.graphed(step, torch.rand(5, 3, device=DEVICE), modules=(layer,)), optimizer
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda optimizer: optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict())), "(step|exp_avg) of Adam"),
+        (lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step(), "lr of Adam"),
+        (lambda optimizer: optimizer.state.clear(), "step of Adam"),
+    ],
+)
+def test_an_optimizer_that_was_changed_behind_the_capture_of_its_step_is_refused(
+    change: Callable[[Any], Any], name: str
+) -> None:
+    run, optimizer = trained_by_adam(lr=0.1)
+    x = torch.rand(5, 3, device=DEVICE)
+    run(x)
+    change(optimizer)
+    with pytest.raises(ValueError, match=f"{name} .*has changed since the capture .*; call qkan.graphed again"):
+        run(x)
+
+
+def test_a_learning_rate_that_is_a_tensor_may_change() -> None:
+    x, rate = torch.rand(5, 3, device=DEVICE), torch.tensor(0.0, device=DEVICE)
+    run, _ = trained_by_adam(lr=rate, foreach=False)
+    first = run(x)
+    rate.fill_(0.1)
+    assert torch.equal(run(x), first)
+    assert not torch.equal(run(x), first)
+
+
 def test_a_part_that_was_replaced_by_another_without_parameters_is_refused() -> None:
     module = nn.Sequential(QKANLayer(3, 2, 1), nn.ReLU()).to(DEVICE)
     run = qkan.graphed(module, torch.rand(5, 3, device=DEVICE))
@@ -115,7 +159,7 @@ def test_a_part_that_was_replaced_by_another_without_parameters_is_refused() -> 
 
 def test_what_a_step_alone_holds_and_gradients_outlive_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph writes to the state of an optimizer and to gradients, whoever has forgotten them."""
-    monkeypatch.setattr(graphing, "_captured", lambda run, device: (run(), lambda: None))
+    monkeypatch.setattr(graphing, "captured", lambda run, device: (run(), lambda: None))
     layer = QKANLayer(3, 1, 1, device=DEVICE)
 
     def step(x: Tensor) -> Tensor:
@@ -216,7 +260,7 @@ def test_what_cannot_be_captured_is_said_in_a_sentence(monkeypatch: pytest.Monke
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     with pytest.raises(ValueError, match=r"a CUDA graph: operation not permitted when .* capturing; nothing"):
-        graphing._captured(step, torch.device("cuda"))
+        graphing.captured(step, torch.device("cuda"))
     assert calls == [True] * graphing.WARM_UPS + [False]
 
 

@@ -2,7 +2,8 @@
 
 By hand: ``python tests/support/rational_triton_builds.py``, with case names as arguments such as
 ``sm_90/5,4/abs_terms/bf16/96`` (device, order, denominator, dtype, run) only those. Prints one JSON object a kernel;
-``vectors`` says, on NVIDIA, whether 16 bytes of x are loaded at once.
+``vectors`` says, on NVIDIA, whether 16 bytes of x are loaded at once, and ``element`` what an element costs where they
+are: bytes loaded and stored, multiply-adds and divisions in single precision.
 """
 
 import itertools
@@ -39,9 +40,27 @@ def rows(case: str) -> list[dict[str, Any]]:
     found = []
     for kernel, function, args, options in recorded(rational_triton_jit, call, ("forward", "backward", "total")):
         binary = compiled(function, args, options, target, aligned=True)
-        vectors = bool(re.search(r"ld\.global\.v4\.b32", binary.asm.get("ptx", "")))
-        found.append({"case": case, "kernel": kernel, "vectors": vectors, **resources(binary, target)})
+        text = binary.asm.get("ptx", "")
+        vectors = bool(re.search(r"ld\.global\.v4\.b32", text))
+        row = {"case": case, "kernel": kernel, "vectors": vectors, **resources(binary, target)}
+        if vectors:
+            row["element"] = _of_an_element(text, options, x.itemsize, reads=1 + (kernel == "backward"))
+        found.append(row)
     return found
+
+
+def _of_an_element(text: str, options: dict[str, Any], itemsize: int, reads: int) -> dict[str, float]:
+    """Instructions of a lane over its elements, without those of tiles that are computed in double precision."""
+    lanes = 32 * options["num_warps"]
+    count, wide = options["BLOCK"] // lanes, options["PART"] // lanes * itemsize
+    wide = wide if wide >= 16 else 0  # shorter ones are not counted
+    loaded, stored = (16 * len(re.findall(rf"\b{name}\.global\.v4\.b32", text)) for name in ("ld", "st"))
+    return {
+        "loaded": (loaded - reads * wide) / count,
+        "stored": (stored - wide) / count,
+        "multiply_adds": len(re.findall(r"\bfma\.rn\.f32", text)) / count,
+        "divisions": len(re.findall(r"\bdiv\.full\.f32", text)) / count,
+    }
 
 
 def main(cases: list[str]) -> None:

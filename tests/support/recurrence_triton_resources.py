@@ -46,7 +46,11 @@ def rows(case: str) -> list[dict[str, Any]]:
     for kernel, function, args, options in recorded(recurrence_triton_jit, run):
         options["PRECISION"] = "ieee"
         binary = compiled(function, args, options, target, aligned=True)
-        used = {**resources(binary, target), "shared": binary.metadata.shared}
+        used = {
+            **resources(binary, target),
+            "shared": binary.metadata.shared,
+            "tf32": "tf32" in binary.asm.get("ptx", ""),
+        }
         found.append({"case": case, "kernel": kernel, **used})
     return found
 

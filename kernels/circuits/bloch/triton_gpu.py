@@ -30,10 +30,16 @@ from torch.nn import functional as F
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.circuits.bloch.rotations import ACOS, FIXED
 from qkan.kernels.circuits.bloch.triton_plan import Call, Plan, make_plan, plain_circuits
-from qkan.kernels.common import triton_device
 from qkan.kernels.common.host_sync import tracing
 from qkan.kernels.common.tensors import check_readable, in_memory
-from qkan.kernels.common.triton_device import KernelUnavailableError, device_problem, lanes, launching, warn_once
+from qkan.kernels.common.triton_device import (
+    KernelUnavailableError,
+    device_problem,
+    lanes,
+    launching,
+    no_triton,
+    warn_once,
+)
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
 
 #: The kernels are unrolled over the circuit and the compiler takes time by the square of its length: for `pz` about a
@@ -245,13 +251,8 @@ def unsupported_reason(
     """None if the kernels can run such circuits on such tensors, else the reason why not and what to do."""
     if torch.compiler.is_compiling() or tracing():
         return "a compiler cannot trace the launch of its kernels; compile backend 'bloch' instead, which it fuses"
-    if not triton_device.triton_installed():
-        return "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
-    if not triton_device.runs_kernels(device):
-        return (
-            f"its kernels run on CUDA and ROCm devices, not on {device.type!r}; move the layer there, use backend "
-            "'bloch', or set TRITON_INTERPRET=1 to interpret them"
-        )
+    if (reason := no_triton(device, "layer", "use backend 'bloch'")) is not None:
+        return reason
     if per_sample:
         return "theta differs between samples, and its kernels read one theta for all; use backend 'bloch'"
     if dtype not in DTYPES:

@@ -15,17 +15,9 @@ from qkan.kernels.circuits.bloch.triton_rotations import FIXED, add, plane, read
 
 @triton.jit
 def _inputs(
-    pointer,
-    i,
-    row,
-    columns,
-    samples,
-    inputs,
-    outputs,
-    DIAGONAL: tl.constexpr,
-    MODE: tl.constexpr,
+    pointer, i, row, columns, samples, inputs, outputs, DIAGONAL: tl.constexpr, MODE: tl.constexpr,
     BLOCK_B: tl.constexpr,
-):
+):  # fmt: skip
     """The tile's x twice, or if FIXED its cosine and sine: (BLOCK_B, 1), or (BLOCK_B, BLOCK_O) if DIAGONAL.
 
     The last sample stands in for those beyond it, so that they are as finite as real ones.
@@ -44,28 +36,11 @@ def _inputs(
 
 @triton.jit(do_not_specialize=["samples", "inputs", "outputs", "chunk"])
 def forward_kernel(
-    x_pointer,
-    planes_pointer,
-    out_pointer,
-    samples,
-    inputs,
-    outputs,
-    chunk,
-    START_X: tl.constexpr,
-    START_Y: tl.constexpr,
-    START_Z: tl.constexpr,
-    PROGRAM: tl.constexpr,
-    STEPS: tl.constexpr,
-    PLANES: tl.constexpr,
-    PHASES: tl.constexpr,
-    ENCODINGS: tl.constexpr,
-    MODE: tl.constexpr,
-    MIX: tl.constexpr,
-    AMPLITUDE: tl.constexpr,
-    DIAGONAL: tl.constexpr,
-    BLOCK_B: tl.constexpr,
-    BLOCK_O: tl.constexpr,
-):
+    x_pointer, planes_pointer, out_pointer, samples, inputs, outputs, chunk, START_X: tl.constexpr,
+    START_Y: tl.constexpr, START_Z: tl.constexpr, PROGRAM: tl.constexpr, STEPS: tl.constexpr, PLANES: tl.constexpr,
+    PHASES: tl.constexpr, ENCODINGS: tl.constexpr, MODE: tl.constexpr, MIX: tl.constexpr, AMPLITUDE: tl.constexpr,
+    DIAGONAL: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
     """A tile of outputs summed over ``chunk`` inputs, written to plane ``split`` of (splits, samples, outputs)."""
     blocks = tl.cdiv(outputs, BLOCK_O)
     tiles = tl.cdiv(samples, BLOCK_B)
@@ -98,35 +73,12 @@ def forward_kernel(
 
 @triton.jit(do_not_specialize=["samples", "inputs", "outputs", "chunk", "zero"])
 def backward_kernel(
-    x_pointer,
-    planes_pointer,
-    upstream_pointer,
-    grad_x_pointer,
-    partial_pointer,
-    samples,
-    inputs,
-    outputs,
-    chunk,
-    zero,
-    START_X: tl.constexpr,
-    START_Y: tl.constexpr,
-    START_Z: tl.constexpr,
-    PROGRAM: tl.constexpr,
-    PREFIX: tl.constexpr,
-    STEPS: tl.constexpr,
-    SLOTS: tl.constexpr,
-    PLANES: tl.constexpr,
-    PHASES: tl.constexpr,
-    ENCODINGS: tl.constexpr,
-    MODE: tl.constexpr,
-    MIX: tl.constexpr,
-    AMPLITUDE: tl.constexpr,
-    DIAGONAL: tl.constexpr,
-    WANTS_X: tl.constexpr,
-    LEARNS: tl.constexpr,
-    BLOCK_B: tl.constexpr,
-    BLOCK_O: tl.constexpr,
-):
+    x_pointer, planes_pointer, upstream_pointer, grad_x_pointer, partial_pointer, samples, inputs, outputs, chunk, zero,
+    START_X: tl.constexpr, START_Y: tl.constexpr, START_Z: tl.constexpr, PROGRAM: tl.constexpr, PREFIX: tl.constexpr,
+    STEPS: tl.constexpr, SLOTS: tl.constexpr, PLANES: tl.constexpr, PHASES: tl.constexpr, ENCODINGS: tl.constexpr,
+    MODE: tl.constexpr, MIX: tl.constexpr, AMPLITUDE: tl.constexpr, DIAGONAL: tl.constexpr, WANTS_X: tl.constexpr,
+    LEARNS: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_O: tl.constexpr,
+):  # fmt: skip
     """Gradients of one input and one block of outputs over ``chunk`` tiles of samples.
 
     The planes of ``partial`` (splits, inputs, blocks, SLOTS, BLOCK_O) are those of phases, weights, biases and mix,

@@ -117,15 +117,9 @@ def _acos_argument(x, planes, WIDTH: tl.constexpr, WEIGHT: tl.constexpr, ENCODIN
 
 @triton.jit
 def _trig(
-    cos_x,
-    sin_x,
-    planes,
-    WIDTH: tl.constexpr,
-    STEP: tl.constexpr,
-    PHASES: tl.constexpr,
-    ENCODINGS: tl.constexpr,
+    cos_x, sin_x, planes, WIDTH: tl.constexpr, STEP: tl.constexpr, PHASES: tl.constexpr, ENCODINGS: tl.constexpr,
     MODE: tl.constexpr,
-):
+):  # fmt: skip
     """Cosine and sine of one rotation, (1, BLOCK_O) if no input reaches it; ``cos_x`` is x itself unless FIXED."""
     COUNT: tl.constexpr = (STEP >> 2) & 63
     PHASE: tl.constexpr = ((STEP >> 8) & 255) - 1
@@ -157,18 +151,9 @@ def _trig(
 
 @triton.jit
 def step(
-    x,
-    y,
-    z,
-    cos_x,
-    sin_x,
-    planes,
-    WIDTH: tl.constexpr,
-    STEP: tl.constexpr,
-    PHASES: tl.constexpr,
-    ENCODINGS: tl.constexpr,
-    MODE: tl.constexpr,
-):
+    x, y, z, cos_x, sin_x, planes, WIDTH: tl.constexpr, STEP: tl.constexpr, PHASES: tl.constexpr,
+    ENCODINGS: tl.constexpr, MODE: tl.constexpr,
+):  # fmt: skip
     """One rotation of the circuit. The vector is (1, BLOCK_O) up to the first encoding, then (BLOCK_B, BLOCK_O)."""
     AXIS: tl.constexpr = STEP & 3
     if STEP >> 2 == 0:
@@ -222,19 +207,9 @@ def add(totals, later, gradient, SLOT: tl.constexpr, WIDTH: tl.constexpr, LEARNS
 
 @triton.jit
 def _add_encodings(
-    totals,
-    later,
-    grad_x,
-    gradient,
-    x,
-    planes,
-    WIDTH: tl.constexpr,
-    STEP: tl.constexpr,
-    PHASES: tl.constexpr,
-    ENCODINGS: tl.constexpr,
-    MODE: tl.constexpr,
-    LEARNS: tl.constexpr,
-):
+    totals, later, grad_x, gradient, x, planes, WIDTH: tl.constexpr, STEP: tl.constexpr, PHASES: tl.constexpr,
+    ENCODINGS: tl.constexpr, MODE: tl.constexpr, LEARNS: tl.constexpr,
+):  # fmt: skip
     """Share the gradient of an encoded angle between its weights, its biases (ACOS) and the input."""
     COUNT: tl.constexpr = (STEP >> 2) & 63
     ENCODING: tl.constexpr = (STEP >> 16) & 255
@@ -255,25 +230,9 @@ def _add_encodings(
 
 @triton.jit
 def step_back(
-    x,
-    y,
-    z,
-    lx,
-    ly,
-    lz,
-    totals,
-    later,
-    grad_x,
-    cos_x,
-    sin_x,
-    planes,
-    WIDTH: tl.constexpr,
-    STEP: tl.constexpr,
-    PHASES: tl.constexpr,
-    ENCODINGS: tl.constexpr,
-    MODE: tl.constexpr,
-    LEARNS: tl.constexpr,
-):
+    x, y, z, lx, ly, lz, totals, later, grad_x, cos_x, sin_x, planes, WIDTH: tl.constexpr, STEP: tl.constexpr,
+    PHASES: tl.constexpr, ENCODINGS: tl.constexpr, MODE: tl.constexpr, LEARNS: tl.constexpr,
+):  # fmt: skip
     """Add the gradients of one rotation to ``totals`` and ``grad_x``, then turn s and lambda back in front of it."""
     AXIS: tl.constexpr = STEP & 3
     PHASE: tl.constexpr = ((STEP >> 8) & 255) - 1

@@ -46,6 +46,14 @@ class AutoForecaster:
     Raises:
         TypeError: an option is unknown.
         ValueError: an option is out of its range.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.forecasting import AutoForecaster
+        >>> frame = pd.read_csv("traffic.csv")
+        >>> model = AutoForecaster(horizon=12, candidates=("drift", "ridge")).fit(frame)
+        >>> len(model.predict())
+        12
     """
 
     def __init__(

@@ -20,15 +20,40 @@ ALL_SERIES = "(all series)"
 
 
 class NotInstalled(ValueError):  # noqa: N818  (it is an answer with a way out, not a fault)
-    """A baseline needs a package that is not there; the message ends with the line that installs it."""
+    """A baseline needs a package that is not there; the message ends with the line that installs it.
+
+    Examples:
+        >>> from qkan.forecasting.baselines import NotInstalled
+        >>> issubclass(NotInstalled, Exception)
+        True
+    """
 
 
 class CannotFit(ValueError):  # noqa: N818  (it is an answer to report, not a fault)
-    """A baseline cannot be fitted to a series; the message is the reason in a few words."""
+    """A baseline cannot be fitted to a series; the message is the reason in a few words.
+
+    Examples:
+        >>> from qkan.forecasting.baselines import CannotFit
+        >>> issubclass(CannotFit, ValueError)
+        True
+    """
 
 
 class Interrupted(Exception):  # noqa: N818  (an answer to report, not a fault)
-    """Who watches a fit has ended it; the message is the reason in a few words."""
+    """Who watches a fit has ended it; the message is the reason in a few words.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> from qkan.forecasting.baselines import Fitting, Interrupted, fit_baselines
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> def stop():
+        ...     raise Interrupted("ten seconds are over")
+        >>> try:
+        ...     fit_baselines(data, ("ets",), Fitting(step=stop))
+        ... except Interrupted as reason:
+        ...     print(reason)
+        ten seconds are over
+    """
 
 
 class Origins(NamedTuple):
@@ -38,6 +63,15 @@ class Origins(NamedTuple):
         series: Number of the series, int64 (N,).
         known: How many of its values are known, so the position of the first one to forecast; int64 (N,). The whole
             length asks for what follows the series.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> from qkan.forecasting.baselines import Origins
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> len(Origins.of(data, "test").known) == len(data.test)
+        True
+        >>> Origins.at_end(data.series).known
+        array([240])
     """
 
     series: np.ndarray
@@ -64,6 +98,15 @@ class Forecasts(NamedTuple):
     Args:
         mean: float64 (N, horizon); NaN in the rows of a series that the baseline does not have.
         error: Standard errors of normal intervals, float64 (N, horizon); ``None`` for a baseline that gives none.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> from qkan.forecasting.baselines import Origins, fit_baselines
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> (naive,) = fit_baselines(data, ("naive",))
+        >>> forecasts = naive.forecast(Origins.at_end(data.series))
+        >>> forecasts.mean.shape, forecasts.error is None
+        ((1, 2), True)
     """
 
     mean: np.ndarray
@@ -84,6 +127,14 @@ class Baseline(ABC):
         settings: What was chosen for all series, by name; it can be given to a later fit in place of a search.
         choices: What was chosen or estimated in words, by series or for :data:`ALL_SERIES`.
         failures: Why a series has no forecast, by series.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> from qkan.forecasting.baselines import fit_baselines
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> (drift,) = fit_baselines(data, ("drift",))
+        >>> drift.name, drift.parameters
+        ('Drift', 0)
     """
 
     def __init__(self, name: str, parameters: int | None = 0) -> None:
@@ -118,6 +169,14 @@ class Fitting:
         settings: By baseline, what an earlier fit chose: it is taken as it is, and nothing is tried.
         step: Called after every step of an optimiser of a model of one series, unless other processes fit; it may raise
             :class:`Interrupted`, which ends the fit.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> from qkan.forecasting.baselines import Fitting, fit_baselines
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> (ridge,) = fit_baselines(data, ("ridge",), Fitting(trials=1))
+        >>> ridge.failures
+        {}
     """
 
     trials: int = 3

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 Builder = Callable[["ForecastData", Fitting], list[Baseline]]
 
 PLAIN = ("naive", "drift", "seasonal-naive", "seasonal-mean", "ridge")
-"""What stands beside every model without being asked for."""
+"""What stands beside every model without being asked for.
+
+Examples:
+    >>> from qkan.forecasting.baselines import PLAIN
+    >>> "ridge" in PLAIN
+    True
+"""
 STATISTICAL = ("ets", "sarima", "theta")
 """What is fitted to every series by itself, without an extra."""
 DOUBLE = ("double-sarima",)
@@ -44,6 +50,10 @@ def check_baselines(names: Sequence[str]) -> None:
     Raises:
         NotInstalled: a package is missing; the sentence ends with the line that installs it.
         ValueError: a name is unknown.
+
+    Examples:
+        >>> from qkan.forecasting.baselines import check_baselines
+        >>> check_baselines(["naive", "ridge"])
     """
     unknown = [name for name in names if name not in BASELINE_NAMES]
     if unknown:
@@ -78,6 +88,13 @@ def fit_baselines(data: ForecastData, names: Sequence[str] = PLAIN, fitting: Fit
 
     Raises:
         ValueError: as :func:`check_baselines`.
+
+    Examples:
+        >>> from qkan.datasets import load_series, make_forecast_data
+        >>> from qkan.forecasting.baselines import fit_baselines
+        >>> data = make_forecast_data(load_series("damped-shm"), window=12, horizon=2)
+        >>> [baseline.name for baseline in fit_baselines(data, ("naive", "ridge"))]
+        ['Naive', 'Ridge']
     """
     check_baselines(names)
     fitting = fitting or Fitting()

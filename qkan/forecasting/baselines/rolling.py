@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINES = ("naive", "seasonal-naive", *STATISTICAL)
-"""What ``models`` is unless asked for others. Columns of the result: Naive, SeasonalNaive(24), ETS, SARIMA, Theta."""
+"""What ``models`` is unless asked for others. Columns of the result: Naive, SeasonalNaive(24), ETS, SARIMA, Theta.
+
+Examples:
+    >>> from qkan.forecasting.baselines import BASELINES
+    >>> "ets" in BASELINES
+    True
+"""
 ALLOWED = (*BASELINES, *DOUBLE, *AUTOMATIC)
 """What ``models`` may name."""
 MOST_STEPS = 10_000
@@ -41,6 +47,14 @@ class BaselineForecasts:
             there; one that could be fitted to none has a column of NaN, too.
         failures: Columns model, unique_id, reason; one row for every baseline that a series does not have.
         choices: Columns model, unique_id, choice: the order of SARIMA, the form of ETS, the season of Theta.
+
+    Examples:
+        >>> from qkan.datasets import load_series
+        >>> from qkan.forecasting.baselines import baseline_forecasts
+        >>> df = load_series("damped-shm").frame
+        >>> made = baseline_forecasts(df, df["ds"].iloc[-7:-6], horizon=6, models=("naive",))
+        >>> len(made.failures), len(made.frame)
+        (0, 6)
     """
 
     frame: pd.DataFrame
@@ -87,6 +101,14 @@ def baseline_forecasts(
         TypeError: ``df`` is not a data frame.
         ValueError: ``df`` is empty, lacks a column or repeats a time, a cutoff is not one of its times or leaves too
             few values, or an argument is out of range.
+
+    Examples:
+        >>> from qkan.datasets import load_series
+        >>> from qkan.forecasting.baselines import baseline_forecasts
+        >>> df = load_series("damped-shm").frame
+        >>> made = baseline_forecasts(df, df["ds"].iloc[-30:-6:6], horizon=6, models=("naive", "theta"))
+        >>> made.frame.shape
+        (24, 7)
     """
     import pandas as pd
 

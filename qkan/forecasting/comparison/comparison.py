@@ -56,6 +56,16 @@ class Comparison:
         skipped: Cells and budgets that do not fit.
         conclusion: Which simple method would have done as well, in words.
         left_out: Which baselines are missing, and why, in words.
+
+    Examples:
+        >>> from qkan.forecasting import CompareConfig, compare
+        >>> config = CompareConfig(
+        ...     data="damped-shm", cells=("lstm",), budget_params=(150,), out="compared",
+        ...     seeds=1, trials=1, epochs=1, workers=1,
+        ... )
+        >>> found = compare(config)
+        >>> len(found.runs), len(found.skipped)
+        (1, 0)
     """
 
     path: Path
@@ -92,6 +102,16 @@ def compare(
         NotInstalled: a baseline needs a package that is not there.
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
+
+    Examples:
+        >>> from qkan.forecasting import CompareConfig, compare
+        >>> config = CompareConfig(
+        ...     data="damped-shm", cells=("lstm",), budget_params=(150,), out="compared",
+        ...     seeds=1, trials=1, epochs=1, workers=1,
+        ... )
+        >>> found = compare(config)
+        >>> found.path.name
+        'compared'
     """
     from qkan.forecasting.comparison.folds import cut_folds
     from qkan.forecasting.data.load import as_cut, load_series_of

@@ -1,4 +1,4 @@
-"""The plot of a comparison: errors against parameters, with Pareto fronts."""
+"""The plot of a comparison: errors against parameters, with Pareto fronts; of one size of every cell, their ranking."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from qkan.forecasting.runs.plots import BLACK, GREY, new_figure, save_figure
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 
 _COLOURS = {
@@ -49,6 +51,8 @@ def save_comparison_plot(
 ) -> None:
     """Draw the test error of every cell against its parameters, with the Pareto fronts and the naive errors.
 
+    Where every cell has one size, cells and baselines stand below each other instead, the lowest error first.
+
     Args:
         path: The file to write.
         points: Columns cell, parameters, seconds, predict_seconds, and ``median``, ``min`` and ``max`` behind the name
@@ -59,9 +63,13 @@ def save_comparison_plot(
         unit: Unit of the series.
         metric: The error that is drawn.
     """
-    figure, axes = new_figure(9.0, 5.5)
     points, baselines = (_errors_of(own, metric) for own in (points, baselines))
     points = points[np.isfinite(points["highest"])]
+    axis = f"test {METRIC_NAMES[metric]}{_in_unit(unit, metric)}"
+    if len(points) > 1 and points["cell"].is_unique:
+        save_figure(_ranking(points, baselines, title, axis), path)
+        return
+    figure, axes = new_figure(9.0, 5.5)
     for cell, own in points.groupby("cell", sort=False):
         own = own.sort_values("parameters")
         spread = np.abs(own[["lowest", "highest"]].to_numpy().T - own["error"].to_numpy())
@@ -93,13 +101,35 @@ def save_comparison_plot(
         xscale="log",
         yscale="log",
         xlabel="trained parameters",
-        ylabel=f"test {METRIC_NAMES[metric]}{_in_unit(unit, metric)}",
+        ylabel=axis,
     )
     heading = f"{title}: test error against parameters (legend: seconds of training + of prediction)"
     axes.set_title(heading, loc="left")  # wider than the axes: only the legend leaves room
-    _plain_log_ticks(axes)
+    _plain_log_ticks(axes.xaxis, axes.yaxis)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, path)
+
+
+def _ranking(points: pd.DataFrame, baselines: pd.DataFrame, title: str, axis: str) -> Figure:
+    """Errors of cells of one size and of baselines, the lowest on top: the median and the range of the seeds."""
+    shown = list(_baseline_lines(baselines))
+    simple = baselines[baselines["cell"].isin(shown)]
+    rows = [
+        (row.error, row.lowest, row.highest, f"{CELL_NAMES[row.cell]} ({row.parameters:,})", _COLOURS[row.cell])
+        for row in points.itertuples()
+    ]
+    rows += [(row.error, row.error, row.error, row.cell, GREY) for row in simple.itertuples()]
+    rows.sort(key=lambda row: row[0])
+    figure, axes = new_figure(8.0, 1.3 + 0.32 * len(rows))
+    for place, (error, lowest, highest, _, colour) in enumerate(rows):
+        axes.plot([lowest, highest], [place, place], color=colour, lw=2.5, alpha=0.5, solid_capstyle="butt")
+        axes.plot([error], [place], marker="s" if colour == GREY else "o", ms=6, color=colour, ls="none")
+    axes.set(xscale="log", xlabel=axis)
+    axes.set_yticks(range(len(rows)), [f"{name}  {error:.3g}" for error, _, _, name, _ in rows])
+    axes.invert_yaxis()
+    axes.set_title(f"{title}: median and range of the seeds (trained parameters)", loc="left")
+    _plain_log_ticks(axes.xaxis)
+    return figure
 
 
 def _errors_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -138,11 +168,11 @@ def _baseline_lines(baselines: pd.DataFrame) -> dict[str, str]:
     return {**{name: style for name, style in usual.items() if name in set(whole["cell"])}, **best}
 
 
-def _plain_log_ticks(axes: Axes) -> None:
+def _plain_log_ticks(*axes: Axis) -> None:
     """Label log axes with plain numbers, also where they span less than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in axes:
         low, high = axis.get_view_interval()
         steps = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1, 10, 0.5))
         axis.set_major_locator(LogLocator(subs=steps))

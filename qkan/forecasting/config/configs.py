@@ -180,7 +180,7 @@ class DataAndTrainingOptions:
     def effort(self) -> str:
         """How long a training may be, in words: ``30 epochs, up to 300 steps of LBFGS, best of 3 starts``."""
         steps, unsaid = self.lbfgs_steps, ", a finish by LBFGS where the model is small"
-        finish = f", up to {steps} steps of LBFGS" if steps else unsaid if steps is None else ""
+        finish = f", up to {steps:,} steps of LBFGS" if steps else unsaid if steps is None else ""
         starts = f", best of {self.restarts} starts" if self.restarts > 1 else ""
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}{finish}{starts}"
 
@@ -261,6 +261,12 @@ class TrainConfig(DataAndTrainingOptions):
 
     Raises:
         ValueError: a value is out of its range, or an option is set that the cell does not have.
+
+    Examples:
+        >>> from qkan.forecasting import TrainConfig
+        >>> config = TrainConfig(data="telecom", cell="hqkan", hidden_size=4, horizon=24)
+        >>> config.cell, config.horizon
+        ('hqkan', 24)
     """
 
     cell: str = "qkan"
@@ -328,6 +334,12 @@ class CompareConfig(DataAndTrainingOptions):
 
     Raises:
         ValueError: a value is out of its range.
+
+    Examples:
+        >>> from qkan.forecasting import CompareConfig
+        >>> config = CompareConfig(data="telecom", cells=("qkan", "lstm"), budget_params=(200,), out="compared")
+        >>> config.seeds
+        5
     """
 
     out: str

@@ -31,7 +31,13 @@ CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp"
 
 CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan", *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
-circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps."""
+circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
+
+Examples:
+    >>> from qkan.forecasting import CELLS
+    >>> CELLS[:3]
+    ('qkan', 'hqkan', 'lowrank')
+"""
 
 LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
 """Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
@@ -75,7 +81,13 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
 """Errors that forecasts can be judged by, each with the losses that train for it, the default first."""
 
 EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-"""What a run can be exported to, with the ending of the file."""
+"""What a run can be exported to, with the ending of the file.
+
+Examples:
+    >>> from qkan.forecasting import EXPORT_FORMATS
+    >>> EXPORT_FORMATS
+    {'onnx': '.onnx', 'torch-export': '.pt2'}
+"""
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
@@ -101,7 +113,7 @@ PRECISIONS: tuple[str, ...] = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 PROCESSES: tuple[str, ...] = ("devices", "num_nodes")
 """Options that a run may be resumed with other values of: they do not change what is computed."""
 
-FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 200, 1_000, 30_000
+FINISH_STEPS, FINISH_PARAMETERS, FINISH_VALUES = 1_000, 1_000, 30_000
 """Steps of LBFGS behind the epochs by default, of models of at most so many parameters, and at most so many values in
 all training windows; see :func:`qkan.forecasting.training.lbfgs.finish_steps`."""
 
@@ -280,9 +292,9 @@ OPTIONS: dict[str, Option] = {
         "Future values to predict, in steps.  [default: the shortest season of up to 48 steps, or 1]", HORIZON
     ),
     "level": Option(
-        "What is taken from every window and put back: its last value, its mean, mean and scale (window), the mean "
-        "season (a circuit per harmonic), or nothing. auto: window for several series and cycle, mean in order of "
-        "periods, else last, season or none, as the series says.",
+        "What is subtracted from every window and added to its forecast again: its last value, its mean, mean and "
+        "scale (window), the mean season (a circuit per harmonic), or nothing. auto: window for several series and "
+        "cycle, mean in order of periods, else last, season or none, as the series says.",
         Choice(LEVELS_REMOVED),
     ),
     "skip": Option("Rank of a linear map of the window beside the cell; 0 for none.", Whole(0, 1024)),
@@ -299,7 +311,10 @@ OPTIONS: dict[str, Option] = {
     ),
     "per_series": Option("Give every series a season, level and amplitude of its own beside the cell.", PER_SERIES),
     "dropout": Option("Share of the window that training hides from the linear skip at random.", SHARE),
-    "gate": Option("Repeat the last value where the validation part shows no gain; not with level none, skip 0.", FLAG),
+    "gate": Option(
+        "Forecast the last value again where the validation part shows no gain over it; not with level none, skip 0.",
+        FLAG,
+    ),
     "decoder": Option(
         "last maps the cell's last output to all target steps; steps lets the cell read what is known of each.",
         Choice(DECODERS),
@@ -340,14 +355,18 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
-    "lr_angles": Option("Factor of the rate of circuits' angles (qkan, hqkan).  [default: 1]", RATE, True),
+    "lr_angles": Option(
+        "Learning rate of circuits' angles, as a multiple of --lr (qkan, hqkan).  [default: 1]", RATE, True
+    ),
     "lr_frequencies": Option(
-        "Factor of the rate of circuits' trained frequencies and phases (qkan, hqkan).  [default: 1]", RATE, True
+        "Learning rate of circuits' trained frequencies and phases, as a multiple of --lr (qkan, hqkan).  [default: 1]",
+        RATE,
+        True,
     ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "
-        f"them, and they are kept if it gains.  [default: {FINISH_STEPS} for at most {FINISH_PARAMETERS:,} parameters "
-        f"and {FINISH_VALUES:,} values in training windows, else 0]",
+        f"them, and they are kept if it gains.  [default: {FINISH_STEPS:,} for at most {FINISH_PARAMETERS:,} "
+        f"parameters and {FINISH_VALUES:,} values in training windows, else 0]",
         Whole(0, 100_000),
         True,
     ),
@@ -381,7 +400,7 @@ OPTIONS: dict[str, Option] = {
         "and tested on what comes next.",
         Whole(1, 100),
     ),
-    "budget_params": Option("Sizes, as numbers of trained parameters, separated by commas.", _BUDGETS),
+    "budget_params": Option("Sizes to compare at, as numbers of trained parameters, separated by commas.", _BUDGETS),
     "baselines": Option(
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
     ),

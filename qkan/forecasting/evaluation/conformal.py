@@ -56,6 +56,16 @@ class Conformal:
         kind: ``"absolute"`` or ``"quantile"``.
         per: ``"series"``, or ``"pooled"``: one radius for all series, in units of ``scales``.
         scales: Unit of every series' errors if pooled; empty otherwise.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import fit_conformal
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> fit_conformal(frame, levels=(90,)).table.columns.tolist()
+        ['unique_id', 'step', 'radius', 'n', 'model', 'level']
     """
 
     table: pd.DataFrame
@@ -138,6 +148,17 @@ def fit_conformal(
     Raises:
         TypeError, ValueError: as :func:`check_frame`; kind or per is unknown, a scale is missing or not above 0, a
             model has no interval of a level, or there are too few errors for a level.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import fit_conformal
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> intervals = fit_conformal(frame[:20], levels=(80,))
+        >>> list(intervals.apply(frame[20:]).columns)[-4:]
+        ['Naive-lo-80', 'Naive-hi-80', 'Zero-lo-80', 'Zero-hi-80']
     """
     import pandas as pd
 

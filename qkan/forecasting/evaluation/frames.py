@@ -24,7 +24,18 @@ _BOUND = re.compile(r"(?P<model>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)")
 
 
 def model_columns(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the names of the models of a frame, in the order of its columns."""
+    """Return the names of the models of a frame, in the order of its columns.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import model_columns
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> model_columns(frame)
+        ('Naive', 'Zero')
+    """
     return tuple(str(name) for name in frame.columns if name not in _OWN and not _BOUND.fullmatch(str(name)))
 
 
@@ -112,6 +123,16 @@ def check_frame(frame: pd.DataFrame, models: Sequence[str] | None = None) -> pd.
         ValueError: the frame is empty, lacks a column, repeats a (unique_id, ds, cutoff), holds a missing or infinite
             value, has times of different types or not after their cutoff, a step that is not a whole number of at
             least 1, or an interval whose lower end is above its upper end.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import check_frame
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> check_frame(frame, ["Naive"]).shape
+        (30, 6)
     """
     import pandas as pd
 
@@ -229,6 +250,17 @@ def join_forecasts(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: a frame is not valid, a model is in both, the second lacks a row of the first, or the two
             disagree on a value of ``y``.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import join_forecasts
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> other = frame[["unique_id", "ds", "cutoff", "y"]].assign(Drift=1.0)
+        >>> list(join_forecasts(frame, other).columns)[-2:]
+        ['Zero', 'Drift']
     """
     left, right = check_frame(frame), check_frame(other)
     shared = [name for name in model_columns(right) if name in model_columns(left)]

@@ -225,6 +225,17 @@ class Accuracy:
             averaged over the others, so compare it only with models that have as many. ``mase`` is that of
             :func:`mean_mase`, and numbers of intervals are those of the series that have one.
         median: One row per model, with ``series``: the median of ``per_series`` over the series.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import accuracy
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> found = accuracy(frame)
+        >>> len(found.per_series), list(found.pooled.columns)[:3]
+        (2, ['model', 'series', 'n'])
     """
 
     per_series: pd.DataFrame
@@ -244,6 +255,12 @@ def mase_scales(training: pd.DataFrame, season: int = 1) -> dict[str, float]:
 
     Raises:
         ValueError: the frame lacks a column or is empty, or the season is no whole number of at least 1.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import mase_scales
+        >>> mase_scales(pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 2, 4, 1, 2, 4]}), season=1)
+        {'a': 1.8}
     """
     require_columns(training, ("unique_id", "ds", "y"))
     check_season(season)
@@ -275,6 +292,16 @@ def accuracy(
 
     Raises:
         TypeError, ValueError: as :func:`check_frame`; a level is out of range, or no model has a forecast.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import accuracy
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> accuracy(frame).pooled["mae"].round(2).to_dict()
+        {0: 0.63, 1: 0.65}
     """
     import pandas as pd
 

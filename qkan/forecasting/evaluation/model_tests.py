@@ -36,6 +36,12 @@ class DieboldMariano:
         p_value: Two-sided.
         n: Number of differences.
         bandwidth: Autocovariances that count, with the weights of Bartlett.
+
+    Examples:
+        >>> from qkan.forecasting.evaluation import diebold_mariano
+        >>> found = diebold_mariano([0.2, -0.1, 0.4, 0.1, 0.3, -0.2, 0.2, 0.1])
+        >>> found.n, found.difference > 0
+        (8, True)
     """
 
     difference: float
@@ -66,6 +72,13 @@ def diebold_mariano(
 
     Raises:
         ValueError: the differences are not one finite row, or horizon or bandwidth is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from qkan.forecasting.evaluation import diebold_mariano
+        >>> differences = np.random.default_rng(0).normal(0.5, 1.0, 200)  # errors of one model less those of another
+        >>> diebold_mariano(differences).p_value < 0.01
+        True
     """
     from scipy.stats import t as student
 
@@ -141,6 +154,17 @@ def compare_models(
     Raises:
         TypeError, ValueError: as :func:`check_frame`; the reference is not in the frame or the only model, or loss or
             step is unknown.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import compare_models
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> compare_models(frame, "Naive")["n"]
+        0    30
+        Name: n, dtype: int64
     """
     import pandas as pd
 

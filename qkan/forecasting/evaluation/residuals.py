@@ -38,6 +38,16 @@ def residual_diagnostics(
 
     Raises:
         TypeError, ValueError: as :func:`check_frame`; there is no row of step 1, or lags or season is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import residual_diagnostics
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> residual_diagnostics(frame, lags=5).shape[0]
+        2
     """
     import pandas as pd
 
@@ -88,6 +98,16 @@ def residual_acf(frame: pd.DataFrame, *, models: Sequence[str] | None = None, la
 
     Raises:
         TypeError, ValueError: as :func:`residual_diagnostics`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from qkan.forecasting.evaluation import residual_acf
+        >>> ds = np.arange(10, 40)
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": ds - 1, "y": np.sin(ds)})
+        >>> frame = frame.assign(Naive=np.sin(ds - 1), Zero=0.0)
+        >>> residual_acf(frame, lags=3).shape
+        (6, 4)
     """
     import pandas as pd
     from statsmodels.tsa.stattools import acf

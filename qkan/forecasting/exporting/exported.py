@@ -67,6 +67,12 @@ class Exported:
         data: What is known of the data of the run: name, size, frequency, season, unit, fingerprint.
         margin: The program holds for inputs up to so many times the largest of the run's data, in every layer; ``None``
             if it holds for any.
+
+    Examples:
+        >>> from qkan.forecasting import load_exported
+        >>> exported = load_exported("demo.onnx")
+        >>> exported.config.window
+        12
     """
 
     path: Path
@@ -102,6 +108,11 @@ def load_exported(path: str | Path) -> Exported:
     Raises:
         RunError: the file is missing, damaged, of another kind or written by a newer version; the message says which.
         ModuleNotFoundError: the packages of the extra ``onnx`` are not installed.
+
+    Examples:
+        >>> from qkan.forecasting import load_exported
+        >>> load_exported("demo.onnx").predict(horizon=3).shape
+        (3, 3)
     """
     path = Path(path)
     _check_name(path)

@@ -43,6 +43,13 @@ class Export(NamedTuple):
         difference: Their largest difference, as a share of the largest scaled forecast.
         margin: The program holds for inputs up to so many times the largest of the data, in every layer; ``None`` if it
             holds for any.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from qkan.forecasting import Export
+        >>> made = Export(Path("demo.onnx"), size=12_345, windows=237, difference=3e-7, margin=2.0)
+        >>> made.difference < 1e-5
+        True
     """
 
     path: Path
@@ -85,6 +92,12 @@ def export(
         ModuleNotFoundError: packages of the extra ``onnx`` are missing.
         RunError: the file exists or cannot be written, the model cannot be exported, or program and run differ.
         ValueError: an unknown format, another ending of the file's name, or a margin below 1.
+
+    Examples:
+        >>> from qkan.forecasting import export, load_run
+        >>> made = export(load_run("runs/demo"), "demo.onnx", overwrite=True)
+        >>> made.difference < 1e-5
+        True
     """
     path = Path(path)
     _check_options(path, format, margin)

@@ -18,7 +18,16 @@ _NO_FILE = (errno.EINVAL, errno.EISDIR)  # of what is there and must not be repl
 
 
 class RunError(ValueError):
-    """A run folder cannot be read, written or continued; the message says why and what to do."""
+    """A run folder cannot be read, written or continued; the message says why and what to do.
+
+    Examples:
+        >>> from qkan.forecasting import RunError, load_run
+        >>> try:
+        ...     load_run("runs/none")
+        ... except RunError as error:
+        ...     print(error)
+        there is no run folder runs/none; train one first
+    """
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -92,6 +92,14 @@ def build_forecaster(config: TrainConfig, generator: torch.Generator) -> Recurre
     Raises:
         ValueError: an option's value is unknown to the cell (an ansatz, say), or the model would have more than
             :data:`MAX_PARAMETERS` parameters.
+
+    Examples:
+        >>> import torch
+        >>> from qkan.forecasting import TrainConfig, build_forecaster
+        >>> config = TrainConfig(data="damped-shm", window=12, season="none", level="none")
+        >>> model = build_forecaster(config, torch.Generator().manual_seed(0))
+        >>> model(torch.rand(5, 12, 1)).shape
+        torch.Size([5, 1])
     """
     check_size(config)
     with torch.random.fork_rng(devices=[]):

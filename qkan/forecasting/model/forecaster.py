@@ -18,6 +18,7 @@ from qkan.forecasting.model.parts import (
     SeasonFeatures,
     Skip,
     Smoothing,
+    Unit,
     category_channels,
     entry,
     season_channels,
@@ -120,6 +121,13 @@ class RecurrentForecaster(nn.Module):
         horizon: Steps to predict.
         around: What stands around the cell.
         quantiles: Quantiles to predict of every step, an odd number; 1 predicts the value alone.
+
+    Examples:
+        >>> import torch
+        >>> from qkan.forecasting import load_run
+        >>> model = load_run("runs/demo").model
+        >>> sum(p.numel() for p in model.parameters()) > 0
+        True
     """
 
     gate: Tensor | None
@@ -140,6 +148,7 @@ class RecurrentForecaster(nn.Module):
         most = MOST_PERIODS * around.stride if around.order == "periods" else around.window
         self.reads = min(most, around.window)  # newest steps of the window that are the cell's
         self.head = None if cell is None else self._new_head(hidden_size)
+        self.reads_in, self.says_in = Unit(), Unit()
         self.season = around.features() if around.seasons else None
         self.mean = MeanSeason(around.seasons) if around.level == "season" else None
         self.own = PerSeries(around.series, around.seasons, around.season_terms) if around.series else None
@@ -207,8 +216,8 @@ class RecurrentForecaster(nn.Module):
         known = self.known_of_targets(smooth, futr_exog)
         predicted = values.new_zeros(values.shape[0], self.horizon, self.quantiles)
         if self.cell is not None:
-            read = torch.cat([smooth[:, -self.reads :, None], others[:, -self.reads :]], dim=2)
-            predicted = self._said_by_cell(read, self._known_of_window(smooth, ahead, futr_exog), known)
+            read = torch.cat([self.reads_in(smooth)[:, -self.reads :, None], others[:, -self.reads :]], dim=2)
+            predicted = self.says_in(self._said_by_cell(read, self._known_of_window(smooth, ahead, futr_exog), known))
         if self.skip is not None:
             predicted = predicted + self.skip(self.dropout(smooth[:, -window:])).unsqueeze(2)
         if self.newest is not None:
@@ -337,14 +346,15 @@ class RecurrentForecaster(nn.Module):
             return []
         window, end, stride = self.around.window, values.shape[1], self.order.stride
         starts = [end - window + stride - season * -(-stride // season) for season in self.around.seasons]
-        return [values[:, start : start + window, None] for start in starts]
+        return [self.reads_in(values)[:, start : start + window, None] for start in starts]
 
     def _lags_of_targets(self, values: Tensor) -> list[Tensor]:
         """The latest known values whole seasons before the target steps: (B, horizon, 1) for every season."""
         if not self.around.seasonal_lags:
             return []
         steps, last = torch.arange(self.horizon, device=values.device), values.shape[1] - 1
-        return [values[:, last - (season - 1) + steps % season, None] for season in self.around.seasons]
+        read = self.reads_in(values)
+        return [read[:, last - (season - 1) + steps % season, None] for season in self.around.seasons]
 
 
 def _courses(count: int) -> Tensor:

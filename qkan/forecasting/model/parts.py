@@ -51,6 +51,24 @@ class Level(NamedTuple):
         return scaled + self.offset.unsqueeze(2)
 
 
+class Unit(nn.Module):
+    """The unit that a cell reads or says values in: a factor that is measured before training, 1 until then.
+
+    A circuit of frequency 1 is bent over numbers of size 1, and nearly a line over the small changes of a smooth
+    series. The factor is no trained parameter; it is saved with the weights.
+    """
+
+    factor: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.ones(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return values of any shape times the factor."""
+        return values * self.factor
+
+
 class MeanSeason(nn.Module):
     """The mean course of a series over its seasons, which is taken from every window and put back on its forecast.
 

@@ -204,10 +204,10 @@ def _coming(run: Run, frames: RunFrames, levels: Sequence[float], intervals: str
     from qkan.datasets import DataError
     from qkan.forecasting.runs.inference import forecast
 
-    for asked in (levels, None):
+    conformal = not set(levels) <= set(run.config.interval_levels or ())
+    asked: dict[str, Any] = {"level": levels, "conformal": conformal, "intervals": intervals}
+    for how in (asked, {}):
         with contextlib.suppress(DataError, RunError):
-            own = set(levels) <= set(run.config.interval_levels or ())
-            how = {} if asked is None else {"level": asked, "conformal": not own, "intervals": intervals}
             return forecast(run, frames.windows.series, **how)
     return None
 

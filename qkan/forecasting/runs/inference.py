@@ -115,6 +115,10 @@ def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: s
     Raises:
         DataError: the data cannot be used.
         RunError: the run's data has changed since, or other data holds series that the run does not know.
+
+    Examples:
+        >>> from qkan.forecasting import evaluate, load_run
+        >>> scores = evaluate(load_run("runs/demo"))
     """
     return scores_of(run, data, new_series)[0]
 
@@ -268,6 +272,11 @@ def predict(
         RunError: the run's data has changed since, other data holds series that the run does not know, or there are too
             few errors for an interval.
         ValueError: the horizon or a level is out of range.
+
+    Examples:
+        >>> from qkan.forecasting import load_run, predict
+        >>> predict(load_run("runs/demo"), horizon=3, level=[80]).shape
+        (3, 5)
     """
     from qkan.datasets import read_future
 

@@ -73,6 +73,12 @@ class Run:
         kept_validation: What :attr:`validation` is, where it is not in the folder.
         sums: The sha256 of the files in the folder, which are compared when they are read; ``None`` if it was not read
             from there.
+
+    Examples:
+        >>> from qkan.forecasting import load_run
+        >>> run = load_run("runs/demo")
+        >>> run.config.cell, run.metrics["epochs"] > 0
+        ('qkan', True)
     """
 
     path: Path
@@ -165,6 +171,12 @@ def train(
             diverged.
         ValueError: an option's value is unknown to the cell, the device is not there, or the processes cannot be
             started; see :func:`qkan.forecasting.training.distributed.training_device`.
+
+    Examples:
+        >>> from qkan.forecasting import TrainConfig, train
+        >>> run = train(TrainConfig(data="traffic.csv", epochs=1), "runs/traffic", overwrite=True)
+        >>> run.path.name
+        'traffic'
     """
     out, config = Path(out), with_whole_path(config)
     device, rank = training_device(config), rank_of(config)
@@ -239,6 +251,11 @@ def load_run(path: str | Path) -> Run:
 
     Raises:
         RunError: the folder is missing, unfinished, written by a newer version or damaged; the message says which.
+
+    Examples:
+        >>> from qkan.forecasting import load_run
+        >>> load_run("runs/demo").config.hidden_size
+        2
     """
     path = Path(path)
     if not path.is_dir():
@@ -263,6 +280,11 @@ def read_config(path: str | Path) -> TrainConfig:
 
     Raises:
         RunError: the folder is no run folder, or its ``config.json`` is damaged or from a newer version.
+
+    Examples:
+        >>> from qkan.forecasting import read_config
+        >>> read_config("runs/demo").hidden_size
+        2
     """
     path = Path(path)
     record = read_record(path)

@@ -30,6 +30,10 @@ def save_season_plot(profile: SeasonProfile, path: str | Path, *, title: str = "
 
     Raises:
         RunError: the file cannot be written.
+
+    Examples:
+        >>> from qkan.forecasting import load_run, save_season_plot, season_profile
+        >>> save_season_plot(season_profile(load_run("runs/demo")), "season.png")
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

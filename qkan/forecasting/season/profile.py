@@ -53,6 +53,12 @@ class SeasonProfile:
         clocks: How the steps of every season are called.
         formulas: The closed forms of the terms, by series and season; none where a table encodes the season.
         drift: By series, how far the model's own forecasts rise over the longest season; taken out of its season.
+
+    Examples:
+        >>> from qkan.forecasting import load_run, season_profile
+        >>> profile = season_profile(load_run("runs/demo"))
+        >>> profile.model
+        'QKAN-LSTM'
     """
 
     model: str
@@ -105,6 +111,12 @@ def season_profile(run: Run, data: str | Path | Series | None = None, *, series:
     Raises:
         DataError: the data cannot be used.
         RunError: the run has no season, a series is unknown, or the run's data has changed since.
+
+    Examples:
+        >>> from qkan.forecasting import load_run, season_profile
+        >>> profile = season_profile(load_run("runs/demo"))
+        >>> len(profile.seasons) > 0
+        True
     """
     if not run.config.seasons:
         raise RunError(

@@ -21,12 +21,12 @@ from qkan.forecasting.training.distributed import training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
-from qkan.forecasting.training.glimpse import Glimpse, Shown
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Objective
-from qkan.forecasting.training.progress import LiveProgress, Progress
+from qkan.forecasting.training.progress import Glimpse, LiveProgress, Progress, Shown
 from qkan.forecasting.training.start import Start, start_from_regression
 from qkan.forecasting.training.start_mean import start_mean
+from qkan.forecasting.training.units import read_in_units, say_in_units
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -113,6 +113,9 @@ def fit_forecaster(
         if start == 0:
             steps = finish_steps(config, count_parameters(model), len(train)) if len(validation) else 0
             compile_kernels(config, model, (torch.float32, torch.float64)[: 2 if steps else 1])
+        start_mean(model, train)
+        if steps:
+            read_in_units(model, train)
         if config.preact_init == "auto":
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
@@ -153,9 +156,11 @@ def _fit_once(
     finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
     loss, judge = loss_of(config), validation if len(validation) else train
-    start_mean(model, train)
     drawn = copy.deepcopy(model.state_dict())
     start = start_from_regression(model, train, judge, loss)
+    if steps and start is not None and start.begins:
+        say_in_units(model, train)
+        start = start._replace(weights=copy.deepcopy(model.state_dict()))
     rest = (train, validation, config, steps)
     first = _trained(model, *rest, start, checkpoint, **saving)
     if start is None or not start.begins or not steps:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from qkan._util.lbfgs import loss_unit
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.config.idle import idle_options
 from qkan.forecasting.config.options import FINISH_PARAMETERS, FINISH_STEPS, FINISH_VALUES
@@ -17,11 +19,29 @@ from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.objective import Objective
 
 STEPS_BETWEEN_LOOKS = 10
-LOOKS_WITHOUT_GAIN = 10
-"""After so many looks at the validation part without a lower loss the finish ends."""
+LOOKS_WITHOUT_GAIN = 25
+"""After so many looks at the validation part without a lower loss the finish ends.
+
+Where the parts of a series differ it takes that many: beside an exact regression the loss may rise for 150 steps before
+it falls to a quarter.
+"""
 _EVALUATIONS = 3 * STEPS_BETWEEN_LOOKS  # of the loss between two looks: the line search takes one or two a step
 _MEMORY = 100  # steps that the curvature is estimated from
 _MANY_PARAMETERS, _SHORT_MEMORY = 100_000, 10  # the memory holds two numbers a step for every parameter
+
+
+class Judged(Protocol):
+    """A loss of a model's weights."""
+
+    def value(self) -> float:
+        """The loss."""
+
+
+class Minimised(Protocol):
+    """A loss of a model's weights with its gradient."""
+
+    def with_gradient(self) -> float:
+        """The loss, with its gradient left in the parameters."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +100,12 @@ def finish_with_lbfgs(
     begin, was_training, loss = time.perf_counter(), model.training, loss_of(config)
     kept = next(model.parameters()).dtype
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    few = sum(parameter.numel() for parameter in parameters) <= _MANY_PARAMETERS
     before, start = Objective(model, validation, loss).value(), _copy(model)
-    model.to(torch.float64 if few else kept).train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
+    model.to(torch.float64 if _few(parameters) else kept)
+    model.train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
     objective = Objective(model, train, loss)
-    weights, best_steps = _search(
-        model, objective, Objective(model, validation, loss), _optimizer(parameters, few), steps
-    )
-    model.load_state_dict(weights)
+    objective.unit = loss_unit(objective.value())
+    best_steps = descend(model, objective, Objective(model, validation, loss), steps)
     model.to(kept).train(was_training)
     for parameter in parameters:
         parameter.grad = None
@@ -98,14 +116,27 @@ def finish_with_lbfgs(
     return Finish(best_steps, objective.evaluations, before, after, time.perf_counter() - begin)
 
 
-def _search(
-    model: nn.Module, objective: Objective, judged: Objective, optimizer: torch.optim.LBFGS, steps: int
-) -> tuple[dict[str, Tensor], int]:
-    """Return the weights with the lowest loss of those that are looked at, and the steps until then."""
+def descend(
+    model: nn.Module, objective: Minimised, judged: Judged, steps: int, *, patience: int = LOOKS_WITHOUT_GAIN
+) -> int:
+    """Lower an objective with LBFGS, in the dtype that the weights have, and keep the weights that are judged best.
+
+    Args:
+        model: Its trained parameters are moved, and end at the best judged weights, those of the start included.
+        objective: The loss that LBFGS lowers.
+        judged: What every tenth step is judged by.
+        steps: Most steps.
+        patience: After so many looks without a lower value the search ends.
+
+    Returns:
+        The steps until the kept weights; 0 for those of the start.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = _optimizer(parameters)
     (group,) = optimizer.param_groups
     best, weights, best_steps = judged.value(), _copy(model), 0
     done, looks = 0, 0
-    while done < steps and looks < LOOKS_WITHOUT_GAIN:
+    while done < steps and looks < patience:
         group["max_iter"] = min(STEPS_BETWEEN_LOOKS, steps - done)
         optimizer.step(objective.with_gradient)
         made = optimizer.state[group["params"][0]]["n_iter"]
@@ -115,14 +146,19 @@ def _search(
         if made == done or not math.isfinite(loss):  # nothing lowers the training loss, or it went out of range
             break
         done = made
-    return weights, best_steps
+    model.load_state_dict(weights)
+    return best_steps
 
 
-def _optimizer(parameters: list[nn.Parameter], few: bool) -> torch.optim.LBFGS:
+def _few(parameters: list[nn.Parameter]) -> bool:
+    return sum(parameter.numel() for parameter in parameters) <= _MANY_PARAMETERS
+
+
+def _optimizer(parameters: list[nn.Parameter]) -> torch.optim.LBFGS:
     return torch.optim.LBFGS(
         parameters,
         max_eval=_EVALUATIONS,
-        history_size=_MEMORY if few else _SHORT_MEMORY,
+        history_size=_MEMORY if _few(parameters) else _SHORT_MEMORY,
         tolerance_grad=0.0,
         tolerance_change=0.0,
         line_search_fn="strong_wolfe",

@@ -20,6 +20,10 @@ class Objective:
         model: The model; its weights may change between two calls, their dtype and device may not.
         windows: One or more windows.
         loss: The loss of scaled values.
+
+    Attributes:
+        evaluations: How often the gradient was computed.
+        unit: Factor that :meth:`with_gradient` counts the loss with; see :func:`qkan._util.lbfgs.loss_unit`.
     """
 
     def __init__(self, model: nn.Module, windows: WindowTensors, loss: Loss) -> None:
@@ -28,6 +32,7 @@ class Objective:
         self.windows, self.evaluations = windows.to(like.device), 0
         whole = [self.windows.batch(index).observed() for index in in_order(len(windows))]
         self.observed = torch.stack(whole).sum()
+        self.unit = 1.0
 
     def value(self) -> float:
         """The loss, with the model as in a forecast."""
@@ -39,13 +44,13 @@ class Objective:
         return value
 
     def with_gradient(self) -> float:
-        """The loss, with its gradient left in the parameters."""
+        """The loss times :attr:`unit`, with its gradient left in the parameters."""
         self.evaluations += 1
         self.model.zero_grad()
         total = []
         with torch.enable_grad():
             for index in in_order(len(self.windows)):
-                part = self._part(index)
+                part = self._part(index) * self.unit
                 part.backward()
                 total.append(float(part.detach()))
         return math.fsum(total)

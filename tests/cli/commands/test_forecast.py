@@ -34,6 +34,10 @@ def test_a_folder_with_forecast_candidates_origins_and_report(qkan, sales, tmp_p
     assert name in pd.read_csv(out / "origins.csv")
     assert (out / "report.html").exists()
     assert "% below Naive" in done.output
+    assert done.output.splitlines()[-2:] == [
+        f"forecast: {out / 'forecast.csv'}",
+        f"report, with a picture of it: {out / 'report.html'}",
+    ]
 
 
 def test_every_candidate_is_made_again_by_its_command(qkan, sales, tmp_path, monkeypatch) -> None:
@@ -92,6 +96,7 @@ def test_a_series_that_is_too_short(qkan, tmp_path) -> None:
     assert done.exit_code == 0, done.output
     assert done.output.count("7 values are too few to judge anything over a horizon of 7") == 1
     assert pd.read_csv(tmp_path / "out" / "forecast.csv")["Naive"].tolist() == [7.0] * 7
+    assert "report" not in done.output
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_the_plan_says_that_a_small_model_is_finished_by_default(elsewhere: Path
     options = ("--data", "damped-shm", "--cell", "gru", "--epochs", "1", "--window", "4", "--hidden-size", "1")
     done = qkan("train", "lstm", *options)
     assert done.exit_code == 0, done.output
-    assert facts(done.output)["training"].startswith("1 epoch, up to 200 steps of LBFGS, batch 8, ")
+    assert facts(done.output)["training"].startswith("1 epoch, up to 1,000 steps of LBFGS, batch 8, ")
     run = load_run("runs/damped-shm-gru-seed0")
     assert run.config.lbfgs_steps is None
     assert run.metrics["lbfgs"]["after"] <= run.metrics["lbfgs"]["before"]

@@ -46,3 +46,11 @@ def test_nothing_is_spilled(used: dict[tuple[str, str], dict[str, Any]], case: s
     assert 0 < row["registers"] <= (255 if case.startswith("gfx") else 168)
     if case.startswith("sm"):
         assert row["vectors"] == (not case.endswith("/7"))  # 16 bytes at once, where runs are aligned
+    if row["vectors"]:
+        _, order, _, dtype, _ = case.split("/")
+        size, terms, back = 4 if dtype == "fp32" else 2, sum(map(int, order.split(","))), kernel == "backward"
+        element = row["element"]
+        assert (element["loaded"], element["stored"]) == (2 * size if back else size, size)
+        assert element["divisions"] == 1
+        # Value, slope and sum of every coefficient: docs/decisions.md says why not fewer.
+        assert element["multiply_adds"] <= (3 * terms + 2 if back else terms)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from qkan.kernels.common import triton_device
 from qkan.kernels.rational import api as rational
 from qkan.kernels.rational import pytorch as rational_torch
 from qkan.kernels.rational import triton_gpu as rational_triton
@@ -224,7 +225,7 @@ def test_unsupported_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     long = "its kernels take float32, bfloat16, float16, not torch.float64; convert x"
     assert reason(x=torch.zeros(1, 2, 3).double()) == long
     assert "not on 'meta'; move the tensors there" in str(reason(x=torch.zeros(1, 2, 3, device="meta")))
-    monkeypatch.setattr(rational_triton.triton_device, "triton_installed", lambda: False)
+    monkeypatch.setattr(triton_device, "triton_installed", lambda: False)
     assert reason() == "Triton is not installed; install it (pip install triton)"
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert "not on 'cpu'; move the tensors there, or set TRITON_INTERPRET=1" in str(reason())

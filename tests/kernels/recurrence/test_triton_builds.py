@@ -23,14 +23,17 @@ CASES = built.cases(
     [
         "sm_80/qkan/16/fp32",
         "sm_80/chebyshev/64/low",
+        "sm_80/chebyshev/32/fp32",
+        "sm_80/qkan/100/fp32",
+        "sm_90/shaped/100/fp32",
         "sm_90/hybrid/32/low",
         "gfx942/gru/32/fp32",
         "gfx942/shaped/64/low",
         "gfx1100/qkan/16/fp32",
     ],
 )
-#: Of shared memory, what the devices have for a program: capability 8.0, 9.0, and AMD's.
-SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024, "gfx1100": 64 * 1024}
+#: Of shared memory, what the smallest devices have for a program: capabilities 8.6 and 12.0, and AMD's.
+SHARED = {"sm": 99 * 1024, "gf": 64 * 1024}
 
 
 @pytest.fixture(scope="module")
@@ -44,4 +47,5 @@ def test_nothing_is_spilled_to_memory(used: dict[tuple[str, str], dict[str, Any]
     row = used[case, kernel]
     assert row["spilled"] - row["scalars"] == 0
     assert 0 < row["registers"] <= 255
-    assert 0 < row["shared"] <= SHARED[case.split("/")[0]]
+    assert 0 < row["shared"] <= SHARED[case[:2]]
+    assert not row["tf32"]  # errors of a recurrence feed back

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qkan import QKAN, fit
+from qkan._util.lbfgs import loss_unit
 from qkan.kan.fit_history import FitRow
 
 
@@ -49,6 +50,20 @@ def test_lbfgs_finds_the_least_squares_solution() -> None:
     assert len(history) < 61
 
 
+def test_lbfgs_ends_at_the_same_weights_in_whatever_unit_the_loss_is_counted() -> None:
+    """torch's LBFGS leaves out pairs of changes whose product is at most 1e-10, so small losses left it without any."""
+    x, y = (tensor.double() for tensor in toy())
+    networks, errors = [], []
+    for unit in (1.0, 2.0**-40):
+        network = QKAN([2, 2, 1], reps=2, dtype=torch.float64, generator=generator(), **PLAIN)
+        network.fit(x, y, optimizer="lbfgs", steps=30, entropy=0, loss=lambda a, b, u=unit: u * F.mse_loss(a, b))
+        networks.append(network)
+        errors.append(float(F.mse_loss(network(x), y).detach()))
+    assert errors[1] == pytest.approx(errors[0], rel=1e-6)
+    for mine, other in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
+
+
 def test_lbfgs_is_one_iteration_of_torchs_a_step() -> None:
     x, y = (tensor.double() for tensor in toy())
     ours, theirs = (
@@ -62,9 +77,11 @@ def test_lbfgs_is_one_iteration_of_torchs_a_step() -> None:
         line_search_fn="strong_wolfe",
     )  # fmt: skip
 
+    unit = loss_unit(float(F.mse_loss(theirs(x), y).detach()))
+
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.mse_loss(theirs(x), y)
+        loss = F.mse_loss(theirs(x), y) * unit
         loss.backward()
         return loss
 

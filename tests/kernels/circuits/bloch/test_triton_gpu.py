@@ -13,6 +13,7 @@ from torch import Tensor
 from qkan.kernels.circuits import statevector as reference
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.circuits.bloch import triton_gpu as bloch_triton
+from qkan.kernels.common import triton_device
 
 pytest.importorskip("triton", reason="Triton has no wheels for this platform")
 
@@ -342,7 +343,7 @@ def test_a_processor_needs_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bloch_triton.triton_device, "triton_installed", lambda: False)
+    monkeypatch.setattr(triton_device, "triton_installed", lambda: False)
     reason = "Triton is not installed; install it (pip install triton) or use backend 'bloch'"
     assert bloch_triton.unsupported_reason(**OKAY) == reason
 

@@ -38,13 +38,20 @@ def test_comparison_plot_shows_curves_fronts_and_baselines(drawn, tmp_path):
     assert (axes.get_xscale(), axes.get_yscale(), axes.get_ylabel()) == ("log", "log", "test MAE [calls]")
 
 
-def test_every_cell_can_be_drawn(drawn, tmp_path):
+def test_cells_of_one_size_stand_below_each_other_the_lowest_error_first(drawn, tmp_path):
     cells = list(CELL_NAMES)
-    frame = pd.DataFrame({"cell": cells, "parameters": 10, "seconds": 1.0, "predict_seconds": 0.5})
-    frame = frame.assign(mae_median=2.0, mae_min=1.0, mae_max=3.0)
-    save_comparison_plot(tmp_path / "c.png", frame, BASELINES, title="x", unit="")
-    legend = {text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()}
-    assert {f"{CELL_NAMES[cell]} (1 s + 0.5 s)" for cell in cells} <= legend
+    frame = pd.DataFrame({"cell": cells, "parameters": 1200, "seconds": 1.0, "predict_seconds": 0.5})
+    frame["mae_median"] = np.arange(len(cells), 0.0, -1.0)
+    frame["mae_min"], frame["mae_max"] = frame["mae_median"] * 0.5, frame["mae_median"] * 2
+    save_comparison_plot(tmp_path / "c.png", frame, baselines(Naive=1.5, Ridge=100.0), title="x", unit="m")
+    axes = drawn[0].axes[0]
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    names = [f"{CELL_NAMES[cell]} (1,200)  {error:.3g}" for cell, error in zip(cells, frame["mae_median"], strict=True)]
+    assert labels == [names[-1], "Naive  1.5", *names[-2::-1], "Ridge  100"]
+    assert axes.yaxis_inverted()
+    assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "test MAE [m]")
+    spread, middle = axes.lines[:2]
+    assert (list(spread.get_xdata()), list(middle.get_xdata())) == ([0.5, 2], [1])
 
 
 def test_diverged_points_are_not_drawn(drawn, tmp_path):

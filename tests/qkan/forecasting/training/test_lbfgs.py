@@ -19,6 +19,7 @@ from qkan.forecasting.data.batches import WindowTensors, predict_windows
 from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.runs.write import checkpoints_in
+from qkan.forecasting.training import lbfgs
 from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.loop import parameter_groups
@@ -53,6 +54,19 @@ def test_a_finish_fits_two_sines_that_adam_alone_does_not() -> None:
     assert finish.after < 1e-3
     assert finish.after == pytest.approx(error(model, between), rel=1e-4)
     assert finish.steps <= 120 <= finish.evaluations
+
+
+def test_a_finish_does_not_depend_on_the_size_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, data, between = circuit(), two_sines(120), two_sines(119, 0.026)
+    whole, ends = lbfgs.loss_of, []
+    for unit in (1.0, 2.0**-40):
+        monkeypatch.setattr(lbfgs, "loss_of", lambda config, u=unit: lambda *of: u * whole(config)(*of))
+        model = build_forecaster(config, torch.Generator().manual_seed(0))
+        finish = finish_with_lbfgs(model, data, between, config, 60)
+        ends.append((finish.steps, finish.evaluations, finish.after / unit))
+    assert ends[1][:2] == ends[0][:2]
+    assert ends[1][2] == pytest.approx(ends[0][2], rel=1e-4)
+    assert ends[0][2] < 1e-2
 
 
 def test_weights_that_validation_does_not_prefer_are_not_kept() -> None:
@@ -177,9 +191,9 @@ def test_angles_and_frequencies_have_rates_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("options", "parameters", "windows", "steps"),
     [
-        ({}, 1000, 1000, 200),
-        ({"cell": "lstm"}, 1000, 1000, 200),
-        ({"cell": "linear"}, 5, 1000, 200),
+        ({}, 1000, 1000, 1000),
+        ({"cell": "lstm"}, 1000, 1000, 1000),
+        ({"cell": "linear"}, 5, 1000, 1000),
         ({}, 1001, 1000, 0),
         ({}, 100, 10_001, 0),  # of three values each
         ({"window": 4096}, 100, 100, 0),
@@ -210,7 +224,7 @@ def test_a_run_that_is_stopped_amid_the_finish_is_resumed_to_the_same_end(
         def stopped(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(lbfgs, "_search", stopped)
+        patch.setattr(lbfgs, "descend", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "cut", data=data)
     resumed = train(config, tmp_path / "cut", data=data, resume=True)
