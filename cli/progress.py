@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.progress import Progress as Bar
 
-    from qkan.forecasting.training.progress import Glimpse
+    from qkan.forecasting.training.objective import Glimpse
 
 REFRESHES = 4  # of a view of a training, a second
 LOOKING_SHARE = 0.02  # of the training time that may go into looking at forecasts

@@ -6,6 +6,7 @@ __all__ = [
     "drawing",
     "files",
     "lazy",
+    "lbfgs",
     "module_list",
     "optional",
     "own_warnings",

@@ -82,15 +82,15 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
     unknown = sorted(set(options) - set(FitOptions.__annotations__))
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r} of fit; options are {', '.join(FitOptions.__annotations__)}")
-    data, validation = _checked_data(x, y, options.pop("validation", None))
+    data, validation = checks.checked_data(x, y, options.pop("validation", None))
     plan = FitPlan(**options)
     loss = checks.loss_function(plan.loss)
     with modes_kept(model), torch.enable_grad():
         _start_frequencies(model, data)
         exact = isinstance(plan.loss, str)
-        _probe(model, data, loss, exact=exact)
+        checks.probe(model, data, loss, exact=exact)
         if validation is not None:
-            _probe(model, validation, loss, exact=exact, where="validation ")
+            checks.probe(model, validation, loss, exact=exact, where="validation ")
         run = _Fit(model, data, validation, loss, plan.callback)
         weights, scale = fit_weights(model, plan, data, loss)
         batches = _batches(data, plan.batch_size, plan.generator)
@@ -148,31 +148,6 @@ def _few_edges(
         _last(run, batches)
         run.restart(start)
     run.weights = dict.fromkeys(weights, 0.0)
-
-
-def _checked_data(x: Tensor, y: Tensor, validation: Pair | None) -> tuple[Pair, Pair | None]:
-    data = checks.paired_samples(x, y)
-    if validation is None:
-        return data, None
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
-        raise TypeError(f"validation must be a pair (x, y) of tensors, got {type(validation).__name__}")
-    return data, checks.paired_samples(*validation, "validation ")
-
-
-def _probe(model: nn.Module, pair: Pair, loss: Loss, *, exact: bool, where: str = "") -> None:
-    """Try one sample, so that a wrong shape is an error before the first step and no loss broadcasts silently."""
-    x, y = pair[0][:1], pair[1][:1]
-    model.eval()
-    with torch.no_grad():
-        prediction = model(x)
-        if not isinstance(prediction, Tensor):
-            raise TypeError(f"{type(model).__name__} must return one tensor, got {type(prediction).__name__}")
-        if exact:
-            checks.same_shape(prediction, pair[1], where)
-        value = loss(prediction, y)
-    if not isinstance(value, Tensor) or value.dim():
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"loss must give a scalar tensor, got {shape}; take the mean over the samples")
 
 
 class _Values(NamedTuple):
@@ -391,8 +366,15 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
                 parameter.grad = parameter.grad * unit
         return total * unit
 
+    def unit_here() -> float:
+        loss = float(evaluate().total.detach())
+        if run.parameters[0].dtype == torch.float64:
+            return loss_unit(loss)
+        gradients = [parameter.grad for parameter in run.parameters if parameter.grad is not None]
+        return loss_unit(loss, max((float(gradient.abs().max()) for gradient in gradients), default=0.0))
+
     optimizer, cleared, reached, made, stop = fresh(), True, run.evaluations, 0, False
-    unit = loss_unit(float(evaluate().total.detach()))
+    unit = unit_here()
     if not run.noted:
         stop = run.note(evaluate(), reached)
     while made < steps and not stop:
@@ -402,7 +384,7 @@ def _lbfgs(run: _Fit, steps: int, rate: float) -> None:
             if cleared:
                 run.history.stopped = "converged"
                 return
-            optimizer, cleared, unit = fresh(), True, loss_unit(float(evaluate().total.detach()))
+            optimizer, cleared, unit = fresh(), True, unit_here()
             continue
         made, cleared = made + 1, False
         run.step += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qkan.kan.fit_history import FitRow
@@ -161,3 +161,29 @@ class FitPlan:
         name, count = phases.pop()
         third = -(-count // 3)
         return [*phases, (name, third)], [(name, count - third)] if count > third else []
+
+
+def checked_data(x: Tensor, y: Tensor, validation: Pair | None) -> tuple[Pair, Pair | None]:
+    """Samples to train on and, if any, to validate with, in the form of :func:`paired_samples`."""
+    data = paired_samples(x, y)
+    if validation is None:
+        return data, None
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise TypeError(f"validation must be a pair (x, y) of tensors, got {type(validation).__name__}")
+    return data, paired_samples(*validation, "validation ")
+
+
+def probe(model: nn.Module, pair: Pair, loss: Loss, *, exact: bool, where: str = "") -> None:
+    """Try one sample, so that a wrong shape is an error before the first step and no loss broadcasts silently."""
+    x, y = pair[0][:1], pair[1][:1]
+    model.eval()
+    with torch.no_grad():
+        prediction = model(x)
+        if not isinstance(prediction, Tensor):
+            raise TypeError(f"{type(model).__name__} must return one tensor, got {type(prediction).__name__}")
+        if exact:
+            same_shape(prediction, pair[1], where)
+        value = loss(prediction, y)
+    if not isinstance(value, Tensor) or value.dim():
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"loss must give a scalar tensor, got {shape}; take the mean over the samples")

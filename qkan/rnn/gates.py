@@ -171,7 +171,7 @@ class QKANGates(Gates):
             basis = _trained_basis(x, p.weight_x, p.weight_h, bound)
             if basis is None:
                 return None
-            kind, points = basis.kind, basis.size
+            kind, points = basis.name, basis.size
         given = (p.weight_x is not None, p.phase_x is not None, p.bias is not None)
         circuits = gate_circuits(ansatz, reps, kind, points, (gates, x.shape[1], width), given, dtype)
         spec = circuits.fourier if basis is None else Spec("lstm", basis, inputs=x.shape[1])

@@ -22,10 +22,9 @@ from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
-from qkan.forecasting.training.objective import Objective
-from qkan.forecasting.training.progress import Glimpse, LiveProgress, Progress, Shown
-from qkan.forecasting.training.start import Start, start_from_regression
-from qkan.forecasting.training.start_mean import start_mean
+from qkan.forecasting.training.objective import Glimpse, Objective, Shown
+from qkan.forecasting.training.progress import LiveProgress, Progress
+from qkan.forecasting.training.start import Start, start_from_regression, start_mean
 from qkan.forecasting.training.units import read_in_units, say_in_units
 
 if TYPE_CHECKING:

@@ -23,6 +23,8 @@ _JUDGED = 0.25  # of them, the newest, judge
 _ENOUGH = 0.15  # of the error of repeating the last value: where lags leave more, the map bends too much to start from
 _PENALTIES = (1e-9, 1e-7, 1e-5, 1e-3, 1e-1, 1.0)
 """In units of the mean square of the inputs, times the number of windows."""
+_MOST_ROWS = 100_000  # the newest, of the regression of a mean season
+_WAVE_PENALTY = 1e-4  # of the mean square of a wave, times the rows: the day is a part of the week, too
 
 
 class Start(NamedTuple):
@@ -76,6 +78,31 @@ def start_from_regression(
         return start
     model.load_state_dict(drawn)
     return start if model.quantiles == 1 else None  # a regression says no quantiles but one
+
+
+def start_mean(model: RecurrentForecaster, train: WindowTensors) -> None:
+    """Let the mean season of a fresh model start as that of the training part: a ridge regression on its waves.
+
+    Args:
+        model: Changed in place; without a mean season it stays as it is.
+        train: Windows of the training part, on the CPU.
+    """
+    mean = model.mean
+    if mean is None:
+        return
+    rows = train.rows_of(train.first)
+    if train.weights is not None:
+        rows &= train.weights > 0
+    values = train.values[rows, 0][-_MOST_ROWS:].double()
+    phases = train.futr_exog[rows, -len(mean.circuits.seasons) :][-_MOST_ROWS:].double()
+    angles = phases @ mean.circuits.frequencies.cpu().double()
+    waves = torch.cat([angles.sin(), angles.cos(), torch.ones_like(angles[:, :1])], dim=1)
+    penalty = torch.full((waves.shape[1],), _WAVE_PENALTY / 2 * len(waves), dtype=waves.dtype)
+    penalty[-1] = 0.0  # the constant is free
+    sines, cosines = torch.linalg.solve(waves.T @ waves + penalty.diag(), waves.T @ values).split(
+        [angles.shape[1], angles.shape[1] + 1]
+    )
+    mean.start(sines, cosines[:-1], cosines[-1])
 
 
 class _Design(NamedTuple):

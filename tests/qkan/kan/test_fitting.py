@@ -394,3 +394,12 @@ def test_models_that_cannot_be_fitted() -> None:
         fit(nn.ReLU(), X, X)
     with pytest.raises(TypeError, match="GRU must return one tensor, got tuple"):
         fit(nn.GRU(3, 1), X, Y)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_fit_in_single_precision_that_reaches_its_minimum_ends_there(seed: int) -> None:
+    """A line search next to the minimum squares slopes: counted in too small a unit they overflowed to NaN."""
+    torch.manual_seed(seed)
+    x = torch.linspace(-3.1, 3.1, 200).unsqueeze(1)
+    history = QKAN([1, 1], reps=3, preact_init="auto").fit(x, torch.sin(9 * x), steps=100)
+    assert history.best_loss < 1e-9

@@ -13,7 +13,7 @@ from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.model.parts import MeanSeason
 from qkan.forecasting.runs.inference import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
-from qkan.forecasting.training.start_mean import start_mean
+from qkan.forecasting.training.start import start_mean
 
 STEPS = np.arange(600)
 WEEK = np.random.default_rng(0).normal(0, 10, 35)  # five days of 7 steps, each step by itself

@@ -10,7 +10,8 @@ from tiny_runs import tiny_config
 from qkan.forecasting import train
 from qkan.forecasting.data.load import tensors
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.progress import Glimpse, Silent
+from qkan.forecasting.training.objective import Glimpse
+from qkan.forecasting.training.progress import Silent
 
 
 class LastValue(torch.nn.Module):
