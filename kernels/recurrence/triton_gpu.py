@@ -125,7 +125,7 @@ def forward(
     outputs, gates, carry = empty(rows, out), *(empty(rows if keep else 0, n) for n in (len(weights.bias), hidden))
     latent = empty((rows if keep else 0 if resident else longest) if encoded else 0, width)
     units = empty(longest if projected and not resident else 0, hidden)
-    h_n, c_n = (state if state is None or not rows else torch.empty_like(state) for state in (h_0, c_0))
+    h_n, c_n = _room(h_0, rows > 0), None if c_0 is None else _room(c_0, rows > 0)
     if rows:
         from qkan.kernels.recurrence.triton_kernels import forward_kernel
 
@@ -154,7 +154,7 @@ def backward(
     step_grads = torch.empty_like(z if encoded else inner) if encoded or spec.cell == "gru" else inner
     hidden = None if weights.projection is None else torch.empty_like(grad_outputs)
     any_rows = inner.numel() > 0
-    of_h, of_c = (g if g is None or not any_rows else torch.empty_like(g) for g in (grad_h, grad_c))
+    of_h, of_c = _room(grad_h, any_rows), None if grad_c is None else _room(grad_c, any_rows)
     if any_rows:
         from qkan.kernels.recurrence.triton_kernels import backward_kernel
 
@@ -165,6 +165,11 @@ def backward(
                 inner if hidden is None else hidden, *initial, *call.arguments(), **call.constants(),
             )  # fmt: skip
     return RecurrenceGradients(inner, step_grads, hidden, of_h, of_c)
+
+
+def _room(state: Tensor, written: bool) -> Tensor:
+    """Where a kernel writes what a state becomes; a copy of it where none does."""
+    return torch.empty_like(state) if written else state.clone()
 
 
 def prepare(spec: Spec, layout: Layout, weights: Weights, device: torch.device) -> None:
@@ -215,7 +220,7 @@ class _Call:
 
         spec, tile, weights = self.spec, self.tile, self.weights
         matmul_dtype = {None: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-        found = {
+        found: dict[str, Any] = {
             "LSTM": spec.cell == "lstm",
             "KIND": spec.basis.kind,
             "BASE": spec.basis.base or "none",

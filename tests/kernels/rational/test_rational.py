@@ -15,7 +15,8 @@ from qkan.kernels.rational import pytorch as rational_torch
 from qkan.kernels.rational.api import group_rational
 from qkan.kernels.rational.types import LIMIT, Spec
 
-ORDERS = ((5, 4), (3, 2), (8, 8), (1, 1))
+#: An order is a number of coefficients: more of them in P than in Q, as many, the most and the fewest.
+ORDERS = ((5, 4), (8, 8), (1, 1))
 FORMS = ("abs_terms", "abs_sum")
 #: (rows, groups, run): one element, runs that are gathered, vectors with a rest, several pieces, several shards.
 SHAPES = ((1, 1, 1), (301, 3, 1), (7, 2, 13), (5, 3, 97), (2, 2, 2500), (700, 4, 33))
