@@ -118,8 +118,13 @@ def write_report(
 
 
 def _told(frame: Any, wall_times: Callable[[np.ndarray], np.ndarray] | None) -> Any:
-    """Return a frame with the times of the readers' clocks, of which one may come twice."""
-    return frame if frame is None or wall_times is None else frame.assign(ds=wall_times(frame["ds"].to_numpy()))
+    """Return a frame with the times of the readers' clocks, of which one may come twice; they name no time zone."""
+    if frame is None:
+        return None
+    if wall_times is not None:
+        return frame.assign(ds=wall_times(frame["ds"].to_numpy()))
+    zone = getattr(frame["ds"].dtype, "tz", None)
+    return frame if zone is None else frame.assign(ds=frame["ds"].dt.tz_localize(None))
 
 
 def _tests(

@@ -265,6 +265,16 @@ def test_times_are_those_of_the_readers_clocks(small: pd.DataFrame, tmp_path: Pa
     assert page.numbers["numbers-judged"]["series"][0]["begin"] == 101
 
 
+def test_times_of_a_time_zone_are_shown_as_its_clocks_do(make_frame, tmp_path: Path) -> None:
+    frame = make_frame(series=1, origins=5, only=1.0)
+    for name in ("ds", "cutoff"):
+        frame[name] = pd.Timestamp("2024-07-01", tz="Europe/Rome") + pd.to_timedelta(frame[name], unit="h")
+    write_report(tmp_path / "r.html", frame, title="Rome")
+    chart = Page((tmp_path / "r.html").read_text(encoding="utf-8")).numbers["numbers-judged"]["series"][0]
+    first = frame["ds"].min().tz_localize(None)
+    assert (chart["begin"], chart["apart"]) == ((first - pd.Timestamp(0)).total_seconds(), 3600)
+
+
 def test_an_existing_file_is_replaced_only_when_asked(small, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     path.write_text("mine")
