@@ -29,11 +29,11 @@ demo: $(STAMP) ## train a QKAN-LSTM and an LSTM of its size on the telecom serie
 docs: $(STAMP) ## build the documentation to build/site (open index.html there); a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# Every process gets a run of files, so that few fixtures are made by two of them.
 notebooks: $(STAMP) ## run examples/notebooks/*.py and write each with its outputs as .ipynb
 	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --group notebooks
 	$(BIN)/python tools/notebooks.py
 
+# Every process gets a run of files, so that few fixtures are made by two of them.
 test: $(STAMP) ## run all tests
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
@@ -74,7 +74,6 @@ bench-block: ## measure GPT blocks with an MLP and with HQKANs
 
 bench-gpu: $(STAMP) ## what kernels compute on this machine's GPU and how fast, in eight minutes (BENCH=--dry without one)
 	$(BIN)/python -m benchmarks.gpu $(BENCH)
-
 
 # One environment a package, with the torch of constraints.txt. The original package is built with the torch that it runs
 # with. `make -k bench-peers` goes on where an index lacks a package: --peers then says that it is not installed.

@@ -52,7 +52,7 @@ All commands: qkan --help.  About one: qkan forecast --help.  What runs on this 
 def cli(traceback: bool) -> None:
     """Train, compare and use quantum-inspired forecasters.
 
-    Each edge of the network is a single-qubit circuit, simulated exactly on ordinary hardware.
+    The activations of the networks are single-qubit circuits, simulated exactly on ordinary hardware.
     """
 
 

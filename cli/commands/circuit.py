@@ -49,7 +49,10 @@ Examples:
 def circuit(
     run: Path, edge: tuple[int, int], layer: str | None, x: float, precision: float, out: Path | None, execute: bool
 ) -> None:
-    """Show the circuit of one edge of the model in the folder RUN, and what a forecast needs on quantum hardware."""
+    """Show the circuit of one edge of the model in the folder RUN, and what a forecast needs on quantum hardware.
+
+    It needs PennyLane: pip install 'qkan-seq[pennylane]'.
+    """
     from qkan import forecasting
     from qkan.validation.runs import circuit_layers
 

@@ -41,6 +41,8 @@ def export(run: Path, format: str, out: Path | None, overwrite: bool, data: str 
 
     The file is written only if it gives the forecasts of the run on windows of the data, to 1e-5 of the largest scaled
     one. It holds scaler, options and names of the series, so `qkan predict` takes an ONNX file like the run.
+
+    --format onnx needs: pip install 'qkan-seq[onnx]'.
     """
     from qkan import forecasting
     from qkan.cli.tables import count

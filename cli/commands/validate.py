@@ -67,6 +67,8 @@ def validate(
 
     --shots prints the error of estimates from shots beside the one that statistics predict. --noise prints the errors
     of the forecasts against the strength of the noise, and draws them.
+
+    It needs PennyLane: pip install 'qkan-seq[pennylane]'.
     """
     if noise is not None and run is None:
         raise click.UsageError("--noise needs the folder of a trained forecaster: qkan validate RUN --noise ...")

@@ -12,9 +12,13 @@ from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
 import pytest
+from browser import DESK, PHONE, Browser
 from documents import ROOT
 
 MOST_BYTES = 1_000_000
+#: Adds a word in every colour of code to the first block of a page.
+EVERY_COLOUR = """document.querySelector(".highlight code")?.insertAdjacentHTML("beforeend",
+  "o p s se mi k n nb nf nd c1 nv go".split(" ").map((kind) => `<span class="${kind}">${kind}</span> `).join(""))"""
 
 
 class Page(HTMLParser):
@@ -97,3 +101,17 @@ def test_pages_are_light_and_fit_phones(site: Path) -> None:
         if size > MOST_BYTES or not fits or not named or len(page.all("h1")) != 1 or not page.all("html", lang="en"):
             wrong.append((path.relative_to(site).as_posix(), size, fits, named, len(page.all("h1"))))
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["index.html", "how/kernels.html"])
+def test_19_pages_are_readable_on_phones_and_desks_light_and_dark(browser: Browser, site: Path, name: str) -> None:
+    """No sideways scrolling, no text over another one, contrasts of WCAG AA, every picture and control named."""
+    for width, dark in ((PHONE, False), (DESK, True)):
+        browser.open(site / name, width=width, dark=dark)
+        browser.run("localStorage.clear()")  # where the theme keeps the scheme that it showed last
+        browser.open(site / name, width=width, dark=dark)
+        assert browser.run("document.body.dataset.mdColorScheme") == ("slate" if dark else "default")
+        browser.run(EVERY_COLOUR)
+        found = browser.audit()
+        kinds = ("scrolling", "overlapping", "broken", "faint", "nameless", "errors")
+        assert {kind: found[kind] for kind in kinds if found[kind]} == {}
