@@ -149,8 +149,8 @@ def _results(
 ) -> dict[str, Any]:
     """Return the verdict, the forecasts, the tables of errors and tests, and what the text around them says.
 
-    Times of the readers' clocks are for the eye alone: they repeat where clocks are set back, and west of Greenwich they
-    lie before the cutoff.
+    Times of the readers' clocks are for the eye alone: they repeat where clocks are set back, and west of Greenwich
+    they lie before the cutoff.
     """
     shown = without_beside(found.pooled["model"])
     pooled, median = (table[table["model"].isin(shown)] for table in (found.pooled, found.median))
