@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
     from qkan.forecasting.training.objective import Glimpse
 
@@ -87,6 +89,7 @@ class TrainingDisplay(_Display):
         self.validation: list[float] = []
         self.naive = math.nan
         self.curves: Any = None
+        self.drawing = True
         self.looked_at, self.looking_took = -math.inf, 0.0
 
     def show(self, console: Console) -> None:
@@ -138,11 +141,16 @@ class TrainingDisplay(_Display):
     def look(self, view: Glimpse) -> None:
         """Take a look at the model if the last one is so long ago that the training does not feel it."""
         now = time.monotonic()
-        if self.live is None or now - self.looked_at < max(1 / REFRESHES, self.looking_took / LOOKING_SHARE):
+        pause = max(1 / REFRESHES, self.looking_took / LOOKING_SHARE)
+        if self.live is None or not self.drawing or now - self.looked_at < pause:
             return
-        if math.isnan(self.naive):
-            self.naive = view.naive_loss
-        self.curves = view.forecasts(2 * MOST_LETTERS)
+        try:
+            if math.isnan(self.naive):
+                self.naive = view.naive_loss
+            self.curves = view.forecasts(2 * MOST_LETTERS)
+        except Exception as error:  # noqa: BLE001  (of memory, say: a drawing is no reason to lose a training)
+            self._draw_no_more(error)
+            return
         self.looked_at = time.monotonic()
         self.looking_took = self.looked_at - now
 
@@ -150,8 +158,17 @@ class TrainingDisplay(_Display):
         """What a terminal shows now."""
         from rich.console import Group
 
-        below = () if self.live is None else training_lines(self, self.live.console)
+        below: Sequence[Text] = ()
+        if self.live is not None and self.drawing:
+            try:
+                below = list(training_lines(self, self.live.console))
+            except Exception as error:  # noqa: BLE001  (as above)
+                self._draw_no_more(error)
         return Group(self.bar or "", *below)
+
+    def _draw_no_more(self, error: Exception) -> None:
+        self.drawing, self.curves = False, None
+        logging.getLogger(__name__).warning("losses and forecasts are not drawn any more: %s", error)
 
     def finish(self) -> None:
         """Say so if training ended before its last epoch."""

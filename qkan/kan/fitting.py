@@ -48,8 +48,8 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, **options: Unpack[FitOptions]) -
               number.
             * restarts: how many fits, default 1; the best weights of all are kept. The first one starts from the
               weights as they are, the others from fresh ones (``reset_parameters`` of every part that has it, from
-              torch's own generator), and with ``preact_init="auto"`` from other frequencies in turn: 2^l, 3^l, ones,
-              those of the data.
+              torch's own generator; what is not trained stays), and with ``preact_init="auto"`` from other frequencies
+              in turn: 2^l, 3^l, ones, those of the data.
             * lr: learning rate of Adam, default 1e-2; for ``"lbfgs"`` alone the length that its line search tries
               first, default 1, which is also what ``"adam+lbfgs"`` takes.
             * batch_size: samples of one step of Adam, drawn anew every epoch; default all. LBFGS always takes all.
@@ -266,10 +266,14 @@ class _Fit:
 
     def redraw(self, start: int) -> None:
         """Begin anew from fresh weights; ``start`` is the number of this one, from 1."""
+        frozen = [(p, p.detach().clone()) for p in self.model.parameters() if not p.requires_grad]
         for part in self.model.modules():
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
                 reset()
+        with torch.no_grad():
+            for parameter, value in frozen:
+                parameter.copy_(value)
         _start_frequencies(self.model, self.data, start)
         self.held = []
         self.step, self.optimizer = self.step + 1, "start"

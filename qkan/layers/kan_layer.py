@@ -149,7 +149,9 @@ class KANLayer(nn.Module):
         """Small coefficients (terms,) of a sum that is near x on [-radius, radius]."""
         x = torch.linspace(-self.radius, self.radius, 8 * self.terms + 1, dtype=torch.float64, device="cpu")
         features = torch.stack(self._functions.functions(x), -1)
-        return torch.linalg.lstsq(features, x.unsqueeze(-1), rcond=0.1, driver="gelsd").solution.squeeze(-1)
+        whole = features.isfinite().all(-1)  # all but poles of functions that a user gave
+        found = torch.linalg.lstsq(features[whole], x[whole].unsqueeze(-1), rcond=0.1, driver="gelsd")
+        return found.solution.squeeze(-1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to ``x`` (..., in_features); (..., out_features) in the dtype of the parameters.
@@ -223,7 +225,8 @@ def _check_functions(functions: BasisFunctions, size: int, radius: float) -> Non
     """Check functions that a user gave on a few inputs.
 
     Raises:
-        ValueError: values or slopes of another shape, or slopes that are not the derivatives of the values.
+        ValueError: values or slopes of another shape or that are not finite, or slopes that are not the derivatives of
+            the values.
     """
     x = torch.linspace(-0.93 * radius, 0.89 * radius, 6, dtype=torch.float64, device="cpu").view(2, 3)
     shape = (functions.terms(size), *x.shape)
@@ -236,6 +239,11 @@ def _check_functions(functions: BasisFunctions, size: int, radius: float) -> Non
             raise ValueError(
                 f"the {name} of this basis are {got} for an input of shape {tuple(x.shape)} and terms={size}; they "
                 f"must be a tensor of shape {shape}, the functions first"
+            )
+        if not tensor.isfinite().all():
+            raise ValueError(
+                f"the {name} of this basis are not finite everywhere in [-{radius:g}, {radius:g}], where inputs are "
+                "expected; use functions that are, or another radius"
             )
     if functions.slopes is not None:
         exact = functions._replace(slopes=None).differentiate(x, size, radius)

@@ -70,7 +70,7 @@ def examine(say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
         ['layers', 'rational activations']
     """
     packages, kernels = find_packages(), find_kernels()
-    if kernels["numba"]["compiled"] and not all(kernels["numba"]["compiled"].values()):
+    if _device().type == "cpu" and not all(kernels["numba"]["compiled"].values()):
         say("Kernels of the CPU are compiled, for about 15 seconds; this happens once after an installation.")
     steps = time_steps()
     return {

@@ -153,6 +153,39 @@ def test_looking_takes_a_small_share_of_the_time(clock: list[float]) -> None:
         assert quick.looks == 1 + 7
 
 
+@pytest.mark.usefixtures("terminal")
+def test_a_look_that_fails_ends_the_looking_and_not_the_training(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(View):
+        def forecasts(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+            self.looks += 1
+            raise RuntimeError("out of memory")
+
+    with TrainingDisplay() as display:
+        display.start(3, 1)
+        broken = Broken()
+        for _ in range(3):
+            clock[0] += 10
+            display.look(broken)
+    assert broken.looks == 1
+    assert display.curves is None
+    said = "losses and forecasts are not drawn any more: out of memory"
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_drawing_that_fails_leaves_the_bar(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise ValueError("no such letter")
+
+    monkeypatch.setattr("qkan.cli.progress.training_lines", broken)
+    with TrainingDisplay() as display:
+        train(display, 3, clock)
+        assert display.bar is not None
+        assert display.bar.tasks[display.task].completed == 6
+
+
 def test_without_a_terminal_nobody_looks(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     view = View()
     with TrainingDisplay() as display:

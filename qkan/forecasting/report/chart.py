@@ -141,10 +141,15 @@ def _part(
 def _times(times: pd.Series) -> dict[str, Any]:
     """Times as seconds since 1970, or as steps; only the first and the distance where they are even."""
     dated = np.issubdtype(times.dtype, np.datetime64)
-    whole = times.to_numpy().astype("datetime64[s]" if dated else np.int64).astype(np.int64)
-    apart = np.unique(np.diff(whole))
-    even = {"begin": int(whole[0]), "apart": int(apart[0])} if len(apart) == 1 else {"at": whole.tolist()}
-    return {"dated": bool(dated), "count": len(whole), **even}
+    whole = times.to_numpy().astype("datetime64[us]" if dated else np.int64).astype(np.int64)
+    size = 1_000_000 if dated else 1
+
+    def told(value: int) -> float | int:
+        return value / size if value % size else value // size
+
+    apart = np.unique(np.diff(whole)).tolist()
+    even = {"begin": told(int(whole[0])), "apart": told(apart[0])} if len(apart) == 1 else None
+    return {"dated": bool(dated), "count": len(whole), **(even or {"at": [told(value) for value in whole.tolist()]})}
 
 
 def _decimals(values: Sequence[np.ndarray]) -> int:

@@ -106,7 +106,7 @@ def write_report(
         "settings": list((settings or {}).items()),
         "commands": commands,
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
-        **_results(told, found, reference, scales, unit, season),
+        **_results(checked, told, found, reference, scales, unit, season),
         **_coming(coming, history, reference, unit),
         **_intervals(found, wanted),
         "seasons": _seasons(learned),
@@ -118,8 +118,13 @@ def write_report(
 
 
 def _told(frame: Any, wall_times: Callable[[np.ndarray], np.ndarray] | None) -> Any:
-    """Return a frame with the times of the readers' clocks, of which one may come twice."""
-    return frame if frame is None or wall_times is None else frame.assign(ds=wall_times(frame["ds"].to_numpy()))
+    """Return a frame with the times of the readers' clocks, of which one may come twice; they name no time zone."""
+    if frame is None:
+        return None
+    if wall_times is not None:
+        return frame.assign(ds=wall_times(frame["ds"].to_numpy()))
+    zone = getattr(frame["ds"].dtype, "tz", None)
+    return frame if zone is None else frame.assign(ds=frame["ds"].dt.tz_localize(None))
 
 
 def _tests(
@@ -134,9 +139,19 @@ def _tests(
 
 
 def _results(
-    frame: pd.DataFrame, found: Accuracy, reference: str, scales: Mapping[str, float] | None, unit: str, season: int
+    frame: pd.DataFrame,
+    told: pd.DataFrame,
+    found: Accuracy,
+    reference: str,
+    scales: Mapping[str, float] | None,
+    unit: str,
+    season: int,
 ) -> dict[str, Any]:
-    """Return the verdict, the forecasts, the tables of errors and tests, and what the text around them says."""
+    """Return the verdict, the forecasts, the tables of errors and tests, and what the text around them says.
+
+    Times of the readers' clocks are for the eye alone: those repeat where clocks are set back, and west of Greenwich lie
+    before the cutoff.
+    """
     shown = without_beside(found.pooled["model"])
     pooled, median = (table[table["model"].isin(shown)] for table in (found.pooled, found.median))
     several, ahead = frame["unique_id"].nunique() > 1, int(frame["step"].max())
@@ -155,7 +170,7 @@ def _results(
         "per_series": tables.series_table(found.per_series, shown) if several else None,
         "steps": _drawn(plots.draw_step_errors, frame, shown, unit) if ahead > 1 else None,
         "comparison": tables.comparison_table(tests, reference) if tests else None,
-        **_forecasts(frame, found, lines, unit),
+        **_forecasts(told, found, lines, unit),
         **_residuals(frame, without_beside(model_columns(frame)), lines, season),
     }
 

@@ -62,7 +62,8 @@ def draw_forecasts(chart: Mapping[str, Any], place: int) -> Plot:
         place: Of the series.
     """
     part = chart["series"][place]
-    ahead = sum(value is None for value in part["y"])  # what comes next is shown whole, with some of what is before it
+    known = [place for place, value in enumerate(part["y"]) if value is not None]  # some of these may be missing, too
+    ahead = len(part["y"]) - 1 - known[-1] if known else 0  # what comes next is shown whole, and some of what is before
     end = slice(-(max(30, 4 * ahead) if ahead else _SHOWN_STEPS), None)
     times, observed = times_of(part)[end], _floats(part["y"])[end]
     lines = list(part["models"].items())[:_DRAWN_MODELS]
@@ -169,10 +170,10 @@ def clean(text: object) -> str:
 
 
 def times_of(part: Mapping[str, Any]) -> np.ndarray:
-    """Return the times of a series of a chart: datetime64[s], or steps in int64."""
+    """Return the times of a series of a chart: datetime64[us], or steps in int64."""
     count = part["count"]
     whole = np.array(part["at"]) if "at" in part else part["begin"] + part.get("apart", 0) * np.arange(count)
-    return whole.astype("datetime64[s]") if part["dated"] else whole
+    return (1e6 * whole).round().astype(np.int64).astype("datetime64[us]") if part["dated"] else whole
 
 
 def _floats(values: Sequence[float | None]) -> np.ndarray:

@@ -6,8 +6,8 @@
   const FIRST_VIEW = 150, LEAST_VIEW = 6, TICK_WIDTH = 86;
   const DASHES = ["", "7 3", "2 3", "9 3 2 3", "5 5"];
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
-  const SPANS = [1, 5, 15, 30].map((n) => n * MINUTE)
-    .concat([1, 3, 6, 12].map((n) => n * HOUR), [1, 2, 7, 14].map((n) => n * DAY));
+  const SPANS = [1, 5, 15, 30].concat([1, 5, 15, 30].map((n) => n * MINUTE),
+    [1, 3, 6, 12].map((n) => n * HOUR), [1, 2, 7, 14].map((n) => n * DAY));
   const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
   const make = (name, attributes, parent, text) => {
@@ -31,6 +31,10 @@
   };
   const two = (value) => String(value).padStart(2, "0");
   const clock = (date) => `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}`;
+  const seconds = (date) => {
+    const below = date.getUTCMilliseconds();
+    return `${clock(date)}:${two(date.getUTCSeconds())}${below ? `.${String(below).padStart(3, "0")}` : ""}`;
+  };
   const day = (date) => `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
 
   // Tables: a click on a heading sorts by it, a second one the other way round, a third puts the rows back.
@@ -73,7 +77,7 @@
   const whole = (part, at) => {
     if (!part.dated) return `step ${at.toLocaleString("en")}`;
     const date = new Date(1000 * at);
-    const hour = at % DAY === 0 ? "" : `, ${clock(date)}${at % MINUTE ? `:${two(date.getUTCSeconds())}` : ""}`;
+    const hour = at % DAY === 0 ? "" : `, ${(at % MINUTE ? seconds : clock)(date)}`;
     return `${day(date)} ${date.getUTCFullYear()}${hour}`;
   };
   const steps = (span, most) => {
@@ -109,7 +113,7 @@
       if (span < closest) continue; // days of the month, and not midnights, where there is one value a month
       const places = found((at) => Math.floor(at / span));
       if (!fits(places)) continue;
-      if (span < DAY) return label(places, clock, day);
+      if (span < DAY) return label(places, span < MINUTE ? seconds : clock, day);
       return label(places, day, (date) => String(date.getUTCFullYear()));
     }
     for (const months of [1, 3, 6, 12, 24, 60, 120, 240, 600, 1200]) {

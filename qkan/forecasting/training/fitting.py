@@ -169,7 +169,7 @@ def _fit_once(
     model.load_state_dict(drawn)
     second = _trained(model, *rest, None, checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-drawn"), **saving)
     seconds = first.seconds + second.seconds
-    if Objective(model, judge, loss).value() < best:
+    if not second.diverged and Objective(model, judge, loss).value() < best:
         return replace(second, seconds=seconds)
     model.load_state_dict(weights)
     return replace(first, seconds=seconds)

@@ -106,11 +106,13 @@ class Glimpse:
         values, futr_exog = (own.to(like) for own in self.windows.stretches(index))
         was_training = self.model.training
         self.model.eval()
-        with torch.inference_mode():
-            found = recursive_forecast(
-                cast("Forward", self.model), values, futr_exog, self.windows.horizon, masked=self.windows.masked
-            )
-        self.model.train(was_training)
+        try:
+            with torch.inference_mode():
+                found = recursive_forecast(
+                    cast("Forward", self.model), values, futr_exog, self.windows.horizon, masked=self.windows.masked
+                )
+        finally:  # whoever looks may go on without what cannot be computed
+            self.model.train(was_training)
         middle = found[:, :, found.shape[2] // 2].double().cpu().numpy()
         batch = self.windows.batch(index)
         targets = batch.targets.double()

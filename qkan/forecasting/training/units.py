@@ -11,6 +11,7 @@ from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
 
 _MOST_WINDOWS = 5_000
+_ROUNDING = 1e-6  # of scaled values: what differs by less is a constant
 
 
 def read_in_units(model: RecurrentForecaster, train: WindowTensors) -> None:
@@ -36,7 +37,9 @@ def read_in_units(model: RecurrentForecaster, train: WindowTensors) -> None:
         _errors(model, train)
     finally:
         handle.remove()
-    _set(model.reads_in.factor, 1 / read[0].std())
+    size = read[0].std()
+    if size > _ROUNDING:
+        _set(model.reads_in.factor, 1 / size)
 
 
 def say_in_units(model: RecurrentForecaster, train: WindowTensors) -> None:
@@ -57,11 +60,13 @@ def say_in_units(model: RecurrentForecaster, train: WindowTensors) -> None:
 
 @torch.no_grad()
 def _errors(model: RecurrentForecaster, train: WindowTensors) -> Tensor:
-    """Errors of the forecasts of some windows of the training part, evenly spread over it."""
+    """Errors of the forecasts of observed targets, of some windows of the training part, evenly spread over it."""
     places = torch.linspace(0, len(train) - 1, min(len(train), _MOST_WINDOWS)).round().long()
     batch, device = train.batch(places), next(model.parameters()).device
     predicted = model(*(argument.to(device) for argument in batch.arguments))
-    return batch.targets.to(device) - (predicted if predicted.dim() == 2 else predicted[..., predicted.shape[2] // 2])
+    middle = predicted if predicted.dim() == 2 else predicted[..., predicted.shape[2] // 2]
+    errors = batch.targets.to(device) - middle
+    return errors if batch.weights is None else errors[batch.weights.to(device) > 0]
 
 
 def _set(factor: Tensor, value: Tensor) -> None:

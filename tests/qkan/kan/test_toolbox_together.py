@@ -61,3 +61,20 @@ def test_a_frozen_layer_stays_frozen() -> None:
     model.prune_edges([(0, 0, 1), (1, 0, 1)], samples())
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters() if "postact_bias" in name}
     assert trained == {"layers.0.postact_bias": False, "layers.1.postact_bias": True}
+
+
+def test_restarts_leave_what_is_not_trained_as_it_is() -> None:
+    """Parts that a user froze are not drawn anew, and neither do pruned edges come back."""
+    x = samples()
+    y = x[:, :1] ** 2
+    frozen = torch.nn.Sequential(torch.nn.Linear(3, 4, dtype=F64), torch.nn.Linear(4, 1, dtype=F64))
+    frozen[0].requires_grad_(False)
+    before, drawn = frozen[0].weight.clone(), frozen[1].weight.detach().clone()
+    qkan.fit(frozen, x, y, steps=2, restarts=3)
+    torch.testing.assert_close(frozen[0].weight, before, rtol=0, atol=0)
+    assert not torch.equal(frozen[1].weight, drawn)
+    network = QKAN([3, 2, 1], preact_init="auto", dtype=F64)
+    network.prune_edges([(0, 0, 0), (0, 1, 2)])
+    network.fit(x, y, steps=2, restarts=2)
+    gone = (network.layers[0].edge_outputs(x) == 0).all(dim=0)
+    assert gone.nonzero().tolist() == [[0, 0], [1, 2]]

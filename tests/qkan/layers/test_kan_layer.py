@@ -157,6 +157,11 @@ def test_latents_have_as_many_parameters_as_they_say() -> None:
             "the slopes of this basis differ from the derivatives of its values by up to .*; correct them, or",
         ),
         (
+            {"basis": BasisFunctions(lambda x, size, radius: torch.stack([x.log()] * size)), "terms": 4},
+            ValueError,
+            r"the values of this basis are not finite everywhere in \[-1, 1\], where inputs are expected",
+        ),
+        (
             {"basis": "wavelet"},
             ValueError,
             "unknown basis 'wavelet'; use one of fourier, rff, chebyshev, bspline, or BasisFunctions",
@@ -178,6 +183,13 @@ def test_latents_have_as_many_parameters_as_they_say() -> None:
 def test_what_it_refuses(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         KANLayer(**{"in_features": 2, "out_features": 2, **options})
+
+
+def test_functions_may_have_a_pole() -> None:
+    poles = BasisFunctions(lambda x, size, radius: torch.stack([x.abs().log() / k for k in range(1, size + 1)]))
+    layer = KANLayer(2, 2, poles, terms=3)
+    assert layer.coefficients.isfinite().all()
+    assert layer(torch.tensor([[0.5, -0.5]])).isfinite().all()
 
 
 def test_inputs_that_it_refuses() -> None:

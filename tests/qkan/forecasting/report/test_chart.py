@@ -76,3 +76,20 @@ def test_uneven_times_and_steps_are_told_one_by_one() -> None:
         part = judged_chart(check_frame(frame), ["a"], ["m"], "")["series"][0]
         assert "at" in part
         np.testing.assert_array_equal(times_of(part), times.to_numpy())
+
+
+def test_values_that_are_missing_are_not_steps_ahead() -> None:
+    times = pd.date_range("2024-01-01", periods=100, freq="h")
+    history = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(100.0)})
+    history.loc[[10, 95], "y"] = np.nan
+    ahead = pd.DataFrame({"unique_id": "a", "ds": times[-3:] + pd.Timedelta("3h"), "m": [1.0, 2.0, 3.0]})
+    plot = draw_forecasts(coming_chart(history, ahead, ["a"], "m", ""), 0)
+    assert plot.caption == "a: the last 27 values and 3 steps ahead by m."
+
+
+def test_times_between_seconds_stay_apart() -> None:
+    times = pd.date_range("2024-01-01 12:00", periods=5, freq="250ms")
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "cutoff": times - pd.Timedelta("250ms"), "y": 1.0, "m": 2.0})
+    part = judged_chart(check_frame(frame), ["a"], ["m"], "")["series"][0]
+    assert (part["begin"], part["apart"]) == (1704110400, 0.25)
+    np.testing.assert_array_equal(times_of(part), times.to_numpy())

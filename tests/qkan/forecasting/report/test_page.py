@@ -259,10 +259,26 @@ def test_a_model_without_some_series_is_never_best(make_frame, tmp_path: Path) -
 
 
 def test_times_are_those_of_the_readers_clocks(small: pd.DataFrame, tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", small, title="Noise", wall_times=lambda times: times + 100)
-    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert page.row("first and last value forecast")[1][0] == "101 to 105"
-    assert page.numbers["numbers-judged"]["series"][0]["begin"] == 101
+    for hours in (100, -100, 0):  # set back and forth by more than a step; 0 repeats every second time
+        write_report(
+            tmp_path / "r.html", small, title="Noise", overwrite=True,
+            wall_times=lambda times, hours=hours: times + hours if hours else times // 2,
+        )  # fmt: skip
+        page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+        first, last = (1 + hours, 5 + hours) if hours else (0, 2)
+        assert page.row("first and last value forecast")[1][0] == f"{first} to {last}"
+        part = page.numbers["numbers-judged"]["series"][0]
+        assert part.get("begin", part.get("at", [None])[0]) == first
+
+
+def test_times_of_a_time_zone_are_shown_as_its_clocks_do(make_frame, tmp_path: Path) -> None:
+    frame = make_frame(series=1, origins=5, only=1.0)
+    for name in ("ds", "cutoff"):
+        frame[name] = pd.Timestamp("2024-07-01", tz="Europe/Rome") + pd.to_timedelta(frame[name], unit="h")
+    write_report(tmp_path / "r.html", frame, title="Rome")
+    chart = Page((tmp_path / "r.html").read_text(encoding="utf-8")).numbers["numbers-judged"]["series"][0]
+    first = frame["ds"].min().tz_localize(None)
+    assert (chart["begin"], chart["apart"]) == ((first - pd.Timestamp(0)).total_seconds(), 3600)
 
 
 def test_an_existing_file_is_replaced_only_when_asked(small, tmp_path: Path) -> None:

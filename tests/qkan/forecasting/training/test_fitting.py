@@ -1,6 +1,7 @@
 """Data are read and cut once, and a model is built once, wherever a forecaster is trained."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -70,3 +71,21 @@ def test_diverged_training_names_the_learning_rate_and_the_scaler() -> None:
     fitted = fitting.Fitted(config, None, None, result)
     with pytest.raises(RunError, match=r"below lr=0\.5 or another scaler than 'none'"):
         fitted.check_converged()
+
+
+def test_a_second_training_that_diverges_does_not_replace_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a regression there are two trainings; weights of one that diverged are no result, however good."""
+    trained = fitting._trained
+
+    def second_diverges(model, train, validation, config, steps, start, checkpoint, **saving):
+        result = trained(model, train, validation, config, steps, start, checkpoint, **saving)
+        if start is not None:  # the first one: worse than anything
+            model.head.bias.data.fill_(1e3)
+            return result
+        return replace(result, diverged=True)
+
+    monkeypatch.setattr(fitting, "_trained", second_diverges)
+    config = tiny_config(epochs=1, lbfgs_steps=1, level="last", skip=2)
+    fitted = fitting.fit_forecaster(config, load_windows(config))
+    assert not fitted.result.diverged
+    assert fitted.model.head.bias[0].item() == 1e3

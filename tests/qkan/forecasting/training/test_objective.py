@@ -62,3 +62,15 @@ def test_looking_changes_no_weight(tmp_path, precision: str) -> None:
     assert all(len(targets) == len(forecasts) == 20 for _, targets, forecasts in looks)
     for name, value in alone.model.state_dict().items():
         torch.testing.assert_close(watched.model.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_look_that_fails_leaves_the_model_in_training(make_data) -> None:
+    class Broken(LastValue):
+        def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("out of memory")
+
+    data = make_data({"a": [float(value) for value in range(40)]}, horizon=2, split=(0.5, 0.25, 0.25), scaler="none")
+    glimpse = Glimpse(Broken(2).train(), tensors(data.validation), loss_of(tiny_config(loss="mae")))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        glimpse.forecasts(6)
+    assert glimpse.model.training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,3 +91,22 @@ def test_constants_have_no_unit() -> None:
     read_in_units(model, train)
     say_in_units(model, train)
     assert (float(model.reads_in.factor), float(model.says_in.factor)) == (1, 1)
+
+
+def test_rounding_is_no_unit_to_read_in() -> None:
+    _, train, model = parts(**LAST)
+    train.values.copy_(0.5 + 1e-8 * train.values)
+    read_in_units(model, train)
+    assert float(model.reads_in.factor) == 1
+
+
+def test_values_that_nobody_observed_have_no_say_in_the_unit() -> None:
+    _, train, model = parts(**LAST)
+    weights = torch.ones(len(train.values))
+    weights[::3] = 0
+    train = replace(train, weights=weights)
+    batch = train.batch(torch.arange(len(train)))
+    with torch.no_grad():
+        errors = (batch.targets - model(*batch.arguments))[batch.weights > 0]
+    say_in_units(model, train)
+    assert float(model.says_in.factor) == pytest.approx(float(errors.std()), rel=1e-4)
