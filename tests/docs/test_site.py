@@ -14,6 +14,7 @@ from urllib.parse import urldefrag, urlsplit
 import pytest
 from browser import DESK, PHONE, Browser
 from documents import ROOT
+from filelock import FileLock
 
 MOST_BYTES = 1_000_000
 #: Adds a word in every colour of code to the first block of a page.
@@ -38,17 +39,30 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does; a broken link, a page outside the navigation, an unknown name end it."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
+    """The site, built as `make docs` does; a broken link, a page outside the navigation, an unknown name end it.
+
+    It is built once a session, one process at a time: all builds share the tree of the package in ``build``.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the session; a worker's own is in it
+    built, done = folder / "site", folder / "site.done"
+    with FileLock(folder / "site.lock"):
+        if not done.exists():
+            _build(built)
+            done.touch()
+    return built
+
+
+def _build(folder: Path) -> None:
+    made = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    assert made.returncode == 0, made.stdout + made.stderr
 
 
 @cache
