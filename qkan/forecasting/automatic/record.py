@@ -196,6 +196,7 @@ def _write_report(out: Path, found: Search, table: pd.DataFrame, lines: Sequence
     from qkan.forecasting.evaluation.metrics import mase_season
     from qkan.forecasting.evaluation.window_frame import values_of
     from qkan.forecasting.report import write_report
+    from qkan.forecasting.report.chart import history_of
 
     parts = found.parts
     if parts is None:
@@ -220,7 +221,7 @@ def _write_report(out: Path, found: Search, table: pd.DataFrame, lines: Sequence
         commands=command,
         unit=found.series.unit,
         coming=table,
-        history=found.series.frame,
+        history=history_of(found.series),
         wall_times=found.series.wall_times,
         overwrite=True,
     )

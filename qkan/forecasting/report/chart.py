@@ -14,6 +14,8 @@ from qkan.forecasting.report.page_plots import clean
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qkan.datasets import Series
+
 MOST_SERIES = 24
 """Series that a reader can choose from."""
 _MOST_NUMBERS = 40_000  # of all series together, about 300 kB: a whole page has less than 1 MB
@@ -59,6 +61,12 @@ def judged_chart(frame: pd.DataFrame, series: Sequence[str], models: Sequence[st
         own = without_overlap(frame[frame["unique_id"] == name], most).tail(most)
         parts.append(_part(name, own["ds"], own["y"], {model: own[model] for model in models}, _bands(own, models[0])))
     return {"unit": clean(unit or "value"), "models": [clean(model) for model in models], "series": parts}
+
+
+def history_of(series: Series) -> pd.DataFrame:
+    """Return columns unique_id, ds, y of what was observed; values that were filled are NaN."""
+    frame = series.frame
+    return frame if series.observed is None else frame.assign(y=frame["y"].where(series.observed))
 
 
 def coming_chart(

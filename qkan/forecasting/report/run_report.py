@@ -18,6 +18,7 @@ from qkan.forecasting.evaluation.calibration import adapt, add_intervals, beside
 from qkan.forecasting.evaluation.frames import check_count, check_levels, interval_levels, join_forecasts, model_columns
 from qkan.forecasting.evaluation.metrics import Accuracy, mase_scales
 from qkan.forecasting.io.files import RunError, check_new_file
+from qkan.forecasting.report.chart import history_of
 from qkan.forecasting.report.page import write_report
 from qkan.forecasting.report.run_frame import RunFrames, frames_of, settings_of, training_command
 from qkan.forecasting.runs.inference import check_same_targets
@@ -140,7 +141,7 @@ def _of_data(run: Run, frames: RunFrames) -> dict[str, Any]:
         "facts": {"data": frames.name, "frequency": run.data.get("frequency") or "steps", "unit": frames.unit or "-"},
         "reference": frames.model,
         "unit": frames.unit,
-        "history": frames.windows.series.frame,
+        "history": history_of(frames.windows.series),
         "wall_times": frames.windows.series.wall_times,
     }
 

@@ -1,12 +1,21 @@
 """The numbers of the charts: few, exact enough for a screen, on the right clock."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from qkan.datasets import load_series
 from qkan.forecasting.evaluation import accuracy, check_frame
-from qkan.forecasting.report.chart import MOST_SERIES, choose_series, coming_chart, judged_chart, without_overlap
+from qkan.forecasting.report.chart import (
+    MOST_SERIES,
+    choose_series,
+    coming_chart,
+    history_of,
+    judged_chart,
+    without_overlap,
+)
 from qkan.forecasting.report.page_plots import draw_forecasts, times_of
 
 
@@ -85,6 +94,14 @@ def test_values_that_are_missing_are_not_steps_ahead() -> None:
     ahead = pd.DataFrame({"unique_id": "a", "ds": times[-3:] + pd.Timedelta("3h"), "m": [1.0, 2.0, 3.0]})
     plot = draw_forecasts(coming_chart(history, ahead, ["a"], "m", ""), 0)
     assert plot.caption == "a: the last 27 values and 3 steps ahead by m."
+
+
+def test_values_that_were_filled_are_not_shown_as_observed() -> None:
+    series = load_series("damped-shm")
+    assert history_of(series) is series.frame
+    observed = np.arange(len(series.frame)) % 5 > 0
+    found = history_of(replace(series, observed=observed))["y"]
+    np.testing.assert_array_equal(found.isna(), ~observed)
 
 
 def test_times_between_seconds_stay_apart() -> None:
