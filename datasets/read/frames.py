@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -51,19 +52,25 @@ def like(table: Any) -> Callable[[pd.DataFrame], Any]:
         <class 'polars.dataframe.frame.DataFrame'>
     """
     if isinstance(table, pd.DataFrame):
-        return lambda result: result
+        return _as_it_is
     import narwhals as nw
 
     foreign = nw.from_native(table, eager_only=True)
-    types, package = foreign.schema, foreign.implementation
+    return partial(_converted, dict(foreign.schema), foreign.implementation)
 
-    def convert(result: pd.DataFrame) -> Any:
-        arrow = nw.from_native(result, eager_only=True).to_arrow()
-        made = nw.DataFrame.from_arrow(arrow, backend=package)
-        own = {name: types[name] for name in made.columns if name in types and types[name] != made.schema[name]}
-        return made.with_columns(nw.col(name).cast(own[name]) for name in own).to_native()
 
-    return convert
+def _as_it_is(result: pd.DataFrame) -> pd.DataFrame:
+    return result
+
+
+def _converted(types: Mapping[str, Any], package: Any, result: pd.DataFrame) -> Any:
+    """A data frame as one of another package, with the types of ``types``; at the top of the module to be pickled."""
+    import narwhals as nw
+
+    arrow = nw.from_native(result, eager_only=True).to_arrow()
+    made = nw.DataFrame.from_arrow(arrow, backend=package)
+    own = {name: types[name] for name in made.columns if name in types and types[name] != made.schema[name]}
+    return made.with_columns(nw.col(name).cast(own[name]) for name in own).to_native()
 
 
 def _foreign(table: Any, label: str) -> Any:

@@ -15,6 +15,7 @@ from qkan.forecasting.config import FRAME, TrainConfig
 from qkan.forecasting.config.idle import SEASONAL_OPTIONS, VALIDATED_OPTIONS, asked_for
 from qkan.forecasting.config.kinds import Whole, plain
 from qkan.forecasting.config.options import HORIZON
+from qkan.forecasting.config.parameters import Parameters
 from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.data.load import as_cut, cut_windows, long_enough, series_of_frame
 from qkan.forecasting.io.files import RunError, only_writer, write_json
@@ -39,7 +40,7 @@ _OF_FILES = ("data", "protocol", "sep", "decimal", "encoding", "series", "split"
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 
-class Forecaster:
+class Forecaster(Parameters):
     """One model for all series of a long data frame, with the methods that forecasters know.
 
     A data frame, of pandas, polars or pyarrow, has the columns ``unique_id``, ``ds`` (dates or whole numbers, by one
@@ -84,8 +85,8 @@ class Forecaster:
         freq: Any = None,
         **options: Any,
     ) -> None:
-        known = {field.name for field in fields(TrainConfig)} - {*_OF_FILES, "freq"}
-        strange = sorted(set(options) - known)
+        known = _options()
+        strange = sorted(set(options) - set(known))
         if strange:
             raise TypeError(f"Forecaster has no option {strange[0]!r}; its options are {', '.join(sorted(known))}")
         if cell == "auto":
@@ -94,10 +95,11 @@ class Forecaster:
         self.config = TrainConfig(data=FRAME, cell=cell, window=sizes[0], horizon=sizes[1], **options)
         self._given = {"window": window, "horizon": horizon, **{name: options.get(name) for name in ("epochs", "loss")}}
         self._asked = self.config
+        self._params = {"cell": cell, "window": window, "horizon": horizon, "freq": freq, **options}
         self.freq = freq
         self._run: Run | None = None
         self._series: Series | None = None
-        self._like: Callable[[pd.DataFrame], Any] = _as_it_is
+        self._like: Callable[[pd.DataFrame], Any]
         self._history: list[dict[str, float]] = []
 
     @property
@@ -311,7 +313,14 @@ class Forecaster:
         loaded.config = loaded._asked = replace(run.config, data=FRAME, series=())
         loaded.freq = run.data["frequency"]
         loaded._given = {name: getattr(run.config, name) for name in ("window", "horizon", "epochs", "loss")}
-        loaded._run, loaded._series, loaded._history, loaded._like = run, None, [], _as_it_is
+        values = {name: getattr(loaded.config, name) for name in _options()}
+        own = {
+            name: value
+            for name, value in values.items()
+            if name in loaded._given or value != getattr(TrainConfig, name)
+        }
+        loaded._params = {"freq": loaded.freq, **own}
+        loaded._run, loaded._series, loaded._history = run, None, []
         return loaded
 
     def _read(self, df: Any, *, expected: str | None = None) -> Series:
@@ -365,16 +374,17 @@ class Forecaster:
         return series.with_futr_exog(rows)
 
 
+def _options() -> list[str]:
+    """The options of a training that :class:`Forecaster` takes beside its own arguments, or instead of them."""
+    return [field.name for field in fields(TrainConfig) if field.name not in (*_OF_FILES, "freq")]
+
+
 def _checked(name: str, value: Any, kind: Whole) -> Any:
     """A whole number, of Python or numpy, or ``None`` but for counts; raises as :meth:`Whole.check`."""
     value = plain(value)
     if value is not None or kind is _COUNT:
         kind.check(name, value)
     return value
-
-
-def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:
-    return table
 
 
 def _known_at_first(whole: Series, sizes: TrainConfig, horizon: int, n_windows: int, step_size: int) -> Series:

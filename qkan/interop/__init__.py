@@ -1,4 +1,4 @@
-"""Models of other packages: checkpoints of the original QKAN package and of KAT, neuralforecast, scikit-learn."""
+"""Checkpoints of other packages, and our models in neuralforecast, darts, sktime and scikit-learn."""
 
 from typing import TYPE_CHECKING
 

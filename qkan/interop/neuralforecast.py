@@ -8,6 +8,7 @@ module enters the classes into the table by which ``NeuralForecast.load`` finds 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -46,6 +47,8 @@ class _Model:
     """
 
     ENCODER: ClassVar[type[recurrent.Recurrent]]
+    #: Of the class, which darts asks; a model that is made with ``recurrent=True`` has its own.
+    RECURRENT = False
     hist_encoder: nn.Module
     hparams: Any
 
@@ -119,21 +122,8 @@ class QKANGRU(_Model, GRU):
     ENCODER = recurrent.QKANGRU
 
 
-class HQKANLSTM(_Model, LSTM):
-    """neuralforecast's LSTM with a :class:`qkan.HQKANLSTM` as its encoder: gates from a narrow latent of circuits.
-
-    Args:
-        h, input_size: as of :class:`QKANLSTM`.
-        latent_features: width of the latent.
-        latent: ``"qkan"``, ``"linear"`` (no circuit: the ablation), ``"tanh"`` or ``"gr-kan"``.
-        group: as of :class:`QKANLSTM`, but by default a circuit per edge of the latent.
-        arguments: all others of :class:`QKANLSTM`; those of circuits are refused where the latent has none.
-
-    Raises:
-        TypeError, ValueError: as of :class:`QKANLSTM`.
-    """
-
-    ENCODER = recurrent.HQKANLSTM
+class _LatentModel(_Model):
+    """What :class:`HQKANLSTM` has beyond the others."""
 
     def __init__(
         self,
@@ -153,6 +143,23 @@ class HQKANLSTM(_Model, LSTM):
             unset = {**_DEFAULTS, "group": None, "postact_weight_trainable": False}
             options = {name: value for name, value in options.items() if value != unset[name]}
         return {**options, "latent_features": self.hparams["latent_features"], "latent": self.hparams["latent"]}
+
+
+class HQKANLSTM(_LatentModel, LSTM):
+    """neuralforecast's LSTM with a :class:`qkan.HQKANLSTM` as its encoder: gates from a narrow latent of circuits.
+
+    Args:
+        h, input_size: as of :class:`QKANLSTM`.
+        latent_features: width of the latent.
+        latent: ``"qkan"``, ``"linear"`` (no circuit: the ablation), ``"tanh"`` or ``"gr-kan"``.
+        group: as of :class:`QKANLSTM`, but by default a circuit per edge of the latent.
+        arguments: all others of :class:`QKANLSTM`; those of circuits are refused where the latent has none.
+
+    Raises:
+        TypeError, ValueError: as of :class:`QKANLSTM`.
+    """
+
+    ENCODER = recurrent.HQKANLSTM
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -204,6 +211,11 @@ def _check_sizes(arguments: dict[str, Any], projected: bool) -> None:
             positive_int(name, arguments[name])
     outputs = getattr(arguments.get("loss"), "outputsize_multiplier", 1)
     units = arguments.get("encoder_hidden_size", outputs + 1)
+    if arguments.get("recurrent") and type(arguments.get("loss")).__module__.startswith("darts."):
+        raise ValueError(
+            "recurrent=True feeds forecasts back through neuralforecast's trainer, which darts does not use; leave it "
+            "out: darts itself goes on from forecasts where n is beyond output_chunk_length"
+        )
     if projected and arguments.get("recurrent") and outputs >= units:
         raise ValueError(
             f"with recurrent=True the encoder is projected to the {outputs} outputs of the loss, so "
@@ -211,5 +223,28 @@ def _check_sizes(arguments: dict[str, Any], projected: bool) -> None:
         )
 
 
+def _name_all_arguments(model: Any) -> None:
+    """Give a model's initialiser a signature with every argument, those that it hands on, too.
+
+    darts checks the arguments of a class by this signature. Lightning reads arguments from the frames of initialisers
+    that call those above them, by signatures that must say no more than these frames hold; this one does not.
+    """
+    handed_on = model.__init__
+
+    @functools.wraps(handed_on)
+    def initialise(self: Any, *positional: Any, **named: Any) -> None:
+        handed_on(self, *positional, **named)
+
+    rest, first, found = inspect.Parameter.VAR_KEYWORD, ("self", "h", "input_size"), {}
+    for kind in model.__mro__[1:]:
+        if issubclass(kind, _Model | LSTM | GRU) and "__init__" in vars(kind):
+            for one in inspect.signature(vars(kind)["__init__"]).parameters.values():
+                if one.kind is not rest:
+                    found.setdefault(one.name, one if one.name in first else one.replace(kind=one.KEYWORD_ONLY))
+    vars(initialise)["__signature__"] = inspect.Signature([*found.values(), inspect.Parameter("trainer_kwargs", rest)])
+    model.__init__ = initialise
+
+
 for _model in (QKANLSTM, HQKANLSTM, QKANGRU):
+    _name_all_arguments(_model)
     core.MODEL_FILENAME_DICT[_model.__name__.lower()] = _model

@@ -37,6 +37,8 @@ EXTRAS = {
     "onnx": "qkan export: forecasters as ONNX files",
     "baselines": "LightGBM and statsforecast as baselines",
     "neuralforecast": "its models as baselines, and qkan's cells as models of it",
+    "darts": "qkan's cells as models of darts",
+    "sktime": "our forecaster as one of sktime",
     "xlsx": "data files .xlsx",
     "sklearn": "estimators of scikit-learn",
 }

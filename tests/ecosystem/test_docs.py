@@ -1,4 +1,4 @@
-"""The blocks of pages that need timm, transformers or neuralforecast work by copy and paste."""
+"""The blocks of pages that need timm, transformers, neuralforecast, darts or sktime work by copy and paste."""
 
 from pathlib import Path
 
@@ -16,6 +16,8 @@ NEEDED = sorted(
 #: Page -> what makes it quicker; its figures need the full work.
 QUICKER = {
     "docs/guides/neuralforecast.md": {"steps=150": "steps=2", "steps=200": "steps=2", "n_windows=2": "n_windows=1"},
+    "docs/guides/darts.md": {"n_epochs=10": "n_epochs=1", "n_epochs=2": "n_epochs=1"},
+    "docs/guides/sktime.md": {"epochs=20": "epochs=1", "epochs=5": "epochs=1"},
 }
 
 

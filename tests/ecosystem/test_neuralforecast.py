@@ -1,5 +1,6 @@
 """Our models in neuralforecast: numbers by hand, variables, losses, cross-validation, saved models, errors."""
 
+import inspect
 import logging
 import math
 import subprocess
@@ -399,3 +400,52 @@ def test_wrong_arguments(kind: type, options: dict[str, Any], error: type[Except
     with pytest.raises(error) as caught:
         kind(**{**TINY, **options})
     assert message in str(caught.value)
+
+
+def test_attributions_add_up_to_the_forecast() -> None:
+    pytest.importorskip("captum", reason="neuralforecast explains with captum: pip install captum")
+    frame = panel()
+    forecaster = fitted(QKANLSTM(**TINY, **EXOGENOUS, scaler_type="identity"), frame)
+    forecast, found = forecaster.explain(futr_df=future(frame), verbose=False)
+    parts = found["QKANLSTM"]
+    sizes = {"insample": (9, 2), "futr_exog": (1, 13), "hist_exog": (1, 9), "stat_exog": (1,)}
+    assert {name: tuple(parts[name].shape) for name in sizes} == {
+        name: (3, 4, 1, 1, *own) for name, own in sizes.items()
+    }
+    total = parts["baseline_predictions"] + sum(parts[name].flatten(4).sum(-1) for name in sizes)
+    np.testing.assert_allclose(total.reshape(3, 4).detach(), numbers(forecast).reshape(3, 4), rtol=0, atol=2e-3)
+    assert all(abs(parts[name]).max() > 1e-4 for name in sizes)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_categories_are_embedded(kind: type) -> None:
+    frame = panel().assign(day=lambda table: pd.Series(["mo", "tu", "we"]).reindex(table.ds % 3).to_numpy())
+    ahead = future(frame).assign(day="mo")
+    model = kind(**TINY, futr_exog_list=["known", "day"], cat_exog_list=["day"], categorical_cardinalities={"day": 3})
+    forecaster = fitted(model, frame)
+    width = forecaster.models[0].futr_cat_embeddings[0].embedding_dim
+    assert forecaster.models[0].hist_encoder.input_size == 1 + 1 + width
+    monday, tuesday, unseen = (forecaster.predict(futr_df=ahead.assign(day=day)) for day in ("mo", "tu", "su"))
+    assert abs(numbers(monday) - numbers(tuesday)).max() > 1e-4
+    assert np.isfinite(numbers(unseen)).all()
+
+
+@pytest.mark.parametrize("loss", [DistributionLoss("Normal", level=[80]), MQLoss(level=[80]), MAE()])
+def test_paths_are_simulated(loss: Any) -> None:
+    forecaster = NeuralForecast([QKANLSTM(**TINY, loss=loss)], freq=1)
+    intervals = PredictionIntervals(n_windows=3) if isinstance(loss, MAE) else None
+    forecaster.fit(panel(0.3), prediction_intervals=intervals)
+    paths = forecaster.simulate(n_paths=5, seed=1)
+    assert [*paths.columns] == ["unique_id", "ds", "sample_id", "QKANLSTM"]
+    assert len(paths) == 3 * 4 * 5
+    assert paths.groupby(["unique_id", "ds"]).QKANLSTM.nunique().eq(5).all()
+    pd.testing.assert_frame_equal(forecaster.simulate(n_paths=5, seed=1), paths)
+
+
+def test_a_signature_names_every_argument_and_tells_the_defaults() -> None:
+    given = inspect.signature(HQKANLSTM.__init__).parameters
+    assert [*given][:5] == ["self", "h", "input_size", "latent_features", "latent"]
+    assert {"encoder_hidden_size", "futr_exog_list", "loss", "reps"} <= set(given)
+    assert (given["scaler_type"].default, given["group"].default) == ("minmax1", None)
+    assert not QKANLSTM.RECURRENT
+    assert QKANLSTM(**TINY, recurrent=True).RECURRENT

@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 #: Installed in an environment of its own, in which tests/ecosystem runs such blocks.
-ECOSYSTEM = ("timm", "transformers", "neuralforecast")
+ECOSYSTEM = ("timm", "transformers", "neuralforecast", "darts", "sktime")
 #: What a block may need.
 NEEDS = (*ECOSYSTEM, "gpu", "network", "the original package")
 _BLOCK = re.compile(r"^(?:<!-- needs: ([^\n]+?) -->\n)?```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -14,6 +14,7 @@ from qkan.forecasting.automatic.record import write_search
 from qkan.forecasting.automatic.summary import verdict
 from qkan.forecasting.automatic.trials import Search, SearchProgress, search, with_sizes
 from qkan.forecasting.config import FRAME, TrainConfig
+from qkan.forecasting.config.parameters import Parameters
 from qkan.forecasting.data.load import series_of_frame
 from qkan.forecasting.io.files import RunError
 
@@ -26,7 +27,7 @@ _OPTIONS = (
 )
 
 
-class AutoForecaster:
+class AutoForecaster(Parameters):
     """The forecast of what turns out best within a time budget, for all series of a long data frame.
 
     It tries simple rules, ridge, statistical models and networks over rolling origins of the newest known values, fits
@@ -72,8 +73,10 @@ class AutoForecaster:
         train = TrainConfig(data=FRAME, window=24, horizon=24 if horizon is None else horizon, loss="mae", **options)
         self.config = AutoConfig(train=train, budget=budget, candidates=tuple(candidates), nonnegative=nonnegative)
         self.horizon, self.freq = horizon, freq
+        own = {"horizon": horizon, "budget": budget, "candidates": candidates, "freq": freq, "nonnegative": nonnegative}
+        self._params = {**own, **options}
         self._found: Search | None = None
-        self._like: Callable[[pd.DataFrame], Any] = lambda table: table
+        self._like: Callable[[pd.DataFrame], Any]
 
     @property
     def found(self) -> Search:

@@ -41,15 +41,17 @@ def test_releases_are_compared_as_numbers(found: str, oldest: str, fits: bool, m
     )
 
 
-def test_the_adapter_says_what_it_needs_where_neuralforecast_is_missing() -> None:
+def test_adapters_say_what_they_need_where_it_is_missing() -> None:
+    adapters = ("neuralforecast", "darts", "sktime")
     code = (
-        "import importlib.metadata as m\n"
+        "import importlib, importlib.metadata as m\n"
         "def version(name): raise m.PackageNotFoundError(name)\n"
         "m.version = version\n"
-        "import qkan.interop.neuralforecast"
+        f"for name in {adapters}:\n"
+        "    try: importlib.import_module('qkan.interop.' + name)\n"
+        "    except ModuleNotFoundError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: neuralforecast is not installed, and this needs it: "
-        "pip install 'qkan-seq[neuralforecast]'"
-    )
+    assert done.stdout.splitlines() == [
+        f"{name} is not installed, and this needs it: pip install 'qkan-seq[{name}]'" for name in adapters
+    ]

@@ -1,0 +1,41 @@
+"""What forecasters were made with, under the names by which scikit-learn's tools ask for it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+_Own = TypeVar("_Own", bound="Parameters")
+
+
+class Parameters:
+    """Options of a constructor as they were given, so that ``sklearn.base.clone`` makes an unfitted copy.
+
+    Options that were left out have no entry: what they become may depend on the data.
+    """
+
+    _params: dict[str, Any]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the options that this forecaster was made with, by name; those that were left out are not among them.
+
+        Args:
+            deep: Has no effect, since no option is itself an estimator.
+        """
+        return dict(self._params)
+
+    def set_params(self: _Own, **params: Any) -> _Own:
+        """Change options, or set some that were left out; the forecaster is then as new, so not fitted.
+
+        Returns:
+            The forecaster itself. An option that is refused leaves it as it was.
+
+        Raises:
+            TypeError, ValueError: as the constructor.
+        """
+        if params:
+            self.__dict__ = type(self)(**{**self._params, **params}).__dict__
+        return self
+
+    def __repr__(self) -> str:
+        given = {name: value for name, value in self._params.items() if value is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
