@@ -1,4 +1,4 @@
-"""A forecaster as arrays: computed in NumPy, in the order that the description gives, it forecasts what the model does."""
+"""A forecaster as arrays: computed in NumPy, in the order that the description gives, it says what the model says."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_closed_gate_repeats_the_last_value():
         ({"order": "segments", "segment": 5}, "read in segments"),
         ({"num_layers": 2}, "several layers"),
         ({"cell": "gr-kan"}, "is a module that kernels do not know"),
-        ({"cell": "qlstm"}, "goes through its steps by itself"),
+        ({"cell": "qlstm"}, "no product over features"),
         ({"preact_trainable": True}, "trained pre-activations"),
         ({"per_series": 2}, "parts of their own"),
     ],
