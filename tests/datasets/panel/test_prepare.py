@@ -1,4 +1,4 @@
-"""`qkan data prepare`: a table of any order becomes a panel that is read as the file is, in the same words if it is bad."""
+"""`qkan data prepare`: tables of any order become panels, which are read as files are; bad ones in the same words."""
 
 import json
 import os
@@ -46,7 +46,8 @@ def same(found: Series, wanted: Series) -> None:
     assert isinstance(found, PanelSeries)
     for name in ("ids", "frequency", "step", "season", "missing", "points"):
         assert getattr(found, name) == getattr(wanted, name), name
-    assert (found.values == wanted.values).all() and (found.times == wanted.times).all()
+    assert (found.values == wanted.values).all()
+    assert (found.times == wanted.times).all()
     assert [found.times_of(place).tolist() for place in range(len(found.ids))] == [
         wanted.times_of(place).tolist() for place in range(len(wanted.ids))
     ]
@@ -92,7 +93,8 @@ def test_missing_values_are_filled_as_of_the_file(missing: str, tmp_path: Path) 
     assert (found.observed is None) == (wanted.observed is None) == (missing == "zero")
     if found.observed is not None and wanted.observed is not None:
         assert (found.observed == wanted.observed).all()
-        assert isinstance(found, PanelSeries) and found.store.series["missing"].sum() == 5
+        assert isinstance(found, PanelSeries)
+        assert found.store.series["missing"].sum() == 5
     with pytest.raises(DataError, match=f"was prepared with missing='{missing}', but missing='refuse' was given"):
         resolve_series(tmp_path / "panel")
 
@@ -112,7 +114,6 @@ def test_statistics_of_every_series_are_kept(panel: Path, table: Path) -> None:
     [
         {"y": (37, np.nan)},
         {"y": (41, np.inf)},
-        {"y": (41, 1e200)},
         {"ds": (41, pd.Timestamp("2024-01-01 00:30"))},
         {"unique_id": (41, None)},
         {"ds": (41, pd.NaT)},
@@ -164,7 +165,7 @@ def test_another_process_prepares_it(table: Path) -> None:
     import filelock
 
     target = table.with_name("panel")
-    with filelock.FileLock(lock_of(target)), pytest.raises(DataError, match="preparing .* already"):
+    with filelock.FileLock(lock_of(target)), pytest.raises(DataError, match=r"preparing .* already"):
         prepare_panel(table, target)
 
 
