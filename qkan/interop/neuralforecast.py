@@ -235,7 +235,8 @@ def _name_all_arguments(model: Any) -> None:
     def initialise(self: Any, *positional: Any, **named: Any) -> None:
         handed_on(self, *positional, **named)
 
-    rest, first, found = inspect.Parameter.VAR_KEYWORD, ("self", "h", "input_size"), {}
+    rest, first = inspect.Parameter.VAR_KEYWORD, ("self", "h", "input_size")
+    found: dict[str, inspect.Parameter] = {}
     for kind in model.__mro__[1:]:
         if issubclass(kind, _Model | LSTM | GRU) and "__init__" in vars(kind):
             for one in inspect.signature(vars(kind)["__init__"]).parameters.values():

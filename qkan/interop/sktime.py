@@ -7,8 +7,10 @@ otherwise; intervals are those of :meth:`qkan.forecasting.Forecaster.predict`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from qkan._util.optional import require_release
@@ -31,8 +33,9 @@ _ROLES = ("past_cols", "future_cols", "static_cols", "category_cols")
 class QKANForecaster(BaseForecaster):
     """A recurrent network of QKANs, or another cell of :class:`qkan.forecasting.Forecaster`, as a forecaster of sktime.
 
-    Series of a panel or a hierarchy train one network together, and each is forecast from its own end; several columns
-    of ``y`` are forecast one by one. ``update`` trains anew on all that is known by then, with ``update_params=False``
+    Series of a panel or a hierarchy train one network together, and each is forecast from its own end; those that are
+    too short for it are left out with a `DataNotice`, and their forecasts are NaN. Several columns of ``y`` are
+    forecast one by one. ``update`` trains anew on all that is known by then, with ``update_params=False``
     it only goes on from the new values.
 
     Args:
@@ -122,14 +125,15 @@ class QKANForecaster(BaseForecaster):
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: Any) -> QKANForecaster:
         self._roles = _roles(X, self.options or {})
         self._known = self._joined(y, X)
-        self._train(fh)
+        farthest = self.horizon if fh is None else max(1, _last_step(fh, self.cutoff))
+        self._train(farthest if self.horizon is None else self.horizon)
         return self
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> QKANForecaster:
         new = self._joined(y, X)
         self._known = pd.concat([self._known[~self._known.index.isin(new.index)], new]).sort_index()
         if update_params:
-            self._train(self._fh)
+            self._train(self.forecaster_.config.horizon)
         return self
 
     def _predict(self, fh: Any, X: pd.DataFrame | None) -> pd.DataFrame:
@@ -143,8 +147,8 @@ class QKANForecaster(BaseForecaster):
         columns = pd.MultiIndex.from_product([self._get_varnames(), coverage, ["lower", "upper"]])
         return table[ends].set_axis(columns, axis=1)
 
-    def _train(self, fh: Any) -> None:
-        """Fit a new forecaster to all that is known.
+    def _train(self, horizon: int | None) -> None:
+        """Fit a new forecaster of some steps to all that is known.
 
         Raises:
             TypeError: an option is unknown, or an argument of this class.
@@ -156,11 +160,8 @@ class QKANForecaster(BaseForecaster):
         for name in ("hidden_size", "epochs", "lr"):
             if getattr(self, name) is not None:
                 options[name] = getattr(self, name)
-        horizon = self.horizon
-        if horizon is None and fh is not None:
-            horizon = max(1, int(max(fh.to_relative(self.cutoff).to_pandas())))
         state = self.random_state
-        seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
+        seed = int(state if isinstance(state, Integral) else check_random_state(state).randint(2**31))
         frame = _long(self._known)
         forecaster = Forecaster(
             self.cell,
@@ -174,6 +175,7 @@ class QKANForecaster(BaseForecaster):
             **{**options, **self._roles},
         )
         self.forecaster_ = forecaster.fit(frame, val_size=self._validation(frame))
+        self._left_out = set(frame[_ID]) - set(self.forecaster_.run.scaler.ids)
 
     def _validation(self, frame: pd.DataFrame) -> int | None:
         size = self.val_size
@@ -208,20 +210,26 @@ class QKANForecaster(BaseForecaster):
         known, index = self._known, pd.Index(fh.to_absolute_index(self.cutoff))
         if isinstance(known.index, pd.MultiIndex):
             index = fh.get_expected_pred_idx(y=known).set_names(known.index.names)
-        frame = _long(known)
-        steps = int(max(fh.to_relative(self.cutoff).to_pandas())) + _steps_behind(frame, fh.is_relative)
+        frame = self._kept(known)
+        steps = _last_step(fh, self.cutoff) + _steps_behind(frame, fh.is_relative)
         if any(names for role, names in self._roles.items() if role != "past_cols"):
             ahead = self._columns_of(X, "for the steps to predict", without="past_cols")
-            frame = pd.concat([frame, _long(ahead[~ahead.index.isin(known.index)])], ignore_index=True)
+            frame = pd.concat([frame, self._kept(ahead[~ahead.index.isin(known.index)])], ignore_index=True)
             _check_ahead(frame, steps)
         table = self.forecaster_.predict(frame, h=steps, level=levels or None).set_index([_ID, _TIME])
         wanted = _long(pd.DataFrame(index=index))
         return table.reindex(pd.MultiIndex.from_frame(wanted)).set_axis(index)
 
+    def _kept(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A frame without the series that were too short to train on, whose forecasts are NaN."""
+        columns = _long(frame)
+        return columns[~columns[_ID].isin(self._left_out)]
+
 
 def _roles(X: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """What the columns of ``X`` are to the forecaster, by the name of its option."""
-    roles = {role: tuple(options.get(role, ())) for role in _ROLES}
+    given = {role: options.get(role) or () for role in _ROLES}
+    roles = {role: (names,) if isinstance(names, str) else tuple(names) for role, names in given.items()}
     named = {column for names in roles.values() for column in names}
     for column, kind in () if X is None else zip(map(str, X.columns), X.dtypes, strict=True):
         if column not in named:
@@ -235,13 +243,20 @@ def _long(frame: pd.DataFrame) -> pd.DataFrame:
     times = frame.index.get_level_values(-1)
     if isinstance(times, pd.PeriodIndex):
         times = times.to_timestamp()
-    ids = pd.Index(["y"] * len(frame))
+    ids: Any = "y"
     if isinstance(frame.index, pd.MultiIndex):
-        ids = frame.index.droplevel(-1).map(lambda own: "/".join(map(str, own)) if isinstance(own, tuple) else str(own))
+        numbers, labels = pd.factorize(frame.index.droplevel(-1))
+        texts = ["/".join(map(str, label)) if isinstance(label, tuple) else str(label) for label in labels]
+        ids = np.array(texts, dtype=object)[numbers]
     columns = frame.reset_index(drop=True)
     columns.insert(0, _ID, ids)
     columns.insert(1, _TIME, times)
     return columns
+
+
+def _last_step(fh: Any, cutoff: Any) -> int:
+    """The farthest step of a forecasting horizon, counted from the last time that is known."""
+    return int(max(fh.to_relative(cutoff).to_pandas()))
 
 
 def _check_ahead(frame: pd.DataFrame, steps: int) -> None:

@@ -17,6 +17,7 @@ from sktime.split import ExpandingWindowSplitter
 from sktime.transformations.series.detrend import Detrender
 from sktime.utils.estimator_checks import check_estimator
 
+from qkan.datasets import DataNotice
 from qkan.forecasting import Forecaster
 from qkan.interop.sktime import QKANForecaster
 
@@ -71,11 +72,11 @@ def test_the_checks_of_sktime_pass() -> None:
             found = check_estimator(QKANForecaster, verbose=False)
             assert len(found) > 800
         else:
-            names = [f"test_{name}" for name in QUICK]
-            forecaster = QKANForecaster(**LINEAR)
-            found = check_estimator(forecaster, verbose=False, tests_to_run=names, fixtures_to_run=ONCE)
+            names, forecaster = [f"test_{name}" for name in QUICK], QKANForecaster(**LINEAR)
+            found = check_estimator(forecaster, verbose=False, tests_to_run=names)
+            assert {name.partition("[")[0] for name in found} == set(names)
+            found |= check_estimator(forecaster, verbose=False, fixtures_to_run=ONCE)
             assert set(ONCE) <= set(found)
-            assert {name.partition("[")[0] for name in found} >= set(names)
     assert {name: result for name, result in found.items() if result != "PASSED"} == {}
 
 
@@ -158,7 +159,7 @@ def test_columns_of_x_are_numbers_and_names_known_in_advance() -> None:
 
 def test_past_columns_are_needed_up_to_the_end_alone() -> None:
     y, X = months(), covariates()
-    options = {**BARE, "past_cols": ["price"]}
+    options = {**BARE, "past_cols": "price"}
     model = QKANForecaster(**{**LINEAR, "val_size": 20, "options": options}).fit(y, X[["price"]], fh=[1, 2, 3])
     expected = by_hand(X.assign(ds=X.index.to_timestamp(), y=y, unique_id="one"), past_cols=["price"])
     np.testing.assert_array_equal(model.predict(), expected.Linear)
@@ -203,6 +204,15 @@ def test_a_random_state_decides_on_the_start() -> None:
 
     assert forecast(3) == forecast(3) != forecast(4)
     assert forecast(np.random.RandomState(1)) == forecast(np.random.RandomState(1))
+
+
+def test_a_series_that_is_too_short_is_left_out() -> None:
+    y = panel((60, 5, 60))
+    with pytest.warns(DataNotice, match="all/shop 1"):
+        model = QKANForecaster(**{**LINEAR, "val_size": 5}).fit(y, fh=[1, 2])
+    forecast = model.predict().sold
+    assert forecast.isna().groupby(level="shop").all().tolist() == [False, True, False]
+    assert len(forecast) == 6
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ class Parameters:
         Raises:
             TypeError, ValueError: as the constructor.
         """
+        make: Any = type(self)
         if params:
-            self.__dict__ = type(self)(**{**self._params, **params}).__dict__
+            self.__dict__ = make(**{**self._params, **params}).__dict__
         return self
 
     def __repr__(self) -> str:
