@@ -203,8 +203,9 @@ def _trained(
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), _judging(train, validation)
+    shown = None
     if isinstance(saving["progress"], LiveProgress) and len(validation):
-        saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
+        shown = saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
     result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
     if start is not None and start.loss <= Objective(model, judge, loss).value():
         model.load_state_dict(start.weights)
@@ -212,6 +213,6 @@ def _trained(
     if not steps or result.diverged:
         return result
     with threads_for(model):
-        finish = finish_with_lbfgs(model, train, validation, config, steps)
+        finish = finish_with_lbfgs(model, train, validation, config, steps, shown)
     best_loss = finish.after if finish.steps else result.best_loss
     return replace(result, best_loss=best_loss, seconds=result.seconds + finish.seconds, finish=finish)
