@@ -13,12 +13,14 @@ from qkan.datasets.read import (
     first_values,
     future_frame,
     keep_series,
+    last_values,
     left_out,
     like,
     protocol_series,
     read_future,
     read_series,
     series_from_frame,
+    series_going_on,
 )
 from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import has_clock, step_size
@@ -62,6 +64,7 @@ __all__ = [
     "future_frame",
     "has_clock",
     "keep_series",
+    "last_values",
     "last_windows",
     "left_out",
     "like",
@@ -77,6 +80,7 @@ __all__ = [
     "resolve_series",
     "seasons_of",
     "series_from_frame",
+    "series_going_on",
     "step_size",
     "too_short",
 ]

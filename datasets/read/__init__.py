@@ -3,6 +3,7 @@
 from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
+from qkan.datasets.read.going_on import last_values, series_going_on
 from qkan.datasets.read.limits import TooLargeError, check_parquet
 from qkan.datasets.read.protocols import PROTOCOLS, protocol_series
 from qkan.datasets.read.select import check_names, first_values, keep_series, left_out
@@ -21,10 +22,12 @@ __all__ = [
     "future_frame",
     "is_data_path",
     "keep_series",
+    "last_values",
     "left_out",
     "like",
     "protocol_series",
     "read_future",
     "read_series",
     "series_from_frame",
+    "series_going_on",
 ]
