@@ -3,7 +3,7 @@
 from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import file_series, is_data_path, read_future, read_series
 from qkan.datasets.read.frames import as_pandas, like
-from qkan.datasets.read.going_on import last_values, series_going_on
+from qkan.datasets.read.going_on import last_values, newer_rows, series_going_on
 from qkan.datasets.read.limits import TooLargeError, check_parquet
 from qkan.datasets.read.protocols import PROTOCOLS, protocol_series
 from qkan.datasets.read.select import check_names, first_values, keep_series, left_out
@@ -25,6 +25,7 @@ __all__ = [
     "last_values",
     "left_out",
     "like",
+    "newer_rows",
     "protocol_series",
     "read_future",
     "read_series",

@@ -17,7 +17,9 @@ from qkan.datasets.read.table import Columns, _find_columns, table_series
 from qkan.datasets.read.times import THE_INDEX, times_of
 from qkan.datasets.read.zones import AssumedZone
 from qkan.datasets.series import Series
+from qkan.datasets.table_form import TableForm
 
+_LABEL = "the data frame"
 _UNSORTED = "the rows are not in the order"
 
 
@@ -62,29 +64,9 @@ def series_going_on(frame: Any, tail: Series, *, expected: str | None = None, **
         >>> series_going_on(table[47:], tail).lengths
         array([4])
     """
-    label = "the data frame"
-    table = with_columns_only(as_pandas(frame), label)
-    if len(table) == 0:
-        raise DataError(f"{label} has no rows; give one for every new value")
-    found = _find_columns(table, label, Columns.named(**columns))
-    if found.id is None and len(tail.ids) > 1:
-        raise DataError(
-            f"{label} has no id column; it must say which of the {len(tail.ids)} series each row belongs to"
-        )
-    ids = ids_of(table, found.id, tail.ids[0])
+    table, found, ids, times, form = _parsed(frame, tail, columns)
     old = keep_series(tail, [name for name in tail.ids if name in set(ids)]) if set(ids) & set(tail.ids) else None
     names = {"unique_id": found.id or "unique_id", "ds": found.time or "ds", "y": str(found.target)}
-    form = tail.form
-    if found.time is None:
-        times = _by_order(tail, ids)
-        form = replace(form, times=None)
-    else:
-        clock = None if tail.frequency is None else form.clock
-        zone = None if found.time_zone is None else AssumedZone(found.time_zone, pd.factorize(ids)[0])
-        read = times_of(table[found.time], found.time, format=found.time_format or form.format, clock=clock, zone=zone)
-        times = read.values
-        form = replace(form, times=read.dtype, format=read.format, assumed_zone=found.time_zone)
-        form = replace(form, time_col="ds" if found.time == THE_INDEX else found.time, read_as=found.time_format)
     _refuse_older(tail, ids, times)
     whole = table.assign(**{names["unique_id"]: ids, names["ds"]: times})
     if old is not None:
@@ -93,7 +75,7 @@ def series_going_on(frame: Any, tail: Series, *, expected: str | None = None, **
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", DataNotice)
         series = table_series(
-            whole, inside, name=tail.name, label=label, source=tail.source, missing=tail.missing,
+            whole, inside, name=tail.name, label=_LABEL, source=tail.source, missing=tail.missing,
             steps=(None, expected),
         )  # fmt: skip
     in_order = bool(
@@ -108,10 +90,6 @@ def series_going_on(frame: Any, tail: Series, *, expected: str | None = None, **
 def _refuse_older(tail: Series, ids: np.ndarray, times: np.ndarray) -> None:
     """Refuse rows that come before the last one of their series; one of the same time is a duplicate."""
     last = dict(zip(tail.ids, tail.times[tail.starts[1:] - 1], strict=True))
-    if times.dtype != tail.times.dtype:
-        raise DataError(
-            f"the times are {times.dtype}, but those they go on from are {tail.times.dtype}; write them alike"
-        )
     refuse(
         np.array([name in last and time < last[name] for name, time in zip(ids, times, strict=True)]),
         lambda row: (
@@ -121,7 +99,56 @@ def _refuse_older(tail: Series, ids: np.ndarray, times: np.ndarray) -> None:
     )
 
 
-def _form_of(form: Any, series: Series, table: pd.DataFrame, found: Columns, ids: np.ndarray) -> Any:
+def newer_rows(frame: Any, tail: Series, **columns: Any) -> np.ndarray:
+    """Which rows of a table lie behind the last ones of their series: bool, shape (rows,).
+
+    Args:
+        frame, tail, columns: as of `series_going_on`.
+
+    Raises:
+        DataError, TypeError: as of `series_going_on`.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from qkan.datasets import last_values, newer_rows, series_from_frame
+        >>> ds = pd.date_range("2026-01-01", periods=48, freq="h")
+        >>> table = pd.DataFrame({"ds": ds, "y": range(48)})
+        >>> newer_rows(table[44:], last_values(series_from_frame(table[:47]), 3)).tolist()
+        [False, False, False, True]
+    """
+    _, _, ids, times, _ = _parsed(frame, tail, columns)
+    last = dict(zip(tail.ids, tail.times[tail.starts[1:] - 1], strict=True))
+    return np.array([name not in last or time > last[name] for name, time in zip(ids, times, strict=True)])
+
+
+def _parsed(
+    frame: Any, tail: Series, columns: dict[str, Any]
+) -> tuple[pd.DataFrame, Columns, np.ndarray, np.ndarray, TableForm]:
+    """A table, its columns, the series and the time of every row, and its form."""
+    table = with_columns_only(as_pandas(frame), _LABEL)
+    if len(table) == 0:
+        raise DataError(f"{_LABEL} has no rows; give one for every new value")
+    found = _find_columns(table, _LABEL, Columns.named(**columns))
+    if found.id is None and len(tail.ids) > 1:
+        count = len(tail.ids)
+        raise DataError(f"{_LABEL} has no id column; it must say which of the {count} series each row belongs to")
+    ids = ids_of(table, found.id, tail.ids[0])
+    if found.time is None:
+        return table, found, ids, _by_order(tail, ids), replace(tail.form, times=None)
+    clock = None if tail.frequency is None else tail.form.clock
+    zone = None if found.time_zone is None else AssumedZone(found.time_zone, pd.factorize(ids)[0])
+    written = found.time_format or tail.form.format
+    read = times_of(table[found.time], found.time, format=written, clock=clock, zone=zone)
+    if read.values.dtype != tail.times.dtype:
+        raise DataError(
+            f"the times are {read.values.dtype}, but those they go on from are {tail.times.dtype}; write them alike"
+        )
+    form = replace(tail.form, times=read.dtype, format=read.format, assumed_zone=found.time_zone)
+    time_col = "ds" if found.time == THE_INDEX else found.time
+    return table, found, ids, read.values, replace(form, time_col=time_col, read_as=found.time_format)
+
+
+def _form_of(form: TableForm, series: Series, table: pd.DataFrame, found: Columns, ids: np.ndarray) -> TableForm:
     """The form of the table, with the ids of the series that were read."""
     form = replace(form, named=found.id is not None, target_col=str(found.target))
     if found.id is None:

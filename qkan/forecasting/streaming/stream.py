@@ -172,6 +172,23 @@ class Stream:
         self.tail.take(series, rows)
         return table, read
 
+    def newer(self, df: Any) -> np.ndarray:
+        """Which rows of a frame lie behind what the stream has: bool (rows,).
+
+        Raises:
+            DataError: the rows cannot be read.
+        """
+        from qkan.datasets import newer_rows
+
+        tail = self.tail.series()
+        if tail is None:
+            return np.ones(len(df), dtype=bool)
+        return newer_rows(df, tail, **self._columns())
+
+    def _columns(self) -> dict[str, Any]:
+        """The columns of rows, as the run's options name them."""
+        return {name: getattr(self.run.config, name) for name in _COLUMNS}
+
     def reset(self, series: Sequence[str] | None = None) -> None:
         """Forget some series, or all: they begin anew with their next rows.
 
@@ -222,8 +239,7 @@ class Stream:
         elif tail is None:
             series = series_of_frame(config, df, expected=expected)
         else:
-            columns = {name: getattr(config, name) for name in _COLUMNS}
-            series = with_season(series_going_on(df, tail, expected=expected, **columns), config.season)
+            series = with_season(series_going_on(df, tail, expected=expected, **self._columns()), config.season)
         if self.tail.is_empty:  # what lies before the first window is of no interest
             futr_exog = series.futr_exog
             series = last_values(series, max(config.context, self.tail.ROWS)).with_futr_exog(futr_exog)
