@@ -63,11 +63,10 @@ def predict(
     horizon: int | None,
     level: tuple[float, ...] | None,
     conformal: bool,
-    intervals: str,
-    new_series: str,
+    follow: str | None,
     out: Path | None,
     overwrite: bool,
-    follow: str | None,
+    **others: str,
 ) -> None:
     """Forecast what follows the last values, with the trained forecaster in the folder RUN.
 
@@ -89,7 +88,8 @@ def predict(
     if follow is not None:
         idle = {
             "--future": future, "--horizon": horizon, "--conformal": conformal,
-            f"--intervals {intervals}": intervals != "split", f"--new-series {new_series}": new_series != "refuse",
+            f"--intervals {others['intervals']}": others["intervals"] != "split",
+            f"--new-series {others['new_series']}": others["new_series"] != "refuse",
         }  # fmt: skip
         for name, given in idle.items():
             if given:
@@ -105,8 +105,7 @@ def predict(
         horizon=horizon,
         level=level,
         conformal=conformal,
-        intervals=intervals,
-        new_series=new_series,
+        **others,
     )
     text = csv_text(table, with_clock=has_clock(trained.data["frequency"]))
     if out is None:

@@ -294,6 +294,8 @@ class FixedWalk:
     """
 
     def __init__(self, spec: Spec, weights: Weights, steps: Tensor, h: Tensor, c: Tensor, count: int) -> None:
+        from qkan.kernels.recurrence import numba_kernels as jit
+
         batch, hidden = h.shape
         terms, width, gates = size = size_of(weights.matrix)
         layout = layout_of((batch,) * count)
@@ -308,13 +310,12 @@ class FixedWalk:
         shards = math.ceil(batch / front.each)
         self._frame = array("q", (0, 0, shards, *front.integers, *addresses(*given)))
         self._dtype, self._threads, self._given = h.dtype, front.threads, given  # held: the frame has their addresses
+        self._kernel = jit.FORWARD
 
     def __call__(self) -> None:
         """Walk: from ``steps`` and the states to the states behind them."""
-        from qkan.kernels.recurrence import numba_kernels as jit
-
         self._frame[0] = self._frame[1] = 0
-        jit.FORWARD.run(self._dtype, self._frame, self._threads)
+        self._kernel.run(self._dtype, self._frame, self._threads)
 
 
 def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:

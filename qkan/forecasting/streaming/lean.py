@@ -99,12 +99,10 @@ class _Weights:
 
     def __init__(self, packed: Packed) -> None:
         cell = packed.cell
-        tensors = {
-            name: None if own is None else torch.from_numpy(own)
-            for name in ("matrix", "bias", "activation_coeffs", "encoder")
-            for own in (getattr(cell, name),)
-        }
-        self.cell = Weights(tensors["matrix"], tensors["bias"], tensors["activation_coeffs"], tensors["encoder"])  # type: ignore[arg-type]
+        coeffs, encoder = (
+            None if own is None else torch.from_numpy(own) for own in (cell.activation_coeffs, cell.encoder)
+        )
+        self.cell = Weights(torch.from_numpy(cell.matrix), torch.from_numpy(cell.bias), coeffs, encoder)
         kind: Any = cell.kind
         self.spec = Spec(kind, cell.basis, inputs=cell.inputs if cell.joined else 0)
         self.lengths = np.array([*packed.seasons, 0], dtype=np.int64)
@@ -137,6 +135,9 @@ class _Batch:
     """Memory for a batch of one size, and the frames of its kernels."""
 
     def __init__(self, engine: LeanEngine, size: int) -> None:
+        from qkan.kernels.recurrence import numba_streams
+
+        self._jit = numba_streams  # an import in every call takes longer than some of its kernels
         packed, weights, rings = engine.packed, engine.weights, engine.rings
         cell, horizon, quantiles = packed.cell, packed.horizon, packed.quantiles
         width = cell.inputs if cell.input_weight is None else len(cell.input_weight)
@@ -182,14 +183,11 @@ class _Batch:
 
     def append(self) -> None:
         """Put ``values`` behind those of ``rows``."""
-        from qkan.kernels.recurrence import numba_streams as jit
-
-        jit.APPEND.run(torch.float32, self._append[0], 1)
+        self._jit.APPEND.run(torch.float32, self._append[0], 1)
 
     def forecast(self, steps: int, from_state: bool) -> np.ndarray:
         """Walk the newest ``steps`` steps and forecast; the result is overwritten by the next call."""
-        from qkan.kernels.recurrence import numba_streams as jit
-
+        jit = self._jit
         self._sizes[jit.STEPS], self._sizes[jit.STATE] = steps, from_state
         jit.READ.run(torch.float32, self._read[0], 1)
         jit.BEGIN.run(torch.float32, self._begin[0], 1)

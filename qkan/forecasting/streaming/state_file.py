@@ -43,21 +43,20 @@ def write_state(stream: Stream, path: Path) -> None:
     write_atomic(path, lambda file: file.write(content))
 
 
-def read_state(run: Run, path: Path) -> Stream:
+def read_state(kind: type[Stream], run: Run, path: Path) -> Stream:
     """Read what :func:`write_state` wrote of a stream of the same run.
 
     Raises:
         RunError: the file is missing, damaged, of a newer version, or of another run.
     """
-    from qkan.forecasting.streaming.stream import STATES, Stream
-
     facts, arrays = _content(path)
     if facts.get("run") != _mark(run):
         raise RunError(f"{path} holds the state of a stream of another run than {run.path}; remove it to begin anew")
     state = facts.get("state")
-    if state not in STATES:
-        raise _damaged(path, f"its state is {state!r}")
-    stream = Stream(run, state=state)
+    try:
+        stream = kind(run, state=str(state))
+    except ValueError as error:
+        raise _damaged(path, f"its state is {state!r}") from error
     own = {**stream.engine.rings.arrays(), "count": stream.count, "step_number": stream.number}
     for name, wanted in own.items():
         wanted[...] = _array(path, arrays, name, wanted.dtype, wanted.shape)

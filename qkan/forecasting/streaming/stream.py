@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from qkan.forecasting.data.load import with_season
+from qkan.forecasting.data.load import series_of_frame, with_season
 from qkan.forecasting.io.files import RunError
-from qkan.forecasting.model.packed import pack
 from qkan.forecasting.runs.conformal import chosen_levels
 from qkan.forecasting.runs.forecast_table import check_finite, forecast_table, with_split
 from qkan.forecasting.runs.run_data import scaler_for
-from qkan.forecasting.streaming.general import GeneralEngine
-from qkan.forecasting.streaming.lean import LeanEngine
+from qkan.forecasting.streaming.engines import engine_of
 from qkan.forecasting.streaming.tail import Tail
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class Stream:
         if state not in STATES:
             raise ValueError(f"state must be one of {', '.join(STATES)}, got {state!r}")
         self.run, self.state, self.ids = run, state, run.scaler.ids
-        self.engine: Engine = _engine(run, carried=state == "carried")
+        self.engine: Engine = engine_of(run, carried=state == "carried")
         self._place = {name: place for place, name in enumerate(self.ids)}
         config, count = run.config, len(self.ids)
         self.count = np.zeros(count, dtype=np.int64)
@@ -77,6 +75,7 @@ class Stream:
         self.tail = Tail(count)
         self._largest = _LARGEST * np.array(run.scaler.scale)
         self._all = np.arange(count)
+        self._full = False  # whether all series have more values than the model reads
         self._ahead = np.arange(config.horizon + 1)
         covariates = config.futr_exog_channels - len(config.seasons) - bool(config.per_series)
         self._by_frame = bool(covariates or config.past_cols)
@@ -119,11 +118,19 @@ class Stream:
         rows = self._all if series is None else np.atleast_1d(np.asarray(series))
         taken = np.atleast_1d(np.asarray(values, dtype=np.float64))
         self._check_push(taken, rows, series is not None)
+        self.tail.push(rows, taken)
         self.number[rows] += 1
-        numbers = self._numbers(rows, taken)
-        others, known = self._others[rows], self._known[rows]
-        self.engine.append(rows, taken, others, known, numbers)
-        ahead = np.broadcast_to(known[:, None], (len(rows), len(self._ahead) - 1, known.shape[1]))
+        self.count[rows] += 1
+        if self.tail.even or not self.run.config.seasons:
+            numbers = self.number[rows, None] + self._ahead
+        else:
+            numbers = self.tail.numbers(rows, len(self._ahead))
+            self.number[rows] = numbers[:, 0]
+        known = self._known[rows]
+        self.engine.append(rows, taken, self._others[rows], known, numbers)
+        ahead = np.zeros((len(rows), len(self._ahead) - 1, known.shape[1]), dtype=np.float32)
+        if known.shape[1]:
+            ahead[:] = known[:, None]
         found = self._forecast(rows, ahead, numbers)
         return found if found.shape[2] > 1 else found[:, :, 0]
 
@@ -204,6 +211,7 @@ class Stream:
         rows = np.array([self._place[name] for name in names], dtype=np.int64)
         self.engine.rings.clear(rows)
         self.count[rows] = self.number[rows] = 0
+        self._full = False
         self.tail.clear(rows)
 
     def save(self, path: str | Path) -> None:
@@ -225,12 +233,11 @@ class Stream:
         """
         from qkan.forecasting.streaming.state_file import read_state
 
-        return read_state(run, Path(path))
+        return read_state(cls, run, Path(path))
 
     def _read(self, df: Any) -> Series:
         """The new rows behind the last ones of their series."""
         from qkan.datasets import Series, last_values, series_going_on
-        from qkan.forecasting.data.load import series_of_frame
 
         config, expected = self.run.config, self.run.data["frequency"]
         tail = None if isinstance(df, Series) else self.tail.series()
@@ -254,6 +261,7 @@ class Stream:
         except BaseException:
             self.engine.rings.put_back(rows, kept[0])
             self.count[rows], self.number[rows] = kept[1:]
+            self._full = False
             raise
 
     def _place_of(self, name: str, series: Series) -> int:
@@ -323,15 +331,14 @@ class Stream:
         ahead[:, 0] = next_known
         numbers = np.zeros((len(own), channels.number_ahead.shape[1] + 1), dtype=np.int64)
         numbers[:, 0], numbers[:, 1] = channels.number[at], next_number
-        self._forecast(places, ahead, numbers, counted=True)
+        self._forecast(places, ahead, numbers)
 
-    def _forecast(
-        self, rows: np.ndarray, ahead: np.ndarray, numbers: np.ndarray, *, moved: bool = True, counted: bool = False
-    ) -> np.ndarray:
+    def _forecast(self, rows: np.ndarray, ahead: np.ndarray, numbers: np.ndarray, *, moved: bool = True) -> np.ndarray:
         """Forecasts of series, NaN for those with too few values; ``moved`` by one value since the last call."""
-        if moved and not counted:
-            self.count[rows] += 1
+        if self._full:
+            return self.engine.forecast(rows, ahead, numbers, begin=False, moved=moved)
         context, have = self.run.config.context, self.count[rows]
+        self._full = bool(self.count.min() > context)
         if self.state == "window" or not moved:
             if have.min(initial=context) >= context:
                 return self.engine.forecast(rows, ahead, numbers, begin=False, moved=moved)
@@ -373,41 +380,6 @@ class Stream:
         if rows.dtype.kind not in "iu" or rows.min(initial=0) < 0 or rows.max(initial=0) >= len(self.ids):
             return False
         return len(rows) < 2 or len(np.unique(rows)) == len(rows)
-
-    def _numbers(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Numbers of the step of new values and of those behind it; the tail takes the values."""
-        self.tail.push(rows, values)
-        if self.tail.even or not self.run.config.seasons:
-            return self.number[rows, None] + self._ahead
-        found = self.tail.numbers(rows, len(self._ahead))
-        self.number[rows] = found[:, 0]
-        return found
-
-
-def _engine(run: Run, *, carried: bool) -> Engine:
-    """The engine of a run: compiled where its arrays are all that there is, else its modules."""
-    config, model = run.config, run.model
-    reason = None
-    try:
-        packed = pack(model)
-    except ValueError as error:
-        reason = str(error)
-    else:
-        if not packed.cell.basis.fused:
-            reason = f"kernels make no features of kind {packed.cell.basis.name!r}"
-        elif config.trained_horizon != config.horizon:
-            reason = "forecasts are fed back"
-        elif carried and (packed.level not in ("none", "season") or packed.window < 2):
-            raise ValueError(
-                f"state='carried' needs the level season or none and a window of several steps: with level="
-                f"{packed.level!r}, every value changes what all of the window is read as; leave it out, or train with "
-                "level='season' or level='none'"
-            )
-        else:
-            return LeanEngine(packed, model, np.array(run.scaler.offset), np.array(run.scaler.scale), carried=carried)
-    if carried:
-        raise ValueError(f"state='carried' is not for this run: {reason}; leave it out")
-    return GeneralEngine(model, config, run.scaler)
 
 
 def _empty(run: Run, series: Series, levels: Sequence[float]) -> Any:

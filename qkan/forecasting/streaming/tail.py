@@ -24,8 +24,9 @@ class Tail:
         self._rows: Series | None = None
         self._places = np.zeros(0, dtype=np.int64)
         self._length = np.zeros(count, dtype=np.int64)
-        self._values = np.zeros((count, self.ROWS))
+        self._values = np.zeros((self.ROWS, count))
         self._pushed = np.zeros(count, dtype=np.int64)
+        self._complete = False
         self.even = True
 
     @property
@@ -44,7 +45,7 @@ class Tail:
 
     def has(self, rows: np.ndarray) -> bool:
         """Whether all of some series have a value."""
-        return bool((self._length[rows] > 0).all())
+        return self._complete or bool((self._length[rows] > 0).all())
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """How many rows there are of some series."""
@@ -52,9 +53,9 @@ class Tail:
 
     def push(self, rows: np.ndarray, values: np.ndarray) -> None:
         """Take the next value of some series, (B,)."""
-        self._values[rows, :-1] = self._values[rows, 1:]
-        self._values[rows, -1] = values
-        self._pushed[rows] += 1
+        pushed = self._pushed[rows]
+        self._values[pushed % self.ROWS, rows] = values
+        self._pushed[rows] = pushed + 1
 
     def take(self, series: Series, rows: np.ndarray) -> None:
         """Take rows of series at some places, in front of them those that were there."""
@@ -80,9 +81,7 @@ class Tail:
         self._length[:] = 0
         self._length[places] = rows.lengths
         self._pushed[:] = 0
-        for index, place in enumerate(places):
-            own = rows.values_of(index)
-            self._values[place, -len(own) :] = own
+        self._complete = bool((self._length > 0).all())
         clock = rows.form.clock
         self.even = clock.zone is None or clock.wall or rows.frequency is None
 
@@ -98,7 +97,8 @@ class Tail:
         if kept:
             self._set(keep_series(settled, [settled.ids[index] for index in kept]), self._places[kept])
         else:
-            self.__init__(len(self._length))  # type: ignore[misc]
+            self._rows, self._places, self._complete, self.even = None, np.zeros(0, dtype=np.int64), False, True
+            self._length[:] = self._pushed[:] = 0
 
     def series(self) -> Series | None:
         """The last rows of all series that have some, those that were pushed among them."""
@@ -114,7 +114,7 @@ class Tail:
             if pushed:
                 last = frame.iloc[[-1] * min(pushed, self.ROWS)].copy()
                 last["ds"] = times[index, max(0, pushed - self.ROWS) : pushed]
-                last["y"] = self._values[place, -len(last) :]
+                last["y"] = self._values[np.arange(pushed - len(last), pushed) % self.ROWS, place]
                 frame = pd.concat([frame, last]).tail(self.ROWS)
             parts.append(frame)
         self._set(replace(rows, frame=pd.concat(parts, ignore_index=True), observed=None), self._places)
