@@ -13,15 +13,12 @@ from qkan.datasets.read import (
     first_values,
     future_frame,
     keep_series,
-    last_values,
     left_out,
     like,
-    newer_rows,
     protocol_series,
     read_future,
     read_series,
     series_from_frame,
-    series_going_on,
 )
 from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import has_clock, step_size
@@ -65,7 +62,6 @@ __all__ = [
     "future_frame",
     "has_clock",
     "keep_series",
-    "last_values",
     "last_windows",
     "left_out",
     "like",
@@ -73,7 +69,6 @@ __all__ = [
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
-    "newer_rows",
     "notice",
     "plot_series",
     "protocol_series",
@@ -82,7 +77,6 @@ __all__ = [
     "resolve_series",
     "seasons_of",
     "series_from_frame",
-    "series_going_on",
     "step_size",
     "too_short",
 ]

@@ -27,7 +27,8 @@ def last_values(series: Series, count: int) -> Series:
     """The newest values of every series, at most so many, without future rows.
 
     Examples:
-        >>> from qkan.datasets import last_values, read_series
+        >>> from qkan.datasets import read_series
+        >>> from qkan.datasets.read import last_values
         >>> last_values(read_series("traffic.csv"), 100).lengths
         array([100])
     """
@@ -57,7 +58,7 @@ def series_going_on(frame: Any, tail: Series, *, expected: str | None = None, **
 
     Examples:
         >>> import pandas as pd
-        >>> from qkan.datasets import last_values, series_from_frame, series_going_on
+        >>> from qkan.datasets.read import last_values, series_from_frame, series_going_on
         >>> ds = pd.date_range("2026-01-01", periods=48, freq="h")
         >>> table = pd.DataFrame({"ds": ds, "y": range(48)})
         >>> tail = last_values(series_from_frame(table[:47]), 3)
@@ -110,7 +111,7 @@ def newer_rows(frame: Any, tail: Series, **columns: Any) -> np.ndarray:
 
     Examples:
         >>> import pandas as pd
-        >>> from qkan.datasets import last_values, newer_rows, series_from_frame
+        >>> from qkan.datasets.read import last_values, newer_rows, series_from_frame
         >>> ds = pd.date_range("2026-01-01", periods=48, freq="h")
         >>> table = pd.DataFrame({"ds": ds, "y": range(48)})
         >>> newer_rows(table[44:], last_values(series_from_frame(table[:47]), 3)).tolist()
