@@ -38,6 +38,8 @@ class Adapter(nn.Module):
         True
     """
 
+    #: The layer; Any, since its weight may be another tensor for a while (torch.func.functional_call).
+    base: Any
     #: What :attr:`config` holds beside the sizes.
     options: ClassVar[tuple[str, ...]] = ()
 
@@ -68,7 +70,7 @@ class Adapter(nn.Module):
     @property
     def bias(self) -> Tensor | None:
         """The bias of the layer."""
-        return self.base.bias  # type: ignore[return-value]
+        return self.base.bias
 
     @property
     def config(self) -> dict[str, Any]:
@@ -93,7 +95,7 @@ class Adapter(nn.Module):
 
     def factory(self) -> dict[str, Any]:
         """Device and dtype of new parameters: single precision beside narrower weights, which take no small steps."""
-        weight: Any = self.base.weight
+        weight = self.base.weight
         return {"device": weight.device, "dtype": torch.promote_types(weight.dtype, torch.float32)}
 
     def extra_repr(self) -> str:

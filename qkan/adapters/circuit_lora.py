@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from qkan.adapters.adapter import Adapter, draw_input_side
 from qkan.adapters.weight_change import Form, adapted_linear, changed, weight_change
 from qkan.kernels.circuits.ansatz import get_ansatz
+from qkan.kernels.common.tensors import without_autocast
 from qkan.kernels.spectral import coefficients as spectral
 from qkan.layers.daruan import DARUAN
 from qkan.layers.options import finite_float
@@ -82,7 +83,7 @@ class CircuitLoRA(Adapter):
         if not isinstance(ansatz, str) or known.near_linear is None:
             raise ValueError(f"ansatz {ansatz!r} has no near-linear start by name; use 'pz' or 'mix'")
         self.reps, self.ansatz, self.circuit_trainable = reps, ansatz, bool(circuit_trainable)
-        frequency = _default_frequency(self.base.get_parameter("weight")) if frequency is None else frequency
+        frequency = _default_frequency(self.base.weight) if frequency is None else frequency
         self.frequency = finite_float("frequency", frequency, positive=True)
         self.scale = finite_float("scale", scale, positive=True)
         factory = self.factory()
@@ -103,17 +104,20 @@ class CircuitLoRA(Adapter):
             ansatz, theta = self.phi.ansatz, self.phi.theta
             if self.circuit_trainable:  # a little noise, or angles that must move together would have no slope
                 self.phi.reset_parameters(generator)
-            else:
-                theta.zero_()
-                theta[..., 1 if ansatz.encoding == "rz" else -1, :] += theta.new_tensor(ansatz.near_linear)
+                theta[..., 1, ansatz.slope] += math.pi / 2 - 1
+                return
+            theta.zero_()
             theta[..., 1, ansatz.slope] = math.pi / 2
+            theta[..., 1 if ansatz.encoding == "rz" else -1, :] += theta.new_tensor(ansatz.near_linear)
 
     def coefficients(self) -> Tensor | None:
         """Those of phi: of cos x, ..., cos reps x, then of sin x, ..., sin reps x; None without a circuit."""
         if self.phi is None:
             return None
         phi = self.phi
-        return spectral.fourier(phi.theta.unsqueeze(0), None, None, ansatz=phi.ansatz, reps=phi.reps).matrix.flatten()
+        with without_autocast(phi.theta.device):
+            theta = phi.theta.to(torch.promote_types(phi.theta.dtype, torch.float32)).unsqueeze(0)
+            return spectral.fourier(theta, None, None, ansatz=phi.ansatz, reps=phi.reps).matrix.flatten()
 
     def weight_change(self) -> Tensor:
         """dW (out_features, in_features), at least in single precision."""
@@ -122,7 +126,7 @@ class CircuitLoRA(Adapter):
     @property
     def weight(self) -> Tensor:
         """W + dW in the layout and dtype of W."""
-        return changed(self._form, self.base.get_parameter("weight"), self.weight_change())
+        return changed(self._form, self.base.weight, self.weight_change())
 
     @property
     def _form(self) -> Form:
@@ -134,7 +138,7 @@ class CircuitLoRA(Adapter):
         if self.training and self.dropout:
             dropped = F.dropout(x, self.dropout)
             return self.base(x) + adapted_linear(self._form, dropped, None, None, *changes)
-        return adapted_linear(self._form, x, self.base.get_parameter("weight"), self.bias, *changes)
+        return adapted_linear(self._form, x, self.base.weight, self.bias, *changes)
 
 
 def _default_frequency(weight: Tensor) -> float:

@@ -78,7 +78,7 @@ class NonlinearLoRA(Adapter):
     @property
     def weight(self) -> Tensor:
         """The weight of the layer: the change is none of it."""
-        return self.base.get_parameter("weight")
+        return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer and add the change, for ``x`` (..., in_features)."""

@@ -42,14 +42,15 @@ def weight_change(form: Form, a: Tensor, b: Tensor, coefficients: Tensor | None)
         a, b: (rank, in) and (out, rank).
         coefficients: of phi, (2 N,): those of cos x, ..., cos N x, then of sin x, ..., sin N x; None for phi(x) = x.
     """
-    product = _low_rank(a, b)
-    if coefficients is None:
-        return form.scale * product
-    terms = len(coefficients) // 2
-    total = torch.zeros_like(product)
-    for index, function in enumerate(_waves(form, product, terms)):
-        total = total + coefficients[index] * (function - 1 if index < terms else function)
-    return form.scale / form.frequency * total
+    with without_autocast(a.device):
+        product = _low_rank(a, b)
+        if coefficients is None:
+            return form.scale * product
+        terms = len(coefficients) // 2
+        total = torch.zeros_like(product)
+        for index, function in enumerate(_waves(form, product, terms)):
+            total = total + coefficients[index] * (function - 1 if index < terms else function)
+        return form.scale / form.frequency * total
 
 
 def _low_rank(a: Tensor, b: Tensor) -> Tensor:
@@ -66,16 +67,10 @@ def changed(form: Form, weight: Tensor, change: Tensor) -> Tensor:
     return (weight.to(change.dtype) + (change.mT if form.transposed else change)).to(weight.dtype)
 
 
-def _product(
-    form: Form,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    a: Tensor,
-    b: Tensor,
-    coefficients: Tensor | None,
-) -> Tensor:
-    """The formula; without a weight that of dW alone."""
+def _product(form: Form, *tensors: Tensor | None) -> Tensor:
+    """The formula; without a weight that of dW alone. Tensors as of :func:`adapted_linear`."""
+    given: Any = tensors
+    x, weight, bias, a, b, coefficients = given
     change = weight_change(form, a, b, coefficients)
     whole = change.to(x.dtype) if weight is None else changed(form, weight, change)
     dtype = form.matmul_dtype or x.dtype
@@ -118,7 +113,7 @@ class _AdaptedLinear(torch.autograd.Function):
     def forward(ctx: Any, form: Form, *tensors: Tensor | None) -> Tensor:
         ctx.form = form
         ctx.save_for_backward(*tensors)
-        return _product(form, *tensors)  # type: ignore[arg-type]
+        return _product(form, *tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):

@@ -46,8 +46,9 @@ def add_adapters(
     Args:
         model: any module with nn.Linear or Hugging Face's Conv1D layers below it.
         rank: of every change, from 1 to the smaller size of the weight.
-        target: which layers: a name as of ``model.named_modules()``, its last parts (``"q_proj"``), or a pattern with
-            ``*`` (``"blocks.*.mlp.*"``, ``"*"`` for all); several of these; or a function of name and module.
+        target: which layers: a name as of ``model.named_modules()``, else the last parts of names (``"q_proj"``) or a
+            pattern with ``*`` (``"blocks.*.mlp.*"``, ``"*"`` for all); several of these; or a function of name and
+            module.
         adapter: ``"circuit"`` (:class:`qkan.CircuitLoRA`), ``"nonlinear"`` (:class:`qkan.NonlinearLoRA`), or a function
             from a layer and the rank to a :class:`qkan.adapters.Adapter`.
         options: keyword options of the adapter.
@@ -72,10 +73,11 @@ def add_adapters(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     positive_int("rank", rank)
-    build, wanted = _builder(adapter, options), _selector(target)
+    build, found = _builder(adapter, options), _adaptable(model)
     taken = {name: module.base for name, module in adapters_of(model).items()}
+    wanted = _selector(target, {*taken, *(block.name for block in found)})
     _refuse_twice([name for name, layer in taken.items() if wanted(name, layer)])
-    blocks = choose(model, _adaptable(model), wanted, "linear layers", asked="target", verb="adapt")
+    blocks = choose(model, found, wanted, "linear layers", asked="target", verb="adapt")
     for block in blocks:
         limit = min(block.in_features, block.out_features)
         if rank > limit:
@@ -84,11 +86,19 @@ def add_adapters(
                 f"rank {rank} is outside [1, {limit}] of {block.name} ({size}); lower it, or leave that layer out of "
                 "target"
             )
-    report = swap_all(model, blocks, lambda block, device, dtype: build(block.module, rank))
-    new = {id(p) for one in report.modules if isinstance(one, Adapter) for p in one.new_parameters().values()}
-    frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in new]
+    trained: dict[int, nn.Parameter] = {}
+
+    def make(block: Block, *_: Any) -> nn.Module:
+        made = build(block.module, rank)
+        trained.update((id(p), p) for p in made.new_parameters().values() if p.requires_grad)
+        return made
+
+    report = swap_all(model, blocks, make)
+    frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in trained]
     for parameter in frozen:
         parameter.requires_grad_(False)
+    for parameter in trained.values():  # also where the layer was frozen before
+        parameter.requires_grad_(True)
     model.__dict__.setdefault(_ADDED, []).append(_Added(report, frozen))
     return report
 
@@ -183,8 +193,8 @@ def _adaptable(model: nn.Module) -> list[Block]:
     return [block if block.name else dataclasses.replace(block, refusal=whole) for block in find_linears(model)]
 
 
-def _selector(target: Target) -> Callable[[str, nn.Module], bool]:
-    """A function of name and module that tells what is to be adapted.
+def _selector(target: Target, known: set[str]) -> Callable[[str, nn.Module], bool]:
+    """A function of name and module that tells what is to be adapted; ``known`` are names of linear layers.
 
     Raises:
         TypeError: none of what ``target`` may be.
@@ -196,7 +206,10 @@ def _selector(target: Target) -> Callable[[str, nn.Module], bool]:
         raise TypeError(
             f"target must be a name or pattern, several of them, or a function of name and module, got {target!r}"
         )
-    return lambda name, module: any(fnmatchcase(name, each) or fnmatchcase(name, f"*.{each}") for each in patterns)
+    exact, ends = known.intersection(patterns), [each for each in patterns if each not in known]
+    return lambda name, module: (
+        name in exact or any(fnmatchcase(name, each) or fnmatchcase(name, f"*.{each}") for each in ends)
+    )
 
 
 def _builder(adapter: MakeAdapter, options: dict[str, Any]) -> Callable[[nn.Module, int], Adapter]:

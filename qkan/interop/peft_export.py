@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from qkan._util.files import write_atomic
+from qkan._util.files import write_new_files
 from qkan.adapters.adapter import Adapter
 from qkan.layers.options import positive_int
 
@@ -78,13 +78,8 @@ def export_peft(model: nn.Module, folder: str | os.PathLike[str], *, rank: int, 
             a, b, errors[name] = _factors(one.weight_change(), rank)
         tensors[f"base_model.model.{name}.lora_A.weight"] = a
         tensors[f"base_model.model.{name}.lora_B.weight"] = b
-    there = [name for name in (WEIGHTS, CONFIG) if os.path.lexists(folder / name)]
-    if there and not overwrite:
-        raise FileExistsError(f"{folder / there[0]} exists; give another folder, or overwrite=True to replace it")
     contents = {WEIGHTS: safetensors.torch.save(tensors, {"format": "pt"}), CONFIG: _config(found, rank)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write_atomic(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+    write_new_files(folder, contents, overwrite=overwrite)
     return PeftExport(folder, errors)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan._util.files import write_atomic
+from qkan._util.files import write_new_files
 from qkan._util.train_mode import modes_kept
 from qkan.interop.kat import KAT_NAMES
 from qkan.layers.rational import GRKAN
@@ -55,13 +55,8 @@ def export_kat(model: nn.Module, folder: str | os.PathLike[str], *, overwrite: b
     network, pool = _describe(model)
     plain = _plain_copy(model, network, pool)
     _compare(model, plain, network)
-    there = [name for name in (CODE, WEIGHTS, CONFIG) if os.path.lexists(folder / name)]
-    if there and not overwrite:
-        raise FileExistsError(f"{folder / there[0]} exists; give another folder, or overwrite=True to replace it")
     contents = {CODE: _code(), WEIGHTS: _weights(plain), CONFIG: _config(network, pool, plain)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write_atomic(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+    write_new_files(folder, contents, overwrite=overwrite)
     return folder
 
 
