@@ -130,16 +130,17 @@ class PatchEmbed(nn.Module):
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
-def _build(module, width, channels, image_size, patch_size, patch_bias, prefix, no_embed_class, norms, blocks, classes):
-    """Give a module the parts of the network, under timm's names."""
-    tokens = math.prod(size // patch for size, patch in zip(image_size, patch_size))  # noqa: B905
-    module.patch_embed = PatchEmbed(width, channels, tuple(patch_size), patch_bias)
+def _build(module, network):
+    """Give a module the parts of the network that a configuration describes, under timm's names."""
+    width, patch, prefix = network["width"], tuple(network["patch_size"]), network["prefix"]
+    tokens = math.prod(size // part for size, part in zip(network["image_size"], patch))  # noqa: B905
+    module.patch_embed = PatchEmbed(width, network["channels"], patch, network["patch_bias"])
     module.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if prefix else None
-    module.pos_embed = nn.Parameter(torch.zeros(1, tokens + (0 if no_embed_class else prefix), width))
-    for name in ("norm_pre", "norm", "fc_norm"):
-        setattr(module, name, nn.Identity() if norms[name] is None else nn.LayerNorm(width, norms[name]))
-    module.blocks = nn.Sequential(*(Block(width, **block) for block in blocks))
-    module.head = nn.Linear(width, classes) if classes else nn.Identity()
+    module.pos_embed = nn.Parameter(torch.zeros(1, tokens + (0 if network["no_embed_class"] else prefix), width))
+    for name, eps in network["norms"].items():
+        setattr(module, name, nn.Identity() if eps is None else nn.LayerNorm(width, eps))
+    module.blocks = nn.Sequential(*(Block(width, **block) for block in network["blocks"]))
+    module.head = nn.Linear(width, network["classes"]) if network["classes"] else nn.Identity()
 
 
 def _scores(module, network, pool, images):
@@ -163,7 +164,7 @@ class Kat(nn.Module):
     def __init__(self, network, pool):
         super().__init__()
         self.network, self.pool = network, pool
-        _build(self, **network)
+        _build(self, network)
 
     def forward(self, images):
         """Class scores (batch, classes) of images (batch, channels, height, width)."""
@@ -201,7 +202,7 @@ if PreTrainedModel is not None:
 
         def __init__(self, config):
             super().__init__(config)
-            _build(self, **config.network)
+            _build(self, config.network)
             self.post_init()
 
         def _init_weights(self, module):

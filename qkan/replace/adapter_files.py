@@ -75,6 +75,14 @@ def load_adapters(model: nn.Module, path: str | os.PathLike[str]) -> None:
         ValueError: a damaged file or one of another kind; a layer that the model lacks, of another size, or that cannot
             be adapted; other adapters than in the file; missing, unknown, misshapen or not finite tensors. The model is
             as before then.
+
+    Examples:
+        >>> from torch import nn
+        >>> from qkan import add_adapters, load_adapters, save_adapters
+        >>> model = nn.Sequential(nn.Linear(16, 4))
+        >>> report = add_adapters(model, 2, "0")
+        >>> save_adapters(model, "task.safetensors")
+        >>> load_adapters(model, "task.safetensors")
     """
     path = Path(path)
     layers, tensors = _read(path)
