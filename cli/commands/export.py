@@ -34,7 +34,8 @@ Examples:
     type=float,
     default=2.0,
     show_default=True,
-    help="With --preact-trainable, the file holds for inputs up to so many times the largest of the data.",
+    metavar="X",
+    help="With --preact-trainable, the file holds for inputs up to so many times the largest of the data.  [x>=1]",
 )
 def export(run: Path, format: str, out: Path | None, overwrite: bool, data: str | None, margin: float) -> None:
     """Write the trained forecaster in the folder RUN as one file that runs without qkan's layers.

@@ -185,7 +185,7 @@ class Stream:
         Raises:
             DataError: the rows cannot be read.
         """
-        from qkan.datasets.read import newer_rows
+        from qkan.datasets import newer_rows
 
         tail = self.tail.series()
         if tail is None:
@@ -237,8 +237,7 @@ class Stream:
 
     def _read(self, df: Any) -> Series:
         """The new rows behind the last ones of their series."""
-        from qkan.datasets import Series
-        from qkan.datasets.read import last_values, series_going_on
+        from qkan.datasets import Series, last_values, series_going_on
 
         config, expected = self.run.config, self.run.data["frequency"]
         tail = None if isinstance(df, Series) else self.tail.series()

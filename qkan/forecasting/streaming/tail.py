@@ -61,7 +61,7 @@ class Tail:
         """Take rows of series at some places, in front of them those that were there."""
         import pandas as pd
 
-        from qkan.datasets.read import keep_series, last_values
+        from qkan.datasets import keep_series, last_values
 
         new, places = last_values(series, self.ROWS), rows
         settled = self.series()

@@ -11,9 +11,10 @@ import pandas as pd
 
 from qkan.datasets.errors import DataError, DataNotice, refuse, shown
 from qkan.datasets.read.cells import ids_of
+from qkan.datasets.read.columns import Columns, find_columns
 from qkan.datasets.read.frames import as_pandas, with_columns_only
 from qkan.datasets.read.select import keep_series
-from qkan.datasets.read.table import Columns, _find_columns, table_series
+from qkan.datasets.read.table import table_series
 from qkan.datasets.read.times import THE_INDEX, times_of
 from qkan.datasets.read.zones import AssumedZone
 from qkan.datasets.series import Series
@@ -27,8 +28,7 @@ def last_values(series: Series, count: int) -> Series:
     """The newest values of every series, at most so many, without future rows.
 
     Examples:
-        >>> from qkan.datasets import read_series
-        >>> from qkan.datasets.read import last_values
+        >>> from qkan.datasets import last_values, read_series
         >>> last_values(read_series("traffic.csv"), 100).lengths
         array([100])
     """
@@ -58,7 +58,7 @@ def series_going_on(frame: Any, tail: Series, *, expected: str | None = None, **
 
     Examples:
         >>> import pandas as pd
-        >>> from qkan.datasets.read import last_values, series_from_frame, series_going_on
+        >>> from qkan.datasets import last_values, series_from_frame, series_going_on
         >>> ds = pd.date_range("2026-01-01", periods=48, freq="h")
         >>> table = pd.DataFrame({"ds": ds, "y": range(48)})
         >>> tail = last_values(series_from_frame(table[:47]), 3)
@@ -111,7 +111,7 @@ def newer_rows(frame: Any, tail: Series, **columns: Any) -> np.ndarray:
 
     Examples:
         >>> import pandas as pd
-        >>> from qkan.datasets.read import last_values, newer_rows, series_from_frame
+        >>> from qkan.datasets import last_values, newer_rows, series_from_frame
         >>> ds = pd.date_range("2026-01-01", periods=48, freq="h")
         >>> table = pd.DataFrame({"ds": ds, "y": range(48)})
         >>> newer_rows(table[44:], last_values(series_from_frame(table[:47]), 3)).tolist()
@@ -129,7 +129,7 @@ def _parsed(
     table = with_columns_only(as_pandas(frame), _LABEL)
     if len(table) == 0:
         raise DataError(f"{_LABEL} has no rows; give one for every new value")
-    found = _find_columns(table, _LABEL, Columns.named(**columns))
+    found = find_columns(table, _LABEL, Columns.named(**columns))
     if found.id is None and len(tail.ids) > 1:
         count = len(tail.ids)
         raise DataError(f"{_LABEL} has no id column; it must say which of the {count} series each row belongs to")
