@@ -13,10 +13,9 @@ from torch import nn
 from qkan.forecasting.c99.known import KnownSource
 from qkan.forecasting.c99.layers import numpy_of
 from qkan.forecasting.c99.source import number
-from qkan.forecasting.model.parts import PeriodSkip, Skip
+from qkan.forecasting.model.parts import SMALLEST_SCALE, PeriodSkip, Skip
 
 _POSITIONS = 4
-_SMALLEST_SCALE = 1e-2
 
 
 class ForecasterSource(KnownSource):
@@ -86,7 +85,7 @@ class ForecasterSource(KnownSource):
             lines += [
                 "float square = 0.0f;",
                 f"for (int j = {first}; j < {context}; j++) square += (v[j] - offset) * (v[j] - offset);",
-                f"scale = sqrtf(square / {float(window):.1f}f + {number(_SMALLEST_SCALE**2)});",
+                f"scale = sqrtf(square / {float(window):.1f}f + {number(SMALLEST_SCALE**2)});",
             ]
         if around.level not in ("none", "season"):
             lines.append(f"for (int j = 0; j < {context}; j++) v[j] = (v[j] - offset) / scale;")

@@ -269,7 +269,7 @@ def test_weights_that_are_not_finite_are_refused(drawn_run, tmp_path):
 def test_a_program_that_differs_is_not_written(drawn_run, tmp_path, monkeypatch):
     c_compiler()
     run = drawn_run(cell="lstm")
-    monkeypatch.setattr("qkan.forecasting.c99.forecaster._SMALLEST_SCALE", 1.0)
+    monkeypatch.setattr("qkan.forecasting.c99.forecaster.SMALLEST_SCALE", 1.0)
     run = drawn_run(cell="lstm", level="window", window=3)
     with pytest.raises(
         RunError, match=r"the C file differs from untrained by .* so nothing was written; export the run"
