@@ -32,6 +32,7 @@ class CFile(NamedTuple):
         steps: Steps of the window that the bound follows.
         table_bytes: Bytes of all tables.
         doubles: Whether values are double, because single precision has too few digits for them.
+        fed_back: Whether forecasts are fed back, so that the bound holds for the first step only.
     """
 
     text: str
@@ -42,6 +43,7 @@ class CFile(NamedTuple):
     steps: int
     table_bytes: int
     doubles: bool
+    fed_back: bool
 
 
 def write_c(model: RecurrentForecaster, config: TrainConfig, scaler: Scaler, anchor: str, edges: str) -> CFile:
@@ -73,7 +75,7 @@ def write_c(model: RecurrentForecaster, config: TrainConfig, scaler: Scaler, anc
     cell, body = writer.cell, source.text()
     found = CFile(
         "", tuple(cell.kinds) if cell is not None else (), gate_bound, forecast_bound, _per(model), steps,
-        source.bytes, doubles,
+        source.bytes, doubles, sizes.block < sizes.horizon,
     )  # fmt: skip
     head = _head(config, scaler, sizes, anchor, found)
     return found._replace(text="\n".join([head, _declarations(sizes, found), body]))
@@ -89,6 +91,8 @@ def _bounds(writer: ForecasterSource, model: RecurrentForecaster) -> tuple[float
     said = float((weight @ output).max()) * abs(float(model.says_in.factor))
     if model.own is not None:
         said *= float(model.own.amplitude.detach().exp().max())
+    if model.gate is not None:  # the last value in the place of a part of the middle quantile
+        said *= 1 + abs(1 - float(model.gate))
     return max(float(layer.error.max()) for layer in cell.layers), said, steps
 
 
@@ -191,7 +195,8 @@ def bound_sentences(found: CFile) -> list[str]:
     if not found.gate_bound:
         return []
     of_forecast = f"{found.forecast_bound:.2g}" + (f" times {found.per}" if found.per else "")
-    said = f"and a scaled forecast by at most {of_forecast} after {found.steps} steps"
+    what = "the first scaled forecast" if found.fed_back else "a scaled forecast"
+    said = f"and {what} by at most {of_forecast} after {found.steps} steps"
     if not math.isfinite(found.forecast_bound) or found.forecast_bound > 1:
         said = f"and over {found.steps} steps no useful bound of a forecast follows from that ({of_forecast})"
     return [f"Proven: tables change a gate before its activation by at most {found.gate_bound:.2g},", f"{said}."]
