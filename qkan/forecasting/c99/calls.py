@@ -129,12 +129,22 @@ def _filled(config: TrainConfig) -> str:
 
 def _call(sizes: Sizes) -> str:
     """The function that scales, forecasts block by block, and scales back."""
-    n, h, block, q, others, k = (
-        sizes.context, sizes.horizon, sizes.block, sizes.quantiles, sizes.others, sizes.known,
-    )  # fmt: skip
-    rows, seasons = n + h, sizes.seasons
+    text = "\n    ".join([*_scaled(sizes), *_blocks(sizes)])
+    return (
+        "static int qkan_forecast(const qkan_real *values, const qkan_real *past, const qkan_real *known, long step, "
+        f"int series,\n                         qkan_real before, int age, qkan_real *forecast)\n{{\n    {text}\n}}\n\n"
+        "QKAN_API int qkan_predict(const qkan_real *values, const qkan_real *past, const qkan_real *known, long step, "
+        "int series,\n                          qkan_real *forecast)\n{\n"
+        "    return qkan_forecast(values, past, known, step, series, NAN, 0, forecast);\n}"
+    )
+
+
+def _scaled(sizes: Sizes) -> list[str]:
+    """Statements that scale what is given, and leave where a number is not finite."""
+    n, h, others, k = sizes.context, sizes.horizon, sizes.others, sizes.known
+    rows, seasons, q = n + h, sizes.seasons, sizes.quantiles
     lines = [
-        f"float value[{rows}], other[{max(1, rows * others)}], ahead[{max(1, rows * k)}], block[{block * q}];",
+        f"float value[{rows}], other[{max(1, rows * others)}], ahead[{max(1, rows * k)}], block[{sizes.block * q}];",
         "qkan_real filled[QKAN_CONTEXT];",
         f"int at[{max(1, len(seasons))}] = {{0}}, good = series >= 0 && series < QKAN_SERIES;",
         f"for (int i = 0; i < {h * q}; i++) forecast[i] = NAN;",
@@ -167,7 +177,15 @@ def _call(sizes: Sizes) -> str:
         ]
     for place, season in enumerate(seasons):  # of the first value; rests of negative numbers are negative
         lines.append(f"at[{place}] = (int)((step % {season} + {season} + {season} - {(n - 1) % season}) % {season});")
-    lines += [
+    return lines
+
+
+def _blocks(sizes: Sizes) -> list[str]:
+    """Statements that forecast block by block, each fed back into the next one, and scale back."""
+    n, h, block, q, others, k = (
+        sizes.context, sizes.horizon, sizes.block, sizes.quantiles, sizes.others, sizes.known,
+    )  # fmt: skip
+    lines = [
         "if (!good) return 0;",
         f"for (int done = 0; done < {h}; done += {block}) {{",
         f"    qkan_model(value + done, other + done * {others}, ahead + done * {k}, at, series, block);",
@@ -198,23 +216,16 @@ def _call(sizes: Sizes) -> str:
     if sizes.masked:
         lines.append(f"        other[next * {others}] = 1.0f;")
     lines.append("    }")
-    for place, season in enumerate(seasons):
+    for place, season in enumerate(sizes.seasons):
         lines.append(f"    at[{place}] = (at[{place}] + {block}) % {season};")
-    lines += [
+    return [
+        *lines,
         "}",
         "if (!good)",
         f"    for (int i = 0; i < {h * q}; i++) forecast[i] = NAN;",
         "(void)past, (void)known, (void)step;",
         "return good;",
     ]
-    text = "\n    ".join(lines)
-    return (
-        "static int qkan_forecast(const qkan_real *values, const qkan_real *past, const qkan_real *known, long step, "
-        f"int series,\n                         qkan_real before, int age, qkan_real *forecast)\n{{\n    {text}\n}}\n\n"
-        "QKAN_API int qkan_predict(const qkan_real *values, const qkan_real *past, const qkan_real *known, long step, "
-        "int series,\n                          qkan_real *forecast)\n{\n"
-        "    return qkan_forecast(values, past, known, step, series, NAN, 0, forecast);\n}"
-    )
 
 
 def _stream(sizes: Sizes) -> str:
