@@ -110,13 +110,12 @@ def write_cell(source: Source, cell: nn.Module, edges: str) -> Cell:
         for place, direction in enumerate(directions):
             if direction.projection is not None or len(directions) != cell.num_layers:
                 raise RunError("a cell with a projection or two directions cannot be exported to C; export to ONNX")
+            if not isinstance(direction.gates, QKANGates | HybridGates):
+                raise _refused(cell)
             layers.append(_own_layer(source, direction.gates, place, direction.cell, edges))
         lstm = cell.cell == "lstm"
     else:
-        raise RunError(
-            f"a {type(cell).__name__} cell cannot be exported to C, which takes QKAN-LSTM, HQKAN-LSTM with any latent, "
-            "LSTM, GRU and the linear cells; export the run to ONNX"
-        )
+        raise _refused(cell)
     hidden = layers[0].of_state.shape[1]
     each = 2 * hidden if lstm else hidden
     calls, x = [], "x"
@@ -130,6 +129,13 @@ def write_cell(source: Source, cell: nn.Module, edges: str) -> Cell:
         f"static void qkan_cell(const float *x, float *state)\n{{\n    {body}\n}}"
     )
     return Cell(hidden, each * len(layers), tuple(layers), lstm)
+
+
+def _refused(cell: nn.Module) -> RunError:
+    return RunError(
+        f"a {type(cell).__name__} cell cannot be exported to C, which takes QKAN-LSTM, HQKAN-LSTM with any latent, "
+        "LSTM, GRU and the linear cells; export the run to ONNX"
+    )
 
 
 def _torch_layer(source: Source, cell: nn.LSTM | nn.GRU, place: int) -> Gates:

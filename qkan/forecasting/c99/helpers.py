@@ -132,15 +132,22 @@ static void qkan_rational(const float *a, const float *b, int m, int n, int sums
 }""",
         (),
     ),
+    "reduced": (
+        """/* an angle without whole turns; NaN beyond 8192 */
+static float qkan_reduced(float x)
+{
+    const float turns = floorf(x * 0.159154943f);
+    return fabsf(x) <= 8192.0f ? (x - turns * 6.28125f) - turns * 0.00193530718f : NAN;
+}""",
+        (),
+    ),
     "turn": (
-        """/* place of an angle in a table of one turn, and the weights of four coefficients; NaN beyond 8192 */
+        """/* place of an angle in a table of one turn, and the weights of four coefficients */
 static int qkan_turn(float x, int intervals, float *w)
 {
     int k = 0;
-    float u = NAN;
-    if (fabsf(x) <= 8192.0f) {
-        const float turns = floorf(x * 0.159154943f);
-        u = ((x - turns * 6.28125f) - turns * 0.00193530718f) * (0.159154943f * (float)intervals);
+    const float angle = qkan_reduced(x), u = angle * (0.159154943f * (float)intervals);
+    if (angle == angle) {
         k = (int)u;
         if (k < 0) k = 0;
         if (k > intervals - 1) k = intervals - 1;
@@ -148,7 +155,24 @@ static int qkan_turn(float x, int intervals, float *w)
     qkan_spline_weights(u - (float)k, w);
     return k;
 }""",
-        ("spline_weights",),
+        ("spline_weights", "reduced"),
+    ),
+    "table_waves": (
+        """/* as qkan_waves, from a table of one turn of the sine, whose intervals are a multiple of 4 */
+static void qkan_table_waves(const float *x, int n, int size, const float *table, int intervals, float *f)
+{
+    for (int i = 0; i < n; i++) {
+        const float angle = qkan_reduced(x[i]);
+        for (int k = 0; k < size; k++) {
+            float w[4];
+            const int at = qkan_turn((float)(k + 1) * angle, intervals, w);
+            const float *sine = table + at, *cosine = table + (at + intervals / 4) % intervals;
+            f[k * n + i] = w[0] * cosine[0] + w[1] * cosine[1] + w[2] * cosine[2] + w[3] * cosine[3];
+            f[(size + k) * n + i] = w[0] * sine[0] + w[1] * sine[1] + w[2] * sine[2] + w[3] * sine[3];
+        }
+    }
+}""",
+        ("turn",),
     ),
     "unit": (
         """/* place in a table of [-1, 1], where hidden states are, and the weights of four coefficients */

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from qkan.forecasting.c99.source import Source, number
-from qkan.forecasting.c99.tables import Tables, Waves, cubic_tables, int8_tables
+from qkan.forecasting.c99.tables import Tables, Waves, cubic_tables, int8_tables, sine_table
 from qkan.forecasting.io.files import RunError
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.quantum.spectrum import spectrum_of
@@ -87,10 +87,10 @@ def circuit_part(
     if whole or tabled:
         waves = _waves(layer, theta, weight, bias, places, whole=whole)
         waves = waves if shared else waves.times(factors)
-        if tabled:
+        if tabled and (not whole or edges == "int8"):
             part, constants = _tabled(source, waves, edge_weight, (x, y, what), edges=edges, shared=shared)
         else:
-            part, constants = _waved(source, waves, edge_weight, (x, y, what), shared=shared)
+            part, constants = _waved(source, waves, edge_weight, (x, y, what), shared=shared, tabled=tabled)
     else:
         part, constants = _rotated(source, layer, (theta, weight, bias), places, edge_weight, (x, y, what))
     if base_weight is not None and layer.base_activation is not None:
@@ -150,12 +150,19 @@ _Names = tuple[str, str, str]
 
 
 def _waved(
-    source: Source, waves: Waves, edge_weight: np.ndarray, names: _Names, *, shared: bool
+    source: Source, waves: Waves, edge_weight: np.ndarray, names: _Names, *, shared: bool, tabled: bool
 ) -> tuple[Part, np.ndarray]:
-    """Circuits of whole frequencies as sums of cosines and sines, which inputs share."""
+    """Circuits of whole frequencies as sums of cosines and sines, which inputs share; ``tabled`` has a table of these."""
     (x, y, what), (outputs, inputs), size = names, edge_weight.shape, waves.frequencies.shape[1]
-    source.use("waves", "affine")
-    lines = [f"float f[{2 * size * inputs}];", f"qkan_waves({x}, {inputs}, {size}, f);"]
+    slopes, sizes, constants = _summed(waves, edge_weight, shared=shared)
+    error, kind, call = np.zeros(outputs), "exact waves", f"qkan_waves({x}, {inputs}, {size}, f);"
+    if tabled:
+        sine, each = sine_table(sizes)
+        error, kind = each * sizes, f"waves of a cubic table of {sine.intervals} places a turn"
+        name = source.table(sine.coefficients, f"{what}: a turn of the sine")
+        call = f"qkan_table_waves({x}, {inputs}, {size}, {name}, {sine.intervals}, f);"
+    source.use("table_waves" if tabled else "waves", "affine")
+    lines = [f"float f[{2 * size * inputs}];", call]
     by_term = np.concatenate([waves.cosines, waves.sines], axis=1)  # (circuits, terms)
     if shared:
         table = source.table(by_term.T, f"{what}: waves of circuits, waves by inputs")
@@ -170,8 +177,7 @@ def _waved(
         by_output = by_term.reshape(inputs, outputs, -1).transpose(1, 2, 0).reshape(outputs, -1)
         table = source.table(by_output, f"{what}: waves of edges, outputs by waves and inputs")
         lines.append(f"qkan_affine({table}, f, {2 * size * inputs}, {outputs}, {y});")
-    slopes, sizes, constants = _summed(waves, edge_weight, shared=shared)
-    return Part(block(lines), np.zeros(outputs), slopes, sizes, ("exact waves",)), constants
+    return Part(block(lines), error, slopes, sizes, (kind,)), constants
 
 
 def _tabled(

@@ -125,6 +125,26 @@ def cubic_tables(waves: Waves, weights: np.ndarray, owner: np.ndarray) -> Tables
     return Tables(coefficients.astype(np.float32), None, errors, intervals, waves.period is not None)
 
 
+def sine_table(sizes: np.ndarray) -> tuple[Tables, float]:
+    """A table of one turn of the sine, of which waves of any whole frequency are read.
+
+    Sine and cosine, a quarter of a turn on, are the parts of one complex wave, so A cos(k x + p) errs by at most A E(h)
+    for every k.
+
+    Args:
+        sizes: The sum of |weight| A over all waves of a gate, (gates,).
+
+    Returns:
+        the table, with a multiple of 4 places, as few as keep :data:`CUBIC_TOLERANCE` in every gate; and E(h).
+    """
+    one = Waves(np.ones((1, 1)), np.zeros((1, 1)), np.ones((1, 1)), np.zeros(1), 2 * math.pi)
+    largest = float(sizes.max(initial=0))
+    intervals = _fewest(one, lambda count: largest * float(wave_error(np.array(_step(one, count)))) <= CUBIC_TOLERANCE)
+    intervals = -(-intervals // 4) * 4
+    error = float(wave_error(np.array(_step(one, intervals))))
+    return Tables(_coefficients(one, intervals).astype(np.float32), None, np.array([error]), intervals, True), error
+
+
 def int8_tables(waves: Waves) -> Tables:
     """Tables of whole numbers of 8 bits: rounding errs by half a step, so the places need not be closer than that.
 

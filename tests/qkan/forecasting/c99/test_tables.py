@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from qkan.forecasting import RunError
-from qkan.forecasting.c99.tables import CUBIC_TOLERANCE, Tables, Waves, cubic_tables, int8_tables, wave_error
+from qkan.forecasting.c99.tables import (
+    CUBIC_TOLERANCE,
+    Tables,
+    Waves,
+    cubic_tables,
+    int8_tables,
+    sine_table,
+    wave_error,
+)
 
 
 def drawn(period: float | None, circuits: int = 8, fastest: float = 4.0) -> Waves:
@@ -59,6 +67,16 @@ def test_tables_have_as_few_places_as_keep_the_tolerance():
     assert found.errors[0] <= CUBIC_TOLERANCE
     fewer = (waves.amplitudes * wave_error(waves.frequencies * 2 * np.pi / (found.intervals - 1))).sum()
     assert fewer > CUBIC_TOLERANCE
+
+
+def test_one_table_of_the_sine_serves_cosines_and_every_frequency():
+    table, error = sine_table(np.array([1.0]))
+    assert table.intervals % 4 == 0
+    assert error <= CUBIC_TOLERANCE
+    x = np.linspace(0, 2 * np.pi, 4001)[:-1]
+    for phase in (0.0, 0.3, np.pi / 2):
+        errors = np.abs(values_of(table, (x + phase) % (2 * np.pi))[0] - np.sin(x + phase))
+        assert 0.4 * error <= errors.max() <= error + 2e-7
 
 
 def test_a_circuit_that_is_constant_has_a_table_of_zeros():
