@@ -152,7 +152,7 @@ _Names = tuple[str, str, str]
 def _waved(
     source: Source, waves: Waves, edge_weight: np.ndarray, names: _Names, *, shared: bool, tabled: bool
 ) -> tuple[Part, np.ndarray]:
-    """Circuits of whole frequencies as sums of cosines and sines, which inputs share; ``tabled`` has a table of these."""
+    """Circuits of whole frequencies as sums of cosines and sines, which inputs share; ``tabled`` reads a table."""
     (x, y, what), (outputs, inputs), size = names, edge_weight.shape, waves.frequencies.shape[1]
     slopes, sizes, constants = _summed(waves, edge_weight, shared=shared)
     error, kind, call = np.zeros(outputs), "exact waves", f"qkan_waves({x}, {inputs}, {size}, f);"
