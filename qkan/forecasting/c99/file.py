@@ -13,7 +13,7 @@ from qkan.forecasting.c99.calls import Sizes, call_functions
 from qkan.forecasting.c99.forecaster import ForecasterSource
 from qkan.forecasting.c99.source import Source, comment_text
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.model.forecaster import RecurrentForecaster
+from qkan.forecasting.model.build import RecurrentForecaster
 
 _LISTED = 50
 _MOST_SCRATCH = 16_000_000

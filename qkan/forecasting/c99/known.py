@@ -6,7 +6,7 @@ from __future__ import annotations
 from qkan.forecasting.c99.cells import Cell, write_cell
 from qkan.forecasting.c99.layers import numpy_of
 from qkan.forecasting.c99.source import Source, number
-from qkan.forecasting.model.forecaster import RecurrentForecaster
+from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.model.parts import SeasonFeatures, harmonics
 
 
@@ -145,7 +145,7 @@ class KnownSource:
         if mean is None:
             return
         features = mean.circuits
-        lines = [f"float x[{features.channels}], sum = {number(float(mean.weights.bias))};"]
+        lines = [f"float x[{features.channels}], sum = {number(numpy_of(mean.weights.bias).item())};"]
         lines += self._season_features(features, 0)
         weights = self.source.table(numpy_of(mean.weights.weight), "weights of the mean season")
         lines.append(f"for (int k = 0; k < {features.channels}; k++) sum += {weights}[k] * x[k];")

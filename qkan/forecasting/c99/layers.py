@@ -119,13 +119,13 @@ def _waves(
 ) -> Waves:
     """The spectra of some circuits; of whole frequencies column k - 1 is that of frequency k."""
 
-    def of(parameter: Tensor | None, row: int, i: int) -> Tensor | None:
-        return None if parameter is None else parameter[min(row, parameter.shape[0] - 1), i]
+    def of(parameter: Tensor, row: int, i: int) -> Tensor:
+        return parameter[min(row, parameter.shape[0] - 1), i]
 
     spectra = []
     for row, i in places:
-        angles = of(theta, row, i)
-        spectra.append(spectrum_of(layer.ansatz, layer.reps, angles, of(weight, row, i), of(bias, row, i)))  # type: ignore[arg-type]
+        own = (None if part is None else of(part, row, i) for part in (weight, bias))
+        spectra.append(spectrum_of(layer.ansatz, layer.reps, of(theta, row, i), *own))
     count, constants = len(spectra), np.zeros(len(spectra))
     found = []
     for place, spectrum in enumerate(spectra):

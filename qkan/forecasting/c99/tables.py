@@ -21,6 +21,7 @@ for. B-splines are not negative and add up to 1, so coefficients rounded to a st
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -174,12 +175,12 @@ def _interpolation_errors(waves: Waves, intervals: int) -> np.ndarray:
     return np.asarray((waves.amplitudes * wave_error(waves.frequencies * _step(waves, intervals))).sum(axis=1))
 
 
-def _fewest(waves: Waves, fine: object) -> int:
+def _fewest(waves: Waves, fine: Callable[[int], bool]) -> int:
     """The fewest intervals that are fine, found by bisection; none reaches half a turn of the fastest wave."""
     fastest = float(waves.frequencies.max(initial=0.0))
     low = max(4, math.floor(_step(waves, 1) * fastest / math.pi) + 1)
     high = low
-    while not fine(high):  # type: ignore[operator]
+    while not fine(high):
         low, high = high + 1, 2 * high
         if high > _MOST_POINTS:
             raise RunError(
@@ -188,7 +189,7 @@ def _fewest(waves: Waves, fine: object) -> int:
             )
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if fine(middle) else (middle + 1, high)  # type: ignore[operator]
+        low, high = (low, middle) if fine(middle) else (middle + 1, high)
     return low
 
 

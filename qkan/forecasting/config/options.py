@@ -89,8 +89,7 @@ Examples:
     {'onnx': '.onnx', 'torch-export': '.pt2', 'c': '.c'}
 """
 
-EXPORT_EDGES: tuple[str, ...] = ("exact", "cubic", "int8")
-"""How a C file holds circuits: as they are, or as tables of float32 or 8-bit numbers with cubic splines between."""
+EXPORT_EDGES: tuple[str, ...] = ("exact", "cubic", "int8")  # circuits in C: as they are, or tables of float32 or 8 bits
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
