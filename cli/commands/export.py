@@ -36,7 +36,8 @@ Examples:
     type=float,
     default=2.0,
     show_default=True,
-    help="With --preact-trainable, the file holds for inputs up to so many times the largest of the data.",
+    metavar="X",
+    help="With --preact-trainable, the file holds for inputs up to so many times the largest of the data.  [x>=1]",
 )
 @click.option(
     "--edges",

@@ -17,7 +17,7 @@ from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.distributed import training_device
+from qkan.forecasting.training.distributed import mapped_values, training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from qkan.forecasting.training.loop import FitResult
 
 
+_MOST_JUDGING = (
+    500_000  # evenly spread, of the windows that choose between weights: more would take as long as training
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """A forecaster that was trained.
@@ -41,12 +46,14 @@ class Fitted:
         data: What it was trained on.
         model: The forecaster with its best weights, on the device that it was trained on.
         result: How the training went.
+        mapped: How many values of a panel on disk every process mapped for it.
     """
 
     config: TrainConfig
     data: ForecastData
     model: RecurrentForecaster
     result: FitResult
+    mapped: tuple[int, ...] = ()
 
     def check_converged(self) -> None:
         """Refuse a training whose loss stopped being finite.
@@ -74,6 +81,7 @@ class Fitted:
             **({} if gate is None else {"gate": "open" if float(gate) else "closed"}),
             **({} if self.result.finish is None else {"lbfgs": asdict(self.result.finish)}),
             **({"starts": starts} if starts else {}),
+            **({"mapped_values": list(self.mapped)} if self.mapped else {}),
         }
 
 
@@ -125,8 +133,14 @@ def fit_forecaster(
     if len(fits) > 1:
         losses = tuple(math.inf if found.diverged else found.best_loss for _, found in fits)
         result = replace(result, seconds=sum(found.seconds for _, found in fits), starts=losses)
-    set_gate(model, validation, squared=config.loss == "mse")
-    return Fitted(config, data, model, result)
+    mapped = mapped_values(config, data)
+    set_gate(model, validation.evenly(_MOST_JUDGING), squared=config.loss == "mse")
+    return Fitted(config, data, model, result, mapped)
+
+
+def _judging(train: WindowTensors, validation: WindowTensors) -> WindowTensors:
+    """The windows that choose between weights: those of the validation part, or of training if it has none."""
+    return (validation if len(validation) else train).evenly(_MOST_JUDGING)
 
 
 def _say_unjudged(config: TrainConfig) -> None:
@@ -154,7 +168,7 @@ def _fit_once(
     Beside a regression the cell has little slope to learn by, and a finish does not get away from there. So with a
     finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
-    loss, judge = loss_of(config), validation if len(validation) else train
+    loss, judge = loss_of(config), _judging(train, validation)
     drawn = copy.deepcopy(model.state_dict())
     start = start_from_regression(model, train, judge, loss)
     if steps and start is not None and start.begins:
@@ -188,9 +202,10 @@ def _trained(
     """Train from the weights that the model has, take those of ``start`` if they are better, and finish."""
     from qkan.forecasting.training.loop import fit, threads_for
 
-    loss, judge = loss_of(config), validation if len(validation) else train
+    loss, judge = loss_of(config), _judging(train, validation)
+    shown = None
     if isinstance(saving["progress"], LiveProgress) and len(validation):
-        saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
+        shown = saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
     result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
     if start is not None and start.loss <= Objective(model, judge, loss).value():
         model.load_state_dict(start.weights)
@@ -198,6 +213,6 @@ def _trained(
     if not steps or result.diverged:
         return result
     with threads_for(model):
-        finish = finish_with_lbfgs(model, train, validation, config, steps)
+        finish = finish_with_lbfgs(model, train, validation, config, steps, shown)
     best_loss = finish.after if finish.steps else result.best_loss
     return replace(result, best_loss=best_loss, seconds=result.seconds + finish.seconds, finish=finish)

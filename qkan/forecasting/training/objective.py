@@ -15,6 +15,8 @@ from qkan.forecasting.data.batches import Forward, WindowTensors, in_order, recu
 from qkan.forecasting.model.losses import Loss
 from qkan.forecasting.training.progress import LiveProgress
 
+_MOST_NAIVE = 500_000  # windows, evenly spread, that the loss of repeating the last value is measured on
+
 
 class Objective:
     """The mean loss over all observed targets of windows, in the dtype of a model's weights and on their device.
@@ -83,9 +85,9 @@ class Glimpse:
     @cached_property
     def naive_loss(self) -> float:
         """The validation loss of repeating the last value."""
-        total = observed = 0.0
-        for index in in_order(len(self.windows)):
-            batch = self.windows.batch(index)
+        total, observed, windows = 0.0, 0.0, self.windows.evenly(_MOST_NAIVE)
+        for index in in_order(len(windows)):
+            batch = windows.batch(index)
             last = batch.arguments[0][:, -1:, 0].expand_as(batch.targets)
             quantiles = getattr(self.loss, "quantiles", None)
             predicted = last if quantiles is None else last[..., None].expand(*last.shape, len(quantiles))
@@ -130,7 +132,7 @@ class Glimpse:
 
 
 class Shown:
-    """Tells a display all that it is told, and lets it look at the model behind every epoch."""
+    """Tells a display all that it is told, and lets it look at the model behind every epoch, and during a finish."""
 
     def __init__(self, progress: LiveProgress, glimpse: Glimpse) -> None:
         self.progress, self.glimpse = progress, glimpse
@@ -151,3 +153,16 @@ class Shown:
     def finish(self) -> None:
         """Pass it on."""
         self.progress.finish()
+
+    def lbfgs_start(self, steps: int) -> None:
+        """Pass it on."""
+        self.progress.lbfgs_start(steps)
+
+    def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
+        """Pass it on, and offer a look."""
+        self.progress.lbfgs_step(done, loss, val_loss)
+        self.progress.look(self.glimpse)
+
+    def lbfgs_finish(self) -> None:
+        """Pass it on."""
+        self.progress.lbfgs_finish()
