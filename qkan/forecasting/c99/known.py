@@ -18,7 +18,7 @@ class KnownSource:
         model: What to write.
         past: Past channels beside the value.
         known: Channels of a row of ``known``: covariates and calendar features, then codes of categories.
-        edges: One of :data:`qkan.forecasting.config.options.EXPORT_EDGES`.
+        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
 
     Attributes:
         cell: What the cell became; ``None`` for a linear forecaster.
