@@ -122,7 +122,8 @@ def simple_verdicts(
     """
     from qkan.forecasting.baselines.registry import PLAIN, fit_baselines
     from qkan.forecasting.baselines.tables import forecast_part
-    from qkan.forecasting.runs.inference import forecast_windows, windows_for
+    from qkan.forecasting.runs.evaluation import forecast_windows
+    from qkan.forecasting.runs.inference import windows_for
 
     windows = windows_for(runs[0], data, new_series=new_series)
     squared = squares(runs[0].config)

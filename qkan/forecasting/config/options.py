@@ -80,15 +80,6 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Errors that forecasts can be judged by, each with the losses that train for it, the default first."""
 
-EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-"""What a run can be exported to, with the ending of the file.
-
-Examples:
-    >>> from qkan.forecasting import EXPORT_FORMATS
-    >>> EXPORT_FORMATS
-    {'onnx': '.onnx', 'torch-export': '.pt2'}
-"""
-
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
 LEVELS_REMOVED: tuple[str, ...] = ("auto", "last", "mean", "window", "season", "none")

@@ -151,7 +151,7 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
     Raises:
         ValueError: the shape of the predictions is not that of the targets.
     """
-    return _metrics(_losses_of(data, predictions, part, mase_scale(data)), slice(None))
+    return _metrics(losses_of(data, predictions, part, mase_scale(data)), slice(None))
 
 
 def score(data: ForecastData, forecasts: Mapping[str, np.ndarray], part: Part = "test") -> Scores:
@@ -159,16 +159,22 @@ def score(data: ForecastData, forecasts: Mapping[str, np.ndarray], part: Part = 
     return {name: forecast_metrics(data, values, part) for name, values in forecasts.items()}
 
 
-def score_series(data: ForecastData, forecasts: Mapping[str, np.ndarray], part: Part = "test") -> pd.DataFrame:
+def score_series(
+    data: ForecastData,
+    forecasts: Mapping[str, np.ndarray],
+    part: Part = "test",
+    scales: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Return the same metrics for every series: ``unique_id``, ``forecast`` (its name), then one column a metric.
 
-    A metric that is not defined is NaN. Series without an observed target in the part have no row.
+    A metric that is not defined is NaN. Series without an observed target in the part have no row. ``scales`` are those
+    of :func:`mase_scale` where they are known already.
     """
     import pandas as pd
 
-    scales, rows = mase_scale(data), []
+    scales, rows = mase_scale(data) if scales is None else scales, []
     for forecast, values in forecasts.items():
-        losses = _losses_of(data, values, part, scales)
+        losses = losses_of(data, values, part, scales)
         edges = np.searchsorted(losses["series"], np.arange(len(data.ids) + 1))  # windows come series by series
         rows += [
             {"unique_id": name, "forecast": forecast, **_metrics(losses, slice(begin, end))}
@@ -187,8 +193,18 @@ def median_scores(table: pd.DataFrame) -> Scores:
     }
 
 
-def _losses_of(data: ForecastData, predictions: np.ndarray, part: Part, scales: np.ndarray) -> dict[str, np.ndarray]:
-    """Return, per observed target, (targets,) each: ``series``, ``y``, the losses and ``scaled_mse``."""
+def losses_of(data: ForecastData, predictions: np.ndarray, part: Part, scales: np.ndarray) -> dict[str, np.ndarray]:
+    """Return, per observed target, (targets,) each: ``series``, ``y``, the losses and ``scaled_mse``.
+
+    Args:
+        data: The windows.
+        predictions: As of :func:`forecast_metrics`.
+        part: The part whose targets were forecast.
+        scales: From :func:`mase_scale`.
+
+    Raises:
+        ValueError: the shape of the predictions is not that of the targets.
+    """
     targets = data.target_values(part)
     if predictions.shape != targets.shape:
         raise ValueError(f"predictions must have the shape of the targets {targets.shape}, got {predictions.shape}")
