@@ -92,7 +92,8 @@ def accuracy(names: tuple[str, ...], cells: tuple[str, ...], level: str) -> pd.D
         for cell in cells:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataNotice)
-                config = TrainConfig(data=name, cell=cell, window=24, horizon=12, level=level, seed=1)
+                sizes: dict[str, Any] = {"window": 24, "horizon": 12, "epochs": 10, "lbfgs_steps": 0}
+                config = TrainConfig(data=name, cell=cell, level=level, **sizes)
                 run = train(config, Path(folder) / "run")
             series = load_series(name)
             found = {how: test_error(run, series, how) for how in ("window", "carried", "anew")}
