@@ -3,11 +3,11 @@
     python -m benchmarks.stream latency
     python -m benchmarks.stream accuracy
 
-Latencies are processor time of one thread, the least of some repetitions, so that others on the machine hardly count: of
-``Stream.push``, the next value of every series at once and the forecasts that follow. Parameters are drawn at random, for a trained cell takes
-as long. Accuracy trains a run for every series and cell and forecasts from every value of its test part, three ways:
-from the window, from a state that is carried on from the first window, and from one that begins anew with the window
-every so many steps as this has.
+Latencies are processor time of one thread, the least of some repetitions, so that others on the machine hardly count:
+of ``Stream.push``, the next value of every series at once and the forecasts that follow. Parameters are drawn at
+random, for a trained cell takes as long. Accuracy trains a run for every series and cell and forecasts from every value
+of its test part, three ways: from the window, from a state that is carried on from the first window, and from one that
+begins anew with the window every so many steps as this has.
 """
 
 from __future__ import annotations
