@@ -100,7 +100,7 @@ def test_the_bound_on_windows_is_near_what_is_measured(drawn_run, tmp_path):
     run = drawn_run(cell="qkan", window=24, group="edge", hidden_size=3)
     made = export(run, tmp_path / "model.c", "c", edges="int8")
     measured = made.difference * c_files._calls(run, series_of(run, None))[0].largest
-    assert measured < made.bound_on_windows < 30 * measured
+    assert measured < made.bound_on_windows < 100 * measured
     assert made.bound > 10 * made.bound_on_windows
 
 
