@@ -330,7 +330,8 @@ class CompareConfig(DataAndTrainingOptions):
     Options of one cell only (``reps``, ``ansatz``, ...) go to the cells that have them. Learning rates are the first
     ``trials`` of :data:`LEARNING_RATES`, tried with the first ``tuning_seeds`` of the ``seeds``; the median validation
     error chooses, in each of the ``folds`` by itself. A cell takes the largest hidden size that fits each of
-    ``budget_params``. Every worker has one thread, and the results do not depend on their number.
+    ``budget_params``. Every worker has one thread, and the results do not depend on their number, nor on the
+    executor.
 
     Raises:
         ValueError: a value is out of its range.
@@ -351,6 +352,7 @@ class CompareConfig(DataAndTrainingOptions):
     folds: int = 1
     baselines: tuple[str, ...] = ()
     workers: int | None = None
+    executor: str = "processes"
 
     def __post_init__(self) -> None:
         super().__post_init__()

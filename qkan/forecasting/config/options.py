@@ -9,6 +9,7 @@ from qkan.forecasting.config.kinds import (
     CHARACTER,
     COLUMNS,
     DEVICE,
+    EXECUTOR,
     FLAG,
     GROUP,
     LEVEL,
@@ -401,7 +402,14 @@ OPTIONS: dict[str, Option] = {
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
     ),
     "workers": Option(
-        "Processes that train at the same time.  [default: one per core, at most 8]", Whole(1, 256), True
+        "Models that train at the same time.  [default: one per core, at most 8; all of a Ray cluster]",
+        Whole(1, 256),
+        True,
+    ),
+    "executor": Option(
+        "Where they train: processes of this machine; ray, started on this machine; or a Ray cluster, HOST:6379 from "
+        "one of its machines, ray://HOST:10001 from elsewhere. Results do not depend on it; needs the extra ray.",
+        EXECUTOR,
     ),
     "out": Option("Folder for the results.", TEXT),
 }
