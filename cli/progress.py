@@ -280,6 +280,27 @@ class ImportDisplay(_Display):
             )
 
 
+class PrepareDisplay(_Display):
+    """Shows a preparation; implements :class:`qkan.datasets.panel.prepare.PrepareProgress`."""
+
+    def start(self, parts: int, done: int) -> None:
+        """Show the empty bar, or the parts that are there from an interrupted preparation."""
+        self.parts, self.parts_done, self.done_before = parts, done, done
+        self.open("part {task.completed:.0f}/{task.total:.0f}")
+        if self.bar is not None:
+            self.task = self.bar.add_task("preparing", total=parts, completed=done)
+        if done:
+            click.echo(f"{done} of {parts} parts are on disk already")
+
+    def part(self) -> None:
+        """Move the bar, or print a line unless there would be too many."""
+        self.parts_done += 1
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1)
+        elif self.parts_done % -(-self.parts // PLAIN_LINES) == 0 or self.parts_done == self.parts:
+            click.echo(f"part {self.parts_done}/{self.parts}  left {self.left(self.parts_done, self.parts)}")
+
+
 class FetchDisplay(_Display):
     """Shows a download; a context manager that implements :class:`qkan.datasets.milan.fetch.FetchProgress`."""
 

@@ -7,6 +7,7 @@ scales it by its training part and cuts it into windows. See docs/guides/data.md
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.errors import DataError, DataNotice, notice
+from qkan.datasets.panel import prepare_panel
 from qkan.datasets.read import (
     PROTOCOLS,
     as_pandas,
@@ -71,6 +72,7 @@ __all__ = [
     "names_file",
     "notice",
     "plot_series",
+    "prepare_panel",
     "protocol_series",
     "read_future",
     "read_series",

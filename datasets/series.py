@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from qkan.datasets.errors import DataError, refuse, shown
+from qkan.datasets.sessions import Session, session_times
 from qkan.datasets.steps import following, months_of
 from qkan.datasets.table_form import TableForm
 
@@ -24,49 +25,6 @@ MAX_MAGNITUDE = 1e100
 
 MIN_MAGNITUDE = 1e-100
 """A series whose values are all smaller than this, but not all zero, is refused: their squares would vanish."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """Daily hours of a series that is observed on working days (Monday to Friday) only.
-
-    Args:
-        first: time of the first observation of a day, ``"HH:MM"``.
-        last: time of the last observation of a day, ``"HH:MM"``, not before ``first``.
-
-    Raises:
-        DataError: a time is malformed, or the day ends before it starts.
-
-    Examples:
-        >>> from qkan.datasets import Session
-        >>> Session("08:00", "16:30").closing
-        Timedelta('0 days 16:30:00')
-    """
-
-    first: str
-    last: str
-
-    def __post_init__(self) -> None:
-        if self.opening > self.closing:
-            raise DataError(f"session ends at {self.last!r} before it starts at {self.first!r}; swap first and last")
-
-    @property
-    def opening(self) -> pd.Timedelta:
-        """Time of day of the first observation."""
-        return _time_of_day(self.first)
-
-    @property
-    def closing(self) -> pd.Timedelta:
-        """Time of day of the last observation."""
-        return _time_of_day(self.last)
-
-
-def _time_of_day(text: str) -> pd.Timedelta:
-    try:
-        moment = pd.to_datetime(text, format="%H:%M")
-    except ValueError:
-        raise DataError(f"time of day {text!r} is not between '00:00' and '23:59'; write it as 'HH:MM'") from None
-    return moment - moment.normalize()
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +218,14 @@ class Series:
         """Names of the single series, sorted."""
         return tuple(str(name) for name in self.frame["unique_id"].iloc[self.starts[:-1]])
 
+    mapped = False
+    """Whether values are read from a panel on disk where they are looked at, rather than held in memory."""
+
+    @property
+    def points(self) -> int:
+        """Number of values of all series."""
+        return int(self.starts[-1])
+
     @cached_property
     def lengths(self) -> np.ndarray:
         """Number of values of every series, int64, shape (series,)."""
@@ -272,6 +238,28 @@ class Series:
     def times_of(self, index: int) -> np.ndarray:
         """Times of the series ``ids[index]``, shape (length,)."""
         return self.times[self.starts[index] : self.starts[index + 1]]
+
+    def values_at(self, rows: np.ndarray) -> np.ndarray:
+        """Values in some rows, float64, of the shape of ``rows``."""
+        return np.asarray(self.values[rows])
+
+    def times_at(self, rows: np.ndarray) -> np.ndarray:
+        """Times in some rows, of the shape of ``rows``."""
+        return np.asarray(self.times[rows])
+
+    def owners(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Position in ``ids`` of the series of rows, int64, of the shape of ``rows``; None stands for all rows."""
+        if rows is None:
+            return np.repeat(np.arange(len(self.ids)), self.lengths)
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+    def only(self, begin: int, end: int) -> Series:
+        """The same series, of which only ``ids[begin:end]`` will be looked at: a panel on disk maps no others."""
+        return self
+
+    def with_frame(self, frame: pd.DataFrame, **changes: Any) -> Series:
+        """The same series with other rows, in memory."""
+        return replace(self, frame=frame, **changes)
 
     def covariates(self, names: Sequence[str]) -> np.ndarray:
         """Values of covariate columns, float64, shape (rows, names)."""
@@ -327,14 +315,14 @@ class Series:
             return times[-1] + step * np.arange(1, steps + 1, dtype=np.int64)
         if self.session is None:
             return following(self.frequency, times, steps)
-        return _session_times(self.session, self.frequency, pd.Timestamp(times[-1]), steps).as_unit("ns").to_numpy()
+        return session_times(self.session, self.frequency, pd.Timestamp(times[-1]), steps).as_unit("ns").to_numpy()
 
     def all_future_times(self, steps: int) -> np.ndarray:
         """`future_times` of every series, shape (series, steps); series that end together share the work."""
         found: dict[Any, np.ndarray] = {}
-        times = []
+        times, ends = [], self.times_at(self.starts[1:] - 1)
         for index in range(len(self.ids)):
-            last = self.times[self.starts[index + 1] - 1]
+            last = ends[index]
             if self.frequency is None or months_of(self.frequency) is not None:  # step or day of the series alone
                 times.append(self.future_times(index, steps))
                 continue
@@ -370,7 +358,7 @@ class Series:
         return {
             "name": self.name,
             "series": len(self.ids),
-            "points": len(self.frame),
+            "points": self.points,
             "lengths": self.lengths.tolist(),
             "frequency": self.frequency,
             "step": self.step,
@@ -384,10 +372,3 @@ class Series:
 def _inverse(size: float) -> str:
     """A power of ten that brings a size near 1, as text: its number may be beyond float64."""
     return f"1e{-int(np.floor(np.log10(size)))}"
-
-
-def _session_times(session: Session, frequency: str, last: pd.Timestamp, steps: int) -> pd.DatetimeIndex:
-    hours = pd.timedelta_range(session.opening, session.closing, freq=frequency)
-    days = pd.bdate_range(last.normalize(), periods=steps // len(hours) + 2)
-    times = pd.DatetimeIndex((days.to_numpy()[:, None] + hours.to_numpy()[None, :]).ravel())
-    return times[times > last][:steps]

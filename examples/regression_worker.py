@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +23,8 @@ from torch import Tensor, nn
 TRAINING, VALIDATION, TEST = 1000, 500, 1000
 HISTORY = 200  # of LBFGS: no fewer than the networks have parameters, so that none is cut short
 DTYPE = torch.float64
-
+#: By its file, which imports nothing of this package: beside the original one, "qkan" is that.
+loss_unit = runpy.run_path(str(Path(__file__).parents[1] / "qkan" / "_util" / "lbfgs.py"))["loss_unit"]
 
 Box = tuple[tuple[float, float], ...]
 
@@ -155,7 +158,7 @@ def size(model: nn.Module) -> int:
 
 
 def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], iterations: int) -> dict[str, Any]:
-    """LBFGS with a strong Wolfe search, on all points.
+    """LBFGS with a strong Wolfe search, on all points, of the loss in its own unit; no gradient is too small.
 
     Returns:
         root mean squared errors of the validation and the test part in deviations of y: those of the weights with the
@@ -163,6 +166,8 @@ def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], iterations
     """
     (x, y), *others = parts
     best: tuple[float, dict[str, Tensor]] = (math.inf, {})
+    with torch.no_grad():
+        unit = loss_unit(float((model(x) - y).square().mean()))
 
     def closure() -> Tensor:
         nonlocal best
@@ -171,14 +176,16 @@ def train(model: nn.Module, parts: tuple[tuple[Tensor, Tensor], ...], iterations
         value = float(loss.detach())
         if value < best[0]:
             best = value, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        loss.backward()
-        return loss
+        counted = unit * loss
+        counted.backward()
+        return counted
 
     optimizer = torch.optim.LBFGS(
         model.parameters(),
         max_iter=iterations,
         history_size=HISTORY,
         line_search_fn="strong_wolfe",
+        tolerance_grad=0.0,
         tolerance_change=0.0,
     )
     optimizer.step(closure)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.quantum_series.cells import build, parameters, widest
 from benchmarks.quantum_series.tasks import Part, Task
+from qkan._util.lbfgs import loss_unit
 from qkan.forecasting.training.lbfgs import descend
 
 BATCH, PATIENCE, GRADIENT_NORM = 64, 20, 1.0
@@ -44,11 +45,13 @@ class Error:
     Args:
         model: The model.
         part: The windows.
-        unit: What :meth:`with_gradient` counts the error in.
+
+    Attributes:
+        unit: Factor that :meth:`with_gradient` counts the error with; see :func:`qkan._util.lbfgs.loss_unit`.
     """
 
-    def __init__(self, model: nn.Module, part: Part, unit: float = 1.0) -> None:
-        self.unit = unit
+    def __init__(self, model: nn.Module, part: Part) -> None:
+        self.unit = 1.0
         dtype = next(model.parameters()).dtype
         self.model, self.inputs, self.targets = model, part[0].to(dtype), part[1].to(dtype)
 
@@ -58,9 +61,9 @@ class Error:
         return float(nn.functional.mse_loss(self.model(self.inputs), self.targets))
 
     def with_gradient(self) -> float:
-        """The error in its unit, with its gradient left in the parameters."""
+        """The error times :attr:`unit`, with its gradient left in the parameters."""
         self.model.zero_grad()
-        loss = nn.functional.mse_loss(self.model(self.inputs), self.targets) / self.unit
+        loss = nn.functional.mse_loss(self.model(self.inputs), self.targets) * self.unit
         loss.backward()
         return float(loss.detach())
 
@@ -119,9 +122,9 @@ class Training:
         """Go on with LBFGS in float64."""
         begun, (train, validation, test) = time.perf_counter(), task.parts()
         judged = Error(model.double(), validation)
-        # LBFGS of torch ignores curvature below 1e-10, which is that of small errors.
-        unit = Error(model, train).value() or 1.0
-        steps = descend(model, Error(model, train, unit), judged, self.steps, patience=LOOKS)
+        objective = Error(model, train)
+        objective.unit = loss_unit(objective.value())
+        steps = descend(model, objective, judged, self.steps, patience=LOOKS)
         seconds = round(time.perf_counter() - begun, 3)
         reached = Error(model, test).value()
         return {"steps": steps, "validation": judged.value(), "test": reached, "finish_seconds": seconds}

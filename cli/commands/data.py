@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     lazy={
         "list": "qkan.cli.commands.data:list_series",
         "show": "qkan.cli.commands.data:show",
+        "prepare": "qkan.cli.commands.data_prepare:prepare",
         "fetch": "qkan.cli.commands.data_milan:fetch",
         "import": "qkan.cli.commands.data_milan:import_data",
     },
 )
 def data() -> None:
-    """List, draw, download or import series and public data sets."""
+    """List, draw, prepare, download or import series and public data sets."""
 
 
 @click.command("list")
@@ -62,7 +63,7 @@ Examples:
   qkan data show telecom
   qkan data show calls.csv --time-col hour --target-col calls --out calls.png""",
 )
-@click.argument("name_or_path", metavar="NAME|FILE", shell_complete=complete_data)
+@click.argument("name_or_path", metavar="NAME|FILE|PANEL", shell_complete=complete_data)
 @config_option("time_col")
 @config_option("time_format")
 @config_option("time_zone")
@@ -77,7 +78,7 @@ Examples:
     "--out", type=click.Path(path_type=Path), help="Plot to write (.png, .pdf, .svg).  [default: NAME-series.png]"
 )
 def show(name_or_path: str, kept: tuple[str, ...], missing: str, out: Path | None, **columns: str | None) -> None:
-    """Describe a built-in series or a .csv, .csv.gz, .parquet or .xlsx file, and draw it.
+    """Describe a built-in series, a .csv, .csv.gz, .parquet or .xlsx file or a prepared panel, and draw it.
 
     The errors of the naive forecasts are those of the next step on the newest 20% of the values: what any model has to
     beat. An existing plot is replaced.
@@ -114,12 +115,19 @@ def _facts(series: Series) -> list[tuple[str, str]]:
         ("source", series.source),
         ("licence", series.licence),
         ("series", f"{len(series.ids):,}"),
-        ("points", f"{len(series.frame):,} ({lengths} per series)" if len(series.ids) > 1 else lengths),
+        ("points", f"{series.points:,} ({lengths} per series)" if len(series.ids) > 1 else lengths),
         ("step", f"{series.frequency or 'row order or whole-number steps'}{hours}"),
-        ("time", f"{series.frame['ds'].min()} to {series.frame['ds'].max()}"),
+        ("time", _span(series)),
         ("seasons", ", ".join(f"{season} steps" for season in series.season) or "none"),
         ("unit", series.unit or "none"),
     ]
+
+
+def _span(series: Series) -> str:
+    import pandas as pd
+
+    first, last = series.times_at(series.starts[:-1]).min(), series.times_at(series.starts[1:] - 1).max()
+    return f"{first} to {last}" if series.frequency is None else f"{pd.Timestamp(first)} to {pd.Timestamp(last)}"
 
 
 def _numbers(series: Series) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from qkan.datasets.catalog.milan_24 import HOURS_A_DAY, HOURS_A_WEEK, milan_24
 from qkan.datasets.catalog.telecom import SESSION, STEPS_A_DAY, STEPS_A_WEEK, telecom
 from qkan.datasets.errors import DataError
 from qkan.datasets.milan import find_milan, is_import, names_milan, read_import
+from qkan.datasets.panel import is_panel, open_panel
 from qkan.datasets.read import Columns, CsvForm, file_series, is_data_path, keep_series
 from qkan.datasets.series import Series, Session
 from qkan.datasets.steps import step_frame
@@ -190,7 +191,7 @@ def resolve_series(
     encoding: str | None = None,
     **columns: Any,
 ) -> Series:
-    """The series called ``name_or_path``, or the one in the file at that path.
+    """The series called ``name_or_path``, or the one in the file or panel at that path.
 
     A name of `available_series` always wins; write ``./telecom`` for a file of that name. ``milan`` and
     ``milan-SIGNAL-FREQ`` mean what `qkan data import milan` wrote, see `find_milan`. ``columns``, ``expected`` and
@@ -210,6 +211,9 @@ def resolve_series(
     """
     text = str(name_or_path)
     chosen, form = Columns.named(**columns), CsvForm(sep, decimal, encoding)
+    if names_file(name_or_path) and is_panel(Path(name_or_path)):
+        panel = open_panel(Path(name_or_path), missing=missing, frequency=frequency, given=columns)
+        return keep_series(panel, series)
     if names_file(name_or_path):
         if chosen == Columns() and frequency is None and is_import(name_or_path):
             return read_import(Path(name_or_path), series, missing=missing)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from qkan.datasets.errors import DataError, shortened
-from qkan.datasets.read.cells import numbers_of
+from qkan.datasets.read.cells import numbers_of, row_number
 
 Names = Mapping[str, tuple[str, ...]]
 """The categories of columns of codes, by column: a code is a place among them, NaN where a cell is empty."""
@@ -35,7 +35,7 @@ def covariate_cells(
     texts = column[~absent].map(_as_text)
     lists = texts.isna()
     if lists.any():
-        raise DataError(f"row {lists.index[lists][0] + 1} of column {column.name!r} is no name; leave it out")
+        raise DataError(f"row {row_number(lists.index[lists][0])} of column {column.name!r} is no name; leave it out")
     codes, found = pd.factorize(texts, sort=True)
     if len(found) > MOST_CATEGORIES:
         raise DataError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -17,6 +20,7 @@ from qkan.datasets.series import MAX_MAGNITUDE
 EXACT = 2**53
 """The largest magnitude up to which float64 holds every whole number."""
 
+_rows: ContextVar[np.ndarray | None] = ContextVar("rows", default=None)
 _WHOLE = re.compile(r"\s*[+-]?\d{16,150}\s*", re.ASCII)
 MISSING = " or NaN; fill it first, or say how to treat missing values with missing='mask', 'interpolate' or 'zero'"
 """What follows "row 1 of column 'y' is missing"."""
@@ -60,6 +64,26 @@ def _fix_of(text: str) -> str:
     return "correct or drop it"
 
 
+@contextlib.contextmanager
+def numbered_as(rows: np.ndarray) -> Iterator[None]:
+    """Let messages inside the block count the rows of a table as those of the file that they were taken from.
+
+    Args:
+        rows: row of the file, from 0, of every row of the table, int64, shape (rows,).
+    """
+    token = _rows.set(rows)
+    try:
+        yield
+    finally:
+        _rows.reset(token)
+
+
+def row_number(place: int) -> int:
+    """The number of a row of a table for a message, from 1 in its file."""
+    rows = _rows.get()
+    return int(place if rows is None else rows[place]) + 1
+
+
 def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | None, reason: str) -> None:
     """Raise a DataError about the first cell that is ``bad``, bool, shape (rows,); with None it is missing."""
     rows = np.flatnonzero(bad)
@@ -68,7 +92,7 @@ def refuse_cell(bad: npt.ArrayLike, where: str, cells: pd.Series | np.ndarray | 
         value = "missing"
         if cells is not None:
             value = _number_text(cells[row]) if isinstance(cells, np.ndarray) else shortened(cells.iloc[row])
-        raise DataError(f"row {row + 1} of {where} is {value}{reason}")
+        raise DataError(f"row {row_number(row)} of {where} is {value}{reason}")
 
 
 def _number_text(number: float) -> str:

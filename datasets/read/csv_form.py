@@ -77,7 +77,7 @@ def find_form(path: Path, given: CsvForm) -> CsvForm:
     Raises:
         UnicodeDecodeError: the encoding is none of UTF-8, UTF-16, UTF-32 and cp1252, or not the given one.
     """
-    with open_text(path) as file:
+    with open_text(path, whole=False) as file:
         content = file.read(_SAMPLE)
     encoding = given.encoding or next((name for bom, name in _BOMS.items() if content.startswith(bom)), "utf-8-sig")
     if given.encoding is None and encoding == "utf-8-sig" and not _is_utf8(path):
@@ -109,7 +109,7 @@ def without_groups(column: pd.Series) -> pd.Series:
 def _is_utf8(path: Path) -> bool:
     """Whether a whole file is UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with open_text(path) as file:
+    with open_text(path, whole=False) as file:
         try:
             while content := file.read(_SAMPLE):
                 decoder.decode(content)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import stat
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from qkan._util.csv_cells import unguarded
 from qkan._util.optional import require_release
 from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import EXACT, rounded_cells
+from qkan.datasets.read.columns import Columns
 from qkan.datasets.read.csv_form import CsvForm, find_form, without_groups
 from qkan.datasets.read.limits import TooLargeError, check_columns, open_text, read_parquet
 from qkan.datasets.read.sheets import check_workbook
-from qkan.datasets.read.table import MIN_POINTS, Columns, future_frame, table_series
+from qkan.datasets.read.table import MIN_POINTS, future_frame, table_series
 from qkan.datasets.read.times import holds_dates
 from qkan.datasets.series import Series
 
@@ -80,9 +83,15 @@ def file_series(
     form: CsvForm | None = None,
 ) -> Series:
     """`read_series` for columns that are one value; ``steps`` are as of `table_series`."""
-    name = path.name[: -len(_suffix(path.name) or "")]
     frame = read_table(path, columns.id, form)
-    return table_series(frame, columns, name=name, label=path.name, source=str(path), missing=missing, steps=steps)
+    return table_series(
+        frame, columns, name=series_name(path), label=path.name, source=str(path), missing=missing, steps=steps
+    )
+
+
+def series_name(path: Path) -> str:
+    """What the series of a file is called: the name of the file without its ending."""
+    return path.name[: -len(_suffix(path.name) or "")]
 
 
 def read_future(
@@ -136,8 +145,29 @@ def read_table(path: Path, id_col: str | None = None, form: CsvForm | None = Non
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
-    suffix = _suffix(path.name)
-    shown = shortened(path)
+    suffix = check_file(path)
+    with readable(path):
+        if suffix == ".parquet":
+            frame = _read_parquet(path)
+        else:
+            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form or CsvForm())
+    if len(frame) == 0:
+        raise no_rows(path)
+    return frame
+
+
+def no_rows(path: Path) -> DataError:
+    """What to say of a file without rows."""
+    return DataError(f"{shortened(path)} has no rows below its header; a series needs at least {MIN_POINTS} values")
+
+
+def check_file(path: Path) -> str:
+    """The ending of a file that may be read.
+
+    Raises:
+        DataError: it is not there, no regular file, empty or of another type.
+    """
+    suffix, shown = _suffix(path.name), shortened(path)
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a zero byte in the name
@@ -145,18 +175,29 @@ def read_table(path: Path, id_col: str | None = None, form: CsvForm | None = Non
     except OSError as error:
         raise DataError(f"cannot read {shown}: {error.strerror}; check the path") from error
     if stat.S_ISDIR(facts.st_mode):
-        raise DataError(f"{shown} is a folder; give the path of one {', '.join(_SUFFIXES)} file")
+        raise DataError(
+            f"{shown} is a folder; give the path of one {', '.join(_SUFFIXES)} file, or of a panel that "
+            "`qkan data prepare` wrote"
+        )
     if not stat.S_ISREG(facts.st_mode):  # a device may be endless, and a pipe may never begin
         raise DataError(f"{shown} is no regular file, but a pipe or a device; write its values to a file first")
     if suffix is None:
         raise DataError(f"{shown} is none of {', '.join(_SUFFIXES)}; convert it to one of these")
     if facts.st_size == 0:
         raise DataError(f"{shown} is empty; it needs a header line and one row a value")
+    return suffix
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the readers of a file say of a damaged one into a sentence.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    suffix, shown = _suffix(path.name), shortened(path)
     try:
-        if suffix == ".parquet":
-            frame = _read_parquet(path)
-        else:
-            frame = _read_workbook(path) if suffix == ".xlsx" else _read_csv(path, id_col, form or CsvForm())
+        yield
     except UnicodeDecodeError as error:
         byte = f"0x{error.object[error.start]:02x}"
         raise DataError(
@@ -183,24 +224,36 @@ def read_table(path: Path, id_col: str | None = None, form: CsvForm | None = Non
         raise DataError(
             f"{shown} cannot be read as {suffix} ({reason}); check whether it is damaged or of another type"
         ) from error
-    if len(frame) == 0:
-        raise DataError(f"{shown} has no rows below its header; a series needs at least {MIN_POINTS} values")
-    return frame
 
 
 def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
+    ids, options, decimal = csv_options(path, id_col, given)
+    with _few_fields(), open_text(path) as file:
+        frame = pd.read_csv(file, **options)
+    _keep_whole_numbers(path, frame, [column for column in frame.columns if column != ids], options)
+    check_header(frame)
+    frame = in_csv_words(frame, ids, decimal)
+    return frame.iloc[: _filled(frame)]  # blank lines at the end are no values
+
+
+def csv_options(path: Path, id_col: str | None, given: CsvForm) -> tuple[str, dict[str, Any], str]:
+    """The id column of a CSV file, there or not, what `pandas.read_csv` is to be told, and the decimal mark.
+
+    Raises:
+        ValueError: the first line names no columns, or one of them twice.
+    """
     written_as = find_form(path, given)
     form: dict[str, Any] = {
         **written_as.options(),
         "skip_blank_lines": False,  # in a file of one column a blank line is a missing value
     }
     ids = id_col or "unique_id"
-    with open_text(path) as file:
+    with open_text(path, whole=False) as file:
         header = pd.read_csv(file, nrows=0, **form).columns
     check_columns(len(header))
     if any("\0" in str(column) for column in header):
         raise ValueError("its first line has zero bytes, as text in UTF-16 does")
-    with open_text(path) as file:
+    with open_text(path, whole=False) as file:
         written = pd.read_csv(file, nrows=1, header=None, dtype=str, **form).iloc[0].dropna()
     twice = written[written.duplicated()]  # pandas would rename the second one
     if len(twice):
@@ -208,25 +261,70 @@ def _read_csv(path: Path, id_col: str | None, given: CsvForm) -> pd.DataFrame:
     others = [column for column in header if column != ids]
     form |= {"low_memory": False, "index_col": False, "dtype": {ids: str}}
     form |= {"keep_default_na": False, "na_values": dict.fromkeys(others, _MISSING)}  # an id "NA" is no missing one
+    return ids, form, str(written_as.decimal)
+
+
+@contextlib.contextmanager
+def _few_fields() -> Iterator[None]:
+    """Refuse rows that have more fields than the first line has names.
+
+    Raises:
+        ValueError: there is one.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            with open_text(path) as file:
-                frame = pd.read_csv(file, **form)
+            yield
         except pd.errors.ParserWarning as warning:
             raise ValueError("its rows have more fields than its first line has names") from warning
-    _keep_whole_numbers(path, frame, others, form)
+
+
+def csv_blocks(path: Path, id_col: str | None, given: CsvForm, rows: int) -> Iterator[pd.DataFrame]:
+    """The table of a CSV file of any size as `read_table` gives it, so many rows at a time.
+
+    Raises:
+        ValueError, pandas.errors.ParserError, UnicodeDecodeError: it is no table.
+    """
+    ids, options, decimal = csv_options(path, id_col, given)
+    blank: pd.DataFrame | None = None
+    with _few_fields(), open_text(path, whole=False) as file, pd.read_csv(file, chunksize=rows, **options) as blocks:
+        for block in blocks:
+            if blank is None:
+                check_header(block)
+            whole = block if blank is None else pd.concat([blank, block], ignore_index=True)
+            filled = _filled(whole)  # lines that are blank up to the end of the file are no values
+            blank = whole.iloc[filled:]
+            if filled:
+                yield in_csv_words(whole.iloc[:filled].reset_index(drop=True), ids, decimal)
+
+
+def check_header(frame: pd.DataFrame) -> None:
+    """Refuse a table whose first line holds values.
+
+    Raises:
+        ValueError: it does.
+    """
     names = pd.Series(list(map(str, frame.columns)))
     words = names[pd.to_numeric(names, errors="coerce").isna()]
     if len(frame) and (not len(words) or (len(words) < len(names) and holds_dates(words))):
         raise ValueError(f"its first line {', '.join(names)!r} holds values, but must name the columns")
-    if written_as.decimal == ",":
+
+
+def in_csv_words(frame: pd.DataFrame, ids: str, decimal: str) -> pd.DataFrame:
+    """The rows of a CSV file with their decimal commas read, and with ids as they were before our own tables quoted
+    them."""
+    if decimal == ",":
         others = [column for column in frame.columns if column != ids]
         frame = frame.assign(**{column: without_groups(frame[column]) for column in others})
     if ids in frame.columns:
-        frame[ids] = unguarded(frame[ids])  # as our own tables have them
+        frame = frame.assign(**{ids: unguarded(frame[ids])})
+    return frame
+
+
+def _filled(frame: pd.DataFrame) -> int:
+    """How many rows there are up to the last one that is not blank."""
     filled = np.flatnonzero(~(frame.isna() | (frame == "")).all(axis=1).to_numpy())
-    return frame.iloc[: filled[-1] + 1 if filled.size else 0]  # blank lines at the end are no values
+    return int(filled[-1]) + 1 if filled.size else 0
 
 
 def _keep_whole_numbers(path: Path, frame: pd.DataFrame, names: list[str], form: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pandas.tseries.frequencies import to_offset
 
 from qkan.datasets.day_lists import DayList
 from qkan.datasets.errors import DataError, shown
+from qkan.datasets.read.cells import row_number
 from qkan.datasets.read.zones import HINT, may_be_clock_change
 from qkan.datasets.steps import (
     day_of,
@@ -73,7 +74,7 @@ class Timeline:
 
     def place(self, position: int) -> str:
         """Where in the file a position is, for a message."""
-        text = f"row {self.rows[position] + 1} of time column {self.column!r}"
+        text = f"row {row_number(int(self.rows[position]))} of time column {self.column!r}"
         if not self.names:
             return text
         return f"{text} (series {self.names[np.searchsorted(self.starts, position, side='right') - 1]!r})"
@@ -160,7 +161,12 @@ def _listed_grid(timeline: Timeline, listed: DayList, lengths: np.ndarray) -> Gr
 
 
 def find_frequency(
-    timeline: Timeline, *, gaps: bool = False, frequency: Any = None, expected: str | None = None
+    timeline: Timeline,
+    *,
+    gaps: bool = False,
+    frequency: Any = None,
+    expected: str | None = None,
+    usual: int | None = None,
 ) -> str | None:
     """The alias of the step that all series share; None for whole-number steps.
 
@@ -173,13 +179,14 @@ def find_frequency(
         frequency: the step that it must be, as `qkan.datasets.steps.step_alias` takes it or a whole number; None finds
             it.
         expected: the alias to take if the times fit it, as a few of them may fit several.
+        usual: ticks of the usual step; None takes the most common one of these times.
 
     Raises:
         DataError: a time equals the one before it or breaks the regular step.
     """
     steps, later = timeline.steps(timeline.times.astype("int64"))
     _check_order(timeline, steps, later)
-    usual = _most_common(steps)
+    usual = _most_common(steps) if usual is None else usual
     dated = timeline.times.dtype.kind == "M"
     if frequency is not None:
         return _check_given(timeline, frequency, gaps, usual if not dated else None)

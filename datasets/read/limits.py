@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -96,27 +97,28 @@ class _Bounded(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def open_text(path: Path) -> Iterator[IO[bytes]]:
-    """Open a CSV file, unpacked if its name ends in ``.gz``, for one reading.
+def open_text(path: Path, *, whole: bool = True) -> Iterator[IO[bytes]]:
+    """Open a CSV file, unpacked if its name ends in ``.gz``, for one reading; of any size unless it is read ``whole``.
 
     Raises:
         TooLargeError: its text is larger than :func:`largest_text`, also while it is read inside the block.
         ValueError: its first line is longer than :data:`LONGEST_HEADER`.
     """
     packed = path.name.lower().endswith(".gz")
-    if not packed and path.stat().st_size > largest_text():
+    most = largest_text() if whole else sys.maxsize
+    if not packed and path.stat().st_size > most:
         raise TooLargeError(f"it holds {_too_much('text', largest_text())}")
-    with _opened(path, packed) as stream:
+    with _opened(path, packed, most) as stream:
         if len(stream.readline(LONGEST_HEADER + 1)) > LONGEST_HEADER:
             raise ValueError(f"its first line has more than {LONGEST_HEADER:,} bytes")
-    with _opened(path, packed) as stream:
+    with _opened(path, packed, most) as stream:
         yield stream
 
 
 @contextlib.contextmanager
-def _opened(path: Path, packed: bool) -> Iterator[IO[bytes]]:
+def _opened(path: Path, packed: bool, most: int) -> Iterator[IO[bytes]]:
     with gzip.open(path) if packed else path.open("rb") as source:
-        bounded: Any = _Bounded(cast("IO[bytes]", source), largest_text())
+        bounded: Any = _Bounded(cast("IO[bytes]", source), most)
         yield io.BufferedReader(bounded, 1 << 20)
 
 
@@ -159,13 +161,23 @@ def read_parquet(path: Path) -> pd.DataFrame:
             if total > most:
                 raise TooLargeError(f"it unpacks to {_too_much('table', most)}")
             batches.append(batch.cast(schema))
-    table = pa.Table.from_batches(batches, schema)
+    return frame_of(pa.Table.from_batches(batches, schema))
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """A table of Arrow as pandas reads it from a Parquet file, bytes as texts.
+
+    Raises:
+        ValueError: what pandas noted there for itself is damaged.
+    """
+    import pyarrow as pa
+
     try:
         frame = table.to_pandas()
     except (AttributeError, TypeError, KeyError, IndexError, RecursionError, UnicodeDecodeError) as error:
         # What pandas noted there for itself is JSON that it trusts.
         raise ValueError(f"its notes for pandas are damaged: {error}") from error
-    for field in schema:
+    for field in table.schema:
         if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             frame = _with_texts(frame, field.name)
     return frame

@@ -18,10 +18,11 @@ import pandas as pd
 
 from qkan.datasets.errors import DataError, notice, shortened
 from qkan.datasets.read.cells import numbers_of
+from qkan.datasets.read.columns import Columns
 from qkan.datasets.read.csv_form import CsvForm
 from qkan.datasets.read.file import read_table
 from qkan.datasets.read.select import keep_series
-from qkan.datasets.read.table import Columns, table_series
+from qkan.datasets.read.table import table_series
 from qkan.datasets.series import Series
 
 PROTOCOLS = {

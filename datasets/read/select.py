@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +37,7 @@ def keep_series(series: Series, names: Sequence[str]) -> Series:
         futr_exog = futr_exog[futr_exog["unique_id"].isin(names)].reset_index(drop=True)
     frame = series.frame[kept].reset_index(drop=True)
     form = series.form.pick(np.flatnonzero(kept[series.starts[:-1]]))
-    return replace(series, frame=frame, observed=observed, futr_exog=futr_exog, form=form)
+    return series.with_frame(frame, observed=observed, futr_exog=futr_exog, form=form)
 
 
 def check_names(names: Sequence[str], ids: Sequence[str], where: str) -> None:
@@ -80,4 +79,4 @@ def first_values(series: Series, lengths: Sequence[int]) -> Series:
     place = np.arange(len(series.frame)) - np.repeat(series.starts[:-1], series.lengths)
     kept = place < np.repeat(np.asarray(lengths, dtype=np.int64), series.lengths)
     observed = None if series.observed is None or series.observed[kept].all() else series.observed[kept]
-    return replace(series, frame=series.frame[kept].reset_index(drop=True), observed=observed, futr_exog=None)
+    return series.with_frame(series.frame[kept].reset_index(drop=True), observed=observed, futr_exog=None)

@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from qkan.datasets.errors import DataError, notice, refuse, shortened
 from qkan.datasets.read.categories import Names, covariate_cells, one_per_series, with_names
-from qkan.datasets.read.cells import MISSING, ids_of, numbers_of
+from qkan.datasets.read.cells import MISSING, ids_of, numbers_of, row_number
+from qkan.datasets.read.columns import Columns, column_of, find_columns
 from qkan.datasets.read.frames import as_pandas, with_columns_only
-from qkan.datasets.read.frequency import ROW_ORDER, Timeline, find_frequency, grid_of
+from qkan.datasets.read.frequency import Timeline, find_frequency, grid_of
 from qkan.datasets.read.missing import Rows, fill, last_known, without_gaps
 from qkan.datasets.read.select import left_out
-from qkan.datasets.read.times import THE_INDEX, find_time_column, times_of
+from qkan.datasets.read.times import THE_INDEX, times_of
 from qkan.datasets.read.zones import AssumedZone
-from qkan.datasets.series import COLUMNS, TREATMENTS, Series
+from qkan.datasets.series import TREATMENTS, Series
 from qkan.datasets.steps import natural_season
-from qkan.datasets.table_form import TableForm
+from qkan.datasets.table_form import Clock, TableForm
 
 MIN_POINTS = 3  # fewer show no regular step
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table hold what, and how it writes times; None stands for the default, then for none.
+class Settled(NamedTuple):
+    """What the first rows of a file settled about its times, for the rows that are read later.
 
-    See `series_from_frame`.
+    Attributes:
+        expected: alias of their step.
+        usual: ticks of a step of one length; None for another.
+        clock: that they are read by.
     """
 
-    time: str | None = None
-    target: str | None = None
-    id: str | None = None
-    past: tuple[str, ...] = ()
-    future: tuple[str, ...] = ()
-    time_format: str | None = None
-    time_zone: str | None = None
-    static: tuple[str, ...] = ()
-    category: tuple[str, ...] = ()
-
-    @classmethod
-    def named(
-        cls,
-        *,
-        time_col: str | None = None,
-        target_col: str | None = None,
-        id_col: str | None = None,
-        past_cols: Sequence[str] = (),
-        future_cols: Sequence[str] = (),
-        time_format: str | None = None,
-        time_zone: str | None = None,
-        static_cols: Sequence[str] = (),
-        category_cols: Sequence[str] = (),
-    ) -> Columns:
-        """The columns under the names of the options."""
-        groups = (past_cols, future_cols, static_cols, category_cols)
-        past, future, static, category = ((own,) if isinstance(own, str) else tuple(own) for own in groups)
-        return cls(time_col, target_col, id_col, past, future, time_format, time_zone, static, category)
-
-    @property
-    def covariates(self) -> tuple[str, ...]:
-        """Columns of the covariates known up to now, then of those known in advance."""
-        return (*self.past, *self.future, *self.static, *self.category)
+    expected: str | None
+    usual: int | None
+    clock: Clock
 
 
 def series_from_frame(
@@ -147,6 +120,7 @@ def table_series(
     missing: str,
     steps: tuple[Any, str | None] = (None, None),
     until: Mapping[str, Any] | None = None,
+    settled: Settled | None = None,
 ) -> Series:
     """The series of a table called ``label`` that comes from ``source``; see `series_from_frame` for the rest.
 
@@ -157,9 +131,9 @@ def table_series(
     frame = with_columns_only(frame, label)
     if len(frame) == 0:
         raise DataError(f"{label!r} has no rows; a series needs at least {MIN_POINTS} values")
-    columns = _find_columns(frame, label, columns)
+    columns = find_columns(frame, label, columns)
     lenient = missing != "refuse" or bool(columns.future or columns.category) or until is not None
-    rows, ids, form, names = _rows(frame, columns, name, lenient)
+    rows, ids, form, names = _rows(frame, columns, name, lenient, None if settled is None else settled.clock)
     past = _is_past(rows, ids, until)
     short = np.bincount(rows.owner[past], minlength=len(ids)) < MIN_POINTS
     if short.all():
@@ -172,7 +146,9 @@ def table_series(
     if columns.time is not None:
         labels = tuple(map(str, ids)) if columns.id is not None else ()
         timeline = Timeline(rows.times, rows.starts, rows.source, columns.time, labels, form.clock)
-        alias = find_frequency(timeline, gaps=missing != "refuse", frequency=steps[0], expected=steps[1])
+        usual, expected = (None, steps[1]) if settled is None else (settled.usual, settled.expected)
+        gaps = missing != "refuse"
+        alias = find_frequency(timeline, gaps=gaps, frequency=steps[0], expected=expected, usual=usual)
     if missing == "refuse":
         _refuse_missing(history, columns)
     else:
@@ -229,7 +205,7 @@ def future_frame(
     if time_col == "ds" and "ds" not in frame.columns and THE_INDEX in frame.columns:
         time_col = THE_INDEX
     for column in (time_col, *series.future):
-        _column(frame, label, "future" if column != time_col else "time", column, default="")
+        column_of(frame, label, "future" if column != time_col else "time", column, default="")
     if len(frame) == 0:
         raise DataError(f"{label!r} has no rows; give one for every step to forecast")
     if id_col in frame.columns:
@@ -249,46 +225,12 @@ def future_frame(
     return with_names(pd.DataFrame(values), names).sort_values(["unique_id", "ds"], ignore_index=True)
 
 
-def _find_columns(frame: pd.DataFrame, label: str, given: Columns) -> Columns:
-    """The columns that a table has: those given, or those that stand for them by their names or types."""
-    id_col = _column(frame, label, "id", given.id, default="unique_id")
-    roles = (("past", given.past), ("future", given.future), ("static", given.static), ("category", given.category))
-    for role, covariates in roles:
-        for name in covariates:
-            _column(frame, label, role, name, default="")
-    names = given.covariates
-    if given.time == ROW_ORDER and ROW_ORDER not in frame.columns:
-        time = None
-    else:
-        time = _column(frame, label, "time", given.time, default="ds")
-        if time is None:
-            value = given.target or ("y" if "y" in frame.columns else None)
-            time = find_time_column(frame, label, (value, id_col, *names))
-    target = _target(frame, label, given.target, taken=(time, id_col, *names))
-    columns = {"time": time, "id": id_col, "target": target}
-    for role, column in columns.items():
-        other = next(first for first, found in columns.items() if found == column)
-        if column is not None and other != role:
-            raise DataError(f"column {column!r} cannot be both the {other} and the {role}; choose another --{role}-col")
-    for place, name in enumerate(names):
-        if name in columns.values():
-            raise DataError(f"covariate {name!r} is the time, target or id column already; name another column")
-        if name in COLUMNS:
-            raise DataError(f"a covariate cannot be called {name!r} here; rename the column")
-        if name in names[:place]:
-            raise DataError(
-                f"covariate {name!r} is named twice; name it once, in one of past_cols, future_cols, static_cols and "
-                "category_cols"
-            )
-    return replace(given, time=time, target=target, id=id_col)
-
-
 def _rows(
-    frame: pd.DataFrame, columns: Columns, name: str, lenient: bool
+    frame: pd.DataFrame, columns: Columns, name: str, lenient: bool, clock: Clock | None = None
 ) -> tuple[Rows, np.ndarray, TableForm, dict[str, tuple[str, ...]]]:
     """The rows of a table sorted by series and time, the sorted names of the series, the form, and its categories.
 
-    ``name`` is that of a single series.
+    ``name`` is that of a single series, ``clock`` that of the times; None finds it.
     """
     target = columns.target
     y = numbers_of(frame[target], f"target column {target!r}", "choose another target_col", missing=lenient)
@@ -303,7 +245,7 @@ def _rows(
         ds = np.arange(len(codes)) - np.repeat(starts, np.diff(np.append(starts, len(codes))))
     else:
         zone = None if columns.time_zone is None else AssumedZone(columns.time_zone, codes)
-        times = times_of(frame[columns.time], columns.time, format=columns.time_format, zone=zone)
+        times = times_of(frame[columns.time], columns.time, format=columns.time_format, clock=clock, zone=zone)
         form = replace(form, assumed_zone=columns.time_zone, times=times.dtype, clock=times.clock)
         form = replace(form, time_col="ds" if columns.time == THE_INDEX else columns.time)
         form = replace(form, format=times.format, read_as=columns.time_format)
@@ -343,7 +285,7 @@ def _refuse_missing(rows: Rows, columns: Columns) -> None:
     for column, values in zip((columns.target, *columns.covariates), (rows.values, *rows.covariates.T), strict=True):
         lacking = rows.source[np.isnan(values)]
         if lacking.size:
-            raise DataError(f"row {lacking.min() + 1} of column {column!r} is missing{MISSING}")
+            raise DataError(f"row {row_number(lacking.min())} of column {column!r} is missing{MISSING}")
 
 
 def _long(rows: Rows, ids: np.ndarray, names: tuple[str, ...], y: np.ndarray | None = None) -> pd.DataFrame:
@@ -351,38 +293,6 @@ def _long(rows: Rows, ids: np.ndarray, names: tuple[str, ...], y: np.ndarray | N
     if y is not None:
         columns["y"] = y
     return pd.DataFrame(columns | dict(zip(names, rows.covariates.T, strict=True)))
-
-
-def _column(frame: pd.DataFrame, label: str, role: str, given: str | None, *, default: str) -> str | None:
-    if given is None:
-        return default if default in frame.columns else None
-    if given not in frame.columns:
-        raise DataError(f"{label!r} has no {role} column {given!r}; its columns are {_listed(frame.columns)}")
-    return given
-
-
-def _target(frame: pd.DataFrame, label: str, given: str | None, *, taken: tuple[str | None, ...]) -> str:
-    found = _column(frame, label, "target", given, default="y")
-    if found is not None:
-        return found
-    others = [column for column in frame.columns if column not in taken]
-    numeric = [
-        c for c in others if pd.api.types.is_numeric_dtype(frame[c]) and not pd.api.types.is_bool_dtype(frame[c])
-    ]
-    if len(numeric) == 1:
-        return numeric[0]
-    if numeric:
-        raise DataError(f"{label!r} has several numeric columns, {_listed(numeric)}; choose one with target_col")
-    none = f"numeric column among {_listed(others)}" if others else f"column beside {_listed(frame.columns)}"
-    raise DataError(
-        f"{label!r} has no {none}; name the one to forecast with target_col, and "
-        "check what stands between columns (sep=...) and the decimal mark (decimal=...)"
-    )
-
-
-def _listed(names: pd.Index | list[str]) -> str:
-    shown = ", ".join(shortened(name) for name in names[:8])
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
 
 
 def _check_counts(names: np.ndarray, counts: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from qkan.datasets.errors import DataError, notice, shortened
-from qkan.datasets.read.cells import refuse_cell
+from qkan.datasets.read.cells import refuse_cell, row_number
 from qkan.datasets.read.frequency import ROW_ORDER
 from qkan.datasets.read.zones import AssumedZone, check_no_zone_given
 from qkan.datasets.table_form import UNIX, Clock
@@ -202,8 +202,9 @@ def _of_texts(
     odd = np.flatnonzero(((zones == "") != (zones.iloc[0] == "")).to_numpy()[codes])
     if odd.size:
         raise DataError(
-            f"time column {name!r} mixes times with and without a time zone: row 1 is {shortened(texts.iloc[0])}, but "
-            f"row {odd[0] + 1} is {shortened(texts.iloc[odd[0]])}; write all times in UTC"
+            f"time column {name!r} mixes times with and without a time zone: row {row_number(0)} is "
+            f"{shortened(texts.iloc[0])}, but "
+            f"row {row_number(int(odd[0]))} is {shortened(texts.iloc[odd[0]])}; write all times in UTC"
         )
     moments = pd.DatetimeIndex(_parsed(different, codes, texts, name, "ISO8601"))
     if zones.iloc[0] == "":

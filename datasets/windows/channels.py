@@ -18,7 +18,14 @@ from qkan.datasets.windows.scalers import Scaler, spike_ratio
 _SPIKE = 100.0  # times the range of the middle half: a few values take nearly all of the scaled range
 
 
-def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: np.ndarray | int = 0) -> Scaler:
+def fit_scaler(
+    series: Series,
+    train_ends: np.ndarray,
+    kind: str,
+    train_begins: np.ndarray | int = 0,
+    *,
+    only: range | None = None,
+) -> Scaler:
     """A scaler for values and covariates from the training parts alone; values that were filled do not count.
 
     Args:
@@ -26,6 +33,7 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
         train_ends: end of the training part within every series, int64, shape (series,).
         kind: one of ``scalers.KINDS``.
         train_begins: its begin, likewise.
+        only: places of the series that it is for, of data without covariates; None takes all.
 
     Raises:
         DataError: unknown kind, or a training part without an observed value.
@@ -37,11 +45,18 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
         >>> scaler.kind
         'minmax'
     """
-    first = series.starts[:-1]
-    heads = [slice(begin, end) for begin, end in zip(first + train_begins, first + train_ends, strict=True)]
-    values = [series.values[head] for head in heads]
+    first, begins = series.starts[:-1], np.broadcast_to(train_begins, train_ends.shape)
+    places = range(len(series.ids)) if only is None else only
+    heads = [slice(first[place] + begins[place], first[place] + train_ends[place]) for place in places]
+    values = [series.values_of(place)[begins[place] : train_ends[place]] for place in places]
+    whole = values
     if series.observed is not None:
-        values = [own[series.observed[head]] for own, head in zip(values, heads, strict=True)]
+        seen = [series.observed[head] for head in heads]
+        gaps = [np.where(own, every, np.nan) for own, every in zip(seen, values, strict=True)]
+        values = [every[own] for own, every in zip(seen, values, strict=True)]
+        whole = values
+        if kind == "change":  # pairs a season apart stay so across a gap
+            whole = [every if own.size else own for every, own in zip(gaps, values, strict=True)]
     own_kind = "standard" if kind == "change" else kind  # a flag hardly ever changes
     covariates = {
         name: replace(Scaler.fit([column[head] for head in heads], series.ids, own_kind), kind=kind)
@@ -51,21 +66,15 @@ def fit_scaler(series: Series, train_ends: np.ndarray, kind: str, train_begins: 
     for name in series.static:  # one value a series: scaled by those of all series together
         pooled = replace(Scaler.fit([series.frame[name].to_numpy()[first]], ("",), own_kind), kind=kind)
         covariates[name] = pooled.pick([0] * len(series.ids), series.ids)
-    whole = values
-    if kind == "change" and series.observed is not None:  # pairs a season apart stay so across a gap
-        whole = [
-            np.where(series.observed[head], series.values[head], np.nan) if own.size else own
-            for own, head in zip(values, heads, strict=True)
-        ]
     season = series.mase_season or (series.season[0] if series.season else 1)
-    fitted = Scaler.fit(whole, series.ids, kind, season)
+    fitted = Scaler.fit(whole, [series.ids[place] for place in places], kind, season)
     if kind in ("minmax", "standard"):
-        _say_spikes(series, values, kind)
+        _say_spikes(fitted.ids, values, kind)
     categories = {name: tuple(map(str, np.unique(series.frame[name].to_numpy(str)))) for name in series.categories}
     return Scaler(kind, fitted.ids, fitted.offset, fitted.scale, covariates, categories)
 
 
-def _say_spikes(series: Series, values: Sequence[np.ndarray], kind: str) -> None:
+def _say_spikes(ids: Sequence[str], values: Sequence[np.ndarray], kind: str) -> None:
     """Say it where a few values leave nearly nothing of the scaled range to the others."""
     ratios = np.array([spike_ratio(own) for own in values])
     found = np.flatnonzero(ratios > _SPIKE)
@@ -74,52 +83,112 @@ def _say_spikes(series: Series, values: Sequence[np.ndarray], kind: str) -> None
         middle = float(np.median(own))
         far = float(own[np.argmax(np.abs(own - middle))])
         notice(
-            f"series {series.ids[found[0]]!r}{others} has values such as {far:g}, far from the others around "
+            f"series {ids[found[0]]!r}{others} has values such as {far:g}, far from the others around "
             f"{middle:g}, which scaler={kind!r} leaves no room; correct them, or use scaler='robust' with loss='mae'"
         )
 
 
-def observed_channels(series: Series, scaler: Scaler) -> np.ndarray:
+class _Rows:
+    """Some rows of a series, all of them for ``rows=None``.
+
+    Args:
+        series: whose rows.
+        rows: of any shape; those of the last axis belong to one series.
+    """
+
+    def __init__(self, series: Series, rows: np.ndarray | None) -> None:
+        self.series, self.rows = series, rows
+        self.owner = series.owners(None if rows is None else rows[..., :1])
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.series.values if self.rows is None else self.series.values_at(self.rows)
+
+    @property
+    def times(self) -> np.ndarray:
+        return self.series.times if self.rows is None else self.series.times_at(self.rows)
+
+    def column(self, name: str) -> np.ndarray:
+        values = self.series.frame[name].to_numpy()
+        return values if self.rows is None else values[self.rows]
+
+    @property
+    def observed(self) -> np.ndarray:
+        if self.series.observed is None:
+            return np.ones(self.values.shape, dtype=bool)
+        return self.series.observed if self.rows is None else self.series.observed[self.rows]
+
+    def expand(self, values: np.ndarray) -> np.ndarray:
+        """What holds for a series as a whole, in every row of it."""
+        return values if self.rows is None else np.broadcast_to(values, self.rows.shape)
+
+
+def observed_channels(series: Series, scaler: Scaler, rows: np.ndarray | None = None) -> np.ndarray:
     """Channels known up to now: the scaled value, with ``mask`` 1 or 0 for observed or filled, past covariates.
 
+    Args:
+        series: the data.
+        scaler: of its series.
+        rows: of any shape, those of the last axis of one series; None takes all, in their order.
+
     Returns:
-        float32, shape (rows, channels), in the order of ``series.frame``.
+        float32, shape (rows, channels) or (..., channels).
 
     Raises:
         DataError: a scaled value is beyond float32.
     """
-    owner = np.repeat(np.arange(len(series.ids)), series.lengths)
-    channels = [_scaled(series, scaler, series.values, owner, "value")]
+    own = _Rows(series, rows)
+    channels = [_scaled(own, scaler, own.values, "value")]
     if series.missing == "mask":
-        seen = np.ones(len(owner), dtype=bool) if series.observed is None else series.observed
-        channels.append(seen.astype(np.float32))
-    channels += [_covariate(series, scaler, name, owner) for name in series.past]
-    return np.stack(channels, axis=1)
+        channels.append(own.observed.astype(np.float32))
+    channels += [_covariate(own, scaler, name) for name in series.past]
+    return np.stack(channels, axis=-1)
 
 
 def futr_exog_channels(
-    series: Series, scaler: Scaler, calendar: Sequence[str], seasons: Sequence[int] = (), *, numbered: bool = False
+    series: Series,
+    scaler: Scaler,
+    calendar: Sequence[str],
+    seasons: Sequence[int] = (),
+    *,
+    numbered: bool = False,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Channels that are known in advance, at their own times: future and static covariates, calendar features, codes of
     categories, season phases.
 
-    With ``numbered``, the number of the series, as of `Scaler`, stands before the phases.
+    With ``numbered``, the number of the series, as of `Scaler`, stands before the phases. ``rows`` are as of
+    `observed_channels`.
 
     Returns:
-        float32, shape (rows, channels), in the order of ``series.frame``.
+        float32, shape (rows, channels) or (..., channels).
 
     Raises:
         DataError: a scaled value is beyond float32, or the times have no calendar.
     """
-    owner = np.repeat(np.arange(len(series.ids)), series.lengths)
-    covariates = [_covariate(series, scaler, name, owner)[:, None] for name in (*series.future, *series.static)]
-    features, phases = _of_time(series, series.times, calendar, seasons)
-    codes = [
-        _codes(series, scaler, name, series.frame[name].to_numpy(), owner, series.times)[:, None]
-        for name in series.categories
-    ]
-    numbers = [_numbers(scaler, owner)] if numbered else []
-    return np.concatenate([*covariates, features, *codes, *numbers, phases], axis=1)
+    own = _Rows(series, rows)
+    shape = (series.points,) if rows is None else rows.shape
+    if not (series.future or series.static or series.categories or calendar or seasons or numbered):
+        return np.zeros((*shape, 0), dtype=np.float32)
+    channels = [_covariate(own, scaler, name)[..., None] for name in (*series.future, *series.static)]
+    phases: list[np.ndarray] = []
+    if calendar or seasons or series.categories:
+        times = own.times
+        features, turns = (found.reshape(*shape, -1) for found in _of_time(series, times.ravel(), calendar, seasons))
+        phases.append(turns)
+        channels.append(features)
+        for name in series.categories:
+            owner = own.expand(own.owner).ravel()
+            codes = _codes(series, scaler, name, own.column(name).ravel(), owner, times.ravel())
+            channels.append(codes.reshape(*shape, 1))
+    if numbered:
+        channels.append(own.expand(np.asarray(scaler.numbers, dtype=np.float32)[own.owner])[..., None])
+    return np.concatenate([*channels, *phases], axis=-1)
+
+
+def channel_count(series: Series) -> int:
+    """How many channels `observed_channels` has."""
+    return 1 + (series.missing == "mask") + len(series.past)
 
 
 def _codes(
@@ -247,18 +316,20 @@ def _future_values(series: Series, steps: int) -> np.ndarray:
     return found
 
 
-def _covariate(series: Series, scaler: Scaler, name: str, owner: np.ndarray) -> np.ndarray:
-    return _scaled(series, scaler.covariates[name], series.frame[name].to_numpy(), owner, f"{name} =")
+def _covariate(own: _Rows, scaler: Scaler, name: str) -> np.ndarray:
+    return _scaled(own, scaler.covariates[name], own.column(name), f"{name} =")
 
 
-def _scaled(series: Series, scaler: Scaler, values: npt.NDArray, owner: np.ndarray, what: str) -> np.ndarray:
+def _scaled(own: _Rows, scaler: Scaler, values: npt.NDArray, what: str) -> np.ndarray:
     with np.errstate(over="ignore"):  # what overflows is reported below, with its place
-        scaled = scaler.transform(values, owner).astype(np.float32)
-    refuse(
-        ~np.isfinite(scaled),
-        lambda row: (
-            f"{what} {values[row]:g} of series {series.ids[owner[row]]!r} at {shown(series.times[row])} is beyond "
-            f"float32 after {scaler.kind!r} scaling; remove the outlier or rescale the data"
-        ),
-    )
+        scaled = scaler.transform_by(values, own.owner).astype(np.float32)
+    if not np.isfinite(scaled).all():
+        series, owner, times = own.series, own.expand(own.owner).ravel(), own.times.ravel()
+        refuse(
+            ~np.isfinite(scaled).ravel(),
+            lambda row: (
+                f"{what} {values.ravel()[row]:g} of series {series.ids[owner[row]]!r} at {shown(times[row])} is beyond "
+                f"float32 after {scaler.kind!r} scaling; remove the outlier or rescale the data"
+            ),
+        )
     return scaled

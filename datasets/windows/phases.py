@@ -37,7 +37,20 @@ def season_phases(series: Series, times: np.ndarray, seasons: Sequence[int]) -> 
     if not seasons:
         return np.zeros((len(times), 0), dtype=np.float32)
     number = step_numbers(series.wall_times(times), series.frequency, series.session, series.step or 1)
-    turns = np.stack([number % season / season for season in seasons], axis=1)
+    return np.stack([phases_of_steps(number, season) for season in seasons], axis=1)
+
+
+def phases_of_steps(number: np.ndarray, season: int) -> np.ndarray:
+    """Phase angles of steps in a season of so many.
+
+    Args:
+        number: As of :func:`step_numbers`, any shape.
+        season: Its length.
+
+    Returns:
+        float32 in [0, 2 pi), same shape.
+    """
+    turns = number % season / season
     return np.minimum(2 * np.pi * turns, np.nextafter(np.float32(2 * np.pi), np.float32(0))).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -102,6 +103,11 @@ class Scaler:
         offset, scale = self._numbers(series_index, values.ndim)
         return (values - offset) / scale
 
+    def transform_by(self, values: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        """Scaled values; ``owner`` is the series of every value, of a shape that broadcasts to that of ``values``."""
+        offset, scale = self._arrays
+        return np.asarray((np.asarray(values, dtype=np.float64) - offset[owner]) / scale[owner])
+
     def inverse_transform(self, values: npt.ArrayLike, series_index: npt.ArrayLike = 0) -> np.ndarray:
         """Values in the unit of the series for scaled ones; arguments and result as in `transform`."""
         values = np.asarray(values, dtype=np.float64)
@@ -111,7 +117,12 @@ class Scaler:
     def _numbers(self, series_index: npt.ArrayLike, ndim: int) -> tuple[np.ndarray, np.ndarray]:
         index = np.asarray(series_index)
         shape = index.shape + (1,) * (ndim - index.ndim)
-        return np.asarray(self.offset)[index].reshape(shape), np.asarray(self.scale)[index].reshape(shape)
+        offset, scale = self._arrays
+        return offset[index].reshape(shape), scale[index].reshape(shape)
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.offset), np.asarray(self.scale)
 
     def pick(self, chosen: Sequence[int], ids: Sequence[str]) -> Scaler:
         """The scaler of some of the series only, in the order of ``chosen``, under the names ``ids``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,95 +12,18 @@ import numpy.typing as npt
 from qkan.datasets.errors import DataError
 from qkan.datasets.series import Series
 from qkan.datasets.windows.calendar import check_calendar
-from qkan.datasets.windows.channels import fit_scaler, futr_exog_after, futr_exog_channels, observed_channels
+from qkan.datasets.windows.channels import (
+    fit_scaler,
+    futr_exog_after,
+    futr_exog_channels,
+    observed_channels,
+)
+from qkan.datasets.windows.cutting import Windows, cut, cut_parts
 from qkan.datasets.windows.scalers import Scaler
 from qkan.datasets.windows.splits import Split, SplitFractions
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-
-
-class Batch(NamedTuple):
-    """Some windows, B of them, with their values copied out.
-
-    Args:
-        inputs: oldest step first, float32, shape (B, window, channels): the value, whether it was observed (with
-            ``mask``), past covariates; then what is known in advance *of the next step*.
-        targets: scaled values, float32, shape (B, horizon).
-        futr_exog: what is known in advance of every target step, float32, shape (B, horizon, future channels).
-        observed: which targets were observed, bool, shape (B, horizon).
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    futr_exog: np.ndarray
-    observed: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Windows:
-    """The windows of one part, as positions in shared arrays of scaled values: they take 24 bytes each.
-
-    `inputs`, `targets` and `batch` gather the values when asked, so keep the array you get instead of asking twice.
-
-    Args:
-        values: channels known up to now of all series, one after the other, float32, shape (rows, channels); the
-            first one is the scaled value; shared by all parts.
-        futr_exog: channels known in advance, at their own times, float32, shape (rows, future channels).
-        observed: which values were observed rather than filled, bool, shape (rows,); None if all were.
-        first: row in ``values`` of the first input of every window, int64, shape (N,).
-        series: index into the ids of the data for every window, int64, shape (N,).
-        target_index: position of the first target inside its series, int64, shape (N,).
-        window: input steps.
-        horizon: target steps, right after the inputs.
-        masked: whether the second channel of ``values`` says which were observed.
-
-    Examples:
-        >>> from qkan.datasets import load_series, make_forecast_data
-        >>> windows = make_forecast_data(load_series("damped-shm"), window=12, horizon=2).test
-        >>> len(windows), windows.inputs.shape[1:], windows.targets.shape[1:]
-        (47, (12, 1), (2,))
-    """
-
-    values: np.ndarray
-    futr_exog: np.ndarray
-    observed: np.ndarray | None
-    first: np.ndarray
-    series: np.ndarray
-    target_index: np.ndarray
-    window: int
-    horizon: int
-    masked: bool
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    @property
-    def inputs(self) -> np.ndarray:
-        """Scaled inputs, oldest step first: a new float32 array of shape (N, window, channels)."""
-        return self.batch(slice(None)).inputs
-
-    @property
-    def targets(self) -> np.ndarray:
-        """Scaled targets: a new float32 array of shape (N, horizon)."""
-        return self.batch(slice(None)).targets
-
-    def batch(self, rows: slice | npt.ArrayLike) -> Batch:
-        """Some windows only.
-
-        Args:
-            rows: slice or integer array that picks windows.
-        """
-        first = self.first[rows if isinstance(rows, slice) else np.asarray(rows)][:, None]
-        past, future = first + np.arange(self.window), first + self.window + np.arange(self.horizon)
-        inputs = np.concatenate([self.values[past], self.futr_exog[past + 1]], axis=2)
-        observed = np.ones(future.shape, dtype=bool) if self.observed is None else self.observed[future]
-        return Batch(inputs, self.values[future, 0], self.futr_exog[future], observed)
-
-    def pick(self, chosen: np.ndarray) -> Windows:
-        """Some of the windows; ``chosen`` is an index or bool array."""
-        kept = {name: getattr(self, name)[chosen] for name in ("first", "series", "target_index")}
-        return replace(self, **kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +80,7 @@ class ForecastData:
         if self.validation.horizon == horizon:
             return self
         empty = replace(self.validation, horizon=horizon)
-        return replace(self, validation=_cut(self.series, empty, self.boundaries[:, 0], self.boundaries[:, 1]))
+        return replace(self, validation=cut(self.series, empty, self.boundaries[:, 0], self.boundaries[:, 1]))
 
     def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
         """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""
@@ -166,7 +89,7 @@ class ForecastData:
     def target_rows(self, part: Part) -> np.ndarray:
         """Row of every target step in ``series.values``: int64, shape (N, horizon)."""
         windows = self.part(part)
-        return (windows.first + self.window)[:, None] + np.arange(windows.horizon)
+        return (np.asarray(windows.first) + self.window)[:, None] + np.arange(windows.horizon)
 
     def target_observed(self, part: Part) -> np.ndarray:
         """Which targets were observed rather than filled, bool, shape (N, horizon); only they count in metrics."""
@@ -175,11 +98,11 @@ class ForecastData:
 
     def target_values(self, part: Part) -> np.ndarray:
         """Every target in original units, without the rounding of scaling: float64, shape (N, horizon)."""
-        return self.series.values[self.target_rows(part)]
+        return self.series.values_at(self.target_rows(part))
 
     def target_times(self, part: Part) -> np.ndarray:
         """Time of every target step, datetime64[ns] or int64, shape (N, horizon)."""
-        return self.series.times[self.target_rows(part)]
+        return self.series.times_at(self.target_rows(part))
 
 
 def make_forecast_data(
@@ -235,14 +158,8 @@ def make_forecast_data(
     _check_lengths(series, boundaries, window, horizon, trained, split)
     fitted = scaler if isinstance(scaler, Scaler) else fit_scaler(series, boundaries[:, 0], scaler)
     _check_scaler(series, fitted)
-    values = observed_channels(series, fitted)
-    futr_exog = futr_exog_channels(series, fitted, calendar, seasons, numbered=numbered)
-    edges = np.column_stack([np.zeros_like(boundaries[:, 0]), boundaries, series.lengths])
-    none = np.zeros(0, dtype=np.int64)
-    empty = Windows(values, futr_exog, series.observed, none, none, none, window, horizon, series.missing == "mask")
-    train, validation, test = (
-        _cut(series, replace(empty, horizon=steps), edges[:, i], edges[:, i + 1])
-        for i, steps in enumerate((trained, trained, horizon))
+    train, validation, test = cut_parts(
+        series, fitted, boundaries, (window, horizon, trained), calendar, seasons, numbered
     )
     for part, windows, wanted in (
         ("training", train, True),
@@ -309,9 +226,9 @@ def last_windows(
             raise DataError(f"series {name!r} has {length} values, the model needs the last {window}; give more data")
     _check_scaler(series, scaler)
     rows = series.starts[1:, None] - window + np.arange(window)
-    futr_exog = futr_exog_channels(series, scaler, calendar, seasons, numbered=numbered)[rows]
+    futr_exog = futr_exog_channels(series, scaler, calendar, seasons, numbered=numbered, rows=rows)
     after = futr_exog_after(series, scaler, calendar, steps, seasons, numbered=numbered)
-    return observed_channels(series, scaler)[rows], np.concatenate([futr_exog, after], axis=1)
+    return observed_channels(series, scaler, rows), np.concatenate([futr_exog, after], axis=1)
 
 
 def too_short(
@@ -370,22 +287,3 @@ def _check_scaler(series: Series, scaler: Scaler) -> None:
     unknown = sorted({*series.numeric} - set(scaler.covariates) | {*series.categories} - set(scaler.categories))
     if unknown:
         raise DataError(f"the scaler knows no covariate {unknown[0]!r}; give data with the same covariates")
-
-
-def _cut(series: Series, empty: Windows, begin: np.ndarray, end: np.ndarray) -> Windows:
-    """The windows whose targets lie in rows ``begin`` to ``end`` of their series."""
-    first_target = np.maximum(begin, empty.window)
-    counts = np.maximum(end - empty.horizon + 1 - first_target, 0)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    target_index = first_target[owner] + rank
-    first = series.starts[owner] + target_index - empty.window
-    windows = replace(empty, first=first, series=owner, target_index=target_index)
-    if series.observed is None:
-        return windows
-    before = np.concatenate([[0], np.cumsum(series.observed)])  # observed values before each row
-    targets = first + empty.window
-    useful = before[targets + empty.horizon] > before[targets]
-    if series.missing == "interpolate":
-        useful &= series.observed[targets - 1]
-    return windows.pick(useful)

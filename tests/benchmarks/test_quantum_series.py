@@ -122,6 +122,13 @@ def test_the_finish_goes_on_from_the_rate_with_the_lower_validation_error_and_ne
     assert rows[1]["steps"] == 30
 
 
+def test_the_finish_counts_the_error_from_a_million(monkeypatch):
+    begun = []
+    monkeypatch.setattr(training, "descend", lambda model, objective, *_, **__: begun.append(objective.with_gradient()))
+    Training("tuned", 1, 30, 100).runs("gru", TASKS["henon-h1-w4"], (1e-3,), 1)
+    assert begun == [pytest.approx(1e6)]
+
+
 def test_training_lowers_the_error_and_a_seed_gives_the_same_run():
     found = [Training("tuned", 5, 20, 100).runs("gru", TASKS["henon-h1-w4"], (3e-2,), 1)[0] for _ in range(2)]
     assert found[0]["test"] == found[1]["test"]

@@ -80,6 +80,28 @@ def test_training_counts_the_best_weights() -> None:
     assert found["error"] == pytest.approx(error, rel=1e-12)
 
 
+class Small(torch.nn.Module):
+    """A model that says less by a power of two."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2.0**-16 * self.model(x)
+
+
+def test_small_losses_are_searched_as_large_ones() -> None:
+    parts = worker.make_data("x y", True)
+    errors = []
+    for small in (False, True):
+        torch.manual_seed(0)
+        model = worker.mlp(((-1.0, 1.0),) * 2, 5, depth=1, activation="tanh").to(worker.DTYPE)
+        targets = tuple((x, 2.0**-16 * y) for x, y in parts) if small else parts
+        errors.append(worker.train(Small(model) if small else model, targets, 30)["error"])
+    assert errors[1] == 2.0**-16 * errors[0]
+
+
 def test_worker_answers_as_a_script_what_it_answers_here() -> None:
     done = subprocess.run(
         [sys.executable, "-I", worker.__file__],

@@ -80,7 +80,7 @@ class Origins(NamedTuple):
     @classmethod
     def of(cls, data: ForecastData, part: Part = "test") -> Origins:
         """Those of the windows of a part, in their order."""
-        return cls(data.part(part).series, data.part(part).target_index)
+        return cls(np.asarray(data.part(part).series), np.asarray(data.part(part).target_index))
 
     @classmethod
     def at_end(cls, series: Series) -> Origins:

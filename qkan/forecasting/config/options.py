@@ -173,7 +173,11 @@ _BASELINES = Several(
 )
 
 OPTIONS: dict[str, Option] = {
-    "data": Option("A built-in series (see `qkan data list`) or a .csv, .csv.gz, .parquet or .xlsx file.", TEXT),
+    "data": Option(
+        "A built-in series (see `qkan data list`), a .csv, .csv.gz, .parquet or .xlsx file, or a panel "
+        "(`qkan data prepare`).",
+        TEXT,
+    ),
     "protocol": Option(
         "Read the file, split it and judge forecasts as papers do: ltsf (a wide file with a column date, such as "
         "ETTh1.csv) or m4 (Hourly-train.csv beside Hourly-test.csv).",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,48 @@ class Batch(NamedTuple):
         return self.weights.sum(dtype=torch.float64)
 
 
+class OnDemand:
+    """An array of a panel on disk as a tensor, computed where it is looked at.
+
+    Args:
+        source: Such as :class:`qkan.datasets.windows.Channels`.
+        device: Where what is looked at is put.
+    """
+
+    def __init__(self, source: Any, device: torch.device | None = None) -> None:
+        self.source, self.device = source, device or torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all of it."""
+        return tuple(self.source.shape)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        parts = key if isinstance(key, tuple) else (key,)
+        own = tuple(part.cpu().numpy() if isinstance(part, Tensor) else part for part in parts)
+        found = self.source[own if len(own) > 1 else own[0]]
+        return torch.from_numpy(np.ascontiguousarray(found)).to(self.device)
+
+    def to(self, device: torch.device) -> OnDemand:
+        """The same for another device."""
+        return OnDemand(self.source, device)
+
+    def cpu(self) -> OnDemand:
+        """The same for the CPU."""
+        return OnDemand(self.source)
+
+    def numpy(self) -> np.ndarray:
+        """All of it, in memory."""
+        return np.asarray(self.source)
+
+    def only(self, begin: int, end: int) -> OnDemand:
+        """What belongs to some neighbouring series."""
+        return OnDemand(self.source.only(begin, end), self.device)
+
+
 @dataclass(frozen=True, eq=False)
 class WindowTensors:
     """The windows of one part; see :class:`qkan.datasets.Windows` for the arrays behind them.
@@ -68,14 +111,14 @@ class WindowTensors:
         series: Number of the series of every window, int64 (N,); None if nobody will ask.
     """
 
-    values: Tensor
-    futr_exog: Tensor
+    values: Tensor | OnDemand
+    futr_exog: Tensor | OnDemand
     weights: Tensor | None
-    first: Tensor
+    first: Tensor | OnDemand
     window: int
     horizon: int
     masked: bool = False
-    series: Tensor | None = None
+    series: Tensor | OnDemand | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -92,6 +135,8 @@ class WindowTensors:
         Args:
             chosen: bool (N,).
         """
+        if isinstance(self.values, OnDemand) or isinstance(self.futr_exog, OnDemand):
+            return self.pick(torch.nonzero(chosen)[:, 0])
         first = self.first[chosen]
         read = self.rows_of(first)
         place = read.cumsum(0) - 1
@@ -100,18 +145,58 @@ class WindowTensors:
         series = None if self.series is None else self.series[chosen]
         return replace(self, values=values, futr_exog=futr_exog, weights=weights, first=place[first], series=series)
 
-    def rows_of(self, first: Tensor) -> Tensor:
-        """Which rows windows read that begin at some rows, bool (rows,)."""
-        length = self.window + self.horizon
+    def pick(self, index: Tensor) -> WindowTensors:
+        """Some of the windows, on the same rows; ``index`` is int64 (N,)."""
+        series = None if self.series is None else self.series[index]
+        return replace(self, first=self.first[index], series=series)
+
+    def series_count(self) -> int:
+        """How many series there are."""
+        if self.series is None:
+            return 1
+        if isinstance(self.series, OnDemand):
+            return len(self.series.source.counts)
+        return int(self.series.max()) + 1
+
+    def counts(self, series: int) -> Tensor:
+        """How many windows each of so many series has, int64 (series,); they come series by series."""
+        if isinstance(self.series, OnDemand):
+            return torch.from_numpy(self.series.source.counts)
+        if self.series is None:
+            return torch.tensor([len(self)])
+        return torch.bincount(self.series.cpu(), minlength=series)
+
+    def of_series(self, begin: int, end: int) -> WindowTensors:
+        """The windows of neighbouring series, with the rows that they read and no others."""
+        if isinstance(self.first, OnDemand) and isinstance(self.series, OnDemand):
+            own = {name: getattr(self, name) for name in ("values", "futr_exog", "first", "series")}
+            return replace(self, **{name: array.only(begin, end) for name, array in own.items()})
+        before = torch.cat([torch.zeros(1, dtype=torch.int64), self.counts(end).cumsum(0)])
+        chosen = torch.zeros(len(self), dtype=torch.bool)
+        chosen[int(before[begin]) : int(before[end])] = True
+        kept = self.keep(chosen)
+        if isinstance(self.values, OnDemand) and isinstance(self.futr_exog, OnDemand):
+            return replace(kept, values=self.values.only(begin, end), futr_exog=self.futr_exog.only(begin, end))
+        return kept
+
+    def evenly(self, most: int) -> WindowTensors:
+        """At most so many windows, evenly spread; all if there are no more."""
+        if len(self) <= most:
+            return self
+        return self.pick(torch.linspace(0, len(self) - 1, most, dtype=torch.float64).round().long())
+
+    def rows_of(self, first: Tensor, rows: int | None = None) -> Tensor:
+        """Which of so many rows windows read that begin at some of them, bool (rows,); ``None`` stands for all rows."""
+        length, rows = self.window + self.horizon, len(self.values) if rows is None else rows
         # The windows that have begun before a row, less those that have ended: above zero where one reads the row.
-        starts = torch.bincount(first, minlength=len(self.values) + 1)
-        ends = torch.bincount(first + length, minlength=len(self.values) + 1)
+        starts = torch.bincount(first, minlength=rows + 1)
+        ends = torch.bincount(first + length, minlength=rows + 1)
         return (starts - ends).cumsum(0)[:-1] > 0
 
     def batch(self, index: Tensor) -> Batch:
         """Gather the windows ``index``, int64 (B,) on any device."""
         past, future = self._rows(index)
-        targets = self.values[:, 0][future]
+        targets = self.values[future][..., 0]
         weights = None if self.weights is None else self.weights[future]
         if self.futr_exog.shape[1] == 0:
             return Batch((self.values[past],), targets, weights)
@@ -198,10 +283,10 @@ def predict_windows(model: nn.Module, windows: WindowTensors) -> Tensor:
 
 def by_time(windows: WindowTensors) -> Tensor:
     """Windows, (N,), by their place among those of their series, the oldest of every series first."""
-    own = windows.series
-    if own is None:
+    if windows.series is None:
         return torch.arange(len(windows))
-    own = own.cpu()
+    whole = windows.series.cpu()
+    own = torch.from_numpy(whole.numpy()) if isinstance(whole, OnDemand) else whole
     counts = torch.bincount(own)
     place = torch.arange(len(own)) - (counts.cumsum(0) - counts)[own]
     return ((place + 0.5) / counts[own]).argsort(stable=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MOST_LAGS = 96
 _SEASONS = 10  # of the longest, at least: the mean of fewer has more than a tenth of the variance of one
 _EXPLAINED = 0.01  # of the error of repeating the last value: below it, the rest is a matter of the training
+_MOST_SERIES = 1_000  # of a panel, evenly spread, are looked at
 _LEAST_GAIN_OF_PANEL = 0.1  # regressions and networks differ by less
 _SERIES_STAY = 0.9  # of the series of a panel, where nothing is taken from its windows
 _MOSTLY = 0.5  # of the values
@@ -97,7 +98,8 @@ def _level_of_panel(data: ForecastData) -> LevelChoice:
     from qkan.datasets.windows import Probe, clearly_below, season_phases, season_waves
 
     series, rule = data.series, "window"
-    values = [series.values_of(place)[: data.boundaries[place, 0]] for place in range(len(data.ids))]
+    every = np.linspace(0, len(data.ids) - 1, min(_MOST_SERIES, len(data.ids))).round().astype(np.int64)
+    values = [series.values_of(place)[: data.boundaries[place, 0]] for place in every.tolist()]
     lags = min(data.window, _MOST_LAGS)
     probes = [Probe(values, lags, step) for step in dict.fromkeys((1, data.train.horizon))]
     if not all(probe.says_something for probe in probes):
@@ -105,7 +107,7 @@ def _level_of_panel(data: ForecastData) -> LevelChoice:
     stays = bool(np.mean([_stays(own) for own in values if len(own)]) >= _SERIES_STAY)
     errors: dict[str, list[np.ndarray]] = {own: [] for own in (rule, "last", *(["none"] * stays))}
     for probe in probes:
-        times = [series.times_of(place)[rows] for place, rows in enumerate(probe.rows)]
+        times = [series.times_of(place)[rows] for place, rows in zip(every.tolist(), probe.rows, strict=True)]
         phases = np.concatenate([season_phases(series, own, data.seasons) for own in times])
         for level, found in errors.items():
             found.append(probe.errors(level, season_waves(phases, data.seasons, 6)) / probe.naive.mean())

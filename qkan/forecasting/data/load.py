@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from qkan.forecasting.config import LINEAR_CELLS, DataAndTrainingOptions, TrainConfig
 from qkan.forecasting.config.idle import about_seasons
 from qkan.forecasting.config.reading import chosen_order
-from qkan.forecasting.data.batches import WindowTensors
+from qkan.forecasting.data.batches import OnDemand, WindowTensors
 from qkan.forecasting.data.level import LevelChoice, choose_level
 
 if TYPE_CHECKING:
@@ -274,18 +275,22 @@ def level_by_data(config: DataAndTrainingOptions, data: ForecastData) -> LevelCh
 
 
 def tensors(windows: Windows) -> WindowTensors:
-    """Return windows as tensors on the CPU that share their memory."""
+    """Return windows as tensors on the CPU that share their memory; those of a panel on disk are computed."""
     observed = windows.observed
     return WindowTensors(
-        values=torch.from_numpy(windows.values),
-        futr_exog=torch.from_numpy(windows.futr_exog),
-        weights=None if observed is None else torch.from_numpy(observed).float(),
-        first=torch.from_numpy(windows.first),
+        values=_tensor(windows.values),
+        futr_exog=_tensor(windows.futr_exog),
+        weights=None if observed is None else torch.from_numpy(np.asarray(observed)).float(),
+        first=_tensor(windows.first),
         window=windows.window,
         horizon=windows.horizon,
         masked=windows.masked,
-        series=torch.from_numpy(windows.series),
+        series=_tensor(windows.series),
     )
+
+
+def _tensor(array: Any) -> Tensor | OnDemand:
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else OnDemand(array)
 
 
 def spread_windows(windows: Windows) -> np.ndarray:
@@ -296,9 +301,10 @@ def spread_windows(windows: Windows) -> np.ndarray:
     Returns:
         Rows, int64, ascending.
     """
-    counts = np.bincount(windows.series)
-    place = np.arange(len(windows)) - np.repeat(counts.cumsum() - counts, counts)
-    return np.flatnonzero(place % max(1, -(-len(windows) * windows.horizon // MOST_TARGETS)) == 0)
+    counts = windows.counts(0)
+    every = max(1, -(-len(windows) * windows.horizon // MOST_TARGETS))
+    begins = zip(counts.cumsum() - counts, counts, strict=True)
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(one, one + count, every) for one, count in begins)])
 
 
 def some_windows(data: ForecastData, count: int) -> ForecastData:

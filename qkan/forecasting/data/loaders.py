@@ -47,9 +47,10 @@ def training_loader(
     steps = -(-len(windows) // batch_size)
     if shards == 1:
         return _loader(windows, ShuffledBatches(len(windows), batch_size, seed, rank, processes), device)
-    labels = _labels(windows, shards)
-    mine = labels // (shards // processes) == rank
-    return _loader(windows.keep(mine), ShardedBatches(labels[mine], steps, seed), device)
+    edges = _edges(windows, shards)
+    own = edges[rank * (shards // processes) : (rank + 1) * (shards // processes) + 1]
+    mine = windows.of_series(int(own[0]), int(own[-1]))
+    return _loader(mine, ShardedBatches(_sizes(windows, edges), steps, seed, rank, processes), device)
 
 
 def validation_loader(
@@ -59,9 +60,9 @@ def validation_loader(
     if shards == 1:
         batches = torch.arange(len(windows)).split(EVALUATION_BATCH * processes)
         return _loader(windows, [batch.tensor_split(processes)[rank] for batch in batches], device)
-    owners = _labels(windows, shards) // (shards // processes)
-    steps = -(-int(owners.bincount().max()) // EVALUATION_BATCH)
-    mine = windows.keep(owners == rank)
+    edges = _edges(windows, shards)[:: shards // processes]
+    steps = -(-int(_sizes(windows, edges).max()) // EVALUATION_BATCH)
+    mine = windows.of_series(int(edges[rank]), int(edges[rank + 1]))
     return _loader(mine, torch.arange(len(mine)).tensor_split(steps), device)
 
 
@@ -94,13 +95,16 @@ class ShardedBatches(Sampler[Tensor]):
     Every shard has a permutation of its own, which depends on (seed, epoch, shard) alone.
 
     Args:
-        labels: Shard of every window that this process holds, int64 (N,).
+        sizes: Windows of every shard of all processes, int64 (shards,).
         steps: Batches an epoch, the same in all processes.
         seed: Of the run.
+        rank: Number of this process; it holds neighbouring shards.
+        processes: How many there are.
     """
 
-    def __init__(self, labels: Tensor, steps: int, seed: int) -> None:
-        self.shards = {int(shard): torch.nonzero(labels == shard)[:, 0] for shard in labels.unique()}
+    def __init__(self, sizes: Tensor, steps: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        own = len(sizes) // processes
+        self.shards = {shard: int(sizes[shard]) for shard in range(rank * own, (rank + 1) * own)}
         self.steps, self.seed, self.epoch = steps, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -108,11 +112,12 @@ class ShardedBatches(Sampler[Tensor]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Tensor]:
-        parts = []
+        parts, begin = [], 0
         for shard, windows in self.shards.items():
             generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch, 1 + shard))
-            order = torch.randperm(len(windows), generator=generator)
-            parts.append(windows[order].tensor_split(self.steps))
+            order = torch.randperm(windows, generator=generator) + begin
+            parts.append(order.tensor_split(self.steps))
+            begin += windows
         yield from (torch.cat(part) for part in zip(*parts, strict=True))
 
     def __len__(self) -> int:
@@ -141,14 +146,20 @@ def _loader(windows: WindowTensors, batches: Iterable[Tensor], device: torch.dev
     return DataLoader(_WindowSet(windows, device), sampler=batches, batch_size=None, generator=torch.Generator())
 
 
-def _labels(windows: WindowTensors, shards: int) -> Tensor:
-    """The shard of every window: neighbouring series go together, and every shard gets about as many of them."""
+def _edges(windows: WindowTensors, shards: int) -> Tensor:
+    """First series of every shard and, last, their number: neighbouring series go together, about as many each."""
     if windows.series is None:
         raise ValueError(f"shards={shards} are groups of series, and these windows do not say which they belong to")
-    series = int(windows.series.max()) + 1
+    series = windows.series_count()
     if series < shards:
         raise ValueError(f"shards must be at most the number of series, {series}, got {shards}")
-    labels = windows.series * shards // series
-    if not (labels.bincount(minlength=shards) > 0).all():
+    edges = -(-torch.arange(shards + 1) * series // shards)
+    if not (_sizes(windows, edges) > 0).all():
         raise ValueError(f"one of shards={shards} groups of series has no window of one part; use fewer shards")
-    return labels
+    return edges
+
+
+def _sizes(windows: WindowTensors, edges: Tensor) -> Tensor:
+    """How many windows there are between edges, which count series."""
+    before = torch.cat([torch.zeros(1, dtype=torch.int64), windows.counts(int(edges[-1])).cumsum(0)])
+    return before[edges].diff()

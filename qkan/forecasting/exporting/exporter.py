@@ -149,7 +149,7 @@ def _some_windows(windows: WindowTensors) -> _Arguments:
     """The model's arguments for evenly spread windows and for those with the largest and smallest inputs."""
     first = windows.first.numpy()
     spread = np.linspace(0, len(first) - 1, min(_COMPARED, len(first))).round().astype(np.int64)
-    channels = torch.cat([windows.values, windows.futr_exog], dim=1).numpy()
+    channels = torch.cat([windows.values[:], windows.futr_exog[:]], dim=1).numpy()
     rows = np.concatenate([channels.argmax(axis=0), channels.argmin(axis=0)])
     last = np.searchsorted(first, rows, side="right") - 1  # the last window that starts at or before such a row
     last = last[(last >= 0) & (rows < first[last] + windows.window)]

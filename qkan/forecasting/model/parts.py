@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from qkan.forecasting.config.options import MEAN_HARMONICS
 from qkan.forecasting.model.orders import Order
 
-_SMALLEST_SCALE = 1e-2
+SMALLEST_SCALE = 1e-2
 """Least scale of a window, as a part of a scaled series' unit: a flat window does not blow up what is added to it."""
 
 
@@ -38,7 +38,7 @@ class Level(NamedTuple):
         mean = values.mean(dim=1, keepdim=True)
         if kind == "mean":
             return cls(mean, None)
-        return cls(mean, (values - mean).square().mean(dim=1, keepdim=True).add(_SMALLEST_SCALE**2).sqrt())
+        return cls(mean, (values - mean).square().mean(dim=1, keepdim=True).add(SMALLEST_SCALE**2).sqrt())
 
     def remove(self, values: Tensor) -> Tensor:
         """Return (values - offset) / scale; values (B, steps)."""
@@ -245,6 +245,15 @@ class SeasonFeatures(nn.Module):
         if self.angles is not None:
             return (angles + self.angles).cos()
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    def of_season(self, place: int) -> Tensor:
+        """Which channels are those of one of the seasons: 1 or 0, (channels,)."""
+        if self.encoding == "none":
+            return torch.zeros(0)
+        if self.encoding == "table":
+            return (torch.arange(self.channels) == place).float()
+        own = (self.frequencies[place] > 0).float()
+        return own if self.encoding == "circuit" else own.repeat(2)
 
     def closed_forms(self, weights: Tensor) -> list[tuple[np.ndarray, np.ndarray]] | None:
         """Return what a weighted sum of the features is, but for a constant, as a sum of waves; ``None`` for a table.

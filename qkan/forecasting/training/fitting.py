@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from qkan.forecasting.training.loop import FitResult
 
 
+_MOST_JUDGING = (
+    500_000  # evenly spread, of the windows that choose between weights: more would take as long as training
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """A forecaster that was trained.
@@ -125,8 +130,13 @@ def fit_forecaster(
     if len(fits) > 1:
         losses = tuple(math.inf if found.diverged else found.best_loss for _, found in fits)
         result = replace(result, seconds=sum(found.seconds for _, found in fits), starts=losses)
-    set_gate(model, validation, squared=config.loss == "mse")
+    set_gate(model, validation.evenly(_MOST_JUDGING), squared=config.loss == "mse")
     return Fitted(config, data, model, result)
+
+
+def _judging(train: WindowTensors, validation: WindowTensors) -> WindowTensors:
+    """The windows that choose between weights: those of the validation part, or of training if it has none."""
+    return (validation if len(validation) else train).evenly(_MOST_JUDGING)
 
 
 def _say_unjudged(config: TrainConfig) -> None:
@@ -154,7 +164,7 @@ def _fit_once(
     Beside a regression the cell has little slope to learn by, and a finish does not get away from there. So with a
     finish the model is trained from its weights as drawn, too, and the validation windows choose.
     """
-    loss, judge = loss_of(config), validation if len(validation) else train
+    loss, judge = loss_of(config), _judging(train, validation)
     drawn = copy.deepcopy(model.state_dict())
     start = start_from_regression(model, train, judge, loss)
     if steps and start is not None and start.begins:
@@ -188,7 +198,7 @@ def _trained(
     """Train from the weights that the model has, take those of ``start`` if they are better, and finish."""
     from qkan.forecasting.training.loop import fit, threads_for
 
-    loss, judge = loss_of(config), validation if len(validation) else train
+    loss, judge = loss_of(config), _judging(train, validation)
     if isinstance(saving["progress"], LiveProgress) and len(validation):
         saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
     result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)

@@ -15,6 +15,8 @@ from qkan.forecasting.data.batches import Forward, WindowTensors, in_order, recu
 from qkan.forecasting.model.losses import Loss
 from qkan.forecasting.training.progress import LiveProgress
 
+_MOST_NAIVE = 500_000  # windows, evenly spread, that the loss of repeating the last value is measured on
+
 
 class Objective:
     """The mean loss over all observed targets of windows, in the dtype of a model's weights and on their device.
@@ -83,9 +85,9 @@ class Glimpse:
     @cached_property
     def naive_loss(self) -> float:
         """The validation loss of repeating the last value."""
-        total = observed = 0.0
-        for index in in_order(len(self.windows)):
-            batch = self.windows.batch(index)
+        total, observed, windows = 0.0, 0.0, self.windows.evenly(_MOST_NAIVE)
+        for index in in_order(len(windows)):
+            batch = windows.batch(index)
             last = batch.arguments[0][:, -1:, 0].expand_as(batch.targets)
             quantiles = getattr(self.loss, "quantiles", None)
             predicted = last if quantiles is None else last[..., None].expand(*last.shape, len(quantiles))

@@ -18,6 +18,7 @@ _MOST_WINDOWS, _MOST_PRODUCTS = (
     20_000,
     4_000_000_000,
 )  # evenly spread; windows times what one of them is multiplied with
+_MOST_SORTED = 1_000_000  # of more windows, evenly spread, the newest are looked for among so many
 _PIECE = 512  # windows of a step: what is known of all their targets is kept no longer
 _JUDGED = 0.25  # of them, the newest, judge
 _ENOUGH = 0.15  # of the error of repeating the last value: where lags leave more, the map bends too much to start from
@@ -90,11 +91,14 @@ def start_mean(model: RecurrentForecaster, train: WindowTensors) -> None:
     mean = model.mean
     if mean is None:
         return
-    rows = train.rows_of(train.first)
+    tail = train.first[-_MOST_ROWS:]  # so many windows read as many rows
+    begin, end = int(tail.min()), int(tail.max()) + train.window + train.horizon
+    rows = begin + torch.nonzero(train.rows_of(tail - begin, end - begin))[:, 0]
     if train.weights is not None:
-        rows &= train.weights > 0
-    values = train.values[rows, 0][-_MOST_ROWS:].double()
-    phases = train.futr_exog[rows, -len(mean.circuits.seasons) :][-_MOST_ROWS:].double()
+        rows = rows[train.weights[rows] > 0]
+    rows = rows[-_MOST_ROWS:]
+    values = train.values[rows][:, 0].double()
+    phases = train.futr_exog[rows][:, -len(mean.circuits.seasons) :].double()
     angles = phases @ mean.circuits.frequencies.cpu().double()
     waves = torch.cat([angles.sin(), angles.cos(), torch.ones_like(angles[:, :1])], dim=1)
     penalty = torch.full((waves.shape[1],), _WAVE_PENALTY / 2 * len(waves), dtype=waves.dtype)
@@ -251,6 +255,7 @@ def _regression(linear: _Linear, train: WindowTensors) -> _Found | None:
     model = linear.model
     width = model.horizon * model.around.window * (1 + model.around.known_channels(model.horizon) + linear.channels)
     most = max(2, min(_MOST_WINDOWS, _MOST_PRODUCTS // width))
+    train = train.evenly(_MOST_SORTED)
     order = by_time(train)
     places = order[torch.linspace(0, len(train) - 1, min(len(train), most)).round().long()]
     if train.weights is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
+from qkan.forecasting.training.leftover import leftover
 
 _MOST_WINDOWS = 5_000
 _ROUNDING = 1e-6  # of scaled values: what differs by less is a constant
@@ -27,17 +26,8 @@ def read_in_units(model: RecurrentForecaster, train: WindowTensors) -> None:
     """
     if model.cell is None or model.around.level == "window":
         return
-    read: list[Tensor] = []
-
-    def watch(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        read.append(arguments[0][:, -model.reads :])
-
-    handle = model.reads_in.register_forward_pre_hook(watch)
-    try:
-        _errors(model, train)
-    finally:
-        handle.remove()
-    size = read[0].std()
+    read = leftover(model, train, model.reads_in, _MOST_WINDOWS).given
+    size = read[:, -model.reads :].std()
     if size > _ROUNDING:
         _set(model.reads_in.factor, 1 / size)
 
@@ -53,20 +43,10 @@ def say_in_units(model: RecurrentForecaster, train: WindowTensors) -> None:
     """
     if model.head is None:
         return
-    _set(model.says_in.factor, _errors(model, train).std())
+    left = leftover(model, train, model.says_in, _MOST_WINDOWS)
+    _set(model.says_in.factor, left.errors[left.observed].std())
     with torch.no_grad():
         model.head.bias.div_(model.says_in.factor)
-
-
-@torch.no_grad()
-def _errors(model: RecurrentForecaster, train: WindowTensors) -> Tensor:
-    """Errors of the forecasts of observed targets, of some windows of the training part, evenly spread over it."""
-    places = torch.linspace(0, len(train) - 1, min(len(train), _MOST_WINDOWS)).round().long()
-    batch, device = train.batch(places), next(model.parameters()).device
-    predicted = model(*(argument.to(device) for argument in batch.arguments))
-    middle = predicted if predicted.dim() == 2 else predicted[..., predicted.shape[2] // 2]
-    errors = batch.targets.to(device) - middle
-    return errors if batch.weights is None else errors[batch.weights.to(device) > 0]
 
 
 def _set(factor: Tensor, value: Tensor) -> None:

@@ -42,11 +42,11 @@ def test_the_option_reaches_every_circuit(cell: str, trained: bool) -> None:
     assert all(own == [1, 3, 9] for own in found)
 
 
-def waving(count: int = 400) -> list[float]:
-    """Values that follow each other by a wave: y' = sin(4 y) / 2 + 1 / 2 plus a little noise."""
+def waving(count: int = 400, frequency: float = 20) -> list[float]:
+    """Values that follow each other by a wave: y' = sin(20 y) / 2 + 1 / 2 plus a little noise."""
     noise, values = np.random.default_rng(0), [0.3]
     for _ in range(count - 1):
-        values.append(float(0.5 + 0.5 * np.sin(20 * values[-1]) + 1e-3 * noise.standard_normal()))
+        values.append(float(0.5 + 0.5 * np.sin(frequency * values[-1]) + 1e-3 * noise.standard_normal()))
     return values
 
 
@@ -60,6 +60,43 @@ def test_auto_finds_the_frequency_of_the_step(cell: str, make_data: Any) -> None
     kept = weights(model)
     start_frequencies(model, tensors(make_data({"a": list(range(400))}, window=2, scaler="none").train))
     assert weights(model) == kept
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"horizon": 2, "decoder": "steps"},
+        {"horizon": 2, "decoder": "steps", "window": 1},
+        {"horizon": 2, "order": "periods", "segment": 2, "window": 4},
+    ],
+)
+def test_auto_looks_at_the_newest_value_in_every_order(options: dict[str, Any], make_data: Any) -> None:
+    values = waving()
+    if "segment" in options:  # two phases, each a series of its own
+        values = list(np.repeat(values, 2))
+    config = tiny_config(**{"cell": "qkan", "reps": 1, "window": 2, "preact_init": "auto", "scaler": "none", **options})
+    data = make_data({"a": values}, window=config.window, horizon=2, scaler="none")
+    model = build_forecaster(config, torch.Generator().manual_seed(0))
+    start_frequencies(model, tensors(data.train))
+    assert weights(model)[0] == pytest.approx([20.0], abs=0.3)
+
+
+@pytest.mark.parametrize(("horizon", "decoder"), [(1, "last"), (3, "last"), (3, "steps")])
+def test_targets_that_nobody_observed_have_no_say_in_the_frequencies(
+    horizon: int, decoder: str, make_data: Any
+) -> None:
+    values = waving(200) + waving(400, 31)  # the second wave is what gaps were filled with
+    data = make_data({"a": values}, window=2, horizon=horizon, scaler="none")
+    seen = torch.tensor([1.0] * 200 + [0.0] * 400)
+    for start in range(200, 600, 40):  # of a few windows with gaps one step was observed
+        seen[start] = 1.0
+    windows = tensors(data.train)
+    windows = replace(windows, weights=seen[: len(windows.values)])
+    options = {"window": 2, "horizon": horizon, "decoder": decoder, "scaler": "none"}
+    config = tiny_config(cell="qkan", reps=1, preact_init="auto", **options)
+    model = build_forecaster(config, torch.Generator().manual_seed(0))
+    start_frequencies(model, windows)
+    assert weights(model)[0] == pytest.approx([20.0], abs=0.3)
 
 
 def test_frequencies_from_data_come_back_with_the_run(tmp_path: Any) -> None:
