@@ -24,6 +24,7 @@ _LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system: it listens on the loopback interface only
     "RAY_AUTH_MODE": "token",  # which other users of the machine do not know
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # where it ended on one machine, nobody starts it again
 }
 _TOLD = (ValueError, OSError, ImportError, MemoryError)  # what of a job's errors is raised as it is
 _shared: dict[str, tuple[Any, Any]] = {}  # of this worker process: what it does, and what its jobs share
