@@ -17,7 +17,7 @@ from qkan.forecasting.executors import ray_cluster
 from qkan.forecasting.training.progress import SilentCompare
 
 pytest.importorskip("ray")
-LONG = {"epochs": 40, "batch_size": 8}
+LONG = {"epochs": 20, "batch_size": 8}  # a second, so that a worker is killed in the middle
 
 
 def processes(*names: str) -> list[int]:
@@ -46,13 +46,14 @@ class Killer(SilentCompare):
         if len(self.records) == 1:
             os.kill(processes("ray::run_job")[0], signal.SIGKILL)
         if len(self.records) == 4:
-            for pid in processes("raylet", "gcs_server"):
+            for pid in processes("raylet", "gcs_server", "ray::run_job", "ray::IDLE"):
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_trials_on_ray_survive_a_worker_and_what_was_finished_survives_ray(tmp_path: Path) -> None:
     options = {**LONG, "out": str(tmp_path / "c")}
     killer, watcher = Killer(), Killer()
+    before = set(Path("/tmp").glob("qkan-ray-*"))
     with (
         pytest.warns(
             UserWarning, match=r"the training (lstm|gru)-2-0.0[13]-0 lost its worker process and is done again"
@@ -66,6 +67,7 @@ def test_trials_on_ray_survive_a_worker_and_what_was_finished_survives_ray(tmp_p
         compare(tiny_comparison(**options, workers=2, executor="ray"), progress=killer)
     assert len(pd.read_csv(tmp_path / "c" / "runs.csv")) == len(killer.records) == 4
     assert multiprocessing.active_children() == []
+    assert set(Path("/tmp").glob("qkan-ray-*")) == before
     assert processes("raylet", "gcs_server", "ray::run_job", "ray::IDLE") == []
 
     found = compare(tiny_comparison(**options), progress=watcher).runs

@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import pickle
 import socket
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,7 +48,10 @@ class RayCluster:
         self._place = "Ray on this machine" if local else f"the Ray cluster at {address}"
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        cluster = Cluster(address, worker_count(workers) if local else workers, gpus, pickle.dumps((work, shared)))
+        self._ends = ExitStack()
+        folder = self._ends.enter_context(_short_folder()) if local else ""
+        number = worker_count(workers) if local else workers
+        cluster = Cluster(address, number, gpus, folder, pickle.dumps((work, shared)))
         self._driver = context.Process(target=drive, args=(theirs, cluster), daemon=True)
         self._driver.start()
         theirs.close()
@@ -76,6 +81,7 @@ class RayCluster:
         self._driver.join(END_SECONDS)
         self._driver.kill()
         self._driver.join()
+        self._ends.close()
 
     close = cancel
 
@@ -96,6 +102,12 @@ class RayCluster:
 
     def _gone(self) -> ExecutorError:
         return ExecutorError(f"{self._place} is gone")
+
+
+def _short_folder() -> TemporaryDirectory[str]:
+    """Return a folder for Ray's sockets, whose paths must be short: in the system's own one where there is such."""
+    place = "/tmp" if os.path.isdir("/tmp") else None
+    return TemporaryDirectory(prefix="qkan-ray-", dir=place, ignore_cleanup_errors=True)
 
 
 def address_of(executor: str) -> str:

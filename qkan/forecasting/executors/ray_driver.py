@@ -10,7 +10,6 @@ import os
 import pickle
 import secrets
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -37,12 +36,14 @@ class Cluster(NamedTuple):
         address: Of a cluster as ``ray.init`` takes it; ``local`` starts Ray on this machine.
         workers: How many jobs at a time; ``None`` for as many as the cluster has cores or GPUs.
         gpus: GPUs of each job.
+        folder: Where Ray on this machine keeps its sockets and logs; empty for a cluster.
         content: The pickled function that does jobs, and what they share.
     """
 
     address: str
     workers: int | None
     gpus: int
+    folder: str
     content: bytes
 
 
@@ -52,7 +53,7 @@ def drive(pipe: Connection, cluster: Cluster) -> None:
     The end of the pipe, or of the process behind it, ends the driver, and Ray where it was started here.
     """
     _leave_terminal()
-    if cluster.address == "local":  # before Ray reads them
+    if cluster.folder:  # before Ray reads them
         os.environ.update(_LOCAL, RAY_AUTH_TOKEN=secrets.token_hex(32))
     with contextlib.ExitStack() as ends:
         import ray
@@ -115,21 +116,15 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
-    if cluster.address != "local":
-        ray.init(address=cluster.address, **quiet)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    # Sockets have short paths, so it is the system's own folder where there is one.
-    place = "/tmp" if os.path.isdir("/tmp") else None
-    with tempfile.TemporaryDirectory(prefix="qkan-ray-", dir=place, ignore_cleanup_errors=True) as folder:
-        try:
-            ray.init(address="local", num_cpus=cluster.workers, include_dashboard=False, _temp_dir=folder, **quiet)
-            yield
-        finally:
-            ray.shutdown()
+    try:
+        if cluster.folder:
+            local = {"num_cpus": cluster.workers, "include_dashboard": False, "_temp_dir": cluster.folder}
+            ray.init(address="local", **local, **quiet)
+        else:
+            ray.init(address=cluster.address, **quiet)
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _room(cluster: Cluster) -> int:
