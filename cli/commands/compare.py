@@ -38,8 +38,10 @@ def compare() -> None:
     epilog="""\b
 Examples:
   qkan compare lstm --data damped-shm --seeds 5
-  qkan compare lstm --data telecom --cells qkan,lowrank,lstm --budget-params 125,375 --trials 2
-  qkan compare lstm --data milan-24 --folds 5 --baselines lightgbm,mstl --seeds 1""",
+  qkan compare lstm --data telecom --cells qkan,lowrank,lstm \\
+      --budget-params 125,375 --trials 2
+  qkan compare lstm --data milan-24 --folds 5 \\
+      --baselines lightgbm,mstl --seeds 1""",
 )
 @config_options(CompareConfig)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: runs/compare-DATA]")

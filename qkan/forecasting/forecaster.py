@@ -359,7 +359,10 @@ class Forecaster:
         from qkan.datasets import DataError, future_frame
 
         if not self.config.future_cols and not self.config.category_cols:
-            raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")
+            raise DataError(
+                "futr_df was given, but the model uses no covariate known in advance; leave it out, or name "
+                "future_cols and fit again"
+            )
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)

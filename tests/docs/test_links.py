@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from functools import cache
@@ -43,6 +44,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_pictures_say_what_they_show(page: Path) -> None:
     assert [alt for alt in re.findall(r"!\[(.*?)\]", page.read_text(encoding="utf-8")) if len(alt) < 10] == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_lists_and_quotations_are_meant(page: Path) -> None:
+    """The site shows a list right behind a line as text, and a line that begins with > as a quotation."""
+    lines = _FENCED.sub("", page.read_text(encoding="utf-8")).splitlines()
+    item = r" {0,3}([-*+]|\d+[.)]) |>"
+    assert [
+        line
+        for before, line in itertools.pairwise(lines)
+        if re.match(item, line) and before.strip() and not re.match(rf"{item}| {{2}}|#|<!--", before)
+    ] == []
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

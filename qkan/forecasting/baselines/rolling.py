@@ -172,7 +172,11 @@ def _by_series(df: pd.DataFrame) -> dict[str, pd.DataFrame]:
     except (TypeError, ValueError):
         raise ValueError(f"column 'y' of the series is {df['y'].dtype}; convert it to float64") from None
     if np.isinf(own["y"]).any():
-        raise ValueError("column 'y' of the series has infinite values; replace them by NaN or drop the rows")
+        row = own[np.isinf(own["y"])].iloc[0]
+        raise ValueError(
+            f"column 'y' of the series is {row['y']} for series {row['unique_id']!r} at {row['ds']}; replace infinite "
+            "values by NaN, or drop the rows"
+        )
     repeated = own[own.duplicated(["unique_id", "ds"])]
     if len(repeated):
         row = repeated.iloc[0]

@@ -42,7 +42,7 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
     from qkan.forecasting.comparison.panel_scores import METRICS, panel_scores
     from qkan.forecasting.evaluation.metrics import forecast_metrics
     from qkan.forecasting.evaluation.protocols import official_metrics, official_scores
-    from qkan.forecasting.runs.inference import forecast_windows
+    from qkan.forecasting.runs.evaluation import forecast_windows
     from qkan.forecasting.training.fitting import fit_forecaster
 
     fitted = fit_forecaster(config, data)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.registry import plain_forecasts
 from qkan.forecasting.config.options import HORIZON, OPTIONS
-from qkan.forecasting.data.load import cut_windows, long_enough, spread_windows, tensors
-from qkan.forecasting.evaluation.intervals import interval_columns, median
+from qkan.forecasting.data.load import cut_windows, long_enough, spread_windows
+from qkan.forecasting.evaluation.intervals import interval_columns
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
     Scores,
@@ -21,19 +20,18 @@ from qkan.forecasting.evaluation.metrics import (
     median_scores,
     score,
     score_series,
-    without_mase,
 )
 from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.runs.conformal import chosen_levels, with_adaptive, with_conformal
+from qkan.forecasting.runs.evaluation import evaluate_model, forecast_windows
 from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Series
-    from qkan.datasets.windows import Part
     from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.runs.run import Run
 
@@ -42,60 +40,6 @@ _FAR = 10.0
 """Scaled values that the training, between -1 and 1, says nothing about."""
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
 """Options that hold for a file of future covariates too."""
-
-
-def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Return the quantiles that the model forecasts of every target of a part, original units.
-
-    Returns:
-        float64 (N, horizon, quantiles), ascending; a single one for a model of the value alone.
-    """
-    from qkan.forecasting.data.batches import predict_windows
-
-    return data.inverse(predict_windows(model, tensors(data.part(part))).numpy(), data.part(part).series)
-
-
-def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Return the model's forecast of every target of a part, its median; float64 (N, horizon), original units."""
-    return median(forecast_quantiles(model, data, part))
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a trained forecaster and the baselines are worth on the test part.
-
-    Attributes:
-        quantiles: As of :func:`forecast_quantiles`.
-        forecasts: Point forecasts by name, the model's and then the baselines': original units, (N, horizon).
-        scores: Metrics by forecast, pooled over all series.
-        by_series: As of :func:`score_series`.
-        medians: Medians of the metrics over the series; ``None`` for a single one.
-        without_mase: How many series have no MASE.
-    """
-
-    quantiles: np.ndarray
-    forecasts: dict[str, np.ndarray]
-    scores: Scores
-    by_series: pd.DataFrame
-    medians: Scores | None
-    without_mase: int
-
-
-def evaluate_model(model: RecurrentForecaster, name: str, data: ForecastData, *, baselines: bool = True) -> Evaluation:
-    """Forecast the test part and compute the errors, in original units.
-
-    Args:
-        model: What forecasts.
-        name: What it is called.
-        data: Its windows.
-        baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
-    """
-    quantiles = forecast_quantiles(model, data)
-    forecasts = {name: median(quantiles), **(plain_forecasts(data, "test")["test"] if baselines else {})}
-    by_series = score_series(data, forecasts)
-    medians = median_scores(by_series) if len(data.ids) > 1 else None
-    none = without_mase(mase_scale(data))
-    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians, none)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> Scores:
