@@ -12,6 +12,8 @@ from qkan._util.linear_maps import linears_of
 from qkan.layers.init import uniform_
 from qkan.layers.options import positive_int
 
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
 
 class Adapter(nn.Module):
     """A linear layer with a trained change beside its weight, which stays as it is.
@@ -50,7 +52,7 @@ class Adapter(nn.Module):
             raise TypeError(f"an adapter needs an nn.Linear or a Conv1D with their own forward, got {type(linear)}")
         ((_, inputs, outputs),) = found
         weight: Any = linear.weight
-        if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        if not isinstance(weight, Tensor) or weight.dtype not in _DTYPES:
             raise ValueError(
                 f"the weight of this {type(linear).__name__} is quantised, which adapters cannot add to; adapt the "
                 "model before it is quantised"

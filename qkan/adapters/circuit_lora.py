@@ -79,6 +79,8 @@ class CircuitLoRA(Adapter):
             raise TypeError(f"reps must be an int, got {type(reps).__name__}")
         if not 0 <= reps <= MAX_REPS:
             raise ValueError(f"reps {reps} is outside [0, {MAX_REPS}]; 0 is plain LoRA")
+        if circuit_trainable and not reps:
+            raise ValueError("reps=0 has no circuit to train; leave circuit_trainable out, or use reps=1 and more")
         known = get_ansatz(ansatz)
         if not isinstance(ansatz, str) or known.near_linear is None:
             raise ValueError(f"ansatz {ansatz!r} has no near-linear start by name; use 'pz' or 'mix'")

@@ -58,6 +58,8 @@ class NonlinearLoRA(Adapter):
         super().__init__(linear, rank, dropout)
         if latent not in LATENTS:
             raise ValueError(f"unknown latent {latent!r}; use one of {', '.join(LATENTS)}")
+        if latent != "qkan" and reps != 1:
+            raise ValueError(f"latent {latent!r} has no circuit, so reps={reps} has no effect; leave it out")
         self.latent, self.reps = latent, reps
         self.scale = finite_float("scale", scale, positive=True)
         factory = self.factory()

@@ -15,7 +15,7 @@ from qkan.adapters.adapter import Adapter
 from qkan.adapters.circuit_lora import CircuitLoRA
 from qkan.adapters.nonlinear_lora import NonlinearLoRA
 from qkan.layers.options import positive_int
-from qkan.replace.find_layers import Block, find_linears
+from qkan.replace.find_layers import Block, find_linears, places_of
 from qkan.replace.swap import Replacements, choose, swap_all
 
 Target = str | Iterable[str] | Callable[[str, nn.Module], bool]
@@ -38,7 +38,7 @@ class _Added:
 def add_adapters(
     model: nn.Module, rank: int, target: Target, adapter: MakeAdapter = "circuit", **options: Any
 ) -> Replacements:
-    """Put adapters into linear layers of a model, in place, and freeze everything else.
+    """Put adapters into linear layers of a model, in place, and freeze everything but adapters.
 
     The outputs stay as they are until the adapters are trained; the weights of the model are not touched. Parameters to
     be trained beside the adapters, a new head say, get ``requires_grad_(True)`` afterwards.
@@ -86,7 +86,8 @@ def add_adapters(
                 f"rank {rank} is outside [1, {limit}] of {block.name} ({size}); lower it, or leave that layer out of "
                 "target"
             )
-    trained: dict[int, nn.Parameter] = {}
+    others = [p for one in adapters_of(model).values() for p in one.new_parameters().values()]
+    trained = {id(p): p for p in others if p.requires_grad}
 
     def make(block: Block, *_: Any) -> nn.Module:
         made = build(block.module, rank)
@@ -130,11 +131,10 @@ def merge_adapters(model: nn.Module) -> None:
                 one.weight_change()
             except ValueError as error:
                 raise ValueError(f"cannot merge {name}: {error}") from None
+    remove_adapters(model)
     with torch.no_grad():
-        merged = [(one.base.get_parameter("weight"), one.weight.clone()) for one in found.values()]
-        remove_adapters(model)
-        for weight, value in merged:
-            weight.copy_(value)
+        for one in found.values():
+            one.base.weight.copy_(one.weight)
 
 
 def remove_adapters(model: nn.Module) -> None:
@@ -157,11 +157,19 @@ def remove_adapters(model: nn.Module) -> None:
         True
     """
     adapters_of(model, "remove")
+    if isinstance(model, Adapter):
+        raise ValueError("the model is an adapter itself and has no parent to be taken out of; take its .base")
     for module in list(model.modules()):
-        for added in reversed(module.__dict__.pop(_ADDED, [])):
-            added.report.undo()
+        for added in reversed(module.__dict__.get(_ADDED, [])):
+            if not added.report._undone:
+                added.report.undo()
             for parameter in added.frozen:
                 parameter.requires_grad_(True)
+        module.__dict__.pop(_ADDED, None)
+    places = places_of(model)  # of adapters that add_adapters did not put there
+    for one in adapters_of(model).values():
+        for parent, name in places[id(one)]:
+            setattr(parent, name, one.base)
 
 
 def adapters_of(model: nn.Module, verb: str | None = None) -> dict[str, Adapter]:

@@ -194,6 +194,7 @@ def test_nonlinear_adapters_start_at_zero_are_trained_and_do_not_merge(latent: s
         ({"rank": 6}, r"rank 6 is outside \[1, 5\]"),
         ({"rank": 2.0}, "rank must be an int, got float"),
         ({"reps": -1}, r"reps -1 is outside \[0, 32\]; 0 is plain LoRA"),
+        ({"reps": 0, "circuit_trainable": True}, "reps=0 has no circuit to train; leave circuit_trainable out"),
         ({"frequency": 0.0}, "frequency 0.0 must be a finite number above 0"),
         ({"scale": math.nan}, "scale nan must be a finite number above 0"),
         ({"dropout": 1.0}, r"dropout 1.0 must be a probability in \[0, 1\)"),
@@ -215,6 +216,10 @@ def test_modules_that_are_no_linear_layers() -> None:
             CircuitLoRA(module, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown latent 'cubic'; use one of qkan"):
         NonlinearLoRA(layer(), 2, latent="cubic")
+    with pytest.raises(ValueError, match="latent 'mlp' has no circuit, so reps=2 has no effect; leave it out"):
+        NonlinearLoRA(layer(), 2, latent="mlp", reps=2)
+    with pytest.raises(ValueError, match="the weight of this Linear is quantised"):
+        CircuitLoRA(layer().to(torch.float8_e4m3fn), 2)
 
 
 def test_rank_of_a_change_is_beyond_that_of_its_factors() -> None:

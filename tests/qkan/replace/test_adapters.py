@@ -119,7 +119,8 @@ def test_two_calls_add_up_and_one_takes_both_back() -> None:
     add_adapters(model, 2, "0")
     add_adapters(model, 3, "3", "nonlinear", latent="spline")
     assert [type(model[0]), type(model[3])] == [CircuitLoRA, NonlinearLoRA]
-    assert model[0].lora_a.requires_grad is False  # the second call froze it, as everything else
+    trained = {name.partition(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"0", "3"}
     remove_adapters(nn.ModuleDict({"around": model}))
     assert same(state(model), before)
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -150,6 +151,40 @@ def test_transformer_layers_are_right_in_eval_mode_where_torch_reads_their_weigh
             torch.testing.assert_close(model.eval()(tokens), expected)
         remove_adapters(model)
         assert model.layers[0].activation_relu_or_gelu == fused
+
+
+def test_adapters_that_stand_in_a_model_by_hand_are_merged_and_removed_too() -> None:
+    model, x = net(), images()
+    model[0] = CircuitLoRA(model[0], 2)
+    nn.init.ones_(model[0].lora_b)
+    y = model(x)
+    merge_adapters(model)
+    assert type(model[0]) is nn.Linear
+    assert torch.equal(model(x), y)
+    with pytest.raises(ValueError, match=r"the model is an adapter itself .*; take its \.base"):
+        merge_adapters(CircuitLoRA(nn.Linear(4, 4), 2))
+
+
+def test_a_report_that_was_undone_leaves_nothing_behind() -> None:
+    model = net()
+    with add_adapters(model, 2, "0"):
+        assert type(model[0]) is CircuitLoRA
+    assert type(model[0]) is nn.Linear
+    add_adapters(model, 2, "3")
+    remove_adapters(model)
+    assert type(model[3]) is nn.Linear
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_models_with_adapters_are_pickled(tmp_path: Path) -> None:
+    model, x = net(), images()
+    add_adapters(model, 2, "*")
+    train(model)
+    torch.save(model, tmp_path / "model.pt")
+    again = torch.load(tmp_path / "model.pt", weights_only=False)
+    assert torch.equal(again(x), model(x))
+    remove_adapters(again)
+    assert torch.equal(again(x), net()(x))
 
 
 def tied() -> nn.Module:
