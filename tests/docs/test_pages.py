@@ -107,6 +107,12 @@ def check_replace(done: Done, printed: str) -> None:
     assert tuple(done.session["forecast"].shape) == (4, 1)
 
 
+def check_stream(done: Done, printed: str) -> None:
+    assert len(done.session["again"]) == 12
+    assert done.session["forecasts"].shape == (1, 12)
+    assert Path("calls.safetensors").exists()
+
+
 def check_readme(done: Done, printed: str) -> None:
     assert tuple(done.session["output"].shape) == (8, 49, 16)
     assert tuple(done.session["h"].shape) == (1, 8, 16)
@@ -123,6 +129,7 @@ CHECKS: dict[str, Callable[[Done, str], None]] = {
     "guides/kan-prune.md": check_prune,
     "guides/kan-read.md": check_read,
     "guides/replace-mlp.md": check_replace,
+    "guides/stream.md": check_stream,
 }
 
 

@@ -53,7 +53,7 @@ def write_c(model: RecurrentForecaster, config: TrainConfig, scaler: Scaler, anc
         model: Its network.
         config, scaler: Its options and its scaler.
         anchor: What says which number the step of a value has, for the comment.
-        edges: One of :data:`qkan.forecasting.config.options.EXPORT_EDGES`.
+        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
 
     Raises:
         RunError: its parts are none that can be written, or too large.

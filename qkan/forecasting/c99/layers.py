@@ -65,7 +65,7 @@ def circuit_part(
         x, y: Names of the arrays.
         what: What the layer is, for comments.
         unit: Whether inputs lie in [-1, 1].
-        edges: One of :data:`qkan.forecasting.config.options.EXPORT_EDGES`.
+        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
 
     Raises:
         RunError: the layer is none that can be written.

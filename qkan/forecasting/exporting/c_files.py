@@ -15,8 +15,8 @@ import torch
 
 from qkan.forecasting.c99.file import CFile, Sizes, bound_sentences, write_c
 from qkan.forecasting.c99.source import comment_text
+from qkan.forecasting.config import CELL_OPTIONS, EXPORT_EDGES
 from qkan.forecasting.config.kinds import Choice
-from qkan.forecasting.config.options import CELL_OPTIONS, EXPORT_EDGES
 from qkan.forecasting.data.batches import recursive_forecast
 from qkan.forecasting.data.load import cut_windows, tensors
 from qkan.forecasting.io.files import RunError
@@ -96,7 +96,7 @@ def export_to_c(run: Run, series: Series, edges: str, tolerance: float) -> CExpo
     Args:
         run: What to export.
         series: Data to compare on.
-        edges: One of :data:`qkan.forecasting.config.options.EXPORT_EDGES`.
+        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
         tolerance: Largest difference, as a share of the largest scaled forecast, beside what tables are proven to
             change.
 

@@ -90,12 +90,12 @@ def export(
     Args:
         run: What to export.
         path: The file, ``.onnx``, ``.pt2`` or ``.c`` as the format wants; its folder is made if it is missing.
-        format: One of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`.
+        format: One of :data:`qkan.forecasting.config.names.EXPORT_FORMATS`.
         data: Name or file of the data to compare on, which also bounds the inputs of compiled circuits; ``None`` takes
             the data of the run. A run that was trained on a data frame needs some.
         margin: At least 1. Circuits with trained pre-activations hold for inputs up to so many times the largest that
             they see in the data, and give NaN beyond, which :func:`qkan.forecasting.predict` makes an error of.
-        edges: How a C file holds circuits, one of :data:`qkan.forecasting.config.options.EXPORT_EDGES`: ``"exact"``
+        edges: How a C file holds circuits, one of :data:`qkan.forecasting.config.names.EXPORT_EDGES`: ``"exact"``
             (``None``), the smallest and as close to the run as single precision is; ``"cubic"`` or ``"int8"``, tables
             that need no sine, with a proven bound on what they change.
         overwrite: Replace the file.

@@ -24,6 +24,7 @@ AROUND = {"season": (2, 3), "level": "auto", "skip": 1, "seasonal_lags": True, "
 PERIODS = {"horizon": 4, "order": "periods", "segment": 3, "window": 9}
 RUNS = {
     "recursive": {"cell": "lstm", "horizon": 3, "strategy": "recursive", **AROUND, "missing": "interpolate"},
+    "counted targets": {"cell": "qkan", "horizon": 2, "decoder": "steps"},
     "two layers": {"cell": "gru", "num_layers": 2, "horizon": 2},
     "trained edges": {"cell": "qkan", "preact_trainable": True, "group": "edge", **RICH},
     "whole edges": {"cell": "qkan", "group": "edge", "reps": 3, "preact_init": "binary"},
