@@ -69,7 +69,9 @@ def export(
         click.echo(note)
     if made.difference is not None:
         click.echo(f"largest difference from the run on {count(made.windows, 'window')}: {made.difference:.1e}")
-    if made.margin is None:
+    if made.bound:
+        click.echo("holds for inputs up to 8,192 in scaled values; beyond that, there is no forecast")
+    elif made.margin is None:
         click.echo("holds for inputs of any size")
     else:
         click.echo(

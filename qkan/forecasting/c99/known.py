@@ -18,7 +18,7 @@ class KnownSource:
         model: What to write.
         past: Past channels beside the value.
         known: Channels of a row of ``known``: covariates and calendar features, then codes of categories.
-        edges: One of :data:`qkan.forecasting.config.options.EXPORT_EDGES`.
+        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
 
     Attributes:
         cell: What the cell became; ``None`` for a linear forecaster.
@@ -130,11 +130,10 @@ class KnownSource:
             behind.append(f"x[{at}] = 0.0f;")
             target.append(f"x[{at}] = (float)t / {float(self.model.horizon - 1):.1f}f;")
         arguments = "const float *s, const float *known, const int *at"
-        unused = "(void)s, (void)known, (void)at;"
         for name, index, lines in (("target", "t", target), ("behind", "j", behind)):
             if name == "behind" and self.cell is None:
                 continue
-            text = "\n    ".join([*lines, unused])
+            text = "\n    ".join([*lines, f"(void)s, (void)known, (void)at, (void){index};"])
             self.source.functions.append(
                 f"static void qkan_{name}({arguments}, int {index}, float *x)\n{{\n    {text}\n}}"
             )

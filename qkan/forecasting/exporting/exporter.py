@@ -47,6 +47,7 @@ class Export(NamedTuple):
             holds for any.
         bound: Of a C file, a proven bound on what tables change in a scaled forecast; 0 without tables. Where the
             scale of every window is taken from it (level ``window``), in units of that.
+        bound_on_windows: The same on the windows that were compared, ``None`` where it is not known.
         notes: Of a C file, what else is to say.
 
     Examples:
@@ -63,6 +64,7 @@ class Export(NamedTuple):
     difference: float | None
     margin: float | None
     bound: float = 0.0
+    bound_on_windows: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -90,12 +92,12 @@ def export(
     Args:
         run: What to export.
         path: The file, ``.onnx``, ``.pt2`` or ``.c`` as the format wants; its folder is made if it is missing.
-        format: One of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`.
+        format: One of :data:`qkan.forecasting.config.names.EXPORT_FORMATS`.
         data: Name or file of the data to compare on, which also bounds the inputs of compiled circuits; ``None`` takes
             the data of the run. A run that was trained on a data frame needs some.
         margin: At least 1. Circuits with trained pre-activations hold for inputs up to so many times the largest that
             they see in the data, and give NaN beyond, which :func:`qkan.forecasting.predict` makes an error of.
-        edges: How a C file holds circuits, one of :data:`qkan.forecasting.config.options.EXPORT_EDGES`: ``"exact"``
+        edges: How a C file holds circuits, one of :data:`qkan.forecasting.config.names.EXPORT_EDGES`: ``"exact"``
             (``None``), the smallest and as close to the run as single precision is; ``"cubic"`` or ``"int8"``, tables
             that need no sine, with a proven bound on what they change.
         overwrite: Replace the file.
@@ -156,7 +158,7 @@ def _export_to_c(
     content = made.file.text.encode("ascii")
     write_output(path, lambda file: file.write(content))
     notes, bound = tuple(sentences(made)), made.file.forecast_bound
-    return Export(path, len(content), made.windows, made.difference, None, bound, notes)
+    return Export(path, len(content), made.windows, made.difference, None, bound, made.bound, notes)
 
 
 def _check_options(path: Path, format: str, margin: float) -> None:
