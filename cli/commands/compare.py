@@ -70,8 +70,10 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     from qkan.forecasting.data.defaults import sized
     from qkan.forecasting.data.load import as_cut, load_series_of
     from qkan.forecasting.data.reasons import chosen_parts
+    from qkan.forecasting.executors import check_executor
 
     check_baselines(config.baselines)
+    check_executor(config.executor)
     series = load_series_of(config)
     config = sized(config, series, sizes | {"loss": options["loss"]})
     folds = cut_folds(series, config)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.baselines.interface import CannotFit
-from qkan.forecasting.baselines.per_series import fit_one, processes, reason_of
+from qkan.forecasting.baselines.per_series import fit_one, reason_of
 from qkan.forecasting.baselines.registry import AUTOMATIC, DOUBLE, STATISTICAL, check_installed
 from qkan.forecasting.baselines.simple import repeat_season
 from qkan.forecasting.baselines.statistical import Rolled
 from qkan.forecasting.config import model_name
 from qkan.forecasting.evaluation.frames import bounds, check_levels, check_season, require_columns
+from qkan.forecasting.executors import start_executor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,11 +248,12 @@ def _columns(models: Sequence[str], seasons: tuple[int, ...], levels: tuple[floa
 
 
 def _run(jobs: list[_Job], workers: int) -> list[tuple[dict[str, np.ndarray], list[Any], list[Any]]]:
-    with processes(min(workers, len(jobs))) as run:
-        return list(run(_forecast, jobs))
+    with start_executor(_forecast, None, workers=max(1, min(workers, len(jobs)))) as forecast_all:
+        found = dict(forecast_all(jobs))
+    return [found[place] for place in range(len(jobs))]
 
 
-def _forecast(job: _Job) -> tuple[dict[str, np.ndarray], list[Any], list[Any]]:
+def _forecast(_: None, job: _Job) -> tuple[dict[str, np.ndarray], list[Any], list[Any]]:
     """Return the columns of one series, and rows of failures and of choices."""
     columns: dict[str, np.ndarray] = {}
     failures, choices = [], []
