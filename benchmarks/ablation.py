@@ -25,7 +25,7 @@ from qkan.forecasting import TrainConfig
 from qkan.forecasting.config import model_name
 from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
-from qkan.forecasting.runs.inference import forecast_windows
+from qkan.forecasting.runs.evaluation import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 
 _NO_SEASON: dict[str, Any] = {"season": "none", "seasonal_lags": None}

@@ -25,9 +25,11 @@ other damped-shm
 other bessel-j2
 other logistic-map --level none --window 2 --reps 4 --preact-trainable --budget-params 140
 other henon-map --level none
-ten_seeds=(--seeds 10 --trials 2 --epochs 15 --reps 2 --window 4 --budget-params 250 --cells qkan,lowrank,spline,lstm,gru)
-compare henon-map-ten-seeds henon-map --level none "${ten_seeds[@]}"
-compare duffing-ten-seeds duffing "${ten_seeds[@]}"
+ten_seeds() { compare "$1-ten-seeds" "$@" --seeds 10 --trials 2 --epochs 15; }
+ten_seeds henon-map --level none --reps 2 --window 4 --budget-params 250 --cells qkan,lowrank,spline,lstm,gru
+ten_seeds duffing --reps 2 --window 4 --budget-params 250 --cells qkan,lowrank,spline,lstm,gru
+ten_seeds logistic-map --level none --window 2 --reps 4 --preact-trainable --preact-init binary --budget-params 140 \
+    --cells qkan,hqkan,lowrank,spline,fourier,lstm,gru
 for series in duffing narma-5 narma-10 delayed-quantum-control jaynes-cummings driven-transmon mackey-glass lorenz; do
     other "$series"
 done

@@ -28,7 +28,7 @@ from qkan.datasets import Series, series_from_frame
 from qkan.forecasting.config import FRAME, TrainConfig, model_name
 from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.data.load import as_cut, cut_windows
-from qkan.forecasting.runs.inference import evaluate_model
+from qkan.forecasting.runs.evaluation import evaluate_model
 from qkan.forecasting.training.fitting import fit_forecaster
 
 

@@ -28,7 +28,7 @@ from qkan.forecasting.baselines import Fitting, Origins, fit_baselines
 from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
 from qkan.forecasting.evaluation.protocols import PROTOCOL_METRICS, protocol_scores
-from qkan.forecasting.runs.inference import forecast_windows
+from qkan.forecasting.runs.evaluation import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 
 PERIODS = {"order": "periods", "season_encoding": "none", "lr": 1e-2}

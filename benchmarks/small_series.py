@@ -17,7 +17,7 @@ from qkan.datasets import Series, series_from_frame
 from qkan.forecasting.config import FRAME, TrainConfig, model_name
 from qkan.forecasting.data.defaults import sized
 from qkan.forecasting.data.load import as_cut, cut_windows
-from qkan.forecasting.runs.inference import Evaluation, evaluate_model
+from qkan.forecasting.runs.evaluation import Evaluation, evaluate_model
 from qkan.forecasting.training.fitting import fit_forecaster
 
 # Monthly airline passengers in thousands, 1949 to 1960 (Box and Jenkins 1976, series G).

@@ -114,7 +114,10 @@ class TrainingDisplay(_Display):
                 epochs=epochs,
                 loss=f"{'-':<9}",
             )
-        elif done:
+            return
+        if self.starts > 1:
+            click.echo(f"start {self.starts}, from other weights")
+        if done:
             click.echo(f"resuming after epoch {done} of {epochs}")
 
     def step(self, loss: float, count: int = 1) -> None:
@@ -153,6 +156,34 @@ class TrainingDisplay(_Display):
             return
         self.looked_at = time.monotonic()
         self.looking_took = self.looked_at - now
+
+    def lbfgs_start(self, steps: int) -> None:
+        """Show a bar of the finish below that of the epochs."""
+        self.lbfgs_steps, self.lbfgs_done, self.done_before = steps, 0, 0
+        self.open("step {task.completed:.0f}/{task.total:.0f}  loss {task.fields[loss]}")
+        if self.bar is not None:
+            self.task = self.bar.add_task("finish  ", total=steps, loss=f"{'-':<9}")
+
+    def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
+        """Move the bar; without a terminal, print a line unless there would be too many of them."""
+        before, self.lbfgs_done = self.lbfgs_done, done
+        every = -(-self.lbfgs_steps // PLAIN_LINES)
+        if self.bar is not None:
+            self.losses.append(loss)
+            self.validation.append(val_loss)
+            self.bar.update(self.task, completed=done, loss=f"{loss:<9.4g}")
+        elif done // every > before // every or done == self.lbfgs_steps:
+            click.echo(
+                f"finish, step {done}/{self.lbfgs_steps}  loss {loss:.4g}  validation {val_loss:.4g}  "
+                f"left {self.left(done, self.lbfgs_steps)}"
+            )
+
+    def lbfgs_finish(self) -> None:
+        """Say so if the finish ended before its last step."""
+        self.curves = None
+        self.close()
+        if self.lbfgs_done < self.lbfgs_steps:
+            click.echo(f"finish ended early after step {self.lbfgs_done} of {self.lbfgs_steps}")
 
     def view(self) -> RenderableType:
         """What a terminal shows now."""

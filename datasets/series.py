@@ -257,6 +257,20 @@ class Series:
         """The same series, of which only ``ids[begin:end]`` will be looked at: a panel on disk maps no others."""
         return self
 
+    def part(self, begin: int, end: int) -> Series:
+        """The series ``ids[begin:end]``, in memory."""
+        rows = slice(int(self.starts[begin]), int(self.starts[end]))
+        observed = None if self.observed is None else self.observed[rows]
+        form = self.form.pick(np.arange(begin, end))
+        return self.with_frame(self._rows(rows), observed=observed, form=form)
+
+    def _rows(self, rows: slice) -> pd.DataFrame:
+        return self.frame.iloc[rows].reset_index(drop=True)
+
+    def mapped_values(self) -> int | None:
+        """How many values of a panel on disk were mapped; None for values in memory."""
+        return None
+
     def with_frame(self, frame: pd.DataFrame, **changes: Any) -> Series:
         """The same series with other rows, in memory."""
         return replace(self, frame=frame, **changes)

@@ -31,15 +31,14 @@ class LazyFrame:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def load(self) -> pd.DataFrame:
-        """The whole frame."""
-        facts, table = self.store.facts, self.store.series
-        lengths = table["length"].to_numpy()
-        owner = np.repeat(np.arange(len(table)), lengths)
-        ids, rows = table["unique_id"].to_numpy(dtype=object), np.arange(len(owner))
-        times = times_in(self.store, rows, owner)
-        frame = pd.DataFrame({"unique_id": ids[owner], "ds": times}, copy=False)
-        return frame.assign(y=np.array(self.store.map("values", 0, int(facts["points"]))))
+    def load(self, begin: int = 0, end: int | None = None) -> pd.DataFrame:
+        """The frame from one row to another, or all of it."""
+        table, end = self.store.series, len(self) if end is None else end
+        rows, ends = np.arange(begin, end), np.cumsum(table["length"].to_numpy())
+        owner = np.searchsorted(ends, rows, side="right")
+        ids = table["unique_id"].to_numpy(dtype=object)
+        frame = pd.DataFrame({"unique_id": ids[owner], "ds": times_in(self.store, rows, owner)}, copy=False)
+        return frame.assign(y=self.store.read("values", rows))
 
     def __len__(self) -> int:
         return int(self.store.facts["points"])
@@ -141,6 +140,19 @@ class PanelSeries(Series):
         """The same series, of which only ``ids[begin:end]`` are mapped."""
         known = {item.name: getattr(self, item.name) for item in fields(self)}
         return PanelSeries(**{**known, "held": (begin, end)})
+
+    def _rows(self, rows: slice) -> pd.DataFrame:
+        found: pd.DataFrame = self.frame.load(rows.start, rows.stop)
+        return found
+
+    def mapped_values(self) -> int:
+        """How many values were mapped so far."""
+        edges = sorted((begin, end) for name, begin, end in self.store.mapped if name == "values")
+        total, last = 0, 0
+        for begin, end in edges:
+            total += max(0, end - max(begin, last))
+            last = max(last, end)
+        return total
 
     def with_frame(self, frame: pd.DataFrame, **changes: Any) -> Series:
         """A series of other rows, in memory."""

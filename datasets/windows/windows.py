@@ -82,6 +82,15 @@ class ForecastData:
         empty = replace(self.validation, horizon=horizon)
         return replace(self, validation=cut(self.series, empty, self.boundaries[:, 0], self.boundaries[:, 1]))
 
+    def group(self, begin: int, end: int) -> ForecastData:
+        """The same data of the series ``ids[begin:end]`` alone, in memory."""
+        series, boundaries = self.series.part(begin, end), self.boundaries[begin:end]
+        scaler = self.scaler.pick(range(begin, end), series.ids)
+        sizes = self.window, self.horizon, self.train.horizon
+        parts = cut_parts(series, scaler, boundaries, sizes, self.calendar, self.seasons, self.numbered)
+        own = dict(zip(PARTS, parts, strict=True))
+        return replace(self, series=series, ids=series.ids, scaler=scaler, boundaries=boundaries, **own)
+
     def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
         """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""
         return self.scaler.inverse_transform(values, series_index)

@@ -284,8 +284,8 @@ def _fourier_functions(x: Tensor, size: int, slots: Sequence[Tensor | None]) -> 
 
 def _chebyshev_functions(x: Tensor, radius: float, size: int, slots: Sequence[Tensor | None]) -> list[Tensor]:
     # T_k - T_(k-1) grows by 2 (x - 1) T_k (Reinsch): near x = 1, where the usual recurrence errs by k^2 * eps, that is
-    # exact. Below zero T_k(-x) = (-1)^k T_k(x). Measured on [-1, 1], float32: 8e-7 at K = 32, 1.5e-6 at K = 128; the
-    # recurrence 2 x T_k - T_(k-1) errs by 1.3e-5 and 9e-5 there, cos(k acos x) by 9e-6 and 3e-5.
+    # exact. Below zero T_k(-x) = (-1)^k T_k(x). In float32 the recurrence 2 x T_k - T_(k-1) and
+    # cos(k acos x) err by 6 to 8 times as much (python -m benchmarks.rounding).
     x = torch.div(x, radius, out=slots[0])
     functions = [x]
     sign = 1 - 2 * (x < 0).to(x.dtype)  # not copysign, which ONNX lacks

@@ -39,6 +39,7 @@ EXTRAS = {
     "neuralforecast": "its models as baselines, and qkan's cells as models of it",
     "darts": "qkan's cells as models of darts",
     "sktime": "our forecaster as one of sktime",
+    "ray": "qkan compare on Ray, also on a cluster",
     "xlsx": "data files .xlsx",
     "sklearn": "estimators of scikit-learn",
 }

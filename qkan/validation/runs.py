@@ -16,7 +16,8 @@ from qkan.forecasting.data.batches import predict_windows
 from qkan.forecasting.data.load import some_windows, tensors
 from qkan.forecasting.evaluation.intervals import median
 from qkan.forecasting.evaluation.metrics import forecast_metrics
-from qkan.forecasting.runs.inference import forecast_windows, windows_for
+from qkan.forecasting.runs.evaluation import forecast_windows
+from qkan.forecasting.runs.inference import windows_for
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.quantum import Noise, PennyLane
 from qkan.quantum import runtime_estimate as workload

@@ -144,6 +144,16 @@ def test_a_reader_that_goes_away_does_not_stop_a_training(tmp_path: Path) -> Non
     assert len(load_run(tmp_path).history) == 3
 
 
+def test_errors_that_no_pipe_holds_keep_nobody_waiting() -> None:
+    """That of the test itself: what reads one pipe to its end must not wait for who fills the other."""
+    command = ["timeit", "-n", "1", "-r", "1", "import sys; sys.stderr.write('x' * 200_000)"]
+    with WarmProcess(command, environment=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().startswith(b"1 loop")
+        assert len(process.stderr.read()) == 200_000
+        process.wait(60)
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_no_disk_takes_is_one_line(unbuffered: str) -> None:
     environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered}

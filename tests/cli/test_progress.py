@@ -86,6 +86,34 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "left" in output
 
 
+def finish(display: TrainingDisplay, steps: int, clock: list[float], last: int | None = None) -> None:
+    """Report a finish, ten seconds every ten steps."""
+    display.lbfgs_start(steps)
+    for done in range(10, (last or steps) + 1, 10):
+        clock[0] += 10
+        display.lbfgs_step(done, 0.5, 0.25)
+    display.lbfgs_finish()
+
+
+def test_a_finish_prints_lines_as_the_epochs_do(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """At most twenty, with losses and its own time left; what ends it early is said."""
+    with TrainingDisplay() as display:
+        train(display, 1, clock)
+        finish(display, 1000, clock, last=970)
+        train(display, 1, clock)
+        finish(display, 40, clock)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "finish, step 50/1000  loss 0.5  validation 0.25  left 15:50"
+    assert lines[19:21] == [
+        "finish, step 950/1000  loss 0.5  validation 0.25  left 0:50",
+        "finish ended early after step 970 of 1000",
+    ]
+    assert lines[21] == "start 2, from other weights"
+    assert lines[23:] == [
+        f"finish, step {done}/40  loss 0.5  validation 0.25  left 0:{40 - done:02d}" for done in range(10, 50, 10)
+    ]
+
+
 class View:
     """A look at a model that counts how often it is taken."""
 
@@ -127,6 +155,27 @@ def test_a_terminal_shows_losses_and_forecasts(clock: list[float], capsys: pytes
     assert "loss        █" in after
     assert "over the newest" not in after
     assert view.looks == 3
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_finish_has_a_bar_and_a_sketch_of_its_own(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingDisplay() as display:
+        train(display, 3, clock)
+        capsys.readouterr()
+        display.lbfgs_start(20)
+        for done, val_loss in ((10, 0.3), (20, 0.1)):
+            clock[0] += 10
+            display.lbfgs_step(done, val_loss, val_loss)
+            display.look(View())
+        assert display.live is not None
+        display.live.refresh()
+        during = click.unstyle(capsys.readouterr().out)
+        display.lbfgs_finish()
+    after = click.unstyle(capsys.readouterr().out)
+    assert "step 20/20  loss 0.1" in during
+    assert "over the newest validation values" in during
+    assert "validation  █▁ 0.1, 20 % of naive's 0.5" in after
+    assert "ended early" not in after
 
 
 @pytest.mark.usefixtures("terminal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from functools import cache
@@ -46,8 +47,20 @@ def test_pictures_say_what_they_show(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_lists_and_quotations_are_meant(page: Path) -> None:
+    """The site shows a list right behind a line as text, and a line that begins with > as a quotation."""
+    lines = _FENCED.sub("", page.read_text(encoding="utf-8")).splitlines()
+    item = r" {0,3}([-*+]|\d+[.)]) |>"
+    assert [
+        line
+        for before, line in itertools.pairwise(lines)
+        if re.match(item, line) and before.strip() and not re.match(rf"{item}| {{2}}|#|<!--", before)
+    ] == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_in_angle_brackets_is_taken_for_a_tag(page: Path) -> None:
-    """`<Z>` outside of code is not shown."""
+    """`<Z>` outside of code is not shown; indices and exponents are tags that are meant."""
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
     text = re.sub(r"<!--.*?-->|^ {4}.*$|`[^`]*`", "", text, flags=re.MULTILINE)
-    assert re.findall(r"<[A-Za-z/][^>\n]*>", text) == []
+    assert re.findall(r"<(?!/?su[bp]>)[A-Za-z/][^>\n]*>", text) == []

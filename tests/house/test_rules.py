@@ -227,4 +227,5 @@ def test_every_package_that_is_imported_is_declared() -> None:
     # Under another name, or part of what the package that is declared is for.
     known = {"sklearn": "scikit_learn", "google": "onnx", "llvmlite": "numba", "pytorch_lightning": "neuralforecast"}
     imported = {known.get(name, name) for name in imported} - set(sys.stdlib_module_names) - {"qkan", ""}
+    imported -= {"transformers"}  # of the code that export_kat writes, for where it is installed
     assert imported - declared == set()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from qkan.forecasting import train
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import build_forecaster
@@ -61,12 +62,20 @@ def trained(config: TrainConfig, checkpoint: Path) -> dict:
     return {"weights": model.state_dict(), "history": result.history, "best": result.best_epoch}
 
 
+def panel_config(folder: Path, **options: int) -> TrainConfig:
+    """A training on the panel in a folder, in two shards."""
+    shape = {"window": 4, "hidden_size": 2, "epochs": 2, "batch_size": 16, "shards": 2, "lbfgs_steps": 0}
+    return TrainConfig(data=str(folder / "panel"), cell="lstm", device="cpu", **{**shape, **options})
+
+
 def main(folder: Path) -> None:
-    """Do every case in two processes, one of them from a checkpoint of a single one too."""
+    """Do every case in two processes, one from a checkpoint of a single one too, and one from a panel on disk."""
     torch.set_num_threads(1)
     results = {name: trained(replace(c, devices=2), folder / f"two-{name}") for name, c in CASES.items()}
     resumed = replace(CASES["masked"], devices=2)
     results["resumed"] = trained(resumed, folder / "two-resumed")
+    run = train(panel_config(folder, devices=2), folder / "two-panel")
+    results["panel"] = {"weights": run.model.state_dict(), "mapped": run.metrics["mapped_values"]}
     torch.save(results, folder / f"results{rank_of(resumed)}.pt")
 
 

@@ -12,6 +12,7 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from multiprocessing.context import BaseContext
@@ -21,7 +22,7 @@ from typing import BinaryIO
 import pytest
 import torch
 
-from qkan.forecasting.comparison.workers import TRAINING_MODULES
+from qkan.forecasting.executors.processes import TRAINING_MODULES
 
 
 def warm_context() -> BaseContext:
@@ -52,7 +53,8 @@ class WarmProcess:
 
     Args:
         command: Name of the module and its arguments.
-        stdout: A descriptor to write to; by default a pipe, whose other end is ``self.stdout``. Errors go to a pipe.
+        stdout: A descriptor to write to; by default a pipe, whose other end is ``self.stdout``. Errors are read as they
+            come, so that a process that writes many of them is never kept waiting: ``self.stderr.read()`` has them all.
         environment: All variables; by default those of this process.
         folder: Working directory; by default that of this process.
         new_session: Whether the process leads a session and a group of its own.
@@ -79,7 +81,8 @@ class WarmProcess:
 
             if stdout is None:
                 self.stdout, stdout = pipe()
-            self.stderr, stderr = pipe()
+            errors, stderr = pipe()
+            self.stderr = _ReadToItsEnd(errors)
             self._process = warm_context().Process(
                 target=_run,
                 args=([str(word) for word in command], _Stream(stdout), _Stream(stderr)),
@@ -101,9 +104,8 @@ class WarmProcess:
         if self._process.is_alive():
             self._process.kill()
         self.wait(60)
-        for stream in (self.stdout, self.stderr):
-            if stream is not None:
-                stream.close()
+        if self.stdout is not None:
+            self.stdout.close()
 
     @property
     def returncode(self) -> int | None:
@@ -117,6 +119,24 @@ class WarmProcess:
         """Wait for the end of the process, at most ``timeout`` seconds."""
         self._process.join(timeout)
         assert not self._process.is_alive(), f"the process still runs after {timeout} s"
+
+
+class _ReadToItsEnd:
+    """A pipe that a thread empties: it holds 64 kB, and who writes more waits for a reader."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._parts: list[bytes] = []
+        self._thread = threading.Thread(target=self._empty, args=[pipe], daemon=True)
+        self._thread.start()
+
+    def _empty(self, pipe: BinaryIO) -> None:
+        with pipe:
+            self._parts.append(pipe.read())
+
+    def read(self) -> bytes:
+        """Wait until no process holds the other end any more, and return all that was written."""
+        self._thread.join()
+        return b"".join(self._parts)
 
 
 class _Stream:

@@ -21,7 +21,8 @@ from qkan.forecasting.baselines.per_series import fit_one
 from qkan.forecasting.baselines.statistical import MAX_FIT
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.load import as_cut
-from qkan.forecasting.runs.inference import forecast, forecast_windows
+from qkan.forecasting.runs.evaluation import forecast_windows
+from qkan.forecasting.runs.inference import forecast
 from qkan.forecasting.runs.run import Run
 from qkan.forecasting.training.fitting import Fitted, fit_forecaster
 from qkan.forecasting.training.progress import Silent

@@ -54,17 +54,19 @@ def origin_losses(data: ForecastData, forecasts: np.ndarray, *, squared: bool = 
         squared: Whether errors are squared.
 
     Returns:
-        float64 (moments,), in the order of time; ``None`` if a forecast is missing.
+        float64 (moments,), in the order of time; ``None`` if a forecast is missing, or so far off that its loss is no
+        number.
     """
-    if np.isnan(forecasts).any():
-        return None
     seen, series = data.target_observed("test"), data.test.series
     scales = mase_scale(data) if len(data.ids) > 1 else np.ones(1)
     scales = np.ones(len(scales)) if np.isnan(scales).all() else scales
-    errors = np.abs(forecasts - data.target_values("test")) / scales[series][:, None]
-    errors = np.where(seen, np.square(errors) if squared else errors, 0.0)
-    mean = errors.sum(axis=1) / seen.sum(axis=1)
+    with np.errstate(over="ignore"):
+        errors = np.abs(forecasts - data.target_values("test")) / scales[series][:, None]
+        errors = np.where(seen, np.square(errors) if squared else errors, 0.0)
+        mean = errors.sum(axis=1) / seen.sum(axis=1)
     kept = np.isfinite(scales[series])
+    if np.isnan(forecasts).any() or not np.isfinite(mean[kept]).all():
+        return None
     cutoffs = data.series.times[data.target_rows("test")[kept, 0] - 1]
     moments, place = np.unique(cutoffs, return_inverse=True)
     sums = np.bincount(place, mean[kept], len(moments))
@@ -120,7 +122,8 @@ def simple_verdicts(
     """
     from qkan.forecasting.baselines.registry import PLAIN, fit_baselines
     from qkan.forecasting.baselines.tables import forecast_part
-    from qkan.forecasting.runs.inference import forecast_windows, windows_for
+    from qkan.forecasting.runs.evaluation import forecast_windows
+    from qkan.forecasting.runs.inference import windows_for
 
     windows = windows_for(runs[0], data, new_series=new_series)
     squared = squares(runs[0].config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any, TypeVar
 
 _Own = TypeVar("_Own", bound="Parameters")
@@ -40,3 +41,9 @@ class Parameters:
     def __repr__(self) -> str:
         given = {name: value for name, value in self._params.items() if value is not None}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def chosen(config: Any, names: Iterable[str], always: Container[str]) -> dict[str, Any]:
+    """Return the options among ``names`` that are not the defaults of a configuration's class, or are in ``always``."""
+    values = {name: getattr(config, name) for name in names}
+    return {name: own for name, own in values.items() if name in always or own != getattr(type(config), name)}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,16 @@ _WHOLE_SKIP = 12  # target steps of a panel, at most, that have a linear map eac
 _Config = TypeVar("_Config", bound=DataAndTrainingOptions)
 MOST_TARGETS = 500_000
 """Forecasts in a file of a run folder, about: ten million would take gigabytes to write, and nobody reads them."""
+
+
+class Sharing(Protocol):
+    """How several processes share a panel on disk."""
+
+    def own(self, series: Series) -> Series:
+        """The panel, of which this process maps its own shards."""
+
+    def scaler(self, series: Series, train_ends: np.ndarray) -> Scaler:
+        """The scaler of all series, whose training parts end there, int64 (series,)."""
 
 
 def load_series_of(
@@ -117,13 +127,18 @@ def split_of(config: DataAndTrainingOptions, series: Series) -> Split:
     return split if folds == 1 else Fold(split, 0, folds)
 
 
-def load_windows(config: DataAndTrainingOptions) -> ForecastData:
+def load_windows(config: DataAndTrainingOptions, sharing: Sharing | None = None) -> ForecastData:
     """Return the windows that a configuration asks for: read, split, scaled and cut.
+
+    Args:
+        config: What is asked for.
+        sharing: How processes share a panel on disk; ``None`` where each reads all.
 
     Raises:
         DataError: the data cannot be found, read or used, or is too short for a window in every part.
     """
-    return cut_windows(load_series_of(config), config)
+    series = load_series_of(config)
+    return cut_windows(series if sharing is None else sharing.own(series), config, sharing=sharing)
 
 
 def with_whole_path(config: TrainConfig) -> TrainConfig:
@@ -134,7 +149,11 @@ def with_whole_path(config: TrainConfig) -> TrainConfig:
 
 
 def cut_windows(
-    series: Series, config: DataAndTrainingOptions, scaler: Scaler | None = None, split: Split | None = None
+    series: Series,
+    config: DataAndTrainingOptions,
+    scaler: Scaler | None = None,
+    split: Split | None = None,
+    sharing: Sharing | None = None,
 ) -> ForecastData:
     """Split, scale and window a series as a configuration says, or with ``scaler``, the one a model was trained with.
 
@@ -145,6 +164,7 @@ def cut_windows(
         config: How.
         scaler: ``None`` fits one on the training parts.
         split: ``None`` takes the fractions of the configuration.
+        sharing: As of :func:`load_windows`.
 
     Raises:
         DataError: the series is too short for a window in every part.
@@ -175,6 +195,8 @@ def cut_windows(
     series, kept = long_enough(series, too_short(series, **sizes), why + _not_all(config, series, earlier))
     if scaler is not None and len(kept) < len(scaler.ids):
         scaler = scaler.pick(kept, series.ids)
+    if sharing is not None and series.mapped:
+        scaler = sharing.scaler(series, np.array([split.boundaries(int(own))[0] for own in series.lengths]))
     return make_forecast_data(
         series,
         scaler=config.scaler if scaler is None else scaler,

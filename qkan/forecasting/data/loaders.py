@@ -85,6 +85,10 @@ class ShuffledBatches(Sampler[Tensor]):
         for batch in torch.randperm(self.windows, generator=generator).split(self.batch_size):
             yield batch.tensor_split(self.processes)[self.rank]
 
+    def total(self, step: int) -> int:
+        """Windows of a batch, from 0, of all processes together."""
+        return min(self.batch_size, self.windows - step * self.batch_size)
+
     def __len__(self) -> int:
         return -(-self.windows // self.batch_size)
 
@@ -103,7 +107,7 @@ class ShardedBatches(Sampler[Tensor]):
     """
 
     def __init__(self, sizes: Tensor, steps: int, seed: int, rank: int = 0, processes: int = 1) -> None:
-        own = len(sizes) // processes
+        own, self.sizes = len(sizes) // processes, sizes
         self.shards = {shard: int(sizes[shard]) for shard in range(rank * own, (rank + 1) * own)}
         self.steps, self.seed, self.epoch = steps, seed, 0
 
@@ -119,6 +123,10 @@ class ShardedBatches(Sampler[Tensor]):
             parts.append(order.tensor_split(self.steps))
             begin += windows
         yield from (torch.cat(part) for part in zip(*parts, strict=True))
+
+    def total(self, step: int) -> int:
+        """Windows of a batch, from 0, of all processes together."""
+        return int((self.sizes // self.steps + (step < self.sizes % self.steps)).sum())
 
     def __len__(self) -> int:
         return self.steps
@@ -146,6 +154,11 @@ def _loader(windows: WindowTensors, batches: Iterable[Tensor], device: torch.dev
     return DataLoader(_WindowSet(windows, device), sampler=batches, batch_size=None, generator=torch.Generator())
 
 
+def shard_edges(series: int, shards: int) -> Tensor:
+    """First of so many series in every shard and, last, their number: int64 (shards + 1,)."""
+    return -(-torch.arange(shards + 1) * series // shards)
+
+
 def _edges(windows: WindowTensors, shards: int) -> Tensor:
     """First series of every shard and, last, their number: neighbouring series go together, about as many each."""
     if windows.series is None:
@@ -153,7 +166,7 @@ def _edges(windows: WindowTensors, shards: int) -> Tensor:
     series = windows.series_count()
     if series < shards:
         raise ValueError(f"shards must be at most the number of series, {series}, got {shards}")
-    edges = -(-torch.arange(shards + 1) * series // shards)
+    edges = shard_edges(series, shards)
     if not (_sizes(windows, edges) > 0).all():
         raise ValueError(f"one of shards={shards} groups of series has no window of one part; use fewer shards")
     return edges

@@ -14,10 +14,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_MAGNITUDE = 1e100
+"""Values beyond it are refused, as in all data: their squares, summed, must be numbers."""
 KEYS = ("unique_id", "ds", "cutoff")
 _OWN = (*KEYS, "y", "step")
 _BOUND = re.compile(r"(?P<model>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)")
@@ -122,7 +125,7 @@ def check_frame(frame: pd.DataFrame, models: Sequence[str] | None = None) -> pd.
         TypeError: not a data frame.
         ValueError: the frame is empty, lacks a column, repeats a (unique_id, ds, cutoff), holds a missing or infinite
             value, has times of different types or not after their cutoff, a step that is not a whole number of at
-            least 1, or an interval whose lower end is above its upper end.
+            least 1, a value beyond +-1e100, or an interval whose lower end is above its upper end.
 
     Examples:
         >>> import numpy as np
@@ -198,10 +201,18 @@ def _check_steps(frame: pd.DataFrame) -> None:
     from pandas.api import types
 
     step = frame["step"]
-    if not types.is_integer_dtype(step) or step.isna().any() or (step < 1).any():
-        raise ValueError("column 'step' must hold whole numbers of at least 1 (1 is the first value after the cutoff)")
-    if frame.duplicated(["unique_id", "cutoff", "step"]).any():
-        raise ValueError("column 'step' repeats a number within one origin; number the rows of an origin 1, 2, ...")
+    must = "must hold whole numbers of at least 1 (1 is the first value after the cutoff)"
+    if not types.is_integer_dtype(step) or step.isna().any():
+        raise ValueError(f"column 'step' is {step.dtype} and {must}; number the rows of an origin 1, 2, ...")
+    if (step < 1).any():
+        raise ValueError(f"column 'step' has {step.min()} and {must}; number the rows of an origin 1, 2, ...")
+    repeated = frame.duplicated(["unique_id", "cutoff", "step"])
+    if repeated.any():
+        row = frame[repeated].iloc[0]
+        raise ValueError(
+            f"column 'step' repeats {row['step']} within one origin, {row['cutoff']} of series {row['unique_id']!r}; "
+            "number the rows of an origin 1, 2, ..."
+        )
     frame["step"] = step.astype(np.int64)
 
 
@@ -224,6 +235,13 @@ def _check_values(frame: pd.DataFrame, name: str, *, may_lack_series: bool) -> N
         raise ValueError(
             f"column {name!r} is {row[name]} for series {row['unique_id']!r} at {row['ds']}: values must be finite, "
             f"so fill it or drop the row{whole}"
+        )
+    large = np.abs(values) > MAX_MAGNITUDE
+    if large.any():
+        row = frame.iloc[int(np.flatnonzero(large)[0])]
+        raise ValueError(
+            f"column {name!r} is {row[name]:g} for series {row['unique_id']!r} at {row['ds']}, outside "
+            f"+-{MAX_MAGNITUDE:g}; choose a larger unit"
         )
 
 
@@ -283,6 +301,16 @@ def join_forecasts(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
             f"{row['y of the other']:g}; take both from the same data"
         )
     return joined.drop(columns="y of the other")
+
+
+def unit_of(values: npt.ArrayLike) -> float:
+    """Return the power of two next to the largest of some numbers, 1 for none: divided by it, squares keep digits.
+
+    Errors of 1e-170 have squares that no float64 holds; a power of two rounds nothing.
+    """
+    sizes = np.abs(np.asarray(values, dtype=np.float64))
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0.0))
+    return float(np.ldexp(1.0, np.frexp(largest)[1] - 1)) if largest > 0 else 1.0
 
 
 def _first(flags: pd.Series) -> int:

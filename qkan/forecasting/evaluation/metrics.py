@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qkan.forecasting.evaluation.frames import (
+    MAX_MAGNITUDE,
     bounds,
     check_frame,
     check_levels,
@@ -24,6 +25,7 @@ from qkan.forecasting.evaluation.frames import (
     check_season,
     interval_levels_of_all,
     require_columns,
+    unit_of,
 )
 
 if TYPE_CHECKING:
@@ -74,13 +76,14 @@ def point_losses(y: np.ndarray, forecast: np.ndarray, scale: np.ndarray | float)
         forecast: Their forecasts, float64 (forecasts,).
         scale: From :func:`seasonal_change`, one for all or (forecasts,).
     """
-    error, sizes = np.abs(y - forecast), np.abs(y) + np.abs(forecast)
-    return {
-        "mae": error,
-        "mse": np.square(error),
-        "smape": 200 * np.divide(error, sizes, out=np.zeros_like(error), where=sizes != 0),
-        "mase": error / scale,
-    }
+    with np.errstate(over="ignore"):  # of forecasts beyond all values: their losses are infinite
+        error, sizes = np.abs(y - forecast), np.abs(y) + np.abs(forecast)
+        return {
+            "mae": error,
+            "mse": np.square(error),
+            "smape": 200 * np.divide(error, sizes, out=np.zeros_like(error), where=sizes != 0),
+            "mase": error / scale,
+        }
 
 
 def mean_mase(losses: np.ndarray, series: np.ndarray) -> float:
@@ -142,13 +145,13 @@ def forecast_metrics(data: ForecastData, predictions: np.ndarray, part: Part = "
     Returns:
         ``mae``, ``rmse`` in the unit of the series, ``mse`` in its square, ``r2``, ``smape`` in percent (0 to 200),
         ``mase`` (against the seasonal naive forecast of the training part), ``scaled_mse`` (of scaled values).
-        ``None`` where one is not defined: ``r2`` of constant targets or ones whose squares are
-        too small for a float64, ``mase`` where the training part of every series repeats itself.
+        ``None`` where one is not defined: ``r2`` of constant targets, ``mase`` where the training part of every series
+        repeats itself; or where it is no float64, as the ``mse`` of a forecast of 1e200.
 
     Raises:
         ValueError: the shape of the predictions is not that of the targets.
     """
-    return _metrics(_losses_of(data, predictions, part, mase_scale(data)), slice(None))
+    return _metrics(losses_of(data, predictions, part, mase_scale(data)), slice(None))
 
 
 def score(data: ForecastData, forecasts: Mapping[str, np.ndarray], part: Part = "test") -> Scores:
@@ -156,16 +159,22 @@ def score(data: ForecastData, forecasts: Mapping[str, np.ndarray], part: Part = 
     return {name: forecast_metrics(data, values, part) for name, values in forecasts.items()}
 
 
-def score_series(data: ForecastData, forecasts: Mapping[str, np.ndarray], part: Part = "test") -> pd.DataFrame:
+def score_series(
+    data: ForecastData,
+    forecasts: Mapping[str, np.ndarray],
+    part: Part = "test",
+    scales: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Return the same metrics for every series: ``unique_id``, ``forecast`` (its name), then one column a metric.
 
-    A metric that is not defined is NaN. Series without an observed target in the part have no row.
+    A metric that is not defined is NaN. Series without an observed target in the part have no row. ``scales`` are those
+    of :func:`mase_scale` where they are known already.
     """
     import pandas as pd
 
-    scales, rows = mase_scale(data), []
+    scales, rows = mase_scale(data) if scales is None else scales, []
     for forecast, values in forecasts.items():
-        losses = _losses_of(data, values, part, scales)
+        losses = losses_of(data, values, part, scales)
         edges = np.searchsorted(losses["series"], np.arange(len(data.ids) + 1))  # windows come series by series
         rows += [
             {"unique_id": name, "forecast": forecast, **_metrics(losses, slice(begin, end))}
@@ -184,8 +193,18 @@ def median_scores(table: pd.DataFrame) -> Scores:
     }
 
 
-def _losses_of(data: ForecastData, predictions: np.ndarray, part: Part, scales: np.ndarray) -> dict[str, np.ndarray]:
-    """Return, per observed target, (targets,) each: ``series``, ``y``, the losses and ``scaled_mse``."""
+def losses_of(data: ForecastData, predictions: np.ndarray, part: Part, scales: np.ndarray) -> dict[str, np.ndarray]:
+    """Return, per observed target, (targets,) each: ``series``, ``y``, the losses and ``scaled_mse``.
+
+    Args:
+        data: The windows.
+        predictions: As of :func:`forecast_metrics`.
+        part: The part whose targets were forecast.
+        scales: From :func:`mase_scale`.
+
+    Raises:
+        ValueError: the shape of the predictions is not that of the targets.
+    """
     targets = data.target_values(part)
     if predictions.shape != targets.shape:
         raise ValueError(f"predictions must have the shape of the targets {targets.shape}, got {predictions.shape}")
@@ -194,21 +213,20 @@ def _losses_of(data: ForecastData, predictions: np.ndarray, part: Part, scales: 
     scaled, scaled_predictions = (data.scaler.transform(values, series)[seen] for values in (targets, predictions))
     y, forecast = targets[seen], np.asarray(predictions, dtype=np.float64)[seen]
     losses = point_losses(y, forecast, scales[owner])
-    return {"series": owner, "y": y, **losses, "scaled_mse": np.square(scaled_predictions - scaled)}
+    with np.errstate(over="ignore"):
+        return {"series": owner, "y": y, **losses, "scaled_mse": np.square(scaled_predictions - scaled)}
 
 
 def _metrics(losses: Mapping[str, np.ndarray], rows: slice) -> dict[str, float | None]:
-    y = losses["y"][rows]
-    found = {name: float(losses[name][rows].mean()) for name in ("mae", "mse", "smape", "scaled_mse")}
-    mase = mean_mase(losses["mase"][rows], losses["series"][rows])
-    variance = float(y.var())
-    more: dict[str, float | None] = {
-        "rmse": found["mse"] ** 0.5,
-        "r2": 1 - found["mse"] / variance if np.ptp(y) > 0 and variance > 0 else None,
-        "mase": None if math.isnan(mase) else mase,
-    }
-    every = {**found, **more}
-    return {name: every[name] for name in METRICS}
+    y, errors = losses["y"][rows], losses["mae"][rows]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {name: float(losses[name][rows].mean()) for name in ("mae", "mse", "smape", "scaled_mse")}
+        found["mase"] = mean_mase(losses["mase"][rows], losses["series"][rows])
+        unit, own = unit_of(errors), unit_of(y - y.mean())
+        square, variance = float(np.square(errors / unit).mean()), float(np.square((y - y.mean()) / own).mean())
+        found["rmse"] = math.sqrt(square) * unit
+        found["r2"] = 1 - square / variance * (unit / own) * (unit / own) if np.ptp(y) > 0 else math.nan
+    return {name: found[name] if math.isfinite(found[name]) else None for name in METRICS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +272,8 @@ def mase_scales(training: pd.DataFrame, season: int = 1) -> dict[str, float]:
         By series a number in the unit of y; NaN for a series that is not longer than the season or repeats itself.
 
     Raises:
-        ValueError: the frame lacks a column or is empty, or the season is no whole number of at least 1.
+        ValueError: the frame lacks a column, is empty or has a value beyond +-1e100, or the season is no whole number
+            of at least 1.
 
     Examples:
         >>> import pandas as pd
@@ -264,6 +283,11 @@ def mase_scales(training: pd.DataFrame, season: int = 1) -> dict[str, float]:
     """
     require_columns(training, ("unique_id", "ds", "y"))
     check_season(season)
+    large = training["y"].abs() > MAX_MAGNITUDE
+    if large.any():
+        raise ValueError(
+            f"column 'y' is {training['y'][large].iloc[0]:g}, outside +-{MAX_MAGNITUDE:g}; choose a larger unit"
+        )
     groups = training.sort_values("ds", kind="stable").groupby("unique_id")["y"]
     return {str(name): seasonal_change(own.to_numpy(np.float64), season) for name, own in groups}
 
@@ -309,12 +333,15 @@ def accuracy(
     names = check_models(checked, models)
     wanted = interval_levels_of_all(checked) if levels is None else check_levels(levels)
     scale = checked["unique_id"].map(dict(scales or {})).to_numpy(np.float64, na_value=np.nan)
-    losses = pd.concat([_frame_losses(checked, name, scale, wanted) for name in names], ignore_index=True)
+    unit = unit_of([checked["y"] - checked[name] for name in names])
+    losses = pd.concat([_frame_losses(checked, name, scale, wanted, unit) for name in names], ignore_index=True)
     losses = losses[losses["mae"].notna()]
     if len(losses) == 0:
         raise ValueError("no model of the frame has a forecast of any series; leave out the models that have none")
     losses["model"] = pd.Categorical(losses["model"], names)  # tables keep the order of the models
     per_series, pooled = _means(losses, ["unique_id", "model"]), _means(losses, ["model"])
+    for table in (per_series, pooled):
+        table["rmse"] *= unit
     own = losses.groupby("model", observed=True, sort=True)[["mase", "unique_id"]]
     pooled["mase"] = [mean_mase(group["mase"].to_numpy(), group["unique_id"].to_numpy()) for _, group in own]
     series = per_series.groupby("model", observed=True).size()
@@ -326,8 +353,13 @@ def accuracy(
     return Accuracy(per_series, pooled, median)
 
 
-def _frame_losses(frame: pd.DataFrame, model: str, scale: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
-    """Return unique_id, model and the losses of every forecast, whose means are the metrics (``rmse`` squared)."""
+def _frame_losses(
+    frame: pd.DataFrame, model: str, scale: np.ndarray, levels: Sequence[float], unit: float
+) -> pd.DataFrame:
+    """Return unique_id, model and the losses of every forecast, whose means are the metrics.
+
+    That of ``rmse`` is squared, and of errors in a unit.
+    """
     import pandas as pd
 
     y, forecast = frame["y"].to_numpy(), frame[model].to_numpy()
@@ -347,7 +379,8 @@ def _frame_losses(frame: pd.DataFrame, model: str, scale: np.ndarray, levels: Se
         intervals[f"winkler-{level:g}"] = high - low + (below + above) / tail
         quantiles += [pinball_loss(y, low, tail), pinball_loss(y, high, 1 - tail)]
     intervals["quantile_loss"] = np.mean(quantiles, axis=0) if levels else np.full(len(frame), np.nan)
-    found = {"mae": found["mae"], "rmse": found["mse"], "smape": found["smape"], "mase": found["mase"]}
+    squares = np.square(found["mae"] / unit)
+    found = {"mae": found["mae"], "rmse": squares, "smape": found["smape"], "mase": found["mase"]}
     return pd.DataFrame({"unique_id": frame["unique_id"], "model": model, **found, **intervals})
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from qkan.forecasting.evaluation.frames import check_count, check_frame, check_models
+from qkan.forecasting.evaluation.frames import check_count, check_frame, check_models, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,15 +83,18 @@ def diebold_mariano(
     from scipy.stats import t as student
 
     values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise ValueError(
-            f"differences must be one row of finite numbers, got shape {values.shape}; drop what is missing"
-        )
+    if values.ndim != 1:
+        raise ValueError(f"differences must be one row of numbers, got shape {values.shape}; test one series at a time")
+    if not np.isfinite(values).all():
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"difference {place} is {values[place]}, and all must be finite; drop what is missing")
     check_count("horizon", horizon)
     n = len(values)
     lags = _bandwidth(bandwidth, int(horizon), n)
+    unit = unit_of(values)
+    values = values / unit  # the test does not depend on it, and squares neither overflow nor vanish
     mean = float(values.mean()) if n else math.nan
-    undefined = DieboldMariano(mean, math.nan, math.nan, n, lags)
+    undefined = DieboldMariano(mean * unit, math.nan, math.nan, n, lags)
     if n < 2 or n <= horizon:
         return undefined
     centred = values - mean
@@ -105,7 +108,7 @@ def diebold_mariano(
         return undefined
     correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
     statistic = math.sqrt(correction) * mean / math.sqrt(variance)
-    return DieboldMariano(mean, statistic, float(2 * student.sf(abs(statistic), n - 1)), n, lags)
+    return DieboldMariano(mean * unit, statistic, float(2 * student.sf(abs(statistic), n - 1)), n, lags)
 
 
 def _bandwidth(bandwidth: int | Literal["auto"] | None, horizon: int, n: int) -> int:
@@ -179,10 +182,11 @@ def compare_models(
     horizon = int(checked["step"].max())
     rows = []
     for name in others:
-        differences = _differences(checked, reference, name, loss, scales)
+        differences, unit = _differences(checked, reference, name, loss, scales)
         for series, count, own in _groups(differences, per_series):
             test = diebold_mariano(own, horizon=horizon, bandwidth=bandwidth)
-            rows.append((name, reference, series, count, test.n, test.difference, test.statistic, test.p_value))
+            mean = test.difference * unit * (unit if loss == "squared" else 1)
+            rows.append((name, reference, series, count, test.n, mean, test.statistic, test.p_value))
     names = ["model", "reference", "unique_id", "series", "n", "difference", "statistic", "p_value"]
     table = pd.DataFrame(rows, columns=names)
     return table.assign(p_holm=holm(table["p_value"]))
@@ -218,12 +222,17 @@ def _others(frame: pd.DataFrame, reference: str, models: Sequence[str] | None) -
 
 def _differences(
     frame: pd.DataFrame, reference: str, model: str, loss: Loss, scales: Mapping[str, float] | None
-) -> pd.DataFrame:
-    """Return columns unique_id, cutoff, d: the mean loss difference of every series and origin that both forecast."""
+) -> tuple[pd.DataFrame, float]:
+    """Return columns unique_id, cutoff, d, the mean loss difference of every series and origin that both forecast.
+
+    Second is the unit that errors are counted in.
+    """
     import pandas as pd
 
     scale = 1.0 if scales is None else frame["unique_id"].map(dict(scales)).to_numpy(np.float64, na_value=np.nan)
     errors = [np.abs(frame["y"] - frame[name]) / scale for name in (reference, model)]
+    unit = unit_of(errors)
+    errors = [error / unit for error in errors]
     lost = [error if loss == "absolute" else np.square(error) for error in errors]
     differences = pd.DataFrame({"unique_id": frame["unique_id"], "cutoff": frame["cutoff"], "d": lost[0] - lost[1]})
-    return differences.dropna().groupby(["unique_id", "cutoff"], sort=True)["d"].mean().reset_index()
+    return differences.dropna().groupby(["unique_id", "cutoff"], sort=True)["d"].mean().reset_index(), unit

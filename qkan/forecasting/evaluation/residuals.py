@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkan.forecasting.evaluation.frames import check_count, check_frame, check_models
+from qkan.forecasting.evaluation.frames import check_count, check_frame, check_models, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,13 +68,15 @@ def _test(errors: np.ndarray, lags: int) -> tuple[float, float, float, int, floa
     from scipy.stats import ttest_1samp
     from statsmodels.stats.diagnostic import acorr_ljungbox
 
+    unit = unit_of(errors)
+    errors = errors / unit
     bias = float(errors.mean())
     if len(errors) < 3 or np.ptp(errors) <= 1e-12 * np.abs(errors).max():
-        return bias, np.nan, np.nan, lags, np.nan, np.nan
+        return bias * unit, np.nan, np.nan, lags, np.nan, np.nan
     test = acorr_ljungbox(errors, lags=[lags])
     centred = errors - bias
     return (
-        bias,
+        bias * unit,
         float(ttest_1samp(errors, 0.0).pvalue),
         float(centred[1:] @ centred[:-1] / (centred @ centred)),
         lags,
@@ -116,7 +118,7 @@ def residual_acf(frame: pd.DataFrame, *, models: Sequence[str] | None = None, la
     found: dict[str, list[np.ndarray]] = {}
     for model, _, errors in _one_step_errors(frame, models):
         if len(errors) >= 3 and np.ptp(errors) > 1e-12 * np.abs(errors).max():
-            found.setdefault(model, []).append(errors)
+            found.setdefault(model, []).append(errors / unit_of(errors))
     parts = []
     for model, own in found.items():
         depth = min(int(lags), *(len(errors) - 1 for errors in own))

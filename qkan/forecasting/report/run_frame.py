@@ -137,7 +137,7 @@ def _as_word(value: object) -> str:
 
 
 def _part(run: Run, data: ForecastData, part: Part, name: str) -> pd.DataFrame:
-    from qkan.forecasting.runs.inference import forecast_quantiles
+    from qkan.forecasting.runs.evaluation import forecast_quantiles
 
     quantiles = forecast_quantiles(run.model, data, part)
     ends = {f"{name}{ending}": quantiles[:, :, place] for ending, place in interval_columns(run.config).items()}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from qkan.forecasting.baselines.registry import plain_forecasts
 from qkan.forecasting.config.options import HORIZON, OPTIONS
-from qkan.forecasting.data.load import cut_windows, long_enough, spread_windows, tensors
-from qkan.forecasting.evaluation.intervals import interval_columns, median
+from qkan.forecasting.data.load import cut_windows, long_enough, spread_windows
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
     Scores,
@@ -21,19 +19,19 @@ from qkan.forecasting.evaluation.metrics import (
     median_scores,
     score,
     score_series,
-    without_mase,
 )
 from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.forecasting.runs.conformal import chosen_levels, with_adaptive, with_conformal
-from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
+from qkan.forecasting.runs.conformal import chosen_levels, with_adaptive
+from qkan.forecasting.runs.evaluation import evaluate_model, forecast_windows
+from qkan.forecasting.runs.forecast_table import check_finite, forecast_table, say_where_intervals_end, with_split
+from qkan.forecasting.runs.run_data import Trained, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qkan.datasets import ForecastData, Series
-    from qkan.datasets.windows import Part
     from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.runs.run import Run
 
@@ -42,60 +40,6 @@ _FAR = 10.0
 """Scaled values that the training, between -1 and 1, says nothing about."""
 _OF_FUTURE = ("time_col", "id_col", "sep", "decimal", "encoding")
 """Options that hold for a file of future covariates too."""
-
-
-def forecast_quantiles(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Return the quantiles that the model forecasts of every target of a part, original units.
-
-    Returns:
-        float64 (N, horizon, quantiles), ascending; a single one for a model of the value alone.
-    """
-    from qkan.forecasting.data.batches import predict_windows
-
-    return data.inverse(predict_windows(model, tensors(data.part(part))).numpy(), data.part(part).series)
-
-
-def forecast_windows(model: RecurrentForecaster, data: ForecastData, part: Part = "test") -> np.ndarray:
-    """Return the model's forecast of every target of a part, its median; float64 (N, horizon), original units."""
-    return median(forecast_quantiles(model, data, part))
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What a trained forecaster and the baselines are worth on the test part.
-
-    Attributes:
-        quantiles: As of :func:`forecast_quantiles`.
-        forecasts: Point forecasts by name, the model's and then the baselines': original units, (N, horizon).
-        scores: Metrics by forecast, pooled over all series.
-        by_series: As of :func:`score_series`.
-        medians: Medians of the metrics over the series; ``None`` for a single one.
-        without_mase: How many series have no MASE.
-    """
-
-    quantiles: np.ndarray
-    forecasts: dict[str, np.ndarray]
-    scores: Scores
-    by_series: pd.DataFrame
-    medians: Scores | None
-    without_mase: int
-
-
-def evaluate_model(model: RecurrentForecaster, name: str, data: ForecastData, *, baselines: bool = True) -> Evaluation:
-    """Forecast the test part and compute the errors, in original units.
-
-    Args:
-        model: What forecasts.
-        name: What it is called.
-        data: Its windows.
-        baselines: Whether to forecast with the baselines as well, and give their errors on the same targets.
-    """
-    quantiles = forecast_quantiles(model, data)
-    forecasts = {name: median(quantiles), **(plain_forecasts(data, "test")["test"] if baselines else {})}
-    by_series = score_series(data, forecasts)
-    medians = median_scores(by_series) if len(data.ids) > 1 else None
-    none = without_mase(mase_scale(data))
-    return Evaluation(quantiles, forecasts, score(data, forecasts), by_series, medians, none)
 
 
 def evaluate(run: Run, data: str | Path | Series | None = None, *, new_series: str = "refuse") -> Scores:
@@ -305,16 +249,13 @@ def forecast(
     new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Return what :func:`predict` does, ids as text and times as inside, sorted by series and time."""
-    import pandas as pd
-
     from qkan.datasets import last_windows
     from qkan.forecasting.data.batches import recursive_forecast
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
     own, others = chosen_levels(config, level, conformal or intervals == "adaptive")
-    columns = interval_columns(config, own)
-    _say_where_intervals_end(steps, config.trained_horizon if own else config.horizon if others else steps)
+    say_where_intervals_end(steps, config.trained_horizon if own else config.horizon if others else steps)
     why = f"shorter than the {config.context} steps that the model reads"
     series, _ = long_enough(series, series.lengths < config.context, why)
     scaler = scaler_for(run, series, new_series, last=config.context)
@@ -331,55 +272,14 @@ def forecast(
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(futr_exog)
         scaled = recursive_forecast(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
-    _check_finite(run, series, scaled)
+    check_finite(run, series, scaled)
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
-    forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
-    name = config.model_name
-    names = {name: len(config.quantiles) // 2, **{f"{name}{ending}": place for ending, place in columns.items()}}
-    table = pd.DataFrame(
-        {
-            "unique_id": [own for own in series.ids for _ in range(steps)],
-            "ds": series.all_future_times(steps).ravel(),
-            **{column: forecasts[:, :, place].ravel() for column, place in names.items()},
-        }
-    )
+    table = forecast_table(run, series, forecasts, own)
     if not others:
         return table
     if intervals == "adaptive":
         return with_adaptive(run, cut_windows(series, config, scaler), table, others)
-    known = np.repeat(np.array(known_ids(run, series), dtype=object), steps)
-    return with_conformal(run.path, run.validation, table, others, known)
-
-
-def _say_where_intervals_end(steps: int, last: int) -> None:
-    """Say it where the steps after ``last`` have no intervals."""
-    from qkan.datasets import notice
-
-    if steps > last:
-        notice(
-            f"intervals end with step {last} of {steps}: later steps go on from forecasts that were fed back, whose "
-            f"errors nobody measured; for intervals of all, train with horizon={steps}"
-        )
-
-
-def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
-    """Refuse forecasts (series, steps, quantiles) that are no numbers; programs give NaN beyond their domain."""
-    from qkan.datasets import DataError
-
-    series_index, steps, _ = np.nonzero(~np.isfinite(scaled))
-    if not series_index.size:
-        return
-    first = f"the forecast of series {series.ids[series_index[0]]!r} is not a finite number at step {steps[0] + 1}"
-    if run.margin is None:
-        raise DataError(
-            f"{first}: the numbers inside the model overflow; check whether the last {run.config.window} values of "
-            "the series are like those that the model was trained on, or train on newer data"
-        )
-    raise DataError(
-        f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
-        f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
-        "with a larger margin=..., or predict with the run itself"
-    )
+    return with_split(run, series, table, others)
 
 
 def _say_far(run: Trained, series: Series, windows: np.ndarray) -> None:

@@ -45,7 +45,7 @@ from qkan.forecasting.runs.write import (
     claim_folder,
     read_validation,
 )
-from qkan.forecasting.training.distributed import rank_of, training_device, wait_for_first
+from qkan.forecasting.training.distributed import OwnShards, rank_of, training_device, wait_for_first
 from qkan.forecasting.training.fitting import Fitted, fit_forecaster
 from qkan.forecasting.training.progress import Progress
 
@@ -180,7 +180,8 @@ def train(
     """
     out, config = Path(out), with_whole_path(config)
     device, rank = training_device(config), rank_of(config)
-    data = load_windows(config) if data is None else data
+    sharing = OwnShards(config) if config.processes > 1 and config.shards > 1 else None
+    data = load_windows(config, sharing) if data is None else data
     config = as_cut(config, data)
     check_size(config)
     if resume and not out.is_dir():
@@ -203,7 +204,7 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     """Write what a finished run folder holds; return the run with the metrics of its test part."""
     from qkan.forecasting.evaluation.metrics import mase_season
     from qkan.forecasting.evaluation.protocols import protocol_scores
-    from qkan.forecasting.runs.inference import evaluate_model
+    from qkan.forecasting.runs.evaluation import evaluate_model
     from qkan.forecasting.runs.plots import draw_or_warn, save_forecast_plot, save_loss_plot
     from qkan.forecasting.runs.write import write_evaluation, write_run
 
@@ -222,7 +223,7 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
     result, plots = fitted.result, (run.path / "loss.png", run.path / "forecast.png")
     write_run(run.path, run, result.history)
     draw_or_warn(plots[0], lambda: save_loss_plot(plots[0], result.history, result.best_epoch, loss=run.config.loss))
-    draw_or_warn(plots[1], lambda: save_forecast_plot(plots[1], fitted.data, found.forecasts))
+    draw_or_warn(plots[1], lambda: save_forecast_plot(plots[1], found.data, found.forecasts))
     return run
 
 

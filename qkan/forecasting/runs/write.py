@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from qkan._util.csv_cells import csv_text, unguarded
-from qkan.forecasting.data.load import spread_windows
 from qkan.forecasting.evaluation.frames import check_frame
 from qkan.forecasting.evaluation.intervals import interval_columns, median
 from qkan.forecasting.io.files import (
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData
     from qkan.forecasting.config import TrainConfig
     from qkan.forecasting.model.build import RecurrentForecaster
-    from qkan.forecasting.runs.inference import Evaluation
+    from qkan.forecasting.runs.evaluation import Evaluation
     from qkan.forecasting.runs.run import Run
 
 MANIFEST, WEIGHTS, METRICS = "manifest.json", "model.safetensors", "metrics.json"
@@ -150,14 +149,14 @@ def write_evaluation(out: Path, config: TrainConfig, data: ForecastData, found: 
     """Write forecasts and errors on the test part: ``predictions.csv`` and ``metrics_by_series.csv``."""
     from qkan.datasets import has_clock, notice
 
-    series, kept = data.series, spread_windows(data.test)
+    series, kept = data.series, found.kept
     if len(kept) < len(data.test):
         notice(
             f"{PREDICTIONS} holds {len(kept):,} of {len(data.test):,} windows of the test part, evenly spread; the "
             "errors are those of all"
         )
     thinned = replace(data, test=data.test.pick(kept))
-    table = series.give_back(_predictions_frame(config, thinned, found.quantiles[kept]))
+    table = series.give_back(_predictions_frame(config, thinned, found.quantiles))
     write_text(out / PREDICTIONS, csv_text(table, with_clock=has_clock(series.frequency)))
     write_text(out / BY_SERIES, csv_text(series.give_back(found.by_series)))
 

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qkan.forecasting.config import TrainConfig
+from qkan.forecasting.data.loaders import shard_edges
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning.fabric.plugins.environments import ClusterEnvironment
+
+    from qkan.datasets import ForecastData, Scaler, Series
 
 _LONGEST_WAIT = timedelta(hours=6)  # the others wait while the first process evaluates and writes
 _BY_HAND = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
@@ -90,6 +94,82 @@ def trainer_options(config: TrainConfig, device: torch.device) -> dict[str, Any]
         "strategy": DDPStrategy(process_group_backend=backend, broadcast_buffers=False, timeout=_LONGEST_WAIT),
         "plugins": [*plugins, _environment(config)],
     }
+
+
+def connect(config: TrainConfig, device: torch.device) -> None:
+    """Start the other processes of this machine, if nobody has, and connect with all of them.
+
+    Lightning would do both when the training begins; whoever shares work before it comes here.
+
+    Args:
+        config: Says how many there are.
+        device: That this process trains on.
+    """
+    from lightning.fabric.utilities.distributed import _init_dist_connection
+    from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+    from qkan._util.signals import children_leave_signals
+
+    if config.processes == 1 or torch.distributed.is_initialized():
+        return
+    environment = _environment(config)
+    launcher = _SubprocessScriptLauncher(environment, config.devices, config.num_nodes)
+    with children_leave_signals():
+        launcher.launch(lambda: None)
+    started.append(launcher)
+    environment.set_global_rank(rank_of(config))
+    environment.set_world_size(config.processes)
+    _init_dist_connection(environment, "nccl" if device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
+
+
+started: list[Any] = []
+"""Launchers whose processes run."""
+
+
+def gather(config: TrainConfig, own: Any) -> list[Any]:
+    """Give every process what all have, in their order; all of them must come here, after :func:`connect`."""
+    if config.processes == 1:
+        return [own]
+    found: list[Any] = [None] * config.processes
+    torch.distributed.all_gather_object(found, own)
+    return found
+
+
+class OwnShards:
+    """Lets every process map its own shards of a panel on disk, fit the scaler of their series and give it to all.
+
+    Args:
+        config: What is trained.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def _range(self, series: Series) -> tuple[int, int]:
+        """First of the series of this process, and the one after the last."""
+        edges, own = shard_edges(len(series.ids), self.config.shards), self.config.shards // self.config.processes
+        rank = rank_of(self.config)
+        return int(edges[rank * own]), int(edges[(rank + 1) * own])
+
+    def own(self, series: Series) -> Series:
+        """The panel, of which this process maps its own shards."""
+        return series.only(*self._range(series))
+
+    def scaler(self, series: Series, train_ends: np.ndarray) -> Scaler:
+        """The scaler of all series, whose training parts end there, int64 (series,)."""
+        from qkan.datasets import Scaler, fit_scaler
+
+        fitted = fit_scaler(series, train_ends, self.config.scaler, only=range(*self._range(series)))
+        connect(self.config, training_device(self.config))
+        parts = gather(self.config, (fitted.offset, fitted.scale))
+        offset, scale = (tuple(number for part in parts for number in part[place]) for place in (0, 1))
+        return Scaler(self.config.scaler, series.ids, offset, scale)
+
+
+def mapped_values(config: TrainConfig, data: ForecastData) -> tuple[int, ...]:
+    """Return how many values of a panel on disk every process has mapped; nothing for data in memory."""
+    own = data.series.mapped_values()
+    return () if own is None else tuple(gather(config, own))
 
 
 def wait_for_first() -> None:

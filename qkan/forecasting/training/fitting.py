@@ -17,7 +17,7 @@ from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.distributed import training_device
+from qkan.forecasting.training.distributed import mapped_values, training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
@@ -46,12 +46,14 @@ class Fitted:
         data: What it was trained on.
         model: The forecaster with its best weights, on the device that it was trained on.
         result: How the training went.
+        mapped: How many values of a panel on disk every process mapped for it.
     """
 
     config: TrainConfig
     data: ForecastData
     model: RecurrentForecaster
     result: FitResult
+    mapped: tuple[int, ...] = ()
 
     def check_converged(self) -> None:
         """Refuse a training whose loss stopped being finite.
@@ -79,6 +81,7 @@ class Fitted:
             **({} if gate is None else {"gate": "open" if float(gate) else "closed"}),
             **({} if self.result.finish is None else {"lbfgs": asdict(self.result.finish)}),
             **({"starts": starts} if starts else {}),
+            **({"mapped_values": list(self.mapped)} if self.mapped else {}),
         }
 
 
@@ -130,8 +133,9 @@ def fit_forecaster(
     if len(fits) > 1:
         losses = tuple(math.inf if found.diverged else found.best_loss for _, found in fits)
         result = replace(result, seconds=sum(found.seconds for _, found in fits), starts=losses)
+    mapped = mapped_values(config, data)
     set_gate(model, validation.evenly(_MOST_JUDGING), squared=config.loss == "mse")
-    return Fitted(config, data, model, result)
+    return Fitted(config, data, model, result, mapped)
 
 
 def _judging(train: WindowTensors, validation: WindowTensors) -> WindowTensors:
@@ -199,8 +203,9 @@ def _trained(
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), _judging(train, validation)
+    shown = None
     if isinstance(saving["progress"], LiveProgress) and len(validation):
-        saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
+        shown = saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
     result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
     if start is not None and start.loss <= Objective(model, judge, loss).value():
         model.load_state_dict(start.weights)
@@ -208,6 +213,6 @@ def _trained(
     if not steps or result.diverged:
         return result
     with threads_for(model):
-        finish = finish_with_lbfgs(model, train, validation, config, steps)
+        finish = finish_with_lbfgs(model, train, validation, config, steps, shown)
     best_loss = finish.after if finish.steps else result.best_loss
     return replace(result, best_loss=best_loss, seconds=result.seconds + finish.seconds, finish=finish)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from qkan.forecasting.config.idle import idle_options
 from qkan.forecasting.config.options import FINISH_PARAMETERS, FINISH_STEPS, FINISH_VALUES
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.objective import Objective
+from qkan.forecasting.training.objective import Objective, Shown
 
 STEPS_BETWEEN_LOOKS = 10
 LOOKS_WITHOUT_GAIN = 25
@@ -81,7 +82,12 @@ def finish_steps(config: TrainConfig, parameters: int, windows: int) -> int:
 
 
 def finish_with_lbfgs(
-    model: nn.Module, train: WindowTensors, validation: WindowTensors, config: TrainConfig, steps: int
+    model: nn.Module,
+    train: WindowTensors,
+    validation: WindowTensors,
+    config: TrainConfig,
+    steps: int,
+    shown: Shown | None = None,
 ) -> Finish:
     """Go on from the weights of a trained model with LBFGS and a strong Wolfe line search, in place.
 
@@ -96,6 +102,7 @@ def finish_with_lbfgs(
         validation: Windows to stop and judge by, one or more.
         config: The loss and its quantiles are used.
         steps: Most steps.
+        shown: Told about every look at the validation part.
     """
     begin, was_training, loss = time.perf_counter(), model.training, loss_of(config)
     kept = next(model.parameters()).dtype
@@ -105,7 +112,16 @@ def finish_with_lbfgs(
     model.train()  # cuDNN's LSTM has no gradient elsewhere; there is no dropout
     objective = Objective(model, train, loss)
     objective.unit = loss_unit(objective.value())
-    best_steps = descend(model, objective, Objective(model, validation, loss), steps)
+
+    def told(done: int, in_unit: float, val_loss: float) -> None:
+        if shown is not None:
+            shown.lbfgs_step(done, in_unit / objective.unit, val_loss)
+
+    if shown is not None:
+        shown.lbfgs_start(steps)
+    best_steps = descend(model, objective, Objective(model, validation, loss), steps, told=told)
+    if shown is not None:
+        shown.lbfgs_finish()
     model.to(kept).train(was_training)
     for parameter in parameters:
         parameter.grad = None
@@ -117,7 +133,13 @@ def finish_with_lbfgs(
 
 
 def descend(
-    model: nn.Module, objective: Minimised, judged: Judged, steps: int, *, patience: int = LOOKS_WITHOUT_GAIN
+    model: nn.Module,
+    objective: Minimised,
+    judged: Judged,
+    steps: int,
+    *,
+    patience: int = LOOKS_WITHOUT_GAIN,
+    told: Callable[[int, float, float], None] | None = None,
 ) -> int:
     """Lower an objective with LBFGS, in the dtype that the weights have, and keep the weights that are judged best.
 
@@ -127,6 +149,7 @@ def descend(
         judged: What every tenth step is judged by.
         steps: Most steps.
         patience: After so many looks without a lower value the search ends.
+        told: Called at every look with the steps made, the objective some steps ago and the judged value.
 
     Returns:
         The steps until the kept weights; 0 for those of the start.
@@ -138,9 +161,11 @@ def descend(
     done, looks = 0, 0
     while done < steps and looks < patience:
         group["max_iter"] = min(STEPS_BETWEEN_LOOKS, steps - done)
-        optimizer.step(objective.with_gradient)
+        before = optimizer.step(objective.with_gradient)
         made = optimizer.state[group["params"][0]]["n_iter"]
         loss, looks = judged.value(), looks + 1
+        if told is not None:
+            told(made, before, loss)
         if loss < best:
             best, weights, best_steps, looks = loss, _copy(model), made, 0
         if made == done or not math.isfinite(loss):  # nothing lowers the training loss, or it went out of range

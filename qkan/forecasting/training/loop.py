@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,7 @@ def fit(
         total_steps=config.epochs * len(train_loader),
         rank=rank,
         one_thread=_wants_one_thread(model),
+        total=train_loader.sampler.total if train.weights is None else None,
     )
     watched = "train_loss" if validation_loader is None else "val_loss"
     recorder = _Recorder(module, watched, checkpoint, progress)
@@ -186,9 +187,17 @@ class _Module(pl.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, config: TrainConfig, total_steps: int, *, rank: int = 0, one_thread: bool = False
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        total_steps: int,
+        *,
+        rank: int = 0,
+        one_thread: bool = False,
+        total: Callable[[int], int] | None = None,
     ) -> None:
         super().__init__()
+        self.total = total
         self.model, self.config, self.total_steps, self.loss = model, config, total_steps, loss_of(config)
         self.rank, self.one_thread = rank, one_thread
         self.loss_sum, self.steps, self.validation = torch.zeros(()), 0, torch.zeros(2, dtype=torch.float64)
@@ -208,7 +217,14 @@ class _Module(pl.LightningModule):
         loss, self.steps = self._loss(batch), self.steps + 1
         if self.config.processes > 1:
             observed = batch.observed()
-            loss = loss * (observed / self.over_processes(observed)).to(loss.dtype)
+            # Where all targets count, every process knows how many there are: small models would wait for each other
+            # as long as they compute.
+            whole = (
+                self.over_processes(observed)
+                if self.total is None
+                else self.total(batch_idx) * batch.targets[0].numel()
+            )
+            loss = loss * (observed / whole).to(loss.dtype)
         self.loss_sum = self.loss_sum + loss.detach()
         return loss * self.config.processes if self.config.processes > 1 else loss
 

@@ -132,7 +132,7 @@ class Glimpse:
 
 
 class Shown:
-    """Tells a display all that it is told, and lets it look at the model behind every epoch."""
+    """Tells a display all that it is told, and lets it look at the model behind every epoch, and during a finish."""
 
     def __init__(self, progress: LiveProgress, glimpse: Glimpse) -> None:
         self.progress, self.glimpse = progress, glimpse
@@ -153,3 +153,16 @@ class Shown:
     def finish(self) -> None:
         """Pass it on."""
         self.progress.finish()
+
+    def lbfgs_start(self, steps: int) -> None:
+        """Pass it on."""
+        self.progress.lbfgs_start(steps)
+
+    def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
+        """Pass it on, and offer a look."""
+        self.progress.lbfgs_step(done, loss, val_loss)
+        self.progress.look(self.glimpse)
+
+    def lbfgs_finish(self) -> None:
+        """Pass it on."""
+        self.progress.lbfgs_finish()

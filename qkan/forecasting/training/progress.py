@@ -40,10 +40,19 @@ class Progress(Protocol):
 
 @runtime_checkable
 class LiveProgress(Progress, Protocol):
-    """Watches one training run, and the model itself where there are validation windows."""
+    """Watches one training run, and where there are validation windows the model itself and a finish by LBFGS."""
 
     def look(self, view: Glimpse) -> None:
         """An epoch ended: here is the model. What is asked of it takes time, so ask a few times a second."""
+
+    def lbfgs_start(self, steps: int) -> None:
+        """A finish of at most ``steps`` steps begins; the epochs before it have ended."""
+
+    def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
+        """``done`` steps are made; ``loss`` is that of the training windows a few steps ago, both on scaled values."""
+
+    def lbfgs_finish(self) -> None:
+        """The finish ended, early or not. Not called when it was interrupted."""
 
 
 class CompareProgress(Protocol):

@@ -79,8 +79,8 @@ def test_too_few_or_equal_differences_have_no_test(d: list[float], horizon: int)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"differences": [[1.0]]}, r"one row of finite numbers, got shape \(1, 1\)"),
-        ({"differences": [1.0, np.nan]}, "one row of finite numbers"),
+        ({"differences": [[1.0]]}, r"one row of numbers, got shape \(1, 1\)"),
+        ({"differences": [1.0, np.nan]}, "difference 1 is nan, and all must be finite"),
         ({"differences": [1.0, 2.0], "horizon": 0}, "horizon must be a whole number of at least 1, got 0"),
         ({"differences": [1.0, 2.0], "bandwidth": -1}, "bandwidth must be a whole number of at least 0"),
         ({"differences": [1.0, 2.0], "bandwidth": "most"}, "bandwidth must be .* got 'most'"),

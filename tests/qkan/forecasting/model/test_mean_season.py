@@ -11,7 +11,7 @@ from qkan.forecasting import Forecaster, TrainConfig, load_run, predict, train
 from qkan.forecasting.data.load import as_cut, cut_windows, tensors
 from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.model.parts import MeanSeason
-from qkan.forecasting.runs.inference import forecast_windows
+from qkan.forecasting.runs.evaluation import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.start import start_mean
 

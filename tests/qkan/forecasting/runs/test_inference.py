@@ -11,7 +11,8 @@ from tiny_runs import tiny_config
 from qkan.datasets import DataError, DataNotice, Series, load_series, series_from_frame
 from qkan.datasets.table_form import TableForm
 from qkan.forecasting import RunError, evaluate, predict, train
-from qkan.forecasting.runs.inference import forecast_windows, windows_for
+from qkan.forecasting.runs.evaluation import forecast_windows
+from qkan.forecasting.runs.inference import windows_for
 
 
 def series_of(values, name="damped-shm", start=0, **options) -> Series:

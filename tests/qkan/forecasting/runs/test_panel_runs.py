@@ -15,7 +15,8 @@ from qkan.forecasting.data.load import load_windows
 from qkan.forecasting.evaluation.metrics import median_scores, score_series
 from qkan.forecasting.report import report_run
 from qkan.forecasting.report.run_frame import frames_of
-from qkan.forecasting.runs.inference import forecast_windows, windows_for
+from qkan.forecasting.runs.evaluation import forecast_windows
+from qkan.forecasting.runs.inference import windows_for
 
 
 @pytest.fixture(scope="module")

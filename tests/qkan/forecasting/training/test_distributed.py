@@ -7,13 +7,17 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
-from several_processes import CASES, panel, trained
+from several_processes import CASES, panel, panel_config, trained
 from tiny_runs import BARE, BARE_FLAGS, tiny_config
 from warm_processes import WarmProcess
 
+from qkan.datasets import prepare_panel
 from qkan.forecasting import build_forecaster, train
 from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
 from qkan.forecasting.training.loop import fit
@@ -29,6 +33,16 @@ def close(one: dict, other: dict) -> None:
     assert one["best"] == other["best"]
 
 
+def made_panel(folder: Path) -> Path:
+    """A panel of four series, 190 values, in a folder that is given back."""
+    lengths, draw = (40, 50, 45, 55), np.random.default_rng(0)
+    owner = np.repeat(np.arange(4), lengths)
+    table = {"unique_id": owner, "ds": np.concatenate([np.arange(n) for n in lengths]), "y": draw.normal(size=190)}
+    pd.DataFrame(table).to_parquet(folder / "table.parquet", index=False)
+    prepare_panel(folder / "table.parquet", folder / "panel", part_rows=60)
+    return folder
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
@@ -37,6 +51,7 @@ def free_port() -> int:
 def test_two_processes_end_like_one_and_resume_each_other(tmp_path: Path) -> None:
     """Started as by torchrun; the command line starts its second process itself, in the test of Ctrl-C below."""
     single = {name: trained(config, tmp_path / f"one-{name}") for name, config in CASES.items()}
+    of_panel = train(panel_config(made_panel(tmp_path)), tmp_path / "one-panel")
     shutil.copy(tmp_path / "one-masked.first", tmp_path / "two-resumed")
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}
     command = ["several_processes", tmp_path]
@@ -49,6 +64,9 @@ def test_two_processes_end_like_one_and_resume_each_other(tmp_path: Path) -> Non
     for name, expected in single.items():
         close(first[name], expected)
         torch.testing.assert_close(second[name], first[name], rtol=0, atol=0)
+    torch.testing.assert_close(first["panel"]["weights"], of_panel.model.state_dict(), rtol=1e-5, atol=1e-5)
+    assert first["panel"] == {"weights": ANY, "mapped": [90, 100]}  # each process the series of its own shard
+    assert of_panel.metrics["mapped_values"] == [190]
     close(first["resumed"], single["masked"])
     shutil.copy(tmp_path / "two-masked.first", tmp_path / "one-resumed")
     close(trained(CASES["masked"], tmp_path / "one-resumed"), single["masked"])

@@ -56,6 +56,33 @@ def test_a_finish_fits_two_sines_that_adam_alone_does_not() -> None:
     assert finish.steps <= 120 <= finish.evaluations
 
 
+class Watcher:
+    """Keeps what it is told of a finish."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def lbfgs_start(self, steps: int) -> None:
+        self.told.append(steps)
+
+    def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
+        self.told.append((done, loss, val_loss))
+
+    def lbfgs_finish(self) -> None:
+        self.told.append("end")
+
+
+def test_a_watcher_is_told_the_losses_of_a_finish_every_ten_steps() -> None:
+    config, data, between = circuit(), two_sines(120), two_sines(119, 0.026)
+    model = build_forecaster(config, torch.Generator().manual_seed(0))
+    first, watcher = error(model, data), Watcher()
+    finish = finish_with_lbfgs(model, data, between, config, 25, watcher)
+    steps, *looks, end = watcher.told
+    assert (steps, end, [done for done, _, _ in looks]) == (25, "end", [10, 20, 25])
+    assert looks[0][1] == pytest.approx(first, rel=1e-4)  # in the unit of the loss, whatever the search counts with
+    assert min(val_loss for _, _, val_loss in looks) == pytest.approx(finish.after, rel=1e-4)
+
+
 def test_a_finish_does_not_depend_on_the_size_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     config, data, between = circuit(), two_sines(120), two_sines(119, 0.026)
     whole, ends = lbfgs.loss_of, []
@@ -221,7 +248,7 @@ def test_a_run_that_is_stopped_amid_the_finish_is_resumed_to_the_same_end(
     whole = train(config, tmp_path / "whole", data=data)
     with monkeypatch.context() as patch:
 
-        def stopped(*_: Any) -> None:
+        def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
         patch.setattr(lbfgs, "descend", stopped)

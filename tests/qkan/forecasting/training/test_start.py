@@ -10,7 +10,7 @@ from qkan.forecasting import Forecaster, TrainConfig
 from qkan.forecasting.data.load import as_cut, cut_windows, tensors
 from qkan.forecasting.model.build import build_forecaster
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.runs.inference import forecast_windows
+from qkan.forecasting.runs.evaluation import forecast_windows
 from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.objective import Objective
 from qkan.forecasting.training.start import start_from_regression
