@@ -55,8 +55,8 @@ def test_setting_an_option_makes_a_forecaster_new() -> None:
     model = linear().fit(frame())
     assert model.set_params() is model
     assert len(model.predict()) == 2
-    assert model.set_params(horizon=5, skip=1) is model
-    assert (model.config.horizon, model.config.skip) == (5, 1)
+    assert model.set_params(horizon=5, metric="mae") is model
+    assert (model.config.horizon, model.config.loss) == (5, "mae")
     with pytest.raises(ValueError, match="this forecaster is not fitted"):
         model.predict()
 
