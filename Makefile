@@ -49,7 +49,7 @@ torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill training
 # timm imports torchvision, which fits one build of torch only: so the tests beside other people's libraries have an
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
 # `make test`.
-test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers, neuralforecast or statsforecast, in .venv-ecosystem (6.6 GB)
+test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers, neuralforecast, statsforecast or Ray, in .venv-ecosystem (6.6 GB)
 	$(ECOSYSTEM_BIN)/pytest --numprocesses auto --dist worksteal --confcutdir tests/ecosystem tests/ecosystem
 
 # mypy and import-linter read packages from a plain directory tree: they do not follow the mapping of kernels/, datasets/
@@ -104,9 +104,9 @@ $(ECOSYSTEM_PACKAGES): pyproject.toml constraints-ecosystem.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make test-ecosystem needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": name another one, for example make test-ecosystem PYTHON=python3.12")'
 	$(PYTHON) -m venv $(ECOSYSTEM_VENV)
 	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --upgrade pip setuptools
-	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt torch torchvision timm transformers pytest pytest-xdist neuralforecast lightgbm statsforecast
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt torch torchvision timm transformers pytest pytest-xdist neuralforecast lightgbm statsforecast 'ray[client]'
 	touch $@
 
 $(ECOSYSTEM_STAMP): $(ECOSYSTEM_PACKAGES)
-	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation --editable '.[neuralforecast,baselines]'
+	$(ECOSYSTEM_BIN)/python -m pip install --no-compile --constraint constraints-ecosystem.txt --no-build-isolation --editable '.[neuralforecast,baselines,ray]'
 	touch $@

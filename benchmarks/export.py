@@ -57,7 +57,8 @@ def main(
         run = train(config, Path(folder) / "run")
         report["parameters"] = count_parameters(run.model)
         models: dict = {"run": run.model}
-        for format, suffix in EXPORT_FORMATS.items():
+        for format in FORMATS:
+            suffix = EXPORT_FORMATS[format]
             start, before = time.perf_counter(), time.process_time()
             made = export(run, Path(folder) / f"model{suffix}", format)
             seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - before

@@ -30,6 +30,8 @@ from qkan.forecasting.config.kinds import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+_MOST_LETTERS = 60  # of choices that stand beside the name of their option
+_RANGES: dict[Kind, str] = {RATE: "  [0<x<=10]", SHARE: "  [0<=x<1]"}
 FROM_THE_DATA = {
     "window": "",
     "horizon": "",
@@ -145,7 +147,7 @@ def config_option(
     """
     option, flag = OPTIONS[name], "--" + name.replace("_", "-")
     settings: dict[str, Any] = {
-        "help": option.help + more,
+        "help": option.help + more + _RANGES.get(option.kind, ""),
         "default": default,
         "show_default": default not in (None, ()),
     }
@@ -153,6 +155,9 @@ def config_option(
         flag = f"{flag}/--no-{flag[2:]}"
     else:
         settings["type"], settings["metavar"] = _type(option.kind, name.rpartition("_")[2].upper())
+    if isinstance(option.kind, Choice) and len("|".join(option.kind.choices)) > _MOST_LETTERS:
+        settings["metavar"] = name.upper()
+        settings["help"] += f" Choose one of {', '.join(option.kind.choices)}."
     if name == "data":
         settings["shell_complete"] = complete_data
     return click.option(flag, *option.flags, as_name or name, **settings)
@@ -171,7 +176,7 @@ def _type(kind: Kind, word: str) -> tuple[click.ParamType, str | None]:
         return click.Choice(kind.choices), None
     if isinstance(kind, Several | Split):
         item = int if isinstance(kind.item, Whole) else float if kind.item in (LEVEL, NUMBER) else str
-        return ListType(item, kind.noun, kind.example), None
+        return ListType(item, kind.noun, kind.example), "N,..." if item is int else None
     if isinstance(kind, Seasons):
         return SeasonType(), None
     return (

@@ -114,7 +114,10 @@ class TrainingDisplay(_Display):
                 epochs=epochs,
                 loss=f"{'-':<9}",
             )
-        elif done:
+            return
+        if self.starts > 1:
+            click.echo(f"start {self.starts}, from other weights")
+        if done:
             click.echo(f"resuming after epoch {done} of {epochs}")
 
     def step(self, loss: float, count: int = 1) -> None:

@@ -7,6 +7,7 @@ scales it by its training part and cuts it into windows. See docs/guides/data.md
 from qkan.datasets.catalog import SPECS, SeriesSpec, available_series, load_series, names_file, resolve_series
 from qkan.datasets.describe import autocorrelation, naive_test_mae, plot_series
 from qkan.datasets.errors import DataError, DataNotice, notice
+from qkan.datasets.going_on import last_values, newer_rows, series_going_on
 from qkan.datasets.panel import prepare_panel
 from qkan.datasets.read import (
     PROTOCOLS,
@@ -63,6 +64,7 @@ __all__ = [
     "future_frame",
     "has_clock",
     "keep_series",
+    "last_values",
     "last_windows",
     "left_out",
     "like",
@@ -70,6 +72,7 @@ __all__ = [
     "make_forecast_data",
     "naive_test_mae",
     "names_file",
+    "newer_rows",
     "notice",
     "plot_series",
     "prepare_panel",
@@ -79,6 +82,7 @@ __all__ = [
     "resolve_series",
     "seasons_of",
     "series_from_frame",
+    "series_going_on",
     "step_size",
     "too_short",
 ]

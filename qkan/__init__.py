@@ -15,6 +15,8 @@ from qkan._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from qkan import interop as interop
+    from qkan.adapters.circuit_lora import CircuitLoRA as CircuitLoRA
+    from qkan.adapters.nonlinear_lora import NonlinearLoRA as NonlinearLoRA
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
     from qkan.graphing import graphed as graphed
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
     from qkan.layers.rational import GroupRational as GroupRational
     from qkan.quantum.noise import Noise as Noise
     from qkan.quantum.pennylane import PennyLane as PennyLane
+    from qkan.replace.adapt import add_adapters as add_adapters
+    from qkan.replace.adapt import merge_adapters as merge_adapters
+    from qkan.replace.adapt import remove_adapters as remove_adapters
+    from qkan.replace.adapter_files import load_adapters as load_adapters
+    from qkan.replace.adapter_files import save_adapters as save_adapters
     from qkan.replace.api import replace_linear as replace_linear
     from qkan.replace.api import replace_mlp as replace_mlp
     from qkan.replace.api import replace_recurrent as replace_recurrent
@@ -48,6 +55,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "adapters.circuit_lora": ("CircuitLoRA",),
+        "adapters.nonlinear_lora": ("NonlinearLoRA",),
         "compiling": ("compile", "largest_difference"),
         "graphing": ("graphed",),
         "interop.kat": ("load_kat_state_dict",),
@@ -65,6 +74,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "layers.rational": ("GRKAN", "GroupRational"),
         "quantum.noise": ("Noise",),
         "quantum.pennylane": ("PennyLane",),
+        "replace.adapt": ("add_adapters", "merge_adapters", "remove_adapters"),
+        "replace.adapter_files": ("load_adapters", "save_adapters"),
         "replace.api": ("replace_linear", "replace_mlp", "replace_recurrent"),
         "rnn.lstm": ("HQKANLSTM", "QKANGRU", "QKANLSTM"),
         "rnn.lstm_cell": ("QKANGRUCell", "QKANLSTMCell"),

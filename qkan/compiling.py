@@ -62,7 +62,7 @@ def compile(
         True
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"compile needs an nn.Module, got {type(model).__name__}")
+        raise TypeError(f"compile needs an nn.Module, got {type(model).__name__}; pass the module itself")
     if not (isinstance(margin, int | float) and 1 <= margin < math.inf):
         raise ValueError(f"margin {margin!r} must be a number of at least 1, for example 1.5")
     if example_inputs is not None and domain is not None:
@@ -94,7 +94,10 @@ def _check_plain(name: str, layer: CircuitLayer) -> None:
     """Refuse what a frozen layer would silently leave out."""
     kind = QKANLayer if isinstance(layer, QKANLayer) else DARUAN
     if type(layer).forward is not kind.forward:
-        raise TypeError(f"layer {name!r} cannot be frozen: {type(layer).__name__} overrides forward of {kind.__name__}")
+        raise TypeError(
+            f"layer {name!r} cannot be frozen: {type(layer).__name__} overrides forward of {kind.__name__}, and what "
+            f"it does there would be lost; use {kind.__name__} itself inside a module of your own"
+        )
     if layer._forward_hooks or layer._forward_pre_hooks:
         raise ValueError(f"layer {name!r} has forward hooks, which freezing would lose; remove them first")
     if "forward" in layer.__dict__:
@@ -272,6 +275,9 @@ def _apart(ours: Any, truth: Any) -> float:
     """
     pairs = list(zip(_tensors(ours), _tensors(truth), strict=True))
     if not pairs:
-        raise TypeError(f"the model returns {type(ours).__name__} without a tensor in tuples, lists or dictionaries")
+        raise TypeError(
+            f"the model returns {type(ours).__name__} without a tensor to compare; let it return a tensor, or a tuple, "
+            "list or dictionary of them"
+        )
     apart = [(a.double() - b.double()).abs().max() for a, b in pairs if a.numel()]
     return float(torch.stack(apart).max()) if apart else 0.0

@@ -61,7 +61,9 @@ def graphed(
         ...     fast = qkan.graphed(model.cuda().eval(), torch.rand(32, 4, device="cuda"))
     """
     if not callable(module_or_step):
-        raise TypeError(f"graphed needs a module or a function of tensors, got {type(module_or_step).__name__}")
+        raise TypeError(
+            f"graphed needs a module or a function of tensors, got {type(module_or_step).__name__}; pass one"
+        )
     if not isinstance(modules, tuple) or not all(isinstance(module, nn.Module) for module in modules):
         raise TypeError(f"modules must be a tuple of modules, as (model,), got {type(modules).__name__}")
     given = example if isinstance(example, tuple) else (example,)
@@ -120,7 +122,9 @@ class Graphed:
                 cannot see it.
         """
         if len(inputs) != len(self._inputs):
-            raise ValueError(f"this graph was captured with {len(self._inputs)} tensors, got {len(inputs)}")
+            raise ValueError(
+                f"this graph was captured with {len(self._inputs)} tensors, got {len(inputs)}; give as many"
+            )
         for place, (given, kept) in enumerate(zip(inputs, self._inputs, strict=True)):
             if given.shape != kept.shape or given.dtype != kept.dtype or given.device != kept.device:
                 raise ValueError(

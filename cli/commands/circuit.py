@@ -32,7 +32,8 @@ class EdgeType(click.ParamType):
     epilog="""\b
 Examples:
   qkan circuit runs/telecom-qkan-seed0
-  qkan circuit runs/telecom-qkan-seed0 --edge 0,1 --layer cell.directions.0.gates.hidden --out circuit""",
+  qkan circuit runs/telecom-qkan-seed0 --edge 0,1 \\
+      --layer cell.directions.0.gates.hidden --out circuit""",
 )
 @RUN
 @click.option(

@@ -38,8 +38,10 @@ def compare() -> None:
     epilog="""\b
 Examples:
   qkan compare lstm --data damped-shm --seeds 5
-  qkan compare lstm --data telecom --cells qkan,lowrank,lstm --budget-params 125,375 --trials 2
-  qkan compare lstm --data milan-24 --folds 5 --baselines lightgbm,mstl --seeds 1""",
+  qkan compare lstm --data telecom --cells qkan,lowrank,lstm \\
+      --budget-params 125,375 --trials 2
+  qkan compare lstm --data milan-24 --folds 5 \\
+      --baselines lightgbm,mstl --seeds 1""",
 )
 @config_options(CompareConfig)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: runs/compare-DATA]")
@@ -68,8 +70,10 @@ def lstm(out: Path | None, overwrite: bool, **options: Any) -> None:
     from qkan.forecasting.data.defaults import sized
     from qkan.forecasting.data.load import as_cut, load_series_of
     from qkan.forecasting.data.reasons import chosen_parts
+    from qkan.forecasting.executors import check_executor
 
     check_baselines(config.baselines)
+    check_executor(config.executor)
     series = load_series_of(config)
     config = sized(config, series, sizes | {"loss": options["loss"]})
     folds = cut_folds(series, config)

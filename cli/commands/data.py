@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     },
 )
 def data() -> None:
-    """List, draw, prepare, download or import series and public data sets."""
+    """List, draw, prepare, download or import series and data sets."""
 
 
 @click.command("list")

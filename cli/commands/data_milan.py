@@ -57,13 +57,19 @@ def fetch_milan(days: str | None, out: Path, base_url: str | None) -> None:
     epilog="""\b
 Examples:
   qkan data import milan milan/
-  qkan data import milan milan/*.txt --signal internet --freq 1h --squares 1,2,5000-5060 --out milan.parquet""",
+  qkan data import milan milan/*.txt --signal internet --freq 1h \\
+      --squares 1,2,5000-5060 --out milan.parquet""",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--squares", metavar="LIST", help="Squares to keep, such as 1,2,5000-5060.  [default: all]")
-@click.option("--signal", default="sms_in", show_default=True, help="sms_in, sms_out, call_in, call_out or internet.")
-@click.option("--freq", default="10min", show_default=True, help="Step: 10min or 1h.")
-@click.option("--fill", default="zero", show_default=True, help="An interval without rows: zero or missing.")
+@click.option(
+    "--signal", default="sms_in", show_default=True, metavar="[sms_in|sms_out|call_in|call_out|internet]",
+    help="What is summed.",
+)  # fmt: skip
+@click.option("--freq", default="10min", show_default=True, metavar="[10min|1h]", help="Step.")
+@click.option(
+    "--fill", default="zero", show_default=True, metavar="[zero|missing]", help="What an interval without rows holds."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Parquet file.  [default: where --data milan looks]")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 def import_milan(

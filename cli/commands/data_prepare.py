@@ -17,7 +17,8 @@ from qkan.cli.progress import PrepareDisplay
     epilog="""\b
 Examples:
   qkan data prepare panel.parquet --out panel/
-  qkan data prepare calls.csv --out calls/ --time-col hour --target-col calls --missing zero
+  qkan data prepare calls.csv --out calls/ \\
+      --time-col hour --target-col calls --missing zero
   qkan train lstm --data panel/ --hidden-size 8""",
 )
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))

@@ -53,7 +53,8 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 Examples:
   qkan forecast sales.csv --horizon 12
   qkan forecast telecom --horizon 1 --budget 30s
-  qkan forecast visitors.csv --horizon 14 --future-cols holiday --future holidays.csv --level 90""",
+  qkan forecast visitors.csv --horizon 14 \\
+      --future-cols holiday --future holidays.csv --level 90""",
 )
 @click.argument("data", shell_complete=complete_data)
 @config_option("horizon")

@@ -18,7 +18,8 @@ _ORIGINS = 1000
 Examples:
   qkan report runs/telecom-qkan-seed0
   qkan report runs/telecom-qkan-seed0 --beside runs/telecom-lstm-seed0
-  qkan report runs/telecom-qkan-seed0 --baselines naive,ets --levels 50,80,95 --out report.html""",
+  qkan report runs/telecom-qkan-seed0 --baselines naive,ets \\
+      --levels 50,80,95 --out report.html""",
 )
 @RUN
 @data_option("Other data with the same columns.")

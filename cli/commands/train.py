@@ -32,7 +32,8 @@ def train() -> None:
     epilog="""\b
 Examples:
   qkan train lstm --data telecom
-  qkan train lstm --data calls.csv --time-col hour --target-col calls --horizon 24
+  qkan train lstm --data calls.csv \\
+      --time-col hour --target-col calls --horizon 24
   qkan train lstm --out runs/telecom-qkan-seed0 --resume""",
 )
 @config_options(TrainConfig)

@@ -26,7 +26,8 @@ DEVICES = ("default.qubit", "lightning.qubit", "default.mixed")
 Examples:
   qkan validate
   qkan validate --shots 4096
-  qkan validate runs/telecom-qkan-seed0 --noise depolarizing=0.01,amplitude_damping=0.02,readout=0.03""",
+  qkan validate runs/telecom-qkan-seed0 \\
+      --noise depolarizing=0.01,amplitude_damping=0.02,readout=0.03""",
 )
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option(

@@ -125,7 +125,10 @@ def _ltsf(path: Path, form: CsvForm) -> Series:
     times = pd.to_datetime(frame[dates[0]], errors="coerce", format="mixed")
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])
-        raise DataError(f"{shortened(frame[dates[0]].iloc[row])} in row {row + 1} of {path.name} is no time")
+        raise DataError(
+            f"{shortened(frame[dates[0]].iloc[row])} in row {row + 1} of {path.name} is no time; "
+            "write it as 2016-07-01 00:00"
+        )
     summary = f"{len(channels)} channels of {path.name}"
     parts = [pd.DataFrame({"unique_id": str(own), "ds": times, "y": frame[own]}) for own in channels]
     whole = pd.concat(parts, ignore_index=True)
@@ -212,7 +215,10 @@ def _beside(path: Path) -> Path:
     plain = name.removesuffix(".gz")
     found = [path.with_name(own) for own in (name, plain, f"{plain}.gz") if path.with_name(own).exists()]
     if not found:
-        raise DataError(f"protocol 'm4' needs the test values beside {path.name}: there is no {path.with_name(name)}")
+        raise DataError(
+            f"protocol 'm4' needs the test values beside {path.name}: there is no {path.with_name(name)}; "
+            "put that file there, or leave the protocol out"
+        )
     return found[0]
 
 

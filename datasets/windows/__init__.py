@@ -1,8 +1,8 @@
 """Splits, scalers, calendar channels and forecasting windows."""
 
 from qkan.datasets.windows.calendar import CALENDAR
-from qkan.datasets.windows.channels import fit_scaler, futr_exog_after
-from qkan.datasets.windows.phases import phases_of_steps, season_phases, season_waves
+from qkan.datasets.windows.channels import StepChannels, fit_scaler, futr_exog_after, step_channels
+from qkan.datasets.windows.phases import phases_of_steps, season_phases, season_waves, step_numbers
 from qkan.datasets.windows.probe import Probe, clearly_below
 from qkan.datasets.windows.scalers import KINDS, Scaler
 from qkan.datasets.windows.seasons import choose_seasons, find_seasons, seasons_of
@@ -30,6 +30,7 @@ __all__ = [
     "Scaler",
     "Split",
     "SplitFractions",
+    "StepChannels",
     "Windows",
     "choose_seasons",
     "clearly_below",
@@ -42,5 +43,7 @@ __all__ = [
     "season_phases",
     "season_waves",
     "seasons_of",
+    "step_channels",
+    "step_numbers",
     "too_short",
 ]

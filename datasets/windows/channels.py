@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pandas as pd
 from qkan.datasets.errors import DataError, notice, refuse, shortened, shown
 from qkan.datasets.series import Series
 from qkan.datasets.windows.calendar import calendar_features
-from qkan.datasets.windows.phases import season_phases
+from qkan.datasets.windows.phases import season_phases, step_numbers
 from qkan.datasets.windows.scalers import Scaler, spike_ratio
 
 _SPIKE = 100.0  # times the range of the middle half: a few values take nearly all of the scaled range
@@ -220,6 +221,50 @@ def _numbers(scaler: Scaler, owner: np.ndarray) -> np.ndarray:
 def _of_time(series: Series, times: np.ndarray, calendar: Sequence[str], seasons: Sequence[int]) -> list[np.ndarray]:
     """What follows from the times (N,) alone: calendar features and phases, float32 (N, channels) each."""
     return [calendar_features(series.wall_times(times), calendar), season_phases(series, times, seasons)]
+
+
+class StepChannels(NamedTuple):
+    """What a model sees of every step, one by one.
+
+    Attributes:
+        past: channels known up to now, the scaled value first, float32 (rows, channels).
+        known: channels known in advance but the season phases, at their own times, float32 (rows, future channels).
+        number: numbers of the steps, as of `step_numbers`, int64 (rows,); zeros where nobody asks for seasons.
+        ahead, number_ahead: the same of the steps behind the last row of every series, (series, steps, ...).
+    """
+
+    past: np.ndarray
+    known: np.ndarray
+    number: np.ndarray
+    ahead: np.ndarray
+    number_ahead: np.ndarray
+
+
+def step_channels(
+    series: Series, scaler: Scaler, calendar: Sequence[str], steps: int, *, seasonal: bool, numbered: bool
+) -> StepChannels:
+    """What a model sees of every row of some series, and of ``steps`` steps behind the last ones.
+
+    Args:
+        series, scaler: the data, and a scaler of the same series.
+        calendar, numbered: as of `make_forecast_data`.
+        steps: future steps.
+        seasonal: whether steps are numbered.
+
+    Raises:
+        DataError: as `futr_exog_channels` and `futr_exog_after`.
+    """
+    known = futr_exog_channels(series, scaler, calendar, numbered=numbered)
+    ahead = np.zeros((len(series.ids), 0, known.shape[1]), dtype=np.float32)
+    if steps:
+        ahead = futr_exog_after(series, scaler, calendar, steps, numbered=numbered)
+    number = np.zeros(len(series.times), dtype=np.int64)
+    after = np.zeros(ahead.shape[:2], dtype=np.int64)
+    if seasonal:
+        whole = np.concatenate([series.times, *([series.all_future_times(steps).ravel()] if steps else [])])
+        own = step_numbers(series.wall_times(whole), series.frequency, series.session, series.step or 1)
+        number, after = own[: len(number)], own[len(number) :].reshape(after.shape)
+    return StepChannels(observed_channels(series, scaler), known, number, ahead, after)
 
 
 def futr_exog_after(

@@ -7,6 +7,7 @@ __all__ = [
     "files",
     "lazy",
     "lbfgs",
+    "linear_maps",
     "module_list",
     "optional",
     "own_warnings",

@@ -12,7 +12,7 @@ import secrets
 import socket
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -58,6 +58,25 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_new_files(folder: Path, contents: Mapping[str, bytes], *, overwrite: bool) -> None:
+    """Write files of a folder, which is made if it is missing, each as of :func:`write_atomic`, in that order.
+
+    Raises:
+        FileExistsError: one of them exists and must not be replaced; nothing is written then.
+        OSError: as of :func:`write_atomic`.
+    """
+    there = [name for name in contents if os.path.lexists(folder / name)]
+    if there and not overwrite:
+        raise FileExistsError(f"{folder / there[0]} exists; give another folder, or overwrite=True to replace it")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(path: Path, content: bytes) -> None:
+        write_atomic(path, lambda file: file.write(content))
+
+    for name, content in contents.items():
+        write(folder / name, content)
 
 
 def write_output(path: Path, write: Callable[[IO[bytes]], object]) -> None:

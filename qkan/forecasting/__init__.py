@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.season.plot import save_season_plot as save_season_plot
     from qkan.forecasting.season.profile import SeasonProfile as SeasonProfile
     from qkan.forecasting.season.profile import season_profile as season_profile
+    from qkan.forecasting.streaming.stream import Stream as Stream
     from qkan.forecasting.training.progress import CompareProgress as CompareProgress
     from qkan.forecasting.training.progress import Progress as Progress
 
@@ -78,6 +79,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "SeasonProfile",
             "season_profile",
         ),
+        "streaming.stream": ("Stream",),
         "training.progress": (
             "CompareProgress",
             "Progress",

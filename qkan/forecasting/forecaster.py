@@ -22,6 +22,7 @@ from qkan.forecasting.runs.inference import forecast, predict
 from qkan.forecasting.runs.run import Run, load_run
 from qkan.forecasting.runs.run_data import series_of
 from qkan.forecasting.runs.write import claim_folder, write_run
+from qkan.forecasting.streaming.forecaster_stream import GoesOn
 from qkan.forecasting.training.distributed import rank_of
 from qkan.forecasting.training.fitting import fit_forecaster
 from qkan.forecasting.training.progress import Progress
@@ -39,7 +40,7 @@ _OF_FILES = ("data", "protocol", "sep", "decimal", "encoding", "series", "split"
 """Options of files and of the test part of a run, which a data frame has no use for."""
 
 
-class Forecaster:
+class Forecaster(GoesOn):
     """One model for all series of a long data frame, with the methods that forecasters know.
 
     A data frame, of pandas, polars or pyarrow, has the columns ``unique_id``, ``ds`` (dates or whole numbers, by one
@@ -279,7 +280,8 @@ class Forecaster:
         return like(df)(whole.form.in_own_words(whole.give_back(together)))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the fitted model as a run folder, which :meth:`load` and the command line read.
+        """Write the fitted model, and where :meth:`update` left its series, as a run folder for :meth:`load` and the
+        command line. One that was loaded from that folder writes its series alone.
 
         Of several processes that trained it, the first one writes. The data is not saved; a loaded forecaster is given
         some to go on from.
@@ -293,11 +295,14 @@ class Forecaster:
         if rank_of(run.config):
             return
         if not self._history:
+            if self._kept_stream(folder):
+                return
             raise RunError(f"this forecaster was loaded from {run.path} and not fitted since; copy that folder instead")
         with only_writer(folder):
             claim_folder(folder, overwrite)
             write_json(folder / "environment.json", describe_environment(torch.device("cpu")))
             write_run(folder, run, self._history)
+            self._write_stream(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:
@@ -346,6 +351,7 @@ class Forecaster:
         fitted = fit_forecaster(as_cut(self.config, data), data, progress=progress)
         fitted.check_converged()
         self._run, self._series, self._history = Run.of(fitted, _IN_MEMORY), data.series, fitted.result.history
+        self._stream = None
 
     def _sized(self, series: Series, val_size: int | None) -> TrainConfig:
         """The options with what was given, and else what the series suggest."""
@@ -359,7 +365,10 @@ class Forecaster:
         from qkan.datasets import DataError, future_frame
 
         if not self.config.future_cols and not self.config.category_cols:
-            raise DataError("futr_df was given, but the model uses no covariate known in advance (future_cols)")
+            raise DataError(
+                "futr_df was given, but the model uses no covariate known in advance; leave it out, or name "
+                "future_cols and fit again"
+            )
         series = series_of(self.run, series)
         rows = future_frame(futr_df, series, label="futr_df")
         return series.with_futr_exog(rows)

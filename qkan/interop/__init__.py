@@ -1,4 +1,4 @@
-"""Models of other packages: checkpoints of the original QKAN package and of KAT, neuralforecast, scikit-learn."""
+"""Models of other packages: checkpoints of the original QKAN package and of KAT, exports, other frameworks."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,16 @@ from qkan._util.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from qkan.interop.kat import load_kat_state_dict as load_kat_state_dict
+    from qkan.interop.kat_export import export_kat as export_kat
     from qkan.interop.original_qkan import load_original as load_original
+    from qkan.interop.peft_export import PeftExport as PeftExport
+    from qkan.interop.peft_export import export_peft as export_peft
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "kat_export": ("export_kat",),
+        "peft_export": ("PeftExport", "export_peft"),
         "original_qkan": ("load_original",),
         "kat": ("load_kat_state_dict",),
     },

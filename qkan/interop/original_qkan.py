@@ -189,7 +189,7 @@ def _check_values(layers: dict[str, dict[str, Tensor]]) -> None:
                     f"{prefix}mask holds values other than 0 and 1; multiply base_weight and postact_weights by them"
                 )
     if problems:
-        raise ValueError(f"the tensors cannot be used: {_listed(problems)}")
+        raise ValueError(f"the tensors cannot be used: {_listed(problems)}; save the model again where it was trained")
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,10 @@ def _shapes(layers: dict[str, dict[str, Tensor]], ansatz: Ansatz, width: list[in
             f"width=[inputs, ..., outputs], {len(layers) + 1} numbers ({', '.join(str(s[0]) for s in per_edge)} edges)"
         )
     if width is not None and len(width) != len(layers) + 1:
-        raise ValueError(f"width {width} has {len(width)} sizes, but {len(layers)} layers have {len(layers) + 1}")
+        raise ValueError(
+            f"width {width} has {len(width)} sizes, but {len(layers)} layers have {len(layers) + 1}; "
+            "give [inputs, ..., outputs], or leave it out where the tensors are not flat"
+        )
     sizes, problems = [], []
     for index, (prefix, shape) in enumerate(zip(layers, per_edge, strict=True)):
         edges = shape if width is None else (width[index + 1], width[index])
@@ -240,7 +243,8 @@ def _shapes(layers: dict[str, dict[str, Tensor]], ansatz: Ansatz, width: list[in
             for (prefix, layer), edges in zip(layers.items(), sizes, strict=True)
         ]
     if problems:
-        raise ValueError(f"the tensors do not fit together: {_listed(problems)}")
+        remedy = "take all of them from one model" + ("" if width is None else ", or correct width")
+        raise ValueError(f"the tensors do not fit together: {_listed(problems)}; {remedy}")
     return shapes
 
 

@@ -35,7 +35,7 @@ def samples(name: str, values: Any, least: int = 1) -> Tensor:
             f"{name} of shape {tuple(values.shape)} must hold {least} or more samples in its first dimension"
         )
     if values.numel() == 0:
-        raise ValueError(f"{name} of shape {tuple(values.shape)} is empty")
+        raise ValueError(f"{name} of shape {tuple(values.shape)} is empty; give at least one value a sample")
     bad = values.numel() - int(torch.isfinite(values).sum())
     if bad:
         raise ValueError(f"{name} has {bad} of {values.numel()} values that are NaN or infinite; remove or fill them")
@@ -73,7 +73,10 @@ def same_shape(prediction: Tensor, y: Tensor, where: str = "") -> None:
         return
     fix = "; use y.unsqueeze(-1)" if wanted == (*y.shape, 1) else ""
     if wanted[:-1] == tuple(y.shape[:-1]):
-        raise ValueError(f"{where}y has {y.shape[-1]} columns, but the model has {prediction.shape[-1]} outputs")
+        raise ValueError(
+            f"{where}y has {y.shape[-1]} columns, but the model has {prediction.shape[-1]} outputs; "
+            "give one column an output, or build the model with as many outputs"
+        )
     raise ValueError(f"{where}y of shape {tuple(y.shape)} must have the shape of the model's output, {wanted}{fix}")
 
 

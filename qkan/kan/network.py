@@ -258,7 +258,7 @@ class QKAN(nn.Module):
                     "outputs; they must be equal"
                 )
         if not layers:
-            raise ValueError("a network needs at least one layer, got none")
+            raise ValueError("a network needs at least one layer, got none; pass QKANLayers, the first one first")
         network = cls.__new__(cls)
         nn.Module.__init__(network)
         network.width = [layers[0].in_features, *(layer.out_features for layer in layers)]

@@ -112,7 +112,7 @@ def _built(kind: type[Network], path: Path, entry: str) -> Network:
         return kind.from_layers([QKANLayer(**_decode(layer), device="meta") for layer in config["layers"]])
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: its description of the network cannot be used: {reason}") from None
+        raise ValueError(f"{path}: its description of the network cannot be used: {reason}; save it again") from None
 
 
 def _check_tensors(path: Path, model: QKAN, tensors: dict[str, Tensor]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from qkan._util.linear_maps import kind, linears_of
+from qkan.adapters.adapter import Adapter
 from qkan.kan.jhcg import JHCGNet
 from qkan.kan.network import QKAN
 from qkan.layers.qkan_layer import QKANLayer
@@ -18,7 +20,7 @@ from qkan.rnn.lstm import Recurrent
 #: Stands for the replacement among the values of :class:`Change`.
 NEW = object()
 
-_OURS = (JHCGNet, GRKAN, QKAN, QKANLayer, Recurrent)
+_OURS = (Adapter, JHCGNet, GRKAN, QKAN, QKANLayer, Recurrent)
 Places = dict[int, list[tuple[nn.Module, str]]]
 
 
@@ -82,34 +84,6 @@ class Block:
         return any(getattr(each.module, "bias", None) is not None for each in linears)
 
 
-class Linear(NamedTuple):
-    """A linear map and its sizes."""
-
-    module: nn.Module
-    inputs: int
-    outputs: int
-
-    @property
-    def weight(self) -> Tensor:
-        """Its weight."""
-        return self.module.get_parameter("weight")
-
-
-def linears_of(modules: Iterable[nn.Module]) -> list[Linear]:
-    """Those of some modules that are linear maps: nn.Linear, quantised ones, Hugging Face's Conv1D."""
-    found = []
-    for module in modules:
-        each: Any = module
-        quantised = ".quantized" in type(each).__module__ and hasattr(each, "in_features")
-        if isinstance(each, nn.Linear) or quantised:
-            found.append(Linear(each, int(each.in_features), int(each.out_features)))
-        elif kind(each) == "Conv1D" and isinstance(each.__dict__.get("nf"), int):
-            weight = each._parameters.get("weight")
-            if weight is not None and weight.dim() == 2:
-                found.append(Linear(each, *weight.shape))
-    return found
-
-
 def places_of(model: nn.Module) -> Places:
     """Where every module hangs, by its id: its parents, and its name in each; a shared module has several places."""
     found: Places = defaultdict(list)
@@ -139,7 +113,7 @@ def find_linears(model: nn.Module) -> list[Block]:
             for owner, _ in places[id(module)]:
                 changes += slow_path(owner, places)
                 if isinstance(owner, nn.MultiheadAttention):
-                    refusal = "nn.MultiheadAttention reads the weight of its out_proj itself; leave it out by select"
+                    refusal = "nn.MultiheadAttention reads the weight of its out_proj itself; leave it out"
             found.append(Block(name, module, (module,), inputs, 0, outputs, changes, refusal=refusal))
     return found
 
@@ -150,16 +124,11 @@ def find_recurrent(model: nn.Module) -> list[Block]:
     for name, module in search(model):
         if isinstance(module, nn.RNNBase):
             plain = module.mode.startswith("RNN")
-            refusal = "there is no QKAN counterpart of nn.RNN; leave it out by select" if plain else None
+            refusal = "there is no QKAN counterpart of nn.RNN; leave it out" if plain else None
             width = (2 if module.bidirectional else 1) * (module.proj_size or module.hidden_size)
             sizes = (module.input_size, module.hidden_size, width)
             found.append(Block(name, module, (module,), *sizes, swap(module, places), refusal=refusal))
     return found
-
-
-def kind(module: nn.Module) -> str:
-    """The class of a module."""
-    return type(module).__name__
 
 
 def swap(module: nn.Module, places: Places, value: object = NEW) -> tuple[Change, ...]:

@@ -10,19 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from qkan.replace.find_layers import (
-    NEW,
-    Block,
-    Change,
-    Linear,
-    Places,
-    kind,
-    linears_of,
-    places_of,
-    search,
-    slow_path,
-    swap,
-)
+from qkan._util.linear_maps import Linear, kind, linears_of
+from qkan.replace.find_layers import NEW, Block, Change, Places, places_of, search, slow_path, swap
 from qkan.replace.trace import Trace, numbers, same, trace, trace_tokens
 
 _NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm)

@@ -12,7 +12,8 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from qkan.replace.find_layers import NEW, Block, Change, Places, linears_of, places_of
+from qkan._util.linear_maps import linears_of
+from qkan.replace.find_layers import NEW, Block, Change, Places, places_of
 from qkan.replace.trace import evaluating, numbers
 
 _ABSENT = object()
@@ -139,9 +140,15 @@ def parameters_of(*modules: nn.Module) -> int:
 
 
 def choose(
-    model: nn.Module, found: Sequence[Block], select: Callable[[str, nn.Module], bool] | None, what: str
+    model: nn.Module,
+    found: Sequence[Block],
+    select: Callable[[str, nn.Module], bool] | None,
+    what: str,
+    *,
+    asked: str = "select",
+    verb: str = "replace",
 ) -> list[Block]:
-    """The blocks that ``select(name, module)`` wants; all without it.
+    """The blocks that ``select(name, module)`` wants; all without it. Errors call it ``asked`` and say ``verb``.
 
     Raises:
         ValueError: none, with what there is; or one that cannot be replaced, with the reason.
@@ -149,7 +156,7 @@ def choose(
     chosen = [block for block in found if select is None or select(block.name, block.module)]
     if not chosen:
         if found:
-            raise ValueError(f"select wants none of the {what} found: {_listing(found)}; change select")
+            raise ValueError(f"{asked} wants none of the {what} found: {_listing(found)}; change {asked}")
         linears = [_described(name, type(each).__name__) for name, each in model.named_modules() if linears_of([each])]
         rest = f"its linear maps are {_shortened(linears)}" if linears else "it has no linear maps either"
         raise ValueError(f"found no {what} in {type(model).__name__}; {rest}")
@@ -157,7 +164,7 @@ def choose(
     for block in chosen:
         reason = block.refusal or _reason(block, places, owners)
         if reason is not None:
-            raise ValueError(f"cannot replace {block.name or 'the model'} ({block.kind}): {reason}")
+            raise ValueError(f"cannot {verb} {block.name or 'the model'} ({block.kind}): {reason}")
     return chosen
 
 
@@ -200,7 +207,7 @@ def _reason(block: Block, places: Places, owners: dict[int, list[tuple[nn.Module
         names = [name for owner, name in owners[id(tensor)] if id(owner) not in inside]
         if names:
             own = next(name for owner, name in owners[id(tensor)] if id(owner) in inside)
-            return f"its parameter {own} is tied to {names[0]}; untie them, or leave one out by select"
+            return f"its parameter {own} is tied to {names[0]}; untie them, or leave one of them out"
     changed = {(id(change.owner), change.attribute) for change in block.changes}
     for each in inside.values():
         if next(each.parameters(), None) is None:
@@ -228,7 +235,7 @@ def _reason_of_module(module: nn.Module) -> str | None:
         return f"{kind} has hooks, which a replacement would lose; remove them first"
     packed = linears_of([module]) and not (isinstance(weight, Tensor) and weight.is_floating_point())
     if packed:
-        return f"{kind} is quantised; replace blocks before quantising the model"
+        return f"{kind} is quantised; do this before quantising the model"
     return None
 
 

@@ -37,6 +37,7 @@ EXTRAS = {
     "onnx": "qkan export: forecasters as ONNX files",
     "baselines": "LightGBM and statsforecast as baselines",
     "neuralforecast": "its models as baselines, and qkan's cells as models of it",
+    "ray": "qkan compare on Ray, also on a cluster",
     "xlsx": "data files .xlsx",
     "sklearn": "estimators of scikit-learn",
 }

@@ -6,6 +6,7 @@ import runpy
 import secrets
 import sys
 import warnings
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import click
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from qkan import __version__
 from qkan.cli.lazy_groups import RootGroup
-from qkan.cli.main import COMMANDS, main
+from qkan.cli.main import COMMANDS, cli, main
 from qkan.datasets import notice
 from qkan.kernels.common import numba_cache
 
@@ -65,6 +66,22 @@ def test_help_lists_every_command(qkan) -> None:
     output = qkan("--help").output
     listed = [line.split()[0] for line in output.split("Commands:")[1].splitlines() if line.startswith("  ")]
     assert listed[: len(COMMANDS)] == list(COMMANDS)
+
+
+def commands_of(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from commands_of(command.get_command(context, name), (*path, name))
+
+
+def test_every_help_fits_a_terminal_of_80_letters(qkan) -> None:
+    """Examples, names and choices included, so that no line of it is broken by the terminal."""
+    pages = {path: qkan(*path, "--help", env={"COLUMNS": "80"}).output for path in commands_of(cli)}
+    assert {path: line for path, text in pages.items() for line in text.splitlines() if len(line) > 80} == {}
+    assert len(pages) > 20
 
 
 @pytest.mark.parametrize("group", ["", "train", "compare", "plot", "data", "data fetch", "data import"])

@@ -100,6 +100,7 @@ def test_a_finish_prints_lines_as_the_epochs_do(clock: list[float], capsys: pyte
     with TrainingDisplay() as display:
         train(display, 1, clock)
         finish(display, 1000, clock, last=970)
+        train(display, 1, clock)
         finish(display, 40, clock)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "finish, step 50/1000  loss 0.5  validation 0.25  left 15:50"
@@ -107,7 +108,8 @@ def test_a_finish_prints_lines_as_the_epochs_do(clock: list[float], capsys: pyte
         "finish, step 950/1000  loss 0.5  validation 0.25  left 0:50",
         "finish ended early after step 970 of 1000",
     ]
-    assert lines[21:] == [
+    assert lines[21] == "start 2, from other weights"
+    assert lines[23:] == [
         f"finish, step {done}/40  loss 0.5  validation 0.25  left 0:{40 - done:02d}" for done in range(10, 50, 10)
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from c_programs import compile_c
 from documents import DOCS, NEEDS, ROOT, Done, blocks, pages, run_page
 
 from qkan import QKAN
@@ -55,6 +57,13 @@ def check_export(done: Done, printed: str) -> None:
         pd.testing.assert_frame_equal(got, wanted, check_dtype=False, rtol=0, atol=1e-6)
     assert done.session["forecast"].shape == (1, 2)
     np.testing.assert_allclose(done.session["same"].detach().numpy(), done.session["forecast"], rtol=0, atol=1e-6)
+    (program,) = [block for block in blocks(PAGES["guides/export.md"]) if block.language == "c"]
+    wanted = np.repeat(done.session["forecast"], 2, axis=0)
+    for name, most in (("shm.c", 1e-6), ("shm8.c", 2e-2)):
+        Path("main.c").write_text(program.text.replace("shm.c", name))
+        compile_c(Path("main.c"), Path("main"), name)
+        words = subprocess.run(["./main"], check=True, capture_output=True, text=True).stdout.split()
+        np.testing.assert_allclose(np.reshape([float(word) for word in words], (2, 2)), wanted, rtol=0, atol=most)
 
 
 def check_forecasting(done: Done, printed: str) -> None:
@@ -98,6 +107,12 @@ def check_replace(done: Done, printed: str) -> None:
     assert tuple(done.session["forecast"].shape) == (4, 1)
 
 
+def check_stream(done: Done, printed: str) -> None:
+    assert len(done.session["again"]) == 12
+    assert done.session["forecasts"].shape == (1, 12)
+    assert Path("calls.safetensors").exists()
+
+
 def check_readme(done: Done, printed: str) -> None:
     assert tuple(done.session["output"].shape) == (8, 49, 16)
     assert tuple(done.session["h"].shape) == (1, 8, 16)
@@ -114,6 +129,7 @@ CHECKS: dict[str, Callable[[Done, str], None]] = {
     "guides/kan-prune.md": check_prune,
     "guides/kan-read.md": check_read,
     "guides/replace-mlp.md": check_replace,
+    "guides/stream.md": check_stream,
 }
 
 

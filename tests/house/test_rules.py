@@ -217,7 +217,7 @@ def test_names_of_the_package_in_pages_and_docstrings_exist(folder: str) -> None
 def test_every_package_that_is_imported_is_declared() -> None:
     """What another dependency happens to bring may go with its next release."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[dependency-groups]")[0]
-    declared = {name.lower().replace("-", "_") for name in re.findall(r'"([\w.-]+)>=', project)}
+    declared = {name.lower().replace("-", "_") for name in re.findall(r'"([\w.-]+)(?:\[\w+\])?>=', project)}
     imported = set()
     for file in FILES.values():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -227,4 +227,5 @@ def test_every_package_that_is_imported_is_declared() -> None:
     # Under another name, or part of what the package that is declared is for.
     known = {"sklearn": "scikit_learn", "google": "onnx", "llvmlite": "numba", "pytorch_lightning": "neuralforecast"}
     imported = {known.get(name, name) for name in imported} - set(sys.stdlib_module_names) - {"qkan", ""}
+    imported -= {"transformers"}  # of the code that export_kat writes, for where it is installed
     assert imported - declared == set()

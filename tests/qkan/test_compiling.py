@@ -335,11 +335,12 @@ def preact() -> QKANLayer:
             ValueError,
             "example_inputs reach layer '' with infinite or NaN values; give finite ones",
         ),
-        (lambda: qkan.compile(None), TypeError, "compile needs an nn.Module, got NoneType"),
+        (lambda: qkan.compile(None), TypeError, "compile needs an nn.Module, got NoneType; pass the module itself"),
         (
             lambda: qkan.compile(nn.Sequential(Doubled(3, 2))),
             TypeError,
-            "layer '0' cannot be frozen: Doubled overrides forward of QKANLayer",
+            "layer '0' cannot be frozen: Doubled overrides forward of QKANLayer, and what it does there would be lost; "
+            "use QKANLayer itself inside a module of your own",
         ),
         (
             lambda: qkan.compile(hooked()),

@@ -86,6 +86,7 @@ COMPARE = {
     "--budget-params 1": "smallest model",
     "--budget-params 50,50": "budget",
     "--workers 0": "'--workers'.*0",
+    "--executor slurm": "'slurm'",
     "--split 0.8,0,0.2": "validation",
     "--lr 0.1": "--lr",
     "--out /dev/null": "/dev/null",

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import pytest
 import torch
 
-from qkan.forecasting.comparison.workers import TRAINING_MODULES
+from qkan.forecasting.executors.processes import TRAINING_MODULES
 
 
 def warm_context() -> BaseContext:

@@ -122,7 +122,7 @@ class Search:
         from qkan.forecasting.evaluation.window_frame import window_frame
 
         if self.parts is None:
-            raise RunError("the data are too short to judge anything, so there are no origins")
+            raise RunError("the data are too short to judge anything, so there are no origins; give more values")
         columns = {one.name: one.judged for one in self.candidates}
         return window_frame(self.parts.judged, "test", {**columns, self.name: self.judged})
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +24,7 @@ from qkan.forecasting.baselines.long_season import fit_double_sarima
 from qkan.forecasting.baselines.smoothing import fit_ets
 from qkan.forecasting.baselines.statistical import Rolled, SeriesModel, fit_sarima, fit_theta
 from qkan.forecasting.config import model_name
-from qkan.forecasting.training.worker_processes import start_alone
+from qkan.forecasting.executors import start_executor
 
 if TYPE_CHECKING:
     from qkan.datasets import ForecastData
@@ -161,33 +158,16 @@ def fit_per_series(asked: str, data: ForecastData, fitting: Fitting) -> list[Bas
         (asked, known_values(data, index)[:end], tuple(data.series.season), given.get(data.ids[index], ""))
         for index, end in enumerate(ends)
     ]
-    name, fitted = model_name(asked), []
+    name, fitted = model_name(asked), dict[int, FittedSeries]()
     fitting.told(name, 0, len(jobs))
     workers = min(fitting.workers, len(jobs))
-    with processes(workers) as run:
-        for own in run(_fit_job if workers > 1 else partial(_fit_job, step=fitting.step), jobs):
-            fitted.append(own)
+    step = fitting.step if workers <= 1 else say_nothing  # which other processes could not hear
+    with start_executor(_fit_job, step, workers=max(1, workers), name=lambda job: f"the fit of {name}") as fit_all:
+        for place, own in fit_all(jobs):
+            fitted[place] = own
             fitting.told(name, len(fitted), len(jobs))
-    return [PerSeries(name, data, fitted)]
+    return [PerSeries(name, data, [fitted[place] for place in range(len(jobs))])]
 
 
-def _fit_job(job: tuple[str, np.ndarray, tuple[int, ...], str], step: Step = say_nothing) -> FittedSeries:
+def _fit_job(step: Step, job: tuple[str, np.ndarray, tuple[int, ...], str]) -> FittedSeries:
     return fit_one(*job, step)
-
-
-@contextmanager
-def processes(workers: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
-    """Give a ``map`` that keeps the order: here, or in processes that end whatever happens."""
-    if workers <= 1:
-        yield map
-        return
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_alone)
-    try:
-        yield pool.map
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qkan.forecasting.baselines.interface import CannotFit
-from qkan.forecasting.baselines.per_series import fit_one, processes, reason_of
+from qkan.forecasting.baselines.per_series import fit_one, reason_of
 from qkan.forecasting.baselines.registry import AUTOMATIC, DOUBLE, STATISTICAL, check_installed
 from qkan.forecasting.baselines.simple import repeat_season
 from qkan.forecasting.baselines.statistical import Rolled
 from qkan.forecasting.config import model_name
 from qkan.forecasting.evaluation.frames import bounds, check_levels, check_season, require_columns
+from qkan.forecasting.executors import start_executor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +172,11 @@ def _by_series(df: pd.DataFrame) -> dict[str, pd.DataFrame]:
     except (TypeError, ValueError):
         raise ValueError(f"column 'y' of the series is {df['y'].dtype}; convert it to float64") from None
     if np.isinf(own["y"]).any():
-        raise ValueError("column 'y' of the series has infinite values; replace them by NaN or drop the rows")
+        row = own[np.isinf(own["y"])].iloc[0]
+        raise ValueError(
+            f"column 'y' of the series is {row['y']} for series {row['unique_id']!r} at {row['ds']}; replace infinite "
+            "values by NaN, or drop the rows"
+        )
     repeated = own[own.duplicated(["unique_id", "ds"])]
     if len(repeated):
         row = repeated.iloc[0]
@@ -243,11 +248,12 @@ def _columns(models: Sequence[str], seasons: tuple[int, ...], levels: tuple[floa
 
 
 def _run(jobs: list[_Job], workers: int) -> list[tuple[dict[str, np.ndarray], list[Any], list[Any]]]:
-    with processes(min(workers, len(jobs))) as run:
-        return list(run(_forecast, jobs))
+    with start_executor(_forecast, None, workers=max(1, min(workers, len(jobs)))) as forecast_all:
+        found = dict(forecast_all(jobs))
+    return [found[place] for place in range(len(jobs))]
 
 
-def _forecast(job: _Job) -> tuple[dict[str, np.ndarray], list[Any], list[Any]]:
+def _forecast(_: None, job: _Job) -> tuple[dict[str, np.ndarray], list[Any], list[Any]]:
     """Return the columns of one series, and rows of failures and of choices."""
     columns: dict[str, np.ndarray] = {}
     failures, choices = [], []

@@ -11,12 +11,12 @@ import numpy as np
 
 from qkan.forecasting.baselines import PLAIN, Fitting, fit_baselines
 from qkan.forecasting.baselines.tables import forecast_part
-from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.panel_scores import panel_scores
 from qkan.forecasting.comparison.significance import origin_losses, read_losses, squares, write_losses
 from qkan.forecasting.config import BASELINE_NAMES
 from qkan.forecasting.evaluation.metrics import score
 from qkan.forecasting.evaluation.protocols import official_scores
+from qkan.forecasting.executors import worker_count
 from qkan.forecasting.io.files import RunError, read_json, write_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run_baselines(
     names = tuple(dict.fromkeys((*PLAIN, *config.baselines)))
     done = {(one["fold"], one["asked"]): one for one in _kept(out)}
     reasons: dict[str, str] = {}
-    fitting = Fitting(config.trials, workers.processes_of(config), progress.baseline, left_out=reasons.__setitem__)
+    fitting = Fitting(config.trials, worker_count(config.workers), progress.baseline, left_out=reasons.__setitem__)
     found = []
     for fold, data in enumerate(folds, start=1):
         for asked in names:

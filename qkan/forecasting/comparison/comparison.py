@@ -29,6 +29,7 @@ from qkan.forecasting.comparison.plan import (
 )
 from qkan.forecasting.comparison.significance import write_losses
 from qkan.forecasting.config import CompareConfig
+from qkan.forecasting.executors import check_executor
 from qkan.forecasting.io.files import RunError, holds_nothing, only_writer, read_json, write_json, write_text
 from qkan.forecasting.training.progress import CompareProgress, SilentCompare
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 _CONFIG, _ENVIRONMENT, _RUNS = "config.json", "environment.json", "runs.csv"
-_NOT_COMPARED = ("out", "workers")  # options that change no result
+_NOT_COMPARED = ("out", "workers", "executor")  # options that change no result
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +100,7 @@ def compare(
     Raises:
         DataError: the data cannot be used.
         KeyboardInterrupt: the user pressed Ctrl-C; the finished runs are kept.
+        ModuleNotFoundError: Ray is asked for and not installed.
         NotInstalled: a baseline needs a package that is not there.
         RunError: the folder holds something else, or cannot be written.
         ValueError: an option's value is unknown to a cell, or no cell fits any budget.
@@ -122,6 +124,7 @@ def compare(
     progress = progress or SilentCompare()
     device = resolve_device(config.device)
     check_baselines(config.baselines)
+    check_executor(config.executor)
     data = list(cut_folds(load_series_of(config), config) if folds is None else folds)
     config = as_cut(config, data[0])
     points, skipped = plan_points(config)

@@ -1,22 +1,18 @@
-"""One training run of a comparison, and the processes that do many of them at a time."""
+"""One training run of a comparison, and many of them at a time."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing.context import BaseContext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qkan.forecasting.comparison.plan import FoldRun, Record
+from qkan.forecasting.comparison.plan import FoldRun, Record, run_name
 from qkan.forecasting.comparison.significance import origin_losses, squares
 from qkan.forecasting.config import CompareConfig, TrainConfig
-from qkan.forecasting.training.worker_processes import start_alone
+from qkan.forecasting.executors import ExecutorError, start_executor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,18 +20,6 @@ if TYPE_CHECKING:
     from qkan.datasets import ForecastData
 
 _TEST_METRICS = ("mae", "mse", "rmse", "r2", "mase", "scaled_mse")
-_MOST_DEFAULT_WORKERS = 8
-TRAINING_MODULES = (
-    "lightning.pytorch",
-    "qkan.forecasting.comparison.panel_scores",
-    "qkan.forecasting.comparison.workers",
-    "qkan.forecasting.evaluation.protocols",
-    "qkan.forecasting.runs.inference",
-    "qkan.forecasting.training.fitting",
-    "qkan.forecasting.training.loop",
-)
-"""What :func:`train_and_score` imports, in seconds, and without starting a thread of Python, OpenMP or Numba."""
-_folds: list[ForecastData] | None = None  # of this worker process; set once by `start`
 
 
 class Outcome(NamedTuple):
@@ -95,69 +79,39 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
     return Outcome(record, origin_losses(data, forecasts, squared=squares(config)))
 
 
-def start(folds: list[ForecastData]) -> None:
-    """Prepare a worker process: one thread, the data in memory, Ctrl-C left to the parent, no life after it."""
-    import torch
+def train_fold(folds: list[ForecastData], run: FoldRun) -> Outcome:
+    """Do one run with one thread, wherever it is done."""
+    from qkan.forecasting.training.process_state import one_thread
 
-    global _folds
-    start_alone()
-    torch.set_num_threads(1)
-    _folds = folds
-
-
-def work(run: FoldRun) -> Outcome:
-    """Do one run in a worker process that :func:`start` prepared."""
-    if _folds is None:
-        raise RuntimeError("this process was not prepared; call start() first")
-    return train_and_score(run.config, _folds[run.fold - 1], run.fold)
-
-
-def training_context() -> BaseContext:
-    """Return how the worker processes start.
-
-    On Linux a server imports :data:`TRAINING_MODULES` once and forks every worker: they share its memory, and only the
-    first pool waits for the imports. The server is a process of its own, so no lock and no pool of threads of this one
-    is copied. It is the one of ``multiprocessing``: if none runs yet, the list replaces what
-    ``set_forkserver_preload`` was told. With a CUDA device, which a fork could not use, and on other systems every
-    worker is a new interpreter.
-    """
-    import torch
-
-    if sys.platform != "linux" or torch.cuda.is_available():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(TRAINING_MODULES))
-    return context
+    with one_thread():
+        return train_and_score(run.config, folds[run.fold - 1], run.fold)
 
 
 @contextmanager
 def trainer(config: CompareConfig, folds: list[ForecastData]) -> Iterator[Callable[[list[FoldRun]], Iterator[Outcome]]]:
-    """Give a function that trains a list of runs, here or in worker processes, and yields outcomes as they come."""
-    processes = processes_of(config)
-    if processes == 1:
-        from qkan.forecasting.training.process_state import one_thread
+    """Give a function that trains a list of runs with the executor of a comparison, and yields outcomes as they come.
 
-        with one_thread():
-            yield lambda runs: (train_and_score(run.config, folds[run.fold - 1], run.fold) for run in runs)
-        return
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, training_context(), initializer=start, initargs=(folds,))
+    Raises:
+        ModuleNotFoundError: Ray is asked for and not installed.
+        RunError: no Ray cluster answers, or it is gone, or a worker was lost too often.
+    """
+    from qkan.forecasting.training.distributed import resolve_device
+
+    gpus, device = 0, config.device
+    if config.executor != "processes":  # nodes may differ in what they would choose, and Ray says which card it is
+        device = resolve_device(config.device).type
+        gpus = 1 if device == "cuda" else 0
+    options = {"executor": config.executor, "workers": config.workers, "gpus": gpus}
     try:
-        yield lambda runs: (done.result() for done in as_completed([pool.submit(work, run) for run in runs]))
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()  # they write nothing, and the finished runs are on disk
-        pool.shutdown(cancel_futures=True)  # its own thread reaps the workers, so the pool is what to wait for
-        raise
-    pool.shutdown()
+        with start_executor(train_fold, folds, **options, name=_name_of) as train_all:
+            yield lambda runs: (
+                outcome
+                for _, outcome in train_all([run._replace(config=replace(run.config, device=device)) for run in runs])
+            )
+    except ExecutorError as error:
+        here = ", also with executor='processes'" if config.executor != "processes" else ""
+        raise ExecutorError(f"{error}; the finished runs are kept, and the same command goes on there{here}") from error
 
 
-def processes_of(config: CompareConfig) -> int:
-    """Return how many processes a comparison may use: as asked for, or one per core, at most 8."""
-    return config.workers or min(_MOST_DEFAULT_WORKERS, _cores())
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _name_of(run: FoldRun) -> str:
+    return f"the training {run_name(vars(run.config))}"

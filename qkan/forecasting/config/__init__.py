@@ -7,12 +7,19 @@ from qkan.forecasting.config.configs import (
     context_steps,
     without_effect,
 )
-from qkan.forecasting.config.names import BASELINE_NAMES, BASELINE_PACKAGES, CELL_NAMES, METRIC_NAMES, model_name
+from qkan.forecasting.config.names import (
+    BASELINE_NAMES,
+    BASELINE_PACKAGES,
+    CELL_NAMES,
+    EXPORT_EDGES,
+    EXPORT_FORMATS,
+    METRIC_NAMES,
+    model_name,
+)
 from qkan.forecasting.config.options import (
     CALENDAR,
     CELL_OPTIONS,
     CELLS,
-    EXPORT_FORMATS,
     FRAME,
     LEARNING_RATES,
     LINEAR_CELLS,
@@ -31,6 +38,7 @@ __all__ = [
     "CELLS",
     "CELL_NAMES",
     "CELL_OPTIONS",
+    "EXPORT_EDGES",
     "EXPORT_FORMATS",
     "FRAME",
     "LEARNING_RATES",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
-from qkan.forecasting.config.idle import asked_for, refuse_idle
+from qkan.forecasting.config.idle import OF_PROTOCOLS, asked_for, refuse_idle
 from qkan.forecasting.config.names import model_name
 from qkan.forecasting.config.options import (
     CALENDAR,
@@ -15,7 +15,6 @@ from qkan.forecasting.config.options import (
     DEFAULT_LEVELS,
     LINEAR_CELLS,
     METRIC_LOSSES,
-    OF_PROTOCOLS,
     OPTIONS,
     RECURRENT_OPTIONS,
 )
@@ -330,7 +329,7 @@ class CompareConfig(DataAndTrainingOptions):
     Options of one cell only (``reps``, ``ansatz``, ...) go to the cells that have them. Learning rates are the first
     ``trials`` of :data:`LEARNING_RATES`, tried with the first ``tuning_seeds`` of the ``seeds``; the median validation
     error chooses, in each of the ``folds`` by itself. A cell takes the largest hidden size that fits each of
-    ``budget_params``. Every worker has one thread, and the results do not depend on their number.
+    ``budget_params``. Every worker has one thread; results depend neither on their number nor on ``executor``.
 
     Raises:
         ValueError: a value is out of its range.
@@ -351,6 +350,7 @@ class CompareConfig(DataAndTrainingOptions):
     folds: int = 1
     baselines: tuple[str, ...] = ()
     workers: int | None = None
+    executor: str = "processes"
 
     def __post_init__(self) -> None:
         super().__post_init__()

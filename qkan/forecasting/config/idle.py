@@ -23,6 +23,12 @@ _NOTHING = {("lbfgs_steps", 0)}
 
 _NO_TEXT = (".parquet", ".xlsx")
 
+OF_PROTOCOLS: tuple[str, ...] = (
+    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
+    *("time_zone", "freq", "missing", "split"),
+)
+"""Options that the protocol of a benchmark leaves no choice of."""
+
 
 def asked_for(config: DataAndTrainingOptions, names: Iterable[str]) -> list[str]:
     """Return those of some options whose value is not the default, and not one that asks for nothing."""

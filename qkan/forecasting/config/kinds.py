@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_EXECUTOR = re.compile(r"processes|ray|(ray://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
 class Kind:
@@ -139,6 +140,12 @@ PER_SERIES = Kind(
 )
 """On or off; of data that were cut, how many series there are."""
 TEXT = Kind(lambda value: isinstance(value, str) and value.strip(), "be a non-empty string")
+EXECUTOR = Kind(
+    lambda value: (
+        isinstance(value, str) and (match := _EXECUTOR.fullmatch(value)) and int(match[3] or 1) in range(1, 65536)
+    ),
+    "be processes, ray, or the address of a Ray cluster such as HOST:6379 or ray://HOST:10001",
+)
 CHARACTER = Kind(
     lambda value: isinstance(value, str) and (len(value) == 1 or value in ("tab", "\\t")), "be one character, or 'tab'"
 )

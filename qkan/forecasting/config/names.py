@@ -1,7 +1,7 @@
 """What a model, a baseline or a metric is called: in columns of forecasts, tables, plots, pages and JSON alike.
 
 The names are those that forecasting libraries give their columns; none has ``-lo-`` or ``-hi-``, which begin the names
-of intervals.
+of intervals. The names of what a run can be exported to stand here, too.
 """
 
 from __future__ import annotations
@@ -63,6 +63,19 @@ BASELINE_PACKAGES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("dlinear", "nhits", "patchtst"), ("neuralforecast", "neuralforecast")),
 }
 """The package that a baseline needs beyond those of qkan, and the extra that installs it."""
+
+
+EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2", "c": ".c"}
+"""What a run can be exported to, with the ending of the file.
+
+Examples:
+    >>> from qkan.forecasting import EXPORT_FORMATS
+    >>> EXPORT_FORMATS
+    {'onnx': '.onnx', 'torch-export': '.pt2', 'c': '.c'}
+"""
+
+EXPORT_EDGES: tuple[str, ...] = ("exact", "cubic", "int8")
+"""How a C file holds circuits: as they are, or from tables of float32 or 8-bit numbers with cubic splines between."""
 
 
 def model_name(asked: str, season: int | None = None) -> str:

@@ -9,6 +9,7 @@ from qkan.forecasting.config.kinds import (
     CHARACTER,
     COLUMNS,
     DEVICE,
+    EXECUTOR,
     FLAG,
     GROUP,
     LEVEL,
@@ -51,12 +52,6 @@ SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 PROTOCOLS: tuple[str, ...] = ("ltsf", "m4")
 """Benchmarks whose files, parts and errors are known; see :mod:`qkan.datasets.read.protocols`."""
 
-OF_PROTOCOLS: tuple[str, ...] = (
-    *("time_col", "time_format", "target_col", "id_col", "past_cols", "future_cols", "static_cols", "category_cols"),
-    *("time_zone", "freq", "missing", "split"),
-)
-"""Options that the protocol of a benchmark leaves no choice of."""
-
 TREATMENTS: tuple[str, ...] = ("refuse", "mask", "interpolate", "zero")
 """What can be done about missing values; see :mod:`qkan.datasets.read.missing`."""
 
@@ -79,15 +74,6 @@ METRIC_LOSSES: dict[str, tuple[str, ...]] = {
     "rmse": ("mse", "huber"), "mase": ("mae", "huber", "quantile"),
 }  # fmt: skip
 """Errors that forecasts can be judged by, each with the losses that train for it, the default first."""
-
-EXPORT_FORMATS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-"""What a run can be exported to, with the ending of the file.
-
-Examples:
-    >>> from qkan.forecasting import EXPORT_FORMATS
-    >>> EXPORT_FORMATS
-    {'onnx': '.onnx', 'torch-export': '.pt2'}
-"""
 
 STRATEGIES: tuple[str, ...] = ("direct", "recursive")
 
@@ -404,8 +390,11 @@ OPTIONS: dict[str, Option] = {
     "baselines": Option(
         f"Baselines to fit beside the simple ones, separated by commas: {', '.join(_ASKED)}.", _BASELINES
     ),
-    "workers": Option(
-        "Processes that train at the same time.  [default: one per core, at most 8]", Whole(1, 256), True
+    "workers": Option("Models that train at a time.  [default: one per core, at most 8]", Whole(1, 256), True),
+    "executor": Option(
+        "Where they train: processes or ray (on this machine), or a Ray cluster: HOST:6379 from one of its machines, "
+        "ray://HOST:10001 from elsewhere. The results are the same; Ray needs the extra ray.",
+        EXECUTOR,
     ),
     "out": Option("Folder for the results.", TEXT),
 }

@@ -201,10 +201,18 @@ def _check_steps(frame: pd.DataFrame) -> None:
     from pandas.api import types
 
     step = frame["step"]
-    if not types.is_integer_dtype(step) or step.isna().any() or (step < 1).any():
-        raise ValueError("column 'step' must hold whole numbers of at least 1 (1 is the first value after the cutoff)")
-    if frame.duplicated(["unique_id", "cutoff", "step"]).any():
-        raise ValueError("column 'step' repeats a number within one origin; number the rows of an origin 1, 2, ...")
+    must = "must hold whole numbers of at least 1 (1 is the first value after the cutoff)"
+    if not types.is_integer_dtype(step) or step.isna().any():
+        raise ValueError(f"column 'step' is {step.dtype} and {must}; number the rows of an origin 1, 2, ...")
+    if (step < 1).any():
+        raise ValueError(f"column 'step' has {step.min()} and {must}; number the rows of an origin 1, 2, ...")
+    repeated = frame.duplicated(["unique_id", "cutoff", "step"])
+    if repeated.any():
+        row = frame[repeated].iloc[0]
+        raise ValueError(
+            f"column 'step' repeats {row['step']} within one origin, {row['cutoff']} of series {row['unique_id']!r}; "
+            "number the rows of an origin 1, 2, ..."
+        )
     frame["step"] = step.astype(np.int64)
 
 

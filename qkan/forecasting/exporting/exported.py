@@ -153,7 +153,10 @@ def _check_name(path: Path) -> None:
             "and predict with that file, or call torch.export.load yourself on a file that you trust"
         )
     if suffix != EXPORT_FORMATS["onnx"]:
-        raise RunError(f"{path} is not named like an exported run, whose name ends in {EXPORT_FORMATS['onnx']}")
+        ending = EXPORT_FORMATS["onnx"]
+        raise RunError(
+            f"{path} is not named like an exported run, whose name ends in {ending}; give a file of qkan export"
+        )
 
 
 def describe(run: Run, format: str, margin: float | None, place: Path) -> str:

@@ -13,6 +13,7 @@ from qkan.compiling import compile
 from qkan.forecasting.config import EXPORT_FORMATS
 from qkan.forecasting.config.kinds import NUMBER, Choice
 from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.exporting.c_files import check_edges, export_to_c, sentences
 from qkan.forecasting.exporting.exported import ProgramModel, describe
 from qkan.forecasting.exporting.programs import FORMATS, first_line, quiet
 from qkan.forecasting.io.files import RunError, check_new_file, make_folder, write_output
@@ -40,9 +41,14 @@ class Export(NamedTuple):
         path: The file.
         size: Its size in bytes.
         windows: Windows of the data on which program and run were compared.
-        difference: Their largest difference, as a share of the largest scaled forecast.
+        difference: Their largest difference, as a share of the largest scaled forecast; ``None`` where no C compiler
+            was found to run a C file with.
         margin: The program holds for inputs up to so many times the largest of the data, in every layer; ``None`` if it
             holds for any.
+        bound: Of a C file, a proven bound on what tables change in a scaled forecast; 0 without tables. Where the
+            scale of every window is taken from it (level ``window``), in units of that.
+        bound_on_windows: The same on the windows that were compared, ``None`` where it is not known.
+        notes: Of a C file, what else is to say.
 
     Examples:
         >>> from pathlib import Path
@@ -55,8 +61,11 @@ class Export(NamedTuple):
     path: Path
     size: int
     windows: int
-    difference: float
+    difference: float | None
     margin: float | None
+    bound: float = 0.0
+    bound_on_windows: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def export(
@@ -66,12 +75,15 @@ def export(
     *,
     data: str | Path | Series | None = None,
     margin: float = DEFAULT_MARGIN,
+    edges: str | None = None,
     overwrite: bool = False,
 ) -> Export:
-    """Write a run as one file that onnxruntime or PyTorch runs without this package's layers.
+    """Write a run as one file that onnxruntime, PyTorch or a C compiler takes without this package's layers.
 
     :func:`qkan.forecasting.load_exported` reads ONNX files. ``.pt2`` files are for ``torch.export.load``, which runs
-    what code a file holds: load those only that you trust.
+    what code a file holds: load those only that you trust. A ``.c`` file is C99 that needs nothing but ``math.h``; its
+    head says how to call it. Where a C compiler is found, it is compiled and compared with the run before it is
+    written.
 
     The circuits are compiled (:func:`qkan.compile`). Before the file is written, the program in it forecasts about
     1,024 windows of the data, those with the largest and smallest values among them, and must agree with the run to
@@ -79,12 +91,15 @@ def export(
 
     Args:
         run: What to export.
-        path: The file, ``.onnx`` or ``.pt2`` as the format wants; its folder is made if it is missing.
-        format: One of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`.
+        path: The file, ``.onnx``, ``.pt2`` or ``.c`` as the format wants; its folder is made if it is missing.
+        format: One of :data:`qkan.forecasting.config.names.EXPORT_FORMATS`.
         data: Name or file of the data to compare on, which also bounds the inputs of compiled circuits; ``None`` takes
             the data of the run. A run that was trained on a data frame needs some.
         margin: At least 1. Circuits with trained pre-activations hold for inputs up to so many times the largest that
             they see in the data, and give NaN beyond, which :func:`qkan.forecasting.predict` makes an error of.
+        edges: How a C file holds circuits, one of :data:`qkan.forecasting.config.names.EXPORT_EDGES`: ``"exact"``
+            (``None``), the smallest and as close to the run as single precision is; ``"cubic"`` or ``"int8"``, tables
+            that need no sine, with a proven bound on what they change.
         overwrite: Replace the file.
 
     Raises:
@@ -101,6 +116,10 @@ def export(
     """
     path = Path(path)
     _check_options(path, format, margin)
+    if format == "c":
+        return _export_to_c(run, path, data, edges, overwrite=overwrite)
+    if edges is not None:
+        raise ValueError(f"edges={edges!r} has no effect on format {format!r}; leave it out, or use format='c'")
     FORMATS[format].require()
     check_new_file(path, overwrite)
     make_folder(path.parent)
@@ -125,6 +144,21 @@ def export(
         )
     write_output(path, lambda file: file.write(content))
     return Export(path, len(content), len(truth), difference, kept_margin)
+
+
+def _export_to_c(
+    run: Run, path: Path, data: str | Path | Series | None, edges: str | None, *, overwrite: bool
+) -> Export:
+    from qkan.forecasting.runs.run_data import series_of
+
+    edges = check_edges(run, edges)
+    check_new_file(path, overwrite)
+    make_folder(path.parent)
+    made = export_to_c(run, series_of(run, data), edges, TOLERANCE)
+    content = made.file.text.encode("ascii")
+    write_output(path, lambda file: file.write(content))
+    notes, bound = tuple(sentences(made)), made.file.forecast_bound
+    return Export(path, len(content), made.windows, made.difference, None, bound, made.bound, notes)
 
 
 def _check_options(path: Path, format: str, margin: float) -> None:

@@ -207,4 +207,4 @@ FORMATS: dict[str, Format] = {
     "onnx": Format(require_onnx, _write_onnx, load_onnx),
     "torch-export": Format(lambda: None, _write_torch, _load_torch),
 }
-"""By the names of :data:`qkan.forecasting.config.options.EXPORT_FORMATS`."""
+"""By the names of :data:`qkan.forecasting.config.names.EXPORT_FORMATS`."""

@@ -1,4 +1,15 @@
 """Run folders: training into them, reading them, forecasting and evaluating with them."""
 
 #: The modules that other folders import.
-__all__ = ["environment", "inference", "plots", "record", "run", "run_data", "write"]
+__all__ = [
+    "conformal",
+    "environment",
+    "evaluation",
+    "forecast_table",
+    "inference",
+    "plots",
+    "record",
+    "run",
+    "run_data",
+    "write",
+]

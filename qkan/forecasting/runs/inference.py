@@ -12,7 +12,6 @@ import torch
 
 from qkan.forecasting.config.options import HORIZON, OPTIONS
 from qkan.forecasting.data.load import cut_windows, long_enough, spread_windows
-from qkan.forecasting.evaluation.intervals import interval_columns
 from qkan.forecasting.evaluation.metrics import (
     METRICS,
     Scores,
@@ -24,9 +23,10 @@ from qkan.forecasting.evaluation.metrics import (
 from qkan.forecasting.evaluation.window_frame import window_frame
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster
-from qkan.forecasting.runs.conformal import chosen_levels, with_adaptive, with_conformal
+from qkan.forecasting.runs.conformal import chosen_levels, with_adaptive
 from qkan.forecasting.runs.evaluation import evaluate_model, forecast_windows
-from qkan.forecasting.runs.run_data import Trained, known_ids, scaler_for, series_of
+from qkan.forecasting.runs.forecast_table import check_finite, forecast_table, say_where_intervals_end, with_split
+from qkan.forecasting.runs.run_data import Trained, scaler_for, series_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,16 +249,13 @@ def forecast(
     new_series: str = "refuse",
 ) -> pd.DataFrame:
     """Return what :func:`predict` does, ids as text and times as inside, sorted by series and time."""
-    import pandas as pd
-
     from qkan.datasets import last_windows
     from qkan.forecasting.data.batches import recursive_forecast
 
     config = run.config
     steps = config.horizon if horizon is None else horizon
     own, others = chosen_levels(config, level, conformal or intervals == "adaptive")
-    columns = interval_columns(config, own)
-    _say_where_intervals_end(steps, config.trained_horizon if own else config.horizon if others else steps)
+    say_where_intervals_end(steps, config.trained_horizon if own else config.horizon if others else steps)
     why = f"shorter than the {config.context} steps that the model reads"
     series, _ = long_enough(series, series.lengths < config.context, why)
     scaler = scaler_for(run, series, new_series, last=config.context)
@@ -275,55 +272,14 @@ def forecast(
     with torch.inference_mode():
         given = torch.from_numpy(values), torch.from_numpy(futr_exog)
         scaled = recursive_forecast(run.model, given[0], given[1], steps, masked=config.missing == "mask").numpy()
-    _check_finite(run, series, scaled)
+    check_finite(run, series, scaled)
     forecasts = scaler.inverse_transform(scaled, np.arange(len(series.ids)))
-    forecasts[:, config.trained_horizon :, list(columns.values())] = np.nan
-    name = config.model_name
-    names = {name: len(config.quantiles) // 2, **{f"{name}{ending}": place for ending, place in columns.items()}}
-    table = pd.DataFrame(
-        {
-            "unique_id": [own for own in series.ids for _ in range(steps)],
-            "ds": series.all_future_times(steps).ravel(),
-            **{column: forecasts[:, :, place].ravel() for column, place in names.items()},
-        }
-    )
+    table = forecast_table(run, series, forecasts, own)
     if not others:
         return table
     if intervals == "adaptive":
         return with_adaptive(run, cut_windows(series, config, scaler), table, others)
-    known = np.repeat(np.array(known_ids(run, series), dtype=object), steps)
-    return with_conformal(run.path, run.validation, table, others, known)
-
-
-def _say_where_intervals_end(steps: int, last: int) -> None:
-    """Say it where the steps after ``last`` have no intervals."""
-    from qkan.datasets import notice
-
-    if steps > last:
-        notice(
-            f"intervals end with step {last} of {steps}: later steps go on from forecasts that were fed back, whose "
-            f"errors nobody measured; for intervals of all, train with horizon={steps}"
-        )
-
-
-def _check_finite(run: Trained, series: Series, scaled: np.ndarray) -> None:
-    """Refuse forecasts (series, steps, quantiles) that are no numbers; programs give NaN beyond their domain."""
-    from qkan.datasets import DataError
-
-    series_index, steps, _ = np.nonzero(~np.isfinite(scaled))
-    if not series_index.size:
-        return
-    first = f"the forecast of series {series.ids[series_index[0]]!r} is not a finite number at step {steps[0] + 1}"
-    if run.margin is None:
-        raise DataError(
-            f"{first}: the numbers inside the model overflow; check whether the last {run.config.window} values of "
-            "the series are like those that the model was trained on, or train on newer data"
-        )
-    raise DataError(
-        f"{first}: the last {run.config.window} values, or forecasts that were fed back, go beyond what {run.path} was "
-        f"exported for, {run.margin:g} times the largest values of its data; check the values, export the run again "
-        "with a larger margin=..., or predict with the run itself"
-    )
+    return with_split(run, series, table, others)
 
 
 def _say_far(run: Trained, series: Series, windows: np.ndarray) -> None:

@@ -18,13 +18,26 @@ def test_the_file_lies_beside_the_run_and_stays(qkan, trained, tmp_path):
     assert "Traceback" not in again.output
 
 
+def test_a_c_file_is_written_with_what_is_proven_about_it(qkan, trained, tmp_path):
+    data = tmp_path / "values.csv"
+    pd.DataFrame({"y": [0.1, 0.2, 0.1, 0.0, -0.1, -0.2, -0.1, 0.0] * 3}).to_csv(data, index=False)
+    out = tmp_path / "small.c"
+    done = qkan("export", trained, "--format", "c", "--out", out, "--data", data)
+    assert done.exit_code == 0, done.output
+    size, tables, *_, holds = done.stdout.splitlines()
+    assert size == f"{out}: {out.stat().st_size:,} bytes"
+    assert tables.startswith("tables: ")
+    assert holds == "holds for inputs of any size"
+    assert "qkan_predict" in out.read_text(encoding="ascii")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["no-such-run"], "there is no run folder no-such-run; train one first"),
         (["{trained}", "--out", "model.pt2"], "the name of a file of format 'onnx' must end in .onnx, got model.pt2"),
         (["{trained}", "--margin", "0"], "margin must be at least 1, got 0.0"),
-        (["{trained}", "--format", "tflite"], "'tflite' is not one of 'onnx', 'torch-export'."),
+        (["{trained}", "--format", "tflite"], "'tflite' is not one of 'onnx', 'torch-export', 'c'."),
     ],
 )
 def test_bad_input_is_one_sentence(qkan, trained, arguments, sentence):

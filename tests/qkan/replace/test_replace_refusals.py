@@ -90,7 +90,7 @@ def mixed() -> nn.Module:
             lazy,
             r"a\.0 \(Sequential\): LazyLinear is not initialised yet; run the model on one batch first",
         ),
-        (quantised, r"Linear is quantised; replace blocks before quantising the model"),
+        (quantised, r"Linear is quantised; do this before quantising the model"),
         (mixed, r"its parameters are of several dtypes or on several devices"),
         (Written, r"cannot replace the model \(Written\): it is the whole model.*build qkan\.HQKAN"),
         (lambda: nn.Linear(2, 3), r"found no MLP blocks in Linear; its linear maps are the model itself \(Linear\)"),

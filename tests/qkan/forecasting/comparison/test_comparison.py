@@ -264,10 +264,3 @@ def test_interrupt_ends_the_worker_processes(tmp_path):
         process.join(timeout=30)
     assert set(multiprocessing.active_children()) == before
     assert len(pd.read_csv(tmp_path / "c" / "runs.csv")) == 1
-
-
-def test_cores_are_counted_where_affinity_is_unknown(monkeypatch):
-    assert workers._cores() >= 1
-    monkeypatch.delattr(workers.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: None)
-    assert workers._cores() == 1

@@ -62,7 +62,7 @@ def test_a_model_may_lack_a_whole_series(make_frame) -> None:
         ),
         (lambda f: f.assign(ds=pd.Timestamp("2024-01-01")), "both must be datetime64, or both integer"),
         (lambda f: f.assign(unique_id=None), "column 'unique_id' has a missing value in row 0"),
-        (lambda f: f.assign(step=0), "column 'step' must hold whole numbers of at least 1"),
+        (lambda f: f.assign(step=0), "column 'step' has 0 and must hold whole numbers of at least 1"),
         (lambda f: f.assign(**{"good-lo-90": 99.0, "good-hi-90": 1.0}), "good-lo-90 is 99 and above good-hi-90"),
     ],
 )
@@ -72,7 +72,7 @@ def test_bad_frames_are_refused(spoil, sentence: str, make_frame) -> None:
 
 
 def test_a_repeated_step_is_refused(make_frame) -> None:
-    with pytest.raises(ValueError, match="column 'step' repeats a number within one origin"):
+    with pytest.raises(ValueError, match=r"column 'step' repeats 1 within one origin, .* of series 's0'; number"):
         check_frame(make_frame(horizon=2).assign(step=1))
 
 

@@ -63,7 +63,8 @@ def test_an_unchanged_copy_is_read(files, tmp_path):
 def test_missing_and_misnamed_files(tmp_path):
     with pytest.raises(RunError, match="No such file or directory; give a file of qkan export"):
         load_exported(tmp_path / "none.onnx")
-    with pytest.raises(RunError, match=r"model.zip is not named like an exported run, whose name ends in \.onnx$"):
+    sentence = r"model.zip is not named like an exported run, whose name ends in \.onnx; give a file of qkan export"
+    with pytest.raises(RunError, match=sentence):
         load_exported(tmp_path / "model.zip")
 
 

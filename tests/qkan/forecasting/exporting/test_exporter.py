@@ -28,6 +28,7 @@ RICH = {
     "levels": (80.0,),
     "horizon": 2,
 }
+PROGRAMS = ("onnx", "torch-export")  # C files are in tests/qkan/forecasting/c99
 AROUND = {"season": (2, 3), "level": "auto", "skip": 1, "seasonal_lags": True, "decoder": "steps"}
 CASES = {
     ("lstm", "onnx"): {"horizon": 3, "strategy": "recursive"},
@@ -124,7 +125,7 @@ def test_one_series_of_several_is_forecast_alone(exported, panel, tmp_path, cell
     pd.testing.assert_frame_equal(alone, both, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("format", EXPORT_FORMATS)
+@pytest.mark.parametrize("format", PROGRAMS)
 def test_what_prediction_needs_is_in_the_file(exported, format):
     run, made, loaded = exported("qkan", format)
     assert (loaded.path, loaded.margin) == (made.path, 2.0)
@@ -195,7 +196,7 @@ def test_programs_run_where_qkan_cannot_be_imported(exported, tmp_path):
     assert done.stdout.strip() == "torch.Size([11, 2, 3])"
 
 
-@pytest.mark.parametrize("format", EXPORT_FORMATS)
+@pytest.mark.parametrize("format", PROGRAMS)
 def test_values_beyond_the_domain_are_an_error_that_names_the_series(exported, panel, tmp_path, format):
     run, made, loaded = exported("qkan", format)
     frame = pd.read_csv(panel / "values.csv")
@@ -271,7 +272,7 @@ def test_files_are_replaced_only_when_asked(panel, tmp_path):
     [
         ("model.pt2", {}, "the name of a file of format 'onnx' must end in .onnx, got .*model.pt2"),
         ("model", {"format": "torch-export"}, "the name of a file of format 'torch-export' must end in .pt2"),
-        ("model.onnx", {"format": "tflite"}, "unknown format 'tflite'; choose one of onnx, torch-export"),
+        ("model.onnx", {"format": "tflite"}, "unknown format 'tflite'; choose one of onnx, torch-export, c"),
         ("model.onnx", {"margin": 0.5}, "margin must be at least 1, got 0.5"),
         ("file/model.onnx", {}, "cannot make the folder .*file: .*; choose another one"),
         ("folder.onnx", {}, "folder.onnx is a folder; give the name of a file"),
