@@ -111,7 +111,7 @@ def main(parameters: int, window: int, rounds: int) -> None:
                 folder = Path(place) / str(len(rows))
                 made = export(run, folder / "model.c", "c", edges=edges)
                 size, program = compiled(folder, compiler)
-                bound = f"{made.bound:.1e}" if made.bound else "-"
+                bound = "-" if made.bound_on_windows is None else f"{made.bound_on_windows:.0e}"
                 rows.append([name, count, edges or "-", f"{size:,}", f"{made.difference:.0e}", bound])
                 programs.append(program)
         best = [(1e30, 0.0)] * len(programs)
@@ -119,7 +119,7 @@ def main(parameters: int, window: int, rounds: int) -> None:
             for index, program in enumerate(programs):
                 said = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
                 best[index] = min(best[index], (float(said[0]), float(said[1])))
-    click.echo("| cell | parameters | circuits | bytes | difference | bound | ns a step | cycles a step |")
+    click.echo("| cell | parameters | circuits | bytes | difference | proven | ns a step | cycles a step |")
     click.echo("|---|---|---|---|---|---|---|---|")
     for row, (nanoseconds, cycles) in zip(rows, best, strict=True):
         click.echo("| " + " | ".join([*row, f"{nanoseconds:,.0f}", f"{cycles:,.0f}" if cycles else "-"]) + " |")

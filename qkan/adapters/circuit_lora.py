@@ -31,7 +31,7 @@ class CircuitLoRA(Adapter):
     times that of phi, which starts as a sine, so learning rates of LoRA serve. It merges: ``weight`` is W + dW.
 
     Cost: beside its input nothing is kept for the backward pass, which makes dW again. Each pass takes one sine and
-    cosine for every number of the weight, and needs room for ``2 reps + 3`` matrices as large as the weight for a
+    cosine for every number of the weight, and needs room for about ``2 reps + 4`` matrices as large as the weight for a
     moment, for one layer at a time.
 
     Parameters: ``lora_a`` (rank, in), ``lora_b`` (out, rank), and where the circuit is trained ``phi.theta``.

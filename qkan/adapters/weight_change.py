@@ -44,13 +44,7 @@ def weight_change(form: Form, a: Tensor, b: Tensor, coefficients: Tensor | None)
     """
     with without_autocast(a.device):
         product = _low_rank(a, b)
-        if coefficients is None:
-            return form.scale * product
-        terms = len(coefficients) // 2
-        total = torch.zeros_like(product)
-        for index, function in enumerate(_waves(form, product, terms)):
-            total = total + coefficients[index] * (function - 1 if index < terms else function)
-        return form.scale / form.frequency * total
+        return _shaped(form, product, _waves(form, product, coefficients), coefficients)
 
 
 def _low_rank(a: Tensor, b: Tensor) -> Tensor:
@@ -58,8 +52,20 @@ def _low_rank(a: Tensor, b: Tensor) -> Tensor:
     return full_matmul(b.to(compute), a.to(compute))
 
 
-def _waves(form: Form, product: Tensor, terms: int) -> list[Tensor]:
-    return Basis("fourier", terms).functions(form.frequency * product)
+def _waves(form: Form, product: Tensor, coefficients: Tensor | None) -> list[Tensor]:
+    """What phi is a sum of, at f B A."""
+    if coefficients is None:
+        return []
+    return Basis("fourier", len(coefficients) // 2).functions(form.frequency * product)
+
+
+def _shaped(form: Form, product: Tensor, waves: list[Tensor], coefficients: Tensor | None) -> Tensor:
+    if coefficients is None:
+        return form.scale * product
+    total = torch.zeros_like(product)
+    for index, wave in enumerate(waves):
+        total = total + coefficients[index] * (wave - 1 if 2 * index < len(waves) else wave)
+    return form.scale / form.frequency * total
 
 
 def changed(form: Form, weight: Tensor, change: Tensor) -> Tensor:
@@ -95,17 +101,14 @@ def adapted_linear(
 
     Second derivatives and transforms go through the formula; so do compilers and tracers, which may keep dW.
     """
-    form = form._replace(matmul_dtype=_autocast(x))
+    narrower = None if x.dtype == torch.float64 else autocast_dtype(torch.float32, x.device)
+    form = form._replace(matmul_dtype=narrower)
     tensors = x, weight, bias, a, b, coefficients
     with without_autocast(x.device):
         if torch.compiler.is_compiling() or tracing() or transformed():
             return _product(form, *tensors)
         check_readable(*tensors)
         return _AdaptedLinear.apply(form, *tensors)
-
-
-def _autocast(x: Tensor) -> torch.dtype | None:
-    return autocast_dtype(torch.promote_types(x.dtype, torch.float32), x.device)
 
 
 class _AdaptedLinear(torch.autograd.Function):
@@ -129,9 +132,10 @@ def _gradients(form: Form, tensors: Any, needs: tuple[bool, ...], grad: Tensor) 
     """Gradients of :func:`_product` in those of ``tensors`` that need one, written by hand."""
     x, weight, bias, a, b, coefficients = tensors
     grad = grad.reshape(-1, grad.shape[-1])
-    of_x = None
+    product, of_x = _low_rank(a, b), None
+    waves = _waves(form, product, coefficients)
     if needs[0]:
-        change = weight_change(form, a, b, coefficients)
+        change = _shaped(form, product, waves, coefficients)
         whole = change if weight is None else changed(form, weight, change)
         of_x = grad @ (whole.mT if weight is not None and form.transposed else whole).to(grad.dtype)
         of_x = of_x.to(x.dtype).view(x.shape)
@@ -142,20 +146,19 @@ def _gradients(form: Form, tensors: Any, needs: tuple[bool, ...], grad: Tensor) 
     of_change = grad.mT @ x.reshape(-1, x.shape[-1]).to(grad.dtype)
     of_weight = (of_change.mT if form.transposed else of_change).to(weight.dtype) if needs[1] else None
     compute = torch.promote_types(a.dtype, torch.float32)
-    of_product, of_coefficients = _through_phi(form, a, b, coefficients, of_change.to(compute))
+    of_product, of_coefficients = _through_phi(form, waves, coefficients, of_change.to(compute))
     of_a = full_matmul(b.to(compute).mT, of_product).to(a.dtype)
     of_b = full_matmul(of_product, a.to(compute).mT).to(b.dtype)
     return [of_x, of_weight, of_bias, of_a, of_b, of_coefficients]
 
 
 def _through_phi(
-    form: Form, a: Tensor, b: Tensor, coefficients: Tensor | None, of_change: Tensor
+    form: Form, waves: list[Tensor], coefficients: Tensor | None, of_change: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients in B A and in the coefficients, from that in dW."""
     if coefficients is None:
         return form.scale * of_change, None
-    terms = len(coefficients) // 2
-    waves = _waves(form, _low_rank(a, b), terms)
+    terms = len(waves) // 2
     slope = torch.zeros_like(of_change)
     for k in range(terms):
         slope.addcmul_(waves[terms + k], -(k + 1) * coefficients[k])

@@ -26,6 +26,8 @@ class Gates(NamedTuple):
         of_input, of_state: Bounds on the derivatives, (gates, inputs) and (gates, hidden).
         size: A bound on every gate, (gates,); may be infinite.
         kinds: What circuits became, in words.
+        bends: With ``bent``, a bound on what a change e of the state adds to a gate beyond its derivative:
+            ``bends`` @ (``bent`` @ e)^2 / 2, (gates, latent) and (latent, hidden).
     """
 
     error: np.ndarray
@@ -33,6 +35,8 @@ class Gates(NamedTuple):
     of_state: np.ndarray
     size: np.ndarray
     kinds: tuple[str, ...]
+    bends: np.ndarray
+    bent: np.ndarray
 
 
 class Cell(NamedTuple):
@@ -189,7 +193,8 @@ def _write_layer(
     if not lstm:
         size = parts[1].size + offsets[1]
     kinds = parts[0].kinds + parts[1].kinds
-    return Gates(parts[0].error + parts[1].error, parts[0].slopes, parts[1].slopes, size, kinds)
+    error, bends = parts[0].error + parts[1].error, parts[1].bends
+    return Gates(error, parts[0].slopes, parts[1].slopes, size, kinds, bends, np.eye(hidden))
 
 
 def _hybrid_layer(source: Source, gates: HybridGates, place: int, edges: str) -> Gates:
@@ -204,6 +209,7 @@ def _hybrid_layer(source: Source, gates: HybridGates, place: int, edges: str) ->
     lines = [*_start(source, "z", _numpy(gates.input_encoder.bias), width, f"{what}, bias of the encoder")]
     lines += [*first.lines, *second.lines]
     error, slopes, size = np.zeros(width), np.eye(width), np.full(width, np.inf)
+    bends = np.zeros((width, width))
     kinds: tuple[str, ...] = ()
     z = "z"
     if isinstance(gates.latent, QKAN):
@@ -215,6 +221,7 @@ def _hybrid_layer(source: Source, gates: HybridGates, place: int, edges: str) ->
                 *_start(source, f"y{step}", constants, layer.out_features, f"{what}, latent constants"),
                 *part.lines,
             ]
+            bends = part.bends if step == 0 else np.full_like(part.bends, np.inf)
             error, slopes = part.error + part.slopes @ error, part.slopes @ slopes
             kinds, size, z = kinds + part.kinds, part.size + np.abs(constants), f"y{step}"
     else:
@@ -229,7 +236,9 @@ def _hybrid_layer(source: Source, gates: HybridGates, place: int, edges: str) ->
     with np.errstate(invalid="ignore"):
         reach = np.nan_to_num(weight @ size + bias, nan=np.inf, posinf=np.inf)
     through = weight @ slopes
-    return Gates(weight @ error, through @ first.slopes, through @ second.slopes, reach, kinds)
+    return Gates(
+        weight @ error, through @ first.slopes, through @ second.slopes, reach, kinds, weight @ bends, second.slopes
+    )
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray | None:

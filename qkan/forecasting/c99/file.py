@@ -10,6 +10,7 @@ import numpy as np
 from qkan._version import __version__
 from qkan.datasets.windows import CALENDAR, Scaler
 from qkan.forecasting.c99.calls import Sizes, call_functions
+from qkan.forecasting.c99.cells import Cell
 from qkan.forecasting.c99.forecaster import ForecasterSource
 from qkan.forecasting.c99.source import Source, comment_text
 from qkan.forecasting.config import TrainConfig
@@ -33,6 +34,7 @@ class CFile(NamedTuple):
         table_bytes: Bytes of all tables.
         doubles: Whether values are double, because single precision has too few digits for them.
         fed_back: Whether forecasts are fed back, so that the bound holds for the first step only.
+        cell: What the cell became; ``None`` for a linear forecaster.
     """
 
     text: str
@@ -44,6 +46,7 @@ class CFile(NamedTuple):
     table_bytes: int
     doubles: bool
     fed_back: bool
+    cell: Cell | None
 
 
 def write_c(model: RecurrentForecaster, config: TrainConfig, scaler: Scaler, anchor: str, edges: str) -> CFile:
@@ -75,7 +78,7 @@ def write_c(model: RecurrentForecaster, config: TrainConfig, scaler: Scaler, anc
     cell, body = writer.cell, source.text()
     found = CFile(
         "", tuple(cell.kinds) if cell is not None else (), gate_bound, forecast_bound, _per(model), steps,
-        source.bytes, doubles, sizes.block < sizes.horizon,
+        source.bytes, doubles, sizes.block < sizes.horizon, cell,
     )  # fmt: skip
     head = _head(config, scaler, sizes, anchor, found)
     return found._replace(text="\n".join([head, _declarations(sizes, found), body]))

@@ -30,13 +30,15 @@ class Part(NamedTuple):
         slopes: A bound on |d output / d input|, float64 (m, n).
         size: A bound on every output without the bias, float64 (m,); may be infinite.
         kinds: What its circuits became, in words.
+        bends: A bound on |d^2 output / d input^2|, float64 (m, n), may be infinite; mixed derivatives are zero.
     """
 
     lines: tuple[str, ...]
     error: np.ndarray
     slopes: np.ndarray
     size: np.ndarray
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[str, ...]
+    bends: np.ndarray
 
 
 def numpy_of(tensor: Tensor) -> np.ndarray:
@@ -51,7 +53,7 @@ def affine_part(source: Source, weight: Tensor | np.ndarray, x: str, y: str, wha
     source.use("affine")
     line = f"qkan_affine({source.table(matrix, what)}, {x}, {inputs}, {outputs}, {y});"
     size = np.abs(matrix).sum(axis=1) if unit else np.full(outputs, np.inf)
-    return Part((line,), np.zeros(outputs), np.abs(matrix), size)
+    return Part((line,), np.zeros(outputs), np.abs(matrix), size, (), np.zeros_like(matrix))
 
 
 def circuit_part(
@@ -154,7 +156,7 @@ def _waved(
 ) -> tuple[Part, np.ndarray]:
     """Circuits of whole frequencies as sums of cosines and sines, which inputs share; ``tabled`` reads a table."""
     (x, y, what), (outputs, inputs), size = names, edge_weight.shape, waves.frequencies.shape[1]
-    slopes, sizes, constants = _summed(waves, edge_weight, shared=shared)
+    slopes, sizes, constants, bends = _summed(waves, edge_weight, shared=shared)
     error, kind, call = np.zeros(outputs), "exact waves", f"qkan_waves({x}, {inputs}, {size}, f);"
     if tabled:
         sine, each = sine_table(sizes)
@@ -177,7 +179,7 @@ def _waved(
         by_output = by_term.reshape(inputs, outputs, -1).transpose(1, 2, 0).reshape(outputs, -1)
         table = source.table(by_output, f"{what}: waves of edges, outputs by waves and inputs")
         lines.append(f"qkan_affine({table}, f, {2 * size * inputs}, {outputs}, {y});")
-    return Part(block(lines), error, slopes, sizes, (kind,)), constants
+    return Part(block(lines), error, slopes, sizes, (kind,), bends), constants
 
 
 def _tabled(
@@ -209,10 +211,10 @@ def _tabled(
         source.use("affine")
         matrix = source.table(edge_weight, f"{what}: weights of circuits, outputs by inputs")
         lines.append(f"qkan_affine({matrix}, g, {inputs}, {outputs}, {y});")
-    slopes, sizes, constants = _summed(waves, edge_weight, shared=shared)
+    slopes, sizes, constants, bends = _summed(waves, edge_weight, shared=shared)
     error = factors @ tables.errors if shared else np.bincount(owner, tables.errors)
     kind = f"{'int8' if tables.steps is not None else 'cubic'} tables of {tables.intervals} places"
-    return Part(block(lines), error, slopes, sizes, (f"{kind} {_domain(tables)}",)), constants
+    return Part(block(lines), error, slopes, sizes, (f"{kind} {_domain(tables)}",), bends), constants
 
 
 def _domain(tables: Tables) -> str:
@@ -277,20 +279,23 @@ def _rotated(
         ]
     widths = np.abs(weights).sum(axis=1)  # the largest frequency of each: Bernstein's bound, since |<Z>| <= 1
     of_edges = widths[None, :] if shared else widths.reshape(inputs, outputs).T
-    slopes = np.abs(edge_weight) * of_edges
-    part = Part(block(lines), np.zeros(outputs), slopes, np.abs(edge_weight).sum(axis=1), ("exact rotations",))
+    weights_of = np.abs(edge_weight)
+    slopes, bends = weights_of * of_edges, weights_of * of_edges**2
+    part = Part(block(lines), np.zeros(outputs), slopes, weights_of.sum(axis=1), ("exact rotations",), bends)
     return part, np.zeros(outputs)
 
 
-def _summed(waves: Waves, edge_weight: np.ndarray, *, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slopes (outputs, inputs), sizes (outputs,) and the constants (outputs,) of circuits and their weights."""
+def _summed(
+    waves: Waves, edge_weight: np.ndarray, *, shared: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of circuits and their weights: slopes (outputs, inputs), sizes and constants (outputs,), bends like slopes."""
     outputs, inputs = edge_weight.shape
+    size = np.abs(edge_weight)
     if shared:
-        sizes = np.abs(edge_weight) @ waves.sizes
-        return np.abs(edge_weight) * waves.slopes, sizes, edge_weight @ waves.constants
-    by_edge = (waves.slopes, waves.sizes, waves.constants)  # with their weights
-    slopes, sizes, constants = (part.reshape(inputs, outputs).T for part in by_edge)
-    return slopes, sizes.sum(axis=1), constants.sum(axis=1)
+        return size * waves.slopes, size @ waves.sizes, edge_weight @ waves.constants, size * waves.bends
+    by_edge = (waves.slopes, waves.sizes, waves.constants, waves.bends)  # with their weights
+    slopes, sizes, constants, bends = (part.reshape(inputs, outputs).T for part in by_edge)
+    return slopes, sizes.sum(axis=1), constants.sum(axis=1), bends
 
 
 def _base_part(source: Source, base: str, weight: np.ndarray, names: _Names, *, unit: bool) -> Part:
@@ -304,7 +309,9 @@ def _base_part(source: Source, base: str, weight: np.ndarray, names: _Names, *, 
     ]
     steepest = 1.13  # of gelu; silu has 1.1, the others 1
     size = np.abs(weight).sum(axis=1) if unit or base == "tanh" else np.full(outputs, np.inf)
-    return Part(block(lines), np.zeros(outputs), steepest * np.abs(weight), size)
+    bend = np.inf if base == "relu" else 1.2  # of gelu at 0 0.8, of silu 0.5, of tanh 0.8
+    bends = np.where(weight == 0, 0.0, bend * np.abs(weight))
+    return Part(block(lines), np.zeros(outputs), steepest * np.abs(weight), size, (), bends)
 
 
 def _joined(one: Part, other: Part) -> Part:
@@ -315,6 +322,7 @@ def _joined(one: Part, other: Part) -> Part:
         one.slopes + other.slopes,
         one.size + other.size,
         one.kinds + other.kinds,
+        one.bends + other.bends,
     )
 
 

@@ -63,6 +63,11 @@ class Waves(NamedTuple):
         return (self.frequencies * self.amplitudes).sum(axis=1)
 
     @property
+    def bends(self) -> np.ndarray:
+        """A bound on the second derivative of every circuit, (circuits,)."""
+        return (self.frequencies**2 * self.amplitudes).sum(axis=1)
+
+    @property
     def sizes(self) -> np.ndarray:
         """A bound on every circuit without its constant, (circuits,)."""
         return self.amplitudes.sum(axis=1)

@@ -19,6 +19,7 @@ from qkan.forecasting.config import CELL_OPTIONS, EXPORT_EDGES
 from qkan.forecasting.config.kinds import Choice
 from qkan.forecasting.data.batches import recursive_forecast
 from qkan.forecasting.data.load import cut_windows, tensors
+from qkan.forecasting.exporting.c_bounds import bound_on_windows
 from qkan.forecasting.io.files import RunError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Calls(NamedTuple):
         past, known: (B, context, past) and (B, context + horizon, known).
         steps, series: (B,), int64.
         wanted: Forecasts of the run, (B, horizon, quantiles).
+        scaled: The same as they are before scaling back.
         scale: Scale of the series of each, (B,).
     """
 
@@ -50,7 +52,13 @@ class Calls(NamedTuple):
     steps: np.ndarray
     series: np.ndarray
     wanted: np.ndarray
+    scaled: np.ndarray
     scale: np.ndarray
+
+    @property
+    def largest(self) -> float:
+        """The largest |scaled forecast|, 1 if all are zero."""
+        return float(np.abs(self.scaled).max()) or 1.0
 
     def difference(self, found: np.ndarray) -> float:
         """The largest difference of forecasts, as a share of the largest scaled one."""
@@ -67,11 +75,13 @@ class CExport(NamedTuple):
         difference: Largest difference on windows of the data, as a share of the largest scaled forecast; ``None`` where
             no C compiler was found.
         windows: On how many windows.
+        bound: A proven bound on what tables change in a scaled forecast of these windows; ``None`` where none is known.
     """
 
     file: CFile
     difference: float | None
     windows: int
+    bound: float | None
 
 
 def check_edges(run: Run, edges: str | None) -> str:
@@ -103,31 +113,36 @@ def export_to_c(run: Run, series: Series, edges: str, tolerance: float) -> CExpo
     Raises:
         RunError: the run is none that can be written, or the program differs from it.
     """
-    calls, largest, anchor = _calls(run, series)
+    calls, arguments, anchor = _calls(run, series)
     made = write_c(run.model, run.config, run.scaler, anchor, edges)
     made = made._replace(text=made.text + _test(made, calls) + "#endif\n")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        return CExport(made, None, 0)
+        return CExport(made, None, 0, None)
     try:
         found = _run_compiled(made, compiler, Sizes.of(run.config, run.scaler), calls)
     except (OSError, subprocess.TimeoutExpired):  # a folder that nothing may be loaded from, a compiler that hangs
-        return CExport(made, None, 0)
-    difference = calls.difference(found) / largest
-    allowed = tolerance if edges != "int8" else tolerance + made.forecast_bound / largest
-    if edges == "int8" and (made.per or made.fed_back):
-        allowed = np.inf  # a multiple of the scale of each window, or what feeding back makes of it
+        return CExport(made, None, 0, None)
+    largest = calls.largest
+    difference, bound = calls.difference(found) / largest, None
+    if made.gate_bound and made.cell is not None:
+        bound = bound_on_windows(run.model, made.cell, arguments)
+    allowed = tolerance
+    if edges == "int8":
+        allowed += (made.forecast_bound if bound is None else min(bound, made.forecast_bound)) / largest
+        if made.per or made.fed_back:
+            allowed = np.inf  # a multiple of the scale of each window, or what feeding back makes of it
     if not difference <= allowed:
         raise RunError(
             f"on windows of the data, the C file differs from {run.path} by {difference:.1e} of the largest scaled "
             f"forecast, more than {allowed:.1g}, so nothing was written; "
             + ("use edges='exact'" if edges != "exact" else "export the run to ONNX")
         )
-    return CExport(made, difference, len(found))
+    return CExport(made, difference, len(found), bound)
 
 
-def _calls(run: Run, series: Series) -> tuple[Calls, float, str]:
-    """Calls on windows of the data, the largest |scaled forecast|, and what numbers the steps."""
+def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], str]:
+    """Calls on windows of the data, the arguments of the model on them, and what numbers the steps."""
     from qkan.datasets import LastSteps
     from qkan.datasets.windows import step_numbers
     from qkan.forecasting.runs.run_data import scaler_for
@@ -140,6 +155,7 @@ def _calls(run: Run, series: Series) -> tuple[Calls, float, str]:
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(_COMPARED, len(windows))).round().astype(np.int64))
     index = torch.from_numpy(chosen)
     values, futr_exog = windows.stretches(index)
+    inputs, *ahead = windows.batch(index).arguments
     with torch.inference_mode():
         scaled = recursive_forecast(run.model, values, futr_exog, config.horizon, masked=config.missing == "mask")
     if not scaled.isfinite().all():
@@ -172,17 +188,14 @@ def _calls(run: Run, series: Series) -> tuple[Calls, float, str]:
         f"number of the step of the newest value: {int(numbers_of[-1])} at {comment_text(str(last))}, one more a step"
     )
     wanted = scaled.numpy().astype(np.float64)
-    observed = np.abs(wanted).max() or 1.0
     back = wanted * scale[:, None, None] + offset[:, None, None]
-    calls = Calls(shown, past, known, numbers_of[newest].astype(np.int64), own.astype(np.int64), back, scale)
-    if sizes.masked:  # the first value of a window may be a filled one, and then nothing says so
-        calls = _without_filled_first(calls, raw[:, 0, 1] == 0)
-    return calls, float(observed), anchor
-
-
-def _without_filled_first(calls: Calls, filled: np.ndarray) -> Calls:
-    """The calls whose first value was observed; all, if there is none."""
-    return calls if filled.all() else Calls(*(part[~filled] for part in calls))
+    calls = Calls(shown, past, known, numbers_of[newest].astype(np.int64), own.astype(np.int64), back, wanted, scale)
+    arguments = (inputs, *(part[:, : config.trained_horizon] for part in ahead))
+    if sizes.masked and raw[:, 0, 1].any():  # a first value may be a filled one, and then nothing says so
+        observed = raw[:, 0, 1] > 0
+        calls = Calls(*(part[observed] for part in calls))
+        arguments = tuple(part[torch.from_numpy(observed)] for part in arguments)
+    return calls, arguments, anchor
 
 
 def _run_compiled(made: CFile, compiler: str, sizes: Sizes, calls: Calls) -> np.ndarray:
@@ -257,6 +270,10 @@ int main(void)
 """
 
 
+def _what(file: CFile) -> str:
+    return "the first scaled forecast" if file.fed_back else "a scaled forecast"
+
+
 def sentences(made: CExport) -> list[str]:
     """What an export to C says beside the size of the file."""
     said = [f"tables: {made.file.table_bytes:,} bytes"]
@@ -264,6 +281,9 @@ def sentences(made: CExport) -> list[str]:
         said.append(f"circuits: {' and '.join(made.file.edges)}")
     if made.file.gate_bound:
         said.append(" ".join(bound_sentences(made.file))[:-1].replace("Proven: t", "proven: t"))
+    if made.bound is not None:
+        per = f" times {made.file.per}" if made.file.per else ""
+        said.append(f"proven on the windows below: {_what(made.file)} by at most {made.bound:.2g}{per}")
     if made.difference is None:
         said.append(
             "not compared with the run: no C compiler (cc) that works here; compile with -DQKAN_TEST to test the file"

@@ -47,6 +47,7 @@ class Export(NamedTuple):
             holds for any.
         bound: Of a C file, a proven bound on what tables change in a scaled forecast; 0 without tables. Where the
             scale of every window is taken from it (level ``window``), in units of that.
+        bound_on_windows: The same on the windows that were compared, ``None`` where it is not known.
         notes: Of a C file, what else is to say.
 
     Examples:
@@ -63,6 +64,7 @@ class Export(NamedTuple):
     difference: float | None
     margin: float | None
     bound: float = 0.0
+    bound_on_windows: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -156,7 +158,7 @@ def _export_to_c(
     content = made.file.text.encode("ascii")
     write_output(path, lambda file: file.write(content))
     notes, bound = tuple(sentences(made)), made.file.forecast_bound
-    return Export(path, len(content), made.windows, made.difference, None, bound, notes)
+    return Export(path, len(content), made.windows, made.difference, None, bound, made.bound, notes)
 
 
 def _check_options(path: Path, format: str, margin: float) -> None:

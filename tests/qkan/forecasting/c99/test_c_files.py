@@ -14,7 +14,9 @@ from untrained import untrained_run
 
 from qkan.forecasting import RunError, export, predict
 from qkan.forecasting.c99 import source
+from qkan.forecasting.exporting import c_files
 from qkan.forecasting.model.build import count_parameters, largest_hidden_size
+from qkan.forecasting.runs.run_data import series_of
 
 RICH = {
     "past_cols": ("price",), "future_cols": ("off",), "category_cols": ("kind",), "calendar": ("hour", "weekend"),
@@ -80,10 +82,26 @@ def test_tables_change_forecasts_by_less_than_their_bound(drawn_run, rich_file, 
     run = drawn_run(**{"data": str(rich_file), "missing": "mask", **RUNS[name]})
     made = export(run, tmp_path / "model.c", "c", edges=edges)
     assert 0 < made.bound < 10
-    assert made.difference < (1e-5 if edges == "cubic" else made.bound)  # of forecasts of size 1 and more
+    calls = c_files._calls(run, series_of(run, None))[0]
+    assert made.difference * calls.largest < (1e-5 if edges == "cubic" else made.bound)
+    if name == "stacked edges":
+        assert made.bound_on_windows is None  # known for one layer
+    else:
+        assert made.difference * calls.largest - 5e-7 * calls.largest < made.bound_on_windows < made.bound
+        assert f"proven on the windows below: a scaled forecast by at most {made.bound_on_windows:.2g}" in made.notes[3]
     assert re.search(rf"{edges} tables? of \d+ places", made.notes[1])
     assert f"a scaled forecast by at most {made.bound:.2g} " in made.notes[2]
     assert f"a scaled forecast by at most {made.bound:.2g}" in made.path.read_text()
+
+
+def test_the_bound_on_windows_is_near_what_is_measured(drawn_run, tmp_path):
+    """Over 24 steps, where that for every input says nothing."""
+    c_compiler()
+    run = drawn_run(cell="qkan", window=24, group="edge", hidden_size=3)
+    made = export(run, tmp_path / "model.c", "c", edges="int8")
+    measured = made.difference * c_files._calls(run, series_of(run, None))[0].largest
+    assert measured < made.bound_on_windows < 100 * measured
+    assert made.bound > 10 * made.bound_on_windows
 
 
 def small_run(cell, parameters, **options):
