@@ -96,6 +96,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "trained frequencies": {"preact_trainable": True},
     "fed back": {"strategy": "recursive", "level": "last"},
     "no season": {"season": "none", "level": "none"},
+    "a map of the inputs": {"cell": "gru", "season": "none", "level": "none", "missing": "mask"},
+    "a map of lags": {"cell": "hqkan", "season": (4, 6), "level": "mean", "seasonal_lags": True, "loss": "quantile"},
 }
 
 
