@@ -340,7 +340,7 @@ OPTIONS: dict[str, Option] = {
     "levels": Option("Intervals in percent, separated by commas, of the quantile loss.  [default: 80,90]", _LEVELS),
     "epochs": Option("Passes over the training windows, at most.", Whole(1, 100_000)),
     "batch_size": Option(
-        "Windows per training step.  [default: by the number of windows, 8 to 1024]", Whole(1, 1_000_000), True
+        "Windows per training step.  [default: by the number of windows, 8 to 8192]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
     "lr_frequencies": Option(
