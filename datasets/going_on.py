@@ -66,7 +66,9 @@ def series_going_on(frame: Any, tail: Series, *, expected: str | None = None, **
         array([4])
     """
     table, found, ids, times, form = _parsed(frame, tail, columns)
-    old = keep_series(tail, [name for name in tail.ids if name in set(ids)]) if set(ids) & set(tail.ids) else None
+    given = set(ids)
+    there = [name for name in tail.ids if name in given]
+    old = keep_series(tail, there) if there else None
     names = {"unique_id": found.id or "unique_id", "ds": found.time or "ds", "y": str(found.target)}
     _refuse_older(tail, ids, times)
     whole = table.assign(**{names["unique_id"]: ids, names["ds"]: times})

@@ -140,7 +140,8 @@ def _follow(run: Path, source: str, data: str | None, level: tuple[float, ...] |
             make_folder(out.parent)
         sink = None if out is None else opened.enter_context(out.open("w", encoding="utf-8"))
         try:
-            for table in follow(stream, lines, level):
+            tables = opened.enter_context(contextlib.closing(follow(stream, lines, level)))
+            for table in tables:
                 text = csv_text(table, with_clock=clock)
                 click.echo(text if not written else text.partition("\n")[2], nl=False, file=sink)
                 written += len(table)
@@ -163,6 +164,8 @@ def _followed(source: str) -> IO[bytes]:
     from qkan.cli.errors import UserError
 
     path = Path(source)
+    if path.suffix in (".parquet", ".xlsx", ".gz"):
+        raise UserError(f"{source} does not grow line by line; follow a CSV file, or give it to --data")
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UserError(f"{source} is no regular file; follow a pipe by standard input: --follow -")

@@ -22,11 +22,12 @@ from qkan.kernels.spectral.numba_basis import copy_rows, fill
 SIZES = (
     "batch", "context", "window", "horizon", "quantiles", "past", "covariates", "features", "seasons", "lags",
     "counts", "decodes", "level", "scaled", "inputs", "width", "mapped", "skip", "known", "repeats", "hidden", "steps",
-    "state", "columns",
+    "state", "columns", "mapped_at",
 )  # fmt: skip
 (
     BATCH, CONTEXT, WINDOW, HORIZON, QUANTILES, PAST, COVARIATES, FEATURES, SEASONS, LAGS,
     COUNTS, DECODES, LEVEL, SCALED, INPUTS, WIDTH, MAPPED, SKIP, KNOWN, REPEATS, HIDDEN, STEPS, STATE, COLUMNS,
+    MAPPED_AT,
 ) = range(len(SIZES))  # fmt: skip
 #: Values of LEVEL: nothing, the mean season, the last value, the mean of the window.
 NOTHING, SEASON, LAST, MEAN = range(4)
@@ -51,7 +52,8 @@ def go_to(sizes: Any, lengths: Any, number: int, steps: Any) -> None:
 
 @inlined
 def put_season(sizes: Any, lengths: Any, tables: Any, steps: Any, into: Any) -> None:
-    """The sum of the rows of all tables: features, the mean season, and what is known of them of every quantile.
+    """The sum of the rows of all tables: features, the mean season, what is known of them of every quantile, and what
+    they contribute to a cell with a map of its inputs.
 
     Rows are padded to whole vectors, and so many numbers are written.
     """
@@ -116,14 +118,20 @@ def level_of(sizes: Any, smallest: Any, window: Any, into: Any) -> None:
 
 
 @inlined
-def write_step(sizes: Any, x: Any, weight: Any, bias: Any, into: Any) -> None:
-    """What the inputs of a step contribute: themselves, or a map of them."""
+def write_step(sizes: Any, x: Any, of_season: Any, weight: Any, bias: Any, into: Any) -> None:
+    """What the inputs of a step contribute: themselves, or a map of them, that of the season's from its tables."""
     if not sizes[MAPPED]:
         copy_rows(x, 0, into, 0, 1, sizes[INPUTS])
         return
-    width = sizes[WIDTH]
-    copy_rows(bias, 0, into, 0, 1, width)
-    for j in range(sizes[INPUTS]):
+    width, season = sizes[WIDTH], of_season[sizes[MAPPED_AT] :]
+    for o in range(width):
+        into[o] = bias[o] + season[o]
+    begin = sizes[PAST] + sizes[COVARIATES]
+    for j in range(begin):
+        row, own = weight[j * width : (j + 1) * width], x[j]
+        for o in range(width):
+            into[o] += row[o] * own
+    for j in range(begin + sizes[FEATURES], sizes[INPUTS]):
         row, own = weight[j * width : (j + 1) * width], x[j]
         for o in range(width):
             into[o] += row[o] * own
@@ -190,7 +198,7 @@ def _read(frame: Any, one: Any) -> None:
             copy_rows(given, 0, target, 0, 1, covariates)
             behind = context - window + at + 1
             put_lags(sizes, lengths, factor, level, value, behind, 0, zero, target[covariates + features :])
-            write_step(sizes, x, weight, bias, steps[(t * batch + b) * width :])
+            write_step(sizes, x, of_season, weight, bias, steps[(t * batch + b) * width :])
         x[0] = factor * read[window - 1]
         copy_rows(extra[(window - 1) * columns :], 0, x[1:], 0, 1, others)
         fill(said, horizon, zero)
@@ -210,7 +218,7 @@ def _read(frame: Any, one: Any) -> None:
                 predicted[at + q] = said[j] + last[1 + q]
             put_lags(sizes, lengths, factor, level, value, context + j, j, positions[j], last)
             if sizes[DECODES]:
-                write_step(sizes, x, weight, bias, decoded[(b * horizon + j) * width :])
+                write_step(sizes, x, of_season, weight, bias, decoded[(b * horizon + j) * width :])
             if sizes[KNOWN]:
                 for q in range(quantiles):
                     row = known_weight[q * (covariates + tail) :]

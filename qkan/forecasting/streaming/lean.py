@@ -106,14 +106,19 @@ class _Weights:
         kind: Any = cell.kind
         self.spec = Spec(kind, cell.basis, inputs=cell.inputs if cell.joined else 0)
         self.lengths = np.array([*packed.seasons, 0], dtype=np.int64)
-        own = packed.known  # what is known of the season alone is a row of its table; the rest is multiplied
+        own = packed.known  # what follows from the season alone is a row of its table; the rest is multiplied
         begin, end = packed.covariates, packed.covariates + packed.features
+        first, last = cell.inputs - packed.known_channels + begin, cell.inputs - packed.known_channels + end
         tables = []
         for table in packed.season_tables:
-            said = table[:, :-1] @ own[:, begin:end].T if own is not None else table[:, :0]
-            tables.append(np.zeros((len(table), columns_of(packed)), dtype=np.float32))
-            tables[-1][:, : table.shape[1]] = table
-            tables[-1][:, table.shape[1] : table.shape[1] + said.shape[1]] = said
+            wide = np.zeros((len(table), columns_of(packed)), dtype=np.float32)
+            wide[:, : table.shape[1]] = table
+            if own is not None:
+                wide[:, table.shape[1] : table.shape[1] + len(own)] = table[:, :-1] @ own[:, begin:end].T
+            if cell.input_weight is not None:
+                at = mapped_at(packed)
+                wide[:, at : at + len(cell.input_weight)] = table[:, :-1] @ cell.input_weight[:, first:last].T
+            tables.append(wide)
         self.tables = np.concatenate([table.ravel() for table in tables] or [_NOTHING])
         self.known = _NOTHING if own is None else np.ascontiguousarray(np.delete(own, np.s_[begin:end], axis=1))
         self.skip = _NOTHING if packed.skip is None else np.ascontiguousarray(packed.skip.T)
@@ -126,9 +131,16 @@ class _Weights:
 _NOTHING = np.zeros(1, dtype=np.float32)
 
 
+def mapped_at(packed: Packed) -> int:
+    """Where a row of a season's table has what it contributes to the cell: behind all that is put over the row."""
+    tail = packed.known_channels - packed.covariates - packed.features
+    return packed.features + max(1 + packed.quantiles, tail)
+
+
 def columns_of(packed: Packed) -> int:
-    """Numbers of a row of a season's table, with what is known of every quantile: whole vectors."""
-    return -(-(packed.features + 1 + packed.quantiles) // 8) * 8
+    """Numbers of a row of a season's table: whole vectors."""
+    weight = packed.cell.input_weight
+    return -(-(mapped_at(packed) + (0 if weight is None else len(weight))) // 8) * 8
 
 
 class _Batch:
@@ -221,7 +233,7 @@ def _sizes(packed: Packed, batch: int, width: int) -> np.ndarray:
         "scaled": packed.level == "window", "inputs": cell.inputs, "width": width,
         "mapped": cell.input_weight is not None, "skip": packed.skip is not None, "known": packed.known is not None,
         "repeats": packed.repeats_last, "hidden": cell.hidden, "steps": 0, "state": 0,
-        "columns": columns_of(packed),
+        "columns": columns_of(packed), "mapped_at": mapped_at(packed),
     }  # fmt: skip
     return np.array([own[name] for name in jit.SIZES], dtype=np.int64)
 

@@ -60,7 +60,7 @@ class Stream:
         >>> from qkan.forecasting import Stream, load_run
         >>> stream = Stream(load_run("runs/demo"))
         >>> stream.ids
-        ('bank_calls',)
+        ('centre',)
     """
 
     def __init__(self, run: Run, *, state: str = "window") -> None:
@@ -92,12 +92,12 @@ class Stream:
         Raises:
             DataError, RunError: as of :meth:`update`.
         """
-        series = self._read(data)
+        series = self._whole(data)
         scaler_for(self.run, series)
         rows = np.array([self._place_of(name, series) for name in series.ids])
+        channels = self._channels(series, rows, ahead=self.state == "carried")
         self.reset([self.ids[row] for row in rows])
-        with self._restored(rows):
-            self._append(series, rows, self._channels(series, rows, ahead=self.state == "carried"))
+        self._append(series, rows, channels)
         self.tail.take(series, rows)
 
     def push(self, values: npt.ArrayLike, series: npt.ArrayLike | None = None) -> np.ndarray:
@@ -167,6 +167,8 @@ class Stream:
         from qkan.datasets import future_frame
 
         own, others = chosen_levels(self.run.config, level, False)
+        if others and self.run.kept_validation is None:  # else its file is read at every update
+            self.run = replace(self.run, kept_validation=self.run.validation)
         series = self._read(df)
         if futr_df is not None:
             series = series.with_futr_exog(future_frame(futr_df, series, label="futr_df"))
@@ -237,20 +239,22 @@ class Stream:
 
     def _read(self, df: Any) -> Series:
         """The new rows behind the last ones of their series."""
-        from qkan.datasets import Series, last_values, series_going_on
+        from qkan.datasets import series_going_on
 
-        config, expected = self.run.config, self.run.data["frequency"]
-        tail = None if isinstance(df, Series) else self.tail.series()
-        if isinstance(df, Series):
-            series = df
-        elif tail is None:
-            series = series_of_frame(config, df, expected=expected)
-        else:
-            series = with_season(series_going_on(df, tail, expected=expected, **self._columns()), config.season)
-        if self.tail.is_empty:  # what lies before the first window is of no interest
-            futr_exog = series.futr_exog
-            series = last_values(series, max(config.context, self.tail.ROWS)).with_futr_exog(futr_exog)
-        return series
+        tail, season = self.tail.series(), self.run.config.season
+        if tail is None:
+            return self._whole(df)
+        expected = self.run.data["frequency"]
+        return with_season(series_going_on(df, tail, expected=expected, **self._columns()), season)
+
+    def _whole(self, data: Any) -> Series:
+        """The newest window of series that begin; what lies before is of no interest."""
+        from qkan.datasets import Series, last_values
+
+        config = self.run.config
+        expected = self.run.data["frequency"]
+        series = data if isinstance(data, Series) else series_of_frame(config, data, expected=expected)
+        return last_values(series, max(config.context, self.tail.ROWS)).with_futr_exog(series.futr_exog)
 
     @contextmanager
     def _restored(self, rows: np.ndarray) -> Iterator[None]:

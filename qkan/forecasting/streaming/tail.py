@@ -66,9 +66,10 @@ class Tail:
         new, places = last_values(series, self.ROWS), rows
         settled = self.series()
         if settled is not None:
-            others = [name for place, name in zip(self._places, settled.ids, strict=True) if place not in set(rows)]
+            gone, place_of = set(rows.tolist()), dict(zip(settled.ids, self._places.tolist(), strict=True))
+            others = [name for name, place in place_of.items() if place not in gone]
             if others:
-                kept = self._places[[settled.ids.index(name) for name in others]]
+                kept = np.array([place_of[name] for name in others])
                 frame = pd.concat([new.frame, keep_series(settled, others).frame])
                 order = np.argsort(np.array([*new.ids, *others], dtype=object), kind="stable")
                 places = np.concatenate([rows, kept])[order]

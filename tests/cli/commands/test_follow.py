@@ -109,6 +109,7 @@ def test_rows_that_do_not_go_on_end_with_the_state_before_them(run, values):
     ("arguments", "sentence"),
     [
         (["no-such.csv"], "cannot follow no-such.csv: No such file or directory; give a CSV file"),
+        (["some.parquet"], "some.parquet does not grow line by line"),
         (["{folder}"], "is no regular file; follow a pipe by standard input"),
         (["-", "--horizon", "3"], "--horizon has no effect with --follow"),
         (["-", "--conformal"], "--conformal has no effect with --follow"),
