@@ -250,15 +250,14 @@ class _Module(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The parameters by learning rate: those of ``lr`` first, then angles and frequencies of circuits, and what starts
-    from least squares, where they differ."""
-    angles, frequencies = (factor or 1.0 for factor in (config.lr_angles, config.lr_frequencies))
-    factors = {"theta": angles, "preact_weight": frequencies, "preact_bias": frequencies}
+    """The parameters by learning rate: those of ``lr`` first, then frequencies of circuits, and what starts from least
+    squares, where they differ."""
     of_circuits = {
-        id(parameter): factors.get(name, 1.0)
+        id(parameter): config.lr_frequencies or 1.0
         for module in model.modules()
         if isinstance(module, HasFrequencies)
         for name, parameter in module.named_parameters(recurse=False)
+        if name in ("preact_weight", "preact_bias")
     }
     started = {id(parameter): _RATE_OF_STARTED for part in _started(model) for parameter in part.parameters()}
     factors_of = of_circuits | started
