@@ -231,6 +231,15 @@ def test_the_file_tests_itself_and_can_be_included(drawn_run, tmp_path):
     compile_c(tmp_path / "use.c", tmp_path / "use")
 
 
+def test_windows_over_a_day_without_values_are_not_compared(drawn_run, tmp_path):
+    """Telecom has daily sessions, and holidays whose steps are counted but not there: C counts row by row."""
+    c_compiler()
+    run = drawn_run(cell="lstm", data="telecom", window=12, season=(169,))
+    made = export(run, tmp_path / "model.c", "c")
+    assert made.windows == 1024
+    assert made.difference < 5e-6
+
+
 def test_values_far_from_zero_are_double(drawn_run, tmp_path):
     frame = pd.DataFrame({"ds": np.arange(60), "y": 1e6 + np.sin(np.arange(60) / 3)})
     frame.to_csv(tmp_path / "far.csv", index=False)
