@@ -25,7 +25,6 @@ TRAIN = {
     "--patience 0": "'--patience'.*0",
     "--lbfgs-steps -1": "'--lbfgs-steps'.*-1",
     "--restarts 0": "'--restarts'.*0",
-    "--cell lstm --lr-frequencies 2": "--lr-frequencies 2.0 has no effect on cell 'lstm'",
     "--lr-frequencies 0": "--lr-frequencies must be above 0",
     "--lr-frequencies 2": "--lr-frequencies 2.0 has no effect: --no-preact-trainable",
     "--seed -1": "-1",
