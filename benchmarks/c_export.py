@@ -45,7 +45,7 @@ _MAIN = """
 int main(void)
 {
     qkan_real values[QKAN_CONTEXT], out[QKAN_HORIZON], sum = 0;
-    double best = 1e30, cycles = 0;
+    double best = 1e30, cycles = 1e30;
     for (int k = 0; k < QKAN_CONTEXT; k++) values[k] = (qkan_real)(k % 7) / 7;
     for (int round = 0; round < 20; round++) {
         const double begin = CYCLES();
@@ -55,11 +55,9 @@ int main(void)
             qkan_predict(values, 0, 0, 0, 0, out);
             sum += out[0];
         }
-        const double took = (double)(clock() - start) / CLOCKS_PER_SEC;
-        if (took < best) {
-            best = took;
-            cycles = CYCLES() - begin;
-        }
+        const double took = (double)(clock() - start) / CLOCKS_PER_SEC, counted = CYCLES() - begin;
+        if (took < best) best = took;
+        if (counted < cycles) cycles = counted; /* they go on while another program has the core */
     }
     printf("%g %g %g\\n", 1e9 * best / (500.0 * QKAN_CONTEXT), cycles / (500.0 * QKAN_CONTEXT), (double)sum);
     return 0;
@@ -114,11 +112,11 @@ def main(parameters: int, window: int, rounds: int) -> None:
                 bound = "-" if made.bound_on_windows is None else f"{made.bound_on_windows:.0e}"
                 rows.append([name, count, edges or "-", f"{size:,}", f"{made.difference:.0e}", bound])
                 programs.append(program)
-        best = [(1e30, 0.0)] * len(programs)
+        best = [(1e30, 1e30)] * len(programs)
         for _ in range(rounds):
             for index, program in enumerate(programs):
                 said = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split()
-                best[index] = min(best[index], (float(said[0]), float(said[1])))
+                best[index] = min(best[index][0], float(said[0])), min(best[index][1], float(said[1]))
     click.echo("| cell | parameters | circuits | bytes | difference | proven | ns a step | cycles a step |")
     click.echo("|---|---|---|---|---|---|---|---|")
     for row, (nanoseconds, cycles) in zip(rows, best, strict=True):

@@ -76,19 +76,20 @@ def train(panel: Path, out: Path, processes: int, most_seconds: float, shape: di
     """Train one epoch, whole or for some seconds; a whole one is evaluated."""
     from qkan.forecasting import TrainConfig
     from qkan.forecasting import train as train_run
-    from qkan.forecasting.training.loop import resolve_batch_size
+    from qkan.forecasting.data.loaders import resolve_batch_size
     from qkan.forecasting.training.progress import Silent
 
     class Clock(Silent):
         """Notes when the epoch begins and ends, and ends it early."""
 
         def start(self, epochs: int, steps: int, done: int = 0) -> None:
-            self.steps, self.done, self.before, self.watch = steps, 0, whole.read(), Watch()
+            self.done, self.before, self.watch = 0, whole.read(), Watch()
+            self.cold = steps > _FEW_STEPS
 
         def step(self, loss: float, count: int = 1) -> None:
             self.done += count
-            if self.done == count and self.steps > _FEW_STEPS:  # what runs for the first time is not the epoch's
-                self.done, self.watch = 0, Watch()
+            if self.cold:  # what runs for the first time is not the epoch's
+                self.done, self.cold, self.watch = 0, False, Watch()
             elif most_seconds and self.watch.read()["seconds"] > most_seconds:
                 raise EnoughError
 
@@ -137,12 +138,29 @@ def _lengths(panel: Path) -> list[int]:
     return lengths
 
 
-def predict(out: Path) -> dict[str, Any]:
-    """Forecast what follows every series."""
+def predict(panel: Path, out: Path, shape: dict[str, Any]) -> dict[str, Any]:
+    """Forecast what follows every series, with the run that was trained or, where an epoch was cut short, as drawn."""
     from qkan.forecasting import load_run
     from qkan.forecasting import predict as predict_run
 
-    return {"forecasts": len(predict_run(load_run(out)))}
+    run = load_run(out) if (out / "manifest.json").exists() else untrained(panel, out, shape)
+    watch = Watch()
+    return {"forecasts": len(predict_run(run)), "predict": watch.read()}
+
+
+def untrained(panel: Path, out: Path, shape: dict[str, Any]) -> Any:
+    """A run whose weights are as drawn."""
+    import torch
+
+    from qkan.forecasting import Run, TrainConfig
+    from qkan.forecasting.data.load import as_cut, load_windows
+    from qkan.forecasting.model.build import build_forecaster
+
+    config = TrainConfig(data=str(panel.resolve()), **shape)
+    data = load_windows(config)
+    config = as_cut(config, data)
+    model = build_forecaster(config, torch.Generator().manual_seed(0)).eval()
+    return Run(out, config, model, data.scaler, data.series.describe(), {})
 
 
 def stage(name: str, folder: Path, series: int, points: int, most_seconds: float, shape: dict[str, Any]) -> None:
@@ -157,7 +175,7 @@ def stage(name: str, folder: Path, series: int, points: int, most_seconds: float
     elif name == "prepare":
         report = prepare(table, panel)
     elif name == "predict":
-        report = predict(run)
+        report = predict(panel, run, shape)
     else:
         two = name == "two"
         report = train(panel, folder / "two" if two else run, 2 if two else 1, most_seconds, shape)

@@ -60,18 +60,20 @@ def lstm(ctx: click.Context, out: Path | None, resume: bool, overwrite: bool, **
     from qkan.forecasting.data.defaults import sized
     from qkan.forecasting.data.load import as_cut, cut_windows, load_series_of
     from qkan.forecasting.data.reasons import chosen_parts
-    from qkan.forecasting.training.distributed import rank_of
+    from qkan.forecasting.training.distributed import children_end_on_failure, rank_of, sharing_of
 
+    sharing = sharing_of(config)
     series = load_series_of(config)
+    series = series if sharing is None else sharing.own(series)
     config = sized(config, series, given)
     if rank := rank_of(config):
         _follow(rank, lambda: forecasting.train(config, out, resume=resume, overwrite=overwrite))
         return
-    data = cut_windows(series, config)
-    cut = as_cut(config, data)
-    print_plan(cut, data, out, chosen_parts(config, cut, series, data))
     try:
-        with TrainingDisplay() as display:
+        with TrainingDisplay() as display, children_end_on_failure():
+            data = cut_windows(series, config, sharing=sharing)
+            cut = as_cut(config, data)
+            print_plan(cut, data, out, chosen_parts(config, cut, series, data))
             run = forecasting.train(config, out, resume=resume, overwrite=overwrite, progress=display, data=data)
     except KeyboardInterrupt as cause:
         command = f"qkan train lstm --out {shlex.quote(str(out))} --resume"
@@ -113,10 +115,10 @@ def _config_and_folder(
 def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str) -> None:
     """Print what will run: data, split, cell, what stands ``around`` it, parameters, training and run folder."""
     from qkan.cli.tables import print_facts
+    from qkan.forecasting.data.loaders import resolve_batch_size
     from qkan.forecasting.model.build import check_size
     from qkan.forecasting.training.distributed import training_device
     from qkan.forecasting.training.lbfgs import finish_steps
-    from qkan.forecasting.training.loop import resolve_batch_size
 
     parameters = check_size(config)
     steps = finish_steps(config, parameters, len(data.train)) if len(data.validation) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -43,6 +44,8 @@ def as_pandas(table: Any, label: str = "the data") -> pd.DataFrame:
 def like(table: Any) -> Callable[[pd.DataFrame], Any]:
     """What makes a pandas data frame one of the package of ``table``, with the types that its columns have there.
 
+    For the path of a panel it stays one of pandas.
+
     Examples:
         >>> import pandas as pd
         >>> import polars
@@ -51,7 +54,7 @@ def like(table: Any) -> Callable[[pd.DataFrame], Any]:
         >>> type(back(pd.DataFrame({"y": [1.5]})))
         <class 'polars.dataframe.frame.DataFrame'>
     """
-    if isinstance(table, pd.DataFrame):
+    if isinstance(table, pd.DataFrame | str | Path):
         return _as_it_is
     import narwhals as nw
 

@@ -87,9 +87,11 @@ class ForecastData:
         series, boundaries = self.series.part(begin, end), self.boundaries[begin:end]
         scaler = self.scaler.pick(range(begin, end), series.ids)
         sizes = self.window, self.horizon, self.train.horizon
-        parts = cut_parts(series, scaler, boundaries, sizes, self.calendar, self.seasons, self.numbered)
-        own = dict(zip(PARTS, parts, strict=True))
-        return replace(self, series=series, ids=series.ids, scaler=scaler, boundaries=boundaries, **own)
+        train, validation, test = cut_parts(
+            series, scaler, boundaries, sizes, self.calendar, self.seasons, self.numbered
+        )
+        whole = replace(self, series=series, ids=series.ids, scaler=scaler, boundaries=boundaries)
+        return replace(whole, train=train, validation=validation, test=test)
 
     def inverse(self, values: npt.ArrayLike, series_index: npt.ArrayLike) -> np.ndarray:
         """Original units, float64, for scaled values of shape (N, ...) of the series ``series_index`` (N,)."""

@@ -120,10 +120,10 @@ class Forecaster(GoesOn, Parameters):
         return self._run
 
     def fit(self, df: Any, val_size: int | None = None, *, progress: Progress | None = None) -> Forecaster:
-        """Train on all series of a data frame.
+        """Train on all series of a data frame, or of a panel.
 
         Args:
-            df: The data; see the class.
+            df: The data, see the class; or the folder of a panel that ``qkan data prepare`` made.
             val_size: Newest values of every series that choose the best epoch and do not train; ``None`` takes a tenth
                 of each, but never less than the horizon; 0 trains all epochs on everything.
             progress: Told about every epoch.

@@ -42,7 +42,7 @@ class DataAndTrainingOptions:
     ``loss`` and ``scaler`` of ``"auto"`` become those that metric and protocol ask for. Losses are those of scaled
     values; ``"huber"`` turns linear at 1. A level of 90 is the 5 % and 95 % quantile,
     the forecast itself is the median, and no levels are :data:`DEFAULT_LEVELS`. ``batch_size`` of ``None`` is the
-    choice of :func:`qkan.forecasting.training.loop.resolve_batch_size`. The one-cycle schedule raises the
+    choice of :func:`qkan.forecasting.data.loaders.resolve_batch_size`. The one-cycle schedule raises the
     validation loss while the rate is high, so by default (``patience`` of ``None``) training goes to the end of the
     cycle and takes the best epoch. No ``series`` named keeps all of them.
 
@@ -104,7 +104,6 @@ class DataAndTrainingOptions:
     epochs: int = 30
     batch_size: int | None = None
     patience: int | None = None
-    lr_angles: float | None = None
     lr_frequencies: float | None = None
     lbfgs_steps: int | None = None
     restarts: int = 1

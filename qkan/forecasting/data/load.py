@@ -87,11 +87,11 @@ def load_series_of(
 
 
 def series_of_frame(config: DataAndTrainingOptions, df: Any, freq: Any = None, **how: Any) -> Series:
-    """Return the series of a data frame of pandas, polars or pyarrow, with the columns that a configuration names.
+    """Return the series of a data frame of pandas, polars or pyarrow, or of a panel, with columns of a configuration.
 
     Args:
         config: Names columns, and what is done about missing values.
-        df: The data.
+        df: The data, or the path of a panel.
         freq: Step between two times; ``None`` finds it.
         how: Further arguments of :func:`qkan.datasets.series_from_frame`: ``expected``, ``until``.
 
@@ -100,7 +100,10 @@ def series_of_frame(config: DataAndTrainingOptions, df: Any, freq: Any = None, *
         TypeError: ``df`` is no data frame.
     """
     from qkan.datasets import series_from_frame
+    from qkan.datasets.panel import is_panel
 
+    if isinstance(df, str | Path) and is_panel(Path(df)):
+        return load_series_of(replace(config, freq=freq if isinstance(freq, str) else None), df, how.get("expected"))
     names = ("time_col", "time_format", "time_zone", "target_col", "id_col")
     covariates = ("past_cols", "future_cols", "static_cols", "category_cols")
     columns: dict[str, Any] = {name: getattr(config, name) for name in (*names, *covariates)}

@@ -5,6 +5,7 @@ The order of the windows depends on (seed, epoch, shards) alone, never on the nu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -25,6 +26,22 @@ def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
     """
     entropy = [seed, epoch, stream] if stream else [seed, epoch]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def resolve_batch_size(batch_size: int | None, windows: int) -> int:
+    """Return the batch size to use: the given one, or a power of two.
+
+    It gives 32 steps an epoch, but is never below 8, above 128 only where it gives more than 512 steps an epoch, and
+    above 1024 only where it gives more than 4096, so with more than 8 million windows, whose steps would otherwise be
+    mostly waiting; never above 8192, and never more than there are windows.
+    """
+    if batch_size is not None:
+        return min(batch_size, windows)
+
+    def power(steps: int) -> int:
+        return int(2 ** int(math.log2(max(1, windows / steps))))
+
+    return min(max(8, min(128, power(32)), min(1024, power(512)), min(8192, power(4096))), windows)
 
 
 def training_loader(
@@ -119,7 +136,7 @@ class ShardedBatches(Sampler[Tensor]):
         parts, begin = [], 0
         for shard, windows in self.shards.items():
             generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch, 1 + shard))
-            order = torch.randperm(windows, generator=generator) + begin
+            order = torch.randperm(windows, generator=generator).add_(begin)
             parts.append(order.tensor_split(self.steps))
             begin += windows
         yield from (torch.cat(part) for part in zip(*parts, strict=True))

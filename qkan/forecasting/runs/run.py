@@ -45,7 +45,13 @@ from qkan.forecasting.runs.write import (
     claim_folder,
     read_validation,
 )
-from qkan.forecasting.training.distributed import OwnShards, rank_of, training_device, wait_for_first
+from qkan.forecasting.training.distributed import (
+    children_end_on_failure,
+    rank_of,
+    sharing_of,
+    training_device,
+    wait_for_first,
+)
 from qkan.forecasting.training.fitting import Fitted, fit_forecaster
 from qkan.forecasting.training.progress import Progress
 
@@ -180,8 +186,23 @@ def train(
     """
     out, config = Path(out), with_whole_path(config)
     device, rank = training_device(config), rank_of(config)
-    sharing = OwnShards(config) if config.processes > 1 and config.shards > 1 else None
-    data = load_windows(config, sharing) if data is None else data
+    with children_end_on_failure():
+        return _train(config, out, (device, rank), data, progress, resume=resume, overwrite=overwrite)
+
+
+def _train(
+    config: TrainConfig,
+    out: Path,
+    place: tuple[torch.device, int],
+    data: ForecastData | None,
+    progress: Progress | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Run:
+    """:func:`train`; ``place`` is the device and the number of this process."""
+    device, rank = place
+    data = load_windows(config, sharing_of(config)) if data is None else data
     config = as_cut(config, data)
     check_size(config)
     if resume and not out.is_dir():

@@ -60,7 +60,7 @@ class Stream:
         >>> from qkan.forecasting import Stream, load_run
         >>> stream = Stream(load_run("runs/demo"))
         >>> stream.ids
-        ('bank_calls',)
+        ('centre',)
     """
 
     def __init__(self, run: Run, *, state: str = "window") -> None:

@@ -6,8 +6,11 @@ under torchrun and SLURM (srun) it finds those that are there already. The first
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -109,21 +112,42 @@ def connect(config: TrainConfig, device: torch.device) -> None:
     from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
     from qkan._util.signals import children_leave_signals
+    from qkan.forecasting.training.process_state import quiet_lightning
 
     if config.processes == 1 or torch.distributed.is_initialized():
         return
     environment = _environment(config)
     launcher = _SubprocessScriptLauncher(environment, config.devices, config.num_nodes)
-    with children_leave_signals():
+    with children_leave_signals(), quiet_lightning():
         launcher.launch(lambda: None)
-    started.append(launcher)
+    _started.append(launcher)
     environment.set_global_rank(rank_of(config))
     environment.set_world_size(config.processes)
-    _init_dist_connection(environment, "nccl" if device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
+    with quiet_lightning():
+        _init_dist_connection(environment, "nccl" if device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
 
 
-started: list[Any] = []
-"""Launchers whose processes run."""
+_started: list[Any] = []  # launchers whose processes run
+
+
+def end_children() -> None:
+    """End the processes that :func:`connect` started: only the first one writes files."""
+    for launcher in _started:
+        launcher.kill(signal.SIGKILL)
+        for process in launcher.procs:
+            process.wait()
+        launcher.procs.clear()  # Lightning's observer of them would kill this process too
+    _started.clear()
+
+
+@contextlib.contextmanager
+def children_end_on_failure() -> Iterator[None]:
+    """End the processes that :func:`connect` started if what is done here fails: they would wait for this one."""
+    try:
+        yield
+    except BaseException:
+        end_children()
+        raise
 
 
 def gather(config: TrainConfig, own: Any) -> list[Any]:
@@ -133,6 +157,11 @@ def gather(config: TrainConfig, own: Any) -> list[Any]:
     found: list[Any] = [None] * config.processes
     torch.distributed.all_gather_object(found, own)
     return found
+
+
+def sharing_of(config: TrainConfig) -> OwnShards | None:
+    """Return how the processes of a training share a panel on disk; ``None`` where each of them reads all data."""
+    return OwnShards(config) if config.processes > 1 and config.shards > 1 else None
 
 
 class OwnShards:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.data.batches import Batch, WindowTensors
-from qkan.forecasting.data.loaders import epoch_seed, training_loader
+from qkan.forecasting.data.loaders import epoch_seed, resolve_batch_size, training_loader
 from qkan.forecasting.data.loaders import validation_loader as validation_shares
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
@@ -79,21 +79,6 @@ class FitResult:
     starts: tuple[float, ...] = ()
 
 
-def resolve_batch_size(batch_size: int | None, windows: int) -> int:
-    """Return the batch size to use: the given one, or a power of two.
-
-    It gives 32 steps an epoch, but is never below 8, and above 128 only where it gives more than 512 steps an epoch;
-    never above 1024, and never more than there are windows.
-    """
-    if batch_size is not None:
-        return min(batch_size, windows)
-
-    def power(steps: int) -> int:
-        return int(2 ** int(math.log2(max(1, windows / steps))))
-
-    return min(max(8, min(128, power(32)), min(1024, power(512))), windows)
-
-
 def fit(
     model: nn.Module,
     train: WindowTensors,
@@ -133,7 +118,7 @@ def fit(
         total_steps=config.epochs * len(train_loader),
         rank=rank,
         one_thread=_wants_one_thread(model),
-        total=train_loader.sampler.total if train.weights is None else None,
+        total=getattr(train_loader.sampler, "total", None) if train.weights is None else None,
     )
     watched = "train_loss" if validation_loader is None else "val_loss"
     recorder = _Recorder(module, watched, checkpoint, progress)
@@ -265,15 +250,14 @@ class _Module(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The parameters by learning rate: those of ``lr`` first, then angles and frequencies of circuits, and what starts
-    from least squares, where they differ."""
-    angles, frequencies = (factor or 1.0 for factor in (config.lr_angles, config.lr_frequencies))
-    factors = {"theta": angles, "preact_weight": frequencies, "preact_bias": frequencies}
+    """The parameters by learning rate: those of ``lr`` first, then frequencies of circuits, and what starts from least
+    squares, where they differ."""
     of_circuits = {
-        id(parameter): factors.get(name, 1.0)
+        id(parameter): config.lr_frequencies or 1.0
         for module in model.modules()
         if isinstance(module, HasFrequencies)
         for name, parameter in module.named_parameters(recurse=False)
+        if name in ("preact_weight", "preact_bias")
     }
     started = {id(parameter): _RATE_OF_STARTED for part in _started(model) for parameter in part.parameters()}
     factors_of = of_circuits | started

@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from qkan._util.signals import ENDING, Terminated, children_leave_signals, leave_to_parent
-from qkan.forecasting.training.distributed import started
+from qkan.forecasting.training.distributed import end_children
 
 
 @contextlib.contextmanager
@@ -60,16 +60,6 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def end_children(launcher: Any) -> None:
-    """End the processes that a launcher of Lightning, or :func:`connect`, started: only the first one writes files."""
-    for own in (launcher, *started):
-        if isinstance(own, _SubprocessScriptLauncher):
-            own.kill(signal.SIGKILL)
-            for process in own.procs:
-                process.wait()
-            own.procs.clear()  # Lightning's observer of them would kill this process too
-
-
 @contextlib.contextmanager
 def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
     """End the processes that Lightning started if the training fails here: they would wait for this one.
@@ -77,13 +67,19 @@ def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
     They ignore Ctrl-C and SIGTERM, which often go to all of them: one that ended first would make Lightning kill this
     one, before it could say how to go on.
     """
+    launcher = trainer.strategy.launcher
     before = {number: signal.getsignal(number) for number in ENDING}
     left = leave_to_parent()
     try:
         with children_leave_signals():
             yield
     except BaseException:
-        end_children(trainer.strategy.launcher)
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)  # only the first process writes files
+            for process in launcher.procs:
+                process.wait()
+            launcher.procs.clear()  # Lightning's observer of them would kill this process too
+        end_children()
         raise
     finally:
         if left and threading.current_thread() is threading.main_thread():

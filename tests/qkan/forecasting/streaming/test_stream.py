@@ -125,6 +125,8 @@ def test_a_carried_state_is_that_of_a_window_of_the_whole_past(cell, options):
     for hour in range(context, context + 4):
         found = stream.update(whole.groupby("unique_id").nth([hour]))
     _same(found, _with_window(own, own.run.config.window + 4).predict(whole))
+    shorter = own.predict(whole)  # of the window alone, which is not the whole past any more
+    assert np.abs(found.iloc[:, 2] - shorter.iloc[:, 2]).max() > 1e-5
 
 
 def _with_window(own: Forecaster, window: int) -> Forecaster:

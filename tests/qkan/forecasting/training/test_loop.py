@@ -10,10 +10,10 @@ from tiny_runs import tiny_config
 
 from qkan.forecasting import RunError, build_forecaster
 from qkan.forecasting.data.batches import WindowTensors, predict_windows
-from qkan.forecasting.data.loaders import epoch_seed
+from qkan.forecasting.data.loaders import epoch_seed, resolve_batch_size
 from qkan.forecasting.training.checkpoints import AtomicCheckpointIO
 from qkan.forecasting.training.distributed import resolve_device
-from qkan.forecasting.training.loop import FitResult, fit, resolve_batch_size
+from qkan.forecasting.training.loop import FitResult, fit
 
 
 def windows(count: int, offset: float = 0.0) -> WindowTensors:
@@ -274,7 +274,8 @@ def test_checkpoints_that_take_long_are_written_less_often(tmp_path, monkeypatch
     ("given", "count", "expected"),
     [
         *((None, 164, 8), (None, 600, 16), (None, 1100, 32), (None, 19_400, 128), (None, 5, 5)),
-        *((None, 131_071, 128), (None, 131_072, 256), (None, 1_018_000, 1024), (None, 10**8, 1024)),
+        *((None, 131_071, 128), (None, 131_072, 256), (None, 1_018_000, 1024), (None, 2**23 - 1, 1024)),
+        *((None, 2**23, 2048), (None, 10**8, 8192)),
         *((64, 1000, 64), (64, 7, 7)),
     ],
 )
