@@ -19,7 +19,7 @@ from qkan.forecasting.executors import ray_cluster
 from qkan.forecasting.training.progress import SilentCompare
 
 pytest.importorskip("ray")
-LONG = {"epochs": 20, "batch_size": 8}  # a second, so that a worker is killed in the middle
+LONG = {"epochs": 8, "batch_size": 8}  # long enough that a worker is killed in the middle
 
 
 def processes(*names: str) -> list[int]:
