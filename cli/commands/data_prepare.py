@@ -54,4 +54,4 @@ def prepare(path: Path, out: Path, overwrite: bool, **how: Any) -> None:
     click.echo(
         f"{facts['series']:,} series, {facts['points']:,} values, step {facts['frequency'] or facts['step']}, in {out}"
     )
-    click.echo(f"next: qkan train qkan --data {out}{'/' if '/' not in str(out) else ''}")
+    click.echo(f"next: qkan train lstm --data {out}{'/' if '/' not in str(out) else ''}")

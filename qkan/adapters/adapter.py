@@ -109,3 +109,23 @@ class Adapter(nn.Module):
 def draw_input_side(tensor: Tensor, generator: torch.Generator | None) -> None:
     """Draw A (rank, in) from U(-1, 1) / sqrt(in), as LoRA does; B starts at zero."""
     uniform_(tensor, 1 / math.sqrt(tensor.shape[1]), generator)
+
+
+def adapters_of(model: nn.Module, verb: str | None = None) -> dict[str, Adapter]:
+    """The adapters in a model by the name of their layer.
+
+    Raises:
+        ValueError: there are none, or the model is one itself, and ``verb`` says what they were needed for.
+    """
+    found = {name: module for name, module in model.named_modules() if isinstance(module, Adapter)}
+    if verb is not None and not found:
+        raise ValueError(
+            f"{type(model).__name__} has no adapters to {verb}: none were added, or they are merged or removed "
+            "already; call qkan.add_adapters first"
+        )
+    if verb is not None and "" in found:
+        raise ValueError(
+            f"cannot {verb} a model that is an adapter itself, without a parent that gives it a name; put it into "
+            "nn.Sequential, or take its .base"
+        )
+    return found

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qkan._util.files import write_new_files
-from qkan.adapters.adapter import Adapter
+from qkan.adapters.adapter import Adapter, adapters_of
 from qkan.layers.options import positive_int
 
 #: Files of peft's adapters.
@@ -68,9 +68,7 @@ def export_peft(model: nn.Module, folder: str | os.PathLike[str], *, rank: int, 
     import safetensors.torch
 
     folder = Path(folder)
-    found = {name: module for name, module in model.named_modules() if isinstance(module, Adapter)}
-    if not found:
-        raise ValueError(f"{type(model).__name__} has no adapters to export; call qkan.add_adapters first")
+    found = adapters_of(model, "export")
     positive_int("rank", rank, min(min(one.in_features, one.out_features) for one in found.values()))
     tensors, errors = {}, {}
     for name, one in found.items():

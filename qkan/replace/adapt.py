@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qkan.adapters.adapter import Adapter
+from qkan.adapters.adapter import Adapter, adapters_of
 from qkan.adapters.circuit_lora import CircuitLoRA
 from qkan.adapters.nonlinear_lora import NonlinearLoRA
 from qkan.layers.options import positive_int
@@ -157,8 +157,6 @@ def remove_adapters(model: nn.Module) -> None:
         True
     """
     adapters_of(model, "remove")
-    if isinstance(model, Adapter):
-        raise ValueError("the model is an adapter itself and has no parent to be taken out of; take its .base")
     for module in list(model.modules()):
         for added in reversed(module.__dict__.get(_ADDED, [])):
             if not added.report._undone:
@@ -170,21 +168,6 @@ def remove_adapters(model: nn.Module) -> None:
     for one in adapters_of(model).values():
         for parent, name in places[id(one)]:
             setattr(parent, name, one.base)
-
-
-def adapters_of(model: nn.Module, verb: str | None = None) -> dict[str, Adapter]:
-    """The adapters in a model by the name of their layer.
-
-    Raises:
-        ValueError: there are none, and ``verb`` says what they were needed for.
-    """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, Adapter)}
-    if verb is not None and not found:
-        raise ValueError(
-            f"{type(model).__name__} has no adapters to {verb}: none were added, or they are merged or removed "
-            "already; call qkan.add_adapters first"
-        )
-    return found
 
 
 def _refuse_twice(names: list[str]) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from qkan._util.files import write_atomic
 from qkan._version import __version__
-from qkan.adapters.adapter import Adapter
-from qkan.replace.adapt import KINDS, adapters_of, add_adapters, remove_adapters
+from qkan.adapters.adapter import Adapter, adapters_of
+from qkan.replace.adapt import KINDS, add_adapters, remove_adapters
 
 #: The entry of the metadata, and the version of what it holds.
 ENTRY, FORMAT = "qkan-adapters", 1

@@ -22,6 +22,12 @@ def qkan() -> Qkan:
     return run
 
 
+@pytest.fixture(autouse=True)
+def _brief_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small models end with 20 steps of LBFGS, not with 1,000: what a command does with them is the same."""
+    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", 20)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run of one epoch."""

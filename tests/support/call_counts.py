@@ -11,7 +11,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> Counts:
     """Count from now on how often data are read and cut, models built and naive baselines computed."""
     from qkan import datasets
     from qkan.forecasting.model import build
-    from qkan.forecasting.runs import inference, run
+    from qkan.forecasting.runs import evaluation, run
     from qkan.forecasting.training import fitting
 
     counts: Counts = dict.fromkeys(("read", "cut", "build", "baselines"), 0)
@@ -30,5 +30,5 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> Counts:
     count(datasets, "make_forecast_data", "cut")
     for module in (build, fitting, run):
         count(module, "build_forecaster", "build")
-    count(inference, "plain_forecasts", "baselines")
+    count(evaluation, "plain_forecasts", "baselines")
     return counts

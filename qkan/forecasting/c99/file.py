@@ -123,6 +123,7 @@ def _head(config: TrainConfig, scaler: Scaler, sizes: Sizes, anchor: str, found:
         "known     " + _columns(sizes.known, "QKAN_CONTEXT + QKAN_HORIZON rows, each at its own time", _names(config)),
         *_lines_of_categories(config, scaler),
         f"step      {anchor}" if sizes.seasons else "step      not read: the run has no season; any number",
+        *(["          (the steps of a window and of its forecast follow one another)"] if sizes.seasons else []),
         f"series    {_series_line(sizes, scaler)}",
         f"forecast  QKAN_HORIZON = {sizes.horizon} rows of {_quantiles(config)}, in the unit of the data",
         "",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qkan.forecasting.comparison.plan import FoldRun, Record, run_name
@@ -101,9 +102,9 @@ def trainer(config: CompareConfig, folds: list[ForecastData]) -> Iterator[Callab
     if config.executor != "processes":  # nodes may differ in what they would choose, and Ray says which card it is
         device = resolve_device(config.device).type
         gpus = 1 if device == "cuda" else 0
-    options = {"executor": config.executor, "workers": config.workers, "gpus": gpus}
+    start = partial(start_executor, executor=config.executor, workers=config.workers, gpus=gpus, name=_name_of)
     try:
-        with start_executor(train_fold, folds, **options, name=_name_of) as train_all:
+        with start(train_fold, folds) as train_all:
             yield lambda runs: (
                 outcome
                 for _, outcome in train_all([run._replace(config=replace(run.config, device=device)) for run in runs])

@@ -104,7 +104,6 @@ class DataAndTrainingOptions:
     epochs: int = 30
     batch_size: int | None = None
     patience: int | None = None
-    lr_angles: float | None = None
     lr_frequencies: float | None = None
     lbfgs_steps: int | None = None
     restarts: int = 1

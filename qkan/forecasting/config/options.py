@@ -109,9 +109,7 @@ DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
 PREACT_INITS: tuple[str, ...] = ("ones", "binary", "ternary", "auto")
 """Frequencies that circuits can start with; see :mod:`qkan.layers.frequencies`."""
 
-_CIRCUIT_OPTIONS = frozenset(
-    {"reps", "ansatz", "preact_trainable", "preact_init", "base_activation", "lr_angles", "lr_frequencies"}
-)
+_CIRCUIT_OPTIONS = frozenset({"reps", "ansatz", "preact_trainable", "preact_init", "base_activation", "lr_frequencies"})
 
 CELL_OPTIONS: dict[str, frozenset[str]] = {
     "qkan": _CIRCUIT_OPTIONS | {"group"},
@@ -345,9 +343,11 @@ OPTIONS: dict[str, Option] = {
         "Windows per training step.  [default: by the number of windows, 8 to 8192]", Whole(1, 1_000_000), True
     ),
     "lr": Option("Peak learning rate of the one-cycle schedule.", RATE),
-    "lr_angles": Option("Learning rate of circuits' angles, times --lr (qkan, hqkan).  [default: 1]", RATE, True),
     "lr_frequencies": Option(
-        "Learning rate of circuits' frequencies and phases, times --lr (qkan, hqkan).  [default: 1]", RATE, True
+        "Learning rate of circuits' trained frequencies and phases, times --lr: 0.3 is worth a try (qkan, hqkan).  "
+        "[default: 1]",
+        RATE,
+        True,
     ),
     "lbfgs_steps": Option(
         "Steps of LBFGS behind the epochs, each on all training windows, for small models: the validation part stops "

@@ -144,7 +144,6 @@ def export_to_c(run: Run, series: Series, edges: str, tolerance: float) -> CExpo
 def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], str]:
     """Calls on windows of the data, the arguments of the model on them, and what numbers the steps."""
     from qkan.datasets import LastSteps
-    from qkan.datasets.windows import step_numbers
     from qkan.forecasting.runs.run_data import scaler_for
 
     config, scaler = run.config, scaler_for(run, series)
@@ -152,7 +151,11 @@ def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], s
     whole = replace(config, strategy="direct")
     data = cut_windows(series, whole, scaler, split=LastSteps(0))
     windows = tensors(data.train)
-    chosen = np.unique(np.linspace(0, len(windows) - 1, min(_COMPARED, len(windows))).round().astype(np.int64))
+    numbers_of = (
+        _step_numbers(series, data.series.times) if config.seasons else np.zeros(len(data.series.times), np.int64)
+    )
+    chosen = _in_a_row(data.train.first, numbers_of, config.context + config.horizon, seasons=bool(config.seasons))
+    chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(_COMPARED, len(chosen))).round().astype(np.int64))]
     index = torch.from_numpy(chosen)
     values, futr_exog = windows.stretches(index)
     inputs, *ahead = windows.batch(index).arguments
@@ -179,10 +182,6 @@ def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], s
         shown[raw[:, :, 1] == 0] = np.nan
         shown[:, 0] = np.where(raw[:, 0, 1] == 0, raw[:, 0, 0] * scale + offset, shown[:, 0])
     newest = data.train.first[chosen] + config.context - 1
-    numbers_of = np.zeros(len(data.series.times), dtype=np.int64)
-    if sizes.seasons:
-        wall = series.wall_times(data.series.times)
-        numbers_of = step_numbers(wall, series.frequency, series.session, series.step or 1)
     last = data.series.times[-1]
     anchor = (
         f"number of the step of the newest value: {int(numbers_of[-1])} at {comment_text(str(last))}, one more a step"
@@ -196,6 +195,27 @@ def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], s
         calls = Calls(*(part[observed] for part in calls))
         arguments = tuple(part[torch.from_numpy(observed)] for part in arguments)
     return calls, arguments, anchor
+
+
+def _step_numbers(series: Series, times: np.ndarray) -> np.ndarray:
+    """The number of the step of every time, int64, as seasons count them."""
+    from qkan.datasets.windows import step_numbers
+
+    return step_numbers(series.wall_times(times), series.frequency, series.session, series.step or 1).astype(np.int64)
+
+
+def _in_a_row(first: np.ndarray, numbers: np.ndarray, length: int, *, seasons: bool) -> np.ndarray:
+    """Places of the windows whose steps follow one another, which C counts on; without seasons nobody counts.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not seasons:
+        return np.arange(len(first))
+    found = np.flatnonzero(numbers[first + length - 1] - numbers[first] == length - 1)
+    if not len(found):
+        raise RunError("no window of the data has steps that follow one another, which C counts on; export to ONNX")
+    return found
 
 
 def _run_compiled(made: CFile, compiler: str, sizes: Sizes, calls: Calls) -> np.ndarray:

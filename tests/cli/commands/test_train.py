@@ -11,6 +11,7 @@ from call_counts import count_calls
 from tiny_runs import BARE_FLAGS
 
 from qkan.forecasting import load_run
+from qkan.forecasting.config.options import FINISH_STEPS
 
 SMALL = ("train", "lstm", "--data", "damped-shm", "--cell", "lstm", "--epochs", "1", "--window", "4", *BARE_FLAGS)
 
@@ -227,7 +228,10 @@ def test_the_finish_and_the_starts_are_said(elsewhere: Path, qkan) -> None:
     assert min(losses) == load_run("runs/damped-shm-lstm-seed0").metrics["best_validation_loss"]
 
 
-def test_the_plan_says_that_a_small_model_is_finished_by_default(elsewhere: Path, qkan) -> None:
+def test_the_plan_says_that_a_small_model_is_finished_by_default(
+    elsewhere: Path, qkan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qkan.forecasting.training.lbfgs.FINISH_STEPS", FINISH_STEPS)
     options = ("--data", "damped-shm", "--cell", "gru", "--epochs", "1", "--window", "4", "--hidden-size", "1")
     done = qkan("train", "lstm", *options)
     assert done.exit_code == 0, done.output

@@ -48,7 +48,7 @@ class Vit(modeling_kat.Kat):
         self.no_embed_class = self.network["no_embed_class"]
         for each in self.blocks:
             each.attn.num_heads = each.attn.heads
-            each.mlp = GRKAN(16, 24, 16, **(options or {}))
+            each.mlp = GRKAN(16, 24, 16, backend="torch", **(options or {}))  # nothing to compile
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.3) if parameter.dim() < 2 else None
 

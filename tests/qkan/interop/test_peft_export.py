@@ -61,7 +61,9 @@ def test_plain_lora_and_full_rank_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_what_peft_cannot_express_is_refused_and_files_stay(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Sequential has no adapters to export; call qkan.add_adapters first"):
+    with pytest.raises(
+        ValueError, match=r"Sequential has no adapters to export: none were added, .*; call qkan.add_adapters"
+    ):
         export_peft(nn.Sequential(nn.Linear(2, 2)), tmp_path, rank=1)
     with pytest.raises(ValueError, match=r"rank 5 is outside \[1, 4\]"):
         export_peft(adapted(), tmp_path, rank=5)

@@ -161,8 +161,12 @@ def test_adapters_that_stand_in_a_model_by_hand_are_merged_and_removed_too() -> 
     merge_adapters(model)
     assert type(model[0]) is nn.Linear
     assert torch.equal(model(x), y)
-    with pytest.raises(ValueError, match=r"the model is an adapter itself .*; take its \.base"):
-        merge_adapters(CircuitLoRA(nn.Linear(4, 4), 2))
+    alone = CircuitLoRA(nn.Linear(4, 4), 2)
+    for work, verb in ((merge_adapters, "merge"), (remove_adapters, "remove")):
+        with pytest.raises(
+            ValueError, match=rf"cannot {verb} a model that is an adapter itself, .*, or take its \.base"
+        ):
+            work(alone)
 
 
 def test_a_report_that_was_undone_leaves_nothing_behind() -> None:

@@ -159,7 +159,7 @@ def test_the_best_of_several_starts_is_kept_with_every_spectrum(data: ForecastDa
 
 
 def test_a_run_with_all_of_it_is_resumed_to_the_same_end(tmp_path: Path, data: ForecastData) -> None:
-    config = circuit(restarts=2, lbfgs_steps=15, preact_trainable=True, lr_angles=0.5, lr_frequencies=2.0)
+    config = circuit(restarts=2, lbfgs_steps=15, preact_trainable=True, lr_frequencies=2.0)
     whole = train(config, tmp_path / "whole", data=data)
 
     class Stop:
@@ -203,15 +203,15 @@ def test_the_checkpoints_of_all_starts_go_when_a_run_is_replaced(tmp_path: Path,
     assert [own.name for own in checkpoints_in(out)] == ["last.ckpt"]
 
 
-def test_angles_and_frequencies_have_rates_of_their_own() -> None:
-    config = circuit(preact_trainable=True, lr=0.02, lr_angles=0.5, lr_frequencies=3.0, **BARE)
+def test_frequencies_have_a_rate_of_their_own() -> None:
+    config = circuit(preact_trainable=True, lr=0.02, lr_frequencies=3.0, **BARE)
     model = build_forecaster(config, torch.Generator().manual_seed(0))
     named = {id(parameter): name.rpartition(".")[2] for name, parameter in model.named_parameters()}
     found = {group["lr"]: {named[id(own)] for own in group["params"]} for group in parameter_groups(model, config)}
     assert found == {
-        0.02: {"bias", "weight", "postact_weight"}, 0.01: {"theta"}, 0.06: {"preact_weight", "preact_bias"},
+        0.02: {"bias", "weight", "postact_weight", "theta"}, 0.06: {"preact_weight", "preact_bias"},
     }  # fmt: skip
-    (alone,) = parameter_groups(model, replace(config, lr_angles=None, lr_frequencies=None))
+    (alone,) = parameter_groups(model, replace(config, lr_frequencies=None))
     assert list(map(id, alone["params"])) == list(map(id, model.parameters()))
 
 
