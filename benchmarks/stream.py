@@ -90,7 +90,10 @@ def latency(cells: tuple[str, ...]) -> pd.DataFrame:
 
 
 def accuracy(names: tuple[str, ...], cells: tuple[str, ...], level: str) -> pd.DataFrame:
-    """Mean absolute error over the test part, by series, cell and what the state is."""
+    """Mean absolute error over the test part, by series, cell and what the state is, over that of the last value.
+
+    ``apart`` is the mean difference between forecasts of a carried state and of the window, in the same unit.
+    """
     rows = []
     for name in names:
         for cell in cells:
@@ -100,14 +103,17 @@ def accuracy(names: tuple[str, ...], cells: tuple[str, ...], level: str) -> pd.D
                 config = TrainConfig(data=name, cell=cell, level=level, **sizes)
                 run = train(config, Path(folder) / "run")
             series = load_series(name)
-            found = {how: test_error(run, series, how) for how in ("window", "carried", "anew")}
-            rows.append({"series": name, "cell": cell, "level": level, **found})
+            made = {how: test_forecasts(run, series, how) for how in ("window", "carried", "anew")}
+            errors = {how: mean_error(own, *made["window"][1:]) for how, (own, *_) in made.items()}
+            spread = np.abs(made["window"][1] - made["window"][2]).mean(axis=(0, 2))
+            apart = float((np.abs(made["carried"][0] - made["window"][0]).mean(axis=(0, 2)) / spread).mean())
+            rows.append({"series": name, "cell": cell, "level": level, **errors, "apart": apart})
             print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
     return pd.DataFrame(rows)
 
 
-def test_error(run: Run, series: Series, how: str) -> float:
-    """Mean absolute error of all forecasts of the test part, scaled by that of each series' newest value."""
+def test_forecasts(run: Run, series: Series, how: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Forecasts, targets and last values of the test part, (origins, series, horizon) each."""
     from qkan.datasets import first_values
     from qkan.forecasting.data.load import split_of
 
@@ -118,15 +124,21 @@ def test_error(run: Run, series: Series, how: str) -> float:
         warnings.simplefilter("ignore", DataNotice)
         stream.begin(first_values(series, ends))
     values = np.stack([series.values_of(index)[end:] for index, end in enumerate(ends)], axis=1)
-    errors, naive = [], []
+    found = []
     for step in range(len(values) - horizon):
-        if how == "anew" and step % run.config.window == 0:
-            stream.count[:] = run.config.context - 1  # the next value fills the window, and the state begins with it
-        found = stream.push(values[step])
-        ahead = values[step + 1 : step + 1 + horizon].T
-        errors.append(np.abs(found - ahead).mean(axis=1))
-        naive.append(np.abs(values[step][:, None] - ahead).mean(axis=1))
-    return float((np.mean(errors, axis=0) / np.mean(naive, axis=0)).mean())
+        if how == "anew" and step and step % run.config.window == 0:
+            stream.reset()
+            stream.begin(first_values(series, ends + step))
+        found.append(stream.push(values[step]))
+    origins = np.arange(len(found))[:, None]
+    ahead = values[origins + np.arange(1, horizon + 1)].transpose(0, 2, 1)
+    return np.array(found), ahead, np.broadcast_to(values[: len(found), :, None], ahead.shape)
+
+
+def mean_error(found: np.ndarray, wanted: np.ndarray, last: np.ndarray) -> float:
+    """Mean absolute difference over that of the last value, the mean of all series."""
+    own, naive = (np.abs(one - wanted).mean(axis=(0, 2)) for one in (found, last))
+    return float((own / naive).mean())
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -132,7 +133,7 @@ def _follow(run: Path, source: str, data: str | None, level: tuple[float, ...] |
     with contextlib.ExitStack() as opened:
         opened.enter_context(only_writer(run))
         if source == "-":
-            lines = Lines(click.get_binary_stream("stdin"), "standard input", grows=False)
+            lines = Lines(sys.stdin.buffer, "standard input", grows=False)
         else:
             lines = Lines(opened.enter_context(_followed(source)), source, grows=True)
         stream = open_stream(trained, data)

@@ -58,7 +58,7 @@ class OnDemand:
     """An array of a panel on disk as a tensor, computed where it is looked at.
 
     Args:
-        source: Such as :class:`qkan.datasets.windows.Channels`.
+        source: Such as :class:`qkan.datasets.windows.lazy.Channels`.
         device: Where what is looked at is put.
     """
 

@@ -254,9 +254,10 @@ def _cell(cell: nn.Module | None, inputs: int) -> PackedCell:
 
 
 def _classical(cell: nn.LSTM | nn.GRU, inputs: int) -> PackedCell:
-    ih, hh = cell.weight_ih_l0, cell.weight_hh_l0
+    own = dict(cell.named_parameters())
+    ih, hh = own["weight_ih_l0"], own["weight_hh_l0"]
     nothing = torch.zeros(len(ih))
-    b_ih, b_hh = (cell.bias_ih_l0, cell.bias_hh_l0) if cell.bias else (nothing, nothing)
+    b_ih, b_hh = (own.get(name, nothing) for name in ("bias_ih_l0", "bias_hh_l0"))
     if isinstance(cell, nn.LSTM):
         operands = Operands(_AFFINE, torch.cat([ih, hh], dim=1).mT.unsqueeze(0), b_ih + b_hh)
         return _of_operands("lstm", operands, inputs, cell.hidden_size)

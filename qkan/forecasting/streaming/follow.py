@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -119,7 +119,7 @@ class Lines:
 
 def follow(
     stream: Stream, lines: Lines, level: tuple[float, ...] | None = None, *, poll: float = 0.2
-) -> Iterator[pd.DataFrame]:
+) -> Generator[pd.DataFrame, None, None]:
     """Forecast what follows the rows of a file, as they come; the state is kept in the run's folder.
 
     Rows that the stream has already are passed over where the file is opened; later ones have to go on.

@@ -18,9 +18,13 @@ STATE_FILE = "stream.safetensors"
 class GoesOn:
     """What :class:`qkan.forecasting.Forecaster` does with new values one by one."""
 
-    run: Run
     _series: Series | None
     _stream: Stream | None = None
+
+    @property
+    def run(self) -> Run:
+        """The trained model."""
+        raise NotImplementedError
 
     def stream(self, df: Any = None, *, state: str = "window") -> Stream:
         """Return a stream of the fitted series, which goes on from some data.

@@ -172,8 +172,9 @@ class _Batch:
         self._weights, self._walks = weights, dict[int, FixedWalk]()
         self._decode = None
         if packed.decodes_steps:
-            given = (torch.from_numpy(own) for own in (decoded.reshape(size * horizon, -1), target_h, target_c))
-            self._decode = FixedWalk(weights.spec, weights.cell, *given, count=1)
+            steps = torch.from_numpy(decoded.reshape(size * horizon, -1))
+            states = torch.from_numpy(target_h), torch.from_numpy(target_c)
+            self._decode = FixedWalk(weights.spec, weights.cell, steps, *states, count=1)
         sizes, lengths = self._sizes, weights.lengths
         said = target_h if packed.decodes_steps else self._h
         self._append = _frame(
@@ -185,9 +186,9 @@ class _Batch:
             weights.tables, rings.value, rings.extra, rings.number, weights.skip, weights.known, weights.map,
             weights.map_bias, level, mean, self._steps, decoded, predicted, scratch, season,
         )  # fmt: skip
-        states = (rings.h, rings.c, self._h, self._c)
-        self._begin = _frame(sizes, self.rows, *states)
-        self._spread = _frame(sizes, self.rows, *states, target_h, target_c)
+        kept = (rings.h, rings.c, self._h, self._c)
+        self._begin = _frame(sizes, self.rows, *kept)
+        self._spread = _frame(sizes, self.rows, *kept, target_h, target_c)
         self._say = _frame(
             sizes, self.rows, self.numbers, lengths, weights.tables, scratch, rings.value, rings.place, level, mean,
             said, packed.head_weight, packed.head_bias, predicted, engine.shift, engine.scale, self.out, season,

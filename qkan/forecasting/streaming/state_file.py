@@ -168,5 +168,7 @@ def _tail_of(path: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -
         clock = Clock(zone, bool(facts["clock"][1]))
     form = TableForm(clock=clock, **{name: facts["form"][name] for name in _OF_FORM})
     session = None if facts["session"] is None else Session(*map(str, facts["session"]))
-    own = {name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS}
+    own: dict[str, Any] = {
+        name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS
+    }
     return Series(frame=frame, session=session, form=form, **own)

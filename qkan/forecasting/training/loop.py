@@ -29,7 +29,7 @@ from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, count_parameters
 from qkan.forecasting.model.losses import loss_of
 from qkan.forecasting.training.checkpoints import does_not_fit
-from qkan.forecasting.training.distributed import rank_of, trainer_options, training_device
+from qkan.forecasting.training.distributed import children_end_on_failure, rank_of, trainer_options, training_device
 from qkan.forecasting.training.lbfgs import Finish
 from qkan.forecasting.training.process_state import (
     children_end_with,
@@ -132,7 +132,8 @@ def fit(
     with quiet_lightning(), own_random_state(device), one_thread(module.one_thread):
         trainer = _trainer(config, device, callbacks)
         leave_signals(trainer)
-        with keyboard_interrupts_pass(), children_end_with(trainer), _fitting_checkpoint(resume_from, recorder):
+        reading = _fitting_checkpoint(resume_from, recorder)
+        with keyboard_interrupts_pass(), children_end_with(trainer), children_end_on_failure(), reading:
             trainer.fit(module, train_loader, validation_loader, ckpt_path=resume_from, weights_only=True)
     recorder.start()  # Lightning starts nothing where the checkpoint holds the last epoch already
     recorder.restore_best(model)

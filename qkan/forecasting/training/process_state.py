@@ -18,7 +18,6 @@ import torch
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from qkan._util.signals import ENDING, Terminated, children_leave_signals, leave_to_parent
-from qkan.forecasting.training.distributed import end_children
 
 
 @contextlib.contextmanager
@@ -79,7 +78,6 @@ def children_end_with(trainer: pl.Trainer) -> Iterator[None]:
             for process in launcher.procs:
                 process.wait()
             launcher.procs.clear()  # Lightning's observer of them would kill this process too
-        end_children()
         raise
     finally:
         if left and threading.current_thread() is threading.main_thread():
