@@ -15,7 +15,7 @@ import pandas as pd
 
 from qkan._util.optional import require_release
 
-require_release("sktime", "1.0", extra="sktime")
+require_release("sktime", "1.2", extra="sktime")
 
 from sklearn.utils import check_random_state  # noqa: E402  (the check above must come first)
 from sktime.forecasting.base import BaseForecaster  # noqa: E402
