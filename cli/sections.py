@@ -28,7 +28,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("lr_frequencies", "lbfgs_steps", "restarts", "seed"),
     ),
     "Comparison": ("budget_params", "trials", "tuning_seeds", "seeds", "folds", "baselines"),
-    "Machine": ("device", "precision", "workers", "devices", "num_nodes", "shards"),
+    "Machine": ("device", "precision", "workers", "executor", "devices", "num_nodes", "shards"),
 }
 """Headings with the names of :data:`qkan.forecasting.config.OPTIONS` below them."""
 

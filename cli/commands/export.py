@@ -11,7 +11,7 @@ from qkan.forecasting.config import EXPORT_EDGES, EXPORT_FORMATS
 
 
 @click.command(
-    short_help="Write a trained forecaster as one file for onnxruntime, PyTorch or a C compiler.",
+    short_help="Write a trained forecaster as an ONNX, PyTorch or C file.",
     epilog="""\b
 Examples:
   qkan export runs/telecom-qkan-seed0 --out telecom.onnx
