@@ -202,14 +202,19 @@ def _codes(
     """
     known = scaler.categories[name]
     codes = pd.Index(known).get_indexer(pd.Index(texts, dtype=object))
-    refuse(
-        codes < 0,
-        lambda row: (
-            f"series {series.ids[owner[row]]!r} has {name}={shortened(texts[row])} at {shown(times[row])}, which the "
-            f"forecaster was not trained on; it knows {', '.join(map(shortened, known[:8]))}"
+
+    def unknown(row: int) -> str:
+        place, text = int(owner[row]), texts[row]
+        begin, end = series.starts[place : place + 2]
+        same = np.flatnonzero(series.frame[name].to_numpy()[begin:end] == text)  # it may begin before what is read here
+        time = series.times_of(place)[same[0]] if same.size else times[row]
+        return (
+            f"series {series.ids[place]!r} has {name}={shortened(text)} at {shown(time)}, which the forecaster was not "
+            f"trained on; it knows {', '.join(map(shortened, known[:8]))}"
             f"{f' and {len(known) - 8} more' if len(known) > 8 else ''}: correct it, or train on data that has it"
-        ),
-    )
+        )
+
+    refuse(codes < 0, unknown)
     return codes.astype(np.float32)
 
 

@@ -313,6 +313,8 @@ class Forecaster(GoesOn, Parameters):
         Raises:
             RunError: the folder is missing, unfinished, written by a newer version or damaged.
         """
+        from qkan.datasets import like
+
         run = load_run(folder)
         loaded = cls.__new__(cls)
         loaded.config = loaded._asked = replace(run.config, data=FRAME, series=())
@@ -320,6 +322,7 @@ class Forecaster(GoesOn, Parameters):
         loaded._given = {name: getattr(run.config, name) for name in ("window", "horizon", "epochs", "loss")}
         loaded._params = {"freq": loaded.freq, **chosen(loaded.config, _options(), loaded._given)}
         loaded._run, loaded._series, loaded._history = run, None, []
+        loaded._like = like(run.config.data)  # of a run: without a frame it forecasts the file that it was trained on
         return loaded
 
     def _read(self, df: Any, *, expected: str | None = None) -> Series:

@@ -22,6 +22,7 @@ from import_graph import modules
 #: What users import from.
 PUBLIC = (
     "qkan",
+    "qkan.adapters",
     "qkan.kan",
     "qkan.quantum",
     "qkan.replace",

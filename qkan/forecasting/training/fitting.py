@@ -17,13 +17,13 @@ from qkan.forecasting.data.load import tensors
 from qkan.forecasting.io.files import RunError
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, count_parameters
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.distributed import mapped_values, training_device
+from qkan.forecasting.training.distributed import mapped_values, rank_of, training_device
 from qkan.forecasting.training.first_use import compile_kernels
 from qkan.forecasting.training.frequencies import start_frequencies
 from qkan.forecasting.training.gate import set_gate
 from qkan.forecasting.training.lbfgs import finish_steps, finish_with_lbfgs
 from qkan.forecasting.training.objective import Glimpse, Objective, Shown
-from qkan.forecasting.training.progress import LiveProgress, Progress
+from qkan.forecasting.training.progress import FinishProgress, LiveProgress, Progress
 from qkan.forecasting.training.start import Start, start_from_regression, start_mean
 from qkan.forecasting.training.units import read_in_units, say_in_units
 
@@ -112,6 +112,7 @@ def fit_forecaster(
     device = training_device(config)
     generator = torch.Generator().manual_seed(config.seed)
     train, validation = tensors(data.train), tensors(data.validation)
+    told = None if rank_of(config) else progress
     if not len(validation):
         _say_unjudged(config)
     fits: list[tuple[RecurrentForecaster, FitResult]] = []
@@ -126,7 +127,7 @@ def fit_forecaster(
         if config.preact_init == "auto":
             start_frequencies(model, train, start)
         saved = checkpoint if checkpoint is None or not start else checkpoint.with_stem(f"{checkpoint.stem}-{start}")
-        saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": progress}
+        saving: dict[str, Any] = {"checkpoint": saved, "resume": resume, "progress": told}
         result = _fit_once(model, train, validation, config, steps, **saving)
         fits.append((model, result))
     model, result = min(fits, key=lambda found: math.inf if found[1].diverged else found[1].best_loss)
@@ -203,9 +204,10 @@ def _trained(
     from qkan.forecasting.training.loop import fit, threads_for
 
     loss, judge = loss_of(config), _judging(train, validation)
-    shown = None
-    if isinstance(saving["progress"], LiveProgress) and len(validation):
-        shown = saving["progress"] = Shown(saving["progress"], Glimpse(model, validation, loss))
+    progress = saving["progress"]
+    shown: FinishProgress | None = progress if isinstance(progress, FinishProgress) else None
+    if isinstance(progress, LiveProgress) and len(validation):
+        shown = saving["progress"] = Shown(progress, Glimpse(model, validation, loss))
     result = fit(model, train, validation, config, checkpoint=checkpoint, **saving)
     if start is not None and start.loss <= Objective(model, judge, loss).value():
         model.load_state_dict(start.weights)

@@ -17,7 +17,8 @@ from qkan.forecasting.config.idle import idle_options
 from qkan.forecasting.config.options import FINISH_PARAMETERS, FINISH_STEPS, FINISH_VALUES
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.losses import loss_of
-from qkan.forecasting.training.objective import Objective, Shown
+from qkan.forecasting.training.objective import Objective
+from qkan.forecasting.training.progress import FinishProgress
 
 STEPS_BETWEEN_LOOKS = 10
 LOOKS_WITHOUT_GAIN = 25
@@ -87,7 +88,7 @@ def finish_with_lbfgs(
     validation: WindowTensors,
     config: TrainConfig,
     steps: int,
-    shown: Shown | None = None,
+    shown: FinishProgress | None = None,
 ) -> Finish:
     """Go on from the weights of a trained model with LBFGS and a strong Wolfe line search, in place.
 

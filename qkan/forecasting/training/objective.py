@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qkan.forecasting.data.batches import Forward, WindowTensors, in_order, recursive_forecast
 from qkan.forecasting.model.losses import Loss
-from qkan.forecasting.training.progress import LiveProgress
+from qkan.forecasting.training.progress import FinishProgress, LiveProgress
 
 _MOST_NAIVE = 500_000  # windows, evenly spread, that the loss of repeating the last value is measured on
 
@@ -136,6 +136,7 @@ class Shown:
 
     def __init__(self, progress: LiveProgress, glimpse: Glimpse) -> None:
         self.progress, self.glimpse = progress, glimpse
+        self.of_finish = progress if isinstance(progress, FinishProgress) else None
 
     def start(self, epochs: int, steps: int, done: int = 0) -> None:
         """Pass it on."""
@@ -155,14 +156,17 @@ class Shown:
         self.progress.finish()
 
     def lbfgs_start(self, steps: int) -> None:
-        """Pass it on."""
-        self.progress.lbfgs_start(steps)
+        """Pass it on to who asks for it."""
+        if self.of_finish is not None:
+            self.of_finish.lbfgs_start(steps)
 
     def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
-        """Pass it on, and offer a look."""
-        self.progress.lbfgs_step(done, loss, val_loss)
+        """Pass it on to who asks for it, and offer a look."""
+        if self.of_finish is not None:
+            self.of_finish.lbfgs_step(done, loss, val_loss)
         self.progress.look(self.glimpse)
 
     def lbfgs_finish(self) -> None:
-        """Pass it on."""
-        self.progress.lbfgs_finish()
+        """Pass it on to who asks for it."""
+        if self.of_finish is not None:
+            self.of_finish.lbfgs_finish()

@@ -40,10 +40,16 @@ class Progress(Protocol):
 
 @runtime_checkable
 class LiveProgress(Progress, Protocol):
-    """Watches one training run, and where there are validation windows the model itself and a finish by LBFGS."""
+    """Watches one training run, and where there are validation windows the model itself."""
 
     def look(self, view: Glimpse) -> None:
-        """An epoch ended: here is the model. What is asked of it takes time, so ask a few times a second."""
+        """An epoch ended, or some steps of a finish: here is the model. What is asked of it takes time, so ask a few
+        times a second."""
+
+
+@runtime_checkable
+class FinishProgress(Protocol):
+    """Watches a finish by LBFGS; a watcher of a training that has these methods too is told of it."""
 
     def lbfgs_start(self, steps: int) -> None:
         """A finish of at most ``steps`` steps begins; the epochs before it have ended."""

@@ -86,6 +86,9 @@ def test_an_unknown_category_is_one_sentence(fitted) -> None:
     )
     with pytest.raises(DataError, match=r"series 'a' has region='west' at 2024-01-01 00:00:00, which the forecaster"):
         fitted.predict(frame.assign(region="west"), futr_df=ahead(frame, "tv"))
+    frame.loc[[62, 119], "promo"] = "radio"  # a row that nothing is read of, and the last one of its series
+    with pytest.raises(DataError, match=r"series 'b' has promo='radio' at 2024-01-03 00:00:00, which the forecaster"):
+        fitted.predict(frame, futr_df=ahead(frame, "tv"))
 
 
 @pytest.mark.parametrize(

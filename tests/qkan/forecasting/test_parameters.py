@@ -48,6 +48,8 @@ def test_a_clone_of_a_loaded_forecaster_is_trained_alike(tmp_path) -> None:
     model.save(tmp_path / "run")
     loaded = Forecaster.load(tmp_path / "run")
     assert loaded.get_params()["lbfgs_steps"] == 0
+    assert [name for name in vars(model) if not hasattr(loaded, name)] == []
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(loaded)).predict(frame()), model.predict())
     pd.testing.assert_frame_equal(clone(loaded).fit(frame()).predict(), model.predict())
 
 

@@ -64,6 +64,37 @@ def test_looking_changes_no_weight(tmp_path, precision: str) -> None:
         torch.testing.assert_close(watched.model.state_dict()[name], value, rtol=0, atol=0)
 
 
+def test_a_watcher_is_told_what_it_asks_for(tmp_path) -> None:
+    """Of the model and of a finish; who asks for one of them need not know the other."""
+    calls: list[str] = []
+
+    class Looking(Silent):
+        def look(self, view) -> None:
+            calls.append("look")
+
+    class Finishing(Silent):
+        def lbfgs_start(self, steps: int) -> None:
+            calls.append(f"finish of {steps}")
+
+        def lbfgs_step(self, done: int, loss: float, val_loss: float) -> None:
+            calls.append(f"step {done}")
+
+        def lbfgs_finish(self) -> None:
+            calls.append("end")
+
+    class Both(Finishing, Looking): ...
+
+    told = {}
+    for kind in (Looking, Finishing, Both):
+        train(tiny_config(epochs=1, lbfgs_steps=2), tmp_path / kind.__name__, progress=kind())
+        told[kind.__name__], calls = calls, []
+    assert told == {
+        "Looking": ["look", "look"],
+        "Finishing": ["finish of 2", "step 2", "end"],
+        "Both": ["look", "finish of 2", "step 2", "look", "end"],
+    }
+
+
 def test_a_look_that_fails_leaves_the_model_in_training(make_data) -> None:
     class Broken(LastValue):
         def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
