@@ -212,11 +212,16 @@ def _gather_gradient(frame: Any, matrix: Any, constant: Any, a: int, b: int, n: 
 def _store_gradients(
     frame: Any, program: Any, totals: Any, row: int, n: int, theta: Any, weight: Any, bias: Any
 ) -> None:
-    """Write the gradients of a tile's parameters from the totals of its rotations."""
+    """Write the gradients of a tile's parameters from the totals of its rotations; zero where the circuit has none."""
     count, stride, columns, reps = program[0], frame[ROW_MINOR], frame[COLUMN_COUNT], frame[REPS]
-    if len(theta):
-        for j in range(n):
-            fill(theta[(row + j * stride) * columns :], columns, theta.dtype.type(0))
+    for j in range(n):
+        at = row + j * stride
+        if len(theta):
+            fill(theta[at * columns :], columns, theta.dtype.type(0))
+        if len(weight):
+            fill(weight[at * reps :], reps, weight.dtype.type(0))
+        if len(bias):
+            fill(bias[at * reps :], reps, bias.dtype.type(0))
     at = HEAD + 2 * count
     for _ in range(program[2] if len(theta) else 0):
         given, column = totals[2 * program[at] * LANES :], program[at + 1]
