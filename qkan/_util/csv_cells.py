@@ -7,7 +7,8 @@ what is in the sheet elsewhere. An apostrophe in front makes it text. Numbers st
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,3 +50,17 @@ def csv_text(frame: pd.DataFrame, *, with_clock: bool = False) -> str:
             if any(cell != text for cell, text in found.items()):
                 safe.isetitem(place, [found.get(cell, cell) if isinstance(cell, str) else cell for cell in cells])
     return safe.to_csv(index=False)
+
+
+def read_exact(path: Path, **options: Any) -> pd.DataFrame:
+    """The table in a CSV file, with the numbers that were written to their last bit.
+
+    Args:
+        path: the file.
+        **options: of `pandas.read_csv`.
+    """
+    import pandas as pd
+
+    # Up to pandas 2 another precision is the default; in 3.1 that became the only one, and the argument deprecated.
+    major = int(pd.__version__.partition(".")[0])
+    return pd.read_csv(path, **options, **({"float_precision": "round_trip"} if major < 3 else {}))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qkan._util.csv_cells import csv_text
+from qkan._util.csv_cells import csv_text, read_exact
 from qkan.forecasting.baselines import check_baselines
 from qkan.forecasting.comparison import workers
 from qkan.forecasting.comparison.baseline_runs import BASELINES, left_out, losses_path, run_baselines
@@ -203,12 +203,10 @@ def _first_difference(found: dict[str, Any], wanted: dict[str, Any], out: Path) 
 
 
 def _read_runs(out: Path) -> list[Record]:
-    import pandas as pd
-
     if not (out / _RUNS).exists():
         return []
     try:
-        records = pd.read_csv(out / _RUNS).to_dict("records")
+        records = read_exact(out / _RUNS).to_dict("records")
         [key_of(record) for record in records]
     except (ValueError, KeyError) as error:
         raise RunError(f"cannot read {out / _RUNS}: {error}; delete it to start the comparison anew") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from qkan._util.csv_cells import unguarded
+from qkan._util.csv_cells import read_exact, unguarded
 from qkan._util.files import remove_leftovers
 from qkan.forecasting.config import PROCESSES, TrainConfig
 from qkan.forecasting.data.load import as_cut, load_windows, with_whole_path
@@ -126,10 +126,8 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """One row per epoch: epoch, train_loss, val_loss (if there is a validation part), lr."""
-        import pandas as pd
-
         self._check(HISTORY)
-        return pd.read_csv(self.path / HISTORY)
+        return read_exact(self.path / HISTORY)
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -142,7 +140,7 @@ class Run:
         path = self.path / PREDICTIONS
         numbers = [name for name in pd.read_csv(path, nrows=0).columns if name != "unique_id"]  # an id "NA" is one
         form: dict[str, Any] = {"dtype": {"unique_id": str}, "na_values": {key: [""] for key in numbers}}
-        table = pd.read_csv(path, keep_default_na=False, **form)
+        table = read_exact(path, keep_default_na=False, **form)
         return table.assign(unique_id=unguarded(table["unique_id"]))
 
 

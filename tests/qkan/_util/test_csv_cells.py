@@ -1,6 +1,7 @@
 """Texts in CSV files are no formulas for a spreadsheet, and come back as they were."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkan._util.csv_cells import csv_text, guarded, unguarded
+from qkan._util.csv_cells import csv_text, guarded, read_exact, unguarded
 
 FORMULAS = [
     "=1+1",
@@ -63,3 +64,9 @@ def test_missing_texts_stay_missing() -> None:
     assert unguarded(frame["unique_id"]).tolist()[0] == "'=a"
     assert unguarded(frame["unique_id"]).isna().tolist() == [False, True]
     assert unguarded(frame["unique_id"][1:]).isna().all()
+
+
+def test_numbers_come_back_to_their_last_bit(tmp_path: Path) -> None:
+    table = pd.DataFrame({"loss": np.random.default_rng(0).normal(size=500) * 10.0 ** np.arange(-250, 250)})
+    (tmp_path / "runs.csv").write_text(csv_text(table))
+    assert (read_exact(tmp_path / "runs.csv")["loss"].to_numpy() == table["loss"].to_numpy()).all()
