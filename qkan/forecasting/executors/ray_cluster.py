@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import pickle
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from qkan._util.optional import require_release
 from qkan.forecasting.executors.interface import LOST, ExecutorError
 from qkan.forecasting.executors.processes import Work, worker_count
-from qkan.forecasting.executors.ray_driver import Cluster, drive
+from qkan.forecasting.executors.ray_driver import Cluster, drive, local_environment
 from qkan.forecasting.io.files import RunError
 
 OLDEST = "2.52"
@@ -53,11 +53,14 @@ class RayCluster:
         number = worker_count(workers) if local else workers
         cluster = Cluster(address, number, gpus, folder, pickle.dumps((work, shared)))
         self._driver = context.Process(target=drive, args=(theirs, cluster), daemon=True)
-        self._driver.start()
+        with local_environment() if local else nullcontext():
+            self._driver.start()
         theirs.close()
         try:
             self.room: int = self._receive(START_SECONDS)[1]
         except BaseException:
+            if not local:  # it has nothing to end but itself, and may wait for whoever does not answer
+                self._driver.kill()
             self.cancel()
             raise
 

@@ -25,8 +25,27 @@ _LOCAL = {
     "RAY_AUTH_MODE": "token",  # which other users of the machine do not know
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # where it ended on one machine, nobody starts it again
 }
+_TOKEN = "RAY_AUTH_TOKEN"
 _TOLD = (ValueError, OSError, ImportError, MemoryError)  # what of a job's errors is raised as it is
 _shared: dict[str, tuple[Any, Any]] = {}  # of this worker process: what it does, and what its jobs share
+
+
+@contextlib.contextmanager
+def local_environment() -> Iterator[None]:
+    """Give processes that are started meanwhile what Ray on this machine reads when it is imported.
+
+    The driver cannot set it: before it runs, it imports the script that started all, which may import Ray.
+    """
+    before = {name: os.environ.get(name) for name in (*_LOCAL, _TOKEN)}
+    os.environ.update(_LOCAL, **{_TOKEN: secrets.token_hex(32)})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class Cluster(NamedTuple):
@@ -53,8 +72,6 @@ def drive(pipe: Connection, cluster: Cluster) -> None:
     The end of the pipe, or of the process behind it, ends the driver, and Ray where it was started here.
     """
     _leave_terminal()
-    if cluster.folder:  # before Ray reads them
-        os.environ.update(_LOCAL, RAY_AUTH_TOKEN=secrets.token_hex(32))
     with contextlib.ExitStack() as ends:
         import ray
 
