@@ -110,8 +110,8 @@ def export(
 
     Examples:
         >>> from qkan.forecasting import export, load_run
-        >>> made = export(load_run("runs/demo"), "demo.onnx", overwrite=True)
-        >>> made.difference < 1e-5
+        >>> made = export(load_run("runs/demo"), "demo.c", format="c", overwrite=True)
+        >>> made.size < 50_000
         True
     """
     path = Path(path)

@@ -1,5 +1,6 @@
 """What is said before, or instead of, a work on Ray; tests/ecosystem/test_ray.py works on one."""
 
+import os
 import pickle
 import socket
 import sys
@@ -96,3 +97,17 @@ def test_a_node_that_cannot_read_the_data_says_so():
 def test_a_node_with_another_release_says_so():
     with pytest.raises(RunError, match=f"^the Ray node 10.0.0.7 has qkan-seq {__version__}, and 0.0.9 asks"):
         ray_driver.run_job("0.0.9", "a", [], 1)
+
+
+def test_what_is_started_meanwhile_finds_the_settings_of_ray_on_this_machine(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    tokens = set()
+    for _ in range(2):
+        with ray_driver.local_environment():
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+            tokens.add(os.environ["RAY_AUTH_TOKEN"])
+        assert os.environ["RAY_AUTH_MODE"] == "disabled"
+        assert "RAY_AUTH_TOKEN" not in os.environ
+    assert len(tokens) == 2
+    assert {len(token) for token in tokens} == {64}
