@@ -26,8 +26,8 @@ EXECUTORS = ("processes", "ray")
 def measure(executor: str, data: str, epochs: int, workers: int) -> dict[str, object]:
     """Train 24 trials; give seconds, those of the trials themselves, and what they found."""
     config = CompareConfig(
-        data=data, out="unused", cells=("lstm",), budget_params=(100, 150, 200, 250, 300, 400, 500, 600), trials=3,
-        seeds=1, window=24, horizon=1, season=(), epochs=epochs, lbfgs_steps=0, device="cpu", workers=workers,
+        data=data, out="unused", cells=("lstm",), budget_params=(100, 150, 200, 300, 400, 500, 600, 800), trials=3,
+        seeds=1, window=24, horizon=1, season="none", epochs=epochs, lbfgs_steps=0, device="cpu", workers=workers,
         executor=executor,
     )  # fmt: skip
     folds = cut_folds(load_series_of(config), config)

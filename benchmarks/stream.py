@@ -28,7 +28,7 @@ from qkan.forecasting import Run, Stream, TrainConfig, build_forecaster, train
 
 CELLS = ("qkan", "hqkan", "lowrank", "lstm", "gru", "fourier", "spline", "gr-kan", "mlp", "qlstm")
 SERIES = (1, 100, 10_000)
-_SEASON, _WINDOW, _HORIZON = 24, 24, 16
+_SEASON, _WINDOW, _HORIZON, _HIDDEN = 24, 24, 16, 16
 _BUDGET = 1.0  # seconds a measurement
 ACCURACY = ("telecom", "milan-24", "delayed-quantum-control")
 
@@ -37,7 +37,7 @@ def made_run(cell: str, count: int, state: str) -> Run:
     """A run of so many series whose parameters are drawn at random."""
     level = "season" if state == "carried" else "last"
     sizes: dict[str, Any] = {"window": _WINDOW, "horizon": _HORIZON, "season": (_SEASON,), "level": level}
-    config = TrainConfig(data="frame", cell=cell, **sizes).decided()
+    config = TrainConfig(data="frame", cell=cell, hidden_size=_HIDDEN, **sizes).decided()
     model = build_forecaster(config, torch.Generator().manual_seed(0)).eval()
     ids = tuple(f"{place:05d}" for place in range(count))
     scaler = Scaler("standard", ids, (0.0,) * count, (1.0,) * count)
