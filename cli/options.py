@@ -97,6 +97,15 @@ def config_options(config: type[TrainConfig] | type[CompareConfig]) -> Callable[
     return decorate
 
 
+def file_options(command: Command) -> Command:
+    """Give a command the options that say how a file writes its table, and what an absent value is."""
+    columns = ("time_col", "time_format", "time_zone", "sep", "decimal", "encoding", "target_col", "id_col")
+    command = config_option("missing", "refuse")(command)
+    for name in reversed(columns):
+        command = config_option(name)(command)
+    return command
+
+
 RUN = click.argument("run", type=click.Path(path_type=Path))
 """Decorator: the argument RUN, the folder of a trained forecaster."""
 

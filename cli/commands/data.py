@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qkan.cli.lazy_groups import LazyGroup
-from qkan.cli.options import complete_data, config_option
+from qkan.cli.options import complete_data, config_option, file_options
 from qkan.forecasting.config import model_name
 
 if TYPE_CHECKING:
@@ -64,15 +64,7 @@ Examples:
   qkan data show calls.csv --time-col hour --target-col calls --out calls.png""",
 )
 @click.argument("name_or_path", metavar="NAME|FILE|PANEL", shell_complete=complete_data)
-@config_option("time_col")
-@config_option("time_format")
-@config_option("time_zone")
-@config_option("sep")
-@config_option("decimal")
-@config_option("encoding")
-@config_option("target_col")
-@config_option("id_col")
-@config_option("missing", "refuse")
+@file_options
 @config_option("series", (), as_name="kept")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Plot to write (.png, .pdf, .svg).  [default: NAME-series.png]"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from qkan.cli.errors import interruption
-from qkan.cli.options import config_option
+from qkan.cli.options import config_option, file_options
 from qkan.cli.progress import PrepareDisplay
 
 
@@ -23,15 +23,7 @@ Examples:
 )
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the panel.")
-@config_option("time_col")
-@config_option("time_format")
-@config_option("time_zone")
-@config_option("sep")
-@config_option("decimal")
-@config_option("encoding")
-@config_option("target_col")
-@config_option("id_col")
-@config_option("missing", "refuse")
+@file_options
 @config_option("freq", as_name="frequency")
 @click.option("--overwrite", is_flag=True, help="Replace the panel in the folder.")
 def prepare(path: Path, out: Path, overwrite: bool, **how: Any) -> None:
