@@ -6,6 +6,7 @@ __all__ = [
     "edge_formula",
     "edge_mask",
     "extend_reps",
+    "free_edges",
     "frequencies",
     "frozen",
     "init",
@@ -15,4 +16,5 @@ __all__ = [
     "qkan_layer",
     "rational",
     "rational_init",
+    "spline_layer",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from qkan.kernels.backend_choice import Radius
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
 from qkan.kernels.spectral.basis import BASES, SPLINE_ORDER, Basis, BasisFunctions, Operands
 from qkan.kernels.spectral.matmul import weighted_sum
+from qkan.layers.edge_formula import Numbers, Term
+from qkan.layers.free_edges import FreeEdges, basis_terms
 from qkan.layers.init import normal_, uniform_
 from qkan.layers.options import check_dtype, check_input, check_memory, finite_float, positive_int
 
@@ -49,13 +51,14 @@ EDGE_FUNCTIONS: dict[str, EdgeFunctions] = {
 }
 
 
-class KANLayer(nn.Module):
+class KANLayer(FreeEdges):
     r"""A layer of edges with free coefficients: y_o = c_o + sum_i [ sum_k M_kio F_k(x_i) + u_oi base(x_i) ].
 
     :class:`qkan.QKANLayer` is such a layer whose coefficients come from a circuit; with free ones this is its control.
 
     Shapes: input (..., in_features), output (..., out_features). Parameters: ``coefficients`` (terms, in, out),
-    ``bias`` (out,) and ``base_weight`` (out, in), None where their option is off.
+    ``bias`` (out,) and ``base_weight`` (out, in), None where their option is off. Buffer ``edge_mask``, (out, in) bool:
+    see :class:`qkan.layers.edge_mask.EdgeMasked`, which also has ``prune`` and ``restore``.
 
     Args:
         in_features, out_features: sizes of the last dimension.
@@ -85,10 +88,6 @@ class KANLayer(nn.Module):
         (torch.Size([5, 2]), (6, 3, 2))
     """
 
-    coefficients: nn.Parameter
-    bias: nn.Parameter | None
-    base_weight: nn.Parameter | None
-
     def __init__(
         self,
         in_features: int,
@@ -110,6 +109,7 @@ class KANLayer(nn.Module):
         self.basis, self.terms, self.radius = basis, terms, finite_float("radius", radius, positive=True)
         self.base_activation, self.base_trainable = base_activation, base_trainable
         self._functions = Basis(*_kind_and_size(basis, terms), self.radius)
+        self.edge_name = self._functions.name
         if isinstance(basis, BasisFunctions):
             _check_functions(basis, terms, self.radius)
         if base_activation is not None and base_activation not in BASES:
@@ -164,7 +164,7 @@ class KANLayer(nn.Module):
         dtype, matmul_dtype = self.coefficients.dtype, autocast_dtype(self.coefficients.dtype, x.device)
         with without_autocast(x.device):
             operands = self._operands()
-            flat = x.reshape(-1, self.in_features).to(operands.matrix.dtype)
+            flat = self._read(x).reshape(-1, self.in_features).to(operands.matrix.dtype)
             y = weighted_sum(flat, operands.matrix, operands.bias, operands.basis, matmul_dtype=matmul_dtype)
             return y.reshape(*x.shape[:-1], self.out_features).to(dtype)
 
@@ -181,21 +181,27 @@ class KANLayer(nn.Module):
     def _operands(self) -> Operands:
         check_readable(*self._parameters.values())
         compute = torch.promote_types(self.coefficients.dtype, torch.float32)
-        matrix, basis = fix_gradient_strides(self.coefficients.to(compute)), self._functions
+        matrix, basis = fix_gradient_strides(self.kept_coefficients().to(compute)), self._functions
         if self.base_weight is not None:
             basis = replace(basis, base=self.base_activation)
-            matrix = torch.cat((matrix, self.base_weight.to(compute).mT.unsqueeze(0)))
+            matrix = torch.cat((matrix, self._kept(self.base_weight).to(compute).mT.unsqueeze(0)))
         bias = matrix.new_zeros(self.out_features) if self.bias is None else self.bias.to(compute)
         return Operands(basis, matrix, bias)
 
-    def edge_outputs(self, x: Tensor) -> Tensor:
-        """What every edge adds to its output, (..., out_features, in_features); with the bias their sum is forward."""
-        check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
-        features = torch.stack(self._functions.functions(x.to(self.coefficients.dtype)), -1)
-        y = torch.einsum("...it,tio->...oi", features, self.coefficients)
-        if self.base_weight is not None and self.base_activation is not None:
-            y = y + BASES[self.base_activation][0](x.to(y.dtype)).unsqueeze(-2) * self.base_weight
-        return y
+    def features(self, x: Tensor) -> Tensor:
+        """The functions of every input, without the base activation: (terms, *x.shape)."""
+        return torch.stack(self._functions.functions(x))
+
+    def function_terms(self, output: int, input: int, numbers: Numbers) -> list[Term]:
+        """The functions of one edge with their coefficients; raises ValueError for functions of your own."""
+        return basis_terms(self._functions, self.coefficients[:, input, output].tolist(), numbers)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that build such a layer with other values: ``KANLayer(**layer.config)``."""
+        given = ("in_features", "out_features", "basis", "terms", "radius", "base_activation", "base_trainable")
+        options = {name: getattr(self, name) for name in given}
+        return options | {"bias": self.bias is not None, "dtype": self.coefficients.dtype}
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""

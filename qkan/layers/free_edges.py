@@ -1,0 +1,213 @@
+"""Edges that are sums of functions with free coefficients: what layers of them share, for the toolbox of networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from qkan.kernels.spectral.basis import BASES, Basis
+from qkan.layers.edge_formula import (
+    BASE_COPIES,
+    POWERS,
+    EdgeFormula,
+    Numbers,
+    Term,
+    base_expression,
+    chebyshev_polynomial,
+    edge_to_sympy,
+    wave,
+)
+from qkan.layers.edge_mask import EdgeMasked, edge_is_kept
+from qkan.layers.options import check_input
+
+
+class FreeEdges(EdgeMasked):
+    """What :class:`qkan.KANLayer` and :class:`qkan.SplineLayer` inherit.
+
+    Parameters: ``coefficients`` (terms, in, out), ``bias`` (out,) or None, ``base_weight`` (out, in) or None.
+    """
+
+    #: The axes of outputs and of inputs of every parameter and buffer.
+    AXES: ClassVar[dict[str, tuple[int | None, int | None]]] = {
+        "coefficients": (2, 1),
+        "base_weight": (0, 1),
+        "bias": (0, None),
+        "edge_mask": (0, 1),
+    }
+
+    coefficients: nn.Parameter
+    bias: nn.Parameter | None
+    base_activation: str | None
+
+    def features(self, x: Tensor) -> Tensor:
+        """The functions of every input, without the base activation: (terms, *x.shape)."""
+        raise NotImplementedError
+
+    def function_terms(self, output: int, input: int, numbers: Numbers) -> list[Term]:
+        """The functions of one edge with their coefficients, as SymPy writes them.
+
+        Raises:
+            ValueError: functions that have no SymPy form.
+        """
+        raise NotImplementedError
+
+    @property
+    def node_bias(self) -> Tensor | None:
+        """What the layer adds to the sums of its edges, (out_features,), or None for nothing."""
+        return self.bias
+
+    def _along(self, name: str, mask: Tensor) -> Tensor:
+        """A mask (out, in) in a shape that broadcasts with the parameter of that name, which has an entry an edge."""
+        outputs, inputs = (axis or 0 for axis in self.AXES[name])
+        shape = [1] * getattr(self, name).dim()
+        shape[outputs], shape[inputs] = mask.shape
+        return (mask if outputs < inputs else mask.mT).reshape(shape)
+
+    def kept_coefficients(self) -> Tensor:
+        """(terms, in, out), 0 for pruned edges."""
+        own: Tensor = self.coefficients
+        return own if self.edge_mask is None else torch.where(self._along("coefficients", self.edge_mask), own, 0)
+
+    def edge_outputs(self, x: Tensor) -> Tensor:
+        """What every edge adds to its output, (..., out_features, in_features); with the bias their sum is forward."""
+        check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
+        x = self._read(x).to(self.coefficients.dtype)
+        y = torch.einsum("t...i,tio->...oi", self.features(x), self.kept_coefficients())
+        if self.base_weight is not None and self.base_activation is not None:
+            y = y + BASES[self.base_activation][0](x).unsqueeze(-2) * self._kept(self.base_weight)
+        return y
+
+    def to_sympy(self, output: int, input: int, x: Any = None, **options: Any) -> Any:
+        """The exact closed form of one edge, with its base branch; options of :meth:`KAN.to_sympy`.
+
+        Args:
+            output, input: the edge.
+            x: a SymPy symbol or expression to put in; default the symbol ``x``.
+
+        Raises:
+            ValueError, TypeError: no such edge, a bad option, more than 20,000 terms, or functions of your own.
+        """
+        return edge_to_sympy(self, output, input, x, **options)
+
+    def edge_formula(self, output: int, input: int, numbers: Numbers) -> EdgeFormula:
+        """The closed form of one edge, not yet at any x."""
+        if not edge_is_kept(self, output, input):
+            return EdgeFormula((), 0.0, None, (), numbers)
+        terms = self.function_terms(output, input, numbers)
+        if self.base_weight is not None and self.base_activation is not None:
+            weight, name = self.base_weight[output, input].item(), self.base_activation
+            terms.append(Term(weight, base_expression(name), BASE_COPIES[name]))
+        return EdgeFormula(tuple(term for term in terms if numbers.keeps(term.coefficient)), 0.0, None, (), numbers)
+
+    def add_constants(self, constants: Tensor) -> None:
+        """Add constants (out,) to the bias; a layer without one gets it."""
+        if not constants.any():
+            return
+        if self.bias is None:
+            self.bias = self.constants()
+        self.bias.add_(constants)
+
+    def silence(self, mask: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+        """Give edges coefficients of 0 where a bool ``mask`` (out, in) is False.
+
+        Returns:
+            the parameters that hold one entry an edge, and for each the mask in a shape that broadcasts with it.
+        """
+        held = [
+            (parameter, self._along(name, mask))
+            for name, parameter in self.named_parameters(recurse=False)
+            if None not in self.AXES[name]
+        ]
+        for parameter, kept in held:
+            parameter.data.mul_(kept)
+        return held
+
+    def part(self, inputs: Tensor, outputs: Tensor) -> Self:
+        """The layer of some of the inputs and outputs, (n,) places, with values and the mask of the edges between."""
+        config = self.config | {"in_features": len(inputs), "out_features": len(outputs)}
+        device = self.coefficients.device
+        build: Callable[..., Self] = type(self)
+        part = build(**config, generator=torch.Generator(), device=device)
+        state = self.state_dict()
+        for name, tensor in state.items():
+            for axis, places in zip(self.AXES[name], (outputs, inputs), strict=True):
+                tensor = tensor if axis is None else tensor.index_select(axis, places.to(device))
+            state[name] = tensor
+        return self.take_values(part, state)
+
+
+def basis_terms(basis: Basis, coefficients: Sequence[float], numbers: Numbers) -> list[Term]:
+    """A sum of the functions of a basis as SymPy writes it.
+
+    Raises:
+        ValueError: functions that have no SymPy form.
+    """
+    writer = _WRITERS.get(basis.name) if isinstance(basis.kind, str) else None
+    if writer is None:
+        raise ValueError(
+            f"basis {basis.name!r} has no closed form; fit elementary functions to its edges with auto_symbolic, or "
+            "suggest_symbolic for one of them"
+        )
+    written = writer(basis, numbers)
+    return [Term(value, function, copies) for value, (function, copies) in zip(coefficients, written, strict=True)]
+
+
+def _waves(frequencies: Sequence[float], numbers: Numbers) -> _Written:
+    import sympy
+
+    omegas = [numbers.number(frequency) for frequency in frequencies]
+    return [(partial(wave, function, omega), 1) for function in (sympy.cos, sympy.sin) for omega in omegas]
+
+
+def _fourier(basis: Basis, numbers: Numbers) -> _Written:
+    return _waves(range(1, basis.size + 1), numbers)
+
+
+def _random_waves(basis: Basis, numbers: Numbers) -> _Written:
+    if basis.plain is None:
+        return []
+    slopes = basis.plain.differentiate(torch.zeros(1, dtype=torch.float64), basis.size, basis.radius)
+    return _waves(slopes[basis.size :, 0].tolist(), numbers)  # those of the sines, w cos 0
+
+
+def _squashed_chebyshev(basis: Basis, numbers: Numbers) -> _Written:
+    import sympy
+
+    def polynomial(degree: int, x: Any) -> Any:
+        return chebyshev_polynomial(degree, sympy.tanh(x / numbers.number(basis.radius)))
+
+    degrees = range(1, basis.size + 1)
+    return [(partial(polynomial, degree), degree if degree <= POWERS else 1) for degree in degrees]
+
+
+def _splines(basis: Basis, numbers: Numbers) -> _Written:
+    """B-splines of order k: sum_j (-1)^j C(k + 1, j) max(0, (k + 1) / 2 - j - |t|)^k / k!, t in intervals from it."""
+    import sympy
+
+    order = basis.terms - basis.size
+    half, interval = sympy.Rational(order + 1, 2), 2 * basis.radius / basis.size
+    steps = range(-(-(order + 1) // 2))
+
+    def spline(middle: float, x: Any) -> Any:
+        distance = sympy.Abs((x - numbers.kept(middle)) / numbers.number(interval))
+        parts = [(-1) ** j * math.comb(order + 1, j) * sympy.Max(0, half - j - distance) ** order for j in steps]
+        return sympy.Add(*parts) / math.factorial(order)
+
+    middles = [((t - (order - 1) / 2) * interval) - basis.radius for t in range(basis.terms)]
+    return [(partial(spline, middle), len(steps)) for middle in middles]
+
+
+_Written = list[tuple[Callable[[Any], Any], int]]
+#: By kind of a basis: every function of it, and how often its argument occurs.
+_WRITERS: dict[str, Callable[[Basis, Numbers], _Written]] = {
+    "fourier": _fourier,
+    "rff": _random_waves,
+    "tanh-chebyshev": _squashed_chebyshev,
+    "bspline": _splines,
+}
