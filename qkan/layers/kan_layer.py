@@ -252,9 +252,9 @@ class KANLayer(nn.Module):
     def extend(self, radius: float) -> Self:
         """Widen the domain to [-radius, radius] without changing the function: the layer itself, in place.
 
-        Exact everywhere for ``"bspline"``, ``"relu"`` and ``"rbf"``, which get as many intervals of the same length more
-        on either side as reach at least to ``radius``, so that :attr:`radius` and :attr:`terms` grow; of the others the
-        nearest function in least squares on the new domain. Build the optimizer after this.
+        Exact everywhere for ``"bspline"``, ``"relu"`` and ``"rbf"``: they get whole intervals of the same length on
+        either side, which reach at least to ``radius``, so that :attr:`radius` and :attr:`terms` grow. Of the others
+        the nearest function in least squares on the new domain. Build the optimizer after this.
 
         Raises:
             ValueError: a radius that is not larger than that of the layer, or too large for its intervals, or a basis

@@ -20,7 +20,8 @@ def test_a_constant_stays_a_constant(order: int) -> None:
 def test_whole_intervals_are_added() -> None:
     assert wider("bspline", 4, 1.0, 1.5) == (6, 1.5)
     assert wider("relu", 4, 1.0, 1.51) == (8, 2.0)
-    assert wider("rbf", 4, 1.0, 1.51) == (4, 1.51)
+    assert wider("rbf", 5, 1.0, 1.5) == (7, 1.5)
+    assert wider("rff", 4, 1.0, 1.51) == (4, 1.51)
 
 
 def test_fourier_functions_keep_their_frequencies() -> None:

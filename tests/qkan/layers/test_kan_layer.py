@@ -254,9 +254,7 @@ def test_a_wider_domain_keeps_the_function_everywhere(basis: str, order: int | N
     assert (layer.coefficients[[0, -1]] == 0).all()
 
 
-@pytest.mark.parametrize(
-    ("basis", "terms", "atol"), [("silu-sum", 30, 0.01), ("chebyshev", 30, 0.01), ("rff", 60, 1e-4)]
-)
+@pytest.mark.parametrize(("basis", "terms", "atol"), [("chebyshev", 30, 0.01), ("rff", 60, 1e-4)])
 def test_a_wider_domain_of_smooth_functions_is_near(basis: str, terms: int, atol: float) -> None:
     layer = KANLayer(3, 2, basis, terms=terms, dtype=F64)
     before = values(layer, 1.2)
