@@ -59,7 +59,7 @@ class KAN(nn.Module):
         width: sizes of the layers from input to output, two or more.
         basis: of every edge, as of :class:`KANLayer`: ``"bspline"``, ``"fourier"``, ``"chebyshev"``, ``"rff"``, ... or
             :class:`qkan.BasisFunctions`.
-        terms: functions of an edge.
+        terms: functions of an edge, as of :class:`KANLayer`.
         options: the other keyword options of :class:`KANLayer`, the same for every layer. ``base_activation`` is
             ``"silu"`` unless given, as in the paper: splines are zero beyond their grid, and what a hidden layer gives
             the next one knows of no grid. One ``generator`` feeds all layers in order.
@@ -80,11 +80,11 @@ class KAN(nn.Module):
     _kinds: ClassVar[tuple[type[EdgeMasked], str]] = (EdgeMasked, "KANLayers or QKANLayers")
 
     def __init__(
-        self, width: Sequence[int], basis: str | BasisFunctions = "bspline", *, terms: int = 8, **options: Any
+        self, width: Sequence[int], basis: str | BasisFunctions = "bspline", *, terms: int | None = None, **options: Any
     ) -> None:
         super().__init__()
         self.width = checked_width(width)
-        options = {"base_activation": "silu"} | options
+        options = {"base_activation": None if basis == "rational" else "silu"} | options
         self.layers = module_list(
             KANLayer(n_in, n_out, basis, terms=terms, **options) for n_in, n_out in pairwise(self.width)
         )

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from typing_extensions import Self, Unpack
 
 from qkan._util.module_list import module_list
+from qkan._util.periodogram import wanted_frequencies
 from qkan.kan.kan import KAN, checked_width
 from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import extend
 from qkan.layers.options import LayerOptions
-from qkan.layers.periodogram import wanted_frequencies
 from qkan.layers.qkan_layer import QKANLayer
 
 #: Options of a layer that a network has by default: they make edges that can be read. docs/decisions.md says why.
@@ -34,7 +34,7 @@ class QKAN(KAN):
             sizes that are no whole numbers, and ``base_activation=None``, nothing beside the circuit. Options with
             which trained pre-activations make no sense (``ansatz="px"``, ``init``s) keep theirs. One ``generator``
             feeds all layers in order, so equal-shaped layers start differently. With ``preact_init="auto"`` the first
-            :meth:`fit` starts from the frequencies of y over each input (:mod:`qkan.layers.periodogram`), and layers
+            :meth:`fit` starts from the frequencies of y over each input (peaks of their periodogram), and layers
             behind the first, whose inputs nobody knows yet, from ones; ``restarts`` try other frequencies as well.
 
     Raises:

@@ -12,7 +12,6 @@ __all__ = [
     "init",
     "kan_layer",
     "options",
-    "periodogram",
     "qkan_layer",
     "rational",
     "rational_init",

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from qkan.kernels.spectral.basis import BASES, Basis
+from qkan.kernels.edges.activations import BASES
+from qkan.kernels.edges.families import COMBINATIONS
+from qkan.kernels.spectral.basis import Basis
 from qkan.layers.edge_formula import (
     BASE_COPIES,
     POWERS,
@@ -25,6 +27,7 @@ from qkan.layers.edge_formula import (
 )
 from qkan.layers.edge_mask import EdgeMasked, edge_is_kept
 from qkan.layers.options import check_input
+from qkan.layers.rational import GroupRational
 
 
 class FreeEdges(EdgeMasked):
@@ -134,7 +137,7 @@ class FreeEdges(EdgeMasked):
         device = self.coefficients.device
         build: Callable[..., Self] = type(self)
         part = build(**config, generator=torch.Generator(), device=device)
-        state = self.state_dict()
+        state = {name: tensor for name, tensor in self.state_dict().items() if name in self.AXES}
         for name, tensor in state.items():
             for axis, places in zip(self.AXES[name], (outputs, inputs), strict=True):
                 tensor = tensor if axis is None else tensor.index_select(axis, places.to(device))
@@ -156,6 +159,24 @@ def basis_terms(basis: Basis, coefficients: Sequence[float], numbers: Numbers) -
         )
     written = writer(basis, numbers)
     return [Term(value, function, copies) for value, (function, copies) in zip(coefficients, written, strict=True)]
+
+
+def rational_term(coefficient: float, rational: GroupRational, input: int, numbers: Numbers) -> Term:
+    """A coefficient times the rational function of an input."""
+    group = input // (rational.channels // rational.num_groups)
+    above = rational.numerator[0 if rational.share_numerator else group].tolist()
+    below = rational.denominator[group].tolist()
+
+    def function(x: Any) -> Any:
+        import sympy
+
+        numerator = sympy.Add(*(numbers.kept(a) * x**power for power, a in enumerate(above)))
+        powers = [numbers.kept(b) * x**power for power, b in enumerate(below, start=1)]
+        if rational.spec.denominator == "abs_sum":
+            return numerator / (1 + sympy.Abs(sympy.Add(*powers)))
+        return numerator / (1 + sympy.Add(*map(sympy.Abs, powers)))
+
+    return Term(coefficient, function, len(above) + len(below))
 
 
 def _waves(frequencies: Sequence[float], numbers: Numbers) -> _Written:
@@ -190,17 +211,70 @@ def _splines(basis: Basis, numbers: Numbers) -> _Written:
     """B-splines of order k: sum_j (-1)^j C(k + 1, j) max(0, (k + 1) / 2 - j - |t|)^k / k!, t in intervals from it."""
     import sympy
 
-    order = basis.terms - basis.size
-    half, interval = sympy.Rational(order + 1, 2), 2 * basis.radius / basis.size
-    steps = range(-(-(order + 1) // 2))
+    order = basis.order
+    half, steps = sympy.Rational(order + 1, 2), range(order // 2 + 1)
 
-    def spline(middle: float, x: Any) -> Any:
-        distance = sympy.Abs((x - numbers.kept(middle)) / numbers.number(interval))
+    def spline(place: Callable[[Any], Any], x: Any) -> Any:
+        distance = sympy.Abs(place(x))
         parts = [(-1) ** j * math.comb(order + 1, j) * sympy.Max(0, half - j - distance) ** order for j in steps]
         return sympy.Add(*parts) / math.factorial(order)
 
-    middles = [((t - (order - 1) / 2) * interval) - basis.radius for t in range(basis.terms)]
-    return [(partial(spline, middle), len(steps)) for middle in middles]
+    return [(partial(spline, place), len(steps)) for place in _places(basis, numbers)]
+
+
+def _places(basis: Basis, numbers: Numbers) -> list[Callable[[Any], Any]]:
+    """x in intervals from the middle of every function of a grid."""
+    interval = 2 * basis.radius / basis.size
+
+    def place(middle: float, x: Any) -> Any:
+        return (x - numbers.kept(middle)) / numbers.number(interval)
+
+    middles = [(t - (basis.order - 1) / 2) * interval - basis.radius for t in range(basis.terms)]
+    return [partial(place, middle) for middle in middles]
+
+
+def _gaussians(basis: Basis, numbers: Numbers) -> _Written:
+    import sympy
+
+    distance = 2 * basis.radius / (basis.size - 1)
+
+    def gaussian(centre: float, x: Any) -> Any:
+        return sympy.exp(-(((x - numbers.kept(centre)) / numbers.number(distance)) ** 2))
+
+    return [(partial(gaussian, t * distance - basis.radius), 1) for t in range(basis.size)]
+
+
+def _bumps(basis: Basis, numbers: Numbers) -> _Written:
+    import sympy
+
+    half = sympy.Rational(basis.order + 1, 2)
+
+    def bump(place: Callable[[Any], Any], x: Any) -> Any:
+        return sympy.Max(0, 1 - (place(x) / half) ** 2) ** 2
+
+    return [(partial(bump, place), 1) for place in _places(basis, numbers)]
+
+
+def _combined(basis: Basis, numbers: Numbers) -> _Written:
+    """AF-KAN: an activation of both ends of every function, combined and divided by one number."""
+    import sympy
+
+    name, combination = basis.name.split("-")
+    combine, half = COMBINATIONS[combination][0], sympy.Rational(basis.order + 1, 2 * basis.size)
+    places = _places(basis, numbers)
+    if basis.plain is None:
+        return []
+    # The number is what the functions at 0 are divided by.
+    at = torch.tensor([float(place(0.0)) for place in places], dtype=torch.float64) / basis.size
+    values = combine(BASES[name][0](float(half) + at), BASES[name][0](float(half) - at))
+    height = float(values.norm() / basis.plain.values(at.new_zeros(1), basis.size, basis.radius).norm())
+    activation = base_expression(name)
+
+    def scaled(place: Callable[[Any], Any], x: Any) -> Any:
+        at = place(x) / basis.size
+        return combine(activation(half + at), activation(half - at)) / numbers.number(height)
+
+    return [(partial(scaled, place), 8 * BASE_COPIES[name]) for place in places]
 
 
 _Written = list[tuple[Callable[[Any], Any], int]]
@@ -210,4 +284,7 @@ _WRITERS: dict[str, Callable[[Basis, Numbers], _Written]] = {
     "rff": _random_waves,
     "tanh-chebyshev": _squashed_chebyshev,
     "bspline": _splines,
+    "rbf": _gaussians,
+    "relu": _bumps,
+    **{f"{activation}-{combination}": _combined for activation in BASES for combination in COMBINATIONS},
 }

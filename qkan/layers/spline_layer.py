@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from qkan.kernels.common.tensors import without_autocast
-from qkan.kernels.spectral.basis import BASES
+from qkan.kernels.edges.activations import BASES
 from qkan.layers.edge_formula import Numbers, Term
 from qkan.layers.free_edges import FreeEdges
 from qkan.layers.init import normal_, uniform_
@@ -239,7 +239,7 @@ def insert_knots(coefficients: Tensor, knots: Tensor, finer: Tensor, order: int)
         rise = (at - low) / (places[..., degree:-1] - low)
         fall = (high - at) / (high - places[..., 1:-degree])
         weights = rise * weights[..., :-1] + fall * weights[..., 1:]
-    return torch.einsum("int,ti...->ni...", weights, coefficients)
+    return torch.einsum("int,ti...->ni...", weights, coefficients).contiguous()
 
 
 def polynomials(coefficients: Tensor, knots: Tensor, order: int) -> list[list[float]]:

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from qkan import KAN, QKAN, BasisFunctions, KANLayer, QKANLayer, SplineLayer
-from qkan.layers.free_edges import _WRITERS
+from qkan.kernels.edges.families import FAMILIES
 from qkan.layers.kan_layer import EDGE_FUNCTIONS
 
 F64 = torch.float64
 OPTIONS: dict[str, dict[str, Any]] = {
-    **{basis: {"basis": basis} for basis in EDGE_FUNCTIONS},
-    "bias of pruning": {"basis": "chebyshev", "bias": False, "base_activation": None},
+    **{name: {"basis": name, "terms": 6} for name in ("fourier", "rff", "chebyshev", "bspline", "rbf", "relu")},
+    "AF-KAN": {"basis": "silu-quad1", "order": 2},
+    "rational": {"basis": "rational"},
+    "bias of pruning": {"basis": "chebyshev", "terms": 6, "bias": False, "base_activation": None},
 }
 
 
@@ -47,7 +49,7 @@ def mixed() -> KAN:
 def network(name: str) -> KAN:
     if name == "splines":
         return of_splines(3, 3, 2)
-    return mixed() if name == "mixed" else KAN([3, 3, 2], terms=6, generator=seeded(), dtype=F64, **OPTIONS[name])
+    return mixed() if name == "mixed" else KAN([3, 3, 2], generator=seeded(), dtype=F64, **OPTIONS[name])
 
 
 def formula_error(model: KAN, x: Tensor, out: Tensor) -> float:
@@ -241,5 +243,11 @@ def test_what_a_kan_refuses(tmp_path: Path) -> None:
         SplineLayer(1, 1, 3, order=2, knots=knots)
 
 
-def test_every_named_basis_has_a_closed_form() -> None:
-    assert {functions.kind for functions in EDGE_FUNCTIONS.values()} <= set(_WRITERS)
+@pytest.mark.parametrize("order", [2, 3])
+def test_every_named_basis_has_an_exact_closed_form(order: int) -> None:
+    x, symbol = torch.linspace(-2, 2, 41, dtype=F64).unsqueeze(1), sympy.Symbol("x")
+    for basis, kind in EDGE_FUNCTIONS.items():
+        own = order if FAMILIES.get(kind, FAMILIES["rff"]).ordered else None
+        layer = KANLayer(1, 1, basis, terms=4, order=own, radius=1.3, generator=seeded(), dtype=F64)
+        found = sympy.lambdify(symbol, layer.to_sympy(0, 0))(x[:, 0].numpy())
+        torch.testing.assert_close(torch.as_tensor(found), layer.edge_outputs(x)[:, 0, 0].detach(), rtol=0, atol=1e-13)
