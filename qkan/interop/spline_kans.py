@@ -307,7 +307,7 @@ def _shape(name: str, tensor: Tensor, axes: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def _check_shapes(prefix: str, own: dict[str, Tensor], wanted: dict[str, tuple[int | None, ...]]) -> None:
+def _check_shapes(prefix: str, own: dict[str, Tensor], wanted: Mapping[str, tuple[int | None, ...]]) -> None:
     for name, shape in wanted.items():
         if name not in own:
             continue
