@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qkan.kan.symbolic_fit import SymbolicQKAN as SymbolicQKAN
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
     from qkan.kernels.circuits.ansatz import Ansatz as Ansatz
-    from qkan.kernels.spectral.basis import BasisFunctions as BasisFunctions
+    from qkan.kernels.edges.families import BasisFunctions as BasisFunctions
     from qkan.layers.daruan import DARUAN as DARUAN
     from qkan.layers.kan_layer import KANLayer as KANLayer
     from qkan.layers.qkan_layer import QKANLayer as QKANLayer
@@ -70,7 +70,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "kan.symbolic_fit": ("SymbolicQKAN",),
         "kan.symbolic_functions": ("SymbolicFunction",),
         "kernels.circuits.ansatz": ("Ansatz",),
-        "kernels.spectral.basis": ("BasisFunctions",),
+        "kernels.edges.families": ("BasisFunctions",),
         "layers.daruan": ("DARUAN",),
         "layers.kan_layer": ("KANLayer",),
         "layers.qkan_layer": ("QKANLayer",),
