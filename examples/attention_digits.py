@@ -74,7 +74,8 @@ def cost(shapes: Sequence[tuple[int, int, int]]) -> None:
     for tokens, width, heads in shapes:
         torch.manual_seed(0)
         x = torch.randn(8, tokens, width, requires_grad=True)
-        both = {"softmax": Softmax(width, heads), "KArAttention": KArAttention(width, heads, num_tokens=tokens)}
+        learned = KArAttention(width, heads, qkv_bias=True, num_tokens=tokens)
+        both = {"softmax": Softmax(width, heads), "KArAttention": learned}
         times: dict[str, list[float]] = {name: [] for name in both}
         for turn in range(8):
             for name, module in both.items():
