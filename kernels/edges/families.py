@@ -30,6 +30,8 @@ from qkan.kernels.edges.activations import BASES
 
 #: Order of splines and bumps unless told otherwise, and the largest.
 SPLINE_ORDER, MOST_ORDER = 3, 5
+#: Families that kernels make.
+KERNEL_FAMILIES = ("bspline", "rbf", "relu")
 
 
 def _as_many(size: int) -> int:
@@ -298,3 +300,11 @@ def functions_of(kind: str, order: int) -> BasisFunctions | None:
     """The functions of a family; None for a kind that is none of :data:`FAMILIES`."""
     family = FAMILIES.get(kind)
     return None if family is None else family.functions(order)
+
+
+def scales(kind: str, order: int, size: int, radius: float) -> tuple[float, float, float]:
+    """How a family of :data:`KERNEL_FAMILIES` scales x: function t is one of rate * x + start - t * step."""
+    if kind == "rbf":
+        return (size - 1) / (2 * radius), (size - 1) / 2, 1.0
+    half = (order + 1) / 2 if kind == "relu" else 1.0
+    return size / (2 * radius) / half, (size + order - 1) / 2 / half, 1 / half

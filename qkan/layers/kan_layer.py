@@ -13,8 +13,10 @@ from typing_extensions import Self
 from qkan.kernels.backend_choice import Radius
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
 from qkan.kernels.edges.activations import BASES
-from qkan.kernels.edges.families import FAMILIES, MOST_ORDER, SPLINE_ORDER, BasisFunctions
+from qkan.kernels.edges.families import FAMILIES, KERNEL_FAMILIES, MOST_ORDER, SPLINE_ORDER, BasisFunctions
+from qkan.kernels.edges.free_sum import free_sum
 from qkan.kernels.edges.grids import matrix_between, nearest, splits, wider
+from qkan.kernels.edges.numba_cpu import Edges
 from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.layers.init import normal_, uniform_
@@ -172,12 +174,25 @@ class KANLayer(nn.Module):
         """
         check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
         dtype, matmul_dtype = self.coefficients.dtype, autocast_dtype(self.coefficients.dtype, x.device)
+        if self._edges is not None and matmul_dtype is None:
+            flat = x.reshape(-1, self.in_features).to(dtype)
+            y = free_sum(flat, self.coefficients, self.base_weight, self.bias, self._edges)
+            if y is not None:
+                return y.view(*x.shape[:-1], self.out_features)
         with without_autocast(x.device):
             operands = self._operands()
             flat = x.reshape(-1, self.in_features).to(operands.matrix.dtype)
             flat = flat if self.rational is None else self.rational(flat)
             y = weighted_sum(flat, operands.matrix, operands.bias, operands.basis, matmul_dtype=matmul_dtype)
             return y.reshape(*x.shape[:-1], self.out_features).to(dtype)
+
+    @property
+    def _edges(self) -> Edges | None:
+        """The functions, if kernels make them."""
+        functions = self._functions
+        if functions.kind not in KERNEL_FAMILIES:
+            return None
+        return Edges(functions.kind, functions.size, functions.order, self.radius, self.base_activation)
 
     def operands(self, radius: Radius = None) -> Operands | str:
         """The layer as features and a matrix, for the engines of :mod:`qkan.kernels.recurrence.api`, or why it is none.
