@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from qkan.rnn.lstm_cell import QKANGRUCell as QKANGRUCell
     from qkan.rnn.lstm_cell import QKANLSTMCell as QKANLSTMCell
     from qkan.rnn.qlstm import QLSTM as QLSTM
+    from qkan.vision.attention import AttentionOperator as AttentionOperator
+    from qkan.vision.attention import KArAttention as KArAttention
+    from qkan.vision.conv import QKANConv2d as QKANConv2d
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -82,6 +85,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "rnn.lstm": ("HQKANLSTM", "QKANGRU", "QKANLSTM"),
         "rnn.lstm_cell": ("QKANGRUCell", "QKANLSTMCell"),
         "rnn.qlstm": ("QLSTM",),
+        "vision.attention": ("AttentionOperator", "KArAttention"),
+        "vision.conv": ("QKANConv2d",),
     },
     packages=("interop",),
 )
