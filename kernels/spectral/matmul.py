@@ -170,7 +170,7 @@ def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
 
 def _in_triton(kind: Sum, x: Tensor, matrix: Tensor) -> bool:
     """Whether kernels on a GPU make the features."""
-    return kind.basis.fused and not kind.diagonal and spectral_triton.usable(x, matrix)
+    return kind.basis.has_kernels and not kind.diagonal and spectral_triton.usable(x, matrix)
 
 
 class _Sum(torch.autograd.Function):

@@ -239,7 +239,8 @@ class KAN(nn.Module):
         layers, (kind, name) = list(layers), cls._kinds
         for layer in layers:
             if not isinstance(layer, kind):
-                raise TypeError(f"layers must be {name}, got {type(layer).__name__}")
+                chosen = "; call prune() of a KANMixture first, which leaves the winner" * hasattr(layer, "winners")
+                raise TypeError(f"layers must be {name}, got {type(layer).__name__}{chosen}")
         for index, (first, second) in enumerate(pairwise(layers)):
             if first.out_features != second.in_features:
                 raise ValueError(

@@ -72,16 +72,16 @@ class FreeEdges(EdgeMasked):
         shape[outputs], shape[inputs] = mask.shape
         return (mask if outputs < inputs else mask.mT).reshape(shape)
 
-    def kept_coefficients(self) -> Tensor:
-        """(terms, in, out), 0 for pruned edges."""
-        own: Tensor = self.coefficients
-        return own if self.edge_mask is None else torch.where(self._along("coefficients", self.edge_mask), own, 0)
+    def _kept_functions(self, coefficients: Tensor) -> Tensor:
+        """Coefficients (terms, in, out), 0 for pruned edges."""
+        mask = self.edge_mask
+        return coefficients if mask is None else torch.where(mask.mT, coefficients, 0)
 
     def edge_outputs(self, x: Tensor) -> Tensor:
         """What every edge adds to its output, (..., out_features, in_features); with the bias their sum is forward."""
         check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
         x = self._read(x).to(self.coefficients.dtype)
-        y = torch.einsum("t...i,tio->...oi", self.features(x), self.kept_coefficients())
+        y = torch.einsum("t...i,tio->...oi", self.features(x), self._kept_functions(self.coefficients))
         if self.base_weight is not None and self.base_activation is not None:
             y = y + BASES[self.base_activation][0](x).unsqueeze(-2) * self._kept(self.base_weight)
         return y

@@ -120,7 +120,7 @@ class SplineLayer(FreeEdges):
             x = self._read(x).to(self.coefficients.dtype)
             flat = x.reshape(-1, self.in_features)
             features = self.features(flat).movedim(0, 1).flatten(1)
-            y = features @ self.kept_coefficients().flatten(0, 1)
+            y = features @ self._kept_functions(self.coefficients).flatten(0, 1)
             if self.base_weight is not None and self.base_activation is not None:
                 y = y + BASES[self.base_activation][0](flat) @ self._kept(self.base_weight).mT
             y = y if self.bias is None else y + self.bias
