@@ -205,13 +205,13 @@ def prune_edges(model: KAN, edges: Iterable[tuple[int, int, int]] | Sequence[Ten
     if given and all(isinstance(edge, Tensor) for edge in given):
         if len(given) != len(layers):
             raise ValueError(f"{len(given)} masks do not fit; give one for each of the {len(layers)} layers")
-        return remove(model, [layer._edges(mask) for layer, mask in zip(layers, given, strict=True)], x)
+        return remove(model, [layer.mask_of(mask) for layer, mask in zip(layers, given, strict=True)], x)
     by_layer: list[list[Any]] = [[] for _ in layers]
     for edge in given:
         if not isinstance(edge, tuple | list) or len(edge) != 3 or type(edge[0]) is not int:
             raise TypeError(f"edge {edge!r} must be three ints (layer, output, input)")
         by_layer[_inside("layer", edge[0], 0, len(layers) - 1)].append(tuple(edge[1:]))
-    return remove(model, [layer._edges(pairs) for layer, pairs in zip(layers, by_layer, strict=True)], x)
+    return remove(model, [layer.mask_of(pairs) for layer, pairs in zip(layers, by_layer, strict=True)], x)
 
 
 def prune_nodes(model: KAN, nodes: Iterable[tuple[int, int]], x: Tensor | None) -> Pruned:

@@ -113,7 +113,7 @@ class EdgeMasked(nn.Module):
                 all of theirs: in a network they may be nodes to remove. :meth:`qkan.KAN.prune_edges` looks at that.
             TypeError: neither pairs of ints nor a bool tensor.
         """
-        removed = self._edges(edges)
+        removed = self.mask_of(edges)
         with torch.no_grad():
             before = torch.ones_like(removed) if self.edge_mask is None else self.edge_mask
             count = int((before & removed).sum())
@@ -136,7 +136,7 @@ class EdgeMasked(nn.Module):
         Raises:
             ValueError, TypeError: as of :meth:`prune`.
         """
-        back = None if edges is None else self._edges(edges)
+        back = None if edges is None else self.mask_of(edges)
         if self.edge_mask is None:
             return 0
         back = torch.ones_like(self.edge_mask) if back is None else back
@@ -154,7 +154,7 @@ class EdgeMasked(nn.Module):
             parameter.requires_grad_(getattr(self, name).requires_grad)
         return part
 
-    def _edges(self, edges: Edges) -> Tensor:
+    def mask_of(self, edges: Edges) -> Tensor:
         """Edges as a bool tensor (out, in) on the device of the parameters."""
         shape, device = (self.out_features, self.in_features), self.first_parameter.device
         if isinstance(edges, Tensor):
