@@ -247,8 +247,9 @@ def _bytes(work: SplineWork, peers: bool) -> Mapping[str, int | str]:
     if peers:
         with peer_candidates(work.name, lambda line: None) as listed:
             for candidate in listed(work):
-                answer = {"reason": candidate.reason} if candidate.ask is None else candidate.ask()
-                found[candidate.name] = answer.get("extra_bytes", str(answer.get("reason")))
+                answer = {} if candidate.ask is None else candidate.ask()
+                reason = answer.get("reason", candidate.reason)
+                found[candidate.name] = str(reason) if reason else int(answer["extra_bytes"])
     return found
 
 
