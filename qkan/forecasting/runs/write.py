@@ -39,7 +39,8 @@ MANIFEST, WEIGHTS, METRICS = "manifest.json", "model.safetensors", "metrics.json
 VALIDATION, HISTORY, PREDICTIONS, BY_SERIES = (
     "validation.csv", "history.csv", "predictions.csv", "metrics_by_series.csv",
 )  # fmt: skip
-SUMMED = (WEIGHTS, METRICS, VALIDATION, HISTORY, PREDICTIONS, BY_SERIES)
+TUNING = "tuning.csv"
+SUMMED = (WEIGHTS, METRICS, VALIDATION, HISTORY, PREDICTIONS, BY_SERIES, TUNING)
 """The files whose sums the manifest holds."""
 CHECKPOINT = Path("checkpoint") / "last.ckpt"
 
@@ -60,8 +61,7 @@ def claim_folder(out: Path, overwrite: bool) -> None:
             "replace it or resume=True to finish it"
         )
     refuse_link((out / CHECKPOINT).parent)
-    (out / MANIFEST).unlink(missing_ok=True)
-    for own in checkpoints_in(out):
+    for own in (out / MANIFEST, out / TUNING, *checkpoints_in(out)):
         own.unlink(missing_ok=True)
 
 
