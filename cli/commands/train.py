@@ -185,7 +185,7 @@ def print_plan(config: TrainConfig, data: ForecastData, out: Path, around: str, 
     print_facts(
         {
             "data": f"{series.name}: {series.summary}",
-            "values": f"{len(series.frame):,}{of}, {series.frame['ds'].min()} to {series.frame['ds'].max()}",
+            "values": f"{len(series.frame):,}{of}, {series.span[0]} to {series.span[1]}",
             "windows": f"{len(data.train):,} training, {len(data.validation):,} validation, {len(data.test):,} test; "
             f"{config.window} steps in, {config.horizon} out{_order(config)}",
             **({"channels": _channels(config)} if config.channels > 1 else {}),

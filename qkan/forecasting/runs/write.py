@@ -175,7 +175,7 @@ def _predictions_frame(config: TrainConfig, data: ForecastData, quantiles: np.nd
         {
             "unique_id": np.repeat(np.array(data.ids, dtype=object)[windows.series], horizon),
             "ds": data.target_times("test").ravel(),
-            "cutoff": np.repeat(data.series.times[data.target_rows("test")[:, 0] - 1], horizon),
+            "cutoff": np.repeat(data.series.times_at(data.target_rows("test")[:, 0] - 1), horizon),
             "y": np.where(data.target_observed("test"), data.target_values("test"), np.nan).ravel(),
             name: median(quantiles).ravel(),
             **{f"{name}{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},

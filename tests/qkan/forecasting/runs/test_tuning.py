@@ -134,7 +134,7 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_written(tmp_path):
 
 @pytest.mark.parametrize("value", [1, 9, 2.5, None, "3"])
 def test_how_many_can_be_tried(value):
-    with pytest.raises(ValueError, match="^trials must be an integer between 2 and 8, got"):
+    with pytest.raises(ValueError, match=r"^trials must be an integer between 2 and 8, got"):
         Tuning(trials=value)
 
 
