@@ -218,8 +218,8 @@ def _check_given(store: Store, missing: str, frequency: Any, given: Mapping[str,
     for name in covariates:
         if given.get(name):
             raise DataError(
-                f"{name}={given[name]!r} was given, but the panel {store.shown} holds no covariates, as every panel; give "
-                "the file that it was prepared from"
+                f"{name}={given[name]!r} was given, but the panel {store.shown} holds no covariates, as no panel does; "
+                "give the file that it was prepared from"
             )
     known = {**facts["form"], "time_format": facts["form"]["read_as"], "time_zone": facts["form"]["assumed_zone"]}
     for name, value in given.items():
