@@ -382,8 +382,7 @@ OPTIONS: dict[str, Option] = {
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
     "tune": Option(
-        "Learning rates to try before the training, the first of those that compare tries; the one with the lowest "
-        "validation error is taken.  [default: none]",
+        "Learning rates of compare to try first, of which the lowest validation error chooses.  [default: none]",
         Whole(2, len(LEARNING_RATES)),
     ),
     "folds": Option(
