@@ -32,19 +32,16 @@ def unsupported_reason(spec: Spec, tensors: Sequence[Any]) -> str | None:
 def _tables(spec: Spec, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The circuit as the kernels read it: turns (rotations, 4), columns, speeds (rotations,), initial (3,)."""
     program = () if spec.ansatz is None else spec.ansatz.program(spec.reps)
-    turns, columns, speeds = [], [], []
+    turns: list[int] = []
+    columns: list[int] = []
+    speeds: list[float] = []
     for rotation in program:
         turns += [rotation.axis, int(rotation.half_turn), len(columns), len(rotation.thetas)]
         columns += [row * spec.angles + column for row, column in rotation.thetas]
         speeds.append(sum(spec.frequencies[index] for index in rotation.encodings))
     initial = (0.0, 0.0, 0.0) if spec.ansatz is None else spec.ansatz.initial
-    whole, real = {"dtype": torch.int64, "device": "cpu"}, {"dtype": dtype, "device": "cpu"}
-    return (
-        torch.tensor(turns, **whole),
-        torch.tensor(columns, **whole),
-        torch.tensor(speeds, **real),
-        torch.tensor(initial, **real),
-    )
+    whole = (torch.tensor(numbers, dtype=torch.int64, device="cpu") for numbers in (turns, columns))
+    return *whole, *(torch.tensor(numbers, dtype=dtype, device="cpu") for numbers in (speeds, initial))
 
 
 @lru_cache(maxsize=64)
@@ -58,18 +55,17 @@ def _places(layout: Layout) -> tuple[Tensor, Tensor]:
     return layout.places[1], torch.tensor(lengths, device="cpu")
 
 
-def _call(kernel: Any, spec: Spec, layout: Layout, given: Sequence[Tensor | None]) -> None:
-    """Run a kernel on all sequences; ``given`` are its arrays from those that were emitted on."""
+def _call(kernel: str, spec: Spec, layout: Layout, emitted: Tensor, *given: Tensor | None) -> None:
+    """Run a kernel on all sequences; ``given`` are its arrays behind those that were emitted."""
     from qkan.kernels.fast_weights import numba_kernels as jit
 
-    emitted = given[0]
     tables, places = _tables(spec, emitted.dtype), _places(layout)
     rotations, edges, sequences = len(tables[2]), spec.inputs * spec.outputs, layout.sizes[0]
     workers = max(1, min(torch.get_num_threads(), sequences))
     numbers = jit.workspace_numbers(edges, spec.rows * spec.angles, rotations, PIECE)
     space = emitted.new_empty(workers * numbers)
-    sizes = (spec.outputs, spec.inputs, spec.rows, spec.angles, spec.gates, rotations, PIECE)
-    arrays = addresses(space, *tables, *places, *given)
+    sizes = (spec.outputs, spec.inputs, spec.rows, spec.angles, spec.gates, rotations, PIECE, numbers)
+    arrays = addresses(space, *tables, *places, emitted, *given)
     getattr(jit, kernel)(emitted.dtype, (*sizes, *arrays), sequences, workers)
 
 
@@ -82,7 +78,7 @@ class _FastWeights(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             borders = theta.new_empty(len(theta), -(-len(layout.sizes) // PIECE), spec.size)
         out, end = x.new_empty(len(x), spec.outputs), torch.empty_like(theta)
-        _call("FORWARD", spec, layout, (emitted, x, theta, out, borders, end, None, None, None, None, None))
+        _call("FORWARD", spec, layout, emitted, x, theta, out, borders, end, *[None] * 5)
         ctx.save_for_backward(emitted, x, theta, borders)
         return out, end
 
@@ -92,15 +88,19 @@ class _FastWeights(torch.autograd.Function):
         check_readable(emitted, x, theta, borders)
         plain = numba_supported(grad_out, grad_end, dtype=x.dtype) and not stand_for_batch(grad_out, grad_end)
         if torch.is_grad_enabled() or not plain:  # second derivatives and the like
-            return None, None, *vjp_needed(
-                lambda *given: pytorch.run(ctx.spec, ctx.layout, *given),
-                (emitted, x, theta),
-                ctx.needs_input_grad[2:],
-                (grad_out, grad_end),
+            return (
+                None,
+                None,
+                *vjp_needed(
+                    lambda *given: pytorch.run(ctx.spec, ctx.layout, *given),
+                    (emitted, x, theta),
+                    ctx.needs_input_grad[2:],
+                    (grad_out, grad_end),
+                ),
             )
         grads = tuple(in_memory(grad) for grad in (grad_out, grad_end))
         found = tuple(torch.empty_like(tensor) for tensor in (emitted, x, theta))
-        _call("BACKWARD", ctx.spec, ctx.layout, (emitted, x, theta, None, borders, None, *grads, *found))
+        _call("BACKWARD", ctx.spec, ctx.layout, emitted, x, theta, None, borders, None, *grads, *found)
         return None, None, *found
 
 

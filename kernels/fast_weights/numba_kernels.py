@@ -27,11 +27,11 @@ from qkan.kernels.common.numba_runtime import (
 )
 
 # What kernels take from a frame: sizes, then arrays.
-OUTPUTS, INPUTS, ROWS, ANGLES, GATES, ROTATIONS, PIECE = range(ARGUMENTS, ARGUMENTS + 7)
+OUTPUTS, INPUTS, ROWS, ANGLES, GATES, ROTATIONS, PIECE, ROOM = range(ARGUMENTS, ARGUMENTS + 8)
 (
     WORKSPACE, TURNS, COLUMNS, SPEEDS, INITIAL, OFFSETS, LENGTHS, EMITTED, X, THETA, OUT, BORDERS, END, GRAD_OUT,
     GRAD_END, D_EMITTED, D_X, D_THETA,
-) = range(ARGUMENTS + 7, ARGUMENTS + 43, 2)  # fmt: skip
+) = range(ARGUMENTS + 8, ARGUMENTS + 44, 2)  # fmt: skip
 
 
 def workspace_numbers(edges: int, columns: int, rotations: int, piece: int) -> int:
@@ -128,7 +128,9 @@ def _values(frame: Any, theta: Any, x: Any, tables: Any, state: Any, trig: Any, 
 
 
 @inlined
-def _pull_circuit(frame: Any, grad: Any, tables: Any, state: Any, adjoint: Any, trig: Any, slope: Any, by_x: Any) -> None:
+def _pull_circuit(
+    frame: Any, grad: Any, tables: Any, state: Any, adjoint: Any, trig: Any, slope: Any, by_x: Any
+) -> None:
     """Turn states and adjoints back; gradients of angles are added to ``grad`` and, times speeds, to ``by_x``."""
     turns, columns, speeds, _ = tables
     edges = frame[OUTPUTS] * frame[INPUTS]
@@ -240,22 +242,43 @@ def _pull_step(frame: Any, row: Any, before: Any, gate: Any, grad: Any, d_row: A
 
 
 @inlined
+def _tables(frame: Any, one: Any) -> Any:
+    """The circuit: turns, columns, speeds and the first Bloch vector."""
+    whole = take(frame, TURNS, INTEGER), take(frame, COLUMNS, INTEGER)
+    return whole[0], whole[1], take(frame, SPEEDS, one), take(frame, INITIAL, one)
+
+
+@inlined
+def _scratch(frame: Any, one: Any) -> Any:
+    """Memory of this worker alone."""
+    worker = enrol(frame)
+    return take(frame, WORKSPACE, one)[worker * frame[ROOM] : (worker + 1) * frame[ROOM]]
+
+
+@inlined
 def _forward(frame: Any, one: Any) -> None:
     """All sequences that this worker gets hold of."""
     outputs, inputs, rotations, piece = frame[OUTPUTS], frame[INPUTS], frame[ROTATIONS], frame[PIECE]
     columns = frame[ROWS] * frame[ANGLES]
     edges, size = outputs * inputs, columns * outputs * inputs
     width = frame[ROWS] * outputs + inputs * frame[ANGLES] + frame[GATES]
-    worker = enrol(frame)
-    space = take(frame, WORKSPACE, one)
-    room = edges * (columns * (piece + 1) + 2 * rotations + 9)
-    space = space[worker * room : (worker + 1) * room]
+    space, tables = _scratch(frame, one), _tables(frame, one)
     state, angle, gate = space[: 3 * edges], space[3 * edges : 4 * edges], space[4 * edges : 5 * edges]
     trig = space[5 * edges : (5 + 2 * rotations) * edges]
     offsets, lengths = take(frame, OFFSETS, INTEGER), take(frame, LENGTHS, INTEGER)
-    emitted, x, start, end = take(frame, EMITTED, one), take(frame, X, one), take(frame, THETA, one), take(frame, END, one)
+    emitted, x, start, end = (
+        take(frame, EMITTED, one),
+        take(frame, X, one),
+        take(frame, THETA, one),
+        take(frame, END, one),
+    )
     out, borders = take(frame, OUT, one), take(frame, BORDERS, one)
-    tables = take(frame, TURNS, INTEGER), take(frame, COLUMNS, INTEGER), take(frame, SPEEDS, one), take(frame, INITIAL, one)
+    tables = (
+        take(frame, TURNS, INTEGER),
+        take(frame, COLUMNS, INTEGER),
+        take(frame, SPEEDS, one),
+        take(frame, INITIAL, one),
+    )
     pieces = len(borders) // len(start) if len(start) else 0
     b = next_shard(frame)
     while b >= 0:
@@ -283,10 +306,7 @@ def _backward(frame: Any, one: Any) -> None:
     columns = frame[ROWS] * frame[ANGLES]
     edges, size = outputs * inputs, columns * outputs * inputs
     width = frame[ROWS] * outputs + inputs * frame[ANGLES] + frame[GATES]
-    worker = enrol(frame)
-    space = take(frame, WORKSPACE, one)
-    room = edges * (columns * (piece + 1) + 2 * rotations + 9)
-    space = space[worker * room : (worker + 1) * room]
+    space, tables = _scratch(frame, one), _tables(frame, one)
     state, angle, gate = space[: 3 * edges], space[3 * edges : 4 * edges], space[4 * edges : 5 * edges]
     trig, space = space[5 * edges : (5 + 2 * rotations) * edges], space[(5 + 2 * rotations) * edges :]
     adjoint, spare, by_x = space[: 3 * edges], space[: 3 * edges], space[3 * edges : 4 * edges]
@@ -295,7 +315,12 @@ def _backward(frame: Any, one: Any) -> None:
     emitted, x, borders = take(frame, EMITTED, one), take(frame, X, one), take(frame, BORDERS, one)
     grad_out, grad_end = take(frame, GRAD_OUT, one), take(frame, GRAD_END, one)
     d_emitted, d_x, d_theta = take(frame, D_EMITTED, one), take(frame, D_X, one), take(frame, D_THETA, one)
-    tables = take(frame, TURNS, INTEGER), take(frame, COLUMNS, INTEGER), take(frame, SPEEDS, one), take(frame, INITIAL, one)
+    tables = (
+        take(frame, TURNS, INTEGER),
+        take(frame, COLUMNS, INTEGER),
+        take(frame, SPEEDS, one),
+        take(frame, INITIAL, one),
+    )
     pieces = len(borders) // len(d_theta) if len(d_theta) else 0
     b = next_shard(frame)
     while b >= 0:

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from qkan.kernels.circuits.bloch.pytorch import circuits
-from qkan.kernels.common.host_sync import plain_needed
+from qkan.kernels.circuits.bloch.pytorch import Options, circuits, plain_circuits
+from qkan.kernels.common.host_sync import exporting, tracing, transformed
 from qkan.kernels.fast_weights.types import Engine, Spec
 from qkan.kernels.recurrence.types import Layout
 
@@ -35,8 +35,9 @@ def _layer(spec: Spec, theta: Tensor, x: Tensor) -> Tensor:
     if any(w != 1 for w in spec.frequencies):
         weight = x.new_tensor(spec.frequencies).expand(spec.outputs, spec.inputs, spec.reps)
     own = theta.permute(0, 4, 3, 1, 2)
-    options: Any = {"ansatz": spec.ansatz, "reps": spec.reps, "readout": "z", "reduce": True}
-    return circuits(x, own, weight, None, None, **options)
+    if exporting():
+        return plain_circuits(Options(spec.ansatz, spec.reps, "z", True), x, own, weight, None, None)
+    return circuits(x, own, weight, None, None, ansatz=spec.ansatz, reps=spec.reps, readout="z", reduce=True)
 
 
 def _deltas(spec: Spec, emitted: Tensor) -> Tensor:
@@ -51,8 +52,8 @@ def _piece(spec: Spec, emitted: Tensor, x: Tensor, theta: Tensor) -> tuple[Tenso
     steps, batch = emitted.shape[:2]
     logits = emitted[..., -spec.gates :].permute(1, 2, 0)
     logs = F.logsigmoid(logits).cumsum(-1)  # (B, G, K)
-    later = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
-    quotients = (logs.unsqueeze(-1) - logs.unsqueeze(-2)).masked_fill(later, -torch.inf).exp()
+    moment = torch.arange(steps, device=x.device)
+    quotients = (logs.unsqueeze(-1) - logs.unsqueeze(-2)).masked_fill(moment.unsqueeze(-1) < moment, -torch.inf).exp()
     matrix = quotients * torch.sigmoid(-logits).unsqueeze(-2)
 
     def by_gates(numbers: Tensor) -> Tensor:
@@ -73,12 +74,12 @@ def run(spec: Spec, layout: Layout, emitted: Tensor, x: Tensor, theta: Tensor) -
     outputs, ended = [], []
     for first, last in _stretches(layout.sizes):
         size = layout.sizes[first]
-        if len(theta) > size:
+        if theta.shape[0] > size:
             ended.append(theta[size:])
             theta = theta[:size]
         rows = slice(layout.offsets[first], layout.offsets[last])
         part = (emitted[rows].unflatten(0, (-1, size)), x[rows].unflatten(0, (-1, size)), theta)
-        if torch.is_grad_enabled() and not plain_needed() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled() and not (torch.compiler.is_compiling() or tracing() or transformed()):
             out, theta = checkpoint(_piece, spec, *part, use_reentrant=False)
         else:
             out, theta = _piece(spec, *part)
@@ -100,7 +101,7 @@ def run_steps(spec: Spec, layout: Layout, emitted: Tensor, x: Tensor, theta: Ten
     """The same one step after the other, as the equations stand: what others are compared with."""
     outputs, ended = [], []
     for t, size in enumerate(layout.sizes):
-        if len(theta) > size:
+        if theta.shape[0] > size:
             ended.append(theta[size:])
             theta = theta[:size]
         rows = slice(layout.offsets[t], layout.offsets[t + 1])
