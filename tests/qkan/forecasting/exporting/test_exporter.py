@@ -40,6 +40,8 @@ CASES = {
     ("gru", "onnx"): {"num_layers": 2, "horizon": 2},
     ("qlstm", "torch-export"): {"qubits": 2},
     ("gr-kan", "torch-export"): {},
+    ("fwp", "onnx"): {"horizon": 2, "num_layers": 2, "base_activation": "silu"},
+    ("fwp-linear", "torch-export"): {},
     ("spline", "torch-export"): {},
     ("fourier", "onnx"): {},
     ("hqkan", "onnx"): {"horizon": 3, "order": "periods", "segment": 2, "window": 4, **AROUND},
