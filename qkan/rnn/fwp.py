@@ -12,108 +12,23 @@ batched call for all time steps; the rest is :mod:`qkan.kernels.fast_weights.api
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from qkan._util.module_list import module_list
-from qkan.kan.jhcg import Affine, JHCGNet
 from qkan.kernels.backends import Backend
 from qkan.kernels.circuits.ansatz import Ansatz, get_ansatz
-from qkan.kernels.common.tensors import without_autocast
-from qkan.kernels.fast_weights.api import BACKENDS, run
+from qkan.kernels.fast_weights.api import BACKENDS
 from qkan.kernels.fast_weights.types import Spec
-from qkan.kernels.recurrence.types import Layout
 from qkan.layers.frequencies import PreactInit, check_preact_init, start_weights
-from qkan.layers.init import uniform_
 from qkan.layers.options import CircuitOptions, base_function, check_dtype, positive_int
 from qkan.rnn import nn_lstm_contract as sequence
+from qkan.rnn.fast_weights import FastWeights
 from qkan.rnn.lstm import Recurrent
 from qkan.rnn.unidirectional import States
-
-#: Initial logit of a gate: theta keeps 0.88 of itself at a step, as published.
-GATE_BIAS = 2.0
-#: With a gate per output, initial logits are spread by so much to both sides: half-lives of 1 to 38 steps.
-GATE_SPREAD = 2.0
-
-
-class FastWeights(nn.Module):
-    """One layer: encoder, slow network, and the weights that the fast layer does not get from it.
-
-    Parameters: ``encoder`` (affine, inputs to L), ``slow`` (affine or JHCG Net, inputs to A, B and logits) and
-    ``base_weight`` (L, outputs), None without a base branch.
-
-    Args:
-        inputs: size of x.
-        spec: the fast layer; a linear one has a bias as its last input.
-        slow: ``"linear"`` or ``"hqkan"``.
-        base: name of the base activation, a function, or None.
-        bias: of encoder and slow network.
-        options: device, dtype and generator.
-    """
-
-    def __init__(
-        self, inputs: int, spec: Spec, slow: str, base: str | None, bias: bool, options: CircuitOptions
-    ) -> None:
-        super().__init__()
-        self.spec, self.base_activation = spec, base
-        self.bias_input = spec.ansatz is None
-        latent = spec.inputs - self.bias_input
-        self.encoder = Affine(inputs, latent, bias, 1 / math.sqrt(inputs), options)
-        self.slow: Affine | JHCGNet
-        if slow == "linear":
-            self.slow = Affine(inputs, sum(spec.parts), bias, 1 / math.sqrt(inputs), options)
-        else:
-            options = {"reps": 1, **options}
-            self.slow = JHCGNet(inputs, sum(spec.parts), bias=bias, **options)
-        weight = torch.empty(latent, spec.outputs, device=options.get("device"), dtype=options.get("dtype"))
-        self.base_weight = None if base is None else nn.Parameter(weight)
-        self.reset_parameters(options.get("generator"))
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw fresh initial values; gates start at :data:`GATE_BIAS`."""
-        self.encoder.reset_parameters(generator)
-        self.slow.reset_parameters(generator)
-        if self.base_weight is not None:
-            uniform_(self.base_weight, 1 / math.sqrt(len(self.base_weight)), generator)
-        last = self.slow if isinstance(self.slow, Affine) else self.slow.decoder
-        if last.bias is not None:
-            gates = self.spec.gates
-            spread = GATE_SPREAD if gates > 1 else 0.0
-            with torch.no_grad():
-                last.bias[-gates:] = GATE_BIAS + torch.linspace(-spread, spread, gates)
-
-    def forward(
-        self, x: Tensor, layout: Layout, states: States, backend: Backend = "auto", chunk: int | None = None
-    ) -> tuple[Tensor, States]:
-        """Walk over sequences.
-
-        Args:
-            x: (rows, inputs), laid out as ``layout`` says.
-            layout: of the rows.
-            states: theta in front of the first step, (B, size).
-            backend: as of :class:`QKANFWP`.
-            chunk: not needed: pieces bound the memory.
-
-        Returns:
-            y of all steps (rows, outputs), and the final theta.
-        """
-        del chunk
-        z, emitted, dtype = self.encoder(x), self.slow(x), x.dtype
-        read = torch.cat((z, torch.ones_like(z[:, :1])), -1) if self.bias_input else z
-        with without_autocast(x.device):
-            y, theta = run(self.spec, layout, emitted.to(dtype), read.to(dtype), states[0].to(dtype), str(backend))
-        base = base_function(self.base_activation)
-        if base is not None and self.base_weight is not None:
-            y = y + (base(z) @ self.base_weight).to(y.dtype)
-        return y, (theta,)
-
-    def explain(self, x: Tensor, states: States, backend: Backend = "auto") -> str:
-        """What runs for inputs like ``x`` (rows, inputs), and why."""
-        return BACKENDS.explain(str(backend), self.spec, (x, states[0]))
 
 
 class QKANFWP(Recurrent):
