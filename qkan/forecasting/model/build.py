@@ -78,7 +78,7 @@ def _fwp(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
         gate="output",
         reps=config.reps,
         ansatz=config.ansatz,
-        base_activation=None if config.base_activation == "none" else config.base_activation,
+        base_activation=None if config.base_activation == "none" else config.base_activation or "silu",
     )
 
 

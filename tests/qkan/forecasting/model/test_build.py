@@ -82,8 +82,8 @@ def test_forecast_is_the_head_of_the_last_output():
         ("qlstm", {"hidden_size": 4}, 141),  # encoder 4 * 6, circuits 4 * 4 * 2, decoder 16 * 5, head 5
         ("qlstm", {"hidden_size": 4, "bias": False}, 121),
         ("qlstm", {"hidden_size": 2, "qubits": 3, "circuit_layers": 2}, 107),  # 3 * 4 + 4 * 3 * 5 + 8 * 4 + 3
-        ("fwp", {"hidden_size": 4}, 41),  # encoder 2 * 2, slow 2 (2 * 4 + 2 * 2 + 4), head 5
-        ("fwp", {"hidden_size": 4, "reps": 2, "base_activation": "silu"}, 57),  # 2 * 4 in the slow network, 8 base
+        ("fwp", {"hidden_size": 4}, 49),  # encoder 2 * 2, slow 2 (2 * 4 + 2 * 2 + 4), base 2 * 4, head 5
+        ("fwp", {"hidden_size": 4, "reps": 2, "base_activation": "none"}, 49),  # 2 * 4 more in the slow network
         ("fwp-linear", {"hidden_size": 4, "latent_features": 3}, 35),  # 2 * 3, 2 (4 + 3 + 1 + 4), 5
     ],
 )
