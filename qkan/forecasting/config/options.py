@@ -265,7 +265,7 @@ OPTIONS: dict[str, Option] = {
         Choice(PREACT_INITS),
     ),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan, fwp).  [default: none; fwp silu]",
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan, fwp).  [default: none, silu for fwp]",
         Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
         True,
     ),
