@@ -3,6 +3,8 @@
 The step-by-step form is the backend ``reference``: at every step the gated update in PyTorch, then the circuits in
 their fused kernel. All run in one process on the same inputs, in turns; memory is what PyTorch's allocator holds at
 most during a step beyond what it held before, parameters, inputs and gradients of parameters not counted.
+
+``--sunspots FILE`` writes the yearly sunspot numbers of statsmodels as a file for ``qkan compare``, and does no more.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import torch
@@ -50,6 +53,15 @@ def seconds(step: Callable[[], None]) -> float:
     return time.process_time() - began
 
 
+def yearly_sunspots() -> str:
+    """A table of the columns ds and y: 309 years from 1700 on."""
+    from statsmodels.datasets import sunspots
+
+    table = sunspots.load_pandas().data
+    rows = [f"{int(year)}-01-01,{value}" for year, value in zip(table["YEAR"], table["SUNACTIVITY"], strict=True)]
+    return "\n".join(["ds,y", *rows, ""])
+
+
 @click.command(help=__doc__)
 @click.option("--batch", default=32, show_default=True)
 @click.option("--steps", default=528, show_default=True)
@@ -57,7 +69,13 @@ def seconds(step: Callable[[], None]) -> float:
 @click.option("--input-size", default=1, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--threads", default=1, show_default=True)
-def main(batch: int, steps: int, hidden: int, input_size: int, rounds: int, threads: int) -> None:
+@click.option("--sunspots", type=click.Path(path_type=Path))
+def main(
+    batch: int, steps: int, hidden: int, input_size: int, rounds: int, threads: int, sunspots: Path | None
+) -> None:
+    if sunspots is not None:
+        sunspots.write_text(yearly_sunspots())
+        return
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     x = torch.randn(steps, batch, input_size)

@@ -30,13 +30,10 @@ from qkan.forecasting.config.names import BASELINE_NAMES
 CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp")
 """HQKAN-LSTM with other functions in its latent: sums of fixed functions with free coefficients, or an MLP."""
 
-CELLS: tuple[str, ...] = (
-    *("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "fwp", "fwp-linear", "gr-kan"),
-    *CONTROL_CELLS,
-)
+_OTHER_CELLS = ("qlstm", "fwp", "fwp-linear", "gr-kan")
+CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", *_OTHER_CELLS, *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
-circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps; ``fwp-linear`` is ``fwp`` with a linear fast
-layer.
+circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
 
 Examples:
     >>> from qkan.forecasting import CELLS
@@ -241,8 +238,7 @@ OPTIONS: dict[str, Option] = {
     "cell": Option(
         "Recurrent cell. lowrank is hqkan without its circuits; gr-kan has rational functions in their place, fourier, "
         "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP; qlstm is the "
-        "published quantum LSTM; fwp programs the circuits of a fast layer step by step, fwp-linear those of a linear "
-        "one. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        "published quantum LSTM; fwp programs a layer of circuits step by step, fwp-linear a linear one. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
         Choice(tuple(CELL_OPTIONS)),
     ),
     "cells": Option("Cells to compare, separated by commas.", _CELLS),
@@ -251,8 +247,7 @@ OPTIONS: dict[str, Option] = {
     "reps": Option("Times that each circuit reads its input (qkan, hqkan, fwp).", Whole(1, 64)),
     "ansatz": Option("Circuit: pz, rpz, real or mix (qkan, hqkan, fwp).", TEXT),
     "latent_features": Option(
-        "Width of the bottleneck (hqkan, lowrank, gr-kan, fourier, rff, spline, chebyshev, mlp), or inputs of the fast "
-        "layer (fwp, fwp-linear).",
+        "Width of the bottleneck (hqkan, lowrank, fwp, fwp-linear, gr-kan, fourier, rff, spline, chebyshev, mlp).",
         Whole(1, 1024),
     ),
     "terms": Option(
