@@ -17,6 +17,9 @@ BENCH ?=
 .PHONY: help demo docs notebooks test coverage torture test-builds test-ecosystem test-sktime lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
 .DEFAULT_GOAL := help
 
+# Tests start some hundred processes: what they import is compiled once, also where the environment says to keep nothing.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 

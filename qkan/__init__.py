@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qkan.adapters.nonlinear_lora import NonlinearLoRA as NonlinearLoRA
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
+    from qkan.edges.mixture import KANMixture as KANMixture
     from qkan.graphing import graphed as graphed
     from qkan.interop.kat import load_kat_state_dict as load_kat_state_dict
     from qkan.interop.sklearn import QKANSelector as QKANSelector
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from qkan.kan.symbolic_fit import SymbolicQKAN as SymbolicQKAN
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
     from qkan.kernels.circuits.ansatz import Ansatz as Ansatz
-    from qkan.kernels.spectral.basis import BasisFunctions as BasisFunctions
+    from qkan.kernels.edges.own_functions import BasisFunctions as BasisFunctions
     from qkan.layers.daruan import DARUAN as DARUAN
     from qkan.layers.kan_layer import KANLayer as KANLayer
     from qkan.layers.qkan_layer import QKANLayer as QKANLayer
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
     from qkan.rnn.lstm_cell import QKANGRUCell as QKANGRUCell
     from qkan.rnn.lstm_cell import QKANLSTMCell as QKANLSTMCell
     from qkan.rnn.qlstm import QLSTM as QLSTM
+    from qkan.vision.attention import AttentionOperator as AttentionOperator
+    from qkan.vision.attention import KArAttention as KArAttention
+    from qkan.vision.conv import QKANConv2d as QKANConv2d
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -59,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "adapters.circuit_lora": ("CircuitLoRA",),
         "adapters.nonlinear_lora": ("NonlinearLoRA",),
         "compiling": ("compile", "largest_difference"),
+        "edges.mixture": ("KANMixture",),
         "graphing": ("graphed",),
         "interop.kat": ("load_kat_state_dict",),
         "interop.sklearn": ("QKANSelector",),
@@ -68,7 +73,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "kan.symbolic_fit": ("SymbolicQKAN",),
         "kan.symbolic_functions": ("SymbolicFunction",),
         "kernels.circuits.ansatz": ("Ansatz",),
-        "kernels.spectral.basis": ("BasisFunctions",),
+        "kernels.edges.own_functions": ("BasisFunctions",),
         "layers.daruan": ("DARUAN",),
         "layers.kan_layer": ("KANLayer",),
         "layers.qkan_layer": ("QKANLayer",),
@@ -82,6 +87,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "rnn.lstm": ("HQKANLSTM", "QKANGRU", "QKANLSTM"),
         "rnn.lstm_cell": ("QKANGRUCell", "QKANLSTMCell"),
         "rnn.qlstm": ("QLSTM",),
+        "vision.attention": ("AttentionOperator", "KArAttention"),
+        "vision.conv": ("QKANConv2d",),
     },
     packages=("interop",),
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SINGLE, Kernel, as_frame, take
-from qkan.kernels.spectral.numba_basis import copy_rows, fill
+from qkan.kernels.edges.numba_activations import copy_rows, fill
 
 # Places in ``sizes``. STEPS are those that the cell walks in this call, STATE says whether from states that are kept.
 SIZES = (

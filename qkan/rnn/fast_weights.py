@@ -19,6 +19,8 @@ from qkan.rnn.unidirectional import States
 
 #: Initial logit of a gate: theta keeps 0.88 of itself at a step, as published.
 GATE_BIAS = 2.0
+#: Biases of A and B are drawn up to it: what they program, angle or weight, has a standard deviation of about 1 then.
+ANGLE_BIAS = math.sqrt(3)
 #: With a gate per output, initial logits are spread by so much to both sides: half-lives of 1 to 38 steps.
 GATE_SPREAD = 2.0
 
@@ -41,6 +43,7 @@ class Emitter(Affine):
         if self.bias is not None:
             spread = GATE_SPREAD if self.gates > 1 else 0.0
             with torch.no_grad():
+                self.bias[: -self.gates] *= ANGLE_BIAS / self.bound
                 self.bias[-self.gates :] = GATE_BIAS + torch.linspace(-spread, spread, self.gates)
 
 

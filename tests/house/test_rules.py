@@ -34,6 +34,7 @@ MANY_ARGUMENTS = {
     "qkan/rnn/fwp.py:__init__",
     "qkan/rnn/lstm.py:__init__",
     "qkan/rnn/qlstm.py:__init__",
+    "qkan/vision/attention.py:__init__",
 }
 IGNORED_TYPES = 21
 #: Modules that need packages which the test environment does not have.

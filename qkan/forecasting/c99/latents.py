@@ -72,9 +72,19 @@ def _moved(source: Source, size: int, z: str) -> list[str]:
     return [f"qkan_copy(y, {size}, {z});"]
 
 
+#: Kinds of functions that C code computes.
+_KNOWN = ("fourier", "rff", "bspline", "tanh-chebyshev")
+
+
 def _of_kan_layer(source: Source, layer: KANLayer, z: str) -> tuple[str, ...]:
     operands = layer.operands()
-    if isinstance(operands, str) or operands.basis.base is not None:
+    known = ("fourier", "rff", "bspline", "tanh-chebyshev")
+    if (
+        isinstance(operands, str)
+        or operands.basis.base is not None
+        or operands.basis.kind not in known
+        or not operands.basis.named
+    ):
         raise RunError("this latent cannot be exported to C; export the run to ONNX")
     basis, inputs = operands.basis, layer.in_features
     matrix = numpy_of(operands.matrix)  # (terms, inputs, outputs)

@@ -30,8 +30,10 @@ from qkan.forecasting.config.names import BASELINE_NAMES
 CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp")
 """HQKAN-LSTM with other functions in its latent: sums of fixed functions with free coefficients, or an MLP."""
 
-_OTHER_CELLS = ("qlstm", "fwp", "fwp-linear", "gr-kan")
-CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", *_OTHER_CELLS, *CONTROL_CELLS)
+COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
+"""What ``compare`` compares unless asked for other cells."""
+
+CELLS: tuple[str, ...] = (*COMPARED_CELLS, "qlstm", "fwp", "fwp-linear", "gr-kan", *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
 circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
 
@@ -44,9 +46,6 @@ Examples:
 LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
 """Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
 season (CycleNet), and one of the periods of the season (SparseTSF)."""
-
-COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
-"""What ``compare`` compares unless asked for other cells."""
 
 SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
@@ -238,7 +237,8 @@ OPTIONS: dict[str, Option] = {
     "cell": Option(
         "Recurrent cell. lowrank is hqkan without its circuits; gr-kan has rational functions in their place, fourier, "
         "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP; qlstm is the "
-        "published quantum LSTM; fwp programs a layer of circuits step by step, fwp-linear a linear one. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        "published quantum LSTM; fwp programs a layer of circuits step by step, fwp-linear a linear one. linear, cycle "
+        "(CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
         Choice(tuple(CELL_OPTIONS)),
     ),
     "cells": Option("Cells to compare, separated by commas.", _CELLS),
