@@ -19,7 +19,7 @@ from qkan.rnn.unidirectional import States
 
 #: Initial logit of a gate: theta keeps 0.88 of itself at a step, as published.
 GATE_BIAS = 2.0
-#: Biases of A and B are drawn up to it: what they program, angle or weight, has a standard deviation of about 1 then.
+#: Biases of A and B are drawn up to it where they program angles, whose standard deviation is about 1 radian then.
 ANGLE_BIAS = math.sqrt(3)
 #: With a gate per output, initial logits are spread by so much to both sides: half-lives of 1 to 38 steps.
 GATE_SPREAD = 2.0
@@ -29,22 +29,24 @@ class Emitter(Affine):
     """The affine map whose last outputs are logits of gates; they start at :data:`GATE_BIAS`, whoever resets it.
 
     Args:
-        in_features, out_features, bias, options: as of :class:`qkan.kan.jhcg.Affine`.
-        gates: how many logits.
+        in_features, bias, options: as of :class:`qkan.kan.jhcg.Affine`.
+        spec: the fast layer.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool, gates: int, options: CircuitOptions) -> None:
-        self.gates = gates  # an affine map draws as it is made
-        super().__init__(in_features, out_features, bias, 1 / math.sqrt(in_features), options)
+    def __init__(self, in_features: int, bias: bool, spec: Spec, options: CircuitOptions) -> None:
+        self.spec = spec  # an affine map draws as it is made
+        super().__init__(in_features, sum(spec.parts), bias, 1 / math.sqrt(in_features), options)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh initial values from ``generator``, or from torch's default one."""
         super().reset_parameters(generator)
         if self.bias is not None:
-            spread = GATE_SPREAD if self.gates > 1 else 0.0
+            gates = self.spec.gates
+            spread = GATE_SPREAD if gates > 1 else 0.0
             with torch.no_grad():
-                self.bias[: -self.gates] *= ANGLE_BIAS / self.bound
-                self.bias[-self.gates :] = GATE_BIAS + torch.linspace(-spread, spread, self.gates)
+                if self.spec.ansatz is not None:
+                    self.bias[:-gates] *= ANGLE_BIAS / self.bound
+                self.bias[-gates:] = GATE_BIAS + torch.linspace(-spread, spread, gates)
 
 
 class FastWeights(nn.Module):
@@ -72,11 +74,11 @@ class FastWeights(nn.Module):
         self.encoder = Affine(inputs, latent, bias, 1 / math.sqrt(inputs), options)
         self.slow: Emitter | JHCGNet
         if slow == "linear":
-            self.slow = Emitter(inputs, sum(spec.parts), bias, spec.gates, options)
+            self.slow = Emitter(inputs, bias, spec, options)
         else:
             circuits: CircuitOptions = {**options, "reps": 1}
             self.slow = JHCGNet(inputs, sum(spec.parts), bias=bias, **circuits)
-            self.slow.decoder = Emitter(self.slow.latent_features, sum(spec.parts), bias, spec.gates, options)
+            self.slow.decoder = Emitter(self.slow.latent_features, bias, spec, options)
         weight = torch.empty(latent, spec.outputs, device=options.get("device"), dtype=options.get("dtype"))
         self.base_weight = None if base is None else nn.Parameter(weight)
         self.reset_parameters(options.get("generator"))
