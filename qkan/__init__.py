@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from qkan.replace.api import replace_linear as replace_linear
     from qkan.replace.api import replace_mlp as replace_mlp
     from qkan.replace.api import replace_recurrent as replace_recurrent
+    from qkan.rnn.fwp import QKANFWP as QKANFWP
     from qkan.rnn.lstm import HQKANLSTM as HQKANLSTM
     from qkan.rnn.lstm import QKANGRU as QKANGRU
     from qkan.rnn.lstm import QKANLSTM as QKANLSTM
@@ -86,6 +87,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "replace.adapt": ("add_adapters", "merge_adapters", "remove_adapters"),
         "replace.adapter_files": ("load_adapters", "save_adapters"),
         "replace.api": ("replace_linear", "replace_mlp", "replace_recurrent"),
+        "rnn.fwp": ("QKANFWP",),
         "rnn.lstm": ("HQKANLSTM", "QKANGRU", "QKANLSTM"),
         "rnn.lstm_cell": ("QKANGRUCell", "QKANLSTMCell"),
         "rnn.qlstm": ("QLSTM",),

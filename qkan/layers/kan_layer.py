@@ -296,7 +296,8 @@ class KANLayer(FreeEdges):
                 f"radius {radius:g} must be more than {self.radius:g}, what the layer has: a domain only grows"
             )
         old = self._functions
-        size, reached = wider(old.name, old.size, self.radius, float(radius))
+        kind = old.kind if isinstance(old.kind, str) else ""
+        size, reached = wider(kind, old.size, self.radius, float(radius))
         terms = self.terms + size - old.size
         if terms > MOST_TERMS:
             most = self.radius + (MOST_TERMS - self.terms) // 2 * 2 * self.radius / old.size
