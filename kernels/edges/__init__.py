@@ -8,6 +8,7 @@ __all__ = [
     "grids",
     "numba_activations",
     "numba_cpu",
+    "own_functions",
     "triton_activations",
     "triton_kernels",
 ]

@@ -27,45 +27,12 @@ from torch import Tensor
 
 from qkan.kernels.common.constant_cache import constants, counted
 from qkan.kernels.edges.activations import BASES
+from qkan.kernels.edges.own_functions import BasisFunctions
 
 #: Order of splines and bumps unless told otherwise, and the largest.
 SPLINE_ORDER, MOST_ORDER = 3, 5
 #: Families that kernels make.
 KERNEL_FAMILIES = ("bspline", "rbf", "relu")
-
-
-def _as_many(size: int) -> int:
-    return size
-
-
-class BasisFunctions(NamedTuple):
-    """Functions that activations are sums of, in plain PyTorch: what :class:`qkan.KANLayer` takes as its ``basis``.
-
-    Attributes:
-        values: (x, size, radius) to all functions of every element of ``x``, ``(terms, *x.shape)``. No element may
-            depend on another one. ``radius`` is half the width of the interval that inputs are expected in.
-        slopes: the same for their derivatives; None differentiates ``values``, which takes longer.
-        terms: how many functions there are at a size; as many as the size unless told otherwise.
-
-    Examples:
-        >>> import torch
-        >>> from qkan import BasisFunctions, KANLayer
-        >>> def hats(x, size, radius):
-        ...     places = torch.linspace(-radius, radius, size, dtype=x.dtype).view(-1, *[1] * x.dim())
-        ...     return (1 - (x - places).abs() * (size - 1) / (2 * radius)).clamp_min(0)
-        >>> KANLayer(3, 2, BasisFunctions(hats), terms=6)(torch.rand(5, 3)).shape
-        torch.Size([5, 2])
-    """
-
-    values: Callable[[Tensor, int, float], Tensor]
-    slopes: Callable[[Tensor, int, float], Tensor] | None = None
-    terms: Callable[[int], int] = _as_many
-
-    def differentiate(self, x: Tensor, size: int, radius: float) -> Tensor:
-        """The derivatives of all functions, in the shape of their values."""
-        if self.slopes is not None:
-            return self.slopes(x, size, radius)
-        return torch.func.jvp(lambda z: self.values(z, size, radius), (x,), (torch.ones_like(x),))[1]
 
 
 def _column(values: Tensor, x: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import math
 import torch
 from torch import Tensor
 
-from qkan.kernels.edges.families import FAMILIES, BasisFunctions
+from qkan.kernels.edges.families import FAMILIES
+from qkan.kernels.edges.own_functions import BasisFunctions
 
 #: Points a function of a fit, and the smallest singular value that counts, as a share of the largest.
 POINTS, CUTOFF = 24, 1e-12

@@ -19,6 +19,8 @@ from qkan.kernels.common.tensors import address_of
 
 #: Multiply-adds that are worth another thread, and most threads, so that the size of scratch memory is bounded.
 SHARD_WORK, MOST_THREADS = 2**19, 64
+#: Numbers of copies of gradients that threads may have together.
+MOST_COPIED = 2**20
 
 
 class Edges(NamedTuple):
@@ -70,7 +72,7 @@ class EdgeKernels:
         family = (FAMILY_NUMBERS[edges.kind], edges.order, edges.size, BASE_NUMBERS[edges.base])
         code, whole = ("f", "i") if dtype == torch.float32 else ("d", "q")
         (self._radius,) = struct.unpack(whole, struct.pack(code, edges.radius))  # its bits, at the end of a frame
-        sizes = (*family, self.terms, inputs, outputs, 0, 0, 0, 0)
+        sizes = (*family, self.terms, inputs, outputs, 0, 0, 0, 0, 0)
         self._frame = array("q", (0, 0, 1, *sizes, *(0, 0) * (2 + len(jit.ARRAYS)), self._radius))
 
     def _new_frame(self, rows: int, shards: int, tensors: Sequence[Tensor | None]) -> array[int]:
@@ -93,8 +95,7 @@ class EdgeKernels:
         jit = self.jit
         out = coefficients.new_empty(self.laid_out[by_rows])
         frame = self._new_frame(0, 1, (coefficients, base_weight, out))
-        if by_rows:
-            frame[jit.ORDER] = -1
+        frame[jit.BY_ROWS] = by_rows
         frame[jit.BASE_O], frame[jit.BASE_I] = (0, 0) if base_weight is None else base_weight.stride()
         jit.LAY_OUT.run(self.dtype, frame, 1)
         return out
@@ -128,13 +129,18 @@ class EdgeKernels:
         jit, rows, (coefficients, base_weight, _) = self.jit, x.shape[0], tensors
         need_matrix, need_bias = needs[1] or needs[2], needs[3]
         threads = self._threads(rows, jit.PANELS * jit.LANES)
+        # Threads that share samples have copies of the gradients of coefficients; those that share inputs have none.
+        by_inputs = threads * self.gradients > MOST_COPIED
+        threads = min(threads, -(-self.inputs // jit.BLOCK)) if by_inputs else threads
+        copied = 1 if by_inputs else threads
         left = self._lay_out(coefficients, base_weight, by_rows=True) if needs[0] else None
         of_x = x.new_empty(x.shape) if needs[0] else None
-        copies = x.new_zeros(threads * self.gradients) if need_matrix else None
-        biases = x.new_zeros(threads * self.outputs) if need_bias else None
+        copies = x.new_zeros(copied * self.gradients) if need_matrix else None
+        biases = x.new_zeros(copied * self.outputs) if need_bias else None
         workspace = x.new_empty(threads * self.rooms[1])
         frame = self._new_frame(rows, threads, (x, grad, left, of_x, copies, biases))
         frame[jit.ROOM_SIZE], frame[jit.ROOM], frame[jit.ROOM + 1] = self.rooms[1], workspace.data_ptr(), len(workspace)
+        frame[jit.BY_ROWS] = by_inputs
         jit.BACKWARD.run(self.dtype, frame, threads)
         del workspace, left
         found = [
@@ -143,7 +149,7 @@ class EdgeKernels:
         if need_matrix and found[0] is None:
             found[0] = torch.empty_like(coefficients)
         if need_matrix or need_bias:
-            frame = self._new_frame(threads, 1, (copies, biases, *found))
+            frame = self._new_frame(copied, 1, (copies, biases, *found))
             frame[jit.BASE_O], frame[jit.BASE_I] = (0, 0) if found[1] is None else found[1].stride()
             jit.COLLECT.run(self.dtype, frame, 1)
         return [of_x, *(f if need else None for f, need in zip(found, needs[1:], strict=True))]

@@ -31,9 +31,11 @@ from qkan.kernels.edges.numba_families import add_slopes, rate_of, start_of, val
 #: Samples of a panel, panels that the backward pass has at once, inputs of a block.
 LANES, PANELS, BLOCK = COLUMNS, 2, 16
 
-# A frame: integers, then pairs of addresses and lengths. TERMS counts the base activation.
-FAMILY, ORDER, SIZE, BASE, TERMS, INPUTS, OUTPUTS, COUNT, ROOM_SIZE, BASE_O, BASE_I = range(ARGUMENTS, ARGUMENTS + 11)
-RADIUS, ROOM, *ARRAYS = range(ARGUMENTS + 11, ARGUMENTS + 29, 2)
+# A frame: integers, then pairs of addresses and lengths. TERMS counts the base activation. BY_ROWS: in what layout
+# coefficients are wanted, and whether shards of the backward pass are some inputs of all samples, or some samples.
+INTEGERS = range(ARGUMENTS, ARGUMENTS + 12)
+FAMILY, ORDER, SIZE, BASE, TERMS, INPUTS, OUTPUTS, COUNT, ROOM_SIZE, BASE_O, BASE_I, BY_ROWS = INTEGERS
+RADIUS, ROOM, *ARRAYS = range(ARGUMENTS + 12, ARGUMENTS + 30, 2)
 _0, _1, _2, _3, _4, _5, _6 = ARRAYS
 
 
@@ -50,11 +52,14 @@ def features(frame: Any, radius: Any, z: Any, first: int, inputs: int, lanes: in
 
 
 @inlined
-def transpose_in(source: Any, width: int, begin: int, rows: int, lanes: int, out: Any) -> None:
-    """out (width, lanes) = rows begin .. begin + rows of source (.., width), the last of them again where they end."""
+def transpose_in(source: Any, width: int, begin: int, rows: int, low: int, high: int, lanes: int, out: Any) -> None:
+    """out[low:high] (.., lanes) = these columns of rows begin .. begin + rows of source (.., width).
+
+    The last row comes again where they end.
+    """
     for r in range(lanes):
         row = source[(begin + min(r, rows - 1)) * width :]
-        for i in range(width):
+        for i in range(low, high):
             out[i * lanes + r] = row[i]
 
 
@@ -75,7 +80,7 @@ def row_of(frame: Any, block: int, inputs: int, which: int) -> int:
 
 @inlined
 def _lay_out(frame: Any, one: Any) -> None:
-    """Coefficients (terms, inputs, outputs) and base weights to (outputs, rows) or, with ORDER < 0, (rows, outputs)."""
+    """Coefficients (terms, inputs, outputs) and base weights to (outputs, rows) or, BY_ROWS, (rows, outputs)."""
     coefficients, weights, out = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
     inputs, outputs, terms = frame[INPUTS], frame[OUTPUTS], frame[TERMS]
     depth, functions = inputs * terms, terms - (1 if frame[BASE] != NONE else 0)
@@ -87,10 +92,10 @@ def _lay_out(frame: Any, one: Any) -> None:
                 for i in range(width):
                     for o in range(outputs):
                         weight = weights[o * frame[BASE_O] + (first + i) * frame[BASE_I]]
-                        out[(row + i) * outputs + o if frame[ORDER] < 0 else o * depth + row + i] = weight
+                        out[(row + i) * outputs + o if frame[BY_ROWS] else o * depth + row + i] = weight
                 continue
             source = coefficients[(which * inputs + first) * outputs :]
-            if frame[ORDER] < 0:
+            if frame[BY_ROWS]:
                 copy_rows(source, 0, out[row * outputs :], 0, 1, width * outputs)
                 continue
             for i in range(width):
@@ -125,7 +130,7 @@ def _forward(frame: Any, one: Any) -> None:
         begin, end = shard_of(frame, shard, LANES)
         for sample in range(begin, end, LANES):
             rows = min(LANES, end - sample)
-            transpose_in(x, inputs, sample, rows, LANES, z)
+            transpose_in(x, inputs, sample, rows, 0, inputs, LANES, z)
             for o in range(outputs):
                 fill(sums[o * LANES :], LANES, bias[o] if len(bias) else one - one)
             for first in range(0, inputs, BLOCK):
@@ -141,15 +146,15 @@ def _forward(frame: Any, one: Any) -> None:
 
 @inlined
 def _input_gradients(
-    frame: Any, radius: Any, z: Any, given: Any, left: Any, pulled: Any, sums: Any, slopes: Any
+    frame: Any, radius: Any, low: int, high: int, z: Any, given: Any, left: Any, pulled: Any, sums: Any, slopes: Any
 ) -> None:
-    """sums (inputs, LANES) = the gradient of a panel z from that of its outputs, given (outputs, LANES)."""
+    """sums[low:high] (.., LANES) = gradients of these inputs z of a panel from those of outputs, given (.., LANES)."""
     family, order, size, zero = frame[FAMILY], frame[ORDER], frame[SIZE], radius[0] - radius[0]
-    inputs, outputs, terms = frame[INPUTS], frame[OUTPUTS], frame[TERMS]
+    outputs, terms = frame[OUTPUTS], frame[TERMS]
     functions, rate = terms - (1 if frame[BASE] != NONE else 0), rate_of(family, order, size, radius)
-    fill(sums, inputs * LANES, zero)
-    for first in range(0, inputs, BLOCK):
-        width = min(BLOCK, inputs - first)
+    fill(sums[low * LANES :], (high - low) * LANES, zero)
+    for first in range(low, high, BLOCK):
+        width = min(BLOCK, high - first)
         count = width * LANES
         fill(pulled, terms * count, zero)
         add_block(left, first * terms * outputs, outputs, width * terms, given, outputs, pulled, 0, LANES)
@@ -166,12 +171,12 @@ def _input_gradients(
 
 @inlined
 def _matrix_gradients(
-    frame: Any, radius: Any, z: Any, rows: int, packed: Any, made: Any, into: Any, stride: int
+    frame: Any, radius: Any, low: int, high: int, z: Any, rows: int, packed: Any, made: Any, into: Any, stride: int
 ) -> None:
-    """into (all rows, stride) += features of z (inputs, samples) times gradients of the outputs, packed."""
-    inputs, outputs, terms, lanes = frame[INPUTS], frame[OUTPUTS], frame[TERMS], PANELS * LANES
-    for first in range(0, inputs, BLOCK):
-        width = min(BLOCK, inputs - first)
+    """Rows of inputs low .. high of into (rows, stride) += features of z (inputs, samples) times packed gradients."""
+    outputs, terms, lanes = frame[OUTPUTS], frame[TERMS], PANELS * LANES
+    for first in range(low, high, BLOCK):
+        width = min(BLOCK, high - first)
         features(frame, radius, z, first, width, lanes, made)
         at = first * terms * stride
         for column in range(0, outputs, LANES):
@@ -194,31 +199,37 @@ def _backward(frame: Any, one: Any) -> None:
     at += inputs * LANES
     slopes = workspace[at : at + BLOCK * LANES]
     made = workspace[at + BLOCK * LANES :]
-    size = len(of_matrix) // frame[SHARDS]
+    shards, by_inputs = frame[SHARDS], frame[BY_ROWS]
+    size, blocks = len(of_matrix) // (1 if by_inputs else shards), (inputs + BLOCK - 1) // BLOCK
     shard = next_shard(frame)
     while shard >= 0:
-        begin, end = shard_of(frame, shard, lanes)
-        into, into_bias = of_matrix[shard * size : (shard + 1) * size], of_bias[shard * outputs :]
+        begin, end, low, high, copy = 0, frame[COUNT], 0, inputs, shard
+        if by_inputs:
+            low, high, copy = blocks * shard // shards * BLOCK, blocks * (shard + 1) // shards * BLOCK, 0
+            high = min(high, inputs)
+        else:
+            begin, end = shard_of(frame, shard, lanes)
+        into, into_bias = of_matrix[copy * size : (copy + 1) * size], of_bias[copy * outputs :]
         for sample in range(begin, end, lanes):
             rows = min(lanes, end - sample)
-            if len(of_bias):
+            if len(of_bias) and low == 0:
                 for r in range(rows):
                     row = grad[(sample + r) * outputs : (sample + r + 1) * outputs]
                     for o in range(outputs):
                         into_bias[o] += row[o]
             if len(of_matrix):
-                transpose_in(x, inputs, sample, rows, lanes, z)
+                transpose_in(x, inputs, sample, rows, low, high, lanes, z)
                 pack(grad[sample * outputs :], rows, outputs, False, given)
-                _matrix_gradients(frame, radius, z, rows, given, made, into, stride)
+                _matrix_gradients(frame, radius, low, high, z, rows, given, made, into, stride)
             if len(dx):
                 for panel in range(sample, sample + rows, LANES):
                     some = min(LANES, sample + rows - panel)
-                    transpose_in(x, inputs, panel, some, LANES, z)
-                    transpose_in(grad, outputs, panel, some, LANES, given)
-                    _input_gradients(frame, radius, z, given, left, made, sums, slopes)
+                    transpose_in(x, inputs, panel, some, low, high, LANES, z)
+                    transpose_in(grad, outputs, panel, some, 0, outputs, LANES, given)
+                    _input_gradients(frame, radius, low, high, z, given, left, made, sums, slopes)
                     for r in range(some):
                         row = dx[(panel + r) * inputs :]
-                        for i in range(inputs):
+                        for i in range(low, high):
                             row[i] = sums[i * LANES + r]
         shard = next_shard(frame)
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from qkan.kernels.common.constant_cache import constants, counted
 from qkan.kernels.common.tensors import has_memory
 from qkan.kernels.edges.activations import BASES
-from qkan.kernels.edges.families import KERNEL_FAMILIES, SPLINE_ORDER, BasisFunctions, functions_of
+from qkan.kernels.edges.families import KERNEL_FAMILIES, SPLINE_ORDER, functions_of
+from qkan.kernels.edges.own_functions import BasisFunctions
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing_extensions import Self
 from qkan.kernels.backend_choice import Radius
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
 from qkan.kernels.edges.activations import BASES
-from qkan.kernels.edges.families import FAMILIES, KERNEL_FAMILIES, MOST_ORDER, SPLINE_ORDER, BasisFunctions
+from qkan.kernels.edges.families import FAMILIES, KERNEL_FAMILIES, MOST_ORDER, SPLINE_ORDER
 from qkan.kernels.edges.free_sum import free_sum
 from qkan.kernels.edges.grids import matrix_between, nearest, splits, wider
 from qkan.kernels.edges.numba_cpu import Edges
+from qkan.kernels.edges.own_functions import BasisFunctions, check_functions
 from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.kernels.spectral.matmul import weighted_sum
 from qkan.layers.init import normal_, uniform_
@@ -113,7 +114,7 @@ class KANLayer(nn.Module):
         self.base_activation, self.base_trainable = base_activation, base_trainable
         self._functions = _basis_of(basis, self.terms, self.order, self.radius)
         if isinstance(basis, BasisFunctions):
-            _check_functions(basis, self.terms, self.radius)
+            check_functions(basis, self.terms, self.radius)
         _check_base(base_activation, basis)
         check_dtype(dtype)
         edges = in_features * out_features
@@ -172,15 +173,19 @@ class KANLayer(nn.Module):
             ValueError: another last size.
             TypeError: an input that is not floating point.
         """
-        check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
-        dtype, matmul_dtype = self.coefficients.dtype, autocast_dtype(self.coefficients.dtype, x.device)
+        return self.sum_with(x, self.coefficients)
+
+    def sum_with(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """:meth:`forward` with other coefficients (terms, in_features, out_features), as of a mixture or an adapter."""
+        check_input(x, self.in_features, type(self).__name__, coefficients.device)
+        dtype, matmul_dtype = coefficients.dtype, autocast_dtype(coefficients.dtype, x.device)
         if self._edges is not None and matmul_dtype is None:
             flat = x.reshape(-1, self.in_features).to(dtype)
-            y = free_sum(flat, self.coefficients, self.base_weight, self.bias, self._edges)
+            y = free_sum(flat, coefficients, self.base_weight, self.bias, self._edges)
             if y is not None:
                 return y.view(*x.shape[:-1], self.out_features)
         with without_autocast(x.device):
-            operands = self._operands()
+            operands = self._operands(coefficients)
             flat = x.reshape(-1, self.in_features).to(operands.matrix.dtype)
             flat = flat if self.rational is None else self.rational(flat)
             y = weighted_sum(flat, operands.matrix, operands.bias, operands.basis, matmul_dtype=matmul_dtype)
@@ -204,12 +209,12 @@ class KANLayer(nn.Module):
             return "its rational functions are trained"
         if not self._functions.named and torch.compiler.is_compiling():
             return "a compiled recurrence knows its basis by name"
-        return self._operands()
+        return self._operands(self.coefficients)
 
-    def _operands(self) -> Operands:
-        check_readable(*self._parameters.values())
-        compute = torch.promote_types(self.coefficients.dtype, torch.float32)
-        matrix, basis = fix_gradient_strides(self.coefficients.to(compute)), self._functions
+    def _operands(self, coefficients: Tensor) -> Operands:
+        check_readable(coefficients, *self._parameters.values())
+        compute = torch.promote_types(coefficients.dtype, torch.float32)
+        matrix, basis = fix_gradient_strides(coefficients.to(compute)), self._functions
         if self.base_weight is not None:
             basis = replace(basis, base=self.base_activation)
             matrix = torch.cat((matrix, self.base_weight.to(compute).mT.unsqueeze(0)))
@@ -365,37 +370,3 @@ def _check_base(base_activation: str | None, basis: str | BasisFunctions) -> Non
         )
     if basis == "rational":
         raise ValueError("basis 'rational' has no base branch: its functions start as SiLU; leave base_activation out")
-
-
-def _check_functions(functions: BasisFunctions, size: int, radius: float) -> None:
-    """Check functions that a user gave on a few inputs.
-
-    Raises:
-        ValueError: values or slopes of another shape or that are not finite, or slopes that are not the derivatives of
-            the values.
-    """
-    x = torch.linspace(-0.93 * radius, 0.89 * radius, 6, dtype=torch.float64, device="cpu").view(2, 3)
-    shape = (functions.terms(size), *x.shape)
-    found = {"values": functions.values(x, size, radius)}
-    if functions.slopes is not None:
-        found["slopes"] = functions.slopes(x, size, radius)
-    for name, tensor in found.items():
-        if not isinstance(tensor, Tensor) or tensor.shape != shape:
-            got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise ValueError(
-                f"the {name} of this basis are {got} for an input of shape {tuple(x.shape)} and terms={size}; they "
-                f"must be a tensor of shape {shape}, the functions first"
-            )
-        if not tensor.isfinite().all():
-            raise ValueError(
-                f"the {name} of this basis are not finite everywhere in [-{radius:g}, {radius:g}], where inputs are "
-                "expected; use functions that are, or another radius"
-            )
-    if functions.slopes is not None:
-        exact = functions._replace(slopes=None).differentiate(x, size, radius)
-        off = float((found["slopes"] - exact).abs().max())
-        if off > 1e-5 * max(1.0, float(exact.abs().max())):
-            raise ValueError(
-                f"the slopes of this basis differ from the derivatives of its values by up to {off:.2g}; correct them, "
-                "or leave them out"
-            )

@@ -16,6 +16,7 @@ from qkan.kan.network import QKAN
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.gates import HybridGates, QKANGates
 from qkan.rnn.lstm import Recurrent
+from qkan.rnn.unidirectional import UnidirectionalRNN
 
 
 class Gates(NamedTuple):
@@ -112,6 +113,8 @@ def write_cell(source: Source, cell: nn.Module, edges: str) -> Cell:
         directions = list(cell.directions)
         layers = []
         for place, direction in enumerate(directions):
+            if not isinstance(direction, UnidirectionalRNN):
+                raise _refused(cell)
             if direction.projection is not None or len(directions) != cell.num_layers:
                 raise RunError("a cell with a projection or two directions cannot be exported to C; export to ONNX")
             if not isinstance(direction.gates, QKANGates | HybridGates):

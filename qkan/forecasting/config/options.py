@@ -30,7 +30,10 @@ from qkan.forecasting.config.names import BASELINE_NAMES
 CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp")
 """HQKAN-LSTM with other functions in its latent: sums of fixed functions with free coefficients, or an MLP."""
 
-CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan", *CONTROL_CELLS)
+COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
+"""What ``compare`` compares unless asked for other cells."""
+
+CELLS: tuple[str, ...] = (*COMPARED_CELLS, "qlstm", "fwp", "fwp-linear", "gr-kan", *CONTROL_CELLS)
 """Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
 circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
 
@@ -43,9 +46,6 @@ Examples:
 LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
 """Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
 season (CycleNet), and one of the periods of the season (SparseTSF)."""
-
-COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
-"""What ``compare`` compares unless asked for other cells."""
 
 SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
@@ -118,6 +118,8 @@ CELL_OPTIONS: dict[str, frozenset[str]] = {
     "lstm": frozenset(),
     "gru": frozenset(),
     "qlstm": frozenset({"qubits", "circuit_layers"}),
+    "fwp": frozenset({"reps", "ansatz", "base_activation", "latent_features"}),
+    "fwp-linear": frozenset({"latent_features"}),
     "gr-kan": frozenset({"latent_features"}),
     **{cell: frozenset({"latent_features", "terms"}) for cell in CONTROL_CELLS},
     **{cell: frozenset() for cell in LINEAR_CELLS},
@@ -235,16 +237,18 @@ OPTIONS: dict[str, Option] = {
     "cell": Option(
         "Recurrent cell. lowrank is hqkan without its circuits; gr-kan has rational functions in their place, fourier, "
         "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP; qlstm is the "
-        "published quantum LSTM. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        "published quantum LSTM; fwp programs a layer of circuits step by step, fwp-linear a linear one. linear, cycle "
+        "(CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
         Choice(tuple(CELL_OPTIONS)),
     ),
     "cells": Option("Cells to compare, separated by commas.", _CELLS),
     "hidden_size": Option("Width of the recurrent state.", HIDDEN_SIZE),
     "num_layers": Option("Stacked recurrent layers.", Whole(1, 32)),
-    "reps": Option("Times that each circuit reads its input (qkan, hqkan).", Whole(1, 64)),
-    "ansatz": Option("Circuit: pz, rpz, real or mix (qkan, hqkan).", TEXT),
+    "reps": Option("Times that each circuit reads its input (qkan, hqkan, fwp).", Whole(1, 64)),
+    "ansatz": Option("Circuit: pz, rpz, real or mix (qkan, hqkan, fwp).", TEXT),
     "latent_features": Option(
-        "Width of the bottleneck (hqkan, lowrank, gr-kan, fourier, rff, spline, chebyshev, mlp).", Whole(1, 1024)
+        "Width of the bottleneck (hqkan, lowrank, fwp, fwp-linear, gr-kan, fourier, rff, spline, chebyshev, mlp).",
+        Whole(1, 1024),
     ),
     "terms": Option(
         "Functions of every edge (fourier, rff, spline, chebyshev), or width of the hidden layer (mlp).", Whole(1, 512)
@@ -256,7 +260,7 @@ OPTIONS: dict[str, Option] = {
         Choice(PREACT_INITS),
     ),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan, fwp).  [default: none, silu for fwp]",
         Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
         True,
     ),

@@ -35,6 +35,7 @@ from qkan.forecasting.model.parts import SMALLEST_SCALE, Skip
 from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.rnn.gates import HybridGates, QKANGates
 from qkan.rnn.lstm import Recurrent
+from qkan.rnn.unidirectional import UnidirectionalRNN
 
 _AFFINE = Basis("fourier", 0, base="identity")
 """The only feature of a classical cell: what it reads itself."""
@@ -240,7 +241,10 @@ def _cell(cell: nn.Module | None, inputs: int) -> PackedCell:
         raise ValueError(f"a {type(cell).__name__} goes through its steps by itself")
     if cell.bidirectional:
         raise ValueError("the cell reads its window backwards, too")
-    gates = cell.directions[0].gates
+    direction = cell.directions[0]
+    if not isinstance(direction, UnidirectionalRNN):
+        raise ValueError("its state are the weights of a layer, which kernels of streams do not know")
+    gates = direction.gates
     if isinstance(gates, HybridGates):
         return _hybrid(gates, inputs, cell.hidden_size)
     if not isinstance(gates, QKANGates) or cell.cell != "lstm":

@@ -176,6 +176,7 @@ def test_a_closed_gate_repeats_the_last_value():
         ({"num_layers": 2}, "several layers"),
         ({"cell": "gr-kan"}, "is a module that kernels do not know"),
         ({"cell": "qlstm"}, "no product over features"),
+        ({"cell": "fwp"}, "its state are the weights of a layer"),
         ({"preact_trainable": True}, "trained pre-activations"),
         ({"per_series": 2}, "parts of their own"),
     ],

@@ -70,6 +70,7 @@ def _new(forecaster: Forecaster, hours: int = 1) -> pd.DataFrame:
 
 CELLS: dict[str, dict[str, Any]] = {
     "qkan": {}, "hqkan": {}, "lowrank": {}, "lstm": {}, "gru": {"level": "last"}, "qlstm": {}, "gr-kan": {},
+    "fwp": {}, "fwp-linear": {"level": "last"},
     "fourier": {}, "rff": {}, "spline": {}, "chebyshev": {}, "mlp": {}, "linear": {"level": "last"},
     "cycle": {"level": "auto"}, "sparse": {"level": "auto", "window": 8},
 }  # fmt: skip
