@@ -30,6 +30,7 @@ from qkan.forecasting.config.options import (
     STRATEGIES,
     TREATMENTS,
 )
+from qkan.forecasting.config.tuning import Tuning
 
 __all__ = [
     "BASELINE_NAMES",
@@ -53,6 +54,7 @@ __all__ = [
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
+    "Tuning",
     "context_steps",
     "model_name",
     "without_effect",

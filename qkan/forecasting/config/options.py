@@ -385,6 +385,10 @@ OPTIONS: dict[str, Option] = {
     "seeds": Option("Training runs of every cell and size, with seeds 0, 1, ...", Whole(1, 100)),
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
+    "tune": Option(
+        "Learning rates of compare to try first, of which the lowest validation error chooses.  [default: none]",
+        Whole(2, len(LEARNING_RATES)),
+    ),
     "folds": Option(
         "Origins to judge by: the training part grows from fold to fold, each is tuned on a validation part of its own "
         "and tested on what comes next.",
