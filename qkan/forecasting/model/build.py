@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.config.options import CONTROL_CELLS, HIDDEN_SIZE, LINEAR_CELLS
+from qkan.forecasting.config.cells import CONTROL_CELLS, LINEAR_CELLS
+from qkan.forecasting.config.options import HIDDEN_SIZE
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 
 MAX_PARAMETERS = 100_000_000

@@ -76,8 +76,7 @@ def write_report(
         reference: The model that is tested against the others; ``None`` takes the first column.
         levels: Levels of intervals in percent; ``None`` takes all of the frame.
         failures: Columns model, unique_id, reason: what could not be forecast (``BaselineForecasts.failures``).
-        trials: Learning rates that were tried, of which the forecaster has one; see
-            :attr:`qkan.forecasting.Run.tuning`.
+        trials: Learning rates that were tried: :attr:`qkan.forecasting.Run.tuning`.
         notes: Sentences to show at the top, such as limits of the computation.
         commands: Lines of a shell or of Python that make the report again.
         unit: Unit of y.

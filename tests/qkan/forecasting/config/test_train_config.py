@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from qkan.forecasting import CELLS, CompareConfig, TrainConfig
 from qkan.forecasting.config import OPTIONS
+from qkan.forecasting.config.cells import CONTROL_CELLS
 from qkan.forecasting.config.kinds import Whole
-from qkan.forecasting.config.options import CONTROL_CELLS
 
 WHOLE = {name: option.kind for name, option in OPTIONS.items() if isinstance(option.kind, Whole)}
 

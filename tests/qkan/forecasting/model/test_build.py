@@ -5,7 +5,7 @@ from torch import nn
 
 from qkan import GRKAN, QKAN, KANLayer
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
-from qkan.forecasting.config.options import CONTROL_CELLS
+from qkan.forecasting.config.cells import CONTROL_CELLS
 from qkan.forecasting.model.build import count_parameters, largest_hidden_size, parameters_at
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 from qkan.rnn.fwp import QKANFWP
