@@ -72,6 +72,7 @@ def free_sum(
         return None
     coefficients = coefficients if coefficients.is_contiguous() else coefficients.contiguous()
     x = x if x.is_contiguous() else x.contiguous()
+    bias = bias if bias is None or bias.is_contiguous() else bias.contiguous()
     functions, inputs, outputs = coefficients.shape
     kernels = edge_kernels(edges, functions, inputs, outputs, x.dtype)
     if torch.is_grad_enabled():

@@ -19,8 +19,8 @@ from qkan.kernels.common.tensors import address_of
 
 #: Multiply-adds that are worth another thread, and most threads, so that the size of scratch memory is bounded.
 SHARD_WORK, MOST_THREADS = 2**19, 64
-#: Numbers of copies of gradients that threads may have together.
-MOST_COPIED = 2**20
+#: Numbers of copies of gradients that threads may have together, and coefficients of a layer that is small.
+MOST_COPIED, SMALL_LAYER = 2**20, 2**13
 
 
 class Edges(NamedTuple):
@@ -64,15 +64,19 @@ class EdgeKernels:
         self.stride = padded(outputs, lanes)
         self.gradients = padded(self.depth, jit.ROWS) * self.stride
         self.laid_out = (padded(outputs, jit.ROWS) * self.depth, (self.depth + spare) * outputs)
-        both = jit.PANELS * lanes
+        #: Panels that the backward pass has at once: two where that saves more time than memory.
+        self.panels = 2 if self.depth * outputs > SMALL_LAYER else 1
+        both = self.panels * lanes
+        #: Whether no tile of coefficients reaches into those of others.
+        self.whole_tiles = inputs % jit.ROWS == 0 and outputs % lanes == 0
         self.rooms = (
             (inputs + padded(outputs, jit.ROWS) + block) * lanes,
-            inputs * both + both * self.stride + (inputs + jit.BLOCK) * lanes + block * both,
+            inputs * both + both * self.stride + (inputs + min(inputs, jit.BLOCK)) * lanes + block * both,
         )
         family = (FAMILY_NUMBERS[edges.kind], edges.order, edges.size, BASE_NUMBERS[edges.base])
         code, whole = ("f", "i") if dtype == torch.float32 else ("d", "q")
         (self._radius,) = struct.unpack(whole, struct.pack(code, edges.radius))  # its bits, at the end of a frame
-        sizes = (*family, self.terms, inputs, outputs, 0, 0, 0, 0, 0)
+        sizes = (*family, self.terms, inputs, outputs, 0, 0, 0, 0, 0, 0, self.panels)
         self._frame = array("q", (0, 0, 1, *sizes, *(0, 0) * (2 + len(jit.ARRAYS)), self._radius))
 
     def _new_frame(self, rows: int, shards: int, tensors: Sequence[Tensor | None]) -> array[int]:
@@ -126,30 +130,53 @@ class EdgeKernels:
         needs: Sequence[bool],
     ) -> list[Tensor | None]:
         """Gradients of x and of the three tensors of :meth:`forward`, None where ``needs`` says so."""
-        jit, rows, (coefficients, base_weight, _) = self.jit, x.shape[0], tensors
-        need_matrix, need_bias = needs[1] or needs[2], needs[3]
-        threads = self._threads(rows, jit.PANELS * jit.LANES)
+        jit, rows = self.jit, x.shape[0]
+        threads = self._threads(rows, self.panels * jit.LANES)
+        blocks = -(-self.inputs // jit.BLOCK)
         # Threads that share samples have copies of the gradients of coefficients; those that share inputs have none.
-        by_inputs = threads * self.gradients > MOST_COPIED
-        threads = min(threads, -(-self.inputs // jit.BLOCK)) if by_inputs else threads
-        copied = 1 if by_inputs else threads
-        left = self._lay_out(coefficients, base_weight, by_rows=True) if needs[0] else None
-        of_x = x.new_empty(x.shape) if needs[0] else None
-        copies = x.new_zeros(copied * self.gradients) if need_matrix else None
-        biases = x.new_zeros(copied * self.outputs) if need_bias else None
+        by_inputs = (threads <= blocks and self.whole_tiles) or threads * self.gradients > MOST_COPIED
+        threads = min(threads, blocks) if by_inputs else threads
+        direct = self.whole_tiles and (by_inputs or threads == 1)
+        of_x = torch.empty_like(x) if needs[0] else None
+        run = self._direct if direct else self._copied
         workspace = x.new_empty(threads * self.rooms[1])
-        frame = self._new_frame(rows, threads, (x, grad, left, of_x, copies, biases))
-        frame[jit.ROOM_SIZE], frame[jit.ROOM], frame[jit.ROOM + 1] = self.rooms[1], workspace.data_ptr(), len(workspace)
-        frame[jit.BY_ROWS] = by_inputs
-        jit.BACKWARD.run(self.dtype, frame, threads)
-        del workspace, left
-        found = [
-            torch.empty_like(t) if t is not None and need else None for t, need in zip(tensors, needs[1:], strict=True)
-        ]
-        if need_matrix and found[0] is None:
-            found[0] = torch.empty_like(coefficients)
-        if need_matrix or need_bias:
+
+        def frame_of(*arrays: Tensor | None) -> array[int]:
+            frame = self._new_frame(rows, threads, arrays)
+            frame[jit.ROOM_SIZE], frame[jit.ROOM] = self.rooms[1], workspace.data_ptr()
+            frame[jit.ROOM + 1], frame[jit.BY_ROWS], frame[jit.DIRECT] = len(workspace), by_inputs, direct
+            return frame
+
+        found = run(x, tensors, grad, of_x, needs, threads, 1 if by_inputs else threads, frame_of)
+        return [of_x, *(f if need else None for f, need in zip(found, needs[1:], strict=True))]
+
+    def _direct(self, x, tensors, grad, of_x, needs, threads, copied, frame_of) -> list[Tensor | None]:
+        """Gradients where PyTorch wants them."""
+        coefficients, base_weight, bias = tensors
+        of_coefficients = torch.zeros_like(coefficients) if needs[1] or needs[2] else None
+        of_bias = None if bias is None or not needs[3] else torch.zeros_like(bias)
+        left_base = of_base = None
+        if base_weight is not None:
+            left_base = base_weight.mT.contiguous() if needs[0] else None
+            of_base = x.new_zeros(self.inputs, self.outputs) if of_coefficients is not None else None
+        frame = frame_of(x, grad, coefficients, of_x, of_coefficients, of_bias, left_base, of_base)
+        self.jit.BACKWARD.run(self.dtype, frame, threads)
+        if of_base is not None and base_weight is not None:
+            of_base = torch.empty_like(base_weight).copy_(of_base.mT)
+        return [of_coefficients, of_base, of_bias]
+
+    def _copied(self, x, tensors, grad, of_x, needs, threads, copied, frame_of) -> list[Tensor | None]:
+        """Gradients in whole tiles, of every thread, then added up."""
+        jit, (coefficients, base_weight, _) = self.jit, tensors
+        need_matrix = needs[1] or needs[2]
+        left = self._lay_out(coefficients, base_weight, by_rows=True) if needs[0] else None
+        copies = x.new_zeros(copied * self.gradients) if need_matrix else None
+        biases = x.new_zeros(copied * self.outputs) if needs[3] else None
+        jit.BACKWARD.run(self.dtype, frame_of(x, grad, left, of_x, copies, biases, None, None), threads)
+        wanted = (need_matrix, need_matrix, needs[3])
+        found = [torch.empty_like(t) if t is not None and w else None for t, w in zip(tensors, wanted, strict=True)]
+        if need_matrix or needs[3]:
             frame = self._new_frame(copied, 1, (copies, biases, *found))
             frame[jit.BASE_O], frame[jit.BASE_I] = (0, 0) if found[1] is None else found[1].stride()
             jit.COLLECT.run(self.dtype, frame, 1)
-        return [of_x, *(f if need else None for f, need in zip(found, needs[1:], strict=True))]
+        return found

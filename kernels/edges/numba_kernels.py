@@ -28,15 +28,16 @@ from qkan.kernels.common.numba_runtime import (
 from qkan.kernels.edges.numba_activations import NONE, base, base_slope, copy_rows, fill
 from qkan.kernels.edges.numba_families import add_slopes, rate_of, start_of, values
 
-#: Samples of a panel, panels that the backward pass has at once, inputs of a block.
-LANES, PANELS, BLOCK = COLUMNS, 2, 16
+#: Samples of a panel, inputs of a block.
+LANES, BLOCK = COLUMNS, 16
 
 # A frame: integers, then pairs of addresses and lengths. TERMS counts the base activation. BY_ROWS: in what layout
 # coefficients are wanted, and whether shards of the backward pass are some inputs of all samples, or some samples.
-INTEGERS = range(ARGUMENTS, ARGUMENTS + 12)
-FAMILY, ORDER, SIZE, BASE, TERMS, INPUTS, OUTPUTS, COUNT, ROOM_SIZE, BASE_O, BASE_I, BY_ROWS = INTEGERS
-RADIUS, ROOM, *ARRAYS = range(ARGUMENTS + 12, ARGUMENTS + 30, 2)
-_0, _1, _2, _3, _4, _5, _6 = ARRAYS
+# DIRECT: whether the backward pass has coefficients and their gradients as PyTorch has them, those of the base apart.
+INTEGERS = range(ARGUMENTS, ARGUMENTS + 14)
+FAMILY, ORDER, SIZE, BASE, TERMS, INPUTS, OUTPUTS, COUNT, ROOM_SIZE, BASE_O, BASE_I, BY_ROWS, DIRECT, PANELS = INTEGERS
+RADIUS, ROOM, *ARRAYS = range(ARGUMENTS + 14, ARGUMENTS + 34, 2)
+_0, _1, _2, _3, _4, _5, _6, _7 = ARRAYS
 
 
 @inlined
@@ -146,18 +147,26 @@ def _forward(frame: Any, one: Any) -> None:
 
 @inlined
 def _input_gradients(
-    frame: Any, radius: Any, low: int, high: int, z: Any, given: Any, left: Any, pulled: Any, sums: Any, slopes: Any
-) -> None:
+    frame: Any, radius: Any, low: int, high: int, z: Any, given: Any, left: Any, left_base: Any, pulled: Any, sums: Any,
+    slopes: Any,
+) -> None:  # fmt: skip
     """sums[low:high] (.., LANES) = gradients of these inputs z of a panel from those of outputs, given (.., LANES)."""
     family, order, size, zero = frame[FAMILY], frame[ORDER], frame[SIZE], radius[0] - radius[0]
-    outputs, terms = frame[OUTPUTS], frame[TERMS]
+    inputs, outputs, terms = frame[INPUTS], frame[OUTPUTS], frame[TERMS]
     functions, rate = terms - (1 if frame[BASE] != NONE else 0), rate_of(family, order, size, radius)
     fill(sums[low * LANES :], (high - low) * LANES, zero)
     for first in range(low, high, BLOCK):
         width = min(BLOCK, high - first)
         count = width * LANES
         fill(pulled, terms * count, zero)
-        add_block(left, first * terms * outputs, outputs, width * terms, given, outputs, pulled, 0, LANES)
+        if frame[DIRECT]:
+            for which in range(functions):
+                at = (which * inputs + first) * outputs
+                add_block(left, at, outputs, width, given, outputs, pulled, which * count, LANES)
+            if frame[BASE] != NONE:
+                add_block(left_base, first * outputs, outputs, width, given, outputs, pulled, functions * count, LANES)
+        else:
+            add_block(left, first * terms * outputs, outputs, width * terms, given, outputs, pulled, 0, LANES)
         here, total = z[first * LANES : first * LANES + count], sums[first * LANES : first * LANES + count]
         for which in range(functions):
             start = start_of(family, order, size, which, radius)
@@ -171,17 +180,27 @@ def _input_gradients(
 
 @inlined
 def _matrix_gradients(
-    frame: Any, radius: Any, low: int, high: int, z: Any, rows: int, packed: Any, made: Any, into: Any, stride: int
-) -> None:
+    frame: Any, radius: Any, low: int, high: int, z: Any, rows: int, packed: Any, made: Any, into: Any, into_base: Any,
+    stride: int,
+) -> None:  # fmt: skip
     """Rows of inputs low .. high of into (rows, stride) += features of z (inputs, samples) times packed gradients."""
-    outputs, terms, lanes = frame[OUTPUTS], frame[TERMS], PANELS * LANES
+    inputs, outputs, terms, lanes = frame[INPUTS], frame[OUTPUTS], frame[TERMS], frame[PANELS] * LANES
+    functions = terms - (1 if frame[BASE] != NONE else 0)
     for first in range(low, high, BLOCK):
         width = min(BLOCK, high - first)
         features(frame, radius, z, first, width, lanes, made)
-        at = first * terms * stride
-        for column in range(0, outputs, LANES):
-            for row in range(0, width * terms, ROWS):
-                tile(made, row * lanes, lanes, packed, column * rows, rows, into, at + row * stride + column, stride)
+        parts, count = (terms, width) if frame[DIRECT] else (1, width * terms)
+        for part in range(parts):
+            at = (part * inputs + first) * stride if frame[DIRECT] else first * terms * stride
+            of_base = frame[DIRECT] and part == functions
+            for column in range(0, outputs, LANES):
+                for row in range(0, count, ROWS):
+                    source, place = (part * width + row) * lanes, row * stride + column
+                    if of_base:
+                        place += first * stride
+                        tile(made, source, lanes, packed, column * rows, rows, into_base, place, stride)
+                    else:
+                        tile(made, source, lanes, packed, column * rows, rows, into, at + place, stride)
 
 
 @inlined
@@ -189,7 +208,8 @@ def _backward(frame: Any, one: Any) -> None:
     workspace, radius = scratch(frame, one), take(frame, RADIUS, one)
     x, grad, left = take(frame, _0, one), take(frame, _1, one), take(frame, _2, one)
     dx, of_matrix, of_bias = take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
-    inputs, outputs, lanes = frame[INPUTS], frame[OUTPUTS], PANELS * LANES
+    left_base, of_base = take(frame, _6, one), take(frame, _7, one)
+    inputs, outputs, lanes = frame[INPUTS], frame[OUTPUTS], frame[PANELS] * LANES
     stride, at = padded(outputs, LANES), 0
     z = workspace[: inputs * lanes]
     at += inputs * lanes
@@ -197,8 +217,7 @@ def _backward(frame: Any, one: Any) -> None:
     at += lanes * stride
     sums = workspace[at : at + inputs * LANES]
     at += inputs * LANES
-    slopes = workspace[at : at + BLOCK * LANES]
-    made = workspace[at + BLOCK * LANES :]
+    slopes, made = workspace[at:], workspace[at + min(inputs, BLOCK) * LANES :]
     shards, by_inputs = frame[SHARDS], frame[BY_ROWS]
     size, blocks = len(of_matrix) // (1 if by_inputs else shards), (inputs + BLOCK - 1) // BLOCK
     shard = next_shard(frame)
@@ -220,13 +239,13 @@ def _backward(frame: Any, one: Any) -> None:
             if len(of_matrix):
                 transpose_in(x, inputs, sample, rows, low, high, lanes, z)
                 pack(grad[sample * outputs :], rows, outputs, False, given)
-                _matrix_gradients(frame, radius, low, high, z, rows, given, made, into, stride)
+                _matrix_gradients(frame, radius, low, high, z, rows, given, made, into, of_base, stride)
             if len(dx):
                 for panel in range(sample, sample + rows, LANES):
                     some = min(LANES, sample + rows - panel)
                     transpose_in(x, inputs, panel, some, low, high, LANES, z)
                     transpose_in(grad, outputs, panel, some, 0, outputs, LANES, given)
-                    _input_gradients(frame, radius, low, high, z, given, left, made, sums, slopes)
+                    _input_gradients(frame, radius, low, high, z, given, left, left_base, made, sums, slopes)
                     for r in range(some):
                         row = dx[(panel + r) * inputs :]
                         for i in range(low, high):
@@ -301,7 +320,7 @@ LAY_OUT = Kernel(_lay_out_single, _lay_out_double)
 #: x, bias, coefficients (outputs, rows); outputs.
 FORWARD = Kernel(_forward_single, _forward_double)
 #: x, upstream gradient, coefficients (rows, outputs); gradients of x, and of rows and bias of every shard, zeros
-#: before. Those of no length are not made.
+#: before; DIRECT, base weights (inputs, outputs) and their gradient, zeros before. Those of no length are not made.
 BACKWARD = Kernel(_backward_single, _backward_double)
 #: Gradients of rows and bias of COUNT shards; of coefficients, base weights and bias.
 COLLECT = Kernel(_collect_single, _collect_double)

@@ -21,7 +21,7 @@ FAMILIES = [
     ("bspline", 4, 1), ("bspline", 4, 2), ("bspline", 5, 3), ("bspline", 3, 4), ("bspline", 2, 5), ("rbf", 8, 3),
     ("relu", 3, 2), ("relu", 5, 3),
 ]  # fmt: skip
-SIZES = [(5, 3, 2), (0, 3, 2), (1, 1, 1), (70, 17, 33), (130, 35, 5), (257, 16, 64)]
+SIZES = [(5, 3, 2), (0, 3, 2), (1, 1, 1), (70, 17, 33), (130, 36, 32), (257, 16, 64)]
 NAMES = ("y", "x", "coefficients", "base_weight", "bias")
 
 

@@ -263,6 +263,14 @@ def test_a_wider_domain_of_smooth_functions_is_near(basis: str, terms: int, atol
     torch.testing.assert_close(values(layer, 1.2), before, rtol=0, atol=atol)
 
 
+def test_functions_of_a_user_grow_to_the_nearest() -> None:
+    layer = KANLayer(3, 2, BasisFunctions(bumps), terms=6, dtype=F64)
+    before = values(layer, 1.0)
+    torch.testing.assert_close(values(layer.refine(12), 1.0), before, rtol=0, atol=1e-3)
+    torch.testing.assert_close(values(layer.extend(1.1), 1.0), before, rtol=0, atol=1e-3)
+    assert (layer.terms, layer.radius) == (12, 1.1)
+
+
 @pytest.mark.parametrize(
     ("options", "change", "error", "message"),
     [
