@@ -245,7 +245,7 @@ def test_another_process_maps_the_files_where_they_lie(panel: Path, monkeypatch:
     panel.rename(panel.with_name("elsewhere"))
     with pytest.raises(FileNotFoundError) as caught:
         pickle.loads(sent)
-    assert caught.value.filename == panel.absolute() / "manifest.json"
+    assert Path(caught.value.filename) == panel.absolute() / "manifest.json"
 
 
 def test_a_copy_is_as_good(panel: Path, table: Path, tmp_path: Path) -> None:
