@@ -242,8 +242,10 @@ def _affine(weight: Tensor, bias: Tensor | None) -> Map:
 def _classical(cell: nn.LSTM | nn.GRU, place: int) -> Layer:
     """A layer of nn.LSTM or nn.GRU, whose order of gates is ours."""
     own = dict(cell.named_parameters())
-    maps = (_affine(own[f"weight_{one}_l{place}"], own.get(f"bias_{one}_l{place}")) for one in ("ih", "hh"))
-    return Layer("lstm" if isinstance(cell, nn.LSTM) else "gru", *maps, (), cell.hidden_size)
+    of_input, of_state = (
+        _affine(own[f"weight_{one}_l{place}"], own.get(f"bias_{one}_l{place}")) for one in ("ih", "hh")
+    )
+    return Layer("lstm" if isinstance(cell, nn.LSTM) else "gru", of_input, of_state, (), cell.hidden_size)
 
 
 def _hybrid(gates: HybridGates, hidden: int) -> Layer:
@@ -265,8 +267,7 @@ def _hybrid(gates: HybridGates, hidden: int) -> Layer:
             chain.append(_kan_layer(module))
         else:
             raise ValueError(f"its latent has a {type(module).__name__}, which is no sum over functions known by name")
-    encoders = _affine(first.weight, first.bias), _affine(second.weight, second.bias)
-    return Layer("lstm", *encoders, tuple(chain), hidden)
+    return Layer("lstm", _affine(first.weight, first.bias), _affine(second.weight, second.bias), tuple(chain), hidden)
 
 
 def _modules(latent: nn.Module) -> list[nn.Module]:
@@ -302,16 +303,16 @@ def _behind(activation: nn.Module | None, affine: Map) -> Map:
 
 def _kan_layer(layer: KANLayer) -> Map:
     operands = layer.operands()
-    basis = operands.basis
-    if not isinstance(basis.kind, str):
+    if isinstance(operands, str) or not isinstance(operands.basis.kind, str):
         raise ValueError("its latent is a sum of functions of your own")
-    given = {"kind": basis.kind, "size": basis.size, "radius": basis.radius, "base": basis.base}
-    own = None
+    basis = operands.basis
+    found = Map(
+        _array(operands.matrix), _array(operands.bias), operands.basis.kind, basis.size, basis.radius, basis.base
+    )
     if basis.kind == "rff" and basis.plain is not None:
-        zero = torch.zeros((), dtype=torch.float64)
-        own = _array(basis.plain.differentiate(zero, basis.size, basis.radius)[basis.size :])[:, None]
-        given["kind"] = "waves"
-    return Map(_array(operands.matrix), _array(operands.bias), own=own, **given)
+        slopes = basis.plain.differentiate(torch.zeros((), dtype=torch.float64), basis.size, basis.radius)
+        found = replace(found, kind="waves", own=_array(slopes[basis.size :])[:, None])
+    return found
 
 
 def _circuit_layer(layer: nn.Module) -> Map:
