@@ -130,6 +130,20 @@ class Map:
         coeffs = None if self.coeffs is None else self.coeffs[:, chosen]
         return replace(self, matrix=self.matrix[:, chosen], bias=0 * self.bias, coeffs=coeffs, own=own)
 
+    def with_inputs(self, count: int) -> Map:
+        """With more inputs behind the others, which do not matter."""
+        more = count - self.matrix.shape[1]
+        own = self.own if self.own is None or self.own.shape[1] == 1 else np.pad(self.own, ((0, 0), (0, more)))
+        coeffs = None if self.coeffs is None else np.pad(self.coeffs, ((0, 0), (0, more)))
+        return replace(self, matrix=np.pad(self.matrix, ((0, 0), (0, more), (0, 0))), coeffs=coeffs, own=own)
+
+    def with_blocks(self, blocks: int, width: int) -> Map:
+        """With more outputs, zeros, behind each of some blocks of them."""
+        more = width - self.matrix.shape[2] // blocks
+        matrix, bias = self.matrix.reshape(*self.matrix.shape[:2], blocks, -1), self.bias.reshape(blocks, -1)
+        matrix, bias = np.pad(matrix, ((0, 0), (0, 0), (0, 0), (0, more))), np.pad(bias, ((0, 0), (0, more)))
+        return replace(self, matrix=matrix.reshape(*self.matrix.shape[:2], -1), bias=bias.ravel())
+
     def then(self, other: Map) -> Map:
         """Followed by an affine map."""
         weight = other.matrix[0]
@@ -201,6 +215,17 @@ class Layer(NamedTuple):
         parts = (self.of_input, self.of_state, *self.chain)
         of_input, of_state, *chain = (own.without_circuits() for own in parts)
         return self._replace(of_input=of_input, of_state=of_state, chain=tuple(chain))
+
+    def widened(self, hidden: int, below: int | None) -> Layer:
+        """The same with more units, which stay at zero, above a layer that has ``below`` units."""
+        gates = 4 if self.kind == "lstm" else 3
+        of_input = self.of_input if below is None else self.of_input.with_inputs(below)
+        of_state, chain = self.of_state.with_inputs(hidden), self.chain
+        if chain:
+            chain = (*chain[:-1], chain[-1].with_blocks(gates, hidden))
+        else:
+            of_input, of_state = (own.with_blocks(gates, hidden) for own in (of_input, of_state))
+        return self._replace(of_input=of_input, of_state=of_state, chain=chain, hidden=hidden)
 
 
 def cell_layers(cell: nn.Module) -> tuple[Layer, ...]:

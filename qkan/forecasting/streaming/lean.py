@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from qkan.forecasting.streaming.program import panels, program_of
+from qkan.forecasting.streaming.program import hidden_of, panels, program_of
 from qkan.forecasting.streaming.rings import Rings
 from qkan.kernels.spectral.numba_cpu import padded
 
@@ -41,7 +41,8 @@ class LeanEngine:
         self.shift, self.scale = (np.ascontiguousarray(own, dtype=np.float64) for own in (shift, scale))
         self.quantiles = packed.quantiles
         stored = packed.past - 1 + packed.covariates
-        self.rings = Rings(len(shift), packed.context, packed.window, stored, packed.hidden * len(packed.layers))
+        states = hidden_of(packed) * len(packed.layers)
+        self.rings = Rings(len(shift), packed.context, packed.window, stored, states)
         self.program = program_of(packed)
         self.known = _NOTHING
         if packed.known is not None:  # what follows from the season or the position alone is in tables
@@ -159,14 +160,15 @@ def _sizes(engine: LeanEngine, batch: int) -> np.ndarray:
         "quantiles": packed.quantiles, "past": packed.past, "covariates": packed.covariates,
         "seasons": len(packed.seasons), "lags": packed.lags, "decodes": packed.decodes_steps,
         "level": _LEVELS[packed.level], "scaled": packed.level == "window", "skip": packed.skip is not None,
-        "known": packed.known is not None, "repeats": packed.repeats_last, "hidden": packed.hidden, "layers": layers,
-        "steps": 0, "state": 0, "keep": engine.carried, "sum": program.sum, "columns": program.columns,
+        "known": packed.known is not None, "repeats": packed.repeats_last, "hidden": hidden_of(packed),
+        "layers": layers, "steps": 0, "state": 0, "keep": engine.carried, "sum": program.sum,
+        "columns": program.columns,
         "head": program.head, "most": program.most,
     }  # fmt: skip
     of_a_row = {
         "level_at": 2, "read_at": packed.window, "said_at": padded(packed.horizon, COLUMNS),
         "mean_at": packed.horizon, "predicted_at": packed.horizon * packed.quantiles, "past_at": packed.past,
-        "known_at": packed.covariates + lags, **dict.fromkeys(_STATES, layers * packed.hidden),
+        "known_at": packed.covariates + lags, **dict.fromkeys(_STATES, layers * hidden_of(packed)),
         "base_at": layers * program.most, "other_at": layers * program.most, "total_at": program.most,
         "sums_at": 2 * program.most, "flat_at": program.flat, "row_at": program.columns,
         "space_at": program.space,

@@ -12,6 +12,7 @@ from qkan.kernels.spectral.numba_cpu import padded
 if TYPE_CHECKING:
     from qkan.forecasting.model.packed import Packed
 
+_VECTOR = 16  # units of a state that processors compute at once
 _UNIT = 32  # numbers that things begin at multiples of: whole vectors
 
 
@@ -27,7 +28,7 @@ class Program(NamedTuple):
         columns: Numbers of a row of them.
         sum: How many of these are for the sum of the first layer.
         most: The widest sum of a row.
-        flat: The widest input of a map of the chain, or three times the states.
+        flat: The widest input of a map of a chain.
         space: Numbers that the functions of a row need.
     """
 
@@ -66,7 +67,8 @@ def program_of(packed: Packed) -> Program:
     """Return what the kernels run."""
     from qkan.kernels.common.numba_matmul import COLUMNS
 
-    layers = packed.layers
+    hidden = hidden_of(packed)
+    layers = [layer.widened(hidden, hidden if place else None) for place, layer in enumerate(packed.layers)]
     numbers, integers, sums, inputs, space = _Numbers(), list[int](), list[int](), list[int](), 0
     first, past, covariates = layers[0], packed.past, packed.covariates
     season = slice(past + covariates, past + covariates + packed.features)
@@ -85,8 +87,8 @@ def program_of(packed: Packed) -> Program:
             integers += _map(numbers, one, its_bias)
             space = max(space, _space(one))
             sums.append(padded(one.matrix.shape[2], COLUMNS))
-        inputs += [3 * layer.hidden, *(one.matrix.shape[1] for one in chain)]
-    head = Map(packed.head_weight.T[None], packed.head_bias)
+        inputs += [1, *(one.matrix.shape[1] for one in chain)]
+    head = Map(packed.head_weight.T[None], packed.head_bias).with_inputs(hidden)
     at, sums = len(integers), [*sums, padded(head.matrix.shape[2], COLUMNS)]
     integers += _map(numbers, head, head.bias)
     wide = padded(first.of_input.matrix.shape[2], COLUMNS)
@@ -109,6 +111,11 @@ def program_of(packed: Packed) -> Program:
         flat=max(inputs),
         space=max(space, _space(head)),
     )
+
+
+def hidden_of(packed: Packed) -> int:
+    """Units of a layer in whole vectors."""
+    return padded(packed.hidden, _VECTOR)
 
 
 def panels(matrix: np.ndarray) -> np.ndarray:
