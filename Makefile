@@ -14,8 +14,11 @@ LINT_TREE := build/lint-tree
 PEERS := build/peers
 BENCH ?=
 
-.PHONY: help demo docs notebooks test coverage torture test-builds test-ecosystem test-sktime lint bench-layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
+.PHONY: help demo docs notebooks test coverage torture test-builds test-ecosystem test-sktime lint bench-layer bench-kan_layer bench-lstm bench-rational bench-block bench-gpu bench-peers clean
 .DEFAULT_GOAL := help
+
+# Tests start some hundred processes: what they import is compiled once, also where the environment says to keep nothing.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,10 +70,11 @@ lint: $(STAMP) ## check style, format, types and layering
 		| sed -E 's#^qkan/(kernels|datasets|cli)/#\1/#'
 	cd $(LINT_TREE) && PYTHONPATH=. $(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 
-bench-layer bench-lstm bench-rational bench-block: bench-%: $(STAMP)
+bench-layer bench-kan_layer bench-lstm bench-rational bench-block: bench-%: $(STAMP)
 	$(BIN)/python -m benchmarks.$* $(BENCH)
 
 bench-layer: ## measure layers: errors, time, memory; options in BENCH="--peers --threads 2"
+bench-kan_layer: ## measure layers of splines
 bench-lstm: ## measure recurrences
 bench-rational: ## measure rational activations
 bench-block: ## measure GPT blocks with an MLP and with HQKANs

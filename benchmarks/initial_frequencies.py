@@ -19,7 +19,8 @@ import torch
 
 from qkan import QKAN
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.config.options import CONTROL_CELLS, PREACT_INITS
+from qkan.forecasting.config.cells import CONTROL_CELLS
+from qkan.forecasting.config.options import PREACT_INITS
 from qkan.forecasting.data.batches import predict_windows
 from qkan.forecasting.data.load import as_cut, load_windows, tensors
 from qkan.forecasting.model.build import count_parameters, largest_hidden_size

@@ -7,14 +7,15 @@
 The series are made here: a daily and a weekly wave of ten-minute values, of different size in each, and noise. Stages:
 ``make`` (writes the Parquet file), ``prepare``, ``train`` (one process: open, one epoch, evaluation of the test part),
 ``predict`` (what follows the last value of every series) and ``two`` (two processes that map a shard each). ``seconds``
-are by the clock, ``core_seconds`` those that the first process had a core, which says more on a busy machine; memory is
-the largest of one process, mapped pages of the panel and all. All processes have one thread.
+are by the clock, ``core_seconds`` those that the first process had a core, which says more on a busy machine.
+``peak_mib`` is the largest memory of the first process, mapped pages of the panel and all, and ``pss_mib`` that of all
+processes together, where a page that two of them map counts once; ``pss_anon_mib`` of it is no file's. All have one
+thread.
 """
 
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 
 import click
 import numpy as np
+
+from benchmarks.harness.memory import run_measured
 
 _FEW_STEPS = 100
 STAGES = ("make", "prepare", "train", "predict", "two")
@@ -218,10 +221,10 @@ def main(
     options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
     for name in wanted:
         command = [sys.executable, "-m", "benchmarks.panel", *options, f"--stages={name}", "--alone"]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        for line in done.stdout.splitlines():
+        printed, memory = run_measured(command)
+        for line in printed.splitlines():
             if line.startswith("{"):
-                click.echo(line)
+                click.echo(json.dumps({**json.loads(line), **memory}))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,30 @@ class TrainingDisplay(_Display):
         self.live = Live(get_renderable=self.view, console=console, refresh_per_second=REFRESHES)
         self.live.start()
 
+    def trials_start(self, trials: int, done: int = 0) -> None:
+        """Show the empty bar of the trials, or the part that is on disk already."""
+        self.trials, self.trials_done, self.done_before = trials, done, done
+        self.open("trial {task.completed:.0f}/{task.total:.0f}  {task.fields[last]}")
+        if self.bar is not None:
+            self.task = self.bar.add_task("tuning  ", total=trials, completed=done, last="")
+        elif done:
+            click.echo(f"{done} of {trials} trials are on disk already")
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        """Move the bar, or print a line."""
+        self.trials_done += 1
+        last = f"lr {row['lr']:g}  validation {row['validation_loss']:.4g}"
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1, last=last)
+        else:
+            left = self.left(self.trials_done, self.trials)
+            click.echo(f"trial {self.trials_done}/{self.trials}  {last}  left {left}")
+
+    def trials_finish(self) -> None:
+        """Take the bar of the trials down."""
+        self.close()
+        self.bar = self.live = None
+
     def start(self, epochs: int, steps: int, done: int = 0) -> None:
         """Show the empty bar, or the part that was done before an interruption."""
         self.epochs, self.steps, self.epochs_done, self.done_before = epochs, steps, done, done

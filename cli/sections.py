@@ -25,7 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Training": (
         *("split", "scaler", "metric", "loss", "levels", "intervals", "epochs", "patience", "batch_size", "lr"),
-        *("lr_frequencies", "lbfgs_steps", "restarts", "seed"),
+        *("tune", "lr_frequencies", "lbfgs_steps", "restarts", "seed"),
     ),
     "Comparison": ("budget_params", "trials", "tuning_seeds", "seeds", "folds", "baselines"),
     "Machine": ("device", "precision", "workers", "executor", "devices", "num_nodes", "shards"),

@@ -247,6 +247,13 @@ class Series:
         """Times in some rows, of the shape of ``rows``."""
         return np.asarray(self.times[rows])
 
+    @property
+    def span(self) -> tuple[Any, Any]:
+        """First and last time of all series: timestamps, or whole numbers."""
+        ends = self.times_at(np.concatenate([self.starts[:-1], self.starts[1:] - 1]))
+        kind = int if self.frequency is None else pd.Timestamp
+        return kind(ends.min()), kind(ends.max())
+
     def owners(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Position in ``ids`` of the series of rows, int64, of the shape of ``rows``; None stands for all rows."""
         if rows is None:

@@ -44,6 +44,11 @@ def step_alias(step: Any) -> str:
     raise ValueError(f"{step!r} is no step")
 
 
+def asked_step(step: Any) -> Any:
+    """A step as it was asked for; a whole number where it is written as text, as on a command line."""
+    return int(step) if isinstance(step, str) and step.strip().isdecimal() else step
+
+
 def _alias_of_text(text: str) -> str:
     listed = DayList.of_alias(text)
     if listed is not None:

@@ -31,6 +31,15 @@ HIDDEN = 64
 GELU_GAIN = 2.3517
 TOKENS = (8 // PATCH) ** 2
 MakeMLP = Callable[[int], nn.Module]
+MakeViT = Callable[[], nn.Module]
+
+
+class SelfAttention(nn.MultiheadAttention):
+    """Attention of tokens (batch, tokens, width) to each other."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Tokens of the same shape."""
+        return super().forward(x, x, x, need_weights=False)[0]
 
 
 class Block(nn.Module):
@@ -39,13 +48,12 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.attention: nn.Module = SelfAttention(WIDTH, HEADS, batch_first=True)
         self.mlp: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to tokens (batch, tokens, width)."""
-        y = self.norm1(x)
-        x = x + self.attention(y, y, y, need_weights=False)[0]
+        x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
@@ -139,11 +147,11 @@ def groups_of(model: nn.Module) -> list[dict[str, object]]:
     return [{"params": decayed, "weight_decay": 0.05}, {"params": left, "weight_decay": 0.0}]
 
 
-def run(make_mlp: MakeMLP, parts: tuple[Part, Part, Part], *, seed: int, rate: float, epochs: int) -> Result:
+def run(make: MakeViT, parts: tuple[Part, Part, Part], *, seed: int, rate: float, epochs: int) -> Result:
     """Train with AdamW, one cycle of the learning rate up to ``rate``, batches of 64 images."""
     torch.manual_seed(seed)
     train, val, test = parts
-    model = ViT(make_mlp)
+    model = make()
     batches = torch.Generator().manual_seed(seed)
     steps = epochs * -(-len(train.images) // 64)
     optimizer = torch.optim.AdamW(groups_of(model), rate)
@@ -179,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, make_mlp in kinds.items():
 
         def train(rate: float, seed: int, make_mlp: MakeMLP = make_mlp) -> Result:
-            return run(make_mlp, parts, seed=seed, rate=rate, epochs=options.epochs)
+            return run(lambda: ViT(make_mlp), parts, seed=seed, rate=rate, epochs=options.epochs)
 
         tuned = equal_tuning.tune(train, options.rates, options.tuning_seeds, options.seeds)
         print(

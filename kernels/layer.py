@@ -31,9 +31,10 @@ from qkan.kernels.circuits.bloch.numba_cpu import numba_supported
 from qkan.kernels.common.host_sync import tracing, transformed
 from qkan.kernels.common.tensors import autocast_dtype, check_readable, fix_gradient_strides, without_autocast
 from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
+from qkan.kernels.edges.activations import BASES
 from qkan.kernels.layer_node import one_node
 from qkan.kernels.spectral import coefficients as spectral
-from qkan.kernels.spectral.basis import BASES, Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.kernels.spectral.matmul import operands_sum
 
 

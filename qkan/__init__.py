@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qkan.adapters.nonlinear_lora import NonlinearLoRA as NonlinearLoRA
     from qkan.compiling import compile as compile
     from qkan.compiling import largest_difference as largest_difference
+    from qkan.edges.mixture import KANMixture as KANMixture
     from qkan.graphing import graphed as graphed
     from qkan.interop.kat import load_kat_state_dict as load_kat_state_dict
     from qkan.interop.sklearn import QKANSelector as QKANSelector
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from qkan.kan.symbolic_fit import SymbolicQKAN as SymbolicQKAN
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
     from qkan.kernels.circuits.ansatz import Ansatz as Ansatz
-    from qkan.kernels.spectral.basis import BasisFunctions as BasisFunctions
+    from qkan.kernels.edges.own_functions import BasisFunctions as BasisFunctions
     from qkan.layers.daruan import DARUAN as DARUAN
     from qkan.layers.kan_layer import KANLayer as KANLayer
     from qkan.layers.qkan_layer import QKANLayer as QKANLayer
@@ -45,12 +46,16 @@ if TYPE_CHECKING:
     from qkan.replace.api import replace_linear as replace_linear
     from qkan.replace.api import replace_mlp as replace_mlp
     from qkan.replace.api import replace_recurrent as replace_recurrent
+    from qkan.rnn.fwp import QKANFWP as QKANFWP
     from qkan.rnn.lstm import HQKANLSTM as HQKANLSTM
     from qkan.rnn.lstm import QKANGRU as QKANGRU
     from qkan.rnn.lstm import QKANLSTM as QKANLSTM
     from qkan.rnn.lstm_cell import QKANGRUCell as QKANGRUCell
     from qkan.rnn.lstm_cell import QKANLSTMCell as QKANLSTMCell
     from qkan.rnn.qlstm import QLSTM as QLSTM
+    from qkan.vision.attention import AttentionOperator as AttentionOperator
+    from qkan.vision.attention import KArAttention as KArAttention
+    from qkan.vision.conv import QKANConv2d as QKANConv2d
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -58,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "adapters.circuit_lora": ("CircuitLoRA",),
         "adapters.nonlinear_lora": ("NonlinearLoRA",),
         "compiling": ("compile", "largest_difference"),
+        "edges.mixture": ("KANMixture",),
         "graphing": ("graphed",),
         "interop.kat": ("load_kat_state_dict",),
         "interop.sklearn": ("QKANSelector",),
@@ -67,7 +73,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "kan.symbolic_fit": ("SymbolicQKAN",),
         "kan.symbolic_functions": ("SymbolicFunction",),
         "kernels.circuits.ansatz": ("Ansatz",),
-        "kernels.spectral.basis": ("BasisFunctions",),
+        "kernels.edges.own_functions": ("BasisFunctions",),
         "layers.daruan": ("DARUAN",),
         "layers.kan_layer": ("KANLayer",),
         "layers.qkan_layer": ("QKANLayer",),
@@ -77,9 +83,12 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "replace.adapt": ("add_adapters", "merge_adapters", "remove_adapters"),
         "replace.adapter_files": ("load_adapters", "save_adapters"),
         "replace.api": ("replace_linear", "replace_mlp", "replace_recurrent"),
+        "rnn.fwp": ("QKANFWP",),
         "rnn.lstm": ("HQKANLSTM", "QKANGRU", "QKANLSTM"),
         "rnn.lstm_cell": ("QKANGRUCell", "QKANLSTMCell"),
         "rnn.qlstm": ("QLSTM",),
+        "vision.attention": ("AttentionOperator", "KArAttention"),
+        "vision.conv": ("QKANConv2d",),
     },
     packages=("interop",),
 )

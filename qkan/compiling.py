@@ -15,6 +15,7 @@ from qkan.layers.daruan import DARUAN
 from qkan.layers.frozen import FrozenActivation, FrozenLayer
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.rnn.backend import HasBackend
+from qkan.rnn.fwp import QKANFWP
 from qkan.rnn.qlstm import QLSTM
 
 CircuitLayer = QKANLayer | DARUAN
@@ -164,7 +165,7 @@ def _largest_inputs(model: nn.Module, inputs: Any) -> dict[str, float]:
     largest: dict[str, float] = {}
     copied = deepcopy(model).eval()
     for module in copied.modules():
-        if isinstance(module, HasBackend) and not isinstance(module, QLSTM):
+        if isinstance(module, HasBackend) and not isinstance(module, QLSTM | QKANFWP):
             module.backend = "bloch"  # step by step, so that layers see their inputs
 
     def watch(name: str, layer: CircuitLayer) -> None:

@@ -50,6 +50,11 @@ PEERS: dict[str, tuple[PeerModule, ...]] = {
         _spline("efficient-kan-0.1.0", "efficient-kan 0.1.0, KANLinear", "efficient-kan"),
     ),
     "lstm": _original("original-lstm"),
+    "kan_layer": (
+        _spline("inkan-0.5.2", "inkan 0.5.2, compiled", "inkan"),
+        _spline("pykan-0.2.8", "pykan 0.2.8, KANLayer", "pykan"),
+        _spline("efficient-kan-0.1.0", "efficient-kan 0.1.0, KANLinear", "efficient-kan"),
+    ),
 }
 #: What the names of the candidates do not say, by the name of the work.
 NOTES = {
@@ -62,6 +67,7 @@ NOTES = {
         "peers: an LSTM in which one layer of the original package, with its default readout and base branch, maps "
         "[x_t, h_(t-1)] to the four gates of every step"
     ),
+    "kan_layer": "peers: inkan's KANLayer with its compiled functions, pykan's without its symbolic branch",
 }
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -74,16 +75,43 @@ def original_lstm(request: Request) -> nn.Module:
     return LSTMOfLayer(_original_layer(request, inputs + hidden, 4 * hidden), hidden)
 
 
+class _First(nn.Module):
+    """The first of the outputs of a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, inputs) to (batch, outputs)."""
+        return self.module(x)[0]
+
+
+def _in_a_row(request: Request, make: Callable[[int, int], nn.Module]) -> nn.Module:
+    """A layer, or layers in a row between the widths of a network."""
+    widths = request.get("widths") or [request["in_features"], request["out_features"]]
+    layers = [make(before, behind) for before, behind in pairwise(widths)]
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
 def pykan(request: Request) -> nn.Module:
     """pykan's KANLayer by itself: without the symbolic branch and the bookkeeping of its MultKAN."""
     from kan.KANLayer import KANLayer
 
-    inputs, outputs = request["in_features"], request["out_features"]
-    return KANLayer(inputs, outputs, num=GRID, k=ORDER, device=request["device"])  # of its outputs the first counts
+    options = {"num": request.get("grid", GRID), "k": ORDER, "device": request["device"]}
+    return _in_a_row(request, lambda inputs, outputs: _First(KANLayer(inputs, outputs, **options)))
+
+
+def inkan(request: Request) -> nn.Module:
+    """inkan's KANLayer, whose functions torch.compile makes, as is its default."""
+    from inkan import KANLayer
+
+    return _in_a_row(request, lambda inputs, outputs: KANLayer(inputs, outputs, grid_size=request.get("grid", GRID)))
 
 
 def _kan_linear(layer: Callable[..., nn.Module], request: Request) -> nn.Module:
-    return layer(request["in_features"], request["out_features"], grid_size=GRID, spline_order=ORDER)
+    options = {"grid_size": request.get("grid", GRID), "spline_order": ORDER}
+    return _in_a_row(request, lambda inputs, outputs: layer(inputs, outputs, **options))
 
 
 def efficient_kan(request: Request) -> nn.Module:
@@ -102,6 +130,7 @@ BUILDERS: dict[str, Callable[[Request], nn.Module]] = {
     "original": original,
     "original-lstm": original_lstm,
     "pykan": pykan,
+    "inkan": inkan,
     "efficient-kan": efficient_kan,
     "kan-linear-of-original": kan_linear_of_original,
 }

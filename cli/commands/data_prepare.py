@@ -35,11 +35,9 @@ def prepare(path: Path, out: Path, overwrite: bool, **how: Any) -> None:
     """
     from qkan.datasets import prepare_panel
 
-    frequency = how.pop("frequency")
-    frequency = int(frequency) if frequency and frequency.isdecimal() else frequency
     try:
         with PrepareDisplay() as display:
-            done = prepare_panel(path, out, overwrite=overwrite, progress=display, frequency=frequency, **how)
+            done = prepare_panel(path, out, overwrite=overwrite, progress=display, **how)
     except KeyboardInterrupt as cause:
         raise interruption("Interrupted. The same command goes on where it stopped.", cause) from None
     facts = done.facts

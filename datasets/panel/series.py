@@ -15,7 +15,7 @@ import pandas as pd
 from qkan.datasets.errors import DataError
 from qkan.datasets.panel.store import Store
 from qkan.datasets.series import Series
-from qkan.datasets.steps import natural_season, step_alias
+from qkan.datasets.steps import asked_step, natural_season, step_alias
 from qkan.datasets.table_form import Clock, TableForm
 
 
@@ -214,6 +214,13 @@ def _check_given(store: Store, missing: str, frequency: Any, given: Mapping[str,
             f"the panel {store.shown} was prepared with missing={facts['missing']!r}, but missing={missing!r} was "
             f"given; use missing={facts['missing']!r}"
         )
+    covariates = ("past_cols", "future_cols", "static_cols", "category_cols")
+    for name in covariates:
+        if given.get(name):
+            raise DataError(
+                f"{name}={given[name]!r} was given, but the panel {store.shown} holds no covariates, as no panel does; "
+                "give the file that it was prepared from"
+            )
     known = {**facts["form"], "time_format": facts["form"]["read_as"], "time_zone": facts["form"]["assumed_zone"]}
     for name, value in given.items():
         if value and value != known.get(name):
@@ -223,6 +230,7 @@ def _check_given(store: Store, missing: str, frequency: Any, given: Mapping[str,
             )
     if frequency is None:
         return
+    frequency = asked_step(frequency)
     try:
         same = frequency == facts["step"] if facts["frequency"] is None else step_alias(frequency) == facts["frequency"]
     except (ValueError, TypeError):

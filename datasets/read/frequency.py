@@ -15,6 +15,7 @@ from qkan.datasets.errors import DataError, shown
 from qkan.datasets.read.cells import row_number
 from qkan.datasets.read.zones import HINT, may_be_clock_change
 from qkan.datasets.steps import (
+    asked_step,
     day_of,
     days_in,
     fixed_alias,
@@ -216,6 +217,7 @@ def find_frequency(
 
 
 def _check_given(timeline: Timeline, frequency: Any, gaps: bool, usual: int | None) -> str | None:
+    frequency = asked_step(frequency)
     number = isinstance(frequency, int | np.integer) and not isinstance(frequency, np.timedelta64)
     if number or usual is not None:
         if not number or frequency != usual:

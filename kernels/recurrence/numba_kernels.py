@@ -13,7 +13,8 @@ from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_math import tanh
 from qkan.kernels.common.numba_matmul import COLUMNS, ROWS, add_product, padded
 from qkan.kernels.common.numba_runtime import DOUBLE, SHARDS, SINGLE, Kernel, as_frame, next_shard, take
-from qkan.kernels.spectral.numba_basis import BASE, HOW_SIZE, NONE, WIDTH, copy_rows, fill, num_frequencies
+from qkan.kernels.edges.numba_activations import NONE, copy_rows, fill
+from qkan.kernels.spectral.numba_basis import BASE, HOW_SIZE, WIDTH, num_frequencies
 from qkan.kernels.spectral.numba_kernels import (
     ARRAYS,
     COUNT,

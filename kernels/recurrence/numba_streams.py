@@ -23,9 +23,9 @@ from typing import Any
 from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_matmul import COLUMNS, add_product, padded
 from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SINGLE, Kernel, as_frame, enrol, next_shard, take
+from qkan.kernels.edges.numba_activations import copy_rows, fill
 from qkan.kernels.recurrence.numba_walk import BIAS, CHAIN, LAYER, MAP, OUT, add_map, map_of, of_state, to_state
 from qkan.kernels.recurrence.numba_walk import SUM as SUM_OF_LAYER
-from qkan.kernels.spectral.numba_basis import copy_rows, fill
 
 # Places in ``sizes``. STEPS are those that the cell walks in this call, STATE says whether from states that are kept,
 # KEEP whether to keep them. HEAD is where the map of the head stands in the program.

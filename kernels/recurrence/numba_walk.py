@@ -15,19 +15,9 @@ from typing import Any
 from qkan.kernels.common.numba_compile import inlined
 from qkan.kernels.common.numba_math import exp, sincos_arrays, tanh
 from qkan.kernels.common.numba_matmul import COLUMNS, ROWS, add_product, padded
+from qkan.kernels.edges.numba_activations import IDENTITY, NONE, base, copy_rows
 from qkan.kernels.recurrence.numba_kernels import GRU, HIDDEN
-from qkan.kernels.spectral.numba_basis import (
-    BASE,
-    HOW_SIZE,
-    IDENTITY,
-    KIND,
-    NONE,
-    SIZE,
-    WIDTH,
-    base,
-    copy_rows,
-    waves,
-)
+from qkan.kernels.spectral.numba_basis import BASE, HOW_SIZE, KIND, SIZE, WIDTH, waves
 from qkan.kernels.spectral.numba_kernels import add_products
 
 #: Kinds of functions behind those that all kernels make.

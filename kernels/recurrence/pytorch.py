@@ -21,6 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qkan.kernels.edges.activations import BASES
 from qkan.kernels.recurrence.types import (
     Engine,
     ForwardResult,
@@ -31,7 +32,6 @@ from qkan.kernels.recurrence.types import (
     Tensors,
     Weights,
 )
-from qkan.kernels.spectral.basis import BASES
 
 
 def unsupported_reason(spec: Spec, tensors: Tensors) -> str | None:

@@ -9,17 +9,8 @@ gates and hand the fourth accumulator through untouched.
 import triton
 import triton.language as tl
 
-from qkan.kernels.spectral.triton_basis import (
-    base,
-    base_slope,
-    dot,
-    next_pair,
-    next_slopes,
-    pairs_of,
-    seed,
-    seed_slopes,
-    tanh,
-)
+from qkan.kernels.edges.triton_activations import base, base_slope, tanh
+from qkan.kernels.spectral.triton_basis import dot, next_pair, next_slopes, pairs_of, seed, seed_slopes
 
 
 @triton.jit

@@ -5,8 +5,8 @@ of its derivative, which is a sum of the same features:
 
 * ``fourier``, size R: cos x .. cos R x, sin x .. sin R x; size 0: nothing but a base activation, if there is one.
 * ``chebyshev``, size K, radius A: T_1(x / A) .. T_(K-1)(x / A).
-* those of :data:`FUNCTIONS`: a function and its derivative in plain operations, which no fused kernel makes. They run
-  wherever PyTorch does, with the same product and backward pass.
+* those of :mod:`qkan.kernels.edges.families`, and a user's own: functions and their derivatives, which are other
+  functions.
 
 The constant term is left to the caller: summed over inputs it is a bias. One more term can hold the base activation of
 a layer, so that its branch is part of the same matrix product.
@@ -15,160 +15,18 @@ a layer, so that its branch is part of the same matrix product.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from qkan.kernels.common.constant_cache import constants, counted
 from qkan.kernels.common.tensors import has_memory
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
-def _silu_slope(x: Tensor) -> Tensor:
-    gate = torch.sigmoid(x)
-    return gate * (1 + x * (1 - gate))
-
-
-def _gelu_slope(x: Tensor) -> Tensor:
-    return (1 + torch.erf(x * math.sqrt(0.5))) / 2 + x * torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-
-
-#: Base activations by name: the function and its derivative.
-BASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "silu": (F.silu, _silu_slope),
-    "gelu": (F.gelu, _gelu_slope),
-    "relu": (F.relu, lambda x: (x > 0).to(x.dtype)),
-    "tanh": (torch.tanh, lambda x: 1 - torch.tanh(x) ** 2),
-    "identity": (_identity, torch.ones_like),
-}
-
-
-#: Order of B-splines.
-SPLINE_ORDER = 3
-
-
-def _as_many(size: int) -> int:
-    return size
-
-
-class BasisFunctions(NamedTuple):
-    """Functions that activations are sums of, in plain PyTorch: what :class:`qkan.KANLayer` takes as its ``basis``.
-
-    Attributes:
-        values: (x, size, radius) to all functions of every element of ``x``, ``(terms, *x.shape)``. No element may
-            depend on another one. ``radius`` is half the width of the interval that inputs are expected in.
-        slopes: the same for their derivatives; None differentiates ``values``, which takes longer.
-        terms: how many functions there are at a size; as many as the size unless told otherwise.
-
-    Examples:
-        >>> import torch
-        >>> from qkan import BasisFunctions, KANLayer
-        >>> def hats(x, size, radius):
-        ...     places = torch.linspace(-radius, radius, size, dtype=x.dtype).view(-1, *[1] * x.dim())
-        ...     return (1 - (x - places).abs() * (size - 1) / (2 * radius)).clamp_min(0)
-        >>> KANLayer(3, 2, BasisFunctions(hats), terms=6)(torch.rand(5, 3)).shape
-        torch.Size([5, 2])
-    """
-
-    values: Callable[[Tensor, int, float], Tensor]
-    slopes: Callable[[Tensor, int, float], Tensor] | None = None
-    terms: Callable[[int], int] = _as_many
-
-    def differentiate(self, x: Tensor, size: int, radius: float) -> Tensor:
-        """The derivatives of all functions, in the shape of their values."""
-        if self.slopes is not None:
-            return self.slopes(x, size, radius)
-        return torch.func.jvp(lambda z: self.values(z, size, radius), (x,), (torch.ones_like(x),))[1]
-
-
-def _column(values: Tensor, x: Tensor) -> Tensor:
-    """(terms,) as (terms, 1, ...), to broadcast with x."""
-    return values.view(-1, *[1] * x.dim())
-
-
-def _draws(size: int) -> tuple[Tensor]:
-    """Frequencies of random Fourier features from N(0, 1): drawn once, the same in every run."""
-    return (torch.randn(size, generator=torch.Generator("cpu").manual_seed(0), dtype=torch.float64, device="cpu"),)
-
-
-def _random_angles(x: Tensor, size: int, radius: float) -> tuple[Tensor, Tensor]:
-    frequencies = _column(constants(_draws, size, x)[0], x) * (math.pi / radius)
-    return frequencies, frequencies * x
-
-
-def _random_waves(x: Tensor, size: int, radius: float) -> Tensor:
-    _, angles = _random_angles(x, size, radius)
-    return torch.cat((angles.cos(), angles.sin()))
-
-
-def _random_slopes(x: Tensor, size: int, radius: float) -> Tensor:
-    frequencies, angles = _random_angles(x, size, radius)
-    return torch.cat((-frequencies * angles.sin(), frequencies * angles.cos()))
-
-
-def _chebyshev(t: Tensor, size: int) -> Tensor:
-    """T_1 .. T_size."""
-    values = [torch.ones_like(t), t]
-    while len(values) <= size:
-        values.append(2 * t * values[-1] - values[-2])
-    return torch.stack(values[1 : size + 1])
-
-
-def _squashed(x: Tensor, size: int, radius: float) -> Tensor:
-    return _chebyshev(torch.tanh(x / radius), size)
-
-
-def _squashed_slopes(x: Tensor, size: int, radius: float) -> Tensor:
-    t = torch.tanh(x / radius)
-    second = [torch.ones_like(t), 2 * t]  # U_0, U_1, ...: T_k' = k U_(k-1)
-    while len(second) < size:
-        second.append(2 * t * second[-1] - second[-2])
-    (order,) = constants(_degrees, size, x)
-    return torch.stack(second[:size]) * _column(order, x) * (1 - t * t) / radius
-
-
-def _degrees(size: int) -> tuple[Tensor]:
-    return (counted(1, size + 1),)
-
-
-def _places(x: Tensor, size: int, radius: float) -> tuple[Tensor, float]:
-    """x in intervals from the middle of each spline, (terms, ...), and the length of an interval."""
-    length = 2 * radius / size
-    (middles,) = constants(_middles, size, x)
-    return (x + radius) / length - _column(middles, x), length
-
-
-def _middles(size: int) -> tuple[Tensor]:
-    """In intervals from the left end of the grid: the splines reach two intervals to either side."""
-    return (counted(0, size + SPLINE_ORDER) - 1,)
-
-
-def _splines(x: Tensor, size: int, radius: float) -> Tensor:
-    distance = _places(x, size, radius)[0].abs()
-    return ((2 - distance).clamp_min(0) ** 3 - 4 * (1 - distance).clamp_min(0) ** 3) / 6
-
-
-def _spline_slopes(x: Tensor, size: int, radius: float) -> Tensor:
-    place, length = _places(x, size, radius)
-    distance = place.abs()
-    return torch.sign(place) * (4 * (1 - distance).clamp_min(0) ** 2 - (2 - distance).clamp_min(0) ** 2) / (2 * length)
-
-
-#: By kind. ``tanh-chebyshev``: T_1 .. T_size of tanh(x / radius) (ChebyKAN, arXiv 2405.07200). ``rff``: cosines and
-#: sines of ``size`` random frequencies N(0, (pi / radius)^2) (Rahimi and Recht 2007). ``bspline``: cubic B-splines of
-#: ``size`` equal intervals of [-radius, radius] (KAN, arXiv 2404.19756); two intervals beyond that all are zero.
-FUNCTIONS: dict[str, BasisFunctions] = {
-    "tanh-chebyshev": BasisFunctions(_squashed, _squashed_slopes),
-    "rff": BasisFunctions(_random_waves, _random_slopes, lambda size: 2 * size),
-    "bspline": BasisFunctions(_splines, _spline_slopes, lambda size: size + SPLINE_ORDER),
-}
+from qkan.kernels.edges.activations import BASES
+from qkan.kernels.edges.families import KERNEL_FAMILIES, SPLINE_ORDER, functions_of
+from qkan.kernels.edges.own_functions import BasisFunctions
 
 
 @dataclass(frozen=True)
@@ -177,19 +35,21 @@ class Basis:
 
     Attributes:
         kind, size: which functions, by name or themselves, and R or K, or what these say.
-        radius: A, half the width of the domain [-A, A] of Chebyshev polynomials, or what that row says.
-        base: a name of :data:`BASES` for one more term, or None.
+        radius: A, half the width of the domain [-A, A].
+        base: a name of :data:`qkan.kernels.edges.activations.BASES` for one more term, or None.
+        order: k of families that have one.
     """
 
     kind: str | BasisFunctions
     size: int
     radius: float = 1.0
     base: str | None = None
+    order: int = SPLINE_ORDER
 
     @property
     def plain(self) -> BasisFunctions | None:
-        """The functions in plain operations, or None if kernels make them."""
-        return self.kind if isinstance(self.kind, BasisFunctions) else FUNCTIONS.get(self.kind)
+        """The functions of a family or of a user; None for those whose derivatives are sums of the same functions."""
+        return self.kind if isinstance(self.kind, BasisFunctions) else functions_of(self.kind, self.order)
 
     @property
     def name(self) -> str:
@@ -197,9 +57,19 @@ class Basis:
         return self.kind if isinstance(self.kind, str) else getattr(self.kind.values, "__name__", "own")
 
     @property
+    def named(self) -> bool:
+        """Whether kind, size, radius and base say all there is to know."""
+        return isinstance(self.kind, str) and self.order == SPLINE_ORDER
+
+    @property
     def fused(self) -> bool:
-        """Whether kernels make these functions."""
+        """Whether the kernels of recurrences make these functions."""
         return self.plain is None
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether the kernels of sums make these functions on GPUs."""
+        return self.fused or self.kind in KERNEL_FAMILIES
 
     @property
     def terms(self) -> int:

@@ -29,9 +29,10 @@ from qkan.kernels.common.host_sync import plain_needed
 from qkan.kernels.common.tensors import check_readable, piece_elements, without_autocast
 from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
+from qkan.kernels.edges.activations import BASES
 from qkan.kernels.spectral import numba_cpu as features_numba
 from qkan.kernels.spectral import triton_gpu as spectral_triton
-from qkan.kernels.spectral.basis import BASES, Basis, Operands
+from qkan.kernels.spectral.basis import Basis, Operands
 
 #: So few feature values, as a step of a small recurrence has, cost less with autograd's own backward.
 SMALL_ELEMENTS = 2**13
@@ -169,7 +170,7 @@ def _pieces(x: Tensor, kind: Sum) -> Iterator[_Piece]:
 
 def _in_triton(kind: Sum, x: Tensor, matrix: Tensor) -> bool:
     """Whether kernels on a GPU make the features."""
-    return kind.basis.fused and not kind.diagonal and spectral_triton.usable(x, matrix)
+    return kind.basis.has_kernels and not kind.diagonal and spectral_triton.usable(x, matrix)
 
 
 class _Sum(torch.autograd.Function):

@@ -48,11 +48,11 @@ def radius_of(radius: float, dtype: torch.dtype) -> Tensor:
 @lru_cache(maxsize=256)
 def kernel_params(basis: Basis, shaped: bool, width: int, others: tuple[int, ...] = (0,) * 9) -> tuple[int, ...]:
     """The integers ``kernel_params`` of the kernels; ``others`` are those of recurrences."""
+    from qkan.kernels.edges.numba_activations import BASE_NUMBERS
     from qkan.kernels.spectral import numba_basis as jit
 
-    bases = {None: jit.NONE, "silu": jit.SILU, "gelu": jit.GELU, "relu": jit.RELU, "tanh": jit.TANH}
     kind = jit.FOURIER if basis.kind == "fourier" else jit.CHEBYSHEV
-    return kind, basis.size, bases.get(basis.base, jit.IDENTITY), int(shaped), width, *others
+    return kind, basis.size, BASE_NUMBERS[basis.base], int(shaped), width, *others
 
 
 def num_frequencies(basis: Basis) -> int:

@@ -23,19 +23,15 @@ from qkan.kernels.common.numba_runtime import (
     next_shard,
     take,
 )
+from qkan.kernels.edges.numba_activations import NONE, base, base_slope, copy_rows, fill
 from qkan.kernels.spectral.numba_basis import (
     BASE,
     CHEBYSHEV,
     HOW_SIZE,
     KIND,
-    NONE,
     SHAPED,
     WIDTH,
     activation,
-    base,
-    base_slope,
-    copy_rows,
-    fill,
     num_frequencies,
     waves,
 )

@@ -11,8 +11,9 @@ from torch import Tensor
 from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.common.triton_device import KernelUnavailableError, warn_once
 from qkan.kernels.common.vjp import stand_for_batch, vjp_needed
+from qkan.kernels.edges.activations import BASES
 from qkan.kernels.spectral import triton_gpu
-from qkan.kernels.spectral.basis import BASES, Basis
+from qkan.kernels.spectral.basis import Basis
 
 #: A layer is small up to so many samples times terms, and as many weights, and so many outputs: one program then walks
 #: all samples of an input in about the time of three launches. An estimate, to be replaced by a measurement.

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from qkan.kernels.circuits.bloch.evaluate import LARGE_ANGLE
 from qkan.kernels.common.constant_cache import constants
 from qkan.kernels.common.host_sync import largest
-from qkan.kernels.spectral.basis import BASES
+from qkan.kernels.edges.activations import BASES
 
 #: (3^5 - 1) / 2 = 121 pairs of features an input; more repetitions cost more than any other route.
 MAX_REPS = 5

@@ -10,6 +10,7 @@ Everything repeats bit for bit: a number is written by one program, in a fixed o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from qkan.kernels.common.constant_cache import constants
 from qkan.kernels.common.host_sync import plain_needed, transformed
 from qkan.kernels.common.tensors import is_plain, piece_elements
 from qkan.kernels.common.triton_device import Problem, device_problem, lanes, launching, register_bound, warn_once
+from qkan.kernels.edges.families import scales
 from qkan.kernels.spectral.basis import Basis, chebyshev_nodes, chebyshev_rule, fourier_rule
 
 #: What is named where a kernel cannot be built.
@@ -178,25 +180,32 @@ def coefficient_gradients(
 
 
 def _features_arguments(basis: Basis, x: Tensor) -> tuple[tuple[Any, ...], tuple[int, int], dict[str, Any]]:
-    """Sizes, grid and constants that both kernels of features share."""
+    """Sizes, grid and constants that both kernels of features share, or both of a family."""
     functions = basis.terms - (basis.base is not None)
     step, partner = (1, basis.size) if basis.kind == "fourier" else (2, 1)
     samples, inputs = x.shape
     block_i = min(BLOCK_I, 1 << (inputs - 1).bit_length())
     block_r = BLOCK_R * BLOCK_I // block_i
-    sizes = (samples, inputs, -(-functions // 2), functions, step, partner, basis.terms * inputs, *x.stride())
-    options = {"KIND": basis.kind, "BASE": basis.base or "none", "BLOCK_R": block_r, "BLOCK_I": block_i, "num_warps": 4}
-    return (*sizes, float(basis.radius)), (-(-samples // block_r), -(-inputs // block_i)), options
+    grid, row = (-(-samples // block_r), -(-inputs // block_i)), (basis.terms * inputs, *x.stride())
+    options = {"BASE": basis.base or "none", "BLOCK_R": block_r, "BLOCK_I": block_i, "num_warps": 4}
+    if not basis.fused:
+        places = scales(str(basis.kind), basis.order, basis.size, basis.radius)
+        family = {"FAMILY": basis.kind, "ORDER": basis.order, "FACTORIAL": math.factorial(basis.order)}
+        return (samples, inputs, functions, *row, *places), grid, family | options
+    sizes = (samples, inputs, -(-functions // 2), functions, step, partner, *row)
+    return (*sizes, float(basis.radius)), grid, {"KIND": basis.kind} | options
 
 
 def features(basis: Basis, x: Tensor, out: Tensor) -> None:
     """Write all features of x (samples, inputs) to ``out`` (samples, terms, inputs), contiguous, in its dtype."""
+    from qkan.kernels.edges.triton_kernels import family_features_kernel
     from qkan.kernels.spectral.triton_kernels import features_kernel
 
     if out.numel():
         sizes, grid, options = _features_arguments(basis, x)
+        kernel = features_kernel if basis.fused else family_features_kernel
         with launching(FAMILY, x.device):
-            features_kernel[grid](x, out, *sizes, **options)
+            kernel[grid](x, out, *sizes, **options)
 
 
 def input_gradient(basis: Basis, x: Tensor, of_features: Tensor, grad_x: Tensor, *, writes: bool) -> None:
@@ -208,12 +217,14 @@ def input_gradient(basis: Basis, x: Tensor, of_features: Tensor, grad_x: Tensor,
         grad_x: where to.
         writes: whether features take the place of their gradients.
     """
+    from qkan.kernels.edges.triton_kernels import family_input_gradient_kernel
     from qkan.kernels.spectral.triton_kernels import input_gradient_kernel
 
     if grad_x.numel():
         sizes, grid, options = _features_arguments(basis, x)
+        kernel = input_gradient_kernel if basis.fused else family_input_gradient_kernel
         with launching(FAMILY, x.device):
-            input_gradient_kernel[grid](x, of_features, grad_x, *sizes, WRITES=writes, **options)
+            kernel[grid](x, of_features, grad_x, *sizes, WRITES=writes, **options)
 
 
 def _pieces(x: Tensor, terms: int) -> list[slice]:

@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 
 from qkan.kernels.circuits.bloch.triton_rotations import half_turn, trig_of_turns, turn, turn_gradient
-from qkan.kernels.spectral.triton_basis import base, base_slope, next_pair, next_slopes, seed, seed_slopes
+from qkan.kernels.edges.triton_activations import base, base_slope
+from qkan.kernels.spectral.triton_basis import next_pair, next_slopes, seed, seed_slopes
 
 _TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
 

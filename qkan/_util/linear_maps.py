@@ -1,4 +1,4 @@
-"""Linear maps of any library: nn.Linear, quantised ones, Hugging Face's Conv1D."""
+"""Linear maps of any library: nn.Linear, quantised ones, Hugging Face's Conv1D; of pixels, 1 x 1 convolutions."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def linears_of(modules: Iterable[nn.Module]) -> list[Linear]:
             if weight is not None and weight.dim() == 2:
                 found.append(Linear(each, *weight.shape))
     return found
+
+
+def pixel_maps_of(modules: Iterable[nn.Module]) -> list[Linear]:
+    """Those of some modules that are linear maps of every pixel: 1 x 1 convolutions of stride 1 in one group."""
+    return [
+        Linear(each, each.in_channels, each.out_channels)
+        for each in modules
+        if isinstance(each, nn.Conv2d)
+        and (each.kernel_size, each.stride, each.groups) == ((1, 1), (1, 1), 1)
+        and each.padding in ((0, 0), "valid", "same")
+    ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qkan.forecasting.config import EXPORT_FORMATS as EXPORT_FORMATS
     from qkan.forecasting.config import CompareConfig as CompareConfig
     from qkan.forecasting.config import TrainConfig as TrainConfig
+    from qkan.forecasting.config import Tuning as Tuning
     from qkan.forecasting.exporting.exported import Exported as Exported
     from qkan.forecasting.exporting.exported import load_exported as load_exported
     from qkan.forecasting.exporting.exporter import Export as Export
@@ -49,6 +50,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "EXPORT_FORMATS",
             "CompareConfig",
             "TrainConfig",
+            "Tuning",
         ),
         "exporting.exporter": (
             "Export",

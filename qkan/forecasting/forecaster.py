@@ -261,11 +261,11 @@ class Forecaster(GoesOn, Parameters):
         copy = Forecaster.__new__(Forecaster)
         copy.__dict__.update(self.__dict__)
         copy._given = {**self._given, **{name: getattr(sizes, name) for name in ("window", "horizon", "epochs")}}
-        ends, tables = dict(zip(whole.ids, whole.times[whole.starts[1:] - 1], strict=True)), []
+        ends, tables = dict(zip(whole.ids, whole.times_at(whole.starts[1:] - 1), strict=True)), []
         whole = _known_at_first(whole, sizes, horizon, n_windows, step_size)
         for moment in range(n_windows):
             known = whole.lengths - horizon - step_size * (n_windows - 1 - moment)
-            cutoffs = dict(zip(whole.ids, whole.times[whole.starts[:-1] + known - 1], strict=True))
+            cutoffs = dict(zip(whole.ids, whole.times_at(whole.starts[:-1] + known - 1), strict=True))
             past = keep_series(self._read_past(frame, whole.frequency, ends | cutoffs), whole.ids)
             if moment == 0 or refit:
                 copy._fit(past, val_size, None)

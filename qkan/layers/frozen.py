@@ -27,9 +27,10 @@ from torch.nn import functional as F
 from qkan.kernels.backend_choice import Radius, fourier_plan, plan_expansion, sums_apply
 from qkan.kernels.circuits.bloch import pytorch as bloch
 from qkan.kernels.common.host_sync import tracing
+from qkan.kernels.edges.activations import BASES
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral import coefficients as spectral
-from qkan.kernels.spectral.basis import BASES, Operands
+from qkan.kernels.spectral.basis import Operands
 from qkan.kernels.spectral.sum_frequencies import SumExpansion
 from qkan.layers.options import BaseActivation, base_function, check_input
 

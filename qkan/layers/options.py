@@ -14,7 +14,7 @@ from qkan.kernels.backends import SIMULATORS, Backend
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.common.host_sync import gibibytes, memory
 from qkan.kernels.common.tensors import has_memory
-from qkan.kernels.spectral.basis import BASES
+from qkan.kernels.edges.activations import BASES
 from qkan.layers.frequencies import PreactInit
 from qkan.quantum import PennyLane
 

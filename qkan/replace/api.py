@@ -48,9 +48,10 @@ def replace_mlp(
     Face's Conv1D) with anything between them, or of three whose first two get the input (a gated MLP, as in Llama);
     ``intermediate`` and ``output`` of BERT's layers; ``linear1`` to ``linear2`` of nn.TransformerEncoderLayer and
     DecoderLayer, which keep residuals, norms and outer dropouts; within nn.Sequential, a run of linear maps with
-    activations between them. That a module is an MLP and no attention is tested by running it once in eval mode on
-    made-up numbers. A replacement takes over sizes, bias, dropout, device, dtype and training mode; where all
-    parameters of a block are frozen, it is frozen, too.
+    activations between them. Two 1 x 1 convolutions make an MLP of pixels, (batch, channels, height, width), by the
+    same rules, with BatchNorm2d between them, too. That a module is an MLP and no attention, and that no pixel sees
+    another one, is tested by running it once in eval mode on made-up numbers. A replacement takes over sizes, bias,
+    dropout, device, dtype and training mode; where all parameters of a block are frozen, it is frozen, too.
 
     Args:
         model: any module.
@@ -235,7 +236,7 @@ def _sized(
 
     def width(block: Block) -> int:
         room = math.floor(parameters * parameters_of(*block.parts))
-        key = (block.in_features, block.out_features, block.bias, room)
+        key = (block.in_features, block.out_features, block.bias, block.pixels, room)
         if key not in known:
             known[key] = _widest(block, replacement, room, options)
         return known[key]
@@ -262,15 +263,15 @@ def _widest(block: Block, replacement: str, room: int, options: dict[str, Any]) 
 
 
 def _build(block: Block, replacement: str, width: int | None, options: dict[str, Any]) -> nn.Module:
-    inputs, outputs = block.in_features, block.out_features
+    inputs, outputs, image = block.in_features, block.out_features, {"use_conv": True} if block.pixels else {}
     if replacement == "qkan":
         return QKANLayer(inputs, outputs, **options)
     if replacement == "hqkan":
         latent = default_latent_features(inputs) if width is None else width
-        return HQKAN(inputs, latent, outputs, **{"bias": block.bias, "drop": block.drop, **options})
+        return HQKAN(inputs, latent, outputs, **{"bias": block.bias, "drop": block.drop, **image, **options})
     inside, behind = block.drop
     start = _STARTS.get(block.activation or "", "gelu")
-    options = {"act_layer": start, "bias": block.bias, "drop": (0.0, inside), **options}
+    options = {"act_layer": start, "bias": block.bias, "drop": (0.0, inside), **image, **options}
     width = block.hidden_features if width is None else width
     new = GRKAN(inputs, width, outputs, **options)
     return nn.Sequential(OrderedDict(block=new, drop=nn.Dropout(behind))) if behind else new

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from qkan._util.linear_maps import kind, linears_of
+from qkan._util.linear_maps import kind, linears_of, pixel_maps_of
 from qkan.adapters.adapter import Adapter
 from qkan.kan.jhcg import JHCGNet
 from qkan.kan.network import QKAN
@@ -46,6 +46,7 @@ class Block:
         drop: dropout probabilities within: in front of the last linear map, and behind it.
         activation: the class name of the activation, None if it is a function.
         refusal: why it cannot be replaced at all, None if nothing is known yet.
+        pixels: whether it maps the pixels of (batch, features, height, width) in place of (..., features).
 
     Examples:
         >>> import torch
@@ -69,6 +70,7 @@ class Block:
     drop: tuple[float, float] = (0.0, 0.0)
     activation: str | None = None
     refusal: str | None = None
+    pixels: bool = False
 
     @property
     def kind(self) -> str:
@@ -80,7 +82,8 @@ class Block:
         """Whether its linear maps have one."""
         if isinstance(self.module, nn.RNNBase):
             return self.module.bias
-        linears = linears_of(each for part in self.parts for each in part.modules())
+        maps_of = pixel_maps_of if self.pixels else linears_of
+        linears = maps_of(each for part in self.parts for each in part.modules())
         return any(getattr(each.module, "bias", None) is not None for each in linears)
 
 

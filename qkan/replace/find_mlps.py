@@ -1,22 +1,44 @@
-"""MLP blocks of a model, found by what they are made of and what they do, whatever library built them."""
+"""MLP blocks of a model, found by what they are made of and what they do, whatever library built them.
+
+They map tokens, (..., features), by linear maps, or pixels, (batch, features, height, width), by 1 x 1 convolutions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from qkan._util.linear_maps import Linear, kind, linears_of
+from qkan._util.linear_maps import Linear, kind, linears_of, pixel_maps_of
 from qkan.replace.find_layers import NEW, Block, Change, Places, places_of, search, slow_path, swap
-from qkan.replace.trace import Trace, numbers, same, trace, trace_tokens
+from qkan.replace.trace import Trace, numbers, same, trace, trace_pixels, trace_tokens
 
-_NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm)
 _ENDS = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.Softmin, nn.LogSoftmax)  # no activations within an MLP
 _TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+
+
+class Maps(NamedTuple):
+    """What blocks are made of.
+
+    Attributes:
+        of: those of some modules that are linear maps.
+        norms: what may stand between them in a Sequential.
+        trace: of a module that maps every token, or every pixel, on its own.
+        pixels: whether these are pixels.
+    """
+
+    of: Callable[[Iterable[nn.Module]], list[Linear]]
+    norms: tuple[type[nn.Module], ...]
+    trace: Callable[[nn.Module, int, Tensor], Trace | None]
+    pixels: bool
+
+
+TOKENS = Maps(linears_of, (nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm), trace_tokens, False)
+PIXELS = Maps(pixel_maps_of, (nn.BatchNorm2d,), trace_pixels, True)
 
 
 def find_mlps(model: nn.Module) -> list[Block]:
@@ -37,10 +59,13 @@ def _blocks_at(name: str, module: nn.Module, places: Places) -> list[Block]:
         return _transformer_layer(name, module, places)
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         children = list(module._modules.items())
-        runs = _runs([child for _, child in children])
-        return [_part_of_sequential(name, module, children[run[0] : run[-1] + 1]) for run in runs]
-    found = _intermediate_and_output(name, module, places) or _mlp(name, module, places)
-    return [] if found is None else [found]
+        return [block for maps in (TOKENS, PIXELS) for block in _parts_of_chain(name, module, children, maps)]
+    found = _intermediate_and_output(name, module, places)
+    for maps in (TOKENS, PIXELS):
+        found = found or _mlp(name, module, places, maps)
+    if found is not None:
+        return [found]
+    return _chained_pixels(name, module)
 
 
 def _join(name: str, child: str) -> str:
@@ -55,14 +80,16 @@ def _block(
     changes: Iterable[Change],
     drop: tuple[float, float] = (0.0, 0.0),
     activation: str | None = None,
+    pixels: bool = False,
 ) -> Block:
     """A block whose linear maps, each fed by the one before, are ``chain``."""
-    wide = max(each.inputs for each in chain[1:])
-    return Block(name, module, tuple(parts), chain[0].inputs, wide, chain[-1].outputs, tuple(changes), drop, activation)
+    sizes = chain[0].inputs, max(each.inputs for each in chain[1:]), chain[-1].outputs
+    return Block(name, module, tuple(parts), *sizes, tuple(changes), drop, activation, pixels=pixels)
 
 
 def _is_activation(module: nn.Module) -> bool:
-    return not linears_of([module]) and not isinstance(module, (*_NORMS, _DropoutNd, nn.Identity))
+    maps = linears_of([module]) or pixel_maps_of([module])
+    return not maps and not isinstance(module, (*TOKENS.norms, *PIXELS.norms, _DropoutNd, nn.Identity))
 
 
 def _transformer_layer(name: str, layer: Any, places: Places) -> list[Block]:
@@ -79,13 +106,13 @@ def _transformer_layer(name: str, layer: Any, places: Places) -> list[Block]:
     return [_block(_join(name, "linear1"), layer, parts, chain, changes, (layer.dropout.p, 0.0), named)]
 
 
-def _runs(children: Sequence[nn.Module]) -> Iterator[list[int]]:
-    """Where linear maps with activations between them follow each other in a Sequential: the indices of the maps."""
+def _runs(children: Sequence[nn.Module], maps: Maps) -> Iterator[list[int]]:
+    """Where linear maps with activations between them follow each other: the indices of the maps."""
     run: list[int] = []
     width, active = 0, False  # what the last map of the run gives; whether an activation came after it
     for index, child in enumerate(children):
-        linear = next(iter(linears_of([child])), None)
-        between = _between(child, width) if run and linear is None else None
+        linear = next(iter(maps.of([child])), None)
+        between = _between(child, width, maps) if run and linear is None else None
         if between is not None:
             active = active or between
             continue
@@ -100,9 +127,9 @@ def _runs(children: Sequence[nn.Module]) -> Iterator[list[int]]:
         yield run
 
 
-def _between(child: nn.Module, features: int) -> bool | None:
+def _between(child: nn.Module, features: int, maps: Maps) -> bool | None:
     """Whether what stands between linear maps is an activation, or None if it does not belong between them."""
-    if isinstance(child, (*_NORMS, _DropoutNd, nn.Identity)):
+    if isinstance(child, (*maps.norms, _DropoutNd, nn.Identity)):
         return False
     if isinstance(child, _ENDS):
         return None
@@ -110,28 +137,55 @@ def _between(child: nn.Module, features: int) -> bool | None:
         return True
     if next(child.children(), None) is not None or next(child.parameters(), None) is not None:
         return None
-    x = numbers((3, features), torch.empty(0))
-    done = trace(child, x)
-    return True if done is not None and done.output.shape == x.shape else None
+    like = torch.empty(0)
+    done = trace_pixels(child, features, like) if maps.pixels else trace(child, numbers((3, features), like))
+    return True if done is not None and done.output.shape == done.input.shape else None
 
 
-def _part_of_sequential(name: str, module: nn.Sequential, items: Sequence[tuple[str, nn.Module]]) -> Block:
-    """From the first linear map to the last; what stands in front and behind stays."""
-    children = [child for _, child in items]
-    drops = [child.p for child in children if isinstance(child, _DropoutNd)]
-    changes = [Change(module, items[0][0], NEW), *(Change(module, key, nn.Identity()) for key, _ in items[1:])]
-    activation = [kind(child) for child in children if _is_activation(child)][-1]
-    drop = (max(drops, default=0.0), 0.0)
-    return _block(_join(name, items[0][0]), module, children, linears_of(children), changes, drop, activation)
+def _parts_of_chain(
+    name: str, module: nn.Module, items: Sequence[tuple[str, nn.Module]], maps: Maps
+) -> Iterator[Block]:
+    """Blocks among the children of a module, which run one after another, and their names.
+
+    Each goes from the first linear map of a run to the last; what stands in front and behind stays.
+    """
+    for run in _runs([child for _, child in items], maps):
+        part = items[run[0] : run[-1] + 1]
+        children = [child for _, child in part]
+        drops = [child.p for child in children if isinstance(child, _DropoutNd)]
+        changes = [Change(module, part[0][0], NEW), *(Change(module, key, nn.Identity()) for key, _ in part[1:])]
+        activation = [kind(child) for child in children if _is_activation(child)][-1]
+        drop, chain = (max(drops, default=0.0), 0.0), maps.of(children)
+        yield _block(_join(name, part[0][0]), module, children, chain, changes, drop, activation, maps.pixels)
 
 
-def _linears(module: nn.Module | None) -> list[Linear]:
+def _chained_pixels(name: str, module: nn.Module) -> list[Block]:
+    """The same of pixels, for a module whose forward does nothing but call its children one after another.
+
+    So the norm behind a last convolution stays, as MedViT and EfficientFormer have one.
+    """
+    convolutions = _linears(module, PIXELS)
+    if len(convolutions) < 2 or _cannot_run(module):
+        return []
+    for features in dict.fromkeys(each.inputs for each in convolutions):
+        done = trace_pixels(module, features, convolutions[0].weight)
+        if done is None or not done.calls:
+            continue
+        given = [done.input, *(call.output for call in done.calls)]
+        linked = all(call.input is before for call, before in zip(done.calls, given, strict=False))
+        if linked and given[-1] is done.output and all(done.of(call.child) for call in done.calls):
+            names = {child: key for key, child in module.named_children()}
+            return list(_parts_of_chain(name, module, [(names[c.child], c.child) for c in done.calls], PIXELS))
+    return []
+
+
+def _linears(module: nn.Module | None, maps: Maps = TOKENS) -> list[Linear]:
     """The linear maps among a module's children; none at all if there are any deeper within."""
     if module is None:
         return []
-    found = linears_of(module.children())
+    found = maps.of(module.children())
     shallow = {module, *(each.module for each in found)}
-    deeper = [each for each in linears_of(module.modules()) if each.module not in shallow]
+    deeper = [each for each in maps.of(module.modules()) if each.module not in shallow]
     return [] if deeper else found
 
 
@@ -192,9 +246,9 @@ def _intermediate_and_output(name: str, module: nn.Module, places: Places) -> Bl
     return _block(_join(name, "intermediate"), module, parts, chain, changes, (drop, 0.0), activation)
 
 
-def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
+def _mlp(name: str, module: nn.Module, places: Places, maps: Maps) -> Block | None:
     """Two linear maps with anything between them, or three, two of which get the input (a gated MLP)."""
-    linears = _linears(module)
+    linears = _linears(module, maps)
     if len(linears) not in (2, 3):
         return None
     first, last = linears[0], linears[-1]
@@ -203,7 +257,7 @@ def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
         if last.inputs not in (first.outputs, first.outputs / 2, 0):
             return None
     else:
-        done = _run_mlp(module, linears)
+        done = _run_mlp(module, linears, maps)
         if done is None:
             return None
         trace, first, last = done
@@ -211,26 +265,26 @@ def _mlp(name: str, module: nn.Module, places: Places) -> Block | None:
         if front:
             return None
         drop, activation = (behind[0], behind[1]), _activation(trace)
-    return _block(name, module, (module,), (first, last), swap(module, places), drop, activation)
+    return _block(name, module, (module,), (first, last), swap(module, places), drop, activation, maps.pixels)
 
 
-def _run_mlp(module: nn.Module, linears: Sequence[Linear]) -> tuple[Trace, Linear, Linear] | None:
+def _run_mlp(module: nn.Module, linears: Sequence[Linear], maps: Maps) -> tuple[Trace, Linear, Linear] | None:
     """What a module did with an input, and its first and its last linear map, if it is an MLP.
 
     It is one if all linear maps but the last get its input, the last one gives its output, and their sizes fit, as
     those of an attention do not.
     """
-    maps = {each.module: each for each in linears}
+    by_module = {each.module: each for each in linears}
     for inputs in dict.fromkeys(each.inputs for each in linears):  # whichever of the maps is the first
-        done = trace_tokens(module, inputs, linears[0].weight)
-        calls = [] if done is None else [call for call in done.calls if call.child in maps]
-        if done is None or not len(calls) == len(maps) == len({call.child for call in calls}):
+        done = maps.trace(module, inputs, linears[0].weight)
+        calls = [] if done is None else [call for call in done.calls if call.child in by_module]
+        if done is None or not len(calls) == len(by_module) == len({call.child for call in calls}):
             continue
         *first, last = calls
-        wide = maps[last.child].inputs
+        wide = by_module[last.child].inputs
         # Twice as wide where one map gives both the gate and what it gates.
         widths = (wide,) if len(first) > 1 else (wide, 2 * wide)
-        fed = all(same(call.input, done.input) and maps[call.child].outputs in widths for call in first)
+        fed = all(same(call.input, done.input) and by_module[call.child].outputs in widths for call in first)
         if fed and same(last.output, done.output):
-            return done, maps[first[0].child], maps[last.child]
+            return done, by_module[first[0].child], by_module[last.child]
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-from qkan._util.linear_maps import linears_of
+from qkan._util.linear_maps import Linear, kind, linears_of, pixel_maps_of
 from qkan.replace.find_layers import NEW, Block, Change, Places, places_of
 from qkan.replace.trace import evaluating, numbers
 
@@ -157,15 +157,29 @@ def choose(
     if not chosen:
         if found:
             raise ValueError(f"{asked} wants none of the {what} found: {_listing(found)}; change {asked}")
-        linears = [_described(name, type(each).__name__) for name, each in model.named_modules() if linears_of([each])]
-        rest = f"its linear maps are {_shortened(linears)}" if linears else "it has no linear maps either"
-        raise ValueError(f"found no {what} in {type(model).__name__}; {rest}")
+        raise ValueError(f"found no {what} in {type(model).__name__}; {_rest(model, what)}")
     places, owners = places_of(model), _owners(model)
     for block in chosen:
         reason = block.refusal or _reason(block, places, owners)
         if reason is not None:
             raise ValueError(f"cannot {verb} {block.name or 'the model'} ({block.kind}): {reason}")
     return chosen
+
+
+def _rest(model: nn.Module, what: str) -> str:
+    """What a model has where nothing was found."""
+
+    def those(maps_of: Callable[[Iterable[nn.Module]], list[Linear]]) -> str:
+        return _shortened([_described(name, kind(each)) for name, each in model.named_modules() if maps_of([each])])
+
+    linears, convolutions = those(linears_of), those(pixel_maps_of) if what == "MLP blocks" else ""
+    rest = f"its linear maps are {linears}" if linears else "it has no linear maps either"
+    if not convolutions:
+        return rest
+    return (
+        f"{rest}; its 1 x 1 convolutions are {convolutions}, and an MLP of pixels is two of them with nothing between "
+        "that sees other pixels (activations, dropout, BatchNorm2d)"
+    )
 
 
 def _listing(found: Sequence[Block]) -> str:
@@ -220,22 +234,22 @@ def _reason(block: Block, places: Places, owners: dict[int, list[tuple[nn.Module
 
 
 def _reason_of_module(module: nn.Module) -> str | None:
-    kind = type(module).__name__
+    name = kind(module)
     weight = getattr(module, "weight", None)
     if isinstance(module, LazyModuleMixin) or any(
         each is not None and is_lazy(each) for each in module._parameters.values()
     ):
-        return f"{kind} is not initialised yet; run the model on one batch first"
+        return f"{name} is not initialised yet; run the model on one batch first"
     if parametrize.is_parametrized(module):
-        return f"{kind} has parametrizations; remove them with torch.nn.utils.parametrize.remove_parametrizations"
+        return f"{name} has parametrizations; remove them with torch.nn.utils.parametrize.remove_parametrizations"
     if any(type(hook).__name__ == "WeightNorm" for hook in module._forward_pre_hooks.values()):
-        return f"{kind} has a weight norm; remove it with torch.nn.utils.remove_weight_norm"
+        return f"{name} has a weight norm; remove it with torch.nn.utils.remove_weight_norm"
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    if any(getattr(module, name) for name in hooks):
-        return f"{kind} has hooks, which a replacement would lose; remove them first"
+    if any(getattr(module, each) for each in hooks):
+        return f"{name} has hooks, which a replacement would lose; remove them first"
     packed = linears_of([module]) and not (isinstance(weight, Tensor) and weight.is_floating_point())
     if packed:
-        return f"{kind} is quantised; do this before quantising the model"
+        return f"{name} is quantised; do this before quantising the model"
     return None
 
 
@@ -284,7 +298,8 @@ def check_output(new: nn.Module, block: Block, like: Tensor) -> None:
     Raises:
         ValueError: it does not, or fails.
     """
-    x, want = numbers((3, block.in_features), like), (3, block.out_features)
+    image = (2, 2) if block.pixels else ()
+    x, want = numbers((3, block.in_features, *image), like), (3, block.out_features, *image)
     with evaluating(new):
         found = new(x)
     if not isinstance(found, Tensor) or tuple(found.shape) != want:

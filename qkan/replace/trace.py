@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,15 +89,34 @@ def trace_tokens(module: nn.Module, features: int, like: Tensor) -> Trace | None
         like: of its dtype and on its device.
     """
     for shape in ((1, 3, features), (3, features)):  # a batch norm takes rows only
-        x = numbers(shape, like)
         # The middle row: what comes before and what comes after it must not count.
-        whole, alone = trace(module, x), trace(module, x[..., 1:2, :])
-        if whole is None or alone is None or whole.output.shape[:-1] != x.shape[:-1]:
-            continue
-        a, b = whole.output[..., 1:2, :], alone.output
-        if a.shape != b.shape:
-            continue
-        slack = 100 * torch.finfo(a.dtype).eps
-        if a.is_meta or torch.allclose(a, b, rtol=slack, atol=slack * float(a.abs().max().clamp_min(1e-30))):
+        whole = _trace_alone(module, numbers(shape, like), (..., slice(1, 2), slice(None)))
+        if whole is not None and whole.output.shape[:-1] == shape[:-1]:
             return whole
     return None
+
+
+def trace_pixels(module: nn.Module, features: int, like: Tensor) -> Trace | None:
+    """The trace of a module that maps every pixel of (batch, features, height, width) on its own; None if it does not.
+
+    Args:
+        module: what to run.
+        features: channels of its input.
+        like: of its dtype and on its device.
+    """
+    shape = (1, features, 3, 3)
+    whole = _trace_alone(module, numbers(shape, like), (..., slice(1, 2), slice(1, 2)))
+    return whole if whole is not None and whole.output.shape[2:] == shape[2:] else None
+
+
+def _trace_alone(module: nn.Module, x: Tensor, place: tuple[Any, ...]) -> Trace | None:
+    """The trace of a module that maps what is at a place of ``x`` as it does without all else; None if it does not."""
+    whole, alone = trace(module, x), trace(module, x[place])
+    if whole is None or alone is None or whole.output.dim() != x.dim():
+        return None
+    a, b = whole.output[place], alone.output
+    if a.shape != b.shape:
+        return None
+    slack = 100 * torch.finfo(a.dtype).eps
+    equal = a.is_meta or torch.allclose(a, b, rtol=slack, atol=slack * float(a.abs().max().clamp_min(1e-30)))
+    return whole if equal else None

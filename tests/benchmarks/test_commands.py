@@ -1,4 +1,4 @@
-"""The commands ``python -m benchmarks.layer``, ``.lstm``, ``.rational`` and ``.block``."""
+"""The commands ``python -m benchmarks.layer``, ``.kan_layer``, ``.lstm``, ``.rational`` and ``.block``."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from benchmarks import block, layer, lstm, rational
+from benchmarks import block, kan_layer, layer, lstm, rational
 from benchmarks.harness import growth, peer_modules, peer_process, stream
 from benchmarks.layer import LayerWork
-from qkan import QKANLSTM, QKANLSTMCell
+from qkan import QKANLSTM, KANLayer, QKANLSTMCell
 from qkan.kernels import backends
 from qkan.kernels.circuits.bloch import pytorch as bloch
 
@@ -385,3 +385,46 @@ def test_blocks_that_cannot_be_are_refused(tmp_path: Path, options: list[str], m
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_layers_of_splines_beside_published_formulas(tmp_path: Path) -> None:
+    done = invoke(
+        kan_layer.main, "--size", "9,3,2", "--rounds", "2", "--threads", "1", "--inputs", "normal", "--out", tmp_path
+    )
+    assert done.exit_code == 0
+    rows = table(done.output)
+    ours = [name for name in rows if name.startswith("KANLayer")]
+    assert set(rows) == {*ours, kan_layer.MLP, kan_layer.EFFICIENT, kan_layer.FAST}
+    (work,) = json.loads((tmp_path / "kan_layer.json").read_text())["works"]
+    assert (work["grid"], work["order"], work["hidden"]) == (5, 3, [])
+
+
+def test_efficient_kans_formula_is_that_of_our_splines() -> None:
+    torch.manual_seed(0)
+    theirs, ours = kan_layer.EfficientKAN(3, 2), KANLayer(3, 2, terms=8, base_activation="silu", bias=False)
+    with torch.no_grad():
+        ours.coefficients.copy_((theirs.weight * theirs.scale.unsqueeze(-1)).permute(2, 1, 0))
+        ours.base_weight.copy_(theirs.base_weight)
+    x = 1.9 * torch.rand(50, 3) - 0.95
+    torch.testing.assert_close(theirs(x), ours(x), rtol=0, atol=2e-6)
+
+
+def test_fast_kans_formula_is_that_of_our_gaussians() -> None:
+    torch.manual_seed(0)
+    theirs, ours = kan_layer.FastKAN(3, 2), KANLayer(3, 2, "rbf", terms=8, radius=2.0, bias=False)
+    with torch.no_grad():
+        ours.coefficients.copy_(theirs.spline.weight.view(2, 3, 8).permute(2, 1, 0))
+    x = torch.randn(50, 3)
+    base = theirs.base(torch.nn.functional.silu(x))
+    torch.testing.assert_close(theirs(x), ours(theirs.norm(x)) + base, rtol=0, atol=2e-6)
+
+
+def test_memory_of_a_network_of_splines() -> None:
+    words = ("--size", "600,3,2", "--hidden", "4", "--memory", "--threads", "1")
+    done = invoke(kan_layer.main, *words)
+    assert done.exit_code == 0
+    assert "600 x 3 to 4 to 2" in done.output
+    for name in ("KANLayer, bspline", kan_layer.EFFICIENT, kan_layer.FAST):
+        assert f"  {name} " in done.output
+    measured = [line for line in done.output.splitlines() if line.endswith("at 600 rows, measured")]
+    assert [line.split(" MiB")[0].split()[0] for line in measured] == ["KANLayer,"]

@@ -119,6 +119,17 @@ def test_layers_are_built_with_these_options(builder: str, options: dict[str, ob
     assert [layer.options for layer in Theirs.made] == [options]
 
 
+@pytest.mark.parametrize(
+    ("builder", "options"),
+    [("pykan", {"num": 5, "k": 3, "device": "cpu"}), ("efficient-kan", {"grid_size": 5, "spline_order": 3})],
+)
+def test_a_network_of_others_is_their_layers_in_a_row(builder: str, options: dict[str, object]) -> None:
+    answer = peer_worker.answer(REQUEST | {"builder": builder, "widths": [3, 5, 4], "grid": 5})
+    assert answer["parameters"] == 3 * 5 + 5 + 5 * 4 + 4
+    made = TheirsWithMore.made if builder == "pykan" else Theirs.made
+    assert [layer.options for layer in made] == [options] * 2
+
+
 LSTM = REQUEST | {
     "builder": "original-lstm",
     "solver": "tn",

@@ -1,91 +1,169 @@
-"""Trials on a Ray that is started here: a worker is killed, then Ray itself; results are those of the process pool."""
+"""Trials on a Ray that is started here, and on a cluster by its address: results are those of one process.
+
+The cluster starts while the first test works on a Ray of its own, for starts are what takes the time.
+"""
 
 import contextlib
-import math
 import multiprocessing
 import os
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
-from tiny_runs import tiny_comparison
+from jobs_of_rays import square
+from tiny_runs import tiny_comparison, tiny_config
 
-from qkan.forecasting import RunError, compare
-from qkan.forecasting.executors import ray_cluster
-from qkan.forecasting.training.progress import SilentCompare
+from benchmarks.harness.memory import descendants
+from qkan.forecasting import RunError, Tuning, compare, train
+from qkan.forecasting.executors import ray_cluster, start_executor
+from qkan.forecasting.training.progress import Silent
 
 pytest.importorskip("ray")
-LONG = {"epochs": 8, "batch_size": 8}  # long enough that a worker is killed in the middle
+SUPPORT = Path(__file__).parents[1] / "support"
+SETTINGS = {
+    "PYTHONPATH": str(SUPPORT),  # workers import what they run
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "7" * 64,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+}
 
 
-def processes(*names: str) -> list[int]:
-    """The processes of Ray, which are behind its driver, and that behind this one; of a name only, if one is given."""
-    rows = subprocess.check_output(["ps", "-eo", "pid=,ppid=,args="], text=True).splitlines()
-    found = {int(pid): (int(parent), args) for pid, parent, args in (row.split(None, 2) for row in rows)}
-
-    def depth(pid: int) -> float:
-        return 0 if pid == os.getpid() else 1 + depth(found[pid][0]) if pid in found else -math.inf
-
-    named = [pid for pid, (_, args) in found.items() if not names or args.startswith(names)]
-    return [pid for pid in named if depth(pid) > 1]
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
-class Watcher(SilentCompare):
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.records: list[Any] = []
-        self.begun: tuple[int, int] | None = None
-
-    def start(self, runs: int, done: int = 0) -> None:
-        self.begun = (runs, done)
-
-    def run(self, record: Any) -> None:
-        self.records.append(record)
+def kill_all(pids: list[int]) -> None:
+    for pid in reversed(pids):
+        with contextlib.suppress(ProcessLookupError):  # it ended with another one
+            os.kill(pid, signal.SIGKILL)
 
 
-class Killer(Watcher):
-    """Kills a worker that trains when the first result is there, and Ray when the fourth is."""
-
-    def run(self, record: Any) -> None:
-        super().run(record)
-        if len(self.records) == 1:
-            os.kill(processes("ray::run_job")[0], signal.SIGKILL)
-        if len(self.records) == 4:
-            for pid in processes():
-                with contextlib.suppress(ProcessLookupError):  # it ended with another one
-                    os.kill(pid, signal.SIGKILL)
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
-def test_trials_on_ray_survive_a_worker_and_what_was_finished_survives_ray(tmp_path: Path) -> None:
-    options = {**LONG, "out": str(tmp_path / "c")}
-    killer, watcher = Killer(), Watcher()
+def wait_for(port: int) -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.1)
+    pytest.fail(f"nothing listens at port {port} after a minute")
+
+
+class Head(NamedTuple):
+    """A cluster of one machine."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    client_port: int
+
+    def kill(self) -> None:
+        kill_all(descendants(self.process.pid))
+        self.process.wait()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def head() -> Iterator[Head]:
+    """A cluster that starts, for whoever has its token."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        port, client_port = free_port(), free_port()
+        options = {"port": port, "ray-client-server-port": client_port, "num-cpus": 2, "temp-dir": folder}
+        words = [f"--{name}={value}" for name, value in options.items()]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen([*command, "--include-dashboard=false", *words], **silent)
+        started = Head(process, port, client_port)
+        yield started
+        started.kill()
+
+
+def test_jobs_on_this_machine_survive_a_worker_and_nothing_of_ray_survives_its_end(tmp_path: Path) -> None:
     before = set(Path("/tmp").glob("qkan-ray-*"))
-    with (
-        pytest.warns(
-            UserWarning, match=r"the training (lstm|gru)-2-0.0[13]-0 lost its worker process and is done again"
-        ),
-        pytest.raises(
-            RunError,
-            match=r"^Ray on this machine is gone; the finished runs are kept, and the same command goes on there, "
-            r"also with executor='processes'$",
-        ),
-    ):
-        compare(tiny_comparison(**options, workers=2, executor="ray"), progress=killer)
-    assert len(pd.read_csv(tmp_path / "c" / "runs.csv")) == len(killer.records) == 4
-    assert multiprocessing.active_children() == []
-    assert set(Path("/tmp").glob("qkan-ray-*")) == before
-    assert processes() == []
+    started: list[int] = []
+    found: dict[int, int] = {}
 
-    found = compare(tiny_comparison(**options), progress=watcher).runs
-    assert watcher.begun == (6, 4)
-    expected = compare(tiny_comparison(**{**options, "out": str(tmp_path / "one")})).runs
+    def kill_ray_behind_the_fourth() -> None:
+        with start_executor(square, str(tmp_path), executor="ray", workers=2, name="the number {}".format) as do_all:
+            [driver] = multiprocessing.active_children()
+            for number, result in do_all(range(200)):
+                found[number] = result
+                if len(found) == 4:
+                    started.extend(descendants(driver.pid)[1:])
+                    kill_all(started)
+
+    with (
+        pytest.warns(UserWarning, match=r"^the number \d+ lost its worker process and is done again$"),
+        pytest.raises(RunError, match=r"^Ray on this machine is gone$"),
+    ):
+        kill_ray_behind_the_fourth()
+    assert {number: number**2 for number in found} == found
+    assert 3 in found
+    assert len(started) > 2
+    assert multiprocessing.active_children() == []
+    assert [pid for pid in started if runs(pid)] == []
+    assert set(Path("/tmp").glob("qkan-ray-*")) == before
+
+
+def test_a_comparison_through_the_client_is_that_of_one_process(head: Head, tmp_path: Path) -> None:
+    wait_for(head.client_port)
+    options: dict[str, Any] = {"cells": ("lstm",), "seeds": 1}
+    runs = [
+        compare(tiny_comparison(**options, out=str(tmp_path / str(place)), executor=executor)).runs
+        for place, executor in enumerate((f"ray://127.0.0.1:{head.client_port}", "processes"))
+    ]
     clocks = ["seconds", "predict_seconds"]
-    pd.testing.assert_frame_equal(found.drop(columns=clocks), expected.drop(columns=clocks), check_exact=True)
+    assert len(runs[0]) == 2
+    pd.testing.assert_frame_equal(*(own.drop(columns=clocks) for own in runs), check_exact=True)
+
+
+class KillsTheHead(Silent):
+    """Kills the cluster when the first trial is done."""
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.rows = head, 0
+
+    def trials_start(self, trials: int, done: int = 0) -> None: ...
+
+    def trials_finish(self) -> None: ...
+
+    def trial(self, row: Any) -> None:
+        self.rows += 1
+        self.head.kill()
+
+
+def test_learning_rates_that_a_cluster_found_survive_it(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, here = f"127.0.0.1:{head.port}", Tuning(trials=2, workers=1)
+    wait_for(head.port)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    killer = KillsTheHead(head)
+    sentence = rf"^the Ray cluster at {address} is gone; the finished trials are kept, and resume=True goes on there"
+    with pytest.raises(RunError, match=sentence):
+        train(tiny_config(), tmp_path / "r", tune=Tuning(trials=2, workers=1, executor="ray"), progress=killer)
+    assert killer.rows == 1
+    found = train(tiny_config(), tmp_path / "r", resume=True, tune=here)
+    expected = train(tiny_config(), tmp_path / "one", tune=here)
+    tables = [run.tuning.drop(columns="seconds") for run in (found, expected)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert found.config.lr == expected.config.lr
 
 
 def test_what_listens_and_is_not_ray_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

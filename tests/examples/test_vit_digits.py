@@ -65,7 +65,7 @@ def test_weight_decay_leaves_coefficients_norms_and_biases() -> None:
 def test_both_learn_digits() -> None:
     parts = example.load_parts()
     for make in (example.mlp(65), example.gr_kan(64)):
-        found = example.run(make, parts, seed=0, rate=1e-2, epochs=5)
+        found = example.run(lambda make=make: example.ViT(make), parts, seed=0, rate=1e-2, epochs=5)
         assert found.accuracy > 0.75
         assert found.test_loss < 0.8
 

@@ -31,8 +31,10 @@ MANY_ARGUMENTS = {
     "qkan/layers/kan_layer.py:__init__",
     "qkan/layers/qkan_layer.py:__init__",
     "qkan/layers/rational.py:__init__",
+    "qkan/rnn/fwp.py:__init__",
     "qkan/rnn/lstm.py:__init__",
     "qkan/rnn/qlstm.py:__init__",
+    "qkan/vision/attention.py:__init__",
 }
 IGNORED_TYPES = 21
 #: Modules that need packages which the test environment does not have.

@@ -11,7 +11,19 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
-from qkan import DARUAN, GRKAN, HQKAN, HQKANLSTM, QKANGRU, QKANLSTM, QLSTM, GroupRational, QKANLayer, QKANLSTMCell
+from qkan import (
+    DARUAN,
+    GRKAN,
+    HQKAN,
+    HQKANLSTM,
+    QKANFWP,
+    QKANGRU,
+    QKANLSTM,
+    QLSTM,
+    GroupRational,
+    QKANLayer,
+    QKANLSTMCell,
+)
 
 #: Makers of modules for inputs of one size and hidden states of another.
 MAKERS: dict[str, Callable[[int, int], nn.Module]] = {
@@ -32,6 +44,7 @@ MAKERS: dict[str, Callable[[int, int], nn.Module]] = {
     "hqkan lstm": lambda i, h: HQKANLSTM(i, h, latent_features=1),
     "gr-kan lstm": lambda i, h: HQKANLSTM(i, h, latent="gr-kan"),
     "qlstm": lambda i, h: QLSTM(i, h, qubits=1),
+    "fwp": lambda i, h: QKANFWP(i, h),
     "cell": lambda i, h: QKANLSTMCell(i, h),
 }
 
@@ -39,7 +52,7 @@ MAKERS: dict[str, Callable[[int, int], nn.Module]] = {
 def made(name: str, inputs: int = 2, hidden: int = 3) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     module = MAKERS[name](inputs, hidden).double()
-    recurrent = isinstance(module, QKANLSTM | QKANGRU | HQKANLSTM | QLSTM)
+    recurrent = isinstance(module, QKANLSTM | QKANGRU | HQKANLSTM | QLSTM | QKANFWP)
     return module, torch.rand((3, 1, inputs) if recurrent else (4, inputs), dtype=torch.float64)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, nn
 
-from qkan import DARUAN, GRKAN, HQKANLSTM, QKAN, QKANGRU, QKANLSTM, QLSTM, QKANLayer, QKANLSTMCell
+from qkan import DARUAN, GRKAN, HQKANLSTM, QKAN, QKANFWP, QKANGRU, QKANLSTM, QLSTM, QKANLayer, QKANLSTMCell
 
 fsdp = pytest.importorskip("torch.distributed.fsdp")
 MAKERS: dict[str, Callable[[], nn.Module]] = {
@@ -26,6 +26,7 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "gru": lambda: QKANGRU(3, 4),
     "hqkan": lambda: HQKANLSTM(3, 4),
     "qlstm": lambda: QLSTM(3, 4, qubits=2),
+    "fwp": lambda: QKANFWP(3, 4),
     "cell": lambda: QKANLSTMCell(3, 4),
 }
 

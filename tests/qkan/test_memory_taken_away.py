@@ -16,6 +16,7 @@ from qkan import (
     HQKAN,
     HQKANLSTM,
     QKAN,
+    QKANFWP,
     QKANGRU,
     QKANLSTM,
     QLSTM,
@@ -50,6 +51,8 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "hybrid lstm": lambda: HQKANLSTM(3, 4),
     "gru": lambda: QKANGRU(3, 4),
     "qlstm": lambda: QLSTM(3, 4, qubits=2),
+    "fwp": lambda: QKANFWP(3, 4),
+    "fwp torch": lambda: QKANFWP(3, 4, backend="torch"),
     "lstm cell": lambda: QKANLSTMCell(3, 4),
     "gru cell": lambda: QKANGRUCell(3, 4),
 }

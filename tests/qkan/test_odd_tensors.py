@@ -10,7 +10,7 @@ from outputs import first
 from torch import Tensor, nn
 
 import qkan
-from qkan import DARUAN, GRKAN, HQKANLSTM, QKANGRU, QKANLSTM, QLSTM, GroupRational, QKANLayer, QKANLSTMCell
+from qkan import DARUAN, GRKAN, HQKANLSTM, QKANFWP, QKANGRU, QKANLSTM, QLSTM, GroupRational, QKANLayer, QKANLSTMCell
 
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "layer": lambda: QKANLayer(3, 4),
@@ -27,6 +27,7 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "gru": lambda: QKANGRU(3, 4),
     "hqkan": lambda: HQKANLSTM(3, 4),
     "qlstm": lambda: QLSTM(3, 4, qubits=2),
+    "fwp": lambda: QKANFWP(3, 4),
     "cell": lambda: QKANLSTMCell(3, 4),
     "frozen cell": lambda: qkan.compile(QKANLSTMCell(3, 4)),
 }

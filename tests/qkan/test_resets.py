@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qkan import GRKAN, HQKAN, HQKANLSTM, QKAN, QKANGRU, QKANLSTM, QLSTM, JHCGNet, QKANLSTMCell
+from qkan import GRKAN, HQKAN, HQKANLSTM, QKAN, QKANFWP, QKANGRU, QKANLSTM, QLSTM, JHCGNet, QKANLSTMCell
 
 MAKERS: dict[str, Callable[..., nn.Module]] = {
     "lstm": lambda **factory: QKANLSTM(2, 25, 2, bidirectional=True, proj_size=3, **factory),
@@ -20,6 +20,8 @@ MAKERS: dict[str, Callable[..., nn.Module]] = {
     "hqkan": lambda **factory: HQKANLSTM(2, 25, latent_features=4, **factory),
     "gr-kan latent": lambda **factory: HQKANLSTM(2, 25, latent="gr-kan", latent_features=8, **factory),
     "qlstm": lambda **factory: QLSTM(2, 25, qubits=2, **factory),
+    "fwp": lambda **factory: QKANFWP(2, 25, 2, gate="output", **factory),
+    "fwp hqkan": lambda **factory: QKANFWP(2, 25, slow="hqkan", **factory),
     "cell": lambda **factory: QKANLSTMCell(2, 25, **factory),
     "gr-kan": lambda **factory: GRKAN(16, norm_layer=nn.LayerNorm, **factory),
     "convolution": lambda **factory: GRKAN(16, use_conv=True, **factory),

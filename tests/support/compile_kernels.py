@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from qkan import QKANGRU, QKANLSTM, QKANLayer
+from qkan import QKANGRU, QKANLSTM, KANLayer, QKANLayer
 
 
 def main(dtype: torch.dtype) -> None:
@@ -19,6 +19,7 @@ def main(dtype: torch.dtype) -> None:
         recurrence(2, 3, dtype=dtype)(x)[0].sum().backward()
     for backend in ("spectral", "bloch"):
         QKANLayer(2, 3, preact_trainable=True, backend=backend, dtype=dtype)(x).sum().backward()
+    KANLayer(2, 3, dtype=dtype)(x).sum().backward()
 
 
 if __name__ == "__main__":

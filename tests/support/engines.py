@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from qkan.kernels.circuits.bloch import evaluate, numba_cpu
+from qkan.kernels.edges import numba_cpu as edges_numba
 from qkan.kernels.recurrence import api as recurrence
 from qkan.kernels.recurrence import numba_cpu as recurrence_numba
 from qkan.kernels.recurrence import pytorch as recurrence_torch
@@ -21,6 +22,7 @@ from qkan.kernels.spectral import numba_cpu as spectral_numba
 ENTRIES: dict[str, dict[str, tuple[Any, str]]] = {
     "circuits": {"numba": (numba_cpu.Case, "values"), "torch": (evaluate.Circuit, "run")},
     "recurrences": {"numba": (recurrence_numba, "_launch"), "torch": (recurrence_torch, "_Forward")},
+    "edges": {"numba": (edges_numba.EdgeKernels, "forward"), "torch": (matmul, "_pieces")},
     "sums": {"numba": (spectral_numba, "products"), "torch": (matmul, "_pieces")},
 }
 

@@ -1,7 +1,7 @@
 """What the Triton kernels of expansions need on each device: compile them as a training step of a layer starts them.
 
 By hand: ``python tests/support/spectral_triton_builds.py sm_90/fp32/trained``, one or more cases (device, dtype of
-products, pre-activations, or ``small``). Prints one JSON object a kernel.
+products, pre-activations, ``small`` or ``splines``). Prints one JSON object a kernel.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import sys
 import torch
 from triton_resources import TARGETS, compiled, recorded, resources
 
-from qkan import QKANLayer
+from qkan import KANLayer, QKANLayer
 from qkan.kernels.circuits.bloch import numba_cpu
+from qkan.kernels.edges import triton_kernels as edges_kernels
 from qkan.kernels.spectral import triton_gpu, triton_kernels
 
 KERNELS = ("coefficients", "coefficients_gradient", "features", "input_gradient")
 SMALL = ("small_forward", "small_backward")
+SPLINES = ("family_features", "family_input_gradient")
 
 
 def main(cases: list[str]) -> None:
@@ -29,16 +31,19 @@ def main(cases: list[str]) -> None:
         triton_gpu.lanes = lambda device, target=target: target.warp_size
         torch.version.hip = "6.4" if target.backend == "hip" else None
         inputs, outputs = (8, 20) if kind == "small" else (64, 64)
-        layer = QKANLayer(inputs, outputs, 3, preact_trainable=kind == "trained", backend="spectral")
+        layer: torch.nn.Module = QKANLayer(inputs, outputs, 3, preact_trainable=kind == "trained", backend="spectral")
+        if kind == "splines":
+            layer = KANLayer(inputs, outputs, base_activation="silu")
         x = torch.rand(256, inputs, requires_grad=True)
 
-        def step(layer: QKANLayer = layer, x: torch.Tensor = x, narrow: bool = dtype == "bf16") -> None:
+        def step(layer: torch.nn.Module = layer, x: torch.Tensor = x, narrow: bool = dtype == "bf16") -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
                 y = layer(x)
             y.sum().backward()
 
-        started = (*KERNELS[:2], *SMALL) if kind == "small" else KERNELS
-        for name, kernel, args, options in recorded(triton_kernels, step, started):
+        started = (*KERNELS[:2], *SMALL) if kind == "small" else SPLINES if kind == "splines" else KERNELS
+        module = edges_kernels if kind == "splines" else triton_kernels
+        for name, kernel, args, options in recorded(module, step, started):
             if kind == "small" and name not in SMALL:
                 continue  # other cases build them
             binary = compiled(kernel, args, options, target, aligned=True)

@@ -24,6 +24,8 @@ _COLOURS = {
     "lstm": "#0072b2",
     "gru": "#56b4e9",
     "qlstm": "#e69f00",
+    "fwp": "#0044aa",
+    "fwp-linear": "#66aaee",
     "gr-kan": "#882255",
     "fourier": "#117733",
     "rff": "#999933",

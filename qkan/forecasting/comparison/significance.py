@@ -67,7 +67,7 @@ def origin_losses(data: ForecastData, forecasts: np.ndarray, *, squared: bool = 
     kept = np.isfinite(scales[series])
     if np.isnan(forecasts).any() or not np.isfinite(mean[kept]).all():
         return None
-    cutoffs = data.series.times[data.target_rows("test")[kept, 0] - 1]
+    cutoffs = data.series.times_at(data.target_rows("test")[kept, 0] - 1)
     moments, place = np.unique(cutoffs, return_inverse=True)
     sums = np.bincount(place, mean[kept], len(moments))
     return sums / np.bincount(place, minlength=len(moments))

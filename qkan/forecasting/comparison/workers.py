@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qkan.forecasting.comparison.plan import FoldRun, Record, run_name
 from qkan.forecasting.comparison.significance import origin_losses, squares
 from qkan.forecasting.config import CompareConfig, TrainConfig
-from qkan.forecasting.executors import ExecutorError, start_executor
+from qkan.forecasting.executors import ExecutorError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,18 +47,7 @@ def train_and_score(config: TrainConfig, data: ForecastData, fold: int = 1) -> O
 
     fitted = fit_forecaster(config, data)
     model, result = fitted.model, fitted.result
-    record: Record = {
-        "fold": fold,
-        "cell": config.cell,
-        "hidden_size": config.hidden_size,
-        "parameters": fitted.metrics()["parameters"],
-        "lr": config.lr,
-        "seed": config.seed,
-        "epochs": len(result.history),
-        "best_epoch": result.best_epoch,
-        "diverged": result.diverged,
-        "seconds": round(result.seconds, 3),
-    }
+    record: Record = {"fold": fold, **fitted.outline()}
     panel, official = METRICS if len(data.ids) > 1 else (), official_metrics(config.protocol)
     if result.diverged:
         errors = dict.fromkeys((*_TEST_METRICS, *official, *panel), math.inf) | {
@@ -96,15 +84,11 @@ def trainer(config: CompareConfig, folds: list[ForecastData]) -> Iterator[Callab
         ModuleNotFoundError: Ray is asked for and not installed.
         RunError: no Ray cluster answers, or it is gone, or a worker was lost too often.
     """
-    from qkan.forecasting.training.distributed import resolve_device
+    from qkan.forecasting.training.trials import start_trials
 
-    gpus, device = 0, config.device
-    if config.executor != "processes":  # nodes may differ in what they would choose, and Ray says which card it is
-        device = resolve_device(config.device).type
-        gpus = 1 if device == "cuda" else 0
-    start = partial(start_executor, executor=config.executor, workers=config.workers, gpus=gpus, name=_name_of)
+    where: dict[str, Any] = {"executor": config.executor, "workers": config.workers, "device": config.device}
     try:
-        with start(train_fold, folds) as train_all:
+        with start_trials(train_fold, folds, **where, name=_name_of) as (device, train_all):
             yield lambda runs: (
                 outcome
                 for _, outcome in train_all([run._replace(config=replace(run.config, device=device)) for run in runs])

@@ -1,5 +1,6 @@
 """What a training and a comparison can be asked for, checked where it is given."""
 
+from qkan.forecasting.config.cells import CELL_OPTIONS, CELLS, LINEAR_CELLS
 from qkan.forecasting.config.configs import (
     CompareConfig,
     DataAndTrainingOptions,
@@ -18,11 +19,8 @@ from qkan.forecasting.config.names import (
 )
 from qkan.forecasting.config.options import (
     CALENDAR,
-    CELL_OPTIONS,
-    CELLS,
     FRAME,
     LEARNING_RATES,
-    LINEAR_CELLS,
     LOSSES,
     OPTIONS,
     PRECISIONS,
@@ -30,6 +28,7 @@ from qkan.forecasting.config.options import (
     STRATEGIES,
     TREATMENTS,
 )
+from qkan.forecasting.config.tuning import Tuning
 
 __all__ = [
     "BASELINE_NAMES",
@@ -53,6 +52,7 @@ __all__ = [
     "CompareConfig",
     "DataAndTrainingOptions",
     "TrainConfig",
+    "Tuning",
     "context_steps",
     "model_name",
     "without_effect",

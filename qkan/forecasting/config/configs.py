@@ -6,18 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
+from qkan.forecasting.config.cells import CELL_OPTIONS, COMPARED_CELLS, LINEAR_CELLS, RECURRENT_OPTIONS
 from qkan.forecasting.config.idle import OF_PROTOCOLS, asked_for, refuse_idle
 from qkan.forecasting.config.names import model_name
-from qkan.forecasting.config.options import (
-    CALENDAR,
-    CELL_OPTIONS,
-    COMPARED_CELLS,
-    DEFAULT_LEVELS,
-    LINEAR_CELLS,
-    METRIC_LOSSES,
-    OPTIONS,
-    RECURRENT_OPTIONS,
-)
+from qkan.forecasting.config.options import CALENDAR, DEFAULT_LEVELS, METRIC_LOSSES, OPTIONS
 from qkan.forecasting.config.reading import chosen_order
 
 _Config = TypeVar("_Config", bound="DataAndTrainingOptions")

@@ -13,6 +13,8 @@ CELL_NAMES: dict[str, str] = {
     "lstm": "LSTM",
     "gru": "GRU",
     "qlstm": "QLSTM",
+    "fwp": "QKAN-FWP",
+    "fwp-linear": "FWP",
     "gr-kan": "GR-KAN-LSTM",
     "fourier": "Fourier-LSTM",
     "rff": "RFF-LSTM",

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so the command line can read defaults and refuse
 
 from __future__ import annotations
 
+from qkan.forecasting.config.cells import CELL_OPTIONS, CELLS, LINEAR_CELLS
 from qkan.forecasting.config.kinds import (
     CHARACTER,
     COLUMNS,
@@ -26,26 +27,6 @@ from qkan.forecasting.config.kinds import (
     Whole,
 )
 from qkan.forecasting.config.names import BASELINE_NAMES
-
-CONTROL_CELLS: tuple[str, ...] = ("fourier", "rff", "spline", "chebyshev", "mlp")
-"""HQKAN-LSTM with other functions in its latent: sums of fixed functions with free coefficients, or an MLP."""
-
-CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru", "qlstm", "gr-kan", *CONTROL_CELLS)
-"""Every recurrent cell that can be trained. ``lowrank`` is HQKAN-LSTM with a linear latent: the same bottleneck, no
-circuit; ``gr-kan`` has a GR-KAN there: rational functions and linear maps.
-
-Examples:
-    >>> from qkan.forecasting import CELLS
-    >>> CELLS[:3]
-    ('qkan', 'hqkan', 'lowrank')
-"""
-
-LINEAR_CELLS: tuple[str, ...] = ("linear", "cycle", "sparse")
-"""Linear forecasters that stand in the place of a cell: a map of the window, the same beside a trained table of the
-season (CycleNet), and one of the periods of the season (SparseTSF)."""
-
-COMPARED_CELLS: tuple[str, ...] = ("qkan", "hqkan", "lowrank", "lstm", "gru")
-"""What ``compare`` compares unless asked for other cells."""
 
 SCALERS: tuple[str, ...] = ("minmax", "standard", "robust", "none", "change")
 
@@ -108,30 +89,6 @@ DEFAULT_LEVELS: tuple[float, ...] = (80.0, 90.0)
 
 PREACT_INITS: tuple[str, ...] = ("ones", "binary", "ternary", "auto")
 """Frequencies that circuits can start with; see :mod:`qkan.layers.frequencies`."""
-
-_CIRCUIT_OPTIONS = frozenset({"reps", "ansatz", "preact_trainable", "preact_init", "base_activation", "lr_frequencies"})
-
-CELL_OPTIONS: dict[str, frozenset[str]] = {
-    "qkan": _CIRCUIT_OPTIONS | {"group"},
-    "hqkan": _CIRCUIT_OPTIONS | {"latent_features"},
-    "lowrank": frozenset({"latent_features"}),
-    "lstm": frozenset(),
-    "gru": frozenset(),
-    "qlstm": frozenset({"qubits", "circuit_layers"}),
-    "gr-kan": frozenset({"latent_features"}),
-    **{cell: frozenset({"latent_features", "terms"}) for cell in CONTROL_CELLS},
-    **{cell: frozenset() for cell in LINEAR_CELLS},
-}
-"""The options that shape one cell only, by cell. All other options but :data:`RECURRENT_OPTIONS` apply to every
-cell."""
-
-RECURRENT_OPTIONS: frozenset[str] = frozenset(
-    {
-        *("num_layers", "bias", "decoder", "order", "skip"),
-        *("seasonal_lags", "season_encoding", "season_terms", "per_series", "restarts"),
-    }
-)
-"""The options that have no effect on :data:`LINEAR_CELLS`, which are what they are called and nothing more."""
 
 LEARNING_RATES: tuple[float, ...] = (1e-2, 3e-2, 1e-1, 3e-3, 1e-3, 3e-1, 3e-4, 1e-4)
 """The grid that ``compare`` tries, in this order: ``trials=3`` means the first three, for every cell alike."""
@@ -235,16 +192,18 @@ OPTIONS: dict[str, Option] = {
     "cell": Option(
         "Recurrent cell. lowrank is hqkan without its circuits; gr-kan has rational functions in their place, fourier, "
         "rff (random frequencies), spline and chebyshev sums with free coefficients, mlp an MLP; qlstm is the "
-        "published quantum LSTM. linear, cycle (CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
+        "published quantum LSTM; fwp programs a layer of circuits step by step, fwp-linear a linear one. linear, cycle "
+        "(CycleNet) and sparse (SparseTSF) are linear maps without a cell.",
         Choice(tuple(CELL_OPTIONS)),
     ),
     "cells": Option("Cells to compare, separated by commas.", _CELLS),
     "hidden_size": Option("Width of the recurrent state.", HIDDEN_SIZE),
     "num_layers": Option("Stacked recurrent layers.", Whole(1, 32)),
-    "reps": Option("Times that each circuit reads its input (qkan, hqkan).", Whole(1, 64)),
-    "ansatz": Option("Circuit: pz, rpz, real or mix (qkan, hqkan).", TEXT),
+    "reps": Option("Times that each circuit reads its input (qkan, hqkan, fwp).", Whole(1, 64)),
+    "ansatz": Option("Circuit: pz, rpz, real or mix (qkan, hqkan, fwp).", TEXT),
     "latent_features": Option(
-        "Width of the bottleneck (hqkan, lowrank, gr-kan, fourier, rff, spline, chebyshev, mlp).", Whole(1, 1024)
+        "Width of the bottleneck (hqkan, lowrank, fwp, fwp-linear, gr-kan, fourier, rff, spline, chebyshev, mlp).",
+        Whole(1, 1024),
     ),
     "terms": Option(
         "Functions of every edge (fourier, rff, spline, chebyshev), or width of the hidden layer (mlp).", Whole(1, 512)
@@ -256,7 +215,7 @@ OPTIONS: dict[str, Option] = {
         Choice(PREACT_INITS),
     ),
     "base_activation": Option(
-        "Activation of a branch beside the circuits, such as silu (qkan, hqkan).  [default: none]",
+        "Activation of a branch beside the circuits, such as silu (qkan, hqkan, fwp).  [default: none, silu for fwp]",
         Choice(("none", "silu", "gelu", "relu", "tanh", "identity")),
         True,
     ),
@@ -381,6 +340,10 @@ OPTIONS: dict[str, Option] = {
     "seeds": Option("Training runs of every cell and size, with seeds 0, 1, ...", Whole(1, 100)),
     "tuning_seeds": Option("Seeds that every learning rate is tried with.", Whole(1, 100)),
     "trials": Option("Learning rates tried for every cell and size.", Whole(1, len(LEARNING_RATES))),
+    "tune": Option(
+        "Learning rates of compare to try first, of which the lowest validation error chooses.  [default: none]",
+        Whole(2, len(LEARNING_RATES)),
+    ),
     "folds": Option(
         "Origins to judge by: the training part grows from fold to fold, each is tuned on a validation part of its own "
         "and tested on what comes next.",

@@ -63,11 +63,10 @@ def load_series_of(
             )
         form = {name: getattr(config, name) for name in ("sep", "decimal", "encoding", "series")}
         return with_season(protocol_series(config.protocol, source, **form), config.season)
-    frequency = config.freq
     series = resolve_series(
         source,
         expected=expected,
-        frequency=int(frequency) if frequency and frequency.isdecimal() else frequency,
+        frequency=config.freq,
         time_col=config.time_col,
         time_format=config.time_format,
         time_zone=config.time_zone,
@@ -103,7 +102,8 @@ def series_of_frame(config: DataAndTrainingOptions, df: Any, freq: Any = None, *
     from qkan.datasets.panel import is_panel
 
     if isinstance(df, str | Path) and is_panel(Path(df)):
-        return load_series_of(replace(config, freq=freq if isinstance(freq, str) else None), df, how.get("expected"))
+        step = str(freq) if isinstance(freq, str | int) else None
+        return load_series_of(replace(config, freq=step), df, how.get("expected"))
     names = ("time_col", "time_format", "time_zone", "target_col", "id_col")
     covariates = ("past_cols", "future_cols", "static_cols", "category_cols")
     columns: dict[str, Any] = {name: getattr(config, name) for name in (*names, *covariates)}

@@ -43,7 +43,7 @@ def _keys(data: ForecastData, part: Part) -> pd.DataFrame:
         {
             "unique_id": np.repeat(np.array(data.ids, dtype=object)[data.part(part).series], data.horizon),
             "ds": data.target_times(part).ravel(),
-            "cutoff": np.repeat(data.series.times[rows[:, 0] - 1], data.horizon),
+            "cutoff": np.repeat(data.series.times_at(rows[:, 0] - 1), data.horizon),
             "step": np.tile(np.arange(1, data.horizon + 1, dtype=np.int64), len(rows)),
         }
     )

@@ -21,8 +21,8 @@ from qkan.forecasting.executors.processes import Work, worker_count
 from qkan.forecasting.executors.ray_driver import Cluster, drive, local_environment
 from qkan.forecasting.io.files import RunError
 
-OLDEST = "2.52"
-"""The first release that lets nobody into a cluster without its token."""
+OLDEST, OLDEST_GRPC = "2.52", "1.32"
+"""The first release that lets nobody into a cluster without its token; what Ray's client speaks through."""
 CONNECT_SECONDS, START_SECONDS, END_SECONDS = 5.0, 90.0, 15.0
 """How long a machine may take to answer, Ray to start or to let this one in, and its driver to end."""
 
@@ -117,12 +117,14 @@ def address_of(executor: str) -> str:
     """Return the address of an executor's cluster, at which something listens; ``local`` for Ray on this machine.
 
     Raises:
-        ModuleNotFoundError: Ray is not installed.
+        ModuleNotFoundError: Ray is not installed, or for ``ray://`` what its client needs.
         RunError: nothing listens there; Ray itself would ask again for minutes.
     """
     require_release("ray", OLDEST, "ray")
     address = os.environ.get("RAY_ADDRESS", "local") if executor == "ray" else executor
     place = urlsplit(address if "://" in address else f"//{address}")
+    if place.scheme == "ray":
+        require_release("grpcio", OLDEST_GRPC, "ray")
     if place.port is None:
         return address  # a name, such as local or auto
     try:

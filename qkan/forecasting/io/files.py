@@ -182,9 +182,9 @@ def check_new_file(path: Path, overwrite: bool) -> None:
         raise RunError(f"{path} exists already; choose another file, or replace it with overwrite=True")
 
 
-def holds_nothing(folder: Path) -> bool:
-    """Tell whether a folder holds no file but a lock."""
-    return all(path.name == _LOCK for path in folder.iterdir())
+def holds_nothing(folder: Path, *, but: str = _LOCK) -> bool:
+    """Tell whether a folder holds no file but a lock, and one other."""
+    return all(path.name in (_LOCK, but) for path in folder.iterdir())
 
 
 def check_version(path: Path, found: int, newest: int) -> None:

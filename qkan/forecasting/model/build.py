@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.config.options import CONTROL_CELLS, HIDDEN_SIZE, LINEAR_CELLS
+from qkan.forecasting.config.cells import CONTROL_CELLS, LINEAR_CELLS
+from qkan.forecasting.config.options import HIDDEN_SIZE
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
 
 MAX_PARAMETERS = 100_000_000
@@ -67,6 +68,21 @@ def _qlstm(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
     return QLSTM(**shared, qubits=config.qubits, circuit_layers=config.circuit_layers)
 
 
+def _fwp(config: TrainConfig, shared: dict[str, Any]) -> nn.Module:
+    from qkan.rnn.fwp import QKANFWP
+
+    if config.cell == "fwp-linear":
+        return QKANFWP(**shared, latent_features=config.latent_features, fast="linear", gate="output")
+    return QKANFWP(
+        **shared,
+        latent_features=config.latent_features,
+        gate="output",
+        reps=config.reps,
+        ansatz=config.ansatz,
+        base_activation=None if config.base_activation == "none" else config.base_activation or "silu",
+    )
+
+
 _BUILDERS: dict[str, _Build] = {
     "qkan": _qkan,
     "hqkan": _hqkan,
@@ -74,6 +90,8 @@ _BUILDERS: dict[str, _Build] = {
     "lstm": lambda config, shared: nn.LSTM(**shared),
     "gru": lambda config, shared: nn.GRU(**shared),
     "qlstm": _qlstm,
+    "fwp": _fwp,
+    "fwp-linear": _fwp,
     "gr-kan": _without_circuits,
     **dict.fromkeys(CONTROL_CELLS, _without_circuits),
 }

@@ -37,15 +37,18 @@ from torch import Tensor, nn
 
 from qkan.kan.network import QKAN
 from qkan.kernels.circuits.ansatz import Ansatz
-from qkan.kernels.spectral.basis import BASES, Basis
+from qkan.kernels.edges.activations import BASES
+from qkan.kernels.spectral.basis import Basis
 from qkan.layers.kan_layer import KANLayer
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.layers.rational import GRKAN, GroupRational
 from qkan.quantum.spectrum import spectrum_of
 from qkan.rnn.gates import HybridGates, QKANGates
 from qkan.rnn.lstm import Recurrent
+from qkan.rnn.unidirectional import UnidirectionalRNN
 
 _SMALLEST = 1e-9  # of frequencies: below, a wave is a constant
+_FUNCTIONS = ("fourier", "rff", "bspline", "tanh-chebyshev")  # of a :class:`qkan.KANLayer`
 MOST_WAVES = 64
 """Waves of an activation of trained frequencies that streams compute: beyond, rotations take less time."""
 
@@ -238,10 +241,14 @@ def cell_layers(cell: nn.Module) -> tuple[Layer, ...]:
         return tuple(_classical(cell, place) for place in range(cell.num_layers))
     if not isinstance(cell, Recurrent):
         raise ValueError(f"a {type(cell).__name__} goes through its steps by itself")
-    if len(cell.directions) != cell.num_layers or any(own.projection is not None for own in cell.directions):
-        raise ValueError("the cell projects its output or reads its window backwards, too")
+    if len(cell.directions) != cell.num_layers:
+        raise ValueError("the cell reads its window backwards, too")
     found = []
     for direction in cell.directions:
+        if not isinstance(direction, UnidirectionalRNN):
+            raise ValueError("its state are the weights of a layer")
+        if direction.projection is not None:
+            raise ValueError("the cell projects its output")
         gates = deepcopy(direction.gates).double()
         if isinstance(gates, QKANGates):
             of_input, of_state = _circuit_layer(gates.input), _circuit_layer(gates.hidden)

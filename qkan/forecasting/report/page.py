@@ -50,6 +50,7 @@ def write_report(
     reference: str | None = None,
     levels: Iterable[float] | None = None,
     failures: pd.DataFrame | None = None,
+    trials: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     commands: Sequence[str] = (),
     unit: str = "",
@@ -75,6 +76,7 @@ def write_report(
         reference: The model that is tested against the others; ``None`` takes the first column.
         levels: Levels of intervals in percent; ``None`` takes all of the frame.
         failures: Columns model, unique_id, reason: what could not be forecast (``BaselineForecasts.failures``).
+        trials: Learning rates that were tried: :attr:`qkan.forecasting.Run.tuning`.
         notes: Sentences to show at the top, such as limits of the computation.
         commands: Lines of a shell or of Python that make the report again.
         unit: Unit of y.
@@ -106,6 +108,7 @@ def write_report(
         "settings": list((settings or {}).items()),
         "commands": commands,
         "failures": tables.failure_table(failures) if failures is not None and len(failures) else None,
+        "trials": None if trials is None else tables.trial_table(trials),
         **_results(checked, told, found, reference, scales, unit, season),
         **_coming(coming, history, reference, unit),
         **_intervals(found, wanted),

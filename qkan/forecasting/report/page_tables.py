@@ -146,6 +146,20 @@ def residual_table(diagnostics: pd.DataFrame) -> Table:
     return Table(caption, head, rows)
 
 
+def trial_table(trials: pd.DataFrame) -> Table:
+    """Return one row per learning rate that was tried: the columns of ``tuning.csv``."""
+    rows = [
+        (
+            f"{row.lr:g}", "diverged" if row.diverged else number(row.validation_loss), str(row.epochs),
+            str(row.best_epoch or "the start"), number(row.seconds),
+        )
+        for row in trials.itertuples(index=False)
+    ]  # fmt: skip
+    best = frozenset((row, 1) for row in _best("mae", trials["validation_loss"].to_numpy(np.float64), np.True_))
+    head = ("learning rate", "validation loss", "epochs", "best epoch", "seconds")
+    return Table("Learning rates that were tried before the training", head, rows, best)
+
+
 def failure_table(failures: pd.DataFrame) -> Table:
     """Return one row for every model and reason, with the series that it concerns."""
     rows = []

@@ -123,6 +123,7 @@ def report_run(
         settings=_settings(run, fitted) | {name: f"the run {other.path.name}" for name, other in names.items()},
         levels=wanted,
         failures=failures,
+        trials=run.tuning,
         notes=notes,
         commands=_commands(run, _options(chosen, wanted, origins, intervals, beside), out, data),
         learned=season_profile(run, data) if run.config.seasons else None,

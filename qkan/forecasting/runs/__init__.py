@@ -11,5 +11,6 @@ __all__ = [
     "record",
     "run",
     "run_data",
+    "tuning",
     "write",
 ]

@@ -1,9 +1,10 @@
 """The run folder: what one training run leaves behind, written so that a crash never leaves half a file.
 
 ``config.json`` (options, seeds, data fingerprint, scaler), ``environment.json``, ``checkpoint/`` (what resuming needs),
-``history.csv``, ``model.safetensors``, ``validation.csv`` (what conformal intervals are made of), ``predictions.csv``,
-``metrics.json``, ``metrics_by_series.csv`` and, after all of them, ``manifest.json``: a folder without it is an
-unfinished run. The plots ``loss.png`` and ``forecast.png`` come last. Nothing in the folder is executed when loaded.
+``tuning.csv`` (the learning rates that were tried, if any), ``history.csv``, ``model.safetensors``, ``validation.csv``
+(what conformal intervals are made of), ``predictions.csv``, ``metrics.json``, ``metrics_by_series.csv`` and, after all
+of them, ``manifest.json``: a folder without it is an unfinished run. The plots ``loss.png`` and ``forecast.png`` come
+last. Nothing in the folder is executed when loaded.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import torch
 
 from qkan._util.csv_cells import read_exact, unguarded
 from qkan._util.files import remove_leftovers
-from qkan.forecasting.config import PROCESSES, TrainConfig
+from qkan.forecasting.config import PROCESSES, TrainConfig, Tuning
 from qkan.forecasting.data.load import as_cut, load_windows, with_whole_path
+from qkan.forecasting.executors import check_executor
 from qkan.forecasting.io.files import (
     RunError,
     holds_nothing,
@@ -30,6 +32,7 @@ from qkan.forecasting.io.files import (
     write_json,
 )
 from qkan.forecasting.model.build import RecurrentForecaster, build_forecaster, check_size
+from qkan.forecasting.runs import tuning
 from qkan.forecasting.runs.inference import validation_frame
 from qkan.forecasting.runs.record import CONFIG, check_format, check_record, parse_record, read_record, run_record
 from qkan.forecasting.runs.write import (
@@ -38,6 +41,7 @@ from qkan.forecasting.runs.write import (
     MANIFEST,
     METRICS,
     PREDICTIONS,
+    TUNING,
     VALIDATION,
     WEIGHTS,
     check_sum,
@@ -130,6 +134,15 @@ class Run:
         return read_exact(self.path / HISTORY)
 
     @property
+    def tuning(self) -> pd.DataFrame | None:
+        """One row per learning rate that was tried: lr, validation_loss (infinite where it diverged), epochs,
+        best_epoch, diverged, seconds; ``None`` if none was."""
+        if not (self.path / TUNING).exists():
+            return None
+        self._check(TUNING)
+        return tuning.read_tuning(self.path / TUNING)
+
+    @property
     def predictions(self) -> pd.DataFrame:
         """Targets of the test part, of more than half a million those of every k-th window: unique_id, ds, cutoff (the
         last time that the model saw), y (NaN if nobody observed it), the model's name (``QKAN-LSTM``) and the ends of
@@ -150,6 +163,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    tune: Tuning | None = None,
     progress: Progress | None = None,
     data: ForecastData | None = None,
 ) -> Run:
@@ -165,16 +179,21 @@ def train(
         resume: Go on with the unfinished run in ``out`` (same data, same options but for those of processes); a
             finished one is just loaded.
         overwrite: Replace the run in ``out``, finished or not. A folder that is not a run folder is never replaced.
+        tune: Learning rates to try first, of which the one with the lowest validation error takes the place of
+            ``config.lr``; the run is then that of a training with it, and ``tuning.csv`` beside it. A script keeps the
+            call under ``if __name__ == "__main__":``. A resumed run goes on with the trials it began with; here is
+            where they run.
         progress: Told about every epoch and, a few times a second, about steps.
         data: The windows that ``config`` asks for; ``None`` reads and cuts them.
 
     Raises:
         DataError: the data cannot be used.
         KeyboardInterrupt: the user pressed Ctrl-C; ``resume=True`` goes on from the last saved epoch.
+        ModuleNotFoundError: Ray is asked for and not installed.
         RunError: the folder holds something already, cannot be written or does not fit to ``resume``, or the training
-            diverged.
-        ValueError: an option's value is unknown to the cell, the device is not there, or the processes cannot be
-            started; see :func:`qkan.forecasting.training.distributed.training_device`.
+            or all trials diverged, or whoever does the trials is gone.
+        ValueError: an option's value is unknown to the cell, the device is not there, there is nothing to tune by, or
+            the processes cannot be started; see :func:`qkan.forecasting.training.distributed.training_device`.
 
     Examples:
         >>> from qkan.forecasting import TrainConfig, train
@@ -183,9 +202,12 @@ def train(
         'traffic'
     """
     out, config = Path(out), with_whole_path(config)
+    if tune is not None:
+        tuning.check_tuning(config)
+        check_executor(tune.executor)
     device, rank = training_device(config), rank_of(config)
     with children_end_on_failure():
-        return _train(config, out, (device, rank), data, progress, resume=resume, overwrite=overwrite)
+        return _train(config, out, (device, rank), data, progress, resume=resume, overwrite=overwrite, tune=tune)
 
 
 def _train(
@@ -197,6 +219,7 @@ def _train(
     *,
     resume: bool,
     overwrite: bool,
+    tune: Tuning | None,
 ) -> Run:
     """:func:`train`; ``place`` is the device and the number of this process."""
     device, rank = place
@@ -205,10 +228,19 @@ def _train(
     check_size(config)
     if resume and not out.is_dir():
         raise RunError(f"there is no run to resume in {out}; leave out resume=True to start one")
+    if tune is not None:
+        tuning.check_judged(config, data)
     record = run_record(config, data.series.describe(), data.scaler)
     with only_writer(out) if rank == 0 else contextlib.nullcontext():
-        if _open_folder(out, record, device, rank, resume, overwrite):
+        if rank == 0:
+            tuning.forget_listed(out)
+        tune = tuning.asked_again(out, tune) if resume and not holds_nothing(out) else tune
+        if _open_folder(out, record, (device, rank), resume, overwrite, tune):
             return load_run(out)
+        if tune is not None:
+            config = replace(config, lr=tuning.find_rate(out, config, data, tune, progress))
+            if rank == 0:
+                write_json(out / CONFIG, run_record(config, data.series.describe(), data.scaler))
         fitted = fit_forecaster(config, data, checkpoint=out / CHECKPOINT, resume=resume, progress=progress)
         fitted.check_converged()
         run = Run.of(fitted, out)
@@ -247,18 +279,29 @@ def _evaluate_and_write(run: Run, fitted: Fitted) -> Run:
 
 
 def _open_folder(
-    out: Path, record: dict[str, Any], device: torch.device, rank: int, resume: bool, overwrite: bool
+    out: Path,
+    record: dict[str, Any],
+    place: tuple[torch.device, int],
+    resume: bool,
+    overwrite: bool,
+    tune: Tuning | None,
 ) -> bool:
     """Let the first process make the folder ready for training; return whether it holds the finished run already."""
     from qkan.forecasting.runs.environment import describe_environment
 
+    device, rank = place
+    begun = False
     if resume:
         if _check_resumable(out, record):
             return True
+        begun = (out / CONFIG).exists() and (out / TUNING).exists()
     elif rank == 0:
         claim_folder(out, overwrite)
     if rank == 0:
-        write_json(out / CONFIG, record)
+        if not begun:  # a learning rate that was found is kept until it is found again
+            if tune is not None:
+                tuning.begin(out, tune)
+            write_json(out / CONFIG, record)
         refuse_link((out / CHECKPOINT).parent)
         make_folder((out / CHECKPOINT).parent)
         remove_leftovers((out / CHECKPOINT).parent)
@@ -332,8 +375,9 @@ def _check_resumable(out: Path, record: dict[str, Any]) -> bool:
         return False
     found = read_record(out)
     parse_record(out / CONFIG, found)
+    free = (*PROCESSES, "lr") if (out / TUNING).exists() else PROCESSES
     for name, value in record["config"].items():
-        if name not in PROCESSES and found["config"].get(name, value) != value:
+        if name not in free and found["config"].get(name, value) != value:
             raise RunError(
                 f"the run in {out} was started with {name}={found['config'][name]!r}, not {value!r}; "
                 "resume it with its own options or choose another folder"

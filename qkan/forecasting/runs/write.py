@@ -39,7 +39,8 @@ MANIFEST, WEIGHTS, METRICS = "manifest.json", "model.safetensors", "metrics.json
 VALIDATION, HISTORY, PREDICTIONS, BY_SERIES = (
     "validation.csv", "history.csv", "predictions.csv", "metrics_by_series.csv",
 )  # fmt: skip
-SUMMED = (WEIGHTS, METRICS, VALIDATION, HISTORY, PREDICTIONS, BY_SERIES)
+TUNING = "tuning.csv"
+SUMMED = (WEIGHTS, METRICS, VALIDATION, HISTORY, PREDICTIONS, BY_SERIES, TUNING)
 """The files whose sums the manifest holds."""
 CHECKPOINT = Path("checkpoint") / "last.ckpt"
 
@@ -60,8 +61,7 @@ def claim_folder(out: Path, overwrite: bool) -> None:
             "replace it or resume=True to finish it"
         )
     refuse_link((out / CHECKPOINT).parent)
-    (out / MANIFEST).unlink(missing_ok=True)
-    for own in checkpoints_in(out):
+    for own in (out / MANIFEST, out / TUNING, *checkpoints_in(out)):
         own.unlink(missing_ok=True)
 
 
@@ -175,7 +175,7 @@ def _predictions_frame(config: TrainConfig, data: ForecastData, quantiles: np.nd
         {
             "unique_id": np.repeat(np.array(data.ids, dtype=object)[windows.series], horizon),
             "ds": data.target_times("test").ravel(),
-            "cutoff": np.repeat(data.series.times[data.target_rows("test")[:, 0] - 1], horizon),
+            "cutoff": np.repeat(data.series.times_at(data.target_rows("test")[:, 0] - 1), horizon),
             "y": np.where(data.target_observed("test"), data.target_values("test"), np.nan).ravel(),
             name: median(quantiles).ravel(),
             **{f"{name}{ending}": quantiles[:, :, place].ravel() for ending, place in ends.items()},

@@ -126,9 +126,9 @@ def season_profile(run: Run, data: str | Path | Series | None = None, *, series:
     windows = windows_for(run, data)
     chosen = _chosen(windows, series)
     measured = Season(run, windows, chosen)
-    wall = windows.series.wall_times(windows.series.times)
+    wall = windows.series.wall_times(windows.series.times_at(measured.training_rows(chosen[0])))
     clocks = {
-        season: clock_of(wall[measured.training_rows(chosen[0])], measured.steps_of_training(chosen[0], place), season)
+        season: clock_of(wall, measured.steps_of_training(chosen[0], place), season)
         for place, season in enumerate(run.config.seasons)
     }
     formulas = {windows.ids[index]: measured.formulas(index) for index in chosen}

@@ -153,7 +153,7 @@ def follow(
                     continue
             found, series = stream.take(table, level=level)
             if len(found):
-                ends = dict(zip(series.ids, series.times[series.starts[1:] - 1], strict=True))
+                ends = dict(zip(series.ids, series.times_at(series.starts[1:] - 1), strict=True))
                 found.insert(2, "cutoff", found["unique_id"].map(ends))
                 yield series.give_back(found)
             if time.monotonic() > saved + _SAVE_EVERY:

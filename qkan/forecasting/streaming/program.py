@@ -168,16 +168,13 @@ def _space(own: Map) -> int:
 
 def _map(numbers: _Numbers, own: Map, bias: np.ndarray) -> list[int]:
     from qkan.kernels.common.numba_matmul import COLUMNS
+    from qkan.kernels.edges.numba_activations import BASE_NUMBERS
     from qkan.kernels.recurrence import numba_walk
     from qkan.kernels.spectral import numba_basis
 
     kinds = {
         "fourier": numba_basis.FOURIER, "chebyshev": numba_basis.CHEBYSHEV, "waves": numba_walk.WAVES,
         "tanh-chebyshev": numba_walk.TANH_CHEBYSHEV, "bspline": numba_walk.BSPLINE, "rational": numba_walk.RATIONAL,
-    }  # fmt: skip
-    bases = {
-        None: numba_basis.NONE, "silu": numba_basis.SILU, "gelu": numba_basis.GELU, "relu": numba_basis.RELU,
-        "tanh": numba_basis.TANH, "identity": numba_basis.IDENTITY,
     }  # fmt: skip
     terms, inputs, outputs = own.matrix.shape
     wide = np.zeros(padded(outputs, COLUMNS))
@@ -186,7 +183,7 @@ def _map(numbers: _Numbers, own: Map, bias: np.ndarray) -> list[int]:
     if own.kind == "waves":
         further = np.broadcast_to(further, (own.size, inputs))
     found = [0] * numba_walk.MAP
-    kernel = (kinds[own.kind], own.size, bases[own.base], int(own.coeffs is not None), inputs)
+    kernel = (kinds[own.kind], own.size, BASE_NUMBERS[own.base], int(own.coeffs is not None), inputs)
     found[: len(kernel)] = kernel
     places = {
         numba_walk.OUT: outputs, numba_walk.COUNT: _count(own), numba_walk.BIAS: numbers.put(wide),

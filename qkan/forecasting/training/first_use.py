@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable
+from importlib import import_module
 
 import torch
 
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.model.build import RecurrentForecaster
 
-#: Cells that train on kernels of ours.
-COMPILED = ("qkan", "hqkan", "lowrank", "fourier")
+#: Cells that train on kernels of ours, and the module with the last one that a training step needs, its ``BACKWARD``.
+COMPILED = dict.fromkeys(
+    ("qkan", "hqkan", "lowrank", "fourier"), "qkan.kernels.recurrence.numba_kernels"
+) | dict.fromkeys(("fwp", "fwp-linear"), "qkan.kernels.fast_weights.numba_kernels")
 
 
 def compile_kernels(
@@ -29,10 +32,8 @@ def compile_kernels(
     """
     if config.cell not in COMPILED or next(model.parameters()).device.type != "cpu":
         return
-    from qkan.kernels.recurrence.numba_kernels import BACKWARD
-
-    # the last kernel that a training step needs
-    missing = [dtype for dtype in dtypes if not BACKWARD.is_compiled(dtype)]
+    last = import_module(COMPILED[config.cell]).BACKWARD
+    missing = [dtype for dtype in dtypes if not last.is_compiled(dtype)]
     if not missing:
         return
     seconds = 15 * len(missing)

@@ -68,6 +68,20 @@ class Fitted:
                 f"use a learning rate below lr={self.config.lr:g}{unscaled}"
             )
 
+    def outline(self) -> dict[str, Any]:
+        """Return what tells this training from others, and how it went, as a row of a table of trainings."""
+        return {
+            "cell": self.config.cell,
+            "hidden_size": self.config.hidden_size,
+            "parameters": count_parameters(self.model),
+            "lr": self.config.lr,
+            "seed": self.config.seed,
+            "epochs": len(self.result.history),
+            "best_epoch": self.result.best_epoch,
+            "diverged": self.result.diverged,
+            "seconds": round(self.result.seconds, 3),
+        }
+
     def metrics(self) -> dict[str, Any]:
         """Return the part of ``metrics.json`` that tells of the training."""
         gate = self.model.gate

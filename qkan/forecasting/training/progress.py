@@ -61,6 +61,20 @@ class FinishProgress(Protocol):
         """The finish ended, early or not. Not called when it was interrupted."""
 
 
+@runtime_checkable
+class TuningProgress(Protocol):
+    """Watches trials before a training; a watcher of a training that has these methods too is told of them."""
+
+    def trials_start(self, trials: int, done: int = 0) -> None:
+        """``trials`` trainings begin, of which ``done`` are on disk already."""
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        """A trial ended; ``row`` is its row of ``tuning.csv``."""
+
+    def trials_finish(self) -> None:
+        """The last trial ended. Not called when they were interrupted."""
+
+
 class CompareProgress(Protocol):
     """Watches a comparison: its baselines, and then its training runs.
 

@@ -27,20 +27,8 @@ def run(*words: str) -> str:
 
 
 PREPARE = ("data", "prepare", "table.csv", "--out", "panel", "--time-col", "hour", "--id-col", "id")
-TINY = (
-    "--cell",
-    "lstm",
-    "--hidden-size",
-    "2",
-    "--window",
-    "4",
-    "--epochs",
-    "1",
-    "--device",
-    "cpu",
-    "--lbfgs-steps",
-    "0",
-)
+SHORT = ("--window", "4", "--epochs", "1", "--device", "cpu", "--lbfgs-steps", "0")
+TINY = ("--cell", "lstm", "--hidden-size", "2", *SHORT)
 
 
 @pytest.mark.filterwarnings("ignore::qkan.datasets.DataNotice")
@@ -57,6 +45,20 @@ def test_a_panel_goes_wherever_a_file_does(folder: Path) -> None:
     forecasts = [run("predict", "run", "--horizon", "2", *more) for more in ((), ("--data", "panel/"))]
     assert forecasts[0] == forecasts[1]
     assert "LSTM" in run("evaluate", "run", "--data", "panel/")
+
+
+@pytest.mark.filterwarnings("ignore::qkan.datasets.DataNotice")
+def test_a_comparison_on_a_panel_is_that_on_its_file(folder: Path) -> None:
+    run(*PREPARE)
+    few = ("--cells", "lstm", "--budget-params", "60", "--seeds", "1", "--trials", "1", "--workers", "1")
+    few = (*few, "--horizon", "2", "--folds", "2", *SHORT)
+    run("compare", "lstm", "--data", "panel/", *few, "--out", "of-panel")
+    run("compare", "lstm", "--data", "table.csv", "--time-col", "hour", "--id-col", "id", *few, "--out", "of-file")
+    for table, rows in (("runs", 2), ("comparison", 5)):
+        of_panel, of_file = (pd.read_csv(f"{name}/{table}.csv") for name in ("of-panel", "of-file"))
+        clocks = [name for name in of_file if "seconds" in name]
+        assert len(of_file) == rows
+        pd.testing.assert_frame_equal(of_panel.drop(columns=clocks), of_file.drop(columns=clocks), check_exact=True)
 
 
 @pytest.mark.parametrize(

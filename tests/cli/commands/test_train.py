@@ -12,6 +12,8 @@ from tiny_runs import BARE_FLAGS
 
 from qkan.forecasting import load_run
 from qkan.forecasting.config.options import FINISH_STEPS
+from qkan.forecasting.report.run_frame import training_command
+from qkan.forecasting.runs import tuning
 
 SMALL = ("train", "lstm", "--data", "damped-shm", "--cell", "lstm", "--epochs", "1", "--window", "4", *BARE_FLAGS)
 
@@ -143,6 +145,16 @@ def test_a_file_of_the_user_is_read_by_its_columns(elsewhere: Path, qkan) -> Non
         ("--data damped-shm --target-col z", "column"),
         ("--epochs 3", "Missing option '--data': name a series of `qkan data list` or a file."),
         ("--resume", "Missing option '--data'"),
+        ("--data damped-shm --tune 1", "Invalid value for '--tune': 1 is not in the range 2<=x<=8."),
+        (
+            "--data damped-shm --tune 2 --lr 0.1",
+            "--lr is what the 2 trials are to find; leave out --lr or --tune.",
+        ),
+        ("--data damped-shm --executor ray", "--executor says where trials run, and there are none; add --tune N."),
+        ("--data damped-shm --workers 2", "--workers says where trials run, and there are none; add --tune N."),
+        ("--data damped-shm --tune 2 --executor rax", "executor must be processes, ray, or the address of a Ray"),
+        ("--data damped-shm --tune 2 --devices 2", "every trial of a learning rate is trained by one process, not by"),
+        ("--data damped-shm --tune 2 --split 0.8,0,0.2", "trials of learning rates are judged by the validation part"),
         ("--data damped-shm --resume --overwrite", "--resume and --overwrite exclude each other"),
         ("--out nowhere --resume", "nowhere/config.json is missing; give a run folder, or restore the file"),
         (
@@ -157,6 +169,46 @@ def test_what_a_user_can_get_wrong_is_one_sentence(arguments: str, sentence: str
     assert done.stderr.splitlines()[-1].startswith("Error: ")
     assert sentence in done.stderr.splitlines()[-1]
     assert list(elsewhere.iterdir()) == []
+
+
+def test_learning_rates_are_tried_first_and_the_best_one_trains(elsewhere: Path, qkan) -> None:
+    done = qkan(*SMALL, "--tune", "3", "--workers", "1", "--out", "tuned")
+    assert done.exit_code == 0, done.output
+    assert "the best lr of 0.01, 0.03, 0.1 by validation error" in facts(done.output)["training"]
+    lines = [line for line in done.output.splitlines() if line.startswith("trial ")]
+    assert [line.split("  ")[:2] for line in lines] == [
+        [f"trial {place}/3", f"lr {rate}"] for place, rate in enumerate((0.01, 0.03, 0.1), start=1)
+    ]
+    run = load_run("tuned")
+    lr = f"{run.tuning['lr'][run.tuning['validation_loss'].idxmin()]:g}"
+    assert f"lr {lr} had the lowest validation error of 3 (tuning.csv); the run is what --lr {lr} in" in done.output
+    assert f"{run.config.lr:g}" == lr
+    assert qkan("report", "tuned", "--baselines", "none").exit_code == 0
+    page = Path("tuned/report.html").read_text()
+    assert "<caption>Learning rates that were tried before the training</caption>" in page
+    assert training_command(run) in page
+
+
+def test_a_search_is_resumed_by_its_folder_alone(elsewhere: Path, qkan, monkeypatch) -> None:
+    real, calls = tuning.try_rate, []
+
+    def ends_at_the_second(data, config):
+        calls.append(config.lr)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(data, config)
+
+    monkeypatch.setattr(tuning, "try_rate", ends_at_the_second)
+    done = qkan(*SMALL, "--tune", "2", "--workers", "1", "--out", "r")
+    assert done.exit_code == 130
+    assert done.stderr.splitlines()[-1] == "Interrupted. Go on with: qkan train lstm --out r --resume"
+    done = qkan("train", "lstm", "--out", "r", "--resume", "--workers", "1")
+    assert done.exit_code == 0, done.output
+    assert "1 of 2 trials are on disk already" in done.output
+    assert calls == [0.01, 0.03, 0.03]
+    done = qkan("train", "lstm", "--out", "r", "--resume", "--lr", "0.1")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("Error: --lr is what the 2 trials are to find; leave out --lr or --tune.\n")
 
 
 def test_a_run_is_never_replaced_unasked(trained: Path, qkan) -> None:

@@ -239,7 +239,13 @@ def test_a_copy_is_as_good(panel: Path, table: Path, tmp_path: Path) -> None:
     [
         ({"time_col": "hour"}, "time_col='hour' was given, but the panel .* was prepared with time_col='ds'"),
         ({"frequency": "D"}, "freq='D' was given, but the step of the panel .* is 'h'; leave it out"),
-        ({"past_cols": ("x",)}, r"past_cols=\('x',\) was given, but the panel"),
+        *(
+            (
+                {name: ("x",)},
+                rf"{name}=\('x',\) was given, but the panel .* holds no covariates, .*; give the file that",
+            )
+            for name in ("past_cols", "future_cols", "static_cols", "category_cols")
+        ),
         ({"series": ("z",)}, "there is no series 'z' in 'panel'"),
     ],
     ids=str,

@@ -72,6 +72,13 @@ def test_whole_number_steps_have_no_frequency():
     assert find_frequency(timeline(np.arange(5) * 10, np.arange(3) * 10 + 3)) is None
 
 
+@pytest.mark.parametrize("step", [10, "10", " 10 ", np.int64(10)])
+def test_a_whole_number_step_may_be_written_as_text(step):
+    assert find_frequency(timeline(np.arange(5) * 10), frequency=step) is None
+    with pytest.raises(DataError, match=r"freq=.*10.* was given, but time column 'when' holds whole-number steps of 5"):
+        find_frequency(timeline(np.arange(5) * 5), frequency=step)
+
+
 def message_of(*parts, **options):
     with pytest.raises(DataError) as caught:
         find_frequency(timeline(*parts, **options))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from qkan.kernels.spectral.basis import BASES, Basis
+from qkan.kernels.edges.activations import BASES
+from qkan.kernels.spectral.basis import Basis
 
 
 def closed_form(basis: Basis, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from qkan import QKANLayer
+from qkan import KANLayer, QKANLayer
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz
 from qkan.kernels.circuits.bloch import numba_cpu
 from qkan.kernels.common import triton_device
@@ -135,6 +135,44 @@ def test_features_and_the_gradient_of_inputs(kind: str, size: int, base: str | N
     again = torch.empty_like(grad_x)
     triton_gpu.input_gradient(basis, x, upstream, again, writes=False)
     assert torch.equal(again, grad_x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "order", "base"),
+    [("bspline", 2, 1, None), ("bspline", 3, 2, "silu"), ("bspline", 5, 3, "gelu"), ("bspline", 2, 4, None),
+     ("bspline", 2, 5, "tanh"), ("rbf", 6, 3, "silu"), ("relu", 4, 2, None)],
+)  # fmt: skip
+def test_families_of_functions_and_the_gradient_of_inputs(kind: str, size: int, order: int, base: str | None) -> None:
+    torch.manual_seed(8)
+    basis = Basis(kind, size, 2.5, base, order)
+    x = uniform(11, 9, bound=3.5)[:9].t()
+    out = torch.empty(9, basis.terms, 9, device=DEVICE)
+    triton_gpu.features(basis, x, out)
+    agree(out, torch.stack(basis.functions(x.double()), 1), 4e-6)
+    upstream = uniform(9, basis.terms, 9)
+    slopes = torch.stack(basis.slope_functions(x.double(), basis.functions(x.double())), 1)
+    kept, grad_x = upstream.clone(), torch.empty(9, 9, device=DEVICE)
+    triton_gpu.input_gradient(basis, x, kept, grad_x, writes=True)
+    agree(grad_x, (slopes * upstream.double()).sum(1), 4e-6)
+    assert torch.equal(kept, out)
+    x = x.clone()
+    x[1, 2] = math.nan
+    triton_gpu.features(basis, x, out)
+    assert bool(out[1, :, 2].isnan().all())
+    assert int(out.isnan().sum()) == basis.terms
+
+
+def test_a_layer_of_splines_and_its_second_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(9)
+    started = []
+    real = triton_gpu.features
+    monkeypatch.setattr(triton_gpu, "features", lambda *given: (started.append(given[0].kind), real(*given)))
+    layer = KANLayer(3, 5, terms=6, base_activation="silu").to(DEVICE)
+    truth, x = copy.deepcopy(layer).double(), uniform(20, 3)
+    monkeypatch.setattr(numba_cpu, "_DTYPES", ())
+    for found, expected in zip(values(layer, x), values(truth, x.double()), strict=True):
+        agree(found, expected, 2e-5)
+    assert started == ["bspline"]
 
 
 @pytest.mark.parametrize("elements", [2**20, 1])

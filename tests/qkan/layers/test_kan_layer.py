@@ -13,9 +13,15 @@ from torch import Tensor
 
 from qkan import HQKANLSTM, BasisFunctions, JHCGNet, KANLayer
 from qkan.kan.jhcg import BASES
-from qkan.layers.kan_layer import EDGE_FUNCTIONS
 
 F64 = torch.float64
+#: Bases by name, with one of each way to make functions.
+EDGE_FUNCTIONS = ("fourier", "rff", "chebyshev", "bspline", "rbf", "relu", "silu-quad1", "tanh-cubic1", "rational")
+
+
+def terms_of(basis: str, terms: int) -> int | None:
+    """What a layer of a basis takes as ``terms``."""
+    return None if basis == "rational" else terms
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -23,10 +29,13 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 @pytest.mark.parametrize("basis", EDGE_FUNCTIONS)
-@pytest.mark.parametrize("base", [None, "identity", "silu"])
+@pytest.mark.parametrize("base", [None, "silu"])
 @pytest.mark.parametrize(("inputs", "outputs", "samples"), [(3, 2, 5), (1, 1, 1), (7, 5, 300), (100, 3, 200)])
 def test_layer_is_its_formula(basis: str, base: str | None, inputs: int, outputs: int, samples: int) -> None:
-    layer = KANLayer(inputs, outputs, basis, terms=6, base_activation=base, generator=seeded(), dtype=F64)
+    base = None if basis == "rational" else base
+    layer = KANLayer(
+        inputs, outputs, basis, terms=terms_of(basis, 6), base_activation=base, generator=seeded(), dtype=F64
+    )
     x = torch.randn(samples, inputs, dtype=F64, generator=seeded(1)).requires_grad_()
     y, naive = layer(x), layer.edge_outputs(x).sum(-1) + layer.bias
     torch.testing.assert_close(y, naive, rtol=0, atol=1e-11)
@@ -38,7 +47,7 @@ def test_layer_is_its_formula(basis: str, base: str | None, inputs: int, outputs
 
 @pytest.mark.parametrize("basis", EDGE_FUNCTIONS)
 def test_first_and_second_derivatives(basis: str) -> None:
-    layer = KANLayer(2, 2, basis, terms=4, generator=seeded(), dtype=F64)
+    layer = KANLayer(2, 2, basis, terms=terms_of(basis, 4), generator=seeded(), dtype=F64)
     x = torch.randn(3, 2, dtype=F64, generator=seeded(1)).requires_grad_()
     assert torch.autograd.gradcheck(layer, (x,))
     assert torch.autograd.gradgradcheck(layer, (x,))
@@ -65,7 +74,7 @@ def test_functions_are_those_of_the_field() -> None:
     torch.testing.assert_close(random, torch.ones_like(random), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("basis", EDGE_FUNCTIONS)
+@pytest.mark.parametrize("basis", [*EDGE_FUNCTIONS[:-1], "silu-sum_prod"])
 def test_it_starts_near_a_line_of_a_linear_layers_slopes(basis: str) -> None:
     layer = KANLayer(9, 50, basis, generator=seeded(), dtype=F64)
     line = torch.linspace(-0.8, 0.8, 33, dtype=F64)
@@ -164,14 +173,41 @@ def test_latents_have_as_many_parameters_as_they_say() -> None:
         (
             {"basis": "wavelet"},
             ValueError,
-            "unknown basis 'wavelet'; use one of fourier, rff, chebyshev, bspline, or BasisFunctions",
+            "unknown basis 'wavelet'; use one of fourier, rff, chebyshev, bspline, rbf, relu, rational, an activation "
+            "and a combination such as silu-quad1, or BasisFunctions",
         ),
         (
             {"basis": "fourier", "terms": 5},
             ValueError,
             "'fourier' needs an even number of terms, got terms=5; use terms=6",
         ),
-        ({"basis": "bspline", "terms": 3}, ValueError, "'bspline' needs terms of at least 4, got terms=3; use terms=4"),
+        (
+            {"basis": "bspline", "terms": 3},
+            ValueError,
+            "'bspline' of order 3 needs terms of at least 4, got terms=3; use terms=4, or order=2",
+        ),
+        (
+            {"basis": "relu", "terms": 1, "order": 1},
+            ValueError,
+            "order 1 needs terms of at least 2, got terms=1; use terms=2",
+        ),
+        ({"basis": "bspline", "order": 6}, ValueError, r"order 6 is outside \[1, 5\]"),
+        ({"basis": "bspline", "order": True}, TypeError, "order must be an int, got bool"),
+        ({"basis": "rbf", "order": 3}, ValueError, "basis 'rbf' has no order; leave it out"),
+        ({"basis": BasisFunctions(bumps), "order": 3}, ValueError, "basis 'of your own' has no order; leave it out"),
+        ({"basis": "rbf", "terms": 1}, ValueError, "'rbf' needs terms of at least 2, got terms=1; use terms=2"),
+        (
+            {"basis": "rational", "terms": 4},
+            ValueError,
+            "'rational' has one function an input, got terms=4; leave it out",
+        ),
+        (
+            {"basis": "rational", "base_activation": "silu"},
+            ValueError,
+            "'rational' has no base branch: its functions start as SiLU; leave base_activation out",
+        ),
+        ({"terms": 513}, ValueError, r"terms 513 is outside \[1, 512\]"),
+        ({"radius": math.nan}, ValueError, "radius nan must be a finite number above 0"),
         ({"terms": 0}, ValueError, r"terms 0 is outside \[1, 512\]"),
         ({"terms": 1.5}, TypeError, "terms must be an int, got float"),
         ({"radius": 0.0}, ValueError, "radius 0.0 must be a finite number above 0"),
@@ -183,6 +219,89 @@ def test_latents_have_as_many_parameters_as_they_say() -> None:
 def test_what_it_refuses(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         KANLayer(**{"in_features": 2, "out_features": 2, **options})
+
+
+def values(layer: KANLayer, bound: float) -> torch.Tensor:
+    return layer(torch.linspace(-bound, bound, 97, dtype=F64).unsqueeze(1).expand(-1, layer.in_features)).detach()
+
+
+@pytest.mark.parametrize(
+    ("basis", "order", "terms", "finer", "atol"),
+    [("bspline", k, 4 + k, 4 * m + k, 1e-14) for k in (1, 2, 3, 4, 5) for m in (2, 3)]
+    + [("fourier", None, 4, 10, 0.0), ("chebyshev", None, 4, 9, 0.0), ("rff", None, 4, 40, 1e-6)]
+    + [("rbf", None, 4, 40, 0.02), ("relu", 2, 6, 60, 5e-3), ("silu-sum", 3, 6, 30, 1e-3)],
+)  # fmt: skip
+def test_more_terms_keep_the_function(basis: str, order: int | None, terms: int, finer: int, atol: float) -> None:
+    layer = KANLayer(3, 2, basis, terms=terms, order=order, radius=1.5, base_activation="silu", dtype=F64)
+    layer.coefficients.requires_grad_(False)
+    before = values(layer, 1.5)
+    assert layer.refine(finer) is layer
+    torch.testing.assert_close(values(layer, 1.5), before, rtol=0, atol=max(atol, 1e-14))
+    assert (layer.terms, layer.coefficients.shape, layer.coefficients.requires_grad) == (finer, (finer, 3, 2), False)
+    assert KANLayer(**layer.config).coefficients.shape == (finer, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("basis", "order"), [("rbf", None), *((basis, order) for basis in ("bspline", "relu") for order in (1, 2, 3, 5))]
+)
+def test_a_wider_domain_keeps_the_function_everywhere(basis: str, order: int | None) -> None:
+    terms = 6 if order is None else 5 + order  # five intervals
+    layer = KANLayer(3, 2, basis, terms=terms, order=order, radius=1.5, dtype=F64)
+    before = values(layer, 5.0)
+    assert layer.extend(2.0) is layer
+    assert (layer.terms, layer.radius) == (terms + 2, pytest.approx(1.5 + 0.6))
+    torch.testing.assert_close(values(layer, 5.0), before, rtol=0, atol=1e-14)
+    assert (layer.coefficients[[0, -1]] == 0).all()
+
+
+@pytest.mark.parametrize(("basis", "terms", "atol"), [("chebyshev", 30, 0.01), ("rff", 60, 1e-4)])
+def test_a_wider_domain_of_smooth_functions_is_near(basis: str, terms: int, atol: float) -> None:
+    layer = KANLayer(3, 2, basis, terms=terms, dtype=F64)
+    before = values(layer, 1.2)
+    layer.extend(1.2)
+    assert (layer.terms, layer.radius) == (terms, 1.2)
+    torch.testing.assert_close(values(layer, 1.2), before, rtol=0, atol=atol)
+
+
+def test_functions_of_a_user_grow_to_the_nearest() -> None:
+    layer = KANLayer(3, 2, BasisFunctions(bumps), terms=6, dtype=F64)
+    before = values(layer, 1.0)
+    torch.testing.assert_close(values(layer.refine(12), 1.0), before, rtol=0, atol=1e-3)
+    torch.testing.assert_close(values(layer.extend(1.1), 1.0), before, rtol=0, atol=1e-3)
+    assert (layer.terms, layer.radius) == (12, 1.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "error", "message"),
+    [
+        ({}, ("refine", 8), ValueError, "terms 8 must be more than 8, what the layer has: a grid only grows"),
+        ({}, ("refine", 6), ValueError, "terms 6 must be more than 8"),
+        ({}, ("refine", 9.0), TypeError, "terms must be an int, got float"),
+        ({}, ("refine", 600), ValueError, r"terms 600 is outside \[1, 512\]"),
+        (
+            {},
+            ("refine", 11),
+            ValueError,
+            "terms 11 cut the grid into 8 intervals, which do not nest in the 5 that there are; use terms=13",
+        ),
+        ({"basis": "fourier"}, ("refine", 9), ValueError, "needs an even number of terms, got terms=9; use terms=10"),
+        ({"basis": "rational"}, ("refine", 9), ValueError, "rational functions have no terms to refine; use bspline"),
+        ({}, ("extend", 1.0), ValueError, "radius 1 must be more than 1, what the layer has: a domain only grows"),
+        ({}, ("extend", math.nan), ValueError, "radius nan must be a finite number above 0"),
+        ({}, ("extend", "2"), TypeError, "radius must be a number, got str"),
+        ({"basis": "fourier"}, ("extend", 2.0), ValueError, "basis 'fourier' has no domain: its functions hold for"),
+        ({}, ("extend", 1000.0), ValueError, "radius 1000 takes 5004 terms, of which there can be 512; use 101.8"),
+    ],
+)  # fmt: skip
+def test_changes_that_it_refuses(
+    options: dict[str, Any], change: tuple[str, Any], error: type[Exception], message: str
+) -> None:
+    layer = KANLayer(2, 2, **options)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with pytest.raises(error, match=message):
+        getattr(layer, change[0])(change[1])
+    assert (layer.terms, layer.radius) == (1 if layer.basis == "rational" else 8, 1.0)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
 
 
 def test_functions_may_have_a_pole() -> None:

@@ -47,6 +47,8 @@ OF_CELL: dict[str, dict[str, tuple[str, ...]]] = {
     "lstm": {},
     "gru": {},
     "qlstm": {"--qubits": ("1", "2"), "--circuit-layers": ("1", "2")},
+    "fwp": {"--reps": ("1", "2"), "--ansatz": ("pz", "real", "mix"), "--latent-features": ("1", "3")},
+    "fwp-linear": {"--latent-features": ("1", "3")},
     "gr-kan": {"--latent-features": ("1", "2")},
     "fourier": {"--latent-features": ("1", "2"), "--terms": ("2", "4")},
     "rff": {"--latent-features": ("1", "2"), "--terms": ("2", "4")},

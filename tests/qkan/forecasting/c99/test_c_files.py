@@ -274,6 +274,7 @@ def test_without_a_compiler_the_file_is_written_and_says_so(drawn_run, tmp_path,
     ("options", "given", "message"),
     [
         ({"cell": "qlstm", "qubits": 2}, {}, "a QLSTM cell cannot be exported to C, which takes QKAN-LSTM"),
+        ({"cell": "fwp"}, {}, "a QKANFWP cell cannot be exported to C, which takes QKAN-LSTM"),
         (
             {"cell": "lstm"},
             {"edges": "int8"},

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from qkan.forecasting import CELLS, CompareConfig, TrainConfig
 from qkan.forecasting.config import OPTIONS
+from qkan.forecasting.config.cells import CONTROL_CELLS
 from qkan.forecasting.config.kinds import Whole
-from qkan.forecasting.config.options import CONTROL_CELLS
 
 WHOLE = {name: option.kind for name, option in OPTIONS.items() if isinstance(option.kind, Whole)}
 
@@ -32,7 +32,10 @@ def test_integers_outside_their_limits_are_refused_with_the_limits(name, wrong):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cell": "rnn"}, r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru, qlstm, gr-kan"),
+        (
+            {"cell": "rnn"},
+            r"unknown cell 'rnn'; choose one of qkan, hqkan, lowrank, lstm, gru, qlstm, fwp, fwp-linear",
+        ),
         ({"scaler": "log"}, r"unknown scaler 'log'; choose one of minmax, standard, robust, none"),
         ({"data": " "}, r"data must be a non-empty string, got ' '"),
         ({"time_col": ""}, r"time_col must be a non-empty string, got ''"),
@@ -68,6 +71,8 @@ def test_bad_value_is_refused_with_one_clear_sentence(options, message):
         ("hqkan", {"group": "edge"}),
         ("qlstm", {"reps": 2}),
         ("gr-kan", {"reps": 2}),
+        ("fwp", {"preact_init": "binary"}),
+        ("fwp-linear", {"base_activation": "silu"}),
         ("qkan", {"qubits": 3}),
     ],
 )
@@ -126,14 +131,17 @@ def test_comparison_gives_circuit_options_only_to_cells_that_have_them():
         data="x", out="o", cells=CELLS, reps=3, latent_features=5, qubits=2, circuit_layers=3, window=7
     )
     runs = {cell: config.train_config(cell=cell, hidden_size=2, lr=0.1, seed=4) for cell in CELLS}
-    assert {cell for cell, run in runs.items() if run.reps == 3} == {"qkan", "hqkan"}
+    assert {cell for cell, run in runs.items() if run.reps == 3} == {"qkan", "hqkan", "fwp"}
     assert {cell for cell, run in runs.items() if (run.qubits, run.circuit_layers) == (2, 3)} == {"qlstm"}
-    assert [runs[cell].latent_features for cell in ("qkan", "hqkan", "lowrank", "gr-kan")] == [2, 5, 5, 5]
+    assert [runs[cell].latent_features for cell in ("qkan", "hqkan", "fwp", "fwp-linear")] == [2, 5, 5, 5]
     assert {(run.window, run.seed, run.lr, run.hidden_size) for run in runs.values()} == {(7, 4, 0.1, 2)}
 
 
 def test_some_cells_are_compared_only_when_asked_for():
-    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {"qlstm", "gr-kan", *CONTROL_CELLS}
+    assert set(CELLS) - set(CompareConfig(data="x", out="o").cells) == {
+        *("qlstm", "fwp", "fwp-linear", "gr-kan"),
+        *CONTROL_CELLS,
+    }
 
 
 def test_comparison_configuration_survives_json():

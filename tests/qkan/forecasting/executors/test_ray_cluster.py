@@ -29,6 +29,22 @@ def test_ray_that_is_not_installed_is_named_with_the_command_that_installs_it(mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_address_of_the_client_needs_what_the_client_needs(monkeypatch):
+    def without_grpc(name):
+        if name == "grpcio":
+            raise metadata.PackageNotFoundError(name)
+        return "2.60.0"
+
+    monkeypatch.setattr("qkan._util.optional.version", without_grpc)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"^grpcio is not installed, and this needs it: pip install 'qkan-seq"
+    ):
+        check_executor("ray://head:10001")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(ModuleNotFoundError, match=r"^grpcio is not installed"):
+        check_executor("ray")
+
+
 @pytest.fixture
 def installed(monkeypatch):
     monkeypatch.setattr("qkan._util.optional.version", lambda name: "2.60.0")

@@ -40,6 +40,7 @@ CASES = {
     ("gru", "onnx"): {"num_layers": 2, "horizon": 2},
     ("qlstm", "torch-export"): {"qubits": 2},
     ("gr-kan", "torch-export"): {},
+    ("fwp", "torch-export"): {},
     ("spline", "torch-export"): {},
     ("fourier", "onnx"): {},
     ("hqkan", "onnx"): {"horizon": 3, "order": "periods", "segment": 2, "window": 4, **AROUND},

@@ -5,9 +5,10 @@ from torch import nn
 
 from qkan import GRKAN, QKAN, KANLayer
 from qkan.forecasting import CELLS, TrainConfig, build_forecaster
-from qkan.forecasting.config.options import CONTROL_CELLS
+from qkan.forecasting.config.cells import CONTROL_CELLS
 from qkan.forecasting.model.build import count_parameters, largest_hidden_size, parameters_at
 from qkan.forecasting.model.forecaster import RecurrentForecaster, Surroundings
+from qkan.rnn.fwp import QKANFWP
 from qkan.rnn.lstm import HQKANLSTM, QKANLSTM
 from qkan.rnn.qlstm import QLSTM
 
@@ -32,6 +33,7 @@ def test_forecaster_maps_windows_to_horizons(cell, num_layers):
     [
         *(("qkan", QKANLSTM), ("hqkan", HQKANLSTM), ("lowrank", HQKANLSTM)),
         *(("lstm", nn.LSTM), ("gru", nn.GRU), ("qlstm", QLSTM), ("gr-kan", HQKANLSTM)),
+        *(("fwp", QKANFWP), ("fwp-linear", QKANFWP)),
         *((cell, HQKANLSTM) for cell in CONTROL_CELLS),
     ],
 )
@@ -80,6 +82,9 @@ def test_forecast_is_the_head_of_the_last_output():
         ("qlstm", {"hidden_size": 4}, 141),  # encoder 4 * 6, circuits 4 * 4 * 2, decoder 16 * 5, head 5
         ("qlstm", {"hidden_size": 4, "bias": False}, 121),
         ("qlstm", {"hidden_size": 2, "qubits": 3, "circuit_layers": 2}, 107),  # 3 * 4 + 4 * 3 * 5 + 8 * 4 + 3
+        ("fwp", {"hidden_size": 4}, 49),  # encoder 2 * 2, slow 2 (2 * 4 + 2 * 2 + 4), base 2 * 4, head 5
+        ("fwp", {"hidden_size": 4, "reps": 2, "base_activation": "none"}, 49),  # 2 * 4 more in the slow network
+        ("fwp-linear", {"hidden_size": 4, "latent_features": 3}, 35),  # 2 * 3, 2 (4 + 3 + 1 + 4), 5
     ],
 )
 def test_parameters_are_counted_by_hand(cell, options, parameters):

@@ -184,6 +184,7 @@ def test_a_closed_gate_repeats_the_last_value():
         ({"cell": "linear"}, "no cell"),
         ({"order": "segments", "segment": 5}, "read in segments"),
         ({"cell": "qlstm"}, "no sum over functions"),
+        ({"cell": "fwp"}, "its state are the weights of a layer"),
         ({"per_series": 2}, "parts of their own"),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny_runs import tiny_config
 
-from qkan.datasets import prepare_panel
+from qkan.datasets import load_series, prepare_panel
+from qkan.datasets.panel.series import LazyFrame, PanelSeries, open_panel
 from qkan.forecasting import Forecaster, evaluate, predict, train
 from qkan.forecasting.data.load import load_windows, tensors
 from qkan.forecasting.runs import evaluation
@@ -62,6 +63,13 @@ def test_a_forecaster_is_fitted_on_a_panel_as_on_its_frame(table: Path) -> None:
     pd.testing.assert_frame_equal(of_panel.predict(str(panel)), of_frame.predict(frame))
 
 
+def test_the_first_and_last_time_of_a_panel_are_those_of_its_file(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, panel = pd.read_parquet(table), open_panel(table.with_name("panel"))
+    refuse_whole(monkeypatch)
+    assert panel.span == (frame["ds"].min(), frame["ds"].max())
+    assert load_series("damped-shm").span == (0, 239)
+
+
 def test_windows_of_a_panel_take_no_memory(table: Path) -> None:
     """They are computed where they are looked at, and are those of the file."""
     config = tiny_config(data=str(table), horizon=3)
@@ -83,12 +91,25 @@ def test_windows_of_a_panel_take_no_memory(table: Path) -> None:
     )
 
 
+def refuse_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to make all times or rows of a panel, which of a large one would take gigabytes."""
+    load = LazyFrame.load
+
+    def part(frame: LazyFrame, begin: int = 0, end: int | None = None) -> pd.DataFrame:
+        assert begin or end not in (None, len(frame)), "all rows of the panel are made"
+        return load(frame, begin, end)
+
+    monkeypatch.setattr(LazyFrame, "load", part)
+    monkeypatch.setattr(PanelSeries, "times", property(lambda own: pytest.fail("all times of the panel are made")))
+
+
 def test_a_large_test_part_is_evaluated_group_by_group(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config(data=str(table.with_name("panel")), season="auto", horizon=2)
     whole = train(config, tmp_path / "whole")
     monkeypatch.setattr(evaluation, "_MOST_TARGETS", 100)
+    refuse_whole(monkeypatch)
     grouped = train(config, tmp_path / "grouped")
     assert list(grouped.metrics["test"]) == [name for name in whole.metrics["test"] if name != "Ridge"]
     for name, errors in grouped.metrics["test"].items():

@@ -70,6 +70,7 @@ def _new(forecaster: Forecaster, hours: int = 1) -> pd.DataFrame:
 
 CELLS: dict[str, dict[str, Any]] = {
     "qkan": {}, "hqkan": {}, "lowrank": {}, "lstm": {}, "gru": {"level": "last"}, "qlstm": {}, "gr-kan": {},
+    "fwp": {}, "fwp-linear": {"level": "last"},
     "fourier": {}, "rff": {}, "spline": {}, "chebyshev": {}, "mlp": {}, "linear": {"level": "last"},
     "cycle": {"level": "auto"}, "sparse": {"level": "auto", "window": 8},
 }  # fmt: skip
@@ -383,4 +384,4 @@ def test_files_that_are_no_state_of_this_stream_are_refused(forecaster, tmp_path
 
 @pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("linear", "cycle", "sparse")])
 def test_compiled_code_runs_where_arrays_are_all_that_there_is(cell):
-    assert isinstance(fitted(cell).stream().engine, LeanEngine) == (cell != "qlstm")
+    assert isinstance(fitted(cell).stream().engine, LeanEngine) == (cell not in ("qlstm", "fwp", "fwp-linear"))

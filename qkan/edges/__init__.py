@@ -1,0 +1,5 @@
+"""Layers that choose among families of edge functions."""
+
+from qkan.edges.mixture import KANMixture
+
+__all__ = ["KANMixture"]
