@@ -197,7 +197,7 @@ def run(
 
 def main(arguments: list[str] | None = None) -> None:
     """Tune, train and print the table."""
-    made = equal_tuning.parser(str(__doc__).partition("\n")[0], seeds=3, tuning_seeds=1, rates=[3e-3, 1e-2, 3e-2])
+    made = equal_tuning.parser(str(__doc__).partition("\n")[0], seeds=3, tuning_seeds=1, rates=[5e-3, 1e-2, 2e-2, 4e-2])
     made.add_argument("--epochs", type=int, default=40)
     options = equal_tuning.parse(made, arguments)
     torch.set_num_threads(1)

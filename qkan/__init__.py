@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from qkan.kan.fitting import fit as fit
     from qkan.kan.jhcg import HQKAN as HQKAN
     from qkan.kan.jhcg import JHCGNet as JHCGNet
+    from qkan.kan.kan import KAN as KAN
     from qkan.kan.network import QKAN as QKAN
-    from qkan.kan.symbolic_fit import SymbolicQKAN as SymbolicQKAN
+    from qkan.kan.symbolic_fit import SymbolicKAN as SymbolicKAN
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
     from qkan.kernels.circuits.ansatz import Ansatz as Ansatz
     from qkan.kernels.edges.own_functions import BasisFunctions as BasisFunctions
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from qkan.layers.qkan_layer import QKANLayer as QKANLayer
     from qkan.layers.rational import GRKAN as GRKAN
     from qkan.layers.rational import GroupRational as GroupRational
+    from qkan.layers.spline_layer import SplineLayer as SplineLayer
     from qkan.quantum.noise import Noise as Noise
     from qkan.quantum.pennylane import PennyLane as PennyLane
     from qkan.replace.adapt import add_adapters as add_adapters
@@ -69,8 +71,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "interop.sklearn": ("QKANSelector",),
         "kan.fitting": ("fit",),
         "kan.jhcg": ("HQKAN", "JHCGNet"),
+        "kan.kan": ("KAN",),
         "kan.network": ("QKAN",),
-        "kan.symbolic_fit": ("SymbolicQKAN",),
+        "kan.symbolic_fit": ("SymbolicKAN",),
         "kan.symbolic_functions": ("SymbolicFunction",),
         "kernels.circuits.ansatz": ("Ansatz",),
         "kernels.edges.own_functions": ("BasisFunctions",),
@@ -78,6 +81,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "layers.kan_layer": ("KANLayer",),
         "layers.qkan_layer": ("QKANLayer",),
         "layers.rational": ("GRKAN", "GroupRational"),
+        "layers.spline_layer": ("SplineLayer",),
         "quantum.noise": ("Noise",),
         "quantum.pennylane": ("PennyLane",),
         "replace.adapt": ("add_adapters", "merge_adapters", "remove_adapters"),

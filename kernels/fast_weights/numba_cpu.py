@@ -47,12 +47,8 @@ def _tables(spec: Spec, dtype: torch.dtype) -> tuple[Tensor, ...]:
 @lru_cache(maxsize=64)
 def _places(layout: Layout) -> tuple[Tensor, Tensor]:
     """The first row of every step, and how many steps every sequence has."""
-    lengths = [0] * layout.sizes[0]
-    for t, size in enumerate(layout.sizes):
-        for b in range(size if t + 1 == len(layout.sizes) else layout.sizes[t + 1], size):
-            lengths[b] = t + 1
-    lengths[: layout.sizes[-1]] = [len(layout.sizes)] * layout.sizes[-1]
-    return layout.places[1], torch.tensor(lengths, device="cpu")
+    sizes, offsets = layout.places
+    return offsets, (sizes.unsqueeze(1) > torch.arange(layout.sizes[0], device="cpu")).sum(0)
 
 
 def _call(kernel: str, spec: Spec, layout: Layout, emitted: Tensor, *given: Tensor | None) -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "module_list",
     "optional",
     "own_warnings",
+    "periodogram",
     "signals",
     "torch_files",
     "train_mode",

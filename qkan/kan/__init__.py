@@ -1,4 +1,4 @@
-"""Networks of layers (QKAN, JHCG Net) and their toolbox: fit, prune, refine, plot, closed forms."""
+"""Networks of layers (KAN, QKAN, JHCG Net) and their toolbox: fit, prune, refine, plot, closed forms."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from qkan.kan.importance import Attribution as Attribution
     from qkan.kan.jhcg import HQKAN as HQKAN
     from qkan.kan.jhcg import JHCGNet as JHCGNet
+    from qkan.kan.kan import KAN as KAN
     from qkan.kan.network import QKAN as QKAN
     from qkan.kan.pruning import Pruned as Pruned
-    from qkan.kan.symbolic_fit import SymbolicQKAN as SymbolicQKAN
+    from qkan.kan.symbolic_fit import SymbolicKAN as SymbolicKAN
     from qkan.kan.symbolic_functions import LIBRARY as LIBRARY
     from qkan.kan.symbolic_functions import SymbolicFunction as SymbolicFunction
     from qkan.kan.symbolic_search import Suggestion as Suggestion
@@ -28,9 +29,10 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "HQKAN",
             "JHCGNet",
         ),
+        "kan": ("KAN",),
         "network": ("QKAN",),
         "pruning": ("Pruned",),
-        "symbolic_fit": ("SymbolicQKAN",),
+        "symbolic_fit": ("SymbolicKAN",),
         "symbolic_functions": (
             "LIBRARY",
             "SymbolicFunction",

@@ -9,11 +9,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qkan.layers.edge_formula import MAX_TERMS, Numbers, edge_formula, too_large
-from qkan.layers.edge_mask import kept_edges
+import torch
+from torch import Tensor
+
+from qkan.layers.edge_formula import MAX_TERMS, Numbers, too_large
+from qkan.layers.edge_mask import EdgeMasked, kept_edges
 
 if TYPE_CHECKING:
-    from qkan.kan.network import QKAN
+    from qkan.kan.kan import KAN
 
 MAX_EDGES = 5_000  # milliseconds each
 WIDEST, SHOWN, MOST = 400, 120, 6  # characters that are shown in full and of a cut formula, and formulas of a long list
@@ -69,13 +72,18 @@ def named_variables(variables: Sequence[Any] | None, count: int) -> list[Any]:
 
 
 def compose(
-    layers: Sequence[Sequence[Sequence[Any]]], variables: Sequence[Any] | None, inputs: int, nested: bool
+    layers: Sequence[Sequence[Sequence[Any]]],
+    constants: Sequence[Sequence[Any]],
+    variables: Sequence[Any] | None,
+    inputs: int,
+    nested: bool,
 ) -> Formulas:
     """Expressions of a network from the closed forms of its edges.
 
     Args:
         layers: for every layer, output and input an object with ``copies``, how often its argument occurs, and ``at``,
             from the argument to the expression.
+        constants: for every layer and output an expression that is added to its edges.
         variables: as of :func:`named_variables`, which raises its errors.
         inputs: of the network.
         nested: expressions in the inputs; else a list per layer of pairs of a symbol and its definition in the
@@ -96,8 +104,11 @@ def compose(
     if total > MAX_TERMS:
         raise too_large(total, "the network")
     definitions = []
-    for depth, layer in enumerate(layers):
-        sums = [sympy.Add(*(edge.at(v) for edge, v in zip(row, values, strict=True))) for row in layer]
+    for depth, (layer, added) in enumerate(zip(layers, constants, strict=True)):
+        sums = [
+            sympy.Add(constant, *(edge.at(v) for edge, v in zip(row, values, strict=True)))
+            for row, constant in zip(layer, added, strict=True)
+        ]
         prefix = "y" if depth == len(layers) - 1 else f"h{depth + 1}_"
         symbols = [sympy.Symbol(f"{prefix}{o + 1}") for o in range(len(sums))]
         definitions.append(list(zip(symbols, sums, strict=True)))
@@ -106,14 +117,14 @@ def compose(
 
 
 def network_to_sympy(
-    network: QKAN,
+    network: KAN,
     variables: Sequence[Any] | None = None,
     *,
     tolerance: float = 0.0,
     digits: int | None = None,
     nested: bool = True,
 ) -> list[Any]:
-    """What :meth:`qkan.QKAN.to_sympy` gives; see there."""
+    """What :meth:`qkan.KAN.to_sympy` gives; see there."""
     numbers = Numbers(tolerance, digits)
     named_variables(variables, network.width[0])
     layers: list[Any] = list(network.layers)
@@ -124,7 +135,15 @@ def network_to_sympy(
             "or take single edges with layer.to_sympy(output, input)"
         )
     forms = [
-        [[edge_formula(layer, o, i, numbers) for i in range(layer.in_features)] for o in range(layer.out_features)]
+        [[layer.edge_formula(o, i, numbers) for i in range(layer.in_features)] for o in range(layer.out_features)]
         for layer in layers
     ]
-    return compose(forms, variables, network.width[0], nested)
+    constants = [[numbers.kept(value) for value in node_biases(layer).tolist()] for layer in layers]
+    return compose(forms, constants, variables, network.width[0], nested)
+
+
+def node_biases(layer: EdgeMasked) -> Tensor:
+    """What a layer adds to the sums of its edges, (out,) float64."""
+    bias = layer.node_bias
+    zeros = layer.first_parameter.new_zeros(layer.out_features, dtype=torch.float64)
+    return zeros if bias is None else bias.detach().double()

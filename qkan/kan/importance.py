@@ -1,4 +1,4 @@
-"""Which inputs, nodes and edges of a QKAN matter: attribution scores and the four KAN feature selectors."""
+"""What matters in a network: the activity of edges, attribution scores and the four KAN feature selectors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from qkan.kan import input_checks as checks
 from qkan.kan.input_checks import Loss
+from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.options import check_input
-from qkan.layers.qkan_layer import QKANLayer
 
 METHODS = ("l1", "l2", "sensitivity", "knockout")
 
@@ -39,7 +39,35 @@ class Attribution:
     edges: list[Tensor]
 
 
-def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
+def edge_samples(layer: EdgeMasked, x: Tensor) -> Tensor:
+    """What every edge adds for ``x`` (..., in_features): (samples, out_features, in_features)."""
+    edges = layer.edge_outputs(x)
+    return edges.flatten(0, -3) if edges.dim() > 2 else edges.unsqueeze(0)
+
+
+def edge_activity(layer: EdgeMasked, x: Tensor) -> Tensor:
+    """Mean absolute deviation of every edge from its mean over the samples.
+
+    That is the L1 norm of an activation function (arXiv 2404.19756, eq. 2.17) without the constant of the edge: edges
+    carry constants, and a constant passes nothing of its input on. Gradients reach parameters and ``x``.
+
+    Args:
+        layer: the layer whose edges are measured.
+        x: (..., in_features), real; all leading dimensions count as samples.
+
+    Returns:
+        (out_features, in_features), 0 or more, in the dtype of the parameters.
+
+    Raises:
+        ValueError, TypeError: an ``x`` that the layer refuses, or one without samples.
+    """
+    edges = edge_samples(layer, x)
+    if edges.shape[0] == 0:
+        raise ValueError(f"x of shape {tuple(x.shape)} holds no samples; the activity of an edge needs one or more")
+    return (edges - edges.mean(0)).abs().mean(0)
+
+
+def attribute(layers: Sequence[EdgeMasked], x: Tensor) -> Attribution:
     """Scores of nodes and edges (KAN 2.0, arXiv 2408.10205, section 4.1), from the outputs back to the inputs.
 
     With E_ji the standard deviation over the samples of the edge from node i to node j of the next layer, and N_j that
@@ -61,7 +89,7 @@ def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
             edges = layer.edge_outputs(nodes)
             if not edges.isfinite().all():
                 raise ValueError(f"edges of layer {index} are NaN or infinite on these data; give finite inputs")
-            nodes = edges.sum(-1)
+            nodes = layer(nodes)
             spread = nodes.std(0, correction=0).unsqueeze(-1)
             rounding = 8 * torch.finfo(nodes.dtype).eps * nodes.abs().amax(0).unsqueeze(-1)
             ratios.append(torch.where(spread > rounding, edges.std(0, correction=0) / spread, 0))
@@ -73,7 +101,7 @@ def attribute(layers: Sequence[QKANLayer], x: Tensor) -> Attribution:
 
 
 def feature_importance(
-    layers: Sequence[QKANLayer], x: Tensor, y: Tensor | None = None, *, method: str = "l2", loss: str | Loss = "mse"
+    layers: Sequence[EdgeMasked], x: Tensor, y: Tensor | None = None, *, method: str = "l2", loss: str | Loss = "mse"
 ) -> Tensor:
     r"""The importance of every input by one of the four KAN selectors (arXiv 2509.23366), on edges instead of splines.
 
@@ -120,14 +148,14 @@ def feature_importance(
         return deviations.square().mean(0).sum(0).sqrt()
 
 
-def _samples(layer: QKANLayer, x: Tensor) -> Tensor:
+def _samples(layer: EdgeMasked, x: Tensor) -> Tensor:
     """``x`` as (samples, in_features)."""
     checks.samples("x", x)
-    check_input(x, layer.in_features, "the network", layer.theta.device)
+    check_input(x, layer.in_features, "the network", layer.first_parameter.device)
     return checks.samples("x", x.detach().reshape(-1, layer.in_features), least=2)
 
 
-def _target(layers: Sequence[QKANLayer], x: Tensor, y: Tensor | None, lead: Iterable[int], *, exact: bool) -> Tensor:
+def _target(layers: Sequence[EdgeMasked], x: Tensor, y: Tensor | None, lead: Iterable[int], *, exact: bool) -> Tensor:
     """What the outputs for the flat ``x`` are compared with."""
     outputs = _run(layers, x)
     if y is None:
@@ -141,11 +169,11 @@ def _target(layers: Sequence[QKANLayer], x: Tensor, y: Tensor | None, lead: Iter
     return y.reshape(x.shape[0], *y.shape[len(lead) :])
 
 
-def _run(layers: Iterable[QKANLayer], x: Tensor) -> Tensor:
+def _run(layers: Iterable[EdgeMasked], x: Tensor) -> Tensor:
     return reduce(lambda values, layer: layer(values), layers, x)
 
 
-def _sensitivity(layers: Sequence[QKANLayer], x: Tensor) -> Tensor:
+def _sensitivity(layers: Sequence[EdgeMasked], x: Tensor) -> Tensor:
     with torch.enable_grad():
         inputs = x.clone().requires_grad_()
         outputs = _run(layers, inputs).sum(0)
@@ -155,9 +183,8 @@ def _sensitivity(layers: Sequence[QKANLayer], x: Tensor) -> Tensor:
     return (slopes.sum(0) * x.std(0, correction=0)).to(outputs.dtype)
 
 
-def _knockout(layers: Sequence[QKANLayer], x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    edges = layers[0].edge_outputs(x)
-    nodes = edges.sum(-1)
+def _knockout(layers: Sequence[EdgeMasked], x: Tensor, y: Tensor, loss: Loss) -> Tensor:
+    edges, nodes = layers[0].edge_outputs(x), layers[0](x)
     deviations = edges - edges.mean(0)
     intact = loss(_run(layers[1:], nodes), y)
     without = [loss(_run(layers[1:], nodes - deviation), y) for deviation in deviations.unbind(-1)]

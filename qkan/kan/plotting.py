@@ -1,4 +1,4 @@
-"""Figures of a QKAN: the network with the function of every edge, and one edge at large.
+"""Figures of a network: the network with the function of every edge, and one edge at large.
 
 Drawn without a screen and without pyplot's global state; nothing is written to disk.
 """
@@ -14,17 +14,16 @@ import torch
 from torch import Tensor
 
 from qkan._util.drawing import take_texts_literally
-from qkan.kan.edge_activity import edge_activity
+from qkan.kan.importance import edge_activity
 from qkan.kan.symbolic_fit import edge_curves, layer_inputs, pick_layer
-from qkan.layers.edge_mask import edge_is_kept, kept_edges
+from qkan.layers.edge_mask import EdgeMasked, edge_is_kept, kept_edges
 from qkan.layers.options import base_function, check_edge, finite_float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from qkan.kan.network import QKAN
-    from qkan.layers.qkan_layer import QKANLayer
+    from qkan.kan.kan import KAN
 
 #: A layer with more edges than these is refused: a pixel of the figure would be several edges.
 MAX_SHOWN_EDGES = 100_000
@@ -53,7 +52,7 @@ class _Drawn:
         curves: whether they are drawn as curves, or else as a heat map.
     """
 
-    layer: QKANLayer
+    layer: EdgeMasked
     inputs: Tensor
     activity: Tensor
     edges: list[tuple[int, int]]
@@ -86,11 +85,11 @@ class _Drawn:
         return len(self.edges) * 0.9 / self.rows if self.curves else self.map_size()[0]
 
 
-def _samples(network: QKAN, x: Tensor | None) -> list[Tensor]:
+def _samples(network: KAN, x: Tensor | None) -> list[Tensor]:
     """What every layer gets, and the outputs."""
     if x is None:
         uniform = torch.rand(_SAMPLES, network.width[0], generator=torch.Generator().manual_seed(0)) * 2 - 1
-        x = uniform.to(network.layers[0].theta)
+        x = uniform.to(network.layers[0].first_parameter)
     return layer_inputs(network, x)
 
 
@@ -114,7 +113,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def plot_network(
-    network: QKAN,
+    network: KAN,
     x: Tensor | None = None,
     *,
     input_names: Sequence[str] | None = None,
@@ -127,7 +126,7 @@ def plot_network(
 
     A box spans the range of its input on the samples, and the range of the function: compare shapes in boxes, sizes by
     the lines, whose opacity is tanh(beta * activity), the activity that of
-    :func:`qkan.kan.edge_activity.edge_activity`. Hidden nodes are named as by ``to_sympy(nested=False)``. Pruned edges
+    :func:`qkan.kan.importance.edge_activity`. Hidden nodes are named as by ``to_sympy(nested=False)``. Pruned edges
     are left out and counted at the foot. A layer with more than ``max_edges`` edges is shown as a heat map of activity,
     one cell per edge.
 
@@ -135,7 +134,7 @@ def plot_network(
         network: what to draw.
         x: (..., width[0]) samples; None takes 256 uniform ones in [-1, 1].
         input_names, output_names: default x1, x2, ... and y1, y2, ...
-        title: default ``QKAN [2, 5, 1]``.
+        title: default the kind and the width, ``QKAN [2, 5, 1]``.
         beta: > 0.
         max_edges: 0 or more.
 
@@ -171,7 +170,7 @@ def plot_network(
     levels = [sum(heights[:depth]) for depth in range(len(heights) + 1)]
     for depth, (level, row) in enumerate(zip(levels, names, strict=True)):
         _draw_nodes(axes, row, width, level, first=depth == 0, last=depth == len(levels) - 1)
-    text = f"QKAN {network.width}" if title is None else title
+    text = f"{type(network).__name__} {network.width}" if title is None else title
     axes.text(width / 2, levels[-1] + head - 0.3, text, ha="center", va="center", fontsize=13, color=_BLACK)
     for line, note in enumerate(notes):
         axes.text(
@@ -180,7 +179,7 @@ def plot_network(
     return take_texts_literally(figure)
 
 
-def _layers(network: QKAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
+def _layers(network: KAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
     for depth, layer in enumerate(network.layers):
         count = layer.in_features * layer.out_features
         if count > MAX_SHOWN_EDGES:
@@ -193,7 +192,7 @@ def _layers(network: QKAN, x: Tensor | None, max_edges: int) -> list[_Drawn]:
         outs, ins = layer.out_features, layer.in_features
         # Enough samples for an activity, and no more numbers than fit into memory with ease.
         stride = -(-len(inputs) * outs * ins // 20_000_000)
-        activity = edge_activity(layer, inputs[::stride].to(layer.theta)).detach().double().cpu()
+        activity = edge_activity(layer, inputs[::stride].to(layer.first_parameter)).detach().double().cpu()
         edges = kept_edges(layer)
         found.append(_Drawn(layer, inputs, activity, edges, len(edges) <= max_edges))
     return found
@@ -344,8 +343,8 @@ def _draw_nodes(axes: Axes, names: list[str], width: float, level: float, *, fir
             label.set_bbox({"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.5})
 
 
-def plot_edge(network: QKAN, layer_index: int, output: int, input: int, x: Tensor | None = None) -> Figure:
-    """Draw one edge at large, with its circuit and its base branch by themselves and the samples that reach it.
+def plot_edge(network: KAN, layer_index: int, output: int, input: int, x: Tensor | None = None) -> Figure:
+    """Draw one edge at large, with its base branch and the rest by themselves and the samples that reach it.
 
     Args:
         network: of which the edge is.
@@ -369,8 +368,8 @@ def plot_edge(network: QKAN, layer_index: int, output: int, input: int, x: Tenso
     base, weight = base_function(layer.base_activation), layer.base_weight
     if base is not None and weight is not None and edge_is_kept(layer, output, input):
         with torch.no_grad():
-            branch = float(weight[output, input]) * base(points.to(layer.theta)).double()
-        axes.plot(points.cpu(), (whole - branch).cpu(), color=_ORANGE, ls="--", lw=1.3, label="circuit")
+            branch = float(weight[output, input]) * base(points.to(layer.first_parameter)).double()
+        axes.plot(points.cpu(), (whole - branch).cpu(), color=_ORANGE, ls="--", lw=1.3, label=layer.edge_name)
         axes.plot(points.cpu(), branch.cpu(), color=_GREY, ls="--", lw=1.3, label="base branch")
     axes.plot(points.cpu(), whole.cpu(), color=_BLUE, lw=2.2, label="edge")
     rug = axes.get_xaxis_transform()

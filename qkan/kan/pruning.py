@@ -4,7 +4,7 @@ Layers keep what is left in their ``edge_mask`` (:mod:`qkan.layers.edge_mask`). 
 to those of level l + 1; level 0 are the inputs, the last level are the outputs, the hidden nodes lie between.
 
 Scores do not count the constant of an edge, so an edge that goes may leave a gap. Where data are given, its mean on
-them moves to the post-activation bias of a kept edge of the same output.
+them moves to a bias of the same output.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from qkan.kan.edge_activity import edge_samples
-from qkan.kan.importance import attribute
+from qkan.kan.importance import attribute, edge_samples
 from qkan.layers.options import check_input, finite_float
-from qkan.layers.qkan_layer import QKANLayer
 
 if TYPE_CHECKING:
-    from qkan.kan.network import QKAN
+    from qkan.kan.kan import KAN
 
 EDGE_THRESHOLD, NODE_THRESHOLD = 0.03, 0.01
-Network = TypeVar("Network", bound="QKAN")
+Network = TypeVar("Network", bound="KAN")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Pruned:
         return text if self.change is None else f"{text}; outputs moved by {self.change:.3g} in the mean"
 
 
-def masks_of(model: QKAN) -> list[Tensor]:
+def masks_of(model: KAN) -> list[Tensor]:
     """The kept edges of every layer, bool (out, in) on the CPU."""
     return [
         torch.ones(layer.out_features, layer.in_features, dtype=torch.bool)
@@ -75,7 +73,7 @@ def masks_of(model: QKAN) -> list[Tensor]:
     ]
 
 
-def remove(model: QKAN, removals: Sequence[Tensor], x: Tensor | None = None) -> Pruned:
+def remove(model: KAN, removals: Sequence[Tensor], x: Tensor | None = None) -> Pruned:
     """Remove edges, bool (out, in) for every layer, True to remove; all or, after an error, none.
 
     With data ``x`` outputs keep the means of their removed edges, and the summary has the change.
@@ -100,7 +98,7 @@ def remove(model: QKAN, removals: Sequence[Tensor], x: Tensor | None = None) -> 
         for index, (layer, old, new) in enumerate(zip(model.layers, before, after, strict=True)):
             layer.prune(~new)
             if means is not None and (old & ~new).any():
-                _add_constants(layer, (means[index] * (old & ~new).to(means[index].device)).sum(1))
+                layer.add_constants((means[index] * (old & ~new).to(means[index].device)).sum(1))
         if reference is not None:
             change = float((model(x) - reference).abs().mean())
     return Pruned(
@@ -113,33 +111,13 @@ def remove(model: QKAN, removals: Sequence[Tensor], x: Tensor | None = None) -> 
     )
 
 
-def _means(model: QKAN, x: Tensor) -> list[Tensor]:
+def _means(model: KAN, x: Tensor) -> list[Tensor]:
     """The mean over samples of every edge, (out, in) for every layer."""
     means = []
     for layer in model.layers:
         means.append(edge_samples(layer, x).mean(0))
         x = layer(x)
     return means
-
-
-def _add_constants(layer: QKANLayer, constants: Tensor) -> None:
-    """Add constants (out,) to the post-activation bias of the kept edge of largest weight.
-
-    A layer without such biases gets them. An output without kept edges is a hidden node that goes: nothing is added.
-    """
-    weight = (
-        constants.new_ones(layer.out_features, layer.in_features)
-        if layer.postact_weight is None
-        else layer.postact_weight
-    )
-    size, receiver = layer._kept(weight.abs()).max(1, keepdim=True)
-    bias = torch.where(size > 0, constants.unsqueeze(1) / weight.gather(1, receiver), 0)
-    if not bias.any():
-        return
-    if layer.postact_bias is None:
-        zeros = layer.theta.new_zeros(layer.out_features, layer.in_features)
-        layer.postact_bias = nn.Parameter(zeros, requires_grad=layer.theta.requires_grad)  # frozen layers stay frozen
-    layer.postact_bias.scatter_add_(1, receiver, bias)
 
 
 def _nodes(masks: Sequence[Tensor]) -> list[Tensor]:
@@ -167,9 +145,9 @@ def _check_connected(masks: Sequence[Tensor]) -> None:
 
 
 def prune(
-    model: QKAN, x: Tensor, edge_threshold: float | None, node_threshold: float | None, input_threshold: float | None
+    model: KAN, x: Tensor, edge_threshold: float | None, node_threshold: float | None, input_threshold: float | None
 ) -> Pruned:
-    """See :meth:`qkan.QKAN.prune`."""
+    """See :meth:`qkan.KAN.prune`."""
     thresholds = {"edge": edge_threshold, "node": node_threshold, "input": input_threshold}
     for name, value in thresholds.items():
         if value is not None:
@@ -182,7 +160,7 @@ def prune(
 
 
 def _kept(
-    model: QKAN, x: Tensor, edge_threshold: float | None, node_threshold: float | None, input_threshold: float | None
+    model: KAN, x: Tensor, edge_threshold: float | None, node_threshold: float | None, input_threshold: float | None
 ) -> list[Tensor]:
     scores = [found.cpu() for found in attribute(model.layers, x).edges]
     masks = masks_of(model)
@@ -193,24 +171,16 @@ def _kept(
     return _without_idle_nodes(masks, scores, 0.0 if node_threshold is None else node_threshold)
 
 
-def silence(model: QKAN, x: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
-    """See :meth:`qkan.QKAN.silence`."""
+def silence(model: KAN, x: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+    """See :meth:`qkan.KAN.silence`."""
     kept = _kept(model, x, EDGE_THRESHOLD, NODE_THRESHOLD, None)
     if not _reached(kept).all():
         return []
-    held: list[tuple[nn.Parameter, Tensor]] = []
-    for layer, mask in zip(model.layers, kept, strict=True):
-        mask = mask.to(layer.theta.device)
-        for name in ("postact_weight", "base_weight"):
-            weight = getattr(layer, name)
-            if weight is not None and (name == "postact_weight" or layer.postact_weight is not None):
-                weight.data.mul_(mask)
-        held += [
-            (parameter, mask.reshape(*mask.shape, *(1 for _ in parameter.shape[2:])))
-            for parameter in layer.parameters(recurse=False)
-            if parameter.shape[:2] == mask.shape  # shared circuits stay trained
-        ]
-    return held
+    return [
+        pair
+        for layer, mask in zip(model.layers, kept, strict=True)
+        for pair in layer.silence(mask.to(layer.first_parameter.device))
+    ]
 
 
 def _without_idle_nodes(masks: list[Tensor], scores: list[Tensor], threshold: float) -> list[Tensor]:
@@ -228,24 +198,24 @@ def _without_idle_nodes(masks: list[Tensor], scores: list[Tensor], threshold: fl
     return masks
 
 
-def prune_edges(model: QKAN, edges: Iterable[tuple[int, int, int]] | Sequence[Tensor], x: Tensor | None) -> Pruned:
-    """See :meth:`qkan.QKAN.prune_edges`."""
+def prune_edges(model: KAN, edges: Iterable[tuple[int, int, int]] | Sequence[Tensor], x: Tensor | None) -> Pruned:
+    """See :meth:`qkan.KAN.prune_edges`."""
     given: list[Any] = list(edges)
     layers = model.layers
     if given and all(isinstance(edge, Tensor) for edge in given):
         if len(given) != len(layers):
             raise ValueError(f"{len(given)} masks do not fit; give one for each of the {len(layers)} layers")
-        return remove(model, [layer._edges(mask) for layer, mask in zip(layers, given, strict=True)], x)
+        return remove(model, [layer.mask_of(mask) for layer, mask in zip(layers, given, strict=True)], x)
     by_layer: list[list[Any]] = [[] for _ in layers]
     for edge in given:
         if not isinstance(edge, tuple | list) or len(edge) != 3 or type(edge[0]) is not int:
             raise TypeError(f"edge {edge!r} must be three ints (layer, output, input)")
         by_layer[_inside("layer", edge[0], 0, len(layers) - 1)].append(tuple(edge[1:]))
-    return remove(model, [layer._edges(pairs) for layer, pairs in zip(layers, by_layer, strict=True)], x)
+    return remove(model, [layer.mask_of(pairs) for layer, pairs in zip(layers, by_layer, strict=True)], x)
 
 
-def prune_nodes(model: QKAN, nodes: Iterable[tuple[int, int]], x: Tensor | None) -> Pruned:
-    """See :meth:`qkan.QKAN.prune_nodes`."""
+def prune_nodes(model: KAN, nodes: Iterable[tuple[int, int]], x: Tensor | None) -> Pruned:
+    """See :meth:`qkan.KAN.prune_nodes`."""
     removals = [torch.zeros_like(mask) for mask in masks_of(model)]
     for node in nodes:
         if not isinstance(node, tuple | list) or len(node) != 2 or any(type(index) is not int for index in node):
@@ -259,8 +229,8 @@ def prune_nodes(model: QKAN, nodes: Iterable[tuple[int, int]], x: Tensor | None)
     return remove(model, removals, x)
 
 
-def prune_inputs(model: QKAN, inputs: Iterable[int], x: Tensor | None) -> Pruned:
-    """See :meth:`qkan.QKAN.prune_inputs`."""
+def prune_inputs(model: KAN, inputs: Iterable[int], x: Tensor | None) -> Pruned:
+    """See :meth:`qkan.KAN.prune_inputs`."""
     removals = [torch.zeros_like(mask) for mask in masks_of(model)]
     for index in inputs:
         if type(index) is not int:
@@ -276,7 +246,7 @@ def _inside(name: str, index: int, low: int, high: int) -> int:
 
 
 def compact(model: Network) -> Network:
-    """See :meth:`qkan.QKAN.compact`."""
+    """See :meth:`qkan.KAN.compact`."""
     masks = masks_of(model)
     _check_connected(masks)
     alive = [torch.ones(masks[-1].shape[0], dtype=torch.bool)]
@@ -284,31 +254,5 @@ def compact(model: Network) -> Network:
         alive.insert(0, (mask & alive[0].unsqueeze(1)).any(0))
     alive[0] = torch.ones_like(alive[0])
     levels = [level.nonzero().flatten() for level in alive]
-    layers = [_part(layer, levels[index], levels[index + 1]) for index, layer in enumerate(model.layers)]
+    layers = [layer.part(levels[index], levels[index + 1]) for index, layer in enumerate(model.layers)]
     return type(model).from_layers(layers).train(model.training)
-
-
-def _part(layer: QKANLayer, inputs: Tensor, outputs: Tensor) -> QKANLayer:
-    """The layer of some of the inputs and outputs, with values and the mask of the edges between them."""
-    config = layer.config | {"in_features": len(inputs), "out_features": len(outputs)}
-    if layer.group is not None and len(inputs) < layer.in_features:
-        config["group"] = "input"
-    part = QKANLayer(**config, generator=torch.Generator(), device=layer.theta.device)
-    inputs, outputs = inputs.to(layer.theta.device), outputs.to(layer.theta.device)
-    state = {}
-    for name, tensor in layer.state_dict().items():
-        if name.startswith("base_activation."):  # a module that both layers share
-            continue
-        circuit = name in ("theta", "preact_weight", "preact_bias")
-        if circuit and config["group"] == "input":
-            tensor = layer._per_input(tensor)
-        if not circuit or config["group"] in (None, "input"):
-            tensor = tensor.index_select(1, inputs)
-        shared = tensor.shape[0] == 1 and layer.out_features > 1
-        state[name] = tensor if shared else tensor.index_select(0, outputs)
-    if "edge_mask" in state and state["edge_mask"].all():
-        del state["edge_mask"]
-    part.load_state_dict(state, strict=False)  # a module in the base branch is there already
-    for name, parameter in part.named_parameters(recurse=False):
-        parameter.requires_grad_(getattr(layer, name).requires_grad)
-    return part

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from qkan.kan.edge_activity import edge_activity
+from qkan.kan.importance import edge_activity
 from qkan.kan.input_checks import FitPlan, Loss, Pair
+from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.options import finite_float
-from qkan.layers.qkan_layer import QKANLayer
 
 SPARSE_ENTROPY = 0.03  # for targets of variance 1; docs/guides/kan-formula.md shows what it finds
 
@@ -38,7 +38,7 @@ def fit_weights(model: nn.Module, plan: FitPlan, data: Pair, loss: Loss) -> tupl
     weights = {"l1": plan.l1 or 0.0, "entropy": plan.entropy or 0.0}
     if any(weights.values()) and not known:
         raise TypeError(
-            "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as QKAN has one, but "
+            "l1 and entropy need a model with a method regularization(x, l1=, entropy=), as KAN and QKAN have one, but "
             f"{type(model).__name__} has none; leave them out"
         )
     return weights, 0.0
@@ -53,10 +53,10 @@ def _scale(model: nn.Module, data: Pair, loss: Loss, *, exact: bool) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def regularization(layers: Iterable[QKANLayer], x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
+def regularization(layers: Iterable[EdgeMasked], x: Tensor, *, l1: float = 0.0, entropy: float = 0.0) -> Tensor:
     r"""L1 and entropy of the edge activities of a stack of layers (arXiv 2404.19756, eqs. 2.17 to 2.20).
 
-    With the activities a_e of :func:`qkan.kan.edge_activity.edge_activity`, A_l their sum over the edges e of layer l:
+    With the activities a_e of :func:`qkan.kan.importance.edge_activity`, A_l their sum over the edges e of layer l:
     sum over layers of [ l1 A_l + entropy S_l ], S_l = - sum_e (a_e / A_l) log(a_e / A_l). The first term makes
     activities small, the second makes few edges carry most of them. An edge without activity adds nothing to S_l, and
     nothing to its gradient.
@@ -74,7 +74,7 @@ def regularization(layers: Iterable[QKANLayer], x: Tensor, *, l1: float = 0.0, e
     """
     l1, entropy = finite_float("l1", l1), finite_float("entropy", entropy)
     terms: list[Tensor] = []
-    previous: QKANLayer | None = None
+    previous: EdgeMasked | None = None
     for layer in layers:
         x = x if previous is None else previous(x)
         activity = edge_activity(layer, x)

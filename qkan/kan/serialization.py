@@ -16,12 +16,17 @@ from torch import Tensor
 from qkan._util.files import write_atomic
 from qkan._version import __version__
 from qkan.kernels.circuits.ansatz import Ansatz
+from qkan.layers.edge_mask import EdgeMasked
+from qkan.layers.kan_layer import KANLayer
 from qkan.layers.qkan_layer import QKANLayer
+from qkan.layers.spline_layer import SplineLayer
 
 if TYPE_CHECKING:
-    from qkan.kan.network import QKAN
+    from qkan.kan.kan import KAN
 
-Network = TypeVar("Network", bound="QKAN")
+Network = TypeVar("Network", bound="KAN")
+#: The layers that a file may name.
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (QKANLayer, KANLayer, SplineLayer)}
 #: The entry of the metadata, and the version of what it holds.
 ENTRY, FORMAT = "qkan", 1
 _ANSATZ = (
@@ -29,46 +34,61 @@ _ANSATZ = (
 )  # fmt: skip
 
 
-def _encode(index: int, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a layer in the words of JSON.
+def _encode(index: int, layer: Any) -> dict[str, Any]:
+    """The kind and the configuration of a layer in the words of JSON.
 
     Raises:
         ValueError: a value that only code can say.
     """
+    config = layer.config
     for name, remedy in (
         ("base_activation", "build the network with one that has a name, or save its state_dict()"),
         ("backend", "set layer.backend = 'auto' (or 'pennylane') first"),
+        ("basis", "save its state_dict()"),
     ):
-        value = config[name]
+        value = config.get(name)
         if not isinstance(value, str | type(None)):
             shown = getattr(value, "__name__", type(value).__name__)
             raise ValueError(f"layer {index}: {name} {shown} is an object that a file cannot hold; {remedy}")
-    ansatz = {name: getattr(config["ansatz"], name) for name in _ANSATZ}
-    return config | {"ansatz": ansatz, "dtype": str(config["dtype"]).removeprefix("torch.")}
+    if "ansatz" in config:
+        config["ansatz"] = {name: getattr(config["ansatz"], name) for name in _ANSATZ}
+    return {"kind": type(layer).__name__} | config | {"dtype": str(config["dtype"]).removeprefix("torch.")}
 
 
-def _decode(config: Any) -> dict[str, Any]:
-    known = set(QKANLayer(1, 1, device="meta").config)
-    if not isinstance(config, dict) or set(config) != known:
-        given = set(config) if isinstance(config, dict) else set()
-        raise ValueError(f"options {sorted(given ^ known)} of a layer are missing or unknown")
-    ansatz, dtype = config["ansatz"], getattr(torch, str(config["dtype"]), None)
-    if not isinstance(ansatz, dict) or set(ansatz) != set(_ANSATZ):
-        raise ValueError("an ansatz is incomplete")
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"dtype {config['dtype']!r} is unknown")
-    ansatz = {name: tuple(value) if isinstance(value, list) else value for name, value in ansatz.items()}
-    return config | {"ansatz": Ansatz(**ansatz), "dtype": dtype}
+def _decode(entry: Any) -> EdgeMasked:
+    """The layer of an entry, without values."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"a layer is {entry!r}")
+    config = dict(entry)
+    name = config.pop("kind")
+    if name not in KINDS:
+        raise ValueError(f"a layer of kind {name!r} is unknown; this version reads {', '.join(KINDS)}")
+    kind = KINDS[name]
+    known = set(kind(1, 1, device="meta").config)
+    if set(config) != known:
+        raise ValueError(f"options {sorted(set(config) ^ known)} of a layer are missing or unknown")
+    config["dtype"] = getattr(torch, str(config["dtype"]), None)
+    if not isinstance(config["dtype"], torch.dtype):
+        raise ValueError(f"dtype {entry['dtype']!r} is unknown")
+    if "ansatz" in config:
+        ansatz = config["ansatz"]
+        if not isinstance(ansatz, dict) or set(ansatz) != set(_ANSATZ):
+            raise ValueError("an ansatz is incomplete")
+        listed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in ansatz.items()
+        }
+        config["ansatz"] = Ansatz(**listed)
+    return kind(**config, device="meta")
 
 
-def save(model: QKAN, path: str | os.PathLike[str], overwrite: bool) -> None:
-    """See :meth:`qkan.QKAN.save`."""
+def save(model: KAN, path: str | os.PathLike[str], overwrite: bool) -> None:
+    """See :meth:`qkan.KAN.save`."""
     import safetensors.torch
 
     path = Path(path)
     if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} exists; give another path, or overwrite=True to replace it")
-    layers = [_encode(index, config) for index, config in enumerate(model.config["layers"])]
+    layers = [_encode(index, layer) for index, layer in enumerate(model.layers)]
     entry = json.dumps({"format": FORMAT, "version": __version__, "layers": layers}, allow_nan=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = safetensors.torch.save(tensors, {ENTRY: entry})
@@ -76,7 +96,7 @@ def save(model: QKAN, path: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def load(kind: type[Network], path: str | os.PathLike[str], device: torch.device | str | int) -> Network:
-    """See :meth:`qkan.QKAN.load`."""
+    """See :meth:`qkan.KAN.load`."""
     import safetensors
 
     path = Path(path)
@@ -109,13 +129,20 @@ def _built(kind: type[Network], path: Path, entry: str) -> Network:
         config = json.loads(entry)
         if config["format"] != FORMAT:
             raise ValueError(f"format {config['format']!r} is not {FORMAT}, the one that version {__version__} reads")
-        return kind.from_layers([QKANLayer(**_decode(layer), device="meta") for layer in config["layers"]])
+        layers = [_decode(layer) for layer in config["layers"]]
+        wanted, name = kind._kinds
+        others = {type(layer).__name__ for layer in layers if not isinstance(layer, wanted)}
+        if not others:
+            return kind.from_layers(layers)
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: its description of the network cannot be used: {reason}; save it again") from None
+    raise ValueError(
+        f"{path} holds a network of {', '.join(sorted(others))}, not of {name}; read it with qkan.KAN.load"
+    )
 
 
-def _check_tensors(path: Path, model: QKAN, tensors: dict[str, Tensor]) -> None:
+def _check_tensors(path: Path, model: KAN, tensors: dict[str, Tensor]) -> None:
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     masks = {
         f"layers.{index}.edge_mask": ((layer.out_features, layer.in_features), torch.bool)

@@ -1,4 +1,4 @@
-"""Snap the edges of a QKAN to elementary functions: suggestions for one edge, and a whole network of such functions."""
+"""Snap edges of a network to elementary functions: suggestions for one edge, and a whole network of such functions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from torch import Tensor, nn
 
 from qkan._util.lbfgs import loss_unit
 from qkan._util.module_list import module_list
-from qkan.kan.closed_form import compose
+from qkan.kan.closed_form import compose, node_biases
 from qkan.kan.symbolic_functions import LIBRARY, Library, SymbolicFunction, chosen, fit, score, simplest
-from qkan.kan.symbolic_search import LEAST, MAX_SEARCHED, Choices, Suggestion, Suggestions, search, share_scales
-from qkan.layers.edge_formula import Numbers, edge_formula
-from qkan.layers.edge_mask import edge_is_kept, kept_edges
+from qkan.kan.symbolic_search import KEPT, LEAST, MAX_SEARCHED, Choices, Suggestion, Suggestions, search, share_scales
+from qkan.layers.edge_formula import Numbers
+from qkan.layers.edge_mask import EdgeMasked, edge_is_kept, kept_edges
 from qkan.layers.options import check_edge, check_input, finite_float, positive_int
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.kan.network import QKAN
-    from qkan.layers.qkan_layer import QKANLayer
+    from qkan.kan.kan import KAN
 
 PENALTY = 0.5  # of a unit of complexity; see qkan.kan.symbolic_functions.score
 MAX_SNAPPED = 2_000  # edges; each takes about a second for the whole library
-CIRCUIT = "circuit"  # the name of an edge that stays what it is: its circuit
 
 
 def _ranked(library: dict[str, SymbolicFunction], x: Tensor, y: Tensor, penalty: float) -> list[list[Suggestion]]:
@@ -44,7 +42,7 @@ def _ranked(library: dict[str, SymbolicFunction], x: Tensor, y: Tensor, penalty:
     return [sorted(fits, key=lambda s: (round(s.score, 6), abs(s.b))) for fits in found]
 
 
-def layer_inputs(network: QKAN, x: Tensor) -> list[Tensor]:
+def layer_inputs(network: KAN, x: Tensor) -> list[Tensor]:
     """What every layer of a network gets for inputs x (..., in): float64, (N, in_features) each, and the outputs.
 
     Raises:
@@ -53,7 +51,7 @@ def layer_inputs(network: QKAN, x: Tensor) -> list[Tensor]:
     """
     check_input(x, network.width[0], type(network).__name__)
     with torch.no_grad():
-        values = [x.reshape(-1, x.shape[-1]).to(network.layers[0].theta)]
+        values = [x.reshape(-1, x.shape[-1]).to(network.layers[0].first_parameter)]
         if len(values[0]) < 2:
             raise ValueError(f"x of shape {tuple(x.shape)} holds {len(values[0])} samples; give two or more")
         for layer in network.layers:
@@ -66,7 +64,7 @@ def layer_inputs(network: QKAN, x: Tensor) -> list[Tensor]:
 
 
 def suggest_symbolic(
-    network: QKAN,
+    network: KAN,
     layer_index: int,
     output: int,
     input: int,
@@ -76,7 +74,7 @@ def suggest_symbolic(
     library: Library = None,
     penalty: float = PENALTY,
 ) -> Suggestions:
-    """What :meth:`qkan.QKAN.suggest_symbolic` gives; see there."""
+    """What :meth:`qkan.KAN.suggest_symbolic` gives; see there."""
     functions = chosen(library)
     finite_float("penalty", penalty, fix="0 ranks by R^2 alone")
     layer = pick_layer(network, layer_index)
@@ -87,7 +85,7 @@ def suggest_symbolic(
     return Suggestions(tuple(_ranked(functions, values[None, :, input], curve[None], penalty)[0][:k]))
 
 
-def pick_layer(network: QKAN, index: int) -> QKANLayer:
+def pick_layer(network: KAN, index: int) -> EdgeMasked:
     """A layer by its number from the input, 0 first.
 
     Raises:
@@ -103,22 +101,22 @@ def pick_layer(network: QKAN, index: int) -> QKANLayer:
     return network.layers[index]
 
 
-def edge_curves(layer: QKANLayer, x: Tensor) -> Tensor:
+def edge_curves(layer: EdgeMasked, x: Tensor) -> Tensor:
     """What every edge adds, (N, out, in) float64, zero where it is pruned."""
     with torch.no_grad():
-        return layer.edge_outputs(x.to(layer.theta)).double()
+        return layer.edge_outputs(x.to(layer.first_parameter)).double()
 
 
 def auto_symbolic(
-    network: QKAN,
+    network: KAN,
     x: Tensor,
     library: Library = None,
     r2: float = 0.99,
     *,
     y: Tensor | None = None,
     penalty: float = PENALTY,
-) -> SymbolicQKAN:
-    """What :meth:`qkan.QKAN.auto_symbolic` gives; see there."""
+) -> SymbolicKAN:
+    """What :meth:`qkan.KAN.auto_symbolic` gives; see there."""
     functions = chosen(library)
     finite_float("penalty", penalty, fix="0 ranks by R^2 alone")
     if not r2 <= 1:
@@ -142,8 +140,8 @@ def auto_symbolic(
             [[enough[o * ins + i] if edge_is_kept(layer, o, i) else [] for i in range(ins)] for o in range(outs)]
         )
 
-    def build(choices: Choices) -> SymbolicQKAN:
-        return SymbolicQKAN(network, functions, choices, values)
+    def build(choices: Choices) -> SymbolicKAN:
+        return SymbolicKAN(network, functions, choices, values)
 
     if y is None:
         return build([[[fits[0] if fits else None for fits in row] for row in layer] for layer in fitting])
@@ -167,29 +165,45 @@ def _check_pair(width: Sequence[int], x: Tensor, y: Tensor) -> None:
 
 
 class _SymbolicLayer(nn.Module):
-    """A layer of c f(a x + b) + d, and of circuits where nothing else fits."""
+    """A layer of c f(a x + b) + d, and of the edges of before where nothing else fits."""
 
     def __init__(
-        self, layer: QKANLayer, functions: dict[str, SymbolicFunction], picked: list[list[Suggestion | None]]
+        self, layer: EdgeMasked, functions: dict[str, SymbolicFunction], picked: list[list[Suggestion | None]]
     ) -> None:
         super().__init__()
         # Functions of the library are kept by name, because a pickle cannot hold them.
         self.functions = {name: own for name, own in functions.items() if LIBRARY.get(name) is not own}
         self.picked = picked
-        self.circuits = copy.deepcopy(layer).requires_grad_(False)
+        self.edges = copy.deepcopy(layer).requires_grad_(False)
         affine = [[[0.0] * 4 if s is None else [s.a, s.b, s.c, s.d] for s in row] for row in picked]
-        self.affine = nn.Parameter(torch.tensor(affine, dtype=torch.float64, device=layer.theta.device))
+        self.affine = nn.Parameter(torch.tensor(affine, dtype=torch.float64, device=layer.first_parameter.device))
         self.names = [
             [
-                CIRCUIT if s is None and edge_is_kept(layer, o, i) else "0" if s is None else s.function
+                KEPT if s is None and edge_is_kept(layer, o, i) else "0" if s is None else s.function
                 for i, s in enumerate(row)
             ]
             for o, row in enumerate(picked)
         ]
+        self.register_buffer("constant", self._moved(node_biases(layer)))
+
+    constant: Tensor
+
+    @torch.no_grad()
+    def _moved(self, bias: Tensor) -> Tensor:
+        """Move what is added to every node to one of its functions; what stays where all its edges are those of before.
+
+        A pruned edge takes it only where there is nothing better.
+        """
+        rank = {KEPT: 0, "0": 1}
+        order = torch.tensor([[rank.get(name, 2) for name in row] for row in self.names], device=bias.device)
+        best, place = order.max(1)
+        rows = torch.arange(len(bias), device=bias.device)
+        self.affine[rows, place, 3] += torch.where(best > 0, bias, 0)
+        return torch.where(best > 0, 0, bias)
 
     def _snapped(self) -> Iterator[tuple[SymbolicFunction, Tensor, Tensor]]:
         """Every function in use with the outputs and inputs of its edges."""
-        for name in sorted({name for row in self.names for name in row} - {CIRCUIT}):
+        for name in sorted({name for row in self.names for name in row} - {KEPT}):
             yield self.function(name), *self._edges(name)
 
     def _edges(self, name: str) -> tuple[Tensor, Tensor]:
@@ -207,11 +221,11 @@ class _SymbolicLayer(nn.Module):
         for function, outs, ins in self._snapped():
             a, b, c, d = self.affine[outs, ins].unbind(-1)
             y = y.index_put((rows, outs, ins), c * function.function(a * x[:, ins] + b) + d)
-        outs, ins = self._edges(CIRCUIT)
+        outs, ins = self._edges(KEPT)
         if len(outs):
-            circuits = self.circuits.edge_outputs(x.to(self.circuits.theta)).to(y)
-            y = y.index_put((rows, outs, ins), circuits[:, outs, ins])
-        return y.sum(-1)
+            kept = self.edges.edge_outputs(x.to(self.edges.first_parameter)).to(y)
+            y = y.index_put((rows, outs, ins), kept[:, outs, ins])
+        return y.sum(-1) + self.constant
 
     @torch.no_grad()
     def simplify(self) -> None:
@@ -228,11 +242,11 @@ class _SnappedEdge:
     copies: int = 1
 
 
-class SymbolicQKAN(nn.Module):
-    """A network whose edges are elementary functions c f(a x + b) + d; :meth:`qkan.QKAN.auto_symbolic` makes one.
+class SymbolicKAN(nn.Module):
+    """A network whose edges are elementary functions c f(a x + b) + d; :meth:`qkan.KAN.auto_symbolic` makes one.
 
     Shapes: input (..., width[0]), output (..., width[-1]) in float64. Edges to which no function fits well enough stay
-    circuits, whose closed forms are exact. It shares nothing with the network it came from.
+    what they are, circuits or splines, whose closed forms are exact. It shares nothing with the network it came from.
 
     Attributes:
         width: sizes of the layers from input to output.
@@ -254,7 +268,7 @@ class SymbolicQKAN(nn.Module):
 
     def __init__(
         self,
-        network: QKAN,
+        network: KAN,
         functions: dict[str, SymbolicFunction],
         picked: list[list[list[Suggestion | None]]],
         values: list[Tensor],
@@ -278,10 +292,10 @@ class SymbolicQKAN(nn.Module):
             x = layer(x)
         return x.reshape(*lead, self.width[-1])
 
-    def refit(self, x: Tensor, y: Tensor, *, steps: int = 100) -> SymbolicQKAN:
+    def refit(self, x: Tensor, y: Tensor, *, steps: int = 100) -> SymbolicKAN:
         """Fit a, b, c and d of all edges to data by LBFGS on the mean squared error, in place.
 
-        Numbers that fit no better, or are not finite, are not taken. Circuits stay as they are.
+        Numbers that fit no better, or are not finite, are not taken. Edges that are no such functions stay as they are.
 
         Args:
             x: (..., width[0]).
@@ -337,7 +351,7 @@ class SymbolicQKAN(nn.Module):
         digits: int | None = None,
         nested: bool = True,
     ) -> list[Any]:
-        """The network as SymPy expressions; arguments, result and errors of :meth:`qkan.QKAN.to_sympy`."""
+        """The network as SymPy expressions; arguments, result and errors of :meth:`qkan.KAN.to_sympy`."""
         numbers = Numbers(tolerance, digits)
         forms = [
             [
@@ -346,11 +360,12 @@ class SymbolicQKAN(nn.Module):
             ]
             for layer in self.layers
         ]
-        return compose(forms, variables, self.width[0], nested)
+        constants = [[numbers.kept(value) for value in layer.constant.tolist()] for layer in self.layers]
+        return compose(forms, constants, variables, self.width[0], nested)
 
     def _form(self, layer: _SymbolicLayer, output: int, input: int, name: str, numbers: Numbers) -> Any:
-        if name == CIRCUIT:
-            return edge_formula(layer.circuits, output, input, numbers)
+        if name == KEPT:
+            return layer.edges.edge_formula(output, input, numbers)
         a, b, c, d = (numbers.kept(value) for value in layer.affine[output, input].tolist())
         if c == 0 or name == "0":
             return _SnappedEdge(lambda x: d, 0)
@@ -360,7 +375,7 @@ class SymbolicQKAN(nn.Module):
     def to_frame(self) -> pd.DataFrame:
         """One row per edge: layer, output, input, function, a, b, c, d, and r2 and complexity of the fit it came from.
 
-        A circuit that stayed is called ``"circuit"`` and has NaN for numbers.
+        An edge that stayed what it was is called ``"circuit"``, or by its basis, as ``"bspline"``, and has no numbers.
         """
         import pandas as pd
 
@@ -370,12 +385,13 @@ class SymbolicQKAN(nn.Module):
                 for i, name in enumerate(row):
                     choice = layer.picked[o][i]
                     fitted = [math.nan] * 2 if choice is None else [choice.r2, choice.complexity]
-                    affine = [math.nan] * 4 if name == CIRCUIT else layer.affine[o, i].tolist()
-                    rows.append([depth, o, i, name, *affine, *fitted])
+                    affine = [math.nan] * 4 if name == KEPT else layer.affine[o, i].tolist()
+                    shown = layer.edges.edge_name if name == KEPT else name
+                    rows.append([depth, o, i, shown, *affine, *fitted])
         columns = ["layer", "output", "input", "function", "a", "b", "c", "d", "r2", "complexity"]
         return pd.DataFrame(rows, columns=columns)
 
     def extra_repr(self) -> str:
         """What print shows."""
-        left = sum(name == CIRCUIT for layer in self.layers for row in layer.names for name in row)
-        return f"width={self.width}, circuits left={left}"
+        left = sum(name == KEPT for layer in self.layers for row in layer.names for name in row)
+        return f"width={self.width}, edges left as they were={left}"

@@ -19,11 +19,12 @@ from qkan.kan.symbolic_functions import LIBRARY, score, simplest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qkan.kan.symbolic_fit import SymbolicQKAN
+    from qkan.kan.symbolic_fit import SymbolicKAN
 
 CANDIDATES = 8  # functions of an edge that are tried
 LEAST = 0.8  # R^2 of a function that is tried; what it is worth shows when the numbers of all are fitted
 STEPS = 60  # of a trial's fit; the last one goes on from there
+KEPT = "(kept)"  # the name of an edge that stays what it is
 MAX_SEARCHED = 60  # edges; each costs a few fits of the whole formula
 
 
@@ -96,13 +97,13 @@ Ranked = Sequence[Sequence[Sequence[Sequence[Suggestion]]]]  #: for every layer,
 
 
 def search(
-    build: Callable[[Choices], SymbolicQKAN], ranked: Ranked, data: tuple[Tensor, Tensor], penalty: float
-) -> SymbolicQKAN:
+    build: Callable[[Choices], SymbolicKAN], ranked: Ranked, data: tuple[Tensor, Tensor], penalty: float
+) -> SymbolicKAN:
     """The formula of the lowest score: log10(1 - R^2) on the data, and penalty times the complexity of all its edges.
 
     Args:
         build: makes the formula of some choices.
-        ranked: what an edge may become; an edge without anything stays a circuit.
+        ranked: what an edge may become; an edge without anything stays what it is.
         data: x and y.
         penalty: of a unit of complexity.
 
@@ -143,8 +144,8 @@ def search(
 
 
 def _tried(
-    build: Callable[[Choices], SymbolicQKAN], choices: Choices, data: tuple[Tensor, Tensor], penalty: float
-) -> tuple[SymbolicQKAN, float]:
+    build: Callable[[Choices], SymbolicKAN], choices: Choices, data: tuple[Tensor, Tensor], penalty: float
+) -> tuple[SymbolicKAN, float]:
     x, y = data
     formula = build(choices).refit(x, y, steps=STEPS)
     with torch.no_grad():
@@ -155,7 +156,7 @@ def _tried(
 
 
 @torch.no_grad()
-def share_scales(formula: SymbolicQKAN) -> None:
+def share_scales(formula: SymbolicKAN) -> None:
     """Write a hidden node that only one function f reads so that this takes it as it is: f(h), not f(a h + b).
 
     a goes to the functions that make h, and b with all their constants to f's own b, from where ``simplest`` may take
@@ -164,10 +165,10 @@ def share_scales(formula: SymbolicQKAN) -> None:
     for before, after in zip(formula.layers, formula.layers[1:], strict=False):
         for node, made_of in enumerate(before.names):
             readers = [o for o, row in enumerate(after.names) if row[node] != "0"]
-            if len(readers) != 1 or "circuit" in made_of:
+            if len(readers) != 1 or KEPT in made_of:
                 continue
             name = after.names[readers[0]][node]
-            function = None if name == "circuit" else after.function(name)
+            function = None if name == KEPT else after.function(name)
             a, b, c, d = after.affine[readers[0], node].unbind(-1)
             if function is None or a == 0 or (not function.searched and name != "x"):
                 continue
@@ -183,7 +184,7 @@ def share_scales(formula: SymbolicQKAN) -> None:
 
 
 @torch.no_grad()
-def smaller_phases(formula: SymbolicQKAN) -> None:
+def smaller_phases(formula: SymbolicKAN) -> None:
     """Write cos(u + pi/2) as -sin(u), and sin(u + pi/2) as cos(u)."""
     for layer in formula.layers:
         for o, row in enumerate(layer.names):

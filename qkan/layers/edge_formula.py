@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 MAX_TERMS = 20_000
 _ROUNDING = 1e-15  # coefficients not above are rounding
 _WHOLE = 1e-12  # frequencies as close as this to an integer are one
-_POWERS = 8  # T_k and U_k are written as powers up to this k; beyond, these lose digits and cos(k acos x) does not
+POWERS = 8  # T_k and U_k are written as powers up to this k; beyond, these lose digits and cos(k acos x) does not
 
 #: how often a base activation repeats its argument
-_BASE_COPIES = {"silu": 2, "gelu": 2, "relu": 1, "tanh": 1, "identity": 1}
+BASE_COPIES = {"silu": 2, "gelu": 2, "relu": 1, "tanh": 1, "identity": 1}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class _Term:
+class Term:
     """A coefficient times a function of x; ``copies`` times x occurs in it."""
 
     coefficient: float
@@ -89,10 +89,10 @@ class _Term:
 class EdgeFormula:
     """The closed form of one edge: the sum of its terms, or for the readout amplitude a function of that sum."""
 
-    terms: tuple[_Term, ...]
+    terms: tuple[Term, ...]
     constant: float
     outer: Callable[[Expr], Expr] | None
-    others: tuple[_Term, ...]
+    others: tuple[Term, ...]
     numbers: Numbers
 
     @property
@@ -106,7 +106,7 @@ class EdgeFormula:
         inner = self._sum(self.terms, x, self.constant)
         return inner if self.outer is None else self.outer(inner) + self._sum(self.others, x)
 
-    def _sum(self, terms: tuple[_Term, ...], x: Expr, constant: float = 0.0) -> Expr:
+    def _sum(self, terms: tuple[Term, ...], x: Expr, constant: float = 0.0) -> Expr:
         import sympy
 
         return sympy.Add(
@@ -114,7 +114,7 @@ class EdgeFormula:
         )
 
 
-def _wave(function: Callable[[Any], Any], factor: Expr, x: Expr) -> Any:
+def wave(function: Callable[[Any], Any], factor: Expr, x: Expr) -> Any:
     """function(factor * x), a sum left in its brackets, which keeps composed expressions short."""
     import sympy
 
@@ -123,7 +123,7 @@ def _wave(function: Callable[[Any], Any], factor: Expr, x: Expr) -> Any:
 
 def _waves(
     ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, numbers: Numbers
-) -> list[_Term]:
+) -> list[Term]:
     """<Z> of a circuit that encodes w x + b, as cosines and sines."""
     import sympy
 
@@ -132,25 +132,29 @@ def _waves(
     terms = []
     for frequency, coefficient in zip(spectrum.frequencies.tolist(), spectrum.coefficients.tolist(), strict=True):
         if abs(frequency) <= zero:  # a sum such as 0.3 - 0.2 - 0.1 is zero but for rounding
-            terms.append(_Term(coefficient.real, lambda x: sympy.Integer(1), 0))
+            terms.append(Term(coefficient.real, lambda x: sympy.Integer(1), 0))
             continue
         if frequency < 0:
             continue
         omega = numbers.number(frequency)
-        terms.append(_Term(2 * coefficient.real, partial(_wave, sympy.cos, omega)))
-        terms.append(_Term(-2 * coefficient.imag, partial(_wave, sympy.sin, omega)))
+        terms.append(Term(2 * coefficient.real, partial(wave, sympy.cos, omega)))
+        terms.append(Term(-2 * coefficient.imag, partial(wave, sympy.sin, omega)))
     return terms
 
 
-def _chebyshev(ansatz: Ansatz, reps: int, theta: Tensor) -> list[_Term]:
+def chebyshev_polynomial(k: int, x: Expr) -> Any:
+    """T_k(x)."""
+    import sympy
+
+    return sympy.chebyshevt(k, x) if k <= POWERS else sympy.cos(k * sympy.acos(x))
+
+
+def _chebyshev(ansatz: Ansatz, reps: int, theta: Tensor) -> list[Term]:
     """<Z> of a circuit that encodes acos(x): T_k(x) = cos(k acos x) and sqrt(1 - x^2) U_(k-1)(x) = sin(k acos x)."""
     import sympy
 
-    def even(k: int, x: Expr) -> Any:
-        return sympy.chebyshevt(k, x) if k <= _POWERS else sympy.cos(k * sympy.acos(x))
-
     def odd(k: int, x: Expr) -> Any:
-        if k > _POWERS:
+        if k > POWERS:
             return sympy.sin(k * sympy.acos(x))
         return sympy.sqrt(1 - x**2) * sympy.chebyshevu(k - 1, x)
 
@@ -159,17 +163,17 @@ def _chebyshev(ansatz: Ansatz, reps: int, theta: Tensor) -> list[_Term]:
     for frequency, coefficient in zip(spectrum.frequencies.tolist(), spectrum.coefficients.tolist(), strict=True):
         k = round(frequency)
         if k == 0:
-            terms.append(_Term(coefficient.real, lambda x: sympy.Integer(1), 0))
+            terms.append(Term(coefficient.real, lambda x: sympy.Integer(1), 0))
         elif k > 0:
-            copies = k if k <= _POWERS else 1
-            terms.append(_Term(2 * coefficient.real, partial(even, k), copies))
-            terms.append(_Term(-2 * coefficient.imag, partial(odd, k), copies))
+            copies = k if k <= POWERS else 1
+            terms.append(Term(2 * coefficient.real, partial(chebyshev_polynomial, k), copies))
+            terms.append(Term(-2 * coefficient.imag, partial(odd, k), copies))
     return terms
 
 
 def _algebraic(
     ansatz: Ansatz, reps: int, theta: Tensor, weight: Tensor | None, bias: Tensor | None, numbers: Numbers
-) -> list[_Term]:
+) -> list[Term]:
     """<Z> of a circuit that encodes acos(u_l), every u_l = w_l x + b_l another: linear in each u_l, sqrt(1 - u_l^2)."""
     import sympy
 
@@ -192,7 +196,7 @@ def _algebraic(
         return sympy.Mul(*factors)
 
     return [
-        _Term(terms[kinds].real.item(), partial(monomial, kinds), sum(kind > 0 for kind in kinds))
+        Term(terms[kinds].real.item(), partial(monomial, kinds), sum(kind > 0 for kind in kinds))
         for kinds in itertools.product(range(3), repeat=reps)
     ]
 
@@ -209,7 +213,8 @@ def _difference_of_moduli(z: Expr) -> Expr:
     return sympy.sqrt((1 + z) / 2) - sympy.sqrt((1 - z) / 2)
 
 
-def _base_expression(name: str) -> Callable[[Expr], Any]:
+def base_expression(name: str) -> Callable[[Expr], Any]:
+    """A base activation by name, from its argument to the expression."""
     import sympy
 
     return {
@@ -221,7 +226,7 @@ def _base_expression(name: str) -> Callable[[Expr], Any]:
     }[name]
 
 
-def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> list[_Term]:
+def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> list[Term]:
     theta, weight, bias = layer.circuit_of(output, input)
     if layer.ansatz.encoding_map == "identity":
         return _waves(layer.ansatz, layer.reps, theta, weight, bias, numbers)
@@ -235,8 +240,8 @@ def _circuit_terms(layer: QKANLayer, output: int, input: int, numbers: Numbers) 
     return _algebraic(layer.ansatz, layer.reps, theta, weight, bias, numbers)
 
 
-def edge_formula(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> EdgeFormula:
-    """The closed form of one edge, not yet at any x."""
+def circuit_formula(layer: QKANLayer, output: int, input: int, numbers: Numbers) -> EdgeFormula:
+    """The closed form of one edge of circuits, not yet at any x."""
     if not edge_is_kept(layer, output, input):
         return EdgeFormula((), 0.0, None, (), numbers)
 
@@ -250,9 +255,9 @@ def edge_formula(layer: QKANLayer, output: int, input: int, numbers: Numbers) ->
         if not isinstance(name, str):
             raise ValueError(
                 f"base_activation {getattr(name, '__name__', type(name).__name__)} is a callable, which has no SymPy "
-                f"form; use one of {', '.join(_BASE_COPIES)}, or None"
+                f"form; use one of {', '.join(BASE_COPIES)}, or None"
             )
-        others.append(_Term(base, _base_expression(name), _BASE_COPIES[name]))
+        others.append(Term(base, base_expression(name), BASE_COPIES[name]))
     shift = scale * value(layer.postact_bias, 0.0)
     terms = _circuit_terms(layer, output, input, numbers)
     if layer.readout == "amplitude":
@@ -267,7 +272,7 @@ def edge_formula(layer: QKANLayer, output: int, input: int, numbers: Numbers) ->
             numbers,
         )
     constant = scale * sum(term.coefficient for term in terms if not term.copies) + shift
-    scaled = [_Term(scale * term.coefficient, term.function, term.copies) for term in terms if term.copies] + others
+    scaled = [Term(scale * term.coefficient, term.function, term.copies) for term in terms if term.copies] + others
     return EdgeFormula(tuple(t for t in scaled if numbers.keeps(t.coefficient)), constant, None, (), numbers)
 
 
@@ -280,7 +285,7 @@ def too_large(terms: int, what: str) -> ValueError:
 
 
 def edge_to_sympy(
-    layer: QKANLayer,
+    layer: Any,
     output: int,
     input: int,
     x: Any = None,
@@ -292,7 +297,7 @@ def edge_to_sympy(
     import sympy
 
     check_edge(output, input, layer.out_features, layer.in_features)
-    edge = edge_formula(layer, output, input, Numbers(tolerance, digits))
+    edge = layer.edge_formula(output, input, Numbers(tolerance, digits))
     if edge.copies > MAX_TERMS:
         raise too_large(edge.copies, f"edge ({output}, {input})")
     return edge.at(sympy.Symbol("x") if x is None else sympy.sympify(x))

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from qkan.layers.edge_formula import EdgeFormula, Numbers
 
 Edges = Tensor | Iterable[tuple[int, int]]
 
 
 class EdgeMasked(nn.Module):
-    """What :class:`qkan.QKANLayer` inherits: the edges that are kept.
+    """What layers with edges inherit, :class:`qkan.QKANLayer` and :class:`qkan.KANLayer`: the edges that are kept.
+
+    What stands here, and ``refine(size)``, is all that the toolbox of networks (:mod:`qkan.kan`) asks of a layer.
 
     Buffer ``edge_mask``: None while every edge is there, and then absent from ``state_dict``; else bool, (out_features,
     in_features), True where the edge is kept. Loading the state of a pruned layer makes the buffer (and biases that
-    :meth:`qkan.QKAN.prune` has made); loading the state
-    of a layer with all edges into a pruned one is the missing key ``edge_mask``, an error unless ``strict=False``.
+    :meth:`qkan.KAN.prune` has made); loading the state of a layer with all edges into a pruned one is the missing key
+    ``edge_mask``, an error unless ``strict=False``.
 
     A pruned edge adds exactly 0 to its output, whatever its finite parameters and input, and they get exactly 0 as
     gradients. An input without any kept edge is not read at all: it may be NaN or infinite.
@@ -29,13 +35,61 @@ class EdgeMasked(nn.Module):
 
     in_features: int
     out_features: int
-    theta: nn.Parameter
-    postact_bias: nn.Parameter | None
+    base_activation: Any
+    base_weight: nn.Parameter | None
     edge_mask: Tensor | None
+    #: What tables and figures call an edge that is no elementary function, and its part beside the base branch.
+    edge_name: str = "edge"
+    #: The parameter that takes the means of pruned edges.
+    constants_name: ClassVar[str] = "bias"
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("edge_mask", None)
+
+    @property
+    def first_parameter(self) -> Tensor:
+        """A parameter: its dtype and device are the layer's."""
+        return next(self.parameters())
+
+    @property
+    def node_bias(self) -> Tensor | None:
+        """What the layer adds to the sums of its edges, (out_features,), or None for nothing."""
+        return None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that build such a layer with other values, by name."""
+        raise NotImplementedError
+
+    def edge_outputs(self, x: Tensor) -> Tensor:
+        """What every edge adds to its output: (..., out_features, in_features) for ``x`` (..., in_features)."""
+        raise NotImplementedError
+
+    def edge_formula(self, output: int, input: int, numbers: Numbers) -> EdgeFormula:
+        """The closed form of one edge, not yet at any x."""
+        raise NotImplementedError
+
+    def add_constants(self, constants: Tensor) -> None:
+        """Add constants (out,) to the outputs."""
+        raise NotImplementedError
+
+    def silence(self, mask: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+        """Give edges weight 0 where a bool ``mask`` (out, in) is False.
+
+        Returns:
+            the parameters that hold one entry an edge, and for each the mask in a shape that broadcasts with it.
+        """
+        raise NotImplementedError
+
+    def part(self, inputs: Tensor, outputs: Tensor) -> Self:
+        """The layer of some of the inputs and outputs, (n,) places, with values and the mask of the edges between."""
+        raise NotImplementedError
+
+    def constants(self) -> nn.Parameter:
+        """The parameter named by ``constants_name``, as zeros; :meth:`add_constants` makes it where there is none."""
+        first = self.first_parameter
+        return nn.Parameter(first.new_zeros(self.out_features), requires_grad=first.requires_grad)
 
     def _kept(self, per_edge: Tensor) -> Tensor:
         """``per_edge`` (out, in) with 0 for pruned edges; a product would let through a NaN and its gradient."""
@@ -56,10 +110,10 @@ class EdgeMasked(nn.Module):
 
         Raises:
             ValueError: an edge outside the layer, a tensor of another shape, or no edge would be left. Outputs may lose
-                all of theirs: in a network they may be nodes to remove. :meth:`qkan.QKAN.prune_edges` looks at that.
+                all of theirs: in a network they may be nodes to remove. :meth:`qkan.KAN.prune_edges` looks at that.
             TypeError: neither pairs of ints nor a bool tensor.
         """
-        removed = self._edges(edges)
+        removed = self.mask_of(edges)
         with torch.no_grad():
             before = torch.ones_like(removed) if self.edge_mask is None else self.edge_mask
             count = int((before & removed).sum())
@@ -82,7 +136,7 @@ class EdgeMasked(nn.Module):
         Raises:
             ValueError, TypeError: as of :meth:`prune`.
         """
-        back = None if edges is None else self._edges(edges)
+        back = None if edges is None else self.mask_of(edges)
         if self.edge_mask is None:
             return 0
         back = torch.ones_like(self.edge_mask) if back is None else back
@@ -91,9 +145,18 @@ class EdgeMasked(nn.Module):
         self.edge_mask = None if bool(mask.all()) else mask
         return count
 
-    def _edges(self, edges: Edges) -> Tensor:
+    def take_values(self, part: Self, state: dict[str, Tensor]) -> Self:
+        """``part`` of this layer with the values of ``state``, and trained where this one is."""
+        if "edge_mask" in state and state["edge_mask"].all():
+            del state["edge_mask"]
+        part.load_state_dict(state, strict=False)  # a module in the base branch is there already
+        for name, parameter in part.named_parameters(recurse=False):
+            parameter.requires_grad_(getattr(self, name).requires_grad)
+        return part
+
+    def mask_of(self, edges: Edges) -> Tensor:
         """Edges as a bool tensor (out, in) on the device of the parameters."""
-        shape, device = (self.out_features, self.in_features), self.theta.device
+        shape, device = (self.out_features, self.in_features), self.first_parameter.device
         if isinstance(edges, Tensor):
             if edges.dtype != torch.bool:
                 raise TypeError(f"edges as a tensor must be bool, got {edges.dtype}; compare it, e.g. activity < 0.01")
@@ -118,11 +181,13 @@ class EdgeMasked(nn.Module):
         fits = isinstance(saved, Tensor) and tuple(saved.shape) == shape
         made = saved is not None and self.edge_mask is None
         if made:
-            self.edge_mask = torch.ones(shape, dtype=torch.bool, device=self.theta.device)
+            self.edge_mask = torch.ones(shape, dtype=torch.bool, device=self.first_parameter.device)
             # Pruning on data may have made biases for the means of the edges that went.
-            bias = state_dict.get(f"{prefix}postact_bias")
-            if self.postact_bias is None and isinstance(bias, Tensor) and fits and tuple(bias.shape) == shape:
-                self.postact_bias = nn.Parameter(self.theta.new_zeros(shape))
+            bias = state_dict.get(f"{prefix}{self.constants_name}")
+            if getattr(self, self.constants_name) is None and isinstance(bias, Tensor) and fits:
+                own = self.constants()
+                if own.shape == bias.shape:
+                    setattr(self, self.constants_name, own.requires_grad_())
         super()._load_from_state_dict(state_dict, prefix, *args)
         if made and not fits:
             self.edge_mask = None  # the error is on its way; the layer stays as it was

@@ -20,6 +20,8 @@ from qkan.kernels.edges.numba_cpu import Edges
 from qkan.kernels.edges.own_functions import BasisFunctions, check_functions
 from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.kernels.spectral.matmul import weighted_sum
+from qkan.layers.edge_formula import Numbers, Term
+from qkan.layers.free_edges import FreeEdges, basis_terms, rational_term
 from qkan.layers.init import normal_, uniform_
 from qkan.layers.options import check_dtype, check_input, check_memory, finite_float, positive_int
 from qkan.layers.rational import GroupRational
@@ -42,13 +44,14 @@ NAMES = "fourier, rff, chebyshev, bspline, rbf, relu, rational, an activation an
 _PAIRED = ("fourier", "rff")
 
 
-class KANLayer(nn.Module):
+class KANLayer(FreeEdges):
     r"""A layer of edges with free coefficients: y_o = c_o + sum_i [ sum_k M_kio F_k(x_i) + u_oi base(x_i) ].
 
     :class:`qkan.QKANLayer` is such a layer whose coefficients come from a circuit; with free ones this is its control.
 
     Shapes: input (..., in_features), output (..., out_features). Parameters: ``coefficients`` (terms, in, out),
-    ``bias`` (out,) and ``base_weight`` (out, in), None where their option is off.
+    ``bias`` (out,) and ``base_weight`` (out, in), None where their option is off. Buffer ``edge_mask``, (out, in) bool:
+    see :class:`qkan.layers.edge_mask.EdgeMasked`, which also has ``prune`` and ``restore``.
 
     Args:
         in_features, out_features: sizes of the last dimension.
@@ -86,10 +89,6 @@ class KANLayer(nn.Module):
         (torch.Size([5, 2]), (6, 3, 2))
     """
 
-    coefficients: nn.Parameter
-    bias: nn.Parameter | None
-    base_weight: nn.Parameter | None
-
     def __init__(
         self,
         in_features: int,
@@ -113,6 +112,7 @@ class KANLayer(nn.Module):
         self.terms, self.order = _checked_terms(basis, terms, order)
         self.base_activation, self.base_trainable = base_activation, base_trainable
         self._functions = _basis_of(basis, self.terms, self.order, self.radius)
+        self.edge_name = basis if isinstance(basis, str) else self._functions.name
         if isinstance(basis, BasisFunctions):
             check_functions(basis, self.terms, self.radius)
         _check_base(base_activation, basis)
@@ -132,8 +132,7 @@ class KANLayer(nn.Module):
         self.register_parameter("base_weight", base)
         rational = None
         if basis == "rational":
-            groups = next(g for g in range(min(in_features, RATIONAL_GROUPS), 0, -1) if in_features % g == 0)
-            rational = GroupRational(in_features, groups, init="silu", device=device, dtype=dtype)
+            rational = GroupRational(in_features, _groups(in_features), init="silu", device=device, dtype=dtype)
         self.rational = rational
         self.reset_parameters(generator)
 
@@ -179,9 +178,11 @@ class KANLayer(nn.Module):
         """:meth:`forward` with other coefficients (terms, in_features, out_features), as of a mixture or an adapter."""
         check_input(x, self.in_features, type(self).__name__, coefficients.device)
         dtype, matmul_dtype = coefficients.dtype, autocast_dtype(coefficients.dtype, x.device)
+        x = self._read(x)
         if self._edges is not None and matmul_dtype is None:
             flat = x.reshape(-1, self.in_features).to(dtype)
-            y = free_sum(flat, coefficients, self.base_weight, self.bias, self._edges)
+            base = None if self.base_weight is None else self._kept(self.base_weight)
+            y = free_sum(flat, self._kept_functions(coefficients), base, self.bias, self._edges)
             if y is not None:
                 return y.view(*x.shape[:-1], self.out_features)
         with without_autocast(x.device):
@@ -214,23 +215,30 @@ class KANLayer(nn.Module):
     def _operands(self, coefficients: Tensor) -> Operands:
         check_readable(coefficients, *self._parameters.values())
         compute = torch.promote_types(coefficients.dtype, torch.float32)
-        matrix, basis = fix_gradient_strides(coefficients.to(compute)), self._functions
+        matrix, basis = fix_gradient_strides(self._kept_functions(coefficients).to(compute)), self._functions
         if self.base_weight is not None:
             basis = replace(basis, base=self.base_activation)
-            matrix = torch.cat((matrix, self.base_weight.to(compute).mT.unsqueeze(0)))
+            matrix = torch.cat((matrix, self._kept(self.base_weight).to(compute).mT.unsqueeze(0)))
         bias = matrix.new_zeros(self.out_features) if self.bias is None else self.bias.to(compute)
         return Operands(basis, matrix, bias)
 
-    def edge_outputs(self, x: Tensor) -> Tensor:
-        """What every edge adds to its output, (..., out_features, in_features); with the bias their sum is forward."""
-        check_input(x, self.in_features, type(self).__name__, self.coefficients.device)
-        z = x.to(self.coefficients.dtype)
-        z = z if self.rational is None else self.rational(z)
-        features = torch.stack(self._functions.functions(z), -1)
-        y = torch.einsum("...it,tio->...oi", features, self.coefficients)
-        if self.base_weight is not None and self.base_activation is not None:
-            y = y + BASES[self.base_activation][0](x.to(y.dtype)).unsqueeze(-2) * self.base_weight
-        return y
+    def features(self, x: Tensor) -> Tensor:
+        """The functions of every input, without the base activation: (terms, *x.shape)."""
+        return torch.stack(self._functions.functions(x if self.rational is None else self.rational(x)))
+
+    def function_terms(self, output: int, input: int, numbers: Numbers) -> list[Term]:
+        """The functions of one edge with their coefficients; raises ValueError for functions of your own."""
+        coefficients = self.coefficients[:, input, output].tolist()
+        if self.rational is not None:
+            return [rational_term(coefficients[0], self.rational, input, numbers)]
+        return basis_terms(self._functions, coefficients, numbers)
+
+    def part(self, inputs: Tensor, outputs: Tensor) -> Self:
+        """The layer of some inputs and outputs; raises ValueError for rational functions that these cannot keep."""
+        part = super().part(inputs, outputs)
+        if self.rational is not None:
+            part.rational = self.rational.part(inputs, _groups(len(inputs)))
+        return part
 
     @property
     def config(self) -> dict[str, Any]:
@@ -318,6 +326,11 @@ class KANLayer(nn.Module):
         shown = f"in_features={self.in_features}, out_features={self.out_features}, basis={basis!r}, "
         shown += "" if self.order is None else f"order={self.order}, "
         return shown + f"terms={self.terms}, radius={self.radius:g}, base_activation={self.base_activation!r}"
+
+
+def _groups(inputs: int) -> int:
+    """How many rational functions so many inputs have."""
+    return next(groups for groups in range(min(inputs, RATIONAL_GROUPS), 0, -1) if inputs % groups == 0)
 
 
 def _checked_terms(basis: str | BasisFunctions, terms: int | None, order: int | None) -> tuple[int, int | None]:

@@ -17,7 +17,6 @@ from qkan.kernels.common.tensors import check_readable
 from qkan.kernels.layer import CircuitLayer
 from qkan.kernels.spectral.basis import Operands
 from qkan.layers.edge_access import EdgeCircuits
-from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import Refinable
 from qkan.layers.frequencies import HasFrequencies, PreactInit, check_preact_init
 from qkan.layers.frozen import FrozenLayer
@@ -33,7 +32,7 @@ from qkan.layers.options import (
 )
 
 
-class QKANLayer(EdgeMasked, Refinable, HasFrequencies, EdgeCircuits):
+class QKANLayer(Refinable, HasFrequencies, EdgeCircuits):
     r"""A layer of DARUAN edges: y_o = sum_i [ v_oi (phi_oi(x_i) + c_oi) + u_oi base(x_i) ].
 
     Every phi_oi is the expectation of a single-qubit data re-uploading circuit (arXiv 2509.14026, section on QKAN);

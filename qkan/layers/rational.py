@@ -119,6 +119,28 @@ class GroupRational(nn.Module):
         print(text)
         return text
 
+    def part(self, channels: Tensor, groups: int) -> GroupRational:
+        """The activations of some channels, (n,) places, in so many groups of neighbours.
+
+        Raises:
+            ValueError: a group of channels that did not have one activation.
+        """
+        owners = (channels.cpu() // (self.channels // self.num_groups)).view(groups, -1)
+        if (owners != owners[:, :1]).any():
+            raise ValueError(
+                f"{len(channels)} of {self.channels} channels cannot keep their rational functions in {groups} groups; "
+                f"keep all channels, or at most 8"
+            )
+        part = GroupRational(
+            len(channels), groups, self.spec.order, self.init, self.spec.denominator, self.share_numerator,
+            dim=self.dim, backend=self.backend, device=self.denominator.device, dtype=self.denominator.dtype,
+        )  # fmt: skip
+        rows = owners[:, 0].to(self.denominator.device)
+        for name, own in self.named_parameters():
+            values = own if name == "numerator" and self.share_numerator else own[rows]
+            setattr(part, name, nn.Parameter(values.detach().clone(), requires_grad=own.requires_grad))
+        return part
+
     def gain(self) -> float:
         """E[x^2] / E[F(x)^2] for x ~ N(0, 1) with the present coefficients, the mean over groups."""
         return variance_gain(self.spec, self.numerator, self.denominator)

@@ -151,6 +151,11 @@ class QKANFWP(Recurrent):
         output, states = self._run(input, hx)
         return output, states[0]
 
+    def extra_repr(self) -> str:
+        """What print(module) shows."""
+        shown = [f"{name}={getattr(self, name)!r}" for name in ("latent_features", "fast", "gate", "slow")]
+        return ", ".join([super().extra_repr(), *shown])
+
 
 def _circuit(reps: int, ansatz: str | Ansatz, preact_init: PreactInit) -> tuple[Ansatz, int, tuple[float, ...]]:
     """What circuits of a fast layer are; the last are their frequencies.

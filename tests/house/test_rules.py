@@ -31,6 +31,7 @@ MANY_ARGUMENTS = {
     "qkan/layers/kan_layer.py:__init__",
     "qkan/layers/qkan_layer.py:__init__",
     "qkan/layers/rational.py:__init__",
+    "qkan/layers/spline_layer.py:__init__",
     "qkan/rnn/fwp.py:__init__",
     "qkan/rnn/lstm.py:__init__",
     "qkan/rnn/qlstm.py:__init__",

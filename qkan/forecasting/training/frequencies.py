@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from qkan._util.periodogram import MOST_SAMPLES, wanted_frequencies
 from qkan.forecasting.data.batches import WindowTensors
 from qkan.forecasting.model.build import RecurrentForecaster
 from qkan.forecasting.training.leftover import leftover
 from qkan.layers.frequencies import HasFrequencies
-from qkan.layers.periodogram import MOST_SAMPLES, wanted_frequencies
 
 #: Newest steps of what the cell reads that targets are looked at over.
 _STEPS = 2

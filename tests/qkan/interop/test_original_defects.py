@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from qkan import QKAN, QKANLayer
-from qkan.kan.edge_activity import edge_activity
+from qkan.kan.importance import edge_activity
 
 EDGES = [(0, 1), (3, 2)]
 

@@ -11,7 +11,7 @@ from plain import PLAIN
 from torch import Tensor
 
 from qkan import QKAN
-from qkan.kan.edge_activity import edge_activity
+from qkan.kan.importance import edge_activity
 
 F64 = torch.float64
 

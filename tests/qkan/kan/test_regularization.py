@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qkan import QKAN, QKANLayer
-from qkan.kan.edge_activity import edge_activity
+from qkan.kan.importance import edge_activity
 
 
 def generator(seed: int = 0) -> torch.Generator:

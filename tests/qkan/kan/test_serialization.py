@@ -162,7 +162,8 @@ def test_tensors_that_do_not_fit(saved: Path, change: Any, message: str) -> None
         (lambda c: c["layers"][0]["ansatz"].pop("block"), "an ansatz is incomplete"),
         (lambda c: c["layers"][0]["ansatz"].update(block=["rw"]), "unknown gate 'rw' in block"),
         (lambda c: c["layers"][0].update(out_features=5), "layer 1 takes 4 inputs, but layer 0 has 5 outputs"),
-        (lambda c: c["layers"].insert(0, 3), "of a layer are missing or unknown"),
+        (lambda c: c["layers"].insert(0, 3), "a layer is 3"),
+        (lambda c: c["layers"][0].update(kind="Linear"), "a layer of kind 'Linear' is unknown; this version"),
     ],
 )
 def test_descriptions_that_cannot_be_used(saved: Path, change: Any, message: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from plain import PLAIN
 from torch import Tensor
 
-from qkan import QKAN, SymbolicQKAN
+from qkan import QKAN, SymbolicKAN
 from qkan.kan.symbolic_functions import LIBRARY
 
 F64 = torch.float64
@@ -53,7 +53,7 @@ def random_network(width: list[int], **options: Any) -> QKAN:
     return network
 
 
-def evaluated(symbolic: SymbolicQKAN, x: Tensor) -> Tensor:
+def evaluated(symbolic: SymbolicKAN, x: Tensor) -> Tensor:
     symbols = sympy.symbols(f"x1:{x.shape[1] + 1}")
     values = sympy.lambdify(symbols, symbolic.symbolic_formula(), cse=True)(*x.T.numpy())
     return torch.tensor(np.stack([np.broadcast_to(v, len(x)) for v in values], -1))

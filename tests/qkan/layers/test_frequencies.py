@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from qkan import DARUAN, HQKAN, HQKANLSTM, QKAN, QKANGRU, QKANLSTM, QKANLayer
-from qkan.layers.periodogram import wanted_frequencies
+from qkan._util.periodogram import wanted_frequencies
 
 F64 = torch.float64
 

@@ -13,7 +13,13 @@ from qkan.forecasting.training.first_use import compile_kernels
 
 @pytest.mark.parametrize(
     ("cell", "on_disk", "said"),
-    [("qkan", False, True), ("hqkan", False, True), ("qkan", True, False), ("lstm", False, False)],
+    [
+        ("qkan", False, True),
+        ("hqkan", False, True),
+        ("fwp", False, True),
+        ("qkan", True, False),
+        ("lstm", False, False),
+    ],
 )
 def test_compiling_is_announced_where_it_is_needed(
     cell: str, on_disk: bool, said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
