@@ -343,6 +343,7 @@ def _say(frame: Any, one: Any, first: int, count: int, space: Any, season: Any) 
         last = values[2 * context * s + place[2 * s] + context - 1]
         if sizes[REPEATS] and sizes[LEVEL] == SEASON:
             go_to(sizes, lengths, numbers[b * (horizon + 1)], season)
+            season[1 + sizes[SEASONS]] = -1  # the row that was put together is of another step
             last += mean_season(sizes, lengths, tables, season, zero)
         for j in range(horizon):
             said = predicted[(r * horizon + j) * quantiles : (r * horizon + j + 1) * quantiles]
