@@ -165,6 +165,21 @@ def test_many_series_at_once_are_as_one_by_one(forecaster):
     np.testing.assert_array_equal(found, rows)
 
 
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_series_at_different_times_are_as_one_by_one(horizon):
+    own = fitted(horizon=horizon)
+    assert own.run.model.gate is not None
+    own.run.model.gate.fill_(0.0)  # the last value, with the season of its own step
+    whole, rows = own.stream(), []
+    for place, value in enumerate((10.3, 11.7)):
+        alone = own.stream()
+        for stream in (whole, alone) if place == 0 else (alone,):
+            stream.push([9.0], [0])
+        rows.append(alone.push([value], [place])[0])
+    np.testing.assert_array_equal(whole.push([10.3, 11.7]), rows)
+    np.testing.assert_array_equal(whole.push([10.3, 11.7]).shape, (2, horizon))
+
+
 def test_values_without_times_are_as_rows_with_them(forecaster):
     rows = _new(forecaster, 3)
     stream, other = forecaster.stream(), forecaster.stream()
