@@ -78,6 +78,10 @@ class PanelSeries(Series):
     def __post_init__(self) -> None:  # all was checked when the panel was prepared
         pass
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is mapped, which whoever takes it maps anew."""
+        return {name: own for name, own in vars(self).items() if name not in ("values", "_own")}
+
     @property
     def store(self) -> Store:
         """The files."""

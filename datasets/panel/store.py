@@ -94,6 +94,22 @@ class Store:
         self.parts = [Part(tuple(one["series"]), tuple(one["rows"]), one["sha256"]) for one in self.facts["parts"]]
         self._checked: set[tuple[str, int]] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Where the files are: another process reads them there."""
+        return {**vars(self), "path": self.path.absolute(), "mapped": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Find the files again.
+
+        Raises:
+            DataError: they are no longer those that were opened.
+            OSError: this machine does not have them.
+        """
+        vars(self).update(state)
+        os.stat(self.path / MANIFEST)
+        if _manifest(self.path) != self.facts:
+            raise self._edited(MANIFEST)
+
     def _stat(self, name: str) -> os.stat_result:
         try:
             return os.stat(self.path / name)

@@ -29,6 +29,7 @@ TRAINING_MODULES = (
     "qkan.forecasting.comparison.workers",
     "qkan.forecasting.evaluation.protocols",
     "qkan.forecasting.runs.inference",
+    "qkan.forecasting.runs.tuning",
     "qkan.forecasting.training.fitting",
     "qkan.forecasting.training.loop",
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from qkan._util.csv_cells import csv_text, read_exact
 from qkan.forecasting.config import TrainConfig
-from qkan.forecasting.config.options import LEARNING_RATES
+from qkan.forecasting.config.options import OPTIONS
 from qkan.forecasting.config.tuning import Tuning
 from qkan.forecasting.executors import ExecutorError
 from qkan.forecasting.io.files import RunError, holds_nothing, write_text
@@ -67,12 +67,13 @@ def read_tuning(path: Path) -> pd.DataFrame:
     """
     try:
         table = read_exact(path)
-        rates = table["lr"].tolist()
-        if list(table) != list(COLUMNS) or rates != list(LEARNING_RATES[: len(rates)]) or len(rates) < 2:
+        if list(table) != list(COLUMNS) or len(table) < 2 or table["lr"].duplicated().any():
             raise ValueError("it holds no trials of learning rates")
-        for name in _RESULTS:
+        for name in COLUMNS:
             if name != "diverged":
                 table[name].astype(float)
+        for rate in table["lr"]:
+            OPTIONS["lr"].check("lr", rate)
     except (ValueError, KeyError, OSError) as error:
         raise RunError(f"cannot read {path}: {error}; restore the file, or train again in another folder") from error
     return table
@@ -90,7 +91,7 @@ def asked_again(out: Path, tune: Tuning | None) -> Tuning | None:
         RunError: it began with another number of them, or without.
     """
     trials = planned_trials(out)
-    if tune is not None and tune.trials != trials:
+    if tune is not None and (trials is None or list(tune.rates) != read_tuning(out / TUNING)["lr"].tolist()):
         began = "without trials" if trials is None else f"with {trials} trials"
         raise RunError(
             f"the run in {out} was started {began} of learning rates, not with {tune.trials}; resume it as it was "

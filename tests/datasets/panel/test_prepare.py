@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +228,24 @@ def test_a_damaged_panel_is_refused(name: str, panel: Path) -> None:
     spoil(panel)
     with pytest.raises(DataError, match=sentence):
         resolve_series(panel).values.sum()
+
+
+def test_another_process_maps_the_files_where_they_lie(panel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No values are sent, however many there are, and whoever takes the series may work elsewhere."""
+    monkeypatch.chdir(panel.parent)
+    opened = resolve_series(f"{panel.name}/")
+    values = opened.values.copy()
+    sent = pickle.dumps(opened)
+    assert values[:20].tobytes() not in sent
+    monkeypatch.chdir("/")
+    taken = pickle.loads(sent)
+    assert taken.mapped_values() == 0
+    np.testing.assert_array_equal(taken.values, values)
+    assert taken.mapped_values() == len(values)
+    panel.rename(panel.with_name("elsewhere"))
+    with pytest.raises(FileNotFoundError) as caught:
+        pickle.loads(sent)
+    assert Path(caught.value.filename) == panel.absolute() / "manifest.json"
 
 
 def test_a_copy_is_as_good(panel: Path, table: Path, tmp_path: Path) -> None:

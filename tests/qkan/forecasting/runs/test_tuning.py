@@ -170,7 +170,14 @@ def test_a_cluster_that_is_gone_leaves_what_was_finished(tmp_path, monkeypatch):
 
 def test_a_damaged_table_is_told(tuned: Run, tmp_path: Path):
     good = (tuned.path / "tuning.csv").read_text()
-    for bad in ("", "lr\n0.01\n0.03\n", good.replace("0.03", "0.02"), good.replace("0.01,", "0.01,x"), "\0"):
+    for bad in (
+        "",
+        "lr\n0.01\n0.03\n",
+        good.replace("0.03", "0.01"),
+        good.replace("0.03", "-3"),
+        good.replace("0.01,", "0.01,x"),
+        "\0",
+    ):
         (tmp_path / "tuning.csv").write_text(bad)
         with pytest.raises(RunError, match=r"^cannot read .*tuning.csv: .*; restore the file, or train again"):
             tuning.read_tuning(tmp_path / "tuning.csv")
