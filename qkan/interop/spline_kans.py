@@ -221,7 +221,8 @@ def _layer(found: _Layer) -> KANLayer | SplineLayer:
     try:
         check_knots(found.knots, inputs, terms - order, order)
     except ValueError as error:
-        raise ValueError(f"{found.prefix}grid: {error}") from None
+        remedy = "both packages make uniform grids with grid_eps=1"
+        raise ValueError(f"{found.prefix}grid: {error}; {remedy}") from None
     tensors = (found.coefficients, found.base_weight, found.knots)
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
     options: dict[str, Any] = {
