@@ -9,7 +9,6 @@ time.
 from __future__ import annotations
 
 import math
-from array import array
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -280,42 +279,6 @@ class Stepper:
         tail = (address, size, *places, address_of(x), x.numel(), *given, *states, *(0,) * 10)
         jit.FORWARD(x.dtype, (*front, *tail), shards)
         return h, c
-
-
-class FixedWalk:
-    """A forward pass of one size over tensors that stay where they are, all but the walk itself prepared: for streams.
-
-    Args:
-        spec: which recurrence.
-        weights: contiguous, float32 or float64; matrix, encoder and projection as they are.
-        steps: (count * B, columns), read anew at every call.
-        h: (B, H), moved on in place; so is ``c``, (B, H), which a gru only needs for its size.
-        count: time steps, 1 or more.
-    """
-
-    def __init__(self, spec: Spec, weights: Weights, steps: Tensor, h: Tensor, c: Tensor, count: int) -> None:
-        from qkan.kernels.recurrence import numba_kernels as jit
-
-        batch, hidden = h.shape
-        terms, width, gates = size = size_of(weights.matrix)
-        layout = layout_of((batch,) * count)
-        front = _front_of(spec, layout, weights, size, batch, (hidden, hidden))
-        encoder = weights.encoder
-        given = (
-            radius_of(spec.basis.radius, h.dtype), h.new_zeros(front.threads * front.workspace_size), *layout.places,
-            steps, weights.bias, weights.activation_coeffs, pack(weights.matrix, terms * width, gates),
-            h, None if spec.cell == "gru" else c, h.new_empty(len(steps), hidden), None, None, None,
-            None if encoder is None else pack(encoder, hidden, width, transposed=True), None,
-        )  # fmt: skip
-        shards = math.ceil(batch / front.each)
-        self._frame = array("q", (0, 0, shards, *front.integers, *addresses(*given)))
-        self._dtype, self._threads, self._given = h.dtype, front.threads, given  # held: the frame has their addresses
-        self._kernel = jit.FORWARD
-
-    def __call__(self) -> None:
-        """Walk: from ``steps`` and the states to the states behind them."""
-        self._frame[0] = self._frame[1] = 0
-        self._kernel.run(self._dtype, self._frame, self._threads)
 
 
 def features(spec: Spec, weights: Weights, z: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:

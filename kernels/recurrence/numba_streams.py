@@ -1,12 +1,18 @@
 """Numba kernels of a forecaster that goes on value by value: what stands around its cell, for a batch of series.
 
 What is computed, and in which order, is told at the head of ``qkan/forecasting/model/packed.py``; the cell itself is
-:data:`qkan.kernels.recurrence.numba_kernels.FORWARD`. Every series has a ring of its newest ``context`` values, less
-the mean season, and one of what else there is of its newest ``window`` steps. Both are held twice, so that these always
-stand one behind the other, the oldest at ``place``, two numbers a series.
+:mod:`qkan.kernels.recurrence.numba_walk`. Every series has a ring of its newest ``context`` values, less the mean
+season, and one of what else there is of its newest ``window`` steps. Both are held twice, so that these always stand
+one behind the other, the oldest at ``place``, two numbers a series.
 
-All arrays are flat. The integers of ``sizes`` are named by :data:`SIZES`, the floats of ``factors`` are the unit of
-what the cell reads and the square of the smallest scale of a window.
+A batch is forecast BLOCK series at a time, whose numbers stay in the caches of a core, in a workspace. A row of a table
+of a season, and of the table of positions, has what the step contributes to the sum of the first layer, padded to
+``sum`` numbers, its part of the mean season, and its part of every quantile. What the state behind the window and its
+last value contribute is the same for all targets, and is computed once.
+
+All arrays are flat. The integers of ``sizes`` are named by :data:`SIZES`, those from ``level_at`` on say where the
+parts of a workspace begin; the floats of ``factors`` are the unit of what the cell reads and the square of the smallest
+scale of a window.
 """
 
 from __future__ import annotations
@@ -15,19 +21,27 @@ import math
 from typing import Any
 
 from qkan.kernels.common.numba_compile import inlined
-from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SINGLE, Kernel, as_frame, take
+from qkan.kernels.common.numba_matmul import COLUMNS, add_product, padded
+from qkan.kernels.common.numba_runtime import ARGUMENTS, DOUBLE, SINGLE, Kernel, as_frame, enrol, next_shard, take
 from qkan.kernels.edges.numba_activations import copy_rows, fill
+from qkan.kernels.recurrence.numba_walk import BIAS, CHAIN, LAYER, MAP, OUT, add_map, map_of, of_state, to_state
+from qkan.kernels.recurrence.numba_walk import SUM as SUM_OF_LAYER
 
-# Places in ``sizes``. STEPS are those that the cell walks in this call, STATE says whether from states that are kept.
+# Places in ``sizes``. STEPS are those that the cell walks in this call, STATE says whether from states that are kept,
+# KEEP whether to keep them. HEAD is where the map of the head stands in the program.
 SIZES = (
-    "batch", "context", "window", "horizon", "quantiles", "past", "covariates", "features", "seasons", "lags",
-    "counts", "decodes", "level", "scaled", "inputs", "width", "mapped", "skip", "known", "repeats", "hidden", "steps",
-    "state", "columns", "mapped_at",
+    "batch", "block", "context", "window", "horizon", "quantiles", "past", "covariates", "seasons", "lags", "decodes",
+    "level", "scaled", "skip", "known", "repeats", "hidden", "layers", "steps", "state", "keep", "sum", "columns",
+    "head", "most", "each", "level_at", "read_at", "said_at", "mean_at", "predicted_at", "past_at", "known_at", "h_at",
+    "c_at", "next_h_at", "next_c_at", "base_at", "other_at", "total_at", "sums_at", "flat_at", "row_at",
+    "space_at",
 )  # fmt: skip
 (
-    BATCH, CONTEXT, WINDOW, HORIZON, QUANTILES, PAST, COVARIATES, FEATURES, SEASONS, LAGS,
-    COUNTS, DECODES, LEVEL, SCALED, INPUTS, WIDTH, MAPPED, SKIP, KNOWN, REPEATS, HIDDEN, STEPS, STATE, COLUMNS,
-    MAPPED_AT,
+    BATCH, BLOCK, CONTEXT, WINDOW, HORIZON, QUANTILES, PAST, COVARIATES, SEASONS, LAGS, DECODES,
+    LEVEL, SCALED, SKIP, KNOWN, REPEATS, HIDDEN, LAYERS, STEPS, STATE, KEEP, SUM, COLUMNS_OF_TABLES,
+    HEAD, MOST, EACH, LEVEL_AT, READ_AT, SAID_AT, MEAN_AT, PREDICTED_AT, PAST_AT, KNOWN_AT, H_AT,
+    C_AT, NEXT_H_AT, NEXT_C_AT, BASE_AT, OTHER_AT, TOTAL_AT, SUMS_AT, FLAT_AT, ROW_AT,
+    SPACE_AT,
 ) = range(len(SIZES))  # fmt: skip
 #: Values of LEVEL: nothing, the mean season, the last value, the mean of the window.
 NOTHING, SEASON, LAST, MEAN = range(4)
@@ -51,23 +65,35 @@ def go_to(sizes: Any, lengths: Any, number: int, steps: Any) -> None:
 
 
 @inlined
-def put_season(sizes: Any, lengths: Any, tables: Any, steps: Any, into: Any) -> None:
-    """The sum of the rows of all tables: features, the mean season, what is known of them of every quantile, and what
-    they contribute to a cell with a map of its inputs.
+def put_row(
+    sizes: Any, lengths: Any, tables: Any, positions: Any, number: int, position: int, steps: Any, into: Any
+) -> None:  # fmt: skip
+    """The sum of the rows of a position and of a step of the seasons, unless that is what ``into`` holds.
 
-    Rows are padded to whole vectors, and so many numbers are written.
+    Most series of a block are at the same step. The last integer of ``steps`` is the position of what is there.
     """
-    columns, begin = sizes[COLUMNS], 0
-    if sizes[SEASONS] == 0:
-        fill(into, columns, into.dtype.type(0))
+    columns, last = sizes[COLUMNS_OF_TABLES], 1 + sizes[SEASONS]
+    if number == steps[0] and position == steps[last]:
+        return
+    go_to(sizes, lengths, number, steps)
+    steps[last] = position
+    copy_rows(positions[position * columns :], 0, into, 0, 1, columns)
+    first = 0
     for s in range(sizes[SEASONS]):
-        row = tables[begin + steps[1 + s] * columns :]
-        if s == 0:
-            copy_rows(row, 0, into, 0, 1, columns)
-        else:
-            for j in range(columns):
-                into[j] += row[j]
-        begin += lengths[s] * columns
+        row = tables[first + steps[1 + s] * columns :]
+        for j in range(columns):
+            into[j] += row[j]
+        first += lengths[s] * columns
+
+
+@inlined
+def mean_season(sizes: Any, lengths: Any, tables: Any, steps: Any, zero: Any) -> Any:
+    """The mean season."""
+    total, first = zero, sizes[SUM]
+    for s in range(sizes[SEASONS]):
+        total += tables[first + steps[1 + s] * sizes[COLUMNS_OF_TABLES]]
+        first += lengths[s] * sizes[COLUMNS_OF_TABLES]
+    return total
 
 
 @inlined
@@ -75,18 +101,17 @@ def _append(frame: Any, one: Any) -> None:
     sizes, lengths = take(frame, _0, frame[0]), take(frame, _1, frame[0])
     rows, place, numbers = take(frame, _2, frame[0]), take(frame, _3, frame[0]), take(frame, _4, frame[0])
     values, shift, scale = take(frame, _5, DOUBLE), take(frame, _6, DOUBLE), take(frame, _7, DOUBLE)
-    given, tables, scratch = take(frame, _8, one), take(frame, _9, one), take(frame, _10, one)
-    value, extra, number = take(frame, _11, one), take(frame, _12, one), take(frame, _13, frame[0])
-    season = take(frame, _14, frame[0])
+    given, tables = take(frame, _8, one), take(frame, _9, one)
+    value, extra, number = take(frame, _10, one), take(frame, _11, one), take(frame, _12, frame[0])
+    season = take(frame, _13, frame[0])
     context, window, ahead = sizes[CONTEXT], sizes[WINDOW], sizes[HORIZON] + 1
-    width, features, zero = sizes[PAST] - 1 + sizes[COVARIATES], sizes[FEATURES], one - one
+    width, zero = sizes[PAST] - 1 + sizes[COVARIATES], one - one
     for b in range(sizes[BATCH]):
         s, own = rows[b], numbers[b * ahead]
         scaled: Any = one * ((values[b] - shift[s]) / scale[s])
         if sizes[LEVEL] == SEASON:
             go_to(sizes, lengths, own, season)
-            put_season(sizes, lengths, tables, season, scratch)
-            scaled = (zero + scaled) - scratch[features]
+            scaled = (zero + scaled) - mean_season(sizes, lengths, tables, season, zero)
         at, behind = place[2 * s], place[2 * s + 1]
         for copy in range(2):
             value[2 * context * s + at + copy * context] = scaled
@@ -118,178 +143,213 @@ def level_of(sizes: Any, smallest: Any, window: Any, into: Any) -> None:
 
 
 @inlined
-def write_step(sizes: Any, x: Any, of_season: Any, weight: Any, bias: Any, into: Any) -> None:
-    """What the inputs of a step contribute: themselves, or a map of them, that of the season's from its tables."""
-    if not sizes[MAPPED]:
-        copy_rows(x, 0, into, 0, 1, sizes[INPUTS])
-        return
-    width, season = sizes[WIDTH], of_season[sizes[MAPPED_AT] :]
-    for o in range(width):
-        into[o] = bias[o] + season[o]
-    begin = sizes[PAST] + sizes[COVARIATES]
-    for j in range(begin):
-        row, own = weight[j * width : (j + 1) * width], x[j]
-        for o in range(width):
-            into[o] += row[o] * own
-    for j in range(begin + sizes[FEATURES], sizes[INPUTS]):
-        row, own = weight[j * width : (j + 1) * width], x[j]
-        for o in range(width):
-            into[o] += row[o] * own
-
-
-@inlined
-def put_lags(
-    sizes: Any, lengths: Any, factor: Any, level: Any, value: Any, at: int, ahead: int, position: Any, x: Any
-) -> None:
-    """Values one season before place ``at`` of the context, and the position, to ``x``.
+def put_lags(sizes: Any, lengths: Any, factor: Any, level: Any, value: Any, at: int, ahead: int, x: Any) -> None:
+    """Values one season before place ``at`` of the context to ``x``.
 
     A step that is ``ahead`` steps behind the first one after the context has the newest values that are known of it.
     """
-    count = 0
-    if sizes[LAGS]:
-        for s in range(sizes[SEASONS]):
-            back, later = at - lengths[s], ahead - lengths[s]
-            while later >= 0:
-                back -= lengths[s]
-                later -= lengths[s]
-            x[s] = factor * ((value[back] - level[0]) / level[1])
-        count = sizes[SEASONS]
-    if sizes[COUNTS]:
-        x[count] = position
+    for s in range(sizes[SEASONS]):
+        back, later = at - lengths[s], ahead - lengths[s]
+        while later >= 0:
+            back -= lengths[s]
+            later -= lengths[s]
+        x[s] = factor * ((value[back] - level[0]) / level[1])
 
 
 @inlined
-def _read(frame: Any, one: Any) -> None:
+def _begin(frame: Any, one: Any, first: int, count: int, space: Any) -> None:
+    """Levels of a block, its values less these, the linear skip of them, and the states that the cell starts from."""
+    sizes, rows, place = take(frame, _0, frame[0]), take(frame, _2, frame[0]), take(frame, _3, frame[0])
+    factors, values, skip = take(frame, _5, one), take(frame, _9, one), take(frame, _12, one)
+    kept_h, kept_c = take(frame, _17, one), take(frame, _18, one)
+    context, window, hidden = sizes[CONTEXT], sizes[WINDOW], sizes[HIDDEN]
+    zero, stride = one - one, padded(sizes[HORIZON], COLUMNS)
+    levels, read, said = space[sizes[LEVEL_AT] :], space[sizes[READ_AT] :], space[sizes[SAID_AT] :]
+    h, c = space[sizes[H_AT] :], space[sizes[C_AT] :]
+    for r in range(count):
+        s, level = rows[first + r], levels[2 * r : 2 * r + 2]
+        newest = values[2 * context * s + place[2 * s] + context - window :]
+        level_of(sizes, factors[1], newest, level)
+        own = read[r * window :]
+        for j in range(window):
+            own[j] = (newest[j] - level[0]) / level[1]
+        for k in range(sizes[LAYERS]):
+            at, kept = (k * sizes[BLOCK] + r) * hidden, (s * sizes[LAYERS] + k) * hidden
+            if sizes[STATE]:
+                copy_rows(kept_h[kept:], 0, h[at:], 0, 1, hidden)
+                copy_rows(kept_c[kept:], 0, c[at:], 0, 1, hidden)
+            else:
+                fill(h[at:], hidden, zero)
+                fill(c[at:], hidden, zero)
+    fill(said, count * stride, zero)
+    if sizes[SKIP]:
+        add_product(read, 0, count, skip, window, 0, window, said, stride)
+
+
+@inlined
+def _walk(frame: Any, one: Any, first: int, count: int, space: Any, season: Any) -> None:
+    """The newest steps of a block, all but the last one where targets are read one by one."""
     sizes, lengths = take(frame, _0, frame[0]), take(frame, _1, frame[0])
     rows, place, numbers = take(frame, _2, frame[0]), take(frame, _3, frame[0]), take(frame, _4, frame[0])
-    factors, positions, ahead = take(frame, _5, one), take(frame, _6, one), take(frame, _7, one)
-    tables, values, extras = take(frame, _8, one), take(frame, _9, one), take(frame, _10, one)
-    number, skip, known_weight = take(frame, _11, frame[0]), take(frame, _12, one), take(frame, _13, one)
-    weight, bias = take(frame, _14, one), take(frame, _15, one)
-    levels, mean, steps = take(frame, _16, one), take(frame, _17, one), take(frame, _18, one)
-    decoded, predicted, scratch = take(frame, _19, one), take(frame, _20, one), take(frame, _21, one)
-    season = take(frame, _22, frame[0])
+    factors, ahead, tables = take(frame, _5, one), take(frame, _6, one), take(frame, _7, one)
+    positions, values = take(frame, _8, one), take(frame, _9, one)
+    extras, number = take(frame, _10, one), take(frame, _11, frame[0])
+    program, constants = take(frame, _15, frame[0]), take(frame, _16, one)
+    context, window, hidden, covariates = sizes[CONTEXT], sizes[WINDOW], sizes[HIDDEN], sizes[COVARIATES]
+    past, stride, block = sizes[PAST], sizes[SUM], sizes[BLOCK]
+    others, columns = past - 1, past - 1 + covariates
+    width = covariates + sizes[SEASONS] * sizes[LAGS]
+    levels, read, x = space[sizes[LEVEL_AT] :], space[sizes[READ_AT] :], space[sizes[PAST_AT] :]
+    known, total, other = space[sizes[KNOWN_AT] :], space[sizes[TOTAL_AT] :], space[sizes[OTHER_AT] :]
+    sums, flat, free = space[sizes[SUMS_AT] :], space[sizes[FLAT_AT] :], space[sizes[SPACE_AT] :]
+    of_step = space[sizes[ROW_AT] :]
+    for t in range(sizes[STEPS]):
+        at = window - sizes[DECODES] - sizes[STEPS] + t
+        layer = program
+        for k in range(sizes[LAYERS]):
+            begin = k * block * hidden
+            h, c = space[sizes[H_AT] + begin :], space[sizes[C_AT] + begin :]
+            of_state(layer, constants, count, h, total, other, free)
+            if k > 0:
+                add_map(map_of(layer, 0), constants, space[sizes[H_AT] + begin - block * hidden :], count, total, free)
+            else:
+                for r in range(count):
+                    b, s = first + r, rows[first + r]
+                    row = 2 * window * s + place[2 * s + 1] + at
+                    x[r * past] = factors[0] * read[r * window + at]
+                    copy_rows(extras[row * columns :], 0, x[r * past + 1 :], 0, 1, others)
+                    inside, to = at + 1 < window, known[r * width :]
+                    given = (
+                        extras[(row + 1) * columns + others :] if inside else ahead[b * sizes[HORIZON] * covariates :]
+                    )
+                    copy_rows(given, 0, to, 0, 1, covariates)
+                    value = values[2 * context * s + place[2 * s] :]
+                    level, behind = levels[2 * r : 2 * r + 2], context - window + at + 1
+                    if sizes[LAGS]:
+                        put_lags(sizes, lengths, factors[0], level, value, behind, 0, to[covariates:])
+                    own = number[row + 1] if inside else numbers[b * (sizes[HORIZON] + 1) + 1]
+                    put_row(sizes, lengths, tables, positions, own, 0, season, of_step)
+                    into = total[r * stride : (r + 1) * stride]
+                    for j in range(stride):
+                        into[j] += of_step[j]
+                add_map(map_of(layer, 0), constants, x, count, total, free)
+                add_map(map_of(layer, 1), constants, known, count, total, free)
+            to_state(layer, constants, count, total, other, h, c, sums, block * sizes[MOST], flat, free)
+            layer = layer[LAYER + (3 + layer[CHAIN]) * MAP :]
+
+
+@inlined
+def _head(program: Any, constants: Any, h: Any, count: int, sums: Any, space: Any, predicted: Any, stride: int) -> None:
+    """Add what the head says of states to the predictions of every row."""
+    width = padded(program[OUT], COLUMNS)
+    copy_rows(constants[program[BIAS] :], 0, sums, width, count, width)
+    add_map(program, constants, h, count, sums, space)
+    for r in range(count):
+        given, row = sums[r * width :], predicted[r * stride :]
+        for q in range(program[OUT]):
+            row[q] += given[q]
+
+
+@inlined
+def _targets(frame: Any, one: Any, first: int, count: int, space: Any, season: Any) -> None:
+    """Keep the states of a block, and say what is known of its targets, and what the cell says of them."""
+    sizes, lengths = take(frame, _0, frame[0]), take(frame, _1, frame[0])
+    rows, place, numbers = take(frame, _2, frame[0]), take(frame, _3, frame[0]), take(frame, _4, frame[0])
+    factors, ahead, tables = take(frame, _5, one), take(frame, _6, one), take(frame, _7, one)
+    positions, values = take(frame, _8, one), take(frame, _9, one)
+    extras, weights = take(frame, _10, one), take(frame, _13, one)
+    program, constants = take(frame, _15, frame[0]), take(frame, _16, one)
+    kept_h, kept_c = take(frame, _17, one), take(frame, _18, one)
     context, window, horizon, quantiles = sizes[CONTEXT], sizes[WINDOW], sizes[HORIZON], sizes[QUANTILES]
-    others, covariates, batch, width = sizes[PAST] - 1, sizes[COVARIATES], sizes[BATCH], sizes[WIDTH]
-    zero, factor, columns, features = one - one, factors[0], others + covariates, sizes[FEATURES]
-    inputs = sizes[INPUTS]
-    tail = inputs - 1 - others - covariates - features
-    # Rows of the season are put where they are read, and reach beyond; lags and positions come in their place.
-    x, read = scratch[: inputs + sizes[COLUMNS]], scratch[inputs + sizes[COLUMNS] :]
-    said, target = read[window:], x[1 + others :]
-    of_season = target[covariates:]
-    for b in range(batch):
-        s, level = rows[b], levels[2 * b : 2 * b + 2]
-        value = values[2 * context * s + place[2 * s] :]
-        newest = value[context - window :]
-        begin = 2 * window * s + place[2 * s + 1]
-        extra, own = extras[begin * columns :], number[begin:]
-        level_of(sizes, factors[1], newest, level)
-        for j in range(window):
-            read[j] = (newest[j] - level[0]) / level[1]
-        for t in range(sizes[STEPS]):
-            at = window - sizes[DECODES] - sizes[STEPS] + t
-            x[0] = factor * read[at]
-            copy_rows(extra[at * columns :], 0, x[1:], 0, 1, others)
-            inside = at + 1 < window
-            given = extra[(at + 1) * columns + others :] if inside else ahead[b * horizon * covariates :]
-            go_to(sizes, lengths, own[at + 1] if inside else numbers[b * (horizon + 1) + 1], season)
-            put_season(sizes, lengths, tables, season, of_season)
-            copy_rows(given, 0, target, 0, 1, covariates)
-            behind = context - window + at + 1
-            put_lags(sizes, lengths, factor, level, value, behind, 0, zero, target[covariates + features :])
-            write_step(sizes, x, of_season, weight, bias, steps[(t * batch + b) * width :])
-        x[0] = factor * read[window - 1]
-        copy_rows(extra[(window - 1) * columns :], 0, x[1:], 0, 1, others)
-        fill(said, horizon, zero)
-        if sizes[SKIP]:
-            for i in range(window):
-                row, own_value = skip[i * horizon : (i + 1) * horizon], read[i]
-                for j in range(horizon):
-                    said[j] += row[j] * own_value
-        for j in range(horizon):
-            given = ahead[(b * horizon + j) * covariates :]
-            go_to(sizes, lengths, numbers[b * (horizon + 1) + j + 1], season)
-            put_season(sizes, lengths, tables, season, of_season)
-            copy_rows(given, 0, target, 0, 1, covariates)
-            last, at = of_season[features:], (b * horizon + j) * quantiles
-            mean[b * horizon + j] = last[0]
+    hidden, covariates, past, stride = sizes[HIDDEN], sizes[COVARIATES], sizes[PAST], sizes[SUM]
+    block, others, layers = sizes[BLOCK], sizes[PAST] - 1, sizes[LAYERS]
+    width, at_head = covariates + sizes[SEASONS] * sizes[LAGS], program[sizes[HEAD] :]
+    levels, read, x = space[sizes[LEVEL_AT] :], space[sizes[READ_AT] :], space[sizes[PAST_AT] :]
+    known, total, base = space[sizes[KNOWN_AT] :], space[sizes[TOTAL_AT] :], space[sizes[BASE_AT] :]
+    other, sums, flat = space[sizes[OTHER_AT] :], space[sizes[SUMS_AT] :], space[sizes[FLAT_AT] :]
+    said, mean, predicted = space[sizes[SAID_AT] :], space[sizes[MEAN_AT] :], space[sizes[PREDICTED_AT] :]
+    free, of_step, each = space[sizes[SPACE_AT] :], space[sizes[ROW_AT] :], block * sizes[MOST]
+    if sizes[KEEP]:
+        for r in range(count):
+            for k in range(layers):
+                at, kept = (k * block + r) * hidden, (rows[first + r] * layers + k) * hidden
+                copy_rows(space[sizes[H_AT] + at :], 0, kept_h[kept:], 0, 1, hidden)
+                copy_rows(space[sizes[C_AT] + at :], 0, kept_c[kept:], 0, 1, hidden)
+    if sizes[DECODES]:
+        layer = program
+        for k in range(layers):
+            h = space[sizes[H_AT] + k * block * hidden :]
+            of_state(layer, constants, count, h, base[k * each :], other[k * each :], free)
+            if k == 0:
+                for r in range(count):
+                    s = rows[first + r]
+                    row = 2 * window * s + place[2 * s + 1] + window - 1
+                    x[r * past] = factors[0] * read[r * window + window - 1]
+                    copy_rows(extras[row * (others + covariates) :], 0, x[r * past + 1 :], 0, 1, others)
+                add_map(map_of(layer, 0), constants, x, count, base, free)
+            layer = layer[LAYER + (3 + layer[CHAIN]) * MAP :]
+    for j in range(horizon):
+        for r in range(count):
+            b, to, row = first + r, known[r * width :], predicted[(r * horizon + j) * quantiles :]
+            copy_rows(ahead[(b * horizon + j) * covariates :], 0, to, 0, 1, covariates)
+            if sizes[LAGS]:
+                value, level = values[2 * context * rows[b] + place[2 * rows[b]] :], levels[2 * r : 2 * r + 2]
+                put_lags(sizes, lengths, factors[0], level, value, context + j, j, to[covariates:])
+            put_row(sizes, lengths, tables, positions, numbers[b * (horizon + 1) + j + 1], j, season, of_step)
+            mean[r * horizon + j] = of_step[stride]
             for q in range(quantiles):
-                predicted[at + q] = said[j] + last[1 + q]
-            put_lags(sizes, lengths, factor, level, value, context + j, j, positions[j], last)
+                row[q] = said[r * padded(horizon, COLUMNS) + j] + of_step[stride + 1 + q]
+                if sizes[KNOWN]:
+                    for i in range(width):
+                        row[q] += weights[q * width + i] * to[i]
             if sizes[DECODES]:
-                write_step(sizes, x, of_season, weight, bias, decoded[(b * horizon + j) * width :])
-            if sizes[KNOWN]:
-                for q in range(quantiles):
-                    row = known_weight[q * (covariates + tail) :]
-                    for i in range(covariates):
-                        predicted[at + q] += row[i] * target[i]
-                    for i in range(tail):
-                        predicted[at + q] += row[covariates + i] * last[i]
+                into, given = total[r * stride : (r + 1) * stride], base[r * stride :]
+                for i in range(stride):
+                    into[i] = given[i] + of_step[i]
+        if sizes[DECODES]:
+            layer = program
+            for k in range(layers):
+                begin, size = k * block * hidden, count * hidden
+                h, c = space[sizes[NEXT_H_AT] + begin :], space[sizes[NEXT_C_AT] + begin :]
+                copy_rows(space[sizes[H_AT] + begin :], 0, h, 0, 1, size)
+                copy_rows(space[sizes[C_AT] + begin :], 0, c, 0, 1, size)
+                if k == 0:
+                    add_map(map_of(layer, 1), constants, known, count, total, free)
+                else:
+                    copy_rows(base[k * each :], 0, total, 0, 1, count * padded(layer[SUM_OF_LAYER], COLUMNS))
+                    below = space[sizes[NEXT_H_AT] + begin - block * hidden :]
+                    add_map(map_of(layer, 0), constants, below, count, total, free)
+                to_state(layer, constants, count, total, other[k * each :], h, c, sums, each, flat, free)
+                layer = layer[LAYER + (3 + layer[CHAIN]) * MAP :]
+            _head(at_head, constants, space[sizes[NEXT_H_AT] + (layers - 1) * block * hidden :], count, sums, free,
+                  predicted[j * quantiles :], horizon * quantiles)  # fmt: skip
+    if not sizes[DECODES]:
+        _head(at_head, constants, space[sizes[H_AT] + (layers - 1) * block * hidden :], count, sums, free,
+              predicted, horizon * quantiles)  # fmt: skip
 
 
 @inlined
-def _begin(frame: Any, one: Any) -> None:
-    """States of a batch: zeros, or those that are kept."""
-    sizes, rows = take(frame, _0, frame[0]), take(frame, _1, frame[0])
-    kept_h, kept_c, h, c = take(frame, _2, one), take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
-    hidden = sizes[HIDDEN]
-    for b in range(sizes[BATCH]):
-        if sizes[STATE]:
-            copy_rows(kept_h[rows[b] * hidden :], 0, h[b * hidden :], 0, 1, hidden)
-            copy_rows(kept_c[rows[b] * hidden :], 0, c[b * hidden :], 0, 1, hidden)
-        else:
-            fill(h[b * hidden :], hidden, one - one)
-            fill(c[b * hidden :], hidden, one - one)
-
-
-@inlined
-def _spread(frame: Any, one: Any) -> None:
-    """Keep the states of a batch, and hand them to every target that is read by itself."""
-    sizes, rows = take(frame, _0, frame[0]), take(frame, _1, frame[0])
-    kept_h, kept_c, h, c = take(frame, _2, one), take(frame, _3, one), take(frame, _4, one), take(frame, _5, one)
-    target_h, target_c = take(frame, _6, one), take(frame, _7, one)
-    hidden, horizon = sizes[HIDDEN], sizes[HORIZON] if sizes[DECODES] else 0
-    for b in range(sizes[BATCH]):
-        own_h, own_c = h[b * hidden :], c[b * hidden :]
-        copy_rows(own_h, 0, kept_h[rows[b] * hidden :], 0, 1, hidden)
-        copy_rows(own_c, 0, kept_c[rows[b] * hidden :], 0, 1, hidden)
-        for j in range(b * horizon, (b + 1) * horizon):
-            copy_rows(own_h, 0, target_h[j * hidden :], 0, 1, hidden)
-            copy_rows(own_c, 0, target_c[j * hidden :], 0, 1, hidden)
-
-
-@inlined
-def _say(frame: Any, one: Any) -> None:
-    sizes, rows, numbers = take(frame, _0, frame[0]), take(frame, _1, frame[0]), take(frame, _2, frame[0])
-    lengths, tables, scratch = take(frame, _3, frame[0]), take(frame, _4, one), take(frame, _5, one)
-    values, place, level, mean = (
-        take(frame, _6, one),
-        take(frame, _7, frame[0]),
-        take(frame, _8, one),
-        take(frame, _9, one),
-    )
-    h, weight, bias = take(frame, _10, one), take(frame, _11, one), take(frame, _12, one)
-    predicted, shift, scale = take(frame, _13, one), take(frame, _14, DOUBLE), take(frame, _15, DOUBLE)
-    out, season, zero = take(frame, _16, DOUBLE), take(frame, _17, frame[0]), one - one
-    horizon, quantiles, hidden, context = sizes[HORIZON], sizes[QUANTILES], sizes[HIDDEN], sizes[CONTEXT]
-    for b in range(sizes[BATCH]):
+def _say(frame: Any, one: Any, first: int, count: int, space: Any, season: Any) -> None:
+    """Forecasts of a block in the unit of the series."""
+    sizes, lengths = take(frame, _0, frame[0]), take(frame, _1, frame[0])
+    rows, place, numbers = take(frame, _2, frame[0]), take(frame, _3, frame[0]), take(frame, _4, frame[0])
+    tables, values = take(frame, _7, one), take(frame, _9, one)
+    shift, scale, out = take(frame, _19, DOUBLE), take(frame, _20, DOUBLE), take(frame, _21, DOUBLE)
+    horizon, quantiles, context, zero = sizes[HORIZON], sizes[QUANTILES], sizes[CONTEXT], one - one
+    level, mean, predicted = space[sizes[LEVEL_AT] :], space[sizes[MEAN_AT] :], space[sizes[PREDICTED_AT] :]
+    for r in range(count):
+        b = first + r
         s = rows[b]
         last = values[2 * context * s + place[2 * s] + context - 1]
         if sizes[REPEATS] and sizes[LEVEL] == SEASON:
             go_to(sizes, lengths, numbers[b * (horizon + 1)], season)
-            put_season(sizes, lengths, tables, season, scratch)
-            last += scratch[sizes[FEATURES]]
+            season[1 + sizes[SEASONS]] = -1  # the row that was put together is of another step
+            last += mean_season(sizes, lengths, tables, season, zero)
         for j in range(horizon):
-            said = predicted[(b * horizon + j) * quantiles : (b * horizon + j + 1) * quantiles]
-            state = h[(b * horizon + j if sizes[DECODES] else b) * hidden :]
-            ahead = mean[b * horizon + j] if sizes[LEVEL] == SEASON else zero
+            said = predicted[(r * horizon + j) * quantiles : (r * horizon + j + 1) * quantiles]
+            ahead = mean[r * horizon + j] if sizes[LEVEL] == SEASON else zero
             for q in range(quantiles):
-                o = q if sizes[DECODES] else j * quantiles + q
-                total, row = bias[o], weight[o * hidden : (o + 1) * hidden]
-                for i in range(hidden):
-                    total += row[i] * state[i]
-                said[q] = (said[q] + total) * level[2 * b + 1] + level[2 * b] + ahead
+                said[q] = said[q] * level[2 * r + 1] + level[2 * r] + ahead
             if sizes[REPEATS]:
                 change = last - said[quantiles // 2]
                 for q in range(quantiles):
@@ -306,29 +366,24 @@ def _append_single(frame: Any) -> None:
     _append(as_frame(frame), SINGLE)
 
 
-def _read_single(frame: Any) -> None:
-    _read(as_frame(frame), SINGLE)
-
-
-def _begin_single(frame: Any) -> None:
-    _begin(as_frame(frame), SINGLE)
-
-
-def _spread_single(frame: Any) -> None:
-    _spread(as_frame(frame), SINGLE)
-
-
-def _say_single(frame: Any) -> None:
-    _say(as_frame(frame), SINGLE)
+def _forecast_single(address: Any) -> None:
+    frame = as_frame(address)
+    sizes, workspace = take(frame, _0, frame[0]), take(frame, _14, SINGLE)
+    worker = enrol(frame)
+    space = workspace[worker * sizes[EACH] : (worker + 1) * sizes[EACH]]
+    season = take(frame, _22, frame[0])[worker * (2 + sizes[SEASONS]) :]
+    block = next_shard(frame)
+    while block >= 0:
+        first = block * sizes[BLOCK]
+        count = min(sizes[BLOCK], sizes[BATCH] - first)
+        _begin(frame, SINGLE, first, count, space)
+        _walk(frame, SINGLE, first, count, space, season)
+        _targets(frame, SINGLE, first, count, space, season)
+        _say(frame, SINGLE, first, count, space, season)
+        block = next_shard(frame)
 
 
 #: Put a value of every series of a batch behind those that its ring holds.
 APPEND = Kernel(_append_single, _append_single)
-#: What the cell reads, and what stands around it: level, mean season, linear skip, what is known of the targets.
-READ = Kernel(_read_single, _read_single)
-#: The states that the cell starts from.
-BEGIN = Kernel(_begin_single, _begin_single)
-#: The states behind the cell's walk: kept, and copied for every target.
-SPREAD = Kernel(_spread_single, _spread_single)
-#: Forecasts in the unit of the series.
-SAY = Kernel(_say_single, _say_single)
+#: Forecasts of every series of a batch, a block of them a shard.
+FORECAST = Kernel(_forecast_single, _forecast_single)

@@ -50,9 +50,19 @@ def add_features(
     """Add features of z (rows, width) times the packed matrix to ``out``; ``joined`` takes as much as ``planes``."""
     width, count = kernel_params[WIDTH], num_frequencies(kernel_params)
     waves(kernel_params, radius, z, rows * width, planes, stride, spare)
-    total = count + (1 if kernel_params[BASE] != NONE else 0)
     if kernel_params[BASE] != NONE:
         base(kernel_params[BASE], z, rows * width, planes[count * stride :])
+    add_products(kernel_params, count, rows, shape, packed, planes, stride, spare, joined, out, out_stride)
+
+
+@inlined
+def add_products(
+    kernel_params: Any, count: int, rows: int, shape: Any, packed: Any, planes: Any, stride: int, spare: Any,
+    joined: Any, out: Any, out_stride: int,
+) -> None:  # fmt: skip
+    """Add ``count`` functions and the base activation, which are in ``planes``, times the packed matrix to ``out``."""
+    width = kernel_params[WIDTH]
+    total = count + (1 if kernel_params[BASE] != NONE else 0)
     if kernel_params[SHAPED]:
         activation(shape, planes, stride, rows, width, spare)
         total -= count

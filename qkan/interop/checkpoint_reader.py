@@ -75,3 +75,8 @@ def tensors_of(state_dict: Any) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return dict(found)
+
+
+def listed(problems: list[str], most: int = 12) -> str:
+    """What is wrong, in one line: the first of it, and how much more there is."""
+    return "; ".join(problems[:most]) + (f"; and {len(problems) - most} more" if len(problems) > most else "")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan.interop.checkpoint_reader import read, tensors_of
+from qkan.interop.checkpoint_reader import listed, read, tensors_of
 from qkan.kan.network import QKAN
 from qkan.kernels.backends import check_readout
 from qkan.kernels.circuits.ansatz import ANSATZE, Ansatz, get_ansatz
@@ -168,12 +168,8 @@ def _layers(tensors: dict[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], b
             else f"pass the part below {outer!r} alone: "
             f"{{name.removeprefix({outer!r}): t for name, t in state.items() if name.startswith({outer!r})}}"
         )
-        raise ValueError(f"the tensors are not those of a QKAN of the original package: {_listed(problems)}; {hint}")
+        raise ValueError(f"the tensors are not those of a QKAN of the original package: {listed(problems)}; {hint}")
     return {prefix: {name: tensors[prefix + name] for name in (*CIRCUIT, *PER_EDGE)} for prefix in prefixes}, single
-
-
-def _listed(problems: list[str], most: int = 12) -> str:
-    return "; ".join(problems[:most]) + (f"; and {len(problems) - most} more" if len(problems) > most else "")
 
 
 def _check_values(layers: dict[str, dict[str, Tensor]]) -> None:
@@ -189,7 +185,7 @@ def _check_values(layers: dict[str, dict[str, Tensor]]) -> None:
                     f"{prefix}mask holds values other than 0 and 1; multiply base_weight and postact_weights by them"
                 )
     if problems:
-        raise ValueError(f"the tensors cannot be used: {_listed(problems)}; save the model again where it was trained")
+        raise ValueError(f"the tensors cannot be used: {listed(problems)}; save the model again where it was trained")
 
 
 @dataclass(frozen=True)
@@ -244,7 +240,7 @@ def _shapes(layers: dict[str, dict[str, Tensor]], ansatz: Ansatz, width: list[in
         ]
     if problems:
         remedy = "take all of them from one model" + ("" if width is None else ", or correct width")
-        raise ValueError(f"the tensors do not fit together: {_listed(problems)}; {remedy}")
+        raise ValueError(f"the tensors do not fit together: {listed(problems)}; {remedy}")
     return shapes
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qkan.interop.checkpoint_reader import read, tensors_of
+from qkan.interop.checkpoint_reader import listed, read, tensors_of
 from qkan.kan.kan import KAN
 from qkan.kernels.edges.families import MOST_ORDER
 from qkan.layers.kan_layer import KANLayer
@@ -221,7 +221,8 @@ def _layer(found: _Layer) -> KANLayer | SplineLayer:
     try:
         check_knots(found.knots, inputs, terms - order, order)
     except ValueError as error:
-        raise ValueError(f"{found.prefix}grid: {error}") from None
+        remedy = "both packages make uniform grids with grid_eps=1"
+        raise ValueError(f"{found.prefix}grid: {error}; {remedy}") from None
     tensors = (found.coefficients, found.base_weight, found.knots)
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
     options: dict[str, Any] = {
@@ -275,7 +276,7 @@ def _tensors(state_dict: Source) -> dict[str, Tensor]:
         elif not bool(tensor.isfinite().all()):
             problems.append(f"{name} holds NaN or infinite values")
     if problems:
-        raise ValueError(f"the tensors cannot be used: {_listed(problems)}; save the model again where it was trained")
+        raise ValueError(f"the tensors cannot be used: {listed(problems)}; save the model again where it was trained")
     return tensors
 
 
@@ -285,16 +286,12 @@ def _numbered(tensors: dict[str, Tensor], pattern: str, form: str) -> list[str]:
     return [form.format(index) for index in range(min(max(numbers, default=0), len(tensors)) + 1)]
 
 
-def _listed(problems: list[str], most: int = 12) -> str:
-    return "; ".join(problems[:most]) + (f"; and {len(problems) - most} more" if len(problems) > most else "")
-
-
 def _check_names(tensors: dict[str, Tensor], needed: list[str], optional: list[str], what: str) -> None:
     problems = [f"{name} is missing" for name in needed if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in {*needed, *optional}]
     if problems:
         raise ValueError(
-            f"the tensors are not those of a {what}: {_listed(problems)}; pass what its state_dict() returns, without "
+            f"the tensors are not those of a {what}: {listed(problems)}; pass what its state_dict() returns, without "
             "names in front, and without the tensors of other modules"
         )
 

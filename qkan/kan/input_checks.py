@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -78,6 +78,21 @@ def same_shape(prediction: Tensor, y: Tensor, where: str = "") -> None:
             "give one column an output, or build the model with as many outputs"
         )
     raise ValueError(f"{where}y of shape {tuple(y.shape)} must have the shape of the model's output, {wanted}{fix}")
+
+
+def checked_width(width: Sequence[int]) -> list[int]:
+    """Sizes of layers as a list.
+
+    Raises:
+        TypeError: no sequence.
+        ValueError: fewer than two.
+    """
+    if not isinstance(width, Iterable):
+        raise TypeError(f"width must be a sequence of sizes such as [2, 5, 1], got {width!r}")
+    width = list(width)
+    if len(width) < 2:
+        raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
+    return width
 
 
 def loss_function(loss: str | Loss) -> Loss:

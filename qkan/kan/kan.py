@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -18,33 +17,19 @@ from qkan.kan import serialization as saving
 from qkan.kan.fit_history import FitHistory
 from qkan.kan.fitting import fit
 from qkan.kan.importance import Attribution, attribute, feature_importance
-from qkan.kan.input_checks import FitOptions, Loss
+from qkan.kan.input_checks import FitOptions, Loss, checked_width
 from qkan.kan.pruning import Pruned
 from qkan.kan.regularization import regularization
 from qkan.kernels.backend_choice import Radius
 from qkan.kernels.spectral.basis import BasisFunctions, Operands
 from qkan.layers.edge_mask import EdgeMasked
+from qkan.layers.free_edges import extend_all, refine_all
 from qkan.layers.kan_layer import KANLayer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qkan.kan.symbolic_fit import Suggestions, SymbolicKAN
-
-
-def checked_width(width: Sequence[int]) -> list[int]:
-    """Sizes of layers as a list.
-
-    Raises:
-        TypeError: no sequence.
-        ValueError: fewer than two.
-    """
-    if not isinstance(width, Iterable):
-        raise TypeError(f"width must be a sequence of sizes such as [2, 5, 1], got {width!r}")
-    width = list(width)
-    if len(width) < 2:
-        raise ValueError(f"width {width} needs an input and an output size, for example [2, 5, 1]")
-    return width
 
 
 class KAN(nn.Module):
@@ -356,17 +341,28 @@ class KAN(nn.Module):
         return pruning.compact(self)
 
     def refine(self, terms: int) -> Self:
-        """Give every edge ``terms`` functions in place, without changing the network's function; the network itself.
+        """Give every edge ``terms`` functions in place, the same function on its domain as before; the network itself.
 
-        Build the optimizer after this: coefficients are new tensors. See :meth:`KANLayer.refine`.
+        Layers with more functions than others, as extended ones have, grow by the same factor. Splines on finer grids
+        reach less far, so call :meth:`extend` first where hidden values leave the domain. Build the optimizer after
+        this: coefficients are new tensors. See :meth:`KANLayer.refine` and :meth:`SplineLayer.refine`.
 
         Raises:
-            ValueError, TypeError: as of :meth:`KANLayer.refine`; no layer changes then.
+            ValueError, TypeError: as of these; no layer changes then.
         """
-        for layer in self.layers:
-            copy.deepcopy(layer).refine(terms)  # an error comes from here, before any layer has changed
-        for layer in self.layers:
-            layer.refine(terms)
+        refine_all(self.layers, terms)
+        return self
+
+    def extend(self, x: Tensor) -> Self:
+        """Widen the grids of layers in place to what reaches them for ``x`` (..., width[0]); the network itself.
+
+        Splines, bumps and Gaussians get whole intervals more (:meth:`KANLayer.extend`), so functions stay as they are;
+        layers of other bases stay, too. Build the optimizer after this.
+
+        Raises:
+            ValueError, TypeError: an ``x`` that the network refuses, or that takes more than 512 functions an edge.
+        """
+        extend_all(self.layers, x)
         return self
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -12,7 +12,8 @@ from typing_extensions import Self, Unpack
 
 from qkan._util.module_list import module_list
 from qkan._util.periodogram import wanted_frequencies
-from qkan.kan.kan import KAN, checked_width
+from qkan.kan.input_checks import checked_width
+from qkan.kan.kan import KAN
 from qkan.layers.edge_mask import EdgeMasked
 from qkan.layers.extend_reps import extend
 from qkan.layers.options import LayerOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +29,9 @@ from qkan.layers.edge_formula import (
 from qkan.layers.edge_mask import EdgeMasked, edge_is_kept
 from qkan.layers.options import check_input
 from qkan.layers.rational import GroupRational
+
+#: Bases that a wider domain leaves as they are.
+GRIDS = ("bspline", "relu", "rbf")
 
 
 class FreeEdges(EdgeMasked):
@@ -143,6 +147,46 @@ class FreeEdges(EdgeMasked):
                 tensor = tensor if axis is None else tensor.index_select(axis, places.to(device))
             state[name] = tensor
         return self.take_values(part, state)
+
+
+def refine_all(layers: Sequence[Any], terms: int) -> None:
+    """Give the edges of all layers more functions: ``terms`` where there are fewest, elsewhere by the same factor.
+
+    Raises:
+        ValueError, TypeError: as of the ``refine`` of a layer; no layer changes then.
+    """
+    counts = [len(layer.coefficients) if isinstance(layer, FreeEdges) else terms for layer in layers]
+    least, wanted = min(counts), []
+    for layer, count in zip(layers, counts, strict=True):
+        more = getattr(layer, "order", None) or 0  # functions beyond the intervals
+        grown = (
+            terms
+            if count == least or not isinstance(layer, FreeEdges)
+            else ((terms - more) * (count - more) // max(1, least - more) + more)
+        )
+        copy.deepcopy(layer).refine(grown)  # an error comes from here, before any layer has changed
+        wanted.append(grown)
+    for layer, grown in zip(layers, wanted, strict=True):
+        layer.refine(grown)
+
+
+@torch.no_grad()
+def extend_all(layers: Sequence[Any], x: Tensor) -> None:
+    """Widen the grids of layers to what reaches them for ``x``; functions stay as they are.
+
+    Raises:
+        ValueError, TypeError: as of ``forward`` or ``extend`` of a layer; no layer changes then.
+    """
+    wanted = []
+    for layer in layers:
+        reached = float(x.abs().max()) if x.numel() else 0.0
+        x = layer(x)
+        on_grid = getattr(layer, "basis", None) in GRIDS and reached > layer.radius
+        if on_grid:
+            copy.deepcopy(layer).extend(reached)
+        wanted.append((layer, reached) if on_grid else None)
+    for layer, reached in filter(None, wanted):
+        layer.extend(reached)
 
 
 def basis_terms(basis: Basis, coefficients: Sequence[float], numbers: Numbers) -> list[Term]:

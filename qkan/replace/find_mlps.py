@@ -180,13 +180,20 @@ def _chained_pixels(name: str, module: nn.Module) -> list[Block]:
 
 
 def _linears(module: nn.Module | None, maps: Maps = TOKENS) -> list[Linear]:
-    """The linear maps among a module's children; none at all if there are any deeper within."""
-    if module is None:
+    """The linear maps among a module's children; none at all if there are any deeper within.
+
+    Nor if there is a convolution of several pixels: on the meta device numbers would not tell.
+    """
+    if module is None or (maps.pixels and any(_is_wide(each) for each in module.modules())):
         return []
     found = maps.of(module.children())
     shallow = {module, *(each.module for each in found)}
     deeper = [each for each in maps.of(module.modules()) if each.module not in shallow]
     return [] if deeper else found
+
+
+def _is_wide(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and not pixel_maps_of([module])
 
 
 def _cannot_run(*modules: nn.Module) -> bool:

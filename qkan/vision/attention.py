@@ -152,7 +152,10 @@ class KArAttention(nn.Module):
                 "that blocks share"
             )
         if operator is None:
-            operator = AttentionOperator(int(num_tokens or 0), num_heads, rank, frequencies, device=device, dtype=dtype)
+            tokens: Any = num_tokens
+            operator = AttentionOperator(tokens, num_heads, rank, frequencies, device=device, dtype=dtype)
+        if not isinstance(operator, AttentionOperator):
+            raise TypeError(f"operator must be a qkan.AttentionOperator, got {type(operator).__name__}")
         if operator.num_heads != num_heads:
             raise ValueError(
                 f"the operator has {operator.num_heads} heads, but num_heads is {num_heads}; make them the same"

@@ -111,6 +111,10 @@ class QKANConv2d(nn.Module):
         """
         if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_nested:
             raise not_dense(x, type(self).__name__)
+        if not x.is_floating_point():
+            raise TypeError(
+                f"{type(self).__name__} needs a floating-point input, got {x.dtype}; convert it with x.float()"
+            )
         if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
             raise ValueError(
                 f"{type(self).__name__} needs ([batch,] {self.in_channels}, height, width), got {tuple(x.shape)}"

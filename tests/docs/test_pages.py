@@ -42,9 +42,15 @@ def text_of(name: str) -> str:
 
 
 def make_original(folder: Path) -> None:
-    """The file that the page on the original package loads."""
+    """The files that the page on other packages' models loads."""
     case = json.loads(ORIGINAL.read_text())["cases"]["pz, all trained"]
     torch.save({name: torch.tensor(values) for name, values in case["state"].items()}, folder / "model.pt")
+    knots = (torch.arange(-3.0, 9) * 0.4 - 1).expand(2, -1).clone()
+    pykan = {"grid": knots, "coef": torch.rand(2, 1, 8)}
+    pykan |= dict.fromkeys(("mask", "scale_base", "scale_sp"), torch.ones(2, 1))
+    torch.save({f"act_fun.0.{name}": tensor for name, tensor in pykan.items()}, folder / "model_state")
+    efficient = {"grid": knots, "base_weight": torch.rand(1, 2), "spline_weight": torch.rand(1, 2, 8)}
+    torch.save({f"layers.0.{name}": tensor for name, tensor in efficient.items()}, folder / "efficient.pt")
 
 
 def check_export(done: Done, printed: str) -> None:

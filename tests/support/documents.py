@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 #: Installed in an environment of its own, in which tests/ecosystem runs such blocks.
 ECOSYSTEM = ("timm", "transformers", "neuralforecast", "darts", "sktime")
 #: What a block may need.
-NEEDS = (*ECOSYSTEM, "gpu", "network", "the original package")
+NEEDS = (*ECOSYSTEM, "gpu", "network", "the original package", "pykan")
 _BLOCK = re.compile(r"^(?:<!-- needs: ([^\n]+?) -->\n)?```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

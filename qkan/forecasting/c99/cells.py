@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from qkan.forecasting.c99.latents import latent_lines
-from qkan.forecasting.c99.layers import Part, affine_part, circuit_part, numpy_of
+from qkan.forecasting.c99.layers import Part, map_part
 from qkan.forecasting.c99.source import Source
 from qkan.forecasting.io.files import RunError
-from qkan.kan.network import QKAN
+from qkan.forecasting.model.cell_maps import Layer, Map, cell_layers
 from qkan.layers.qkan_layer import QKANLayer
-from qkan.rnn.gates import HybridGates, QKANGates
-from qkan.rnn.lstm import Recurrent
-from qkan.rnn.unidirectional import UnidirectionalRNN
 
 
 class Gates(NamedTuple):
@@ -106,24 +101,17 @@ def write_cell(source: Source, cell: nn.Module, edges: str) -> Cell:
     Raises:
         RunError: the cell is none that can be written.
     """
-    if isinstance(cell, nn.LSTM | nn.GRU):
-        layers = [_torch_layer(source, cell, place) for place in range(cell.num_layers)]
-        lstm = isinstance(cell, nn.LSTM)
-    elif isinstance(cell, Recurrent):
-        directions = list(cell.directions)
-        layers = []
-        for place, direction in enumerate(directions):
-            if not isinstance(direction, UnidirectionalRNN):
-                raise _refused(cell)
-            if direction.projection is not None or len(directions) != cell.num_layers:
-                raise RunError("a cell with a projection or two directions cannot be exported to C; export to ONNX")
-            if not isinstance(direction.gates, QKANGates | HybridGates):
-                raise _refused(cell)
-            layers.append(_own_layer(source, direction.gates, place, direction.cell, edges))
-        lstm = cell.cell == "lstm"
-    else:
-        raise _refused(cell)
-    hidden = layers[0].of_state.shape[1]
+    try:
+        described = cell_layers(cell)
+    except ValueError as error:
+        raise RunError(
+            f"a {type(cell).__name__} cell cannot be exported to C, which takes QKAN-LSTM, HQKAN-LSTM with any latent, "
+            f"LSTM, GRU and the linear cells ({error}); export the run to ONNX"
+        ) from error
+    layers = [_write_layer(source, layer, place, edges) for place, layer in enumerate(described)]
+    if not any(isinstance(module, QKANLayer) for module in cell.modules()):
+        layers = [layer._replace(kinds=()) for layer in layers]
+    lstm, hidden = described[0].kind == "lstm", described[0].hidden
     each = 2 * hidden if lstm else hidden
     calls, x = [], "x"
     for place in range(len(layers)):
@@ -138,114 +126,46 @@ def write_cell(source: Source, cell: nn.Module, edges: str) -> Cell:
     return Cell(hidden, each * len(layers), tuple(layers), lstm)
 
 
-def _refused(cell: nn.Module) -> RunError:
-    return RunError(
-        f"a {type(cell).__name__} cell cannot be exported to C, which takes QKAN-LSTM, HQKAN-LSTM with any latent, "
-        "LSTM, GRU and the linear cells; export the run to ONNX"
-    )
-
-
-def _torch_layer(source: Source, cell: nn.LSTM | nn.GRU, place: int) -> Gates:
-    """A layer of nn.LSTM or nn.GRU, whose order of gates is ours."""
-    own = {name: getattr(cell, f"{name}_l{place}") for name in ("weight_ih", "weight_hh")}
-    bias = [numpy_of(getattr(cell, f"{name}_l{place}")) if cell.bias else None for name in ("bias_ih", "bias_hh")]
-    lstm, what = isinstance(cell, nn.LSTM), f"layer {place}"
+def _write_layer(source: Source, layer: Layer, place: int, edges: str) -> Gates:
+    """Write the function of a layer."""
+    what, hidden, lstm = f"layer {place}", layer.hidden, layer.kind == "lstm"
+    source.use(layer.kind)
+    of_input, first = map_part(source, layer.of_input, "x", "a", f"{what}, inputs", unit=place > 0, edges=edges)
     y = "a" if lstm else "b"
-    parts = (
-        affine_part(source, own["weight_ih"], "x", "a", f"{what}, inputs", unit=place > 0),
-        affine_part(source, own["weight_hh"], "h", y, f"{what}, state", unit=True),
-    )
-    biases: list[np.ndarray | None] = list(bias)
-    if lstm and bias[0] is not None and bias[1] is not None:
-        biases = [bias[0] + bias[1], None]
-    return _write_layer(source, place, parts, biases, lstm=lstm)
-
-
-def _own_layer(source: Source, gates: nn.Module, place: int, kind: str, edges: str) -> Gates:
-    lstm = kind == "lstm"
-    if isinstance(gates, HybridGates):
-        return _hybrid_layer(source, gates, place, edges)
-    if not (
-        isinstance(gates, QKANGates) and isinstance(gates.input, QKANLayer) and isinstance(gates.hidden, QKANLayer)
-    ):
-        raise RunError(f"gates of {type(gates).__name__} cannot be exported to C; export the run to ONNX")
-    what = f"layer {place}"
-    of_input, first = circuit_part(source, gates.input, "x", "a", f"{what}, inputs", unit=place > 0, edges=edges)
-    of_state, second = circuit_part(
-        source, gates.hidden, "h", "a" if lstm else "b", f"{what}, state", unit=True, edges=edges
-    )
-    bias = first + (0 if gates.bias is None else numpy_of(gates.bias))
-    biases: list[np.ndarray | None] = [bias + second, None] if lstm else [bias, second]
-    return _write_layer(source, place, (of_input, of_state), biases, lstm=lstm)
-
-
-def _write_layer(
-    source: Source, place: int, parts: tuple[Part, Part], biases: Sequence[np.ndarray | None], *, lstm: bool
-) -> Gates:
-    """Write the function of a layer whose gates are a sum of what inputs and states say."""
-    gates, hidden = parts[1].slopes.shape
-    source.use("lstm" if lstm else "gru")
-    lines = _start(source, "a", biases[0], gates, f"layer {place}, bias")
+    of_state, second = map_part(source, layer.of_state, "h", y, f"{what}, state", unit=True, edges=edges)
+    width = len(first)
+    lines = _start(source, "a", first + second if lstm else first, width, f"{what}, bias")
     if not lstm:
-        lines += _start(source, "b", biases[1], gates, f"layer {place}, bias of the state")
-    lines += [*parts[0].lines, *parts[1].lines]
-    lines.append(f"qkan_lstm(a, {hidden}, h, c);" if lstm else f"qkan_gru(a, b, {hidden}, h);")
-    _function(source, place, lines, lstm=lstm)
-    offsets = [np.zeros(gates) if bias is None else np.abs(bias) for bias in biases]
-    size = parts[0].size + parts[1].size + offsets[0] + offsets[1]
-    if not lstm:
-        size = parts[1].size + offsets[1]
-    kinds = parts[0].kinds + parts[1].kinds
-    error, bends = parts[0].error + parts[1].error, parts[1].bends
-    return Gates(error, parts[0].slopes, parts[1].slopes, size, kinds, bends, np.eye(hidden))
+        lines += _start(source, "b", second, width, f"{what}, bias of the state")
+    lines += [*of_input.lines, *of_state.lines]
+    sizes = (of_input.size + np.abs(first) if lstm else 0) + of_state.size + np.abs(second)
+    found = Gates(
+        of_input.error + of_state.error, of_input.slopes, of_state.slopes, sizes, of_input.kinds + of_state.kinds,
+        of_state.bends, np.eye(hidden),
+    )  # fmt: skip
+    array = "a"
+    for step, own in enumerate(layer.chain):
+        part, constants = map_part(source, own, array, f"y{step}", f"{what}, map {step}", unit=False, edges=edges)
+        lines += [*_start(source, f"y{step}", constants, len(constants), f"{what}, constants"), *part.lines]
+        found, array = _through(found, own, part, constants, first=step == 0), f"y{step}"
+    lines.append(f"qkan_lstm({array}, {hidden}, h, c);" if lstm else f"qkan_gru(a, b, {hidden}, h);")
+    body = "\n    ".join(lines)
+    states = "float *h, float *c" if lstm else "float *h"
+    source.functions.append(f"static void qkan_layer{place}(const float *x, {states})\n{{\n    {body}\n}}")
+    return found
 
 
-def _hybrid_layer(source: Source, gates: HybridGates, place: int, edges: str) -> Gates:
-    """Encoders, a latent and a decoder."""
-    what = f"layer {place}"
-    for linear in (gates.input_encoder, gates.hidden_encoder, gates.decoder):
-        if not isinstance(linear, nn.Linear):
-            raise RunError("an encoder or decoder that is no nn.Linear cannot be exported to C; export to ONNX")
-    width, outputs = gates.decoder.in_features, gates.decoder.out_features
-    first = affine_part(source, gates.input_encoder.weight, "x", "z", f"{what}, encoder of inputs", unit=place > 0)
-    second = affine_part(source, gates.hidden_encoder.weight, "h", "z", f"{what}, encoder of the state", unit=True)
-    lines = [*_start(source, "z", _numpy(gates.input_encoder.bias), width, f"{what}, bias of the encoder")]
-    lines += [*first.lines, *second.lines]
-    error, slopes, size = np.zeros(width), np.eye(width), np.full(width, np.inf)
-    bends = np.zeros((width, width))
-    kinds: tuple[str, ...] = ()
-    z = "z"
-    if isinstance(gates.latent, QKAN):
-        for step, layer in enumerate(gates.latent.layers):
-            if not isinstance(layer, QKANLayer):
-                raise RunError(f"a latent of {type(layer).__name__} cannot be exported to C; export the run to ONNX")
-            part, constants = circuit_part(source, layer, z, f"y{step}", f"{what}, latent", unit=False, edges=edges)
-            lines += [
-                *_start(source, f"y{step}", constants, layer.out_features, f"{what}, latent constants"),
-                *part.lines,
-            ]
-            bends = part.bends if step == 0 else np.full_like(part.bends, np.inf)
-            error, slopes = part.error + part.slopes @ error, part.slopes @ slopes
-            kinds, size, z = kinds + part.kinds, part.size + np.abs(constants), f"y{step}"
-    else:
-        lines += latent_lines(source, gates.latent, width, "z")
-    weight = np.abs(numpy_of(gates.decoder.weight))
-    lines += _start(source, "a", _numpy(gates.decoder.bias), outputs, f"{what}, bias")
-    last = affine_part(source, gates.decoder.weight, z, "a", f"{what}, decoder", unit=False)
-    hidden = outputs // 4
-    source.use("lstm")
-    _function(source, place, [*lines, *last.lines, f"qkan_lstm(a, {hidden}, h, c);"], lstm=True)
-    bias = 0 if gates.decoder.bias is None else np.abs(numpy_of(gates.decoder.bias))
-    with np.errstate(invalid="ignore"):
-        reach = np.nan_to_num(weight @ size + bias, nan=np.inf, posinf=np.inf)
-    through = weight @ slopes
+def _through(before: Gates, own: Map, part: Part, constants: np.ndarray, *, first: bool) -> Gates:
+    """What holds of sums behind one more map, from what holds in front of it, where the maps of a layer are affine."""
+    with np.errstate(invalid="ignore"):  # nothing times infinity
+        size, bends = part.slopes @ before.size if own.affine else part.size, part.bends
+        if not first:
+            bends = part.slopes @ before.bends if own.affine else np.full((len(constants), len(before.bent)), np.inf)
     return Gates(
-        weight @ error, through @ first.slopes, through @ second.slopes, reach, kinds, weight @ bends, second.slopes
-    )
-
-
-def _numpy(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else numpy_of(tensor)
+        part.error + part.slopes @ before.error, part.slopes @ before.of_input, part.slopes @ before.of_state,
+        np.nan_to_num(size, nan=np.inf, posinf=np.inf) + np.abs(constants), before.kinds + part.kinds, bends,
+        before.of_state if first else before.bent,
+    )  # fmt: skip
 
 
 def _start(source: Source, name: str, bias: np.ndarray | None, size: int, what: str) -> list[str]:
@@ -254,9 +174,3 @@ def _start(source: Source, name: str, bias: np.ndarray | None, size: int, what: 
         return [f"float {name}[{size}] = {{0.0f}};"]
     source.use("copy")
     return [f"float {name}[{size}];", f"qkan_copy({source.table(bias, what)}, {size}, {name});"]
-
-
-def _function(source: Source, place: int, lines: Sequence[str], *, lstm: bool) -> None:
-    body = "\n    ".join(lines)
-    states = "float *h, float *c" if lstm else "float *h"
-    source.functions.append(f"static void qkan_layer{place}(const float *x, {states})\n{{\n    {body}\n}}")

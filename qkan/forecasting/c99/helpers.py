@@ -107,16 +107,14 @@ static void qkan_chebyshev(const float *x, int n, int size, float radius, float 
         (),
     ),
     "rational": (
-        """/* P(x) / Q(x) by groups of channels; a has m + 1 and b has n coefficients a group */
-static void qkan_rational(const float *a, const float *b, int m, int n, int sums, int width, int groups, float *x)
+        """/* P(x) / Q(x): the coefficients of P of all inputs, then those of Q, by powers */
+static void qkan_rational(const float *x, int n, const float *own, int above, int all, float *f)
 {
-    for (int i = 0; i < width * groups; i++) {
-        const float *p = a + i / width * (m + 1), *q = b + i / width * n;
-        const float u = sums ? x[i] : fabsf(x[i]);
-        float above = p[m], below = 0.0f;
-        for (int k = m - 1; k >= 0; k--) above = above * x[i] + p[k];
-        for (int k = n - 1; k >= 0; k--) below = (below + (sums ? q[k] : fabsf(q[k]))) * u;
-        x[i] = above / (1.0f + fabsf(below));
+    for (int i = 0; i < n; i++) {
+        float p = 0.0f, q = 0.0f;
+        for (int k = above - 1; k >= 0; k--) p = p * x[i] + own[k * n + i];
+        for (int k = all - 1; k >= above; k--) q = (q + own[k * n + i]) * fabsf(x[i]);
+        f[i] = p / (1.0f + q);
     }
 }""",
         (),

@@ -1,6 +1,6 @@
-"""Layers as C: statements that add what a layer says to an array, and what its tables can be wrong by.
+"""Maps as C: statements that add what a map says to an array, and what its tables can be wrong by.
 
-Every layer becomes a :class:`Part`. Arrays are called by name in the statements; a part brings its own tables.
+Every map becomes a :class:`Part`. Arrays are called by name in the statements; a part brings its own tables.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ from torch import Tensor
 
 from qkan.forecasting.c99.source import Source, number
 from qkan.forecasting.c99.tables import Tables, Waves, cubic_tables, int8_tables, sine_table
-from qkan.forecasting.io.files import RunError
-from qkan.layers.qkan_layer import QKANLayer
-from qkan.quantum.spectrum import spectrum_of
+from qkan.forecasting.model.cell_maps import Circuits, Map
 
-_WHOLE = 1e-9
 _MOST_REPS = 6  # of trained frequencies in tables: (3^6 + 1) / 2 waves
 
 
@@ -41,14 +38,44 @@ class Part(NamedTuple):
     bends: np.ndarray
 
 
+_Names = tuple[str, str, str]
+
+
 def numpy_of(tensor: Tensor) -> np.ndarray:
     """A tensor as float64 on the CPU."""
     return np.asarray(tensor.detach().cpu().double().numpy())
 
 
-def affine_part(source: Source, weight: Tensor | np.ndarray, x: str, y: str, what: str, *, unit: bool) -> Part:
+def map_part(source: Source, own: Map, x: str, y: str, what: str, *, unit: bool, edges: str) -> tuple[Part, np.ndarray]:
+    """A map, and its constants (outputs,) to add to a bias.
+
+    Args:
+        source: Takes tables and helpers.
+        own: The map.
+        x, y: Names of the arrays.
+        what: What the map is, for comments.
+        unit: Whether inputs lie in [-1, 1].
+        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
+    """
+    names = (x, y, what)
+    if own.affine:
+        return affine_part(source, own.matrix[0].T, *names, unit=unit), own.bias
+    constants, part = own.bias, None
+    if own.kind in ("bspline", "waves", "tanh-chebyshev", "rational"):
+        part = _function_part(source, own, names)
+    elif own.size or own.kind == "circuit":
+        part, more = _circuit_part(source, own, names, unit=unit, edges=edges)
+        constants = constants + more
+    if own.base is not None:
+        base = _base_part(source, own.base, own.matrix[-1].T, names, unit=unit)
+        part = base if part is None else _joined(part, base)
+    if part is None:
+        raise ValueError(f"a map of kind {own.kind!r} has no functions")
+    return part, constants
+
+
+def affine_part(source: Source, matrix: np.ndarray, x: str, y: str, what: str, *, unit: bool) -> Part:
     """A matrix (outputs, inputs); ``unit`` says that inputs lie in [-1, 1]."""
-    matrix = weight if isinstance(weight, np.ndarray) else numpy_of(weight)
     outputs, inputs = matrix.shape
     source.use("affine")
     line = f"qkan_affine({source.table(matrix, what)}, {x}, {inputs}, {outputs}, {y});"
@@ -56,99 +83,47 @@ def affine_part(source: Source, weight: Tensor | np.ndarray, x: str, y: str, wha
     return Part((line,), np.zeros(outputs), np.abs(matrix), size, (), np.zeros_like(matrix))
 
 
-def circuit_part(
-    source: Source, layer: QKANLayer, x: str, y: str, what: str, *, unit: bool, edges: str
-) -> tuple[Part, np.ndarray]:
-    """A layer of circuits, and its constants (outputs,) to add to a bias.
-
-    Args:
-        source: Takes tables and helpers.
-        layer: The layer.
-        x, y: Names of the arrays.
-        what: What the layer is, for comments.
-        unit: Whether inputs lie in [-1, 1].
-        edges: One of :data:`qkan.forecasting.config.names.EXPORT_EDGES`.
-
-    Raises:
-        RunError: the layer is none that can be written.
-    """
-    if layer.ansatz.encoding_map != "identity" or layer.readout != "z":
-        raise RunError("circuits that encode acos(x) or read out amplitudes cannot be exported to C; export to ONNX")
-    if not isinstance(layer.base_activation, str | type(None)):
-        raise RunError("a base activation that is a function of your own cannot be exported to C; name one")
-    outputs, inputs = layer.out_features, layer.in_features
-    edge_weight, base_weight, constant = _weights(layer)
-    theta, weight, bias = layer.circuit_parameters()
-    rows = max(part.shape[0] for part in (theta, weight, bias) if part is not None)
-    whole = weight is None or bool((weight - weight.round()).abs().max() < _WHOLE)
-    tabled = edges != "exact" and (whole or (unit and layer.reps <= _MOST_REPS))
-    shared = rows == 1 and outputs > 1
-    places = [(row, i) for i in range(inputs) for row in range(rows)] if not shared else [(0, i) for i in range(inputs)]
-    # By input and then by output: what one input adds to all outputs lies side by side.
-    factors = np.abs(edge_weight) if shared else edge_weight.T.ravel()
-    if whole or tabled:
-        waves = _waves(layer, theta, weight, bias, places, whole=whole)
-        waves = waves if shared else waves.times(factors)
-        if tabled and (not whole or edges == "int8"):
-            part, constants = _tabled(source, waves, edge_weight, (x, y, what), edges=edges, shared=shared)
-        else:
-            part, constants = _waved(source, waves, edge_weight, (x, y, what), shared=shared, tabled=tabled)
+def _circuit_part(source: Source, own: Map, names: _Names, *, unit: bool, edges: str) -> tuple[Part, np.ndarray]:
+    """Circuits, or waves of whole frequencies."""
+    inputs, outputs = own.matrix.shape[1:]
+    whole, shared = own.circuits is None, own.coeffs is not None
+    if own.circuits is not None:
+        shared = own.circuits.rows == 1
+        if edges == "exact" or not unit or own.circuits.reps > _MOST_REPS:
+            return _rotated(source, own.circuits, own.matrix[0].T, names), np.zeros(outputs)
+        waves = Waves(*own.circuits.waves(), None)
+        waves = waves if shared else waves.times(own.matrix[0].ravel())
     else:
-        part, constants = _rotated(source, layer, (theta, weight, bias), places, edge_weight, (x, y, what))
-    if base_weight is not None and layer.base_activation is not None:
-        part = _joined(part, _base_part(source, layer.base_activation, base_weight, (x, y, what), unit=unit))
-    return part, constant + constants
+        count = own.size
+        of_terms = own.matrix if own.coeffs is None else own.coeffs[1:]
+        by_circuit = of_terms[: 2 * count].reshape(2 * count, -1).T  # by input and then by output
+        constants = np.zeros(len(by_circuit)) if own.coeffs is None else own.coeffs[0]
+        columns = np.tile(np.arange(1.0, count + 1), (len(by_circuit), 1))
+        waves = Waves(columns, by_circuit[:, :count], by_circuit[:, count:], constants, 2 * np.pi)
+    weights = own.matrix[0].T if shared else np.ones((outputs, inputs))
+    if edges == "int8" or not whole:
+        return _tabled(source, waves, weights, names, edges=edges, shared=shared)
+    return _waved(source, waves, weights, names, shared=shared, tabled=edges != "exact")
 
 
-def _weights(layer: QKANLayer) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Weights of circuits and of the base activation (outputs, inputs), and the sum of constants (outputs,)."""
-    shape = (layer.out_features, layer.in_features)
-    mask = np.ones(shape) if layer.edge_mask is None else numpy_of(layer.edge_mask.double())
-    edge_weight = mask if layer.postact_weight is None else mask * numpy_of(layer.postact_weight)
-    constant = np.zeros(shape) if layer.postact_bias is None else numpy_of(layer.postact_bias) * edge_weight
-    base = None if layer.base_weight is None else numpy_of(layer.base_weight) * mask
-    return edge_weight, base, constant.sum(axis=1)
-
-
-def _waves(
-    layer: QKANLayer,
-    theta: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    places: Sequence[tuple[int, int]],
-    *,
-    whole: bool,
-) -> Waves:
-    """The spectra of some circuits; of whole frequencies column k - 1 is that of frequency k."""
-
-    def of(parameter: Tensor, row: int, i: int) -> Tensor:
-        return parameter[min(row, parameter.shape[0] - 1), i]
-
-    spectra = []
-    for row, i in places:
-        own = (None if part is None else of(part, row, i) for part in (weight, bias))
-        spectra.append(spectrum_of(layer.ansatz, layer.reps, of(theta, row, i), *own))
-    count, constants = len(spectra), np.zeros(len(spectra))
-    found = []
-    for place, spectrum in enumerate(spectra):
-        frequencies, coefficients = spectrum.frequencies.numpy(), spectrum.coefficients.numpy()
-        constants[place] = coefficients.real[np.abs(frequencies) <= _WHOLE].sum()
-        kept = frequencies > _WHOLE
-        found.append((frequencies[kept], coefficients[kept]))
-    width = max([1, *(round(float(own[0].max(initial=1))) if whole else len(own[0]) for own in found)])
-    columns = np.arange(1.0, width + 1) if whole else np.zeros(width)
-    waves = Waves(
-        np.tile(columns, (count, 1)), np.zeros((count, width)), np.zeros((count, width)), constants,
-        2 * np.pi if whole else None,
-    )  # fmt: skip
-    for place, (frequencies, coefficients) in enumerate(found):
-        at = np.rint(frequencies).astype(int) - 1 if whole else np.arange(len(frequencies))
-        waves.frequencies[place, at] = np.rint(frequencies) if whole else frequencies
-        waves.cosines[place, at], waves.sines[place, at] = 2 * coefficients.real, -2 * coefficients.imag
-    return waves
-
-
-_Names = tuple[str, str, str]
+def _function_part(source: Source, own: Map, names: _Names) -> Part:
+    """Fixed or rational functions, which have no tables: so nothing follows from errors in front of them."""
+    (x, y, what), (terms, inputs, outputs) = names, own.matrix.shape
+    size, radius, terms = own.size, number(own.radius), terms - (own.base is not None)
+    further = np.zeros(1) if own.own is None else own.own
+    calls = {
+        "waves": ("drawn_waves", f"{{table}}, {size}"), "rational": ("rational", f"{{table}}, {size}, {len(further)}"),
+        "bspline": ("splines", f"{size}, {radius}"), "tanh-chebyshev": ("chebyshev", f"{size}, {radius}"),
+    }  # fmt: skip
+    helper, arguments = calls[own.kind]
+    if "{table}" in arguments:
+        arguments = arguments.format(table=source.table(further, f"{what}: numbers of its functions"))
+    source.use(helper)
+    flat = own.matrix[:terms].transpose(2, 0, 1).reshape(outputs, -1)
+    line = affine_part(source, flat, "f", y, f"{what}: outputs by functions and inputs", unit=False).lines
+    lines = [f"float f[{terms * inputs}];", f"qkan_{helper}({x}, {inputs}, {arguments}, f);", *line]
+    nothing = np.zeros((outputs, inputs))
+    return Part(block(lines), np.zeros(outputs), nothing, np.full(outputs, np.inf), (), nothing)
 
 
 def _waved(
@@ -221,20 +196,16 @@ def _domain(tables: Tables) -> str:
     return "a turn" if tables.periodic else "from -1 to 1"
 
 
-def _rotated(
-    source: Source,
-    layer: QKANLayer,
-    parameters: tuple[Tensor, Tensor | None, Tensor | None],
-    places: Sequence[tuple[int, int]],
-    edge_weight: np.ndarray,
-    names: _Names,
-) -> tuple[Part, np.ndarray]:
+def _rotated(source: Source, circuits: Circuits, edge_weight: np.ndarray, names: _Names) -> Part:
     """Circuits as they are: rotations of a Bloch vector, with the trained ones ready as cosines and sines."""
     (x, y, what), (outputs, inputs) = names, edge_weight.shape
-    shared, reps = len(places) == inputs and outputs > 1, layer.reps
+    shared, reps = circuits.rows == 1, circuits.reps
+    places = [(row, i) for i in range(inputs) for row in range(circuits.rows)]
     numbers: list[np.ndarray] = []
     body: list[str] = []
-    theta, weight, bias = (None if part is None else numpy_of(part) for part in parameters)
+    theta, weight, bias = (
+        None if part is None else numpy_of(part) for part in (circuits.theta, circuits.weight, circuits.bias)
+    )
 
     def of(parameter: np.ndarray | None, default: float) -> np.ndarray:
         if parameter is None:
@@ -242,7 +213,7 @@ def _rotated(
         return np.stack([parameter[min(row, len(parameter) - 1), i] for row, i in places])
 
     angles, weights, biases = of(theta, 0.0), of(weight, 1.0), of(bias, 0.0)
-    for turn in layer.ansatz.program(reps):
+    for turn in circuits.ansatz.program(reps):
         first, second = (f"v[{(turn.axis + step) % 3}]" for step in (1, 2))
         if turn.half_turn:
             body += [f"{first} = -{first};", f"{second} = -{second};"]
@@ -260,7 +231,7 @@ def _rotated(
     table = source.table(np.stack(numbers, axis=1), f"{what}: rotations of circuits, circuits by numbers")
     source.use("turn_about", "affine")
     function, length = f"qkan_circuit{table.removeprefix('qkan_t')}", len(numbers)
-    start = ", ".join(number(component) for component in layer.ansatz.initial)
+    start = ", ".join(number(component) for component in circuits.ansatz.initial)
     text = "\n    ".join([f"float v[3] = {{{start}}}, angle;", *body, "return v[2];"])
     source.functions.append(f"/* {what} */\nstatic float {function}(const float *p, float x)\n{{\n    {text}\n}}")
     matrix = source.table(edge_weight if shared else edge_weight.T, f"{what}: weights of circuits")
@@ -281,8 +252,7 @@ def _rotated(
     of_edges = widths[None, :] if shared else widths.reshape(inputs, outputs).T
     weights_of = np.abs(edge_weight)
     slopes, bends = weights_of * of_edges, weights_of * of_edges**2
-    part = Part(block(lines), np.zeros(outputs), slopes, weights_of.sum(axis=1), ("exact rotations",), bends)
-    return part, np.zeros(outputs)
+    return Part(block(lines), np.zeros(outputs), slopes, weights_of.sum(axis=1), ("exact rotations",), bends)
 
 
 def _summed(

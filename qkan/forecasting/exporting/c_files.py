@@ -15,7 +15,7 @@ import torch
 
 from qkan.forecasting.c99.file import CFile, Sizes, bound_sentences, write_c
 from qkan.forecasting.c99.source import comment_text
-from qkan.forecasting.config import CELL_OPTIONS, EXPORT_EDGES
+from qkan.forecasting.config import CELL_OPTIONS, EXPORT_EDGES, TrainConfig
 from qkan.forecasting.config.kinds import Choice
 from qkan.forecasting.data.batches import recursive_forecast
 from qkan.forecasting.data.load import cut_windows, tensors
@@ -74,12 +74,14 @@ class CExport(NamedTuple):
         file: The file.
         difference: Largest difference on windows of the data, as a share of the largest scaled forecast; ``None`` where
             no C compiler was found.
+        measured: The same, of scaled forecasts.
         windows: On how many windows.
         bound: A proven bound on what tables change in a scaled forecast of these windows; ``None`` where none is known.
     """
 
     file: CFile
     difference: float | None
+    measured: float | None
     windows: int
     bound: float | None
 
@@ -118,11 +120,11 @@ def export_to_c(run: Run, series: Series, edges: str, tolerance: float) -> CExpo
     made = made._replace(text=made.text + _test(made, calls) + "#endif\n")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        return CExport(made, None, 0, None)
+        return CExport(made, None, None, 0, None)
     try:
         found = _run_compiled(made, compiler, Sizes.of(run.config, run.scaler), calls)
     except (OSError, subprocess.TimeoutExpired):  # a folder that nothing may be loaded from, a compiler that hangs
-        return CExport(made, None, 0, None)
+        return CExport(made, None, None, 0, None)
     largest = calls.largest
     difference, bound = calls.difference(found) / largest, None
     if made.gate_bound and made.cell is not None:
@@ -138,7 +140,7 @@ def export_to_c(run: Run, series: Series, edges: str, tolerance: float) -> CExpo
             f"forecast, more than {allowed:.1g}, so nothing was written; "
             + ("use edges='exact'" if edges != "exact" else "export the run to ONNX")
         )
-    return CExport(made, difference, len(found), bound)
+    return CExport(made, difference, difference * largest, len(found), bound)
 
 
 def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], str]:
@@ -150,15 +152,17 @@ def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], s
     # Windows of all target steps, also where the model forecasts them one by one.
     whole = replace(config, strategy="direct")
     data = cut_windows(series, whole, scaler, split=LastSteps(0))
-    windows = tensors(data.train)
+    windows, first, count = tensors(data.train), data.train.first, min(_COMPARED, len(data.train.first))
+    chosen = np.unique(np.linspace(0, len(first) - 1, count).round().astype(np.int64))
+    newest = first[chosen] + config.context - 1
     numbers_of = (
         _step_numbers(series, data.series.times) if config.seasons else np.zeros(len(data.series.times), np.int64)
     )
-    chosen = _in_a_row(data.train.first, numbers_of, config.context + config.horizon, seasons=bool(config.seasons))
-    chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, min(_COMPARED, len(chosen))).round().astype(np.int64))]
-    index = torch.from_numpy(chosen)
-    values, futr_exog = windows.stretches(index)
-    inputs, *ahead = windows.batch(index).arguments
+    values, futr_exog = windows.stretches(torch.from_numpy(chosen))
+    futr_exog = _counted(futr_exog, numbers_of[newest], config)
+    arguments: tuple[torch.Tensor, ...] = (torch.cat([values, futr_exog[:, 1 : config.context + 1]], dim=2),)
+    if futr_exog.shape[2]:
+        arguments += (futr_exog[:, config.context : config.context + config.trained_horizon],)
     with torch.inference_mode():
         scaled = recursive_forecast(run.model, values, futr_exog, config.horizon, masked=config.missing == "mask")
     if not scaled.isfinite().all():
@@ -181,7 +185,6 @@ def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], s
     if sizes.masked:
         shown[raw[:, :, 1] == 0] = np.nan
         shown[:, 0] = np.where(raw[:, 0, 1] == 0, raw[:, 0, 0] * scale + offset, shown[:, 0])
-    newest = data.train.first[chosen] + config.context - 1
     last = data.series.times[-1]
     anchor = (
         f"number of the step of the newest value: {int(numbers_of[-1])} at {comment_text(str(last))}, one more a step"
@@ -189,7 +192,6 @@ def _calls(run: Run, series: Series) -> tuple[Calls, tuple[torch.Tensor, ...], s
     wanted = scaled.numpy().astype(np.float64)
     back = wanted * scale[:, None, None] + offset[:, None, None]
     calls = Calls(shown, past, known, numbers_of[newest].astype(np.int64), own.astype(np.int64), back, wanted, scale)
-    arguments = (inputs, *(part[:, : config.trained_horizon] for part in ahead))
     if sizes.masked and raw[:, 0, 1].any():  # a first value may be a filled one, and then nothing says so
         observed = raw[:, 0, 1] > 0
         calls = Calls(*(part[observed] for part in calls))
@@ -204,18 +206,17 @@ def _step_numbers(series: Series, times: np.ndarray) -> np.ndarray:
     return step_numbers(series.wall_times(times), series.frequency, series.session, series.step or 1).astype(np.int64)
 
 
-def _in_a_row(first: np.ndarray, numbers: np.ndarray, length: int, *, seasons: bool) -> np.ndarray:
-    """Places of the windows whose steps follow one another, which C counts on; without seasons nobody counts.
+def _counted(futr_exog: torch.Tensor, newest: np.ndarray, config: TrainConfig) -> torch.Tensor:
+    """What is known of windows, with seasons counted row by row from the newest value on: as C and streams do.
 
-    Raises:
-        RunError: there is none.
+    Where times leave out a day without values, the phases of the data jump.
     """
-    if not seasons:
-        return np.arange(len(first))
-    found = np.flatnonzero(numbers[first + length - 1] - numbers[first] == length - 1)
-    if not len(found):
-        raise RunError("no window of the data has steps that follow one another, which C counts on; export to ONNX")
-    return found
+    from qkan.datasets.windows import phases_of_steps
+
+    numbers = newest[:, None] + np.arange(futr_exog.shape[1]) - (config.context - 1)
+    phases = [torch.from_numpy(phases_of_steps(numbers, season)) for season in config.seasons]
+    own = futr_exog.shape[2] - len(phases)
+    return torch.cat([futr_exog[:, :, :own], *(phase.unsqueeze(2).to(futr_exog.dtype) for phase in phases)], dim=2)
 
 
 def _run_compiled(made: CFile, compiler: str, sizes: Sizes, calls: Calls) -> np.ndarray:
@@ -304,6 +305,10 @@ def sentences(made: CExport) -> list[str]:
     if made.bound is not None:
         per = f" times {made.file.per}" if made.file.per else ""
         said.append(f"proven on the windows below: {_what(made.file)} by at most {made.bound:.2g}{per}")
+    if made.measured is not None and made.file.gate_bound:
+        said.append(
+            f"measured on the windows below: a scaled forecast by {made.measured:.2g}, single precision included"
+        )
     if made.difference is None:
         said.append(
             "not compared with the run: no C compiler (cc) that works here; compile with -DQKAN_TEST to test the file"

@@ -28,9 +28,7 @@ def engine_of(run: Run, *, carried: bool) -> Engine:
     except ValueError as error:
         reason = str(error)
     else:
-        if not packed.cell.basis.fused:
-            reason = f"kernels make no features of kind {packed.cell.basis.name!r}"
-        elif config.trained_horizon != config.horizon:
+        if config.trained_horizon != config.horizon:
             reason = "forecasts are fed back"
         elif carried and (packed.level not in ("none", "season") or packed.window < 2):
             raise ValueError(

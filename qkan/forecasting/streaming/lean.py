@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from qkan.forecasting.streaming.program import hidden_of, panels, program_of
 from qkan.forecasting.streaming.rings import Rings
-from qkan.kernels.recurrence.numba_cpu import FixedWalk
-from qkan.kernels.recurrence.types import Spec, Weights
+from qkan.kernels.spectral.numba_cpu import padded
 
 if TYPE_CHECKING:
     from qkan.forecasting.model.forecaster import RecurrentForecaster
     from qkan.forecasting.model.packed import Packed
 
-CHUNK = 256
-"""Series whose steps stay in the caches of a core."""
+BLOCK = 32
+"""Series whose numbers stay in the caches of a core."""
 _BATCHES = 8  # sizes of batches whose memory is kept
+_SHARDS = 8  # blocks that are worth waking another thread
 _LEVELS = {"none": 0, "season": 1, "last": 2, "mean": 3, "window": 3}
 
 
@@ -40,23 +41,28 @@ class LeanEngine:
         self.shift, self.scale = (np.ascontiguousarray(own, dtype=np.float64) for own in (shift, scale))
         self.quantiles = packed.quantiles
         stored = packed.past - 1 + packed.covariates
-        self.rings = Rings(len(shift), packed.context, packed.window, stored, packed.cell.hidden)
-        self.weights = _Weights(packed)
+        states = hidden_of(packed) * len(packed.layers)
+        self.rings = Rings(len(shift), packed.context, packed.window, stored, states)
+        self.program = program_of(packed)
+        self.known = _NOTHING
+        if packed.known is not None:  # what follows from the season or the position alone is in tables
+            end = packed.covariates + packed.features
+            lags = slice(end, end + len(packed.seasons) * packed.lags)
+            self.known = np.concatenate([packed.known[:, : packed.covariates], packed.known[:, lags]], axis=1)
+        self.skip = _NOTHING if packed.skip is None else panels(packed.skip.T)
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
 
     def append(
         self, rows: np.ndarray, values: np.ndarray, others: np.ndarray, covariates: np.ndarray, numbers: np.ndarray
     ) -> None:
         """As of the protocol."""
-        for begin in range(0, len(rows), CHUNK):
-            own = slice(begin, begin + CHUNK)
-            batch = self._batch(len(rows[own]))
-            batch.rows[:], batch.values[:], batch.numbers[:] = rows[own], values[own], numbers[own]
-            if others.shape[1]:
-                batch.given[:, : others.shape[1]] = others[own]
-            if covariates.shape[1]:
-                batch.given[:, others.shape[1] :] = self._encoded(covariates[own])
-            batch.append()
+        batch = self._batch(len(rows))
+        batch.rows[:], batch.values[:], batch.numbers[:] = rows, values, numbers
+        if others.shape[1]:
+            batch.given[:, : others.shape[1]] = others
+        if covariates.shape[1]:
+            batch.given[:, others.shape[1] :] = self._encoded(covariates)
+        batch.append()
 
     def forecast(
         self, rows: np.ndarray, covariates: np.ndarray, numbers: np.ndarray, *, begin: bool, moved: bool
@@ -66,15 +72,11 @@ class LeanEngine:
         steps = packed.window - packed.decodes_steps
         if self.carried and not begin:
             steps = int(moved)
-        found = np.empty((len(rows), packed.horizon, packed.quantiles))
-        for first in range(0, len(rows), CHUNK):
-            own = slice(first, first + CHUNK)
-            batch = self._batch(len(rows[own]))
-            batch.rows[:], batch.numbers[:] = rows[own], numbers[own]
-            if covariates.shape[2]:
-                batch.ahead[:] = self._encoded(covariates[own])
-            found[own] = batch.forecast(steps, self.carried and not begin)
-        return found
+        batch = self._batch(len(rows))
+        batch.rows[:], batch.numbers[:] = rows, numbers
+        if covariates.shape[2]:
+            batch.ahead[:] = self._encoded(covariates)
+        return batch.forecast(steps, self.carried and not begin).copy()
 
     def _encoded(self, covariates: np.ndarray) -> np.ndarray:
         """Covariates with features in the place of the codes of categories, which come last."""
@@ -94,53 +96,8 @@ class LeanEngine:
         return found
 
 
-class _Weights:
-    """Arrays of a forecaster, contiguous, under the names that frames take them by."""
-
-    def __init__(self, packed: Packed) -> None:
-        cell = packed.cell
-        coeffs, encoder = (
-            None if own is None else torch.from_numpy(own) for own in (cell.activation_coeffs, cell.encoder)
-        )
-        self.cell = Weights(torch.from_numpy(cell.matrix), torch.from_numpy(cell.bias), coeffs, encoder)
-        kind: Any = cell.kind
-        self.spec = Spec(kind, cell.basis, inputs=cell.inputs if cell.joined else 0)
-        self.lengths = np.array([*packed.seasons, 0], dtype=np.int64)
-        own = packed.known  # what follows from the season alone is a row of its table; the rest is multiplied
-        begin, end = packed.covariates, packed.covariates + packed.features
-        first, last = cell.inputs - packed.known_channels + begin, cell.inputs - packed.known_channels + end
-        tables = []
-        for table in packed.season_tables:
-            wide = np.zeros((len(table), columns_of(packed)), dtype=np.float32)
-            wide[:, : table.shape[1]] = table
-            if own is not None:
-                wide[:, table.shape[1] : table.shape[1] + len(own)] = table[:, :-1] @ own[:, begin:end].T
-            if cell.input_weight is not None:
-                at = mapped_at(packed)
-                wide[:, at : at + len(cell.input_weight)] = table[:, :-1] @ cell.input_weight[:, first:last].T
-            tables.append(wide)
-        self.tables = np.concatenate([table.ravel() for table in tables] or [_NOTHING])
-        self.known = _NOTHING if own is None else np.ascontiguousarray(np.delete(own, np.s_[begin:end], axis=1))
-        self.skip = _NOTHING if packed.skip is None else np.ascontiguousarray(packed.skip.T)
-        self.map = _NOTHING if cell.input_weight is None else np.ascontiguousarray(cell.input_weight.T)
-        self.map_bias = _NOTHING if cell.input_bias is None else cell.input_bias
-        self.factors = np.array([packed.reads_in, packed.smallest_scale**2], dtype=np.float32)
-        self.positions = (np.arange(packed.horizon) / max(1, packed.horizon - 1)).astype(np.float32)
-
-
 _NOTHING = np.zeros(1, dtype=np.float32)
-
-
-def mapped_at(packed: Packed) -> int:
-    """Where a row of a season's table has what it contributes to the cell: behind all that is put over the row."""
-    tail = packed.known_channels - packed.covariates - packed.features
-    return packed.features + max(1 + packed.quantiles, tail)
-
-
-def columns_of(packed: Packed) -> int:
-    """Numbers of a row of a season's table: whole vectors."""
-    weight = packed.cell.input_weight
-    return -(-(mapped_at(packed) + (0 if weight is None else len(weight))) // 8) * 8
+_NEVER = np.iinfo(np.int64).min  # the number of a step that has not been looked up
 
 
 class _Batch:
@@ -150,10 +107,8 @@ class _Batch:
         from qkan.kernels.recurrence import numba_streams
 
         self._jit = numba_streams  # an import in every call takes longer than some of its kernels
-        packed, weights, rings = engine.packed, engine.weights, engine.rings
-        cell, horizon, quantiles = packed.cell, packed.horizon, packed.quantiles
-        width = cell.inputs if cell.input_weight is None else len(cell.input_weight)
-        longest = max(1, packed.window - packed.decodes_steps)
+        packed, program, rings = engine.packed, engine.program, engine.rings
+        horizon, quantiles = packed.horizon, packed.quantiles
         self.rows, self.numbers = np.zeros(size, np.int64), np.zeros((size, horizon + 1), np.int64)
         self.values, self.out = np.zeros(size), np.zeros((size, horizon, quantiles))
 
@@ -162,36 +117,21 @@ class _Batch:
 
         self.given = floats(size, packed.past - 1 + packed.covariates)
         self.ahead = floats(size, horizon, packed.covariates)
-        level, mean, predicted = floats(size, 2), floats(size, horizon), floats(size, horizon, quantiles)
-        self._steps, decoded = floats(longest, size, width), floats(size, horizon, width)
-        self._h, self._c = floats(size, cell.hidden), floats(size, cell.hidden)
-        target_h, target_c = floats(size * horizon, cell.hidden), floats(size * horizon, cell.hidden)
-        scratch = floats(packed.window + cell.inputs + columns_of(packed) + horizon)
-        season = np.zeros(1 + len(packed.seasons), np.int64)
-        self._sizes = _sizes(packed, size, width)
-        self._weights, self._walks = weights, dict[int, FixedWalk]()
-        self._decode = None
-        if packed.decodes_steps:
-            steps = torch.from_numpy(decoded.reshape(size * horizon, -1))
-            states = torch.from_numpy(target_h), torch.from_numpy(target_c)
-            self._decode = FixedWalk(weights.spec, weights.cell, steps, *states, count=1)
-        sizes, lengths = self._sizes, weights.lengths
-        said = target_h if packed.decodes_steps else self._h
+        self._sizes = sizes = _sizes(engine, size)
+        blocks = -(-size // int(sizes[numba_streams.BLOCK]))
+        self._threads = max(1, min(torch.get_num_threads(), blocks // _SHARDS))
+        workspace = np.zeros(self._threads * int(sizes[numba_streams.EACH]), dtype=np.float32)
+        seasons = np.full((1 + self._threads, 2 + len(packed.seasons)), _NEVER)
+        lengths = np.array([*packed.seasons, 0], dtype=np.int64)
+        factors = np.array([packed.reads_in, packed.smallest_scale**2], dtype=np.float32)
         self._append = _frame(
-            sizes, lengths, self.rows, rings.place, self.numbers, self.values, engine.shift, engine.scale, self.given,
-            weights.tables, scratch, rings.value, rings.extra, rings.number, season,
+            1, sizes, lengths, self.rows, rings.place, self.numbers, self.values, engine.shift, engine.scale,
+            self.given, program.tables, rings.value, rings.extra, rings.number, seasons[0],
         )  # fmt: skip
-        self._read = _frame(
-            sizes, lengths, self.rows, rings.place, self.numbers, weights.factors, weights.positions, self.ahead,
-            weights.tables, rings.value, rings.extra, rings.number, weights.skip, weights.known, weights.map,
-            weights.map_bias, level, mean, self._steps, decoded, predicted, scratch, season,
-        )  # fmt: skip
-        kept = (rings.h, rings.c, self._h, self._c)
-        self._begin = _frame(sizes, self.rows, *kept)
-        self._spread = _frame(sizes, self.rows, *kept, target_h, target_c)
-        self._say = _frame(
-            sizes, self.rows, self.numbers, lengths, weights.tables, scratch, rings.value, rings.place, level, mean,
-            said, packed.head_weight, packed.head_bias, predicted, engine.shift, engine.scale, self.out, season,
+        self._forecast = _frame(
+            blocks, sizes, lengths, self.rows, rings.place, self.numbers, factors, self.ahead, program.tables,
+            program.positions, rings.value, rings.extra, rings.number, engine.skip, engine.known, workspace,
+            program.integers, program.numbers, rings.h, rings.c, engine.shift, engine.scale, self.out, seasons[1:],
         )  # fmt: skip
 
     def append(self) -> None:
@@ -200,48 +140,54 @@ class _Batch:
 
     def forecast(self, steps: int, from_state: bool) -> np.ndarray:
         """Walk the newest ``steps`` steps and forecast; the result is overwritten by the next call."""
-        jit = self._jit
+        jit, frame = self._jit, self._forecast[0]
         self._sizes[jit.STEPS], self._sizes[jit.STATE] = steps, from_state
-        jit.READ.run(torch.float32, self._read[0], 1)
-        jit.BEGIN.run(torch.float32, self._begin[0], 1)
-        if steps:
-            self._walk(steps)()
-        jit.SPREAD.run(torch.float32, self._spread[0], 1)
-        if self._decode is not None:
-            self._decode()
-        jit.SAY.run(torch.float32, self._say[0], 1)
+        frame[0] = frame[1] = 0
+        jit.FORECAST.run(torch.float32, frame, self._threads)
         return self.out
 
-    def _walk(self, steps: int) -> FixedWalk:
-        found = self._walks.get(steps)
-        if found is None:
-            rows = torch.from_numpy(self._steps[:steps].reshape(steps * len(self.rows), -1))
-            states = torch.from_numpy(self._h), torch.from_numpy(self._c)
-            found = self._walks[steps] = FixedWalk(self._weights.spec, self._weights.cell, rows, *states, count=steps)
-        return found
 
-
-def _sizes(packed: Packed, batch: int, width: int) -> np.ndarray:
+def _sizes(engine: LeanEngine, batch: int) -> np.ndarray:
     """The integers of a frame's kernels, in the order of ``SIZES``."""
+    from qkan.kernels.common.numba_matmul import COLUMNS, ROWS
     from qkan.kernels.recurrence import numba_streams as jit
 
-    cell = packed.cell
+    packed, program = engine.packed, engine.program
+    layers, lags = len(packed.layers), len(packed.seasons) * packed.lags
+    block = min(BLOCK, padded(batch, ROWS))
     own = {
-        "batch": batch, "context": packed.context, "window": packed.window, "horizon": packed.horizon,
+        "batch": batch, "block": block, "context": packed.context, "window": packed.window, "horizon": packed.horizon,
         "quantiles": packed.quantiles, "past": packed.past, "covariates": packed.covariates,
-        "features": packed.features, "seasons": len(packed.seasons), "lags": packed.lags,
-        "counts": packed.counts_steps, "decodes": packed.decodes_steps, "level": _LEVELS[packed.level],
-        "scaled": packed.level == "window", "inputs": cell.inputs, "width": width,
-        "mapped": cell.input_weight is not None, "skip": packed.skip is not None, "known": packed.known is not None,
-        "repeats": packed.repeats_last, "hidden": cell.hidden, "steps": 0, "state": 0,
-        "columns": columns_of(packed), "mapped_at": mapped_at(packed),
+        "seasons": len(packed.seasons), "lags": packed.lags, "decodes": packed.decodes_steps,
+        "level": _LEVELS[packed.level], "scaled": packed.level == "window", "skip": packed.skip is not None,
+        "known": packed.known is not None, "repeats": packed.repeats_last, "hidden": hidden_of(packed),
+        "layers": layers, "steps": 0, "state": 0, "keep": engine.carried, "sum": program.sum,
+        "columns": program.columns,
+        "head": program.head, "most": program.most,
     }  # fmt: skip
+    of_a_row = {
+        "level_at": 2, "read_at": packed.window, "said_at": padded(packed.horizon, COLUMNS),
+        "mean_at": packed.horizon, "predicted_at": packed.horizon * packed.quantiles, "past_at": packed.past,
+        "known_at": packed.covariates + lags, **dict.fromkeys(_STATES, layers * hidden_of(packed)),
+        "base_at": layers * program.most, "other_at": layers * program.most, "total_at": program.most,
+        "sums_at": 2 * program.most, "flat_at": program.flat, "row_at": program.columns,
+        "space_at": program.space,
+    }  # fmt: skip
+    at = 0
+    for name, numbers in of_a_row.items():
+        own[name] = at
+        at += -(-max(1, numbers) * block // _LINE) * _LINE
+    own["each"] = at
     return np.array([own[name] for name in jit.SIZES], dtype=np.int64)
 
 
-def _frame(*arrays: np.ndarray) -> tuple[array[int], tuple[np.ndarray, ...]]:
+_STATES = ("h_at", "c_at", "next_h_at", "next_c_at")
+_LINE = 16  # numbers of a line of a cache
+
+
+def _frame(shards: int, *arrays: np.ndarray) -> tuple[array[int], tuple[np.ndarray, ...]]:
     """A frame of some arrays, and the arrays, whose memory it points to."""
-    numbers: list[int] = [0, 0, 1]
+    numbers: list[int] = [0, 0, shards]
     for own in arrays:
         if not own.flags.c_contiguous:
             raise ValueError(f"an array of shape {own.shape} does not lie in one piece")

@@ -341,6 +341,9 @@ class Stream:
         """Forecasts of series, NaN for those with too few values; ``moved`` by one value since the last call."""
         if self._full:
             return self.engine.forecast(rows, ahead, numbers, begin=False, moved=moved)
+        found = np.full((len(rows), len(self._ahead) - 1, self.engine.quantiles), np.nan)
+        if not len(rows):
+            return found
         context, have = self.run.config.context, self.count[rows]
         self._full = bool(self.count.min() > context)
         if self.state == "window" or not moved:
@@ -349,7 +352,6 @@ class Stream:
             parts = [(have >= context, False)]
         else:
             parts = [(have > context, False), (have == context, True)]
-        found = np.full((len(rows), len(self._ahead) - 1, self.engine.quantiles), np.nan)
         for chosen, begin in parts:
             if chosen.any():
                 own = np.flatnonzero(chosen)

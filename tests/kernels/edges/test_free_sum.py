@@ -86,10 +86,16 @@ def test_only_the_gradients_that_are_needed(needed: tuple[int, ...]) -> None:
         torch.testing.assert_close(value, truth[NAMES[1 + place]], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("copied", [0, 2**20], ids=["inputs", "samples"])
-def test_threads_share_samples_or_inputs(copied: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("copied", "inputs", "outputs"),
+    [(0, 50, 5), (2**20, 50, 5), (2**20, 52, 32), (2**20, 16, 32)],
+    ids=["inputs", "samples", "inputs in whole tiles", "samples for few inputs"],
+)
+def test_threads_share_samples_or_inputs(
+    copied: int, inputs: int, outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edges = Edges("bspline", 5, 3, 1.0, "silu")
-    tensors = case(edges, (333, 50, 5), torch.float64)
+    tensors = case(edges, (333, inputs, outputs), torch.float64)
     monkeypatch.setattr(numba_cpu, "MOST_COPIED", copied)
     truth = results(edges, tensors, lambda *given: plain_free_sum(edges, *given))
     monkeypatch.setattr(numba_cpu, "SHARD_WORK", 1)

@@ -202,6 +202,23 @@ def test_spline_layers_refine_exactly_everywhere(order: int) -> None:
     torch.testing.assert_close(layer(x).detach(), before, rtol=0, atol=1e-12)
 
 
+def test_an_extended_network_refines_without_a_change() -> None:
+    """Hidden values leave the grid; without extending, finer splines would not reach as far."""
+    model, x = KAN([3, 3, 2], generator=seeded(), dtype=F64), samples(200)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.coefficients.normal_(generator=seeded(1))
+    assert model.layers[0](x).abs().max() > 2
+    before = model(x).detach()
+    torch.testing.assert_close(model.extend(x)(x).detach(), before, rtol=0, atol=1e-13)
+    sizes = [layer.terms - 3 for layer in model.layers]
+    least = min(sizes)
+    torch.testing.assert_close(model.refine(2 * least + 3)(x).detach(), before, rtol=0, atol=1e-12)
+    assert [layer.terms - 3 for layer in model.layers] == [2 * size for size in sizes]
+    with pytest.raises(ValueError, match="a grid only grows"):
+        model.refine(4)
+
+
 def test_spline_layer_has_the_functions_and_gradients_of_a_kan_layer() -> None:
     even, any_knots = KANLayer(2, 3, generator=seeded(), dtype=F64), SplineLayer(2, 3, base_activation=None, dtype=F64)
     any_knots.load_state_dict({**even.state_dict(), "knots": any_knots.knots})

@@ -154,6 +154,23 @@ def test_what_sees_other_pixels_or_is_no_map_of_all_channels_stays(make: Callabl
     assert [each.name for each in replace_mlp(model).replaced] == ["b"]
 
 
+class Between(PixelMLP):
+    """A depthwise convolution between, beside its children."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.local = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(self.act(self.local(self.conv1(x))))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_convolutions_of_several_pixels_are_seen_on_the_meta_device_too(device: str) -> None:
+    model = nn.ModuleDict({"a": Between(), "b": PixelMLP("norm"), "c": LocalFeedForward()}).to(device)
+    assert [each.name for each in replace_mlp(model).replaced] == ["b"]
+
+
 def test_a_model_without_mlps_says_what_its_convolutions_lack() -> None:
     model = nn.ModuleDict({"local": LocalFeedForward(4, 8)})
     with pytest.raises(

@@ -121,12 +121,14 @@ def test_inputs_it_was_not_built_for(shape: tuple[int, ...], options: dict[str, 
         ({"num_tokens": 5, "operator": AttentionOperator(5, 2)}, r"give either num_tokens \(got 5\)"),
         ({"num_heads": 2, "operator": AttentionOperator(5, 4)}, "the operator has 4 heads, but num_heads is 2"),
         ({"num_tokens": 0}, r"num_tokens 0 is outside \[1, "),
+        ({"num_tokens": 5.0}, "num_tokens must be an int, got float"),
+        ({"operator": nn.Identity()}, r"operator must be a qkan\.AttentionOperator, got Identity"),
         ({"num_tokens": 5, "rank": 0}, r"rank 0 is outside \[1, "),
         ({"num_tokens": 5, "frequencies": 1000}, r"frequencies 1000 is outside \[1, 256\]"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         KArAttention(8, **options)
 
 

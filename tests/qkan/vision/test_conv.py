@@ -115,3 +115,19 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 def test_images_that_do_not_fit(options: dict[str, Any], shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         conv(**options)(torch.zeros(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            torch.zeros(1, 4, 5, 5).long(),
+            r"needs a floating-point input, got torch\.int64; convert it with x\.float\(\)",
+        ),
+        (torch.zeros(1, 4, 5, 5).numpy(), "needs a torch.Tensor, got ndarray"),
+        (torch.zeros(1, 4, 5, 5).to_sparse(), "needs a dense tensor, got one of layout torch.sparse_coo"),
+    ],
+)
+def test_inputs_that_are_no_images(wrong: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        conv(kernel_size=3)(wrong)

@@ -3,6 +3,7 @@
 import math
 import re
 import subprocess
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from c_programs import STRICT, Program, c_compiler, compile_c, object_bytes
 from tiny_runs import tiny_config
 from untrained import untrained_run
 
-from qkan.forecasting import RunError, export, predict
+from qkan.datasets import first_values
+from qkan.forecasting import RunError, Stream, export, predict
 from qkan.forecasting.c99 import source
 from qkan.forecasting.exporting import c_files
 from qkan.forecasting.model.build import count_parameters, largest_hidden_size
@@ -84,6 +86,7 @@ def test_tables_change_forecasts_by_less_than_their_bound(drawn_run, rich_file, 
     assert 0 < made.bound < 10
     calls = c_files._calls(run, series_of(run, None))[0]
     assert made.difference * calls.largest < (1e-5 if edges == "cubic" else made.bound)
+    assert made.notes[-1].startswith("measured on the windows below: a scaled forecast by ")
     if name == "stacked edges":
         assert made.bound_on_windows is None  # known for one layer
     else:
@@ -113,8 +116,9 @@ def small_run(cell, parameters, **options):
     return run
 
 
-def test_a_cell_of_200_parameters_takes_8_kilobytes_and_3_times_what_an_lstm_does(tmp_path):
+def test_a_cell_of_200_parameters_takes_8_kilobytes_and_3_times_what_an_lstm_does(tmp_path, monkeypatch):
     c_compiler()
+    monkeypatch.setattr(c_files, "_run_compiled", Mock(side_effect=OSError))  # other tests compare
     plain = export(small_run("lstm", 200), tmp_path / "lstm.c", "c")
     of_lstm = object_bytes(plain.path, tmp_path)
     for edges in ("exact", "cubic", "int8"):
@@ -230,13 +234,26 @@ def test_the_file_tests_itself_and_can_be_included(drawn_run, tmp_path):
     compile_c(tmp_path / "use.c", tmp_path / "use")
 
 
-def test_windows_over_a_day_without_values_are_not_compared(drawn_run, tmp_path):
-    """Telecom has daily sessions, and holidays whose steps are counted but not there: C counts row by row."""
+def test_windows_over_a_day_without_values_are_counted_row_by_row_as_streams_count(drawn_run, tmp_path):
+    """Telecom has daily sessions, and holidays whose steps are counted in the data but have no rows."""
     c_compiler()
-    run = drawn_run(cell="lstm", data="telecom", window=12, season=(169,))
+    run = drawn_run(cell="lstm", data="telecom", window=12, season=(169,), horizon=2)
     made = export(run, tmp_path / "model.c", "c")
     assert made.windows == 1024
     assert made.difference < 5e-6
+    series = series_of(run, None)
+    numbers, values, context = c_files._step_numbers(series, series.times), series.values_of(0), run.config.context
+    jump = int(np.flatnonzero(np.diff(numbers) > 1)[0]) + 1  # the first row behind a holiday
+    assert context < jump
+    stream, program = Stream(run), Program(made.path, tmp_path, 2)
+    stream.begin(first_values(series, np.array([jump])))
+    scale = run.scaler.scale[0]
+    for newest in range(jump, jump + 4):
+        pushed = stream.push(values[newest])[0]
+        step = int(numbers[jump - 1]) + newest - jump + 1
+        good, found = program.predict(values[newest - context + 1 : newest + 1], step=step)
+        assert good == 1
+        np.testing.assert_allclose(found / scale, pushed / scale, rtol=0, atol=1e-5)
 
 
 def test_values_far_from_zero_are_double(drawn_run, tmp_path):

@@ -11,8 +11,9 @@ import torch
 from qkan.datasets.windows import phases_of_steps
 from qkan.forecasting.config import TrainConfig
 from qkan.forecasting.model.build import build_forecaster
+from qkan.forecasting.model.cell_maps import Layer
 from qkan.forecasting.model.forecaster import RecurrentForecaster
-from qkan.forecasting.model.packed import Packed, PackedCell, pack
+from qkan.forecasting.model.packed import Packed, pack
 
 
 def made(cell: str = "qkan", **options: Any) -> tuple[RecurrentForecaster, TrainConfig]:
@@ -33,29 +34,32 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def _gates(cell: PackedCell, z: np.ndarray) -> np.ndarray:
-    functions = [own.numpy() for own in cell.basis.functions(torch.from_numpy(z))]
-    if cell.activation_coeffs is not None:
-        count = len(cell.activation_coeffs) - 1
-        weights = cell.activation_coeffs
-        activation = weights[0] + sum(w * own for w, own in zip(weights[1:], functions[:count], strict=True))
-        functions = [activation, *functions[count:]]
-    return cell.bias + sum(own @ matrix for own, matrix in zip(functions, cell.matrix, strict=True))
-
-
-def step(cell: PackedCell, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(h', c') of one step; float64 (rows, ...)."""
-    size = cell.hidden
-    s = x if cell.input_weight is None else x @ cell.input_weight.T + cell.input_bias
-    if cell.kind == "gru":
-        a = _gates(cell, h)
-        r, q = (_sigmoid(s[:, own] + a[:, own]) for own in (slice(size), slice(size, 2 * size)))
-        n = np.tanh(s[:, 2 * size :] + r * a[:, 2 * size :])
+def step(layer: Layer, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(h', c') of one step of a layer; float64 (rows, ...)."""
+    size = layer.hidden
+    a, b = layer.of_input(x), layer.of_state(h)
+    if layer.kind == "gru":
+        r, q = (_sigmoid(a[:, own] + b[:, own]) for own in (slice(size), slice(size, 2 * size)))
+        n = np.tanh(a[:, 2 * size :] + r * b[:, 2 * size :])
         return (1 - q) * n + q * h, c
-    z = np.concatenate([x, h], axis=1) if cell.encoder is None else s + h @ cell.encoder.T
-    i, f, g, o = np.split(_gates(cell, z), 4, axis=1)
+    gates = a + b
+    for one in layer.chain:
+        gates = one(gates)
+    i, f, g, o = np.split(gates, 4, axis=1)
     c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
     return _sigmoid(o) * np.tanh(c), c
+
+
+States = list[tuple[np.ndarray, np.ndarray]]
+
+
+def walk(layers: tuple[Layer, ...], x: np.ndarray, states: States) -> States:
+    """The states of all layers behind a step."""
+    moved = []
+    for layer, (h, c) in zip(layers, states, strict=True):
+        moved.append(step(layer, x, h, c))
+        x = moved[-1][0]
+    return moved
 
 
 def forecast(packed: Packed, past: np.ndarray, covariates: np.ndarray, number: int) -> np.ndarray:
@@ -63,7 +67,7 @@ def forecast(packed: Packed, past: np.ndarray, covariates: np.ndarray, number: i
 
     ``covariates`` are those of all steps, (1, context + horizon, covariates).
     """
-    cell, window, horizon, context = packed.cell, packed.window, packed.horizon, packed.context
+    window, horizon, context = packed.window, packed.horizon, packed.context
     rows = [table[(number + np.arange(context + horizon)) % len(table)] for table in packed.season_tables]
     table = sum(rows) if rows else np.zeros((context + horizon, 1))
     mean, features = table[:, -1], table[None, :, :-1]
@@ -92,17 +96,17 @@ def forecast(packed: Packed, past: np.ndarray, covariates: np.ndarray, number: i
     lags = [context - season + ahead % season for season in packed.seasons] if packed.lags else []
     of_targets = known_of(context + ahead, lags, ahead / max(1, horizon - 1))
     read = np.concatenate([packed.reads_in * w[:, places, None], past[:, places, 1:]], axis=2)
-    h = c = np.zeros((1, cell.hidden))
+    states = [(np.zeros((1, packed.hidden)),) * 2 for _ in packed.layers]
     for at in range(window - packed.decodes_steps):
-        h, c = step(cell, np.concatenate([read[:, at], of_window[:, at]], axis=1), h, c)
+        states = walk(packed.layers, np.concatenate([read[:, at], of_window[:, at]], axis=1), states)
     if packed.decodes_steps:
         said = []
         for target in range(horizon):
-            h_target, _ = step(cell, np.concatenate([read[:, -1], of_targets[:, target]], axis=1), h, c)
-            said.append(h_target @ packed.head_weight.T + packed.head_bias)
+            moved = walk(packed.layers, np.concatenate([read[:, -1], of_targets[:, target]], axis=1), states)
+            said.append(moved[-1][0] @ packed.head_weight.T + packed.head_bias)
         predicted = np.stack(said, axis=1)
     else:
-        predicted = (h @ packed.head_weight.T + packed.head_bias).reshape(1, horizon, packed.quantiles)
+        predicted = (states[-1][0] @ packed.head_weight.T + packed.head_bias).reshape(1, horizon, packed.quantiles)
     if packed.skip is not None:
         predicted = predicted + (w[:, -window:] @ packed.skip.T)[:, :, None]
     if packed.known is not None:
@@ -151,13 +155,19 @@ def test_arrays_forecast_what_the_model_does(options):
     _check("qkan", options)
 
 
-@pytest.mark.parametrize("cell", ["hqkan", "lowrank", "lstm", "gru", "fourier", "rff", "spline", "chebyshev"])
+@pytest.mark.parametrize(
+    "cell", ["hqkan", "lowrank", "lstm", "gru", "fourier", "rff", "spline", "chebyshev", "mlp", "gr-kan"]
+)
 def test_arrays_of_every_cell_forecast_what_the_model_does(cell):
     _check(cell, {})
 
 
 @pytest.mark.parametrize(
-    "options", [{"group": "edge"}, {"base_activation": "silu"}, {"ansatz": "real"}, {"reps": 3}, {"bias": False}],
+    "options",
+    [
+        {"group": "edge"}, {"base_activation": "silu"}, {"ansatz": "real"}, {"reps": 3}, {"bias": False},
+        {"preact_trainable": True, "reps": 2}, {"num_layers": 2},
+    ],
     ids=lambda options: next(iter(options)),
 )  # fmt: skip
 def test_arrays_of_other_circuits_forecast_what_the_model_does(options):
@@ -173,11 +183,8 @@ def test_a_closed_gate_repeats_the_last_value():
     [
         ({"cell": "linear"}, "no cell"),
         ({"order": "segments", "segment": 5}, "read in segments"),
-        ({"num_layers": 2}, "several layers"),
-        ({"cell": "gr-kan"}, "is a module that kernels do not know"),
-        ({"cell": "qlstm"}, "no product over features"),
+        ({"cell": "qlstm"}, "no sum over functions"),
         ({"cell": "fwp"}, "its state are the weights of a layer"),
-        ({"preact_trainable": True}, "trained pre-activations"),
         ({"per_series": 2}, "parts of their own"),
     ],
 )

@@ -111,8 +111,14 @@ def test_every_way_to_read_a_window_goes_on_as_predict(options):
     _same(found, own.predict(whole))
 
 
-@pytest.mark.parametrize("cell", ["qkan", "hqkan", "lowrank", "lstm", "gru", "fourier"])
-@pytest.mark.parametrize("options", [{}, {"decoder": "last", "seasonal_lags": True}, {"level": "none"}], ids=str)
+CARRIED: dict[str, dict[str, Any]] = {
+    "qkan": {}, "hqkan": {"decoder": "last", "seasonal_lags": True}, "lowrank": {"level": "none"},
+    "lstm": {"num_layers": 2}, "gru": {"num_layers": 2, "level": "none"}, "gr-kan": {}, "mlp": {}, "rff": {},
+    "chebyshev": {}, "fourier": {"seasonal_lags": True}, "spline": {"level": "none", "decoder": "last"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell", "options"), CARRIED.items(), ids=list(CARRIED))
 def test_a_carried_state_is_that_of_a_window_of_the_whole_past(cell, options):
     own = fitted(cell, **options)
     context, stream = own.run.config.context, Stream(own.run, state="carried")
@@ -132,7 +138,7 @@ def test_a_carried_state_is_that_of_a_window_of_the_whole_past(cell, options):
 
 def _with_window(own: Forecaster, window: int) -> Forecaster:
     """The same forecaster with a longer window, of which its linear skip reads the newest values alone."""
-    options = {name: getattr(own.run.config, name) for name in ("level", "decoder", "seasonal_lags")}
+    options = {name: getattr(own.run.config, name) for name in ("level", "decoder", "seasonal_lags", "num_layers")}
     longer = fitted(own.run.config.cell, window=window, **options)
     mine = longer.run.model.state_dict()
     for name, value in own.run.model.state_dict().items():
@@ -142,6 +148,14 @@ def _with_window(own: Forecaster, window: int) -> Forecaster:
     return longer
 
 
+@pytest.mark.parametrize("cell", ["qkan", "qlstm"])
+def test_a_series_that_begins_has_no_forecast_before_its_window_is_full(cell):
+    own = fitted(cell, level="last")
+    stream = Stream(own.run)
+    with pytest.warns(DataNotice, match="'s0' has 3 of the 6 values"):
+        assert len(stream.update(table(1, 3))) == 0
+
+
 def test_many_series_at_once_are_as_one_by_one(forecaster):
     whole, alone = forecaster.stream(), forecaster.stream()
     values = np.array([10.3, 11.7])
@@ -149,6 +163,21 @@ def test_many_series_at_once_are_as_one_by_one(forecaster):
     rows = [alone.push(value, place)[0] for place, value in enumerate(values)]
     assert found.shape == (2, 3)
     np.testing.assert_array_equal(found, rows)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_series_at_different_times_are_as_one_by_one(horizon):
+    own = fitted(horizon=horizon)
+    assert own.run.model.gate is not None
+    own.run.model.gate.fill_(0.0)  # the last value, with the season of its own step
+    whole, rows = own.stream(), []
+    for place, value in enumerate((10.3, 11.7)):
+        alone = own.stream()
+        for stream in (whole, alone) if place == 0 else (alone,):
+            stream.push([9.0], [0])
+        rows.append(alone.push([value], [place])[0])
+    np.testing.assert_array_equal(whole.push([10.3, 11.7]), rows)
+    np.testing.assert_array_equal(whole.push([10.3, 11.7]).shape, (2, horizon))
 
 
 def test_values_without_times_are_as_rows_with_them(forecaster):
@@ -331,8 +360,8 @@ def test_values_that_cannot_be_pushed_are_refused(forecaster, values, series, se
 def test_states_that_cannot_be_carried_are_refused():
     with pytest.raises(ValueError, match="needs the level season or none"):
         fitted(level="last").stream(state="carried")
-    with pytest.raises(ValueError, match="several layers"):
-        fitted(num_layers=2).stream(state="carried")
+    with pytest.raises(ValueError, match="no sum over functions of single numbers"):
+        fitted("qlstm").stream(state="carried")
     with pytest.raises(ValueError, match="state must be one of window, carried, got 'kept'"):
         fitted().stream(state="kept")
 
@@ -368,6 +397,6 @@ def test_files_that_are_no_state_of_this_stream_are_refused(forecaster, tmp_path
         Stream.load(forecaster.run, tmp_path / "none")
 
 
-def test_compiled_code_runs_where_arrays_are_all_that_there_is(forecaster):
-    assert isinstance(forecaster.stream().engine, LeanEngine)
-    assert not isinstance(fitted("gr-kan").stream().engine, LeanEngine)
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("linear", "cycle", "sparse")])
+def test_compiled_code_runs_where_arrays_are_all_that_there_is(cell):
+    assert isinstance(fitted(cell).stream().engine, LeanEngine) == (cell not in ("qlstm", "fwp", "fwp-linear"))
