@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qkan.kernels.common.tensors import check_readable
 from qkan.layers.init import uniform_
 from qkan.layers.kan_layer import KANLayer
 from qkan.layers.options import check_input, positive_int
@@ -214,6 +215,7 @@ class KArAttention(nn.Module):
                 f"{type(self).__name__} takes no mask: its edges read the scores of all tokens, and a score of -inf "
                 "has no cosine; leave masked tokens out, or use an attention with a softmax"
             )
+        check_readable(*self.parameters())
         scores, v = self._scores_and_values(x)
         if self.attn_drop.p and self.training:
             y = self.attn_drop(self.operator(scores)) @ v

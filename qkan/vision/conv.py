@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Unpack
 
+from qkan.kernels.common.tensors import check_readable
 from qkan.layers.options import LayerOptions, not_dense, positive_int
 from qkan.layers.qkan_layer import QKANLayer
 
@@ -119,6 +120,7 @@ class QKANConv2d(nn.Module):
             raise ValueError(
                 f"{type(self).__name__} needs ([batch,] {self.in_channels}, height, width), got {tuple(x.shape)}"
             )
+        check_readable(x)
         images = x if x.dim() == 4 else x.unsqueeze(0)
         patches, size = self._patches(self._padded(images))
         of_groups = patches.chunk(self.groups, -1) if self.groups > 1 else (patches,)
