@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from qkan.kan.network import QKAN
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.edges.activations import BASES
-from qkan.kernels.spectral.basis import Basis
+from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.layers.kan_layer import KANLayer
 from qkan.layers.qkan_layer import QKANLayer
 from qkan.layers.rational import GRKAN, GroupRational
@@ -333,14 +333,16 @@ def _behind(activation: nn.Module | None, affine: Map) -> Map:
     return replace(affine, kind="rational", size=m + 1, base=None, own=np.ascontiguousarray(own))
 
 
+def _product(operands: Operands, kind: str) -> Map:
+    basis = operands.basis
+    return Map(_array(operands.matrix), _array(operands.bias), kind, basis.size, basis.radius, basis.base)
+
+
 def _kan_layer(layer: KANLayer) -> Map:
     operands = layer.operands()
     if isinstance(operands, str) or not isinstance(operands.basis.kind, str):
         raise ValueError("its latent is a sum of functions of your own")
-    basis = operands.basis
-    found = Map(
-        _array(operands.matrix), _array(operands.bias), operands.basis.kind, basis.size, basis.radius, basis.base
-    )
+    basis, found = operands.basis, _product(operands, operands.basis.kind)
     if basis.kind == "rff" and basis.plain is not None:
         slopes = basis.plain.differentiate(torch.zeros((), dtype=torch.float64), basis.size, basis.radius)
         found = replace(found, kind="waves", own=_array(slopes[basis.size :])[:, None])
@@ -359,10 +361,8 @@ def _circuit_layer(layer: nn.Module) -> Map:
         layer.backend = "spectral"  # whichever computes it, it is the same
         operands = layer.operands(math.inf)
         if not isinstance(operands, str) and isinstance(operands.basis.kind, str):
-            basis, coeffs = operands.basis, operands.activation_coeffs
-            coeffs = None if coeffs is None else _array(coeffs)
-            given = (basis.kind, basis.size, basis.radius, basis.base, coeffs)
-            return Map(_array(operands.matrix), _array(operands.bias), *given)
+            found, coeffs = _product(operands, operands.basis.kind), operands.activation_coeffs
+            return found if coeffs is None else replace(found, coeffs=_array(coeffs))
     shape = (layer.out_features, layer.in_features)
     mask = np.ones(shape) if layer.edge_mask is None else _array(layer.edge_mask)
     weights = [mask if layer.postact_weight is None else mask * _array(layer.postact_weight)]

@@ -155,7 +155,8 @@ def trial_table(trials: pd.DataFrame) -> Table:
         )
         for row in trials.itertuples(index=False)
     ]  # fmt: skip
-    best = frozenset((row, 1) for row in _best("mae", trials["validation_loss"].to_numpy(np.float64), np.True_))
+    losses = trials["validation_loss"].to_numpy(np.float64)
+    best = frozenset((row, 1) for row in _best("mae", losses, np.ones(len(losses), dtype=bool)))
     head = ("learning rate", "validation loss", "epochs", "best epoch", "seconds")
     return Table("Learning rates that were tried before the training", head, rows, best)
 
