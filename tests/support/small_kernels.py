@@ -29,6 +29,8 @@ def kernel_of(folder: Path, value: float) -> Kernel:
     path = folder / "numba_kernels.py"
     if not path.exists():
         path.write_text(SOURCE.format(value=value))
+    # Python takes bytecode for current by second and length of the source, which a test may rewrite at once.
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
     spec = importlib.util.spec_from_file_location(f"{folder.name}.numba_kernels", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # machine code names the module it was made of

@@ -107,7 +107,7 @@ def test_the_snapped_network_is_its_formula_and_leaves_the_network_alone() -> No
     assert torch.allclose(symbolic.rmse, (y - network(x)).square().mean(0).sqrt(), rtol=1e-9)
     assert torch.allclose(symbolic.r2, 1 - (y - network(x)).square().mean(0) / network(x).var(0, correction=0))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert "circuits left=" in repr(symbolic)
+    assert "edges left as they were=1" in repr(symbolic)
 
 
 def test_a_snapped_network_survives_copies_and_pickles() -> None:
