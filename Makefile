@@ -53,7 +53,7 @@ torture: $(STAMP) ## damage files, draw options, feed odd tensors, kill training
 # environment of their own. Without the conftest of tests/, which needs what only .venv has and keeps this folder out of
 # `make test`.
 test-ecosystem: $(ECOSYSTEM_STAMP) ## run the tests that need timm, transformers, neuralforecast, darts, sktime, statsforecast or Ray, in .venv-ecosystem (6.7 GB)
-	$(ECOSYSTEM_BIN)/pytest --numprocesses auto --dist worksteal --confcutdir tests/ecosystem tests/ecosystem
+	$(ECOSYSTEM_BIN)/pytest --numprocesses auto --dist loadgroup --confcutdir tests/ecosystem tests/ecosystem
 
 test-sktime: $(ECOSYSTEM_STAMP) ## run all 890 checks of sktime, of which test-ecosystem runs a choice
 	SKTIME_CHECKS=all $(ECOSYSTEM_BIN)/pytest --confcutdir tests/ecosystem tests/ecosystem/test_sktime.py -k checks

@@ -27,6 +27,7 @@ from qkan.forecasting.executors import ray_cluster, start_executor
 from qkan.forecasting.training.progress import Silent
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.xdist_group("ray")  # one process runs them, so that there is one cluster at a time
 SUPPORT = Path(__file__).parents[1] / "support"
 SETTINGS = {
     "PYTHONPATH": str(SUPPORT),  # workers import what they run
