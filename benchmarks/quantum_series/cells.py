@@ -34,6 +34,7 @@ RECURRENCES: dict[str, tuple[Any, dict[str, Any]]] = {
     "qkangru": (QKANGRU, {"reps": 2, **SHARED}),
     "hqkan": (HQKANLSTM, {"latent_features": 3, "reps": 2}),
     "hqkan-binary": (HQKANLSTM, {"latent_features": 3, **BINARY}),
+    "hqkan-line": (HQKANLSTM, {"latent_features": 3, **BINARY, "base_activation": "identity"}),
     "lowrank": (HQKANLSTM, {"latent_features": 3, "latent": "linear"}),
     **{name: (HQKANLSTM, {"latent_features": 3, "latent": name}) for name in ("fourier", "rff", "spline", "chebyshev")},
     "qlstm": (QLSTM, {"qubits": 4}),
@@ -42,8 +43,9 @@ RECURRENCES: dict[str, tuple[Any, dict[str, Any]]] = {
     "rnn": (nn.RNN, {}),
 }
 CELLS = (*RECURRENCES, "mlp", "linear")
-"""``fourier`` to ``chebyshev`` are ``hqkan`` without its circuit; ``mlp`` and ``linear`` read the window at once."""
-CIRCUITS = ("qkan", "qkan-binary", "qkangru", "hqkan", "hqkan-binary")
+"""``hqkan-line`` has the identity beside its circuits; ``fourier`` to ``chebyshev`` are ``hqkan`` without its circuit;
+``mlp`` and ``linear`` read the window at once."""
+CIRCUITS = ("qkan", "qkan-binary", "qkangru", "hqkan", "hqkan-binary", "hqkan-line")
 """Cells of this package with one-qubit circuits; ``qlstm`` has entangled ones."""
 
 

@@ -170,6 +170,6 @@ def plot(out: Path, cells: list[str], tasks: list[str], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_xlabel("task: system, steps ahead (h), points of the window (w)")
-    axes.set_ylabel("test error in units of the LSTM's (below 1: lower)")
+    axes.set_ylabel("test error in units of the LSTM's")
     axes.legend(ncols=len(cells), loc="upper center", bbox_to_anchor=(0.5, 1.12))
     figure.savefig(path, dpi=110)
