@@ -15,7 +15,7 @@ import pandas as pd
 from qkan.datasets.errors import DataError
 from qkan.datasets.panel.store import Store
 from qkan.datasets.series import Series
-from qkan.datasets.steps import asked_step, natural_season, step_alias
+from qkan.datasets.steps import asked_step, natural_season, step_alias, step_size
 from qkan.datasets.table_form import Clock, TableForm
 
 
@@ -236,7 +236,11 @@ def _check_given(store: Store, missing: str, frequency: Any, given: Mapping[str,
         return
     frequency = asked_step(frequency)
     try:
-        same = frequency == facts["step"] if facts["frequency"] is None else step_alias(frequency) == facts["frequency"]
+        same = (
+            frequency == facts["step"]
+            if facts["frequency"] is None
+            else step_size(step_alias(frequency)) == step_size(facts["frequency"])
+        )
     except (ValueError, TypeError):
         same = False
     if not same:

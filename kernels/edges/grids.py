@@ -64,7 +64,7 @@ def wider(kind: str, size: int, radius: float, wanted: float) -> tuple[int, floa
     if kind not in _MOVED:
         return size, wanted
     length = 2 * radius / (size - _MOVED[kind])
-    more = math.ceil((wanted - radius) / length - 1e-9)
+    more = math.ceil(min((wanted - radius) / length, 2.0**31) - 1e-9)
     return size + 2 * more, radius + more * length
 
 

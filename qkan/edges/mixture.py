@@ -105,8 +105,10 @@ class KANMixture(nn.Module):
     def entropy(self) -> Tensor:
         """The mean entropy of the nodes' weights, from 0, one family each, to 1, all alike: a loss that makes them
         decide."""
-        weights = self.weights()
-        return -torch.special.xlogy(weights, weights).sum(-1).mean() / math.log(max(2, len(self.families)))
+        if self.logits is None:
+            return self.layers[0].coefficients.new_zeros(())
+        logarithms = torch.log_softmax(self.logits, -1)  # those of weights that have become 0 have no slope
+        return -(logarithms.exp() * logarithms).sum(-1).mean() / math.log(max(2, len(self.families)))
 
     def winners(self) -> list[str]:
         """The family that weighs most at every input node."""
@@ -184,12 +186,10 @@ class KANMixture(nn.Module):
     def _part(self, place: int, inputs: Tensor, bias: Tensor | None) -> KANLayer:
         """The layer of a family over some inputs, with a bias."""
         whole = self.layers[place]
-        config = whole.config | {"in_features": len(inputs), "bias": bias is not None}
-        part = KANLayer(**config, device=inputs.device)
-        with torch.no_grad():
-            part.coefficients.copy_(whole.coefficients.index_select(1, inputs))
-            if part.bias is not None and bias is not None:
-                part.bias.copy_(bias)
+        part = whole.part(inputs, torch.arange(self.out_features, device=inputs.device))
+        part.coefficients.requires_grad_(whole.coefficients.requires_grad)
+        if bias is not None:
+            part.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
         return part
 
     def extra_repr(self) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from qkan.interop.checkpoint_reader import listed, read, tensors_of
 from qkan.kan.kan import KAN
 from qkan.kernels.edges.families import MOST_ORDER
-from qkan.layers.kan_layer import KANLayer
+from qkan.layers.kan_layer import MOST_TERMS, KANLayer
 from qkan.layers.spline_layer import MOST_ORDER as MOST_KNOTS_ORDER
 from qkan.layers.spline_layer import SplineLayer, check_knots
 
@@ -235,7 +235,7 @@ def _layer(found: _Layer) -> KANLayer | SplineLayer:
     state = {"coefficients": found.coefficients, "bias": found.bias, "edge_mask": found.mask}
     state["base_weight"] = None if found.base_activation is None else found.base_weight
     layer: KANLayer | SplineLayer
-    if radius is not None and order <= MOST_ORDER:
+    if radius is not None and order <= MOST_ORDER and terms <= MOST_TERMS:
         layer = KANLayer(inputs, outputs, terms=terms, order=order, radius=radius, **options)
     else:
         layer = SplineLayer(inputs, outputs, terms - order, order=order, **options)
@@ -258,10 +258,11 @@ def uniform_radius(knots: Tensor, order: int) -> float | None:
     places = torch.arange(-order, intervals + order + 1, dtype=torch.float64, device=knots.device)
     wanted = places * (2 * radius / intervals) - radius
     error = (knots.double() - wanted).abs().max()
-    if radius <= 0 or error > 8 * torch.finfo(knots.dtype).eps * wanted.abs().max():
+    eps = min(torch.finfo(knots.dtype).eps, torch.finfo(torch.float32).eps)  # half precision rounds far from uniform
+    if radius <= 0 or error > 8 * eps * wanted.abs().max():
         return None
     digits = float(f"{radius:.6g}")  # 1.0000001 in single precision is 1
-    return digits if abs(digits - radius) <= 8 * torch.finfo(knots.dtype).eps * radius else radius
+    return digits if abs(digits - radius) <= 8 * eps * radius else radius
 
 
 def _tensors(state_dict: Source) -> dict[str, Tensor]:

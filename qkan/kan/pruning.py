@@ -79,7 +79,8 @@ def remove(model: KAN, removals: Sequence[Tensor], x: Tensor | None = None) -> P
     With data ``x`` outputs keep the means of their removed edges, and the summary has the change.
 
     Raises:
-        ValueError: some output would not depend on any input any more.
+        ValueError: some output would not depend on any input any more; no data, or an edge whose mean is not finite.
+        TypeError: ``x`` is no tensor.
     """
     before = masks_of(model)
     after = [mask & ~removal.cpu() for mask, removal in zip(before, removals, strict=True)]
@@ -112,11 +113,24 @@ def remove(model: KAN, removals: Sequence[Tensor], x: Tensor | None = None) -> P
 
 
 def _means(model: KAN, x: Tensor) -> list[Tensor]:
-    """The mean over samples of every edge, (out, in) for every layer."""
-    means = []
+    """The mean over samples of every edge, (out, in) for every layer.
+
+    Raises:
+        ValueError: no sample, or a mean that is not finite.
+        TypeError: ``x`` is no tensor.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}; convert it with torch.as_tensor")
+    means, read = [], x
     for layer in model.layers:
-        means.append(edge_samples(layer, x).mean(0))
-        x = layer(x)
+        means.append(edge_samples(layer, read).mean(0))
+        read = layer(read)
+    bad = sum(int((~mean.isfinite()).sum()) for mean in means)
+    if bad:
+        raise ValueError(
+            f"{bad} edges have a mean of NaN or infinity over x of shape {tuple(x.shape)}; give one sample or more, "
+            "with finite values of all inputs that are not pruned (nothing was removed)"
+        )
     return means
 
 

@@ -158,16 +158,21 @@ def refine_all(layers: Sequence[Any], terms: int) -> None:
     counts = [len(layer.coefficients) if isinstance(layer, FreeEdges) else terms for layer in layers]
     least, wanted = min(counts), []
     for layer, count in zip(layers, counts, strict=True):
-        more = getattr(layer, "order", None) or 0  # functions beyond the intervals
-        grown = (
-            terms
-            if count == least or not isinstance(layer, FreeEdges)
-            else ((terms - more) * (count - more) // max(1, least - more) + more)
-        )
+        grown = terms
+        if count != least and isinstance(layer, FreeEdges):
+            first = layers[counts.index(least)]
+            parts = max(2, round((terms + _beyond(first)) / max(1, least + _beyond(first))))
+            grown = parts * (count + _beyond(layer)) - _beyond(layer)
         copy.deepcopy(layer).refine(grown)  # an error comes from here, before any layer has changed
         wanted.append(grown)
     for layer, grown in zip(layers, wanted, strict=True):
         layer.refine(grown)
+
+
+def _beyond(layer: Any) -> int:
+    """What is added to a number of functions before it grows by a whole factor: splines share some of them."""
+    order = int(getattr(layer, "order", None) or 0)
+    return order if hasattr(layer, "intervals") else -order  # where intervals beyond the grid are cut as well, or not
 
 
 @torch.no_grad()
@@ -179,7 +184,12 @@ def extend_all(layers: Sequence[Any], x: Tensor) -> None:
     """
     wanted = []
     for layer in layers:
-        reached = float(x.abs().max()) if x.numel() else 0.0
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}; convert it with torch.as_tensor")
+        read = layer._read(x)  # 0 for inputs that are pruned
+        if not bool(read.isfinite().all()):
+            raise ValueError("x reaches a layer with NaN or infinite values; remove or fill them (nothing has changed)")
+        reached = float(read.abs().max()) if read.numel() else 0.0
         x = layer(x)
         on_grid = getattr(layer, "basis", None) in GRIDS and reached > layer.radius
         if on_grid:

@@ -175,7 +175,16 @@ class KANLayer(FreeEdges):
         return self.sum_with(x, self.coefficients)
 
     def sum_with(self, x: Tensor, coefficients: Tensor) -> Tensor:
-        """:meth:`forward` with other coefficients (terms, in_features, out_features), as of a mixture or an adapter."""
+        """:meth:`forward` with other coefficients (terms, in_features, out_features), as of a mixture or an adapter.
+
+        Raises:
+            ValueError, TypeError: as of :meth:`forward`, or coefficients of another shape.
+        """
+        if coefficients.shape != self.coefficients.shape:
+            raise ValueError(
+                f"coefficients of shape {tuple(coefficients.shape)} do not fit; the layer takes (terms, in, out) = "
+                f"{tuple(self.coefficients.shape)}"
+            )
         check_input(x, self.in_features, type(self).__name__, coefficients.device)
         dtype, matmul_dtype = coefficients.dtype, autocast_dtype(coefficients.dtype, x.device)
         x = self._read(x)
@@ -270,9 +279,12 @@ class KANLayer(FreeEdges):
         if self.basis == "bspline" and not splits(self._functions.size, new.size):
             size = self._functions.size
             fitting = (new.size // size + 1) * size + terms - new.size
+            if fitting > MOST_TERMS:
+                fitting = max(2, new.size // size) * size + terms - new.size
+            remedy = f"use terms={fitting}" if fitting <= MOST_TERMS else f"there can be {MOST_TERMS} terms at most"
             raise ValueError(
                 f"terms {terms} cut the grid into {new.size} intervals, which do not nest in the {size} that there "
-                f"are; use terms={fitting}"
+                f"are; {remedy}"
             )
         self._become(new, terms)
         return self
@@ -301,7 +313,8 @@ class KANLayer(FreeEdges):
         terms = self.terms + size - old.size
         if terms > MOST_TERMS:
             most = self.radius + (MOST_TERMS - self.terms) // 2 * 2 * self.radius / old.size
-            raise ValueError(f"radius {radius:g} takes {terms} terms, of which there can be {MOST_TERMS}; use {most:g}")
+            remedy = f"use {most:g}" if most > self.radius else "build a layer with fewer of them, or a wider radius"
+            raise ValueError(f"radius {radius:g} takes {terms} terms, of which there can be {MOST_TERMS}; {remedy}")
         self._become(_basis_of(self.basis, terms, self.order, reached), terms)
         self.radius = reached
         return self

@@ -17,8 +17,8 @@ from qkan.layers.free_edges import FreeEdges
 from qkan.layers.init import normal_, uniform_
 from qkan.layers.options import check_dtype, check_input, check_memory, positive_int
 
-#: The largest degree of the polynomials.
-MOST_ORDER = 9
+#: The largest degree of the polynomials, and most intervals of a grid.
+MOST_ORDER, MOST_INTERVALS = 9, 512
 
 
 class SplineLayer(FreeEdges):
@@ -74,10 +74,12 @@ class SplineLayer(FreeEdges):
         self.in_features = positive_int("in_features", in_features)
         self.out_features = positive_int("out_features", out_features)
         self.intervals, self.order = (
-            positive_int("intervals", intervals, 512),
+            positive_int("intervals", intervals, MOST_INTERVALS),
             positive_int("order", order, MOST_ORDER),
         )
-        if base_activation is not None and base_activation not in BASES:
+        if knots is not None and not isinstance(knots, Tensor):
+            raise TypeError(f"knots must be a torch.Tensor, got {type(knots).__name__}; use torch.tensor(knots)")
+        if base_activation is not None and (not isinstance(base_activation, str) or base_activation not in BASES):
             raise ValueError(f"unknown base_activation {base_activation!r}; use one of {', '.join(BASES)}, or None")
         self.base_activation, self.base_trainable = base_activation, base_trainable
         check_dtype(dtype)
@@ -128,7 +130,8 @@ class SplineLayer(FreeEdges):
 
     def features(self, x: Tensor) -> Tensor:
         """The splines of every input ``x`` (..., in), without the base activation: (terms, ..., in)."""
-        return splines(x, self.knots, self.order)
+        dtype = torch.promote_types(x.dtype, torch.float32)  # near knots are equal in half precision
+        return splines(x.to(dtype), self.knots.to(dtype), self.order).to(x.dtype)
 
     def function_terms(self, output: int, input: int, numbers: Numbers) -> list[Term]:
         """The spline of one edge, a polynomial on every interval between knots."""
@@ -147,19 +150,23 @@ class SplineLayer(FreeEdges):
         optimizer after this.
 
         Raises:
-            ValueError: a number of terms that no m gives; the message names those it does.
+            ValueError: a number of terms that no m gives, in which case the message names those it does; more than 512
+                intervals, or more than the dtype of the knots can tell apart.
             TypeError: terms is not an int.
         """
         count, order = self.intervals + self.order, self.order
         parts, rest = divmod(positive_int("terms", terms) + order, count + order)
-        if rest or parts < 2:
-            exact = ", ".join(str(m * (count + order) - order) for m in (2, 3, 4))
-            raise ValueError(
-                f"{count} splines of order {order} refine to {exact}, ... without a change, not to {terms}; use one of "
-                "these"
-            )
+        if rest or parts < 2 or terms - order > MOST_INTERVALS:
+            exact = [m * (count + order) - order for m in (2, 3, 4)]
+            exact = [str(each) for each in exact if each - order <= MOST_INTERVALS]
+            shown = ", ".join(exact) + (", ..." if len(exact) == 3 else "")
+            remedy = f"refine to {shown} without a change, not to {terms}; use one of these"
+            if not exact:
+                remedy = f"cannot be refined to {terms}: a grid has {MOST_INTERVALS} intervals at most"
+            raise ValueError(f"{count} splines of order {order} {remedy}")
         knots, own = self.knots.double(), self.coefficients
         finer = subdivided(knots, parts)
+        check_knots(finer.to(self.knots), self.in_features, terms - order, order)
         values = insert_knots(own.detach().double(), knots, finer, order)
         self.coefficients = nn.Parameter(values.to(own), requires_grad=own.requires_grad)
         self.knots, self.intervals = finer.to(self.knots), terms - order
@@ -211,10 +218,15 @@ def splines(x: Tensor, knots: Tensor, order: int) -> Tensor:
     values = ((places[:-1] <= at) & (at < places[1:])).to(x.dtype)
     for degree in range(1, order + 1):
         low, high = places[: -degree - 1], places[degree + 1 :]
-        rise = (at - low) / (places[degree:-1] - low)
-        fall = (high - at) / (high - places[1:-degree])
+        rise = (at - low) / _width(places[degree:-1] - low)
+        fall = (high - at) / _width(high - places[1:-degree])
         values = rise * values[:-1] + fall * values[1:]
     return values
+
+
+def _width(difference: Tensor) -> Tensor:
+    """Widths to divide by: no spline stands on an interval that rounding has closed, as after ``layer.bfloat16()``."""
+    return difference.where(difference > 0, torch.inf)
 
 
 def subdivided(knots: Tensor, parts: int) -> Tensor:

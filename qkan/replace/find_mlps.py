@@ -292,6 +292,9 @@ def _run_mlp(module: nn.Module, linears: Sequence[Linear], maps: Maps) -> tuple[
         # Twice as wide where one map gives both the gate and what it gates.
         widths = (wide,) if len(first) > 1 else (wide, 2 * wide)
         fed = all(same(call.input, done.input) and by_module[call.child].outputs in widths for call in first)
-        if fed and same(last.output, done.output):
+        # A norm behind it that is still the identity, up to rounding, is none of it.
+        behind = done.calls[done.calls.index(last) + 1 :]
+        ends = not any(any(True for _ in call.child.parameters()) for call in behind)
+        if fed and ends and same(last.output, done.output):
             return done, by_module[first[0].child], by_module[last.child]
     return None

@@ -20,7 +20,7 @@ from qkan._util.train_mode import modes_kept
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a child: the child, its first input and its output."""
+    """One call of a child: the child, its first input and its output, as they were then."""
 
     child: nn.Module
     input: Tensor
@@ -46,6 +46,20 @@ def same(a: Tensor, b: Tensor) -> bool:
     return a is b or (a.shape == b.shape and (a.is_meta or torch.equal(a, b)))
 
 
+class _Copies:
+    """Copies of tensors, one of each until it is changed in place, as ``y += x`` does: then it is another one."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        version = 0 if tensor.is_inference() else tensor._version
+        key = id(tensor), version
+        if key not in self._made:
+            self._made[key] = tensor, tensor.clone()  # the tensor is kept, so that no other one takes its id
+        return self._made[key][1]
+
+
 def numbers(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Fixed numbers in [-1, 1] of the dtype and device of ``like``; no random stream is touched."""
     return torch.arange(math.prod(shape), device=like.device).mul(0.7).add(0.3).sin().to(like.dtype).reshape(shape)
@@ -63,12 +77,21 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def trace(module: nn.Module, *inputs: Tensor) -> Trace | None:
     """Run a module in eval mode; None if it cannot be run on these inputs, or gives something else than a tensor."""
     calls: list[Call] = []
+    reading: list[Tensor | None] = []  # what children that have not ended yet were given
+    as_it_is = _Copies()
+    begun = as_it_is(inputs[0])
 
-    def note(child: nn.Module, given: tuple[object, ...], output: object) -> None:
-        if given and isinstance(given[0], Tensor) and isinstance(output, Tensor):
-            calls.append(Call(child, given[0], output))
+    def begin(child: nn.Module, given: tuple[object, ...]) -> None:
+        reading.append(as_it_is(given[0]) if given and isinstance(given[0], Tensor) else None)
 
-    hooks = [child.register_forward_hook(note) for child in module.children()]
+    def end(child: nn.Module, given: tuple[object, ...], output: object) -> None:
+        read = reading.pop()
+        if read is not None and isinstance(output, Tensor):
+            calls.append(Call(child, read, as_it_is(output)))
+
+    children = list(module.children())
+    hooks = [child.register_forward_pre_hook(begin) for child in children]
+    hooks += [child.register_forward_hook(end) for child in children]
     try:
         with evaluating(module):
             output = module(*inputs)
@@ -77,7 +100,7 @@ def trace(module: nn.Module, *inputs: Tensor) -> Trace | None:
     finally:
         for hook in hooks:
             hook.remove()
-    return Trace(tuple(calls), inputs[0], output) if isinstance(output, Tensor) else None
+    return Trace(tuple(calls), begun, as_it_is(output)) if isinstance(output, Tensor) else None
 
 
 def trace_tokens(module: nn.Module, features: int, like: Tensor) -> Trace | None:

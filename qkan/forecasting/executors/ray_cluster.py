@@ -123,12 +123,17 @@ def address_of(executor: str) -> str:
     require_release("ray", OLDEST, "ray")
     address = os.environ.get("RAY_ADDRESS", "local") if executor == "ray" else executor
     place = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        port = place.port
+    except ValueError:
+        where = "RAY_ADDRESS" if executor == "ray" else "the executor"
+        raise RunError(f"{where} is {address!r}, whose port is no number up to 65535; use HOST:PORT") from None
     if place.scheme == "ray":
         require_release("grpcio", OLDEST_GRPC, "ray")
-    if place.port is None:
+    if port is None:
         return address  # a name, such as local or auto
     try:
-        socket.create_connection((place.hostname, place.port), CONNECT_SECONDS).close()
+        socket.create_connection((place.hostname, port), CONNECT_SECONDS).close()
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise RunError(

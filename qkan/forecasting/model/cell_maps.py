@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from qkan.kan.network import QKAN
 from qkan.kernels.circuits.ansatz import Ansatz
 from qkan.kernels.edges.activations import BASES
+from qkan.kernels.edges.families import SPLINE_ORDER
 from qkan.kernels.spectral.basis import Basis, Operands
 from qkan.layers.kan_layer import KANLayer
 from qkan.layers.qkan_layer import QKANLayer
@@ -343,6 +344,8 @@ def _kan_layer(layer: KANLayer) -> Map:
     if isinstance(operands, str) or not isinstance(operands.basis.kind, str):
         raise ValueError("its latent is a sum of functions of your own")
     basis, found = operands.basis, _product(operands, operands.basis.kind)
+    if basis.kind not in _FUNCTIONS or (basis.kind == "bspline" and basis.order != SPLINE_ORDER):
+        raise ValueError(f"its latent has edges of the family {basis.name!r}, order {basis.order}")
     if basis.kind == "rff" and basis.plain is not None:
         slopes = basis.plain.differentiate(torch.zeros((), dtype=torch.float64), basis.size, basis.radius)
         found = replace(found, kind="waves", own=_array(slopes[basis.size :])[:, None])

@@ -233,7 +233,8 @@ def _train(
     record = run_record(config, data.series.describe(), data.scaler)
     with only_writer(out) if rank == 0 else contextlib.nullcontext():
         if rank == 0:
-            tuning.forget_listed(out)
+            listed = tuning.forget_listed(out, tune)
+            tune = listed if resume else tune
         tune = tuning.asked_again(out, tune) if resume and not holds_nothing(out) else tune
         if _open_folder(out, record, (device, rank), resume, overwrite, tune):
             return load_run(out)

@@ -100,13 +100,20 @@ def asked_again(out: Path, tune: Tuning | None) -> Tuning | None:
     return tune if tune is not None or trials is None else Tuning(trials=trials)
 
 
-def forget_listed(out: Path) -> None:
-    """Remove a table without results that is all there is of a run: it was killed before its options were written."""
+def forget_listed(out: Path, tune: Tuning | None) -> Tuning | None:
+    """Remove a table without results that is all there is of a run: it was killed before its options were written.
+
+    Returns:
+        how a resumed run finds its learning rate: as the caller says, else as that table does.
+    """
     path = out / TUNING
     if path.exists() and holds_nothing(out, but=TUNING):
         with contextlib.suppress(RunError):  # a file of the user
-            if read_tuning(path)["validation_loss"].isna().all():
+            table = read_tuning(path)
+            if table["validation_loss"].isna().all():
                 path.unlink()
+                return tune or Tuning(trials=len(table))
+    return tune
 
 
 def begin(out: Path, tune: Tuning) -> None:

@@ -274,6 +274,11 @@ def test_what_a_panel_cannot_do(given: dict, sentence: str, panel: Path) -> None
         resolve_series(panel, **given)
 
 
+@pytest.mark.parametrize("step", ["h", "60min", "3600s"])
+def test_a_step_of_the_same_size_is_that_of_the_panel(step: str, panel: Path, table: Path) -> None:
+    same(resolve_series(panel, frequency=step), resolve_series(table))
+
+
 def test_some_series_are_kept_in_memory(panel: Path, table: Path) -> None:
     found, wanted = (keep_series(resolve_series(path), ["c"]) for path in (panel, table))
     assert type(found) is Series

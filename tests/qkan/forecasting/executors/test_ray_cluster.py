@@ -61,6 +61,10 @@ def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     with pytest.raises(RunError, match=said.format(f"127.0.0.1:{port}")):
         check_executor("ray")
+    for address in ("head:abc", "ray://head:70000"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(RunError, match=rf"^RAY_ADDRESS is '{address}', whose port is no number up to 65535"):
+            check_executor("ray")
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert ray_cluster.address_of("ray") == "local"
 

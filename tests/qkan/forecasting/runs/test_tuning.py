@@ -104,6 +104,11 @@ def test_a_folder_that_holds_the_list_of_trials_alone_is_begun_anew(tmp_path):
     assert train(tiny_config(), tmp_path, tune=Tuning(trials=2, workers=1)).tuning["lr"].tolist() == RATES[:2]
 
 
+def test_who_resumes_it_without_a_word_of_trials_tries_what_it_lists(tmp_path):
+    tuning.begin(tmp_path, Tuning(trials=2))
+    assert train(tiny_config(), tmp_path, resume=True).tuning["lr"].tolist() == RATES[:2]
+
+
 def test_a_file_of_the_user_by_that_name_stays(tmp_path):
     (tmp_path / "tuning.csv").write_text("day,hours\nMonday,3\n")
     with pytest.raises(RunError, match="exists and is not a run folder"):
