@@ -157,8 +157,8 @@ class SplineLayer(FreeEdges):
         count, order = self.intervals + self.order, self.order
         parts, rest = divmod(positive_int("terms", terms) + order, count + order)
         if rest or parts < 2 or terms - order > MOST_INTERVALS:
-            exact = [m * (count + order) - order for m in (2, 3, 4)]
-            exact = [str(each) for each in exact if each - order <= MOST_INTERVALS]
+            finest = MOST_INTERVALS + order
+            exact = [str(own) for own in (m * (count + order) - order for m in (2, 3, 4)) if own <= finest]
             shown = ", ".join(exact) + (", ..." if len(exact) == 3 else "")
             remedy = f"refine to {shown} without a change, not to {terms}; use one of these"
             if not exact:
