@@ -36,7 +36,7 @@ def memory_of(pids: Sequence[int]) -> dict[str, int]:
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
+        except OSError:  # it has ended meanwhile
             continue
         for line in lines:
             kind, _, size = line.partition(":")

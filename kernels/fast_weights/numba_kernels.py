@@ -244,8 +244,8 @@ def _pull_step(frame: Any, row: Any, before: Any, gate: Any, grad: Any, d_row: A
 @inlined
 def _tables(frame: Any, one: Any) -> Any:
     """The circuit: turns, columns, speeds and the first Bloch vector."""
-    whole = take(frame, TURNS, INTEGER), take(frame, COLUMNS, INTEGER)
-    return whole[0], whole[1], take(frame, SPEEDS, one), take(frame, INITIAL, one)
+    turns, columns = take(frame, TURNS, INTEGER), take(frame, COLUMNS, INTEGER)
+    return turns, columns, take(frame, SPEEDS, one), take(frame, INITIAL, one)
 
 
 @inlined
@@ -266,19 +266,8 @@ def _forward(frame: Any, one: Any) -> None:
     state, angle, gate = space[: 3 * edges], space[3 * edges : 4 * edges], space[4 * edges : 5 * edges]
     trig = space[5 * edges : (5 + 2 * rotations) * edges]
     offsets, lengths = take(frame, OFFSETS, INTEGER), take(frame, LENGTHS, INTEGER)
-    emitted, x, start, end = (
-        take(frame, EMITTED, one),
-        take(frame, X, one),
-        take(frame, THETA, one),
-        take(frame, END, one),
-    )
-    out, borders = take(frame, OUT, one), take(frame, BORDERS, one)
-    tables = (
-        take(frame, TURNS, INTEGER),
-        take(frame, COLUMNS, INTEGER),
-        take(frame, SPEEDS, one),
-        take(frame, INITIAL, one),
-    )
+    emitted, x, out = take(frame, EMITTED, one), take(frame, X, one), take(frame, OUT, one)
+    start, end, borders = take(frame, THETA, one), take(frame, END, one), take(frame, BORDERS, one)
     pieces = len(borders) // len(start) if len(start) else 0
     b = next_shard(frame)
     while b >= 0:
@@ -315,12 +304,6 @@ def _backward(frame: Any, one: Any) -> None:
     emitted, x, borders = take(frame, EMITTED, one), take(frame, X, one), take(frame, BORDERS, one)
     grad_out, grad_end = take(frame, GRAD_OUT, one), take(frame, GRAD_END, one)
     d_emitted, d_x, d_theta = take(frame, D_EMITTED, one), take(frame, D_X, one), take(frame, D_THETA, one)
-    tables = (
-        take(frame, TURNS, INTEGER),
-        take(frame, COLUMNS, INTEGER),
-        take(frame, SPEEDS, one),
-        take(frame, INITIAL, one),
-    )
     pieces = len(borders) // len(d_theta) if len(d_theta) else 0
     b = next_shard(frame)
     while b >= 0:
