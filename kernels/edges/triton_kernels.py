@@ -63,7 +63,7 @@ def slope(place, rate, FAMILY: tl.constexpr, ORDER: tl.constexpr, FACTORIAL: tl.
 
 
 @triton.jit
-def _tile(samples, inputs, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr):
+def tile_places(samples, inputs, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr):
     """Rows and inputs of this program's tile, and which of them exist."""
     r = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
     i = tl.program_id(1) * BLOCK_I + tl.arange(0, BLOCK_I)[None, :]
@@ -76,7 +76,7 @@ def family_features_kernel(
     ORDER: tl.constexpr, FACTORIAL: tl.constexpr, BASE: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
 ):  # fmt: skip
     """All functions of a tile to ``out`` (samples, terms, inputs), ``row`` numbers a sample, in its dtype."""
-    r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
+    r, i, live = tile_places(samples, inputs, BLOCK_R, BLOCK_I)
     tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     out += r * row + i
     first = tile * rate + start
@@ -94,7 +94,7 @@ def family_input_gradient_kernel(
     BLOCK_I: tl.constexpr,
 ):  # fmt: skip
     """The gradient of x from that of its features; with WRITES these take the place of their gradients."""
-    r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
+    r, i, live = tile_places(samples, inputs, BLOCK_R, BLOCK_I)
     tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     of_features += r * row + i
     first = tile * rate + start

@@ -13,6 +13,7 @@ import triton.language as tl
 
 from qkan.kernels.circuits.bloch.triton_rotations import half_turn, trig_of_turns, turn, turn_gradient
 from qkan.kernels.edges.triton_activations import base, base_slope
+from qkan.kernels.edges.triton_kernels import tile_places
 from qkan.kernels.spectral.triton_basis import next_pair, next_slopes, seed, seed_slopes
 
 _TURNS = tl.constexpr(0.15915494309189535)  # 1 / (2 pi) in double precision
@@ -207,21 +208,13 @@ def coefficients_gradient_kernel(
         tl.debug_barrier()
 
 
-@triton.jit
-def _tile(samples, inputs, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr):
-    """Rows and inputs of this program's tile, and which of them exist."""
-    r = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
-    i = tl.program_id(1) * BLOCK_I + tl.arange(0, BLOCK_I)[None, :]
-    return r, i, (r < samples) & (i < inputs)
-
-
 @triton.jit(do_not_specialize=_COUNTS)
 def features_kernel(
     x, out, samples, inputs, pairs, waves, step, partner, row, x_row, x_column, radius,
     KIND: tl.constexpr, BASE: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
 ):  # fmt: skip
     """All features of a tile to ``out`` (samples, terms, inputs), ``row`` numbers a sample, in the dtype of ``out``."""
-    r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
+    r, i, live = tile_places(samples, inputs, BLOCK_R, BLOCK_I)
     tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     out += r * row + i
     u, v, first, second = seed(tile, radius, KIND)
@@ -241,7 +234,7 @@ def input_gradient_kernel(
     KIND: tl.constexpr, BASE: tl.constexpr, WRITES: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_I: tl.constexpr,
 ):  # fmt: skip
     """The gradient of x from that of its features; with WRITES these take the place of their gradients."""
-    r, i, live = _tile(samples, inputs, BLOCK_R, BLOCK_I)
+    r, i, live = tile_places(samples, inputs, BLOCK_R, BLOCK_I)
     tile = tl.load(x + r * x_row + i.to(tl.int64) * x_column, mask=live, other=0.0)
     of_features += r * row + i
     u, v, first, second = seed(tile, radius, KIND)
